@@ -1,0 +1,1 @@
+"""Multi-view fusion of light-sheet microscopy volumes."""

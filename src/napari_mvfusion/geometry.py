@@ -1,0 +1,132 @@
+"""Boxes of voxels and the grid of the fused volume: pure coordinates, no arrays of pixels.
+
+All triples are (z, y, x). Boxes count voxels of the fused grid; world coordinates are micrometres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from napari_mvfusion.errors import InputError
+
+Triple = tuple[int, int, int]
+FloatTriple = tuple[float, float, float]
+
+
+def triple(values: Iterable[int]) -> Triple:
+    """Return three integers as a tuple (z, y, x)."""
+    z, y, x = (int(value) for value in values)
+    return z, y, x
+
+
+def float_triple(values: Iterable[float]) -> FloatTriple:
+    """Return three floats as a tuple (z, y, x)."""
+    z, y, x = (float(value) for value in values)
+    return z, y, x
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """A half-open box of voxels, `start <= index < stop` on each of the axes (z, y, x)."""
+
+    start: Triple
+    stop: Triple
+
+    def __post_init__(self) -> None:
+        if any(stop < start for start, stop in zip(self.start, self.stop, strict=True)):
+            raise InputError(f"a box cannot end before it starts: {self.start} to {self.stop}")
+
+    @classmethod
+    def whole(cls, shape: Iterable[int]) -> Box:
+        """The box that covers a volume of this shape."""
+        return cls((0, 0, 0), triple(shape))
+
+    @property
+    def shape(self) -> Triple:
+        """Number of voxels along (z, y, x)."""
+        return triple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Number of voxels inside."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The box as an index into an array of the whole volume."""
+        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    def grow(self, halo: Triple) -> Box:
+        """The box with `halo` voxels more on both sides of each axis; it may leave the volume."""
+        return Box(
+            triple(a - h for a, h in zip(self.start, halo, strict=True)),
+            triple(b + h for b, h in zip(self.stop, halo, strict=True)),
+        )
+
+    def clip(self, shape: Triple) -> Box:
+        """The part of the box that lies inside a volume of `shape` (empty where they do not meet)."""
+        start = triple(min(max(a, 0), n) for a, n in zip(self.start, shape, strict=True))
+        stop = triple(min(max(b, 0), n) for b, n in zip(self.stop, shape, strict=True))
+        return Box(start, triple(max(a, b) for a, b in zip(start, stop, strict=True)))
+
+    def inside(self, other: Box) -> Box:
+        """This box in the coordinates of `other`, that is, with `other.start` as the origin."""
+        return Box(
+            triple(a - o for a, o in zip(self.start, other.start, strict=True)),
+            triple(b - o for b, o in zip(self.stop, other.start, strict=True)),
+        )
+
+    def halves(self) -> tuple[Box, Box]:
+        """The box cut in two across its longest axis."""
+        axis = int(np.argmax(self.shape))
+        middle = self.start[axis] + self.shape[axis] // 2
+        stop = list(self.stop)
+        start = list(self.start)
+        stop[axis] = start[axis] = middle
+        return Box(self.start, triple(stop)), Box(triple(start), self.stop)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of the fused volume lie.
+
+    Attributes
+    ----------
+    shape : (z, y, x), voxels
+    voxel_size_um : (z, y, x), micrometres between voxel centres
+    origin_um : (z, y, x), world position of the centre of voxel (0, 0, 0)
+    """
+
+    shape: Triple
+    voxel_size_um: FloatTriple = (1.0, 1.0, 1.0)
+    origin_um: FloatTriple = field(default=(0.0, 0.0, 0.0))
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or any(n < 1 for n in self.shape):
+            raise InputError(f"a grid needs three positive sizes (z, y, x), not {tuple(self.shape)}")
+        if not all(np.isfinite(s) and s > 0 for s in self.voxel_size_um):
+            raise InputError(f"voxel sizes must be positive micrometres, not {tuple(self.voxel_size_um)}")
+        if not all(np.isfinite(o) for o in self.origin_um):
+            raise InputError(f"the origin of a grid must be finite, not {tuple(self.origin_um)}")
+
+    @property
+    def box(self) -> Box:
+        """The box of the whole volume."""
+        return Box.whole(self.shape)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """4 x 4 matrix from voxel index (z, y, x, 1) to world micrometres, float64."""
+        matrix = np.diag([*self.voxel_size_um, 1.0])
+        matrix[:3, 3] = self.origin_um
+        return matrix
+
+    @property
+    def anisotropy(self) -> FloatTriple:
+        """Voxel size on each axis divided by the smallest one, (z, y, x), each at least 1."""
+        smallest = min(self.voxel_size_um)
+        return float_triple(size / smallest for size in self.voxel_size_um)

@@ -1,0 +1,1 @@
+"""Fusion methods by name."""

@@ -1,0 +1,109 @@
+"""The interface of a fusion method: parameters that can be saved, and a bound form that fuses tiles.
+
+A method works in stages. Each stage goes once over all tiles of the volume; most methods have one. An iterative
+method has one stage for every update of its estimate: the engine keeps the estimate of the whole volume, gives
+each tile the estimate of the stage before with the halo it asks for, and so tiles never show.
+
+Adding a method is one file with a class that follows `Method` and one line in `napari_mvfusion.methods`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+
+from napari_mvfusion.events import Event
+from napari_mvfusion.geometry import Box, Triple
+from napari_mvfusion.views import RegisteredViews
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass over all tiles.
+
+    Attributes
+    ----------
+    label : what the user reads while it runs, for example "iteration 3 of 48, view 90"
+    views : indices of the views whose pixels it reads
+    view_halo : voxels of those views it needs around a tile; cut off at the border of the volume
+    estimate_halo : voxels of the estimate it needs around a tile, likewise, or None when it reads no estimate
+    iteration : k > 0 when this stage completes iteration k, else 0
+    cost : time of this stage relative to the others of the method
+    """
+
+    label: str
+    views: tuple[int, ...]
+    view_halo: Triple = (0, 0, 0)
+    estimate_halo: Triple | None = None
+    iteration: int = 0
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class TileInput:
+    """What a stage reads for one tile. All tensors lie on the method's device, float32.
+
+    Attributes
+    ----------
+    tile : the box to compute
+    view_box : `tile` with `view_halo`, clipped to the volume
+    values : (view, z, y, x), pixels of the stage's views over `view_box`
+    coverage : the same shape, 1 where a view has data and 0 where not; None when all have data everywhere
+    estimate_box : `tile` with `estimate_halo`, clipped to the volume; None without an estimate
+    estimate : (z, y, x) over `estimate_box`, the estimate that the stage before left. Must not be written to.
+    """
+
+    tile: Box
+    view_box: Box
+    values: torch.Tensor
+    coverage: torch.Tensor | None
+    estimate_box: Box | None
+    estimate: torch.Tensor | None
+
+
+class BoundMethod(Protocol):
+    """A method with its views and device, after whole-volume statistics are known."""
+
+    stages: Sequence[Stage]
+
+    def working_bytes(self, tile_shape: Triple) -> int:
+        """An upper bound of the device memory in use while a tile of this shape runs in any stage.
+
+        Counts the tile's inputs and output, temporary arrays and cached transfer functions; not the estimate.
+        """
+
+    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+        """Compute one tile of one stage: float32 (z, y, x) of the shape of `tile.tile`, on the device.
+
+        The result may not depend on how the volume was cut into tiles, beyond the method's stated tolerance.
+        """
+
+    def converged(self, change: float) -> bool:
+        """Whether to stop after an iteration whose relative change was `change`."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Parameters of a method: an immutable pydantic model, so that a recipe can hold them."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at views and PSFs before any long work.
+
+        Returns
+        -------
+        Warnings for the user, one line each.
+
+        Raises
+        ------
+        InputError
+            If the method cannot run on these views.
+        """
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+        """Compute what depends on the whole volume, yielding progress, and return the bound method."""

@@ -1,0 +1,377 @@
+"""Registered views on one grid: the one thing that all methods read from.
+
+Arrays are (z, y, x); several views are stacked as (view, z, y, x). Pixels are read lazily, block by block,
+from numpy, dask, zarr or memory-mapped arrays, and always arrive as float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from scipy import ndimage
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Preparing
+from napari_mvfusion.geometry import Box, Grid, Triple, triple
+
+T = TypeVar("T")
+
+_SCAN_VOXELS = 16 * 2**20
+_EDGE_TOLERANCE = 1e-6
+
+
+class VolumeLike(Protocol):
+    """What a view needs of an array: numpy, dask, zarr and memory maps all have it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along (z, y, x)."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the pixels."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Pixels of a box, as something that `numpy.asarray` understands."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One registered recording of the specimen.
+
+    Attributes
+    ----------
+    data : array (z, y, x) of any real dtype; numpy, dask, zarr or a memory map
+    name : unique among the views, used in messages and tables
+    psf : float array (z, y, x) with odd sizes, or None. The PSF in the frame of the fused volume, on its voxels.
+    angle : direction of the detection axis about x, degrees, or None
+    affine : 4 x 4 matrix from voxel index (z, y, x, 1) of `data` to world micrometres, or None when
+        `data` already lies on the grid of the fused volume
+    weight : relative trust in this view, above 0
+    offset : camera offset, in the units of `data`; subtracted when pixels are read, and what falls below it becomes 0.
+        0 leaves the pixels untouched.
+    mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does
+    source : the file or layer that the view came from, for messages
+    """
+
+    data: VolumeLike
+    name: str
+    psf: np.ndarray | None = None
+    angle: float | None = None
+    affine: np.ndarray | None = None
+    weight: float = 1.0
+    offset: float = 0.0
+    mask: VolumeLike | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.data.shape) != 3:
+            raise InputError(
+                f"{self.label} has {len(self.data.shape)} axes {tuple(self.data.shape)}: "
+                "a view needs exactly three (z, y, x); pick one channel and time point"
+            )
+        if 0 in self.data.shape:
+            raise InputError(f"{self.label} is empty: its shape is {tuple(self.data.shape)}")
+        kind = np.dtype(self.data.dtype).kind
+        if kind not in "buif":
+            raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
+        if not (np.isfinite(self.weight) and self.weight > 0):
+            raise InputError(f"{self.label} has weight {self.weight}: weights must be positive numbers; leave the view out instead")
+        if not np.isfinite(self.offset):
+            raise InputError(f"{self.label} has camera offset {self.offset}: it must be a number")
+        if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
+            raise InputError(f"{self.label}: its mask has shape {tuple(self.mask.shape)}, the view {tuple(self.data.shape)}")
+        if self.affine is not None:
+            matrix = np.asarray(self.affine, dtype=np.float64)
+            if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+                raise InputError(f"{self.label}: its affine must be an invertible 4 x 4 matrix of finite numbers")
+            object.__setattr__(self, "affine", matrix)
+
+    @property
+    def label(self) -> str:
+        """The view's name for a message, with its source where it is known."""
+        return f"view '{self.name}' ({self.source})" if self.source else f"view '{self.name}'"
+
+    @property
+    def shape(self) -> Triple:
+        """Pixels along (z, y, x) of the view's own array."""
+        return triple(self.data.shape)
+
+
+@dataclass(frozen=True)
+class ViewStatistics:
+    """Whole-volume numbers of one view as it is read, camera offset already subtracted."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    covered_voxels: int
+
+
+class RegisteredViews:
+    """Views on one grid.
+
+    Parameters
+    ----------
+    views : the views, at least one; their order is the order of the first axis of every block
+    grid : the grid of the fused volume. When None, the views must have no affine and one shape, and
+        voxels are 1 um wide.
+
+    Raises
+    ------
+    InputError
+        If there is no view, names repeat, or a view without an affine has another shape than the grid.
+    """
+
+    def __init__(self, views: Iterable[View], grid: Grid | None = None) -> None:
+        self.views: tuple[View, ...] = tuple(views)
+        if not self.views:
+            raise InputError("no views were given: at least one is needed, two or more to fuse")
+        names = [view.name for view in self.views]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"two views are called '{name}': give each view its own name")
+        if grid is None:
+            first = self.views[0]
+            if any(view.affine is not None for view in self.views):
+                raise InputError("views with an affine need a grid: pass grid=Grid(shape, voxel_size_um, origin_um)")
+            grid = Grid(first.shape)
+        self.grid: Grid = grid
+        for view in self.views:
+            if view.affine is None and view.shape != grid.shape:
+                raise InputError(
+                    f"{view.label} has shape {view.shape}, but the fused volume has {grid.shape}: "
+                    "registered views must have one shape (resample it, or give its affine)"
+                )
+        self._statistics: tuple[ViewStatistics, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __repr__(self) -> str:
+        return f"RegisteredViews({[view.name for view in self.views]}, {self.grid})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the views, in order."""
+        return tuple(view.name for view in self.views)
+
+    def select(self, names: Sequence[str]) -> RegisteredViews:
+        """The same grid with only the views of these names, in this order.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown.
+        """
+        by_name = {view.name: view for view in self.views}
+        for name in names:
+            if name not in by_name:
+                raise InputError(f"there is no view '{name}': the views are {', '.join(by_name)}")
+        return RegisteredViews([by_name[name] for name in names], self.grid)
+
+    def with_psfs(self, psfs: Sequence[np.ndarray | None]) -> RegisteredViews:
+        """The same views with other PSFs, one a view, in the order of the views."""
+        if len(psfs) != len(self):
+            raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
+        return RegisteredViews(
+            [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)], self.grid
+        )
+
+    def read(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray:
+        """Read a box of the fused grid from each view.
+
+        Parameters
+        ----------
+        box : voxels of the fused grid, inside the volume
+        which : indices of the views to read, all when None
+
+        Returns
+        -------
+        float32 (view, z, y, x). Views with an affine are interpolated linearly; zero where a view has no data.
+
+        Raises
+        ------
+        InputError
+            If the box leaves the volume, or a pixel is NaN or infinite (the message names view and voxel).
+        """
+        self._check(box)
+        indices = range(len(self)) if which is None else which
+        block = np.empty((len(indices), *box.shape), np.float32)
+        for slot, index in enumerate(indices):
+            view = self.views[index]
+            if view.affine is None:
+                block[slot] = _pixels(view, box)
+                if view.mask is not None:
+                    block[slot] *= _covered(view, box)
+            else:
+                self._resample(view, box, block[slot])
+        return block
+
+    def coverage(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray | None:
+        """Where the views have data: float32 (view, z, y, x), 1 inside a view's field and 0 outside.
+
+        None stands for "everywhere", which costs no memory: no view of `which` has an affine or a mask.
+        """
+        self._check(box)
+        indices = range(len(self)) if which is None else which
+        if all(self.views[i].affine is None and self.views[i].mask is None for i in indices):
+            return None
+        block = np.ones((len(indices), *box.shape), np.float32)
+        for slot, index in enumerate(indices):
+            view = self.views[index]
+            if view.affine is None:
+                if view.mask is not None:
+                    block[slot] = _covered(view, box)
+                continue
+            for axis, position in enumerate(self.positions(index, box)):
+                block[slot] *= (position >= -_EDGE_TOLERANCE) & (position <= view.shape[axis] - 1 + _EDGE_TOLERANCE)
+            if view.mask is not None:
+                matrix, source, offset = self._source(view, box)
+                if source.size:
+                    mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
+                    sampled = ndimage.affine_transform(mask, matrix, offset, output_shape=box.shape, order=1, mode="nearest")
+                    block[slot] *= sampled > 1 - 1e-3
+        return block
+
+    def positions(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the voxels of a box lie in a view's own pixels.
+
+        Returns
+        -------
+        Three float64 arrays, the positions along the view's z, y and x, that broadcast to the box's shape. They
+        have length 1 along axes that do not matter, so views that are only shifted or scaled cost no memory.
+        """
+        matrix = self._to_view(self.views[index])
+        coordinates = np.ogrid[box.slices]
+        rows = []
+        for axis in range(3):
+            row = np.full((1, 1, 1), matrix[axis, 3])
+            for j in range(3):
+                if matrix[axis, j] != 0:
+                    row = row + matrix[axis, j] * coordinates[j]
+            rows.append(row)
+        return rows[0], rows[1], rows[2]
+
+    def scan(self) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
+        """Statistics of every view over the whole volume, computed once, slab by slab in bounded memory.
+
+        Yields
+        ------
+        Preparing, after each slab.
+
+        Returns
+        -------
+        One `ViewStatistics` a view.
+
+        Raises
+        ------
+        InputError
+            If a pixel is NaN or infinite, or a view has no data inside the grid.
+        """
+        if self._statistics is None:
+            slabs = _slabs(self.grid.shape)
+            low = np.full(len(self), np.inf)
+            high = np.full(len(self), -np.inf)
+            total = np.zeros(len(self))
+            count = np.zeros(len(self), np.int64)
+            for done, slab in enumerate(slabs, 1):
+                for i in range(len(self)):
+                    values = self.read(slab, [i])[0]
+                    covered = self.coverage(slab, [i])
+                    if covered is not None:
+                        values = values[covered[0] > 0]
+                    if values.size:
+                        low[i] = min(low[i], values.min())
+                        high[i] = max(high[i], values.max())
+                        total[i] += values.sum(dtype=np.float64)
+                        count[i] += values.size
+                yield Preparing("reading the views", done / len(slabs))
+            for view, n in zip(self.views, count, strict=True):
+                if n == 0:
+                    raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
+            self._statistics = tuple(
+                ViewStatistics(float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]))
+                for i in range(len(self))
+            )
+        return self._statistics
+
+    def statistics(self) -> tuple[ViewStatistics, ...]:
+        """The result of `scan`, without its progress."""
+        return drain(self.scan())
+
+    def _check(self, box: Box) -> None:
+        if box != box.clip(self.grid.shape):
+            raise InputError(f"the box {box.start} to {box.stop} leaves the volume of {self.grid.shape}")
+
+    def _to_view(self, view: View) -> np.ndarray:
+        """4 x 4 matrix from voxels of the grid to pixels of the view; rounding noise becomes exact zero."""
+        if view.affine is None:
+            return np.eye(4)
+        matrix = np.linalg.inv(view.affine) @ self.grid.affine
+        matrix[:3, :3][np.abs(matrix[:3, :3]) < 1e-12] = 0.0
+        return matrix
+
+    def _source(self, view: View, box: Box) -> tuple[np.ndarray, Box, np.ndarray]:
+        """How to sample a box: linear part, the box of the view's pixels it needs, and the offset inside that box."""
+        to_view = self._to_view(view)
+        corners = np.array(np.meshgrid(*[(a, b - 1) for a, b in zip(box.start, box.stop, strict=True)], indexing="ij"))
+        corners = to_view[:3, :3] @ corners.reshape(3, -1) + to_view[:3, 3:]
+        start = np.floor(corners.min(axis=1)).astype(int) - 1
+        stop = np.ceil(corners.max(axis=1)).astype(int) + 2
+        source = Box(triple(start), triple(stop)).clip(view.shape)
+        offset = to_view[:3, :3] @ np.array(box.start, float) + to_view[:3, 3] - np.array(source.start)
+        return to_view[:3, :3], source, offset
+
+    def _resample(self, view: View, box: Box, out: np.ndarray) -> None:
+        matrix, source, offset = self._source(view, box)
+        if source.size == 0 or box.size == 0:
+            out[...] = 0
+            return
+        pixels = _pixels(view, source)
+        ndimage.affine_transform(pixels, matrix, offset, output_shape=box.shape, output=out, order=1, mode="nearest")
+        covered = self.coverage(box, [self.views.index(view)])
+        if covered is not None:
+            out *= covered[0]
+
+
+def drain(generator: Generator[object, None, T]) -> T:
+    """Run a generator to its end and return what it returns, dropping what it yields."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def _slabs(shape: Triple) -> list[Box]:
+    thickness = max(1, _SCAN_VOXELS // (shape[1] * shape[2]))
+    return [
+        Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)
+    ]
+
+
+def _pixels(view: View, box: Box) -> np.ndarray:
+    """Pixels of a box of the view's own array as float32, finite and with the camera offset subtracted."""
+    raw = np.asarray(view.data[box.slices])
+    pixels = raw.astype(np.float32)
+    if raw.dtype.kind == "f" and not np.isfinite(pixels).all():
+        place = np.argwhere(~np.isfinite(pixels))[0] + box.start
+        value = view.data[tuple(int(i) for i in place)]
+        raise InputError(
+            f"{view.label} has the value {np.asarray(value)} at (z, y, x) = {triple(place)}, which is not a finite float32 number: "
+            "repair the file, or mask these voxels"
+        )
+    if view.offset:
+        pixels -= np.float32(view.offset)
+        np.maximum(pixels, 0, out=pixels)
+    return pixels
+
+
+def _covered(view: View, box: Box) -> np.ndarray:
+    assert view.mask is not None
+    return np.asarray(view.mask[box.slices]) != 0
