@@ -43,8 +43,8 @@ class Prepared:
 class TileDone:
     """One tile of one pass is finished and safe.
 
-    `fraction` is the share of the whole job, 0 to 1; `voxels` is what this tile holds. `final` tells
-    that the box now holds its final values, so that a viewer may refresh it.
+    `fraction` is the share of the whole job, 0 to 1; `voxels` is what this tile holds. `updated` tells that
+    the target array holds new values in the box, so that a viewer may refresh it; `final`, that they are final.
     """
 
     box: Box
@@ -55,6 +55,7 @@ class TileDone:
     label: str
     fraction: float
     voxels: int
+    updated: bool
     final: bool
 
 
@@ -89,11 +90,10 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Finished:
-    """The fused volume is complete."""
+    """The fused volume is complete and, where it goes to a file, in its place."""
 
     fused: Fused
     seconds: float
-    peak_tile_bytes: int
 
 
 Event = Warned | Preparing | Prepared | TileDone | IterationDone | TileHalved | Cancelled | Finished

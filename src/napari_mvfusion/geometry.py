@@ -80,15 +80,6 @@ class Box:
             triple(b - o for b, o in zip(self.stop, other.start, strict=True)),
         )
 
-    def halves(self) -> tuple[Box, Box]:
-        """The box cut in two across its longest axis."""
-        axis = int(np.argmax(self.shape))
-        middle = self.start[axis] + self.shape[axis] // 2
-        stop = list(self.stop)
-        start = list(self.start)
-        stop[axis] = start[axis] = middle
-        return Box(self.start, triple(stop)), Box(triple(start), self.stop)
-
 
 @dataclass(frozen=True)
 class Grid:

@@ -6,6 +6,7 @@ from numpy, dask, zarr or memory-mapped arrays, and always arrive as float32.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -103,12 +104,16 @@ class View:
 
 @dataclass(frozen=True)
 class ViewStatistics:
-    """Whole-volume numbers of one view as it is read, camera offset already subtracted."""
+    """Whole-volume numbers of one view as it is read, camera offset already subtracted.
+
+    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order.
+    """
 
     minimum: float
     maximum: float
     mean: float
     covered_voxels: int
+    sha256: str
 
 
 class RegisteredViews:
@@ -278,9 +283,11 @@ class RegisteredViews:
             high = np.full(len(self), -np.inf)
             total = np.zeros(len(self))
             count = np.zeros(len(self), np.int64)
+            digests = [hashlib.sha256() for _ in self.views]
             for done, slab in enumerate(slabs, 1):
                 for i in range(len(self)):
                     values = self.read(slab, [i])[0]
+                    digests[i].update(values)
                     covered = self.coverage(slab, [i])
                     if covered is not None:
                         values = values[covered[0] > 0]
@@ -294,7 +301,7 @@ class RegisteredViews:
                 if n == 0:
                     raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
             self._statistics = tuple(
-                ViewStatistics(float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]))
+                ViewStatistics(float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]), digests[i].hexdigest())
                 for i in range(len(self))
             )
         return self._statistics

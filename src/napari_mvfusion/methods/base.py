@@ -84,6 +84,9 @@ class BoundMethod(Protocol):
     def converged(self, change: float) -> bool:
         """Whether to stop after an iteration whose relative change was `change`."""
 
+    def release(self) -> None:
+        """Drop cached transfer functions and work buffers: memory ran out, smaller tiles come next."""
+
 
 @runtime_checkable
 class Method(Protocol):

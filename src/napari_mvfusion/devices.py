@@ -1,0 +1,92 @@
+"""Compute devices: which one to use, how much of its memory is free, and whether an error means it ran out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from napari_mvfusion.errors import DeviceError
+
+_CGROUP_LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+_SHORTAGE_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_cpu", "bad alloc")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the torch device of this name.
+
+    Parameters
+    ----------
+    name : "auto" (CUDA if there is one, else MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps"
+
+    Raises
+    ------
+    DeviceError
+        If the name is not known or the device is not there. It never falls back silently.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"there is no device called '{name}': use auto, cpu, cuda or mps") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                "CUDA was asked for, but this torch sees no CUDA GPU: use device cpu, or install a CUDA build of torch"
+            )
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise DeviceError(f"there is no GPU number {device.index}: this machine has {torch.cuda.device_count()}")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("MPS was asked for, but this machine has none: use device cpu")
+    elif device.type not in ("cpu", "mps"):
+        raise DeviceError(f"device '{name}' is not supported: use auto, cpu, cuda or mps")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, for a label: "CPU, 2 threads" or "CUDA: NVIDIA H200"."""
+    if device.type == "cuda":
+        return f"CUDA: {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return "Apple GPU (MPS)"
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of the device that can be taken now, in bytes.
+
+    On a CPU a container's own limit counts as well. MPS shares the memory of the host.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    for limit_file, usage_file in _CGROUP_LIMITS:
+        try:
+            limit, usage = limit_file.read_text().strip(), usage_file.read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            free = min(free, max(0, int(limit) - int(usage)))
+    return free
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on the host or on the device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SHORTAGE_WORDS)
+
+
+def release_cached_memory(device: torch.device) -> None:
+    """Give memory that torch holds back for later to the device again."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
