@@ -79,7 +79,7 @@ class DiskVolume:
         with self._path.open("rb") as file:
             for z in range(box.shape[0]):
                 file.seek(self._position(z0 + z, y0, 0))
-                if file.readinto(memoryview(rows).cast("B")) != rows.nbytes:
+                if file.readinto(rows.data.cast("B")) != rows.nbytes:
                     raise OSError(f"{self._path} is shorter than the volume")
                 values[z] = rows[:, x0:x1]
         return torch.from_numpy(values)
@@ -92,11 +92,11 @@ class DiskVolume:
             for z in range(box.shape[0]):
                 if full_rows:
                     file.seek(self._position(z0 + z, y0, 0))
-                    file.write(memoryview(pixels[z]).cast("B"))
+                    file.write(pixels[z].data.cast("B"))
                     continue
                 for y in range(y1 - y0):
                     file.seek(self._position(z0 + z, y0 + y, x0))
-                    file.write(memoryview(pixels[z, y]).cast("B"))
+                    file.write(pixels[z, y].data.cast("B"))
 
     def _position(self, z: int, y: int, x: int) -> int:
         return ((z * self._shape[1] + y) * self._shape[2] + x) * _FLOAT.itemsize

@@ -80,11 +80,15 @@ class View:
         if kind not in "buif":
             raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
         if not (np.isfinite(self.weight) and self.weight > 0):
-            raise InputError(f"{self.label} has weight {self.weight}: weights must be positive numbers; leave the view out instead")
+            raise InputError(
+                f"{self.label} has weight {self.weight}: weights must be positive; leave the view out instead"
+            )
         if not np.isfinite(self.offset):
             raise InputError(f"{self.label} has camera offset {self.offset}: it must be a number")
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
-            raise InputError(f"{self.label}: its mask has shape {tuple(self.mask.shape)}, the view {tuple(self.data.shape)}")
+            raise InputError(
+                f"{self.label} has shape {self.shape}, but its mask {tuple(self.mask.shape)}: make them equal"
+            )
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
             if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
@@ -182,9 +186,7 @@ class RegisteredViews:
         """The same views with other PSFs, one a view, in the order of the views."""
         if len(psfs) != len(self):
             raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
-        return RegisteredViews(
-            [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)], self.grid
-        )
+        return RegisteredViews([replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)], self.grid)
 
     def read(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray:
         """Read a box of the fused grid from each view.
@@ -238,7 +240,7 @@ class RegisteredViews:
                 matrix, source, offset = self._source(view, box)
                 if source.size:
                     mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
-                    sampled = ndimage.affine_transform(mask, matrix, offset, output_shape=box.shape, order=1, mode="nearest")
+                    sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
                     block[slot] *= sampled > 1 - 1e-3
         return block
 
@@ -301,8 +303,10 @@ class RegisteredViews:
                 if n == 0:
                     raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
             self._statistics = tuple(
-                ViewStatistics(float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]), digests[i].hexdigest())
-                for i in range(len(self))
+                ViewStatistics(
+                    float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]), sha.hexdigest()
+                )
+                for i, sha in enumerate(digests)
             )
         return self._statistics
 
@@ -318,7 +322,7 @@ class RegisteredViews:
         """4 x 4 matrix from voxels of the grid to pixels of the view; rounding noise becomes exact zero."""
         if view.affine is None:
             return np.eye(4)
-        matrix = np.linalg.inv(view.affine) @ self.grid.affine
+        matrix: np.ndarray = np.linalg.inv(view.affine) @ self.grid.affine
         matrix[:3, :3][np.abs(matrix[:3, :3]) < 1e-12] = 0.0
         return matrix
 
@@ -357,9 +361,7 @@ def drain(generator: Generator[object, None, T]) -> T:
 
 def _slabs(shape: Triple) -> list[Box]:
     thickness = max(1, _SCAN_VOXELS // (shape[1] * shape[2]))
-    return [
-        Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)
-    ]
+    return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]
 
 
 def _pixels(view: View, box: Box) -> np.ndarray:
@@ -370,8 +372,8 @@ def _pixels(view: View, box: Box) -> np.ndarray:
         place = np.argwhere(~np.isfinite(pixels))[0] + box.start
         value = view.data[tuple(int(i) for i in place)]
         raise InputError(
-            f"{view.label} has the value {np.asarray(value)} at (z, y, x) = {triple(place)}, which is not a finite float32 number: "
-            "repair the file, or mask these voxels"
+            f"{view.label} has the value {np.asarray(value)} at (z, y, x) = {triple(place)}, "
+            "which is not a finite float32 number: repair the file, or replace such voxels"
         )
     if view.offset:
         pixels -= np.float32(view.offset)
@@ -381,4 +383,5 @@ def _pixels(view: View, box: Box) -> np.ndarray:
 
 def _covered(view: View, box: Box) -> np.ndarray:
     assert view.mask is not None
-    return np.asarray(view.mask[box.slices]) != 0
+    covered: np.ndarray = np.asarray(view.mask[box.slices]) != 0
+    return covered

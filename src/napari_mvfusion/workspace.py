@@ -67,7 +67,7 @@ def check_output(out: Path, *, overwrite: bool, resume: bool) -> None:
     if not out.parent.is_dir():
         raise OutputError(f"the folder {out.parent} does not exist: make it, or choose another output")
     if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {out.parent} cannot be written: choose another output, or change its permissions")
+        raise OutputError(f"the folder {out.parent} cannot be written: choose another one, or change its permissions")
 
 
 class Workspace:

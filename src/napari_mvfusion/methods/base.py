@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -94,6 +94,9 @@ class Method(Protocol):
 
     name: ClassVar[str]
     title: ClassVar[str]
+
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
+        """The parameters as JSON types; pydantic gives this."""
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Look at views and PSFs before any long work.

@@ -1,0 +1,245 @@
+"""The engine: reads tiles with their halo, runs a method, writes the result, and yields events.
+
+The command line, the GUI, a notebook and a cluster all run `fuse_events`. It is a generator: between two events it
+polls for cancel, and whatever is finished by then is kept.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from napari_mvfusion.devices import describe_device, free_bytes, pick_device
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
+from napari_mvfusion.geometry import Grid, Triple, triple
+from napari_mvfusion.methods.base import BoundMethod, Method
+from napari_mvfusion.outputs import ArrayOutput, FileOutput, Output, check_suffix
+from napari_mvfusion.planning import RunPlan, Storage, plan_run
+from napari_mvfusion.provenance import describe_run, fingerprint
+from napari_mvfusion.run import Run, Stop
+from napari_mvfusion.tiles import TilePlan
+from napari_mvfusion.views import RegisteredViews, VolumeLike
+from napari_mvfusion.workspace import Workspace, check_output
+
+T = TypeVar("T")
+
+_CPU_SHARE = 0.5
+_GPU_SHARE = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A fused volume.
+
+    Attributes
+    ----------
+    data : float32 (z, y, x); numpy, or the opened zarr array when the run wrote an OME-Zarr
+    grid : where its voxels lie, micrometres
+    recipe : all that is needed to make it again, as plain JSON types
+    path : the file it was written to, or None
+    changes : relative change of each iteration, empty for methods that do not iterate
+    """
+
+    data: VolumeLike
+    grid: Grid
+    recipe: dict[str, Any]
+    path: Path | None = None
+    changes: tuple[float, ...] = ()
+
+
+def fuse(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str = "auto",
+    tile: Triple | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    memory_bytes: int | None = None,
+) -> Fused:
+    """Fuse registered views and return the fused volume; see `fuse_events` for the parameters.
+
+    Warnings of the run are given as Python warnings.
+    """
+    events = fuse_events(
+        views,
+        method,
+        device=device,
+        tile=tile,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        memory_bytes=memory_bytes,
+    )
+    for event in events:
+        if isinstance(event, Warned):
+            warnings.warn(event.message, stacklevel=2)
+        elif isinstance(event, Finished):
+            return event.fused
+    raise AssertionError("a run that is not cancelled ends with Finished")
+
+
+def fuse_events(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str = "auto",
+    tile: Triple | None = None,
+    out: str | Path | None = None,
+    into: np.ndarray | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    cancel: Callable[[], bool] = lambda: False,
+    memory_bytes: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Generator[Event, None, Fused | None]:
+    """Fuse registered views, step by step.
+
+    Parameters
+    ----------
+    views : the views, on one grid
+    method : one of `napari_mvfusion.methods`, with its parameters
+    device : "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the fastest that is there
+    tile : voxels (z, y, x) of a tile, or None for the largest that fits into memory
+    out : a new `.zarr` (OME-Zarr) or `.tif` (OME-TIFF), or None for an array in memory
+    into : float32 array (z, y, x) of the grid's shape that is filled while the run goes on, or None
+    resume : go on with an unfinished run of `out` where there is one
+    overwrite : replace `out` when it exists, once the new result is complete
+    cancel : polled between steps; when it returns True the run ends with a `Cancelled` event
+    memory_bytes : memory that the run may take, or None for half of what is free (0.8 of it on a GPU)
+    inputs : how the views were opened, for the recipe: arguments of `open_views`
+
+    Yields
+    ------
+    Events of `napari_mvfusion.events`, the last one `Finished` or `Cancelled`.
+
+    Returns
+    -------
+    The fused volume, or None when the run was cancelled.
+
+    Raises
+    ------
+    InputError, OutputError, DeviceError, MemoryShortage
+        Before any long work where that is possible; each names the culprit and the fix.
+    """
+    started = time.perf_counter()
+    path = None if out is None else Path(out)
+    if path is not None:
+        if into is not None:
+            raise InputError("give either an output file or an array to fill, not both")
+        check_suffix(path)
+        check_output(path, overwrite=overwrite, resume=resume)
+    target_device = pick_device(device)
+    for message in method.check(views):
+        yield Warned(message)
+    try:
+        yield from _until(views.scan(), cancel)
+        _reject_constant(views)
+        bound = yield from _until(method.prepare(views, target_device), cancel)
+    except Stop:
+        yield Cancelled(0, 0, None)
+        return None
+    recipe = describe_run(views, method, target_device, inputs)
+    workspace = None
+    output: Output
+    if path is None:
+        output = ArrayOutput(views.grid, into)
+    else:
+        workspace = Workspace(path, fingerprint(recipe), resume=resume, overwrite=overwrite)
+        output = FileOutput(views.grid, workspace, overwrite=overwrite)
+    plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
+    recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
+    with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
+        yield Prepared(
+            method.title,
+            describe_device(target_device),
+            plan.tiles.tile,
+            len(plan.tiles.boxes),
+            len(bound.stages),
+            run.finished_tiles,
+            plan.bound_bytes,
+        )
+        try:
+            yield from run.events()
+        except Stop:
+            kept = None if workspace is None else workspace.folder
+            yield Cancelled(run.finished_tiles, run.total_tiles, kept)
+            return None
+    recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
+    fused = Fused(output.finish(recipe), views.grid, recipe, path, tuple(run.changes))
+    yield Finished(fused, time.perf_counter() - started)
+    return fused
+
+
+def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:
+    """Pass events on and return the generator's result, unless the user cancels."""
+    while True:
+        if cancel():
+            steps.close()
+            raise Stop
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield event
+
+
+def _reject_constant(views: RegisteredViews) -> None:
+    for view, numbers in zip(views.views, views.statistics(), strict=True):
+        if numbers.minimum == numbers.maximum:
+            raise InputError(
+                f"{view.label} has the same value {numbers.minimum:g} everywhere, so it holds no image: leave it out, "
+                "or check its file and camera offset"
+            )
+
+
+def _plan(
+    bound: BoundMethod,
+    views: RegisteredViews,
+    output: Output,
+    workspace: Workspace | None,
+    device: torch.device,
+    tile: Triple | None,
+    memory_bytes: int | None,
+) -> RunPlan:
+    """The plan of the unfinished run when there is one, so that the result is the same, else a new one."""
+    if workspace is not None and workspace.plan is not None:
+        old = workspace.plan
+        return RunPlan(
+            TilePlan(views.grid.shape, triple(old["tile"])),
+            Storage(old["storage"]),
+            bool(old["keep_views"]),
+            int(old["bound_bytes"]),
+        )
+    share = _CPU_SHARE if device.type == "cpu" else _GPU_SHARE
+    plan = plan_run(
+        bound,
+        views,
+        chunk=output.chunk,
+        budget=int(free_bytes(device) * share) if memory_bytes is None else memory_bytes,
+        tile=tile,
+        array_result=workspace is None,
+        scratch=workspace is not None,
+    )
+    if workspace is not None:
+        workspace.log(
+            {
+                "plan": {
+                    "tile": list(plan.tiles.tile),
+                    "storage": plan.storage.value,
+                    "keep_views": plan.keep_views,
+                    "bound_bytes": plan.bound_bytes,
+                }
+            }
+        )
+    return plan

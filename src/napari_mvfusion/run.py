@@ -1,0 +1,311 @@
+"""The loop over stages and tiles of one run: reading ahead, memory shortage, cancel, and what a rerun takes over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_mvfusion.devices import is_out_of_memory, release_cached_memory
+from napari_mvfusion.errors import DeviceError, MemoryShortage
+from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
+from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
+from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
+from napari_mvfusion.outputs import Output
+from napari_mvfusion.planning import RunPlan, Storage
+from napari_mvfusion.reading import ViewReader
+from napari_mvfusion.tiles import pieces
+from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.workspace import Workspace
+
+_SMALLEST_SIDE = 8
+_CHECKPOINT_SECONDS = 30.0
+
+
+class Stop(Exception):  # noqa: N818 - not an error: unwinds a run that the user cancelled
+    """The user cancelled."""
+
+
+class Run:
+    """The loop over stages and tiles of one run, with what it has to remember."""
+
+    def __init__(
+        self,
+        views: RegisteredViews,
+        bound: BoundMethod,
+        plan: RunPlan,
+        device: torch.device,
+        output: Output,
+        workspace: Workspace | None,
+        cancel: Callable[[], bool],
+        *,
+        live: bool,
+    ) -> None:
+        self._bound = bound
+        self._boxes = plan.tiles.boxes
+        self._shape = views.grid.shape
+        self._device = device
+        self._output = output
+        self._workspace = workspace
+        self._cancel = cancel
+        self._live = live
+        self._storage = plan.storage
+        self._reader = ViewReader(views, device, keep=plan.keep_views, whole=plan.storage is Storage.DEVICE)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvfusion-read")
+        self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
+        self._limit: Triple | None = None
+        self._estimate = None if plan.storage is Storage.NONE else Estimate(self._volumes())
+        self._last_checkpoint = time.monotonic()
+        self._done: dict[tuple[int, int], dict[str, Any]] = {}
+        self.changes: list[float] = []
+        self._first_stage = self._recover()
+        self._costs = np.array([stage.cost for stage in bound.stages], float)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def total_tiles(self) -> int:
+        """Tiles of all stages."""
+        return len(self._boxes) * len(self._bound.stages)
+
+    @property
+    def finished_tiles(self) -> int:
+        """Tiles of all stages that are finished, in this run or an earlier one."""
+        return self._first_stage * len(self._boxes) + sum(stage >= self._first_stage for stage, _ in self._done)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Run all stages, then hand the estimate of an iterative method to the output."""
+        stages = self._bound.stages
+        for index in range(self._first_stage, len(stages)):
+            yield from self._stage(index, stages[index])
+            self._first_stage = index + 1
+            if stages[index].iteration:
+                converged = self._end_iteration(index)
+                yield IterationDone(stages[index].iteration, stages[-1].iteration, self.changes[-1])
+                if converged:
+                    break
+        if self._estimate is not None:
+            yield from self._hand_over()
+
+    def _stage(self, index: int, stage: Stage) -> Generator[Event, None, None]:
+        for number, box in enumerate(self._boxes):
+            if (index, number) in self._done:
+                continue
+            values = yield from self._tile(stage, box, self._next_box(index, number))
+            entry: dict[str, Any] = {"stage": index, "tile": number}
+            if self._estimate is None:
+                self._output.write(box, values)
+            else:
+                if stage.iteration:
+                    entry["change"] = self._estimate.change(box, values)
+                self._estimate.write(box, values)
+            show = self._estimate is None or (self._live and stage.iteration > 0)
+            if show and self._estimate is not None:
+                self._output.write(box, values)
+            self._finish_tile(index, number, entry)
+            yield TileDone(
+                box=box,
+                tile=number + 1,
+                tiles=len(self._boxes),
+                stage=index + 1,
+                stages=len(self._bound.stages),
+                label=stage.label,
+                fraction=self._fraction(index, number + 1),
+                voxels=box.size,
+                updated=show,
+                final=self._estimate is None,
+            )
+            self._poll()
+        if self._estimate is not None:
+            self._estimate.end_stage(mark=_marks(stage, index))
+
+    def _tile(self, stage: Stage, box: Box, following: Box | None) -> Generator[Event, None, torch.Tensor]:
+        """Compute one tile; where memory runs out, in smaller pieces from here on."""
+        queue = pieces(box, self._limit)
+        values: torch.Tensor | None = None
+        while queue:
+            piece = queue[0]
+            ahead = queue[1] if len(queue) > 1 else following and pieces(following, self._limit)[0]
+            part = self._try(stage, piece, ahead)
+            if part is None:
+                self._limit = self._halve(piece)
+                yield TileHalved(piece.shape, self._limit)
+                queue = [smaller for left in queue for smaller in pieces(left, self._limit)]
+                continue
+            self._poll()
+            queue.pop(0)
+            if piece == box:
+                return part
+            if values is None:
+                values = torch.empty(box.shape, dtype=torch.float32)
+            values[piece.inside(box).slices] = part.cpu()
+        assert values is not None
+        return values
+
+    def _try(self, stage: Stage, piece: Box, ahead: Box | None) -> torch.Tensor | None:
+        """Run a piece; None where memory ran out."""
+        try:
+            tile = self._take(stage, piece)
+            if ahead is not None:
+                self._ahead = ((stage, ahead), self._pool.submit(self._load, stage, ahead))
+            return self._bound.run(stage, tile)
+        except torch.AcceleratorError as error:
+            raise DeviceError(
+                f"the device failed ({str(error).splitlines()[0]}): run again with resume, or use device cpu"
+            ) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    def _take(self, stage: Stage, box: Box) -> TileInput:
+        """The input of a tile: what was read ahead if it is this one, else read now."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            wanted, future = ahead
+            if wanted == (stage, box):
+                return future.result()
+            future.cancel()
+        return self._load(stage, box)
+
+    def _load(self, stage: Stage, box: Box) -> TileInput:
+        view_box = box.grow(stage.view_halo).clip(self._shape)
+        values, coverage = self._reader.read(view_box, stage.views)
+        estimate_box = estimate = None
+        if stage.estimate_halo is not None:
+            assert self._estimate is not None
+            estimate_box = box.grow(stage.estimate_halo).clip(self._shape)
+            estimate = self._estimate.read(estimate_box).to(self._device)
+        return TileInput(box, view_box, values, coverage, estimate_box, estimate)
+
+    def _halve(self, piece: Box) -> Triple:
+        self._ahead = None
+        self._bound.release()
+        self._reader.release()
+        release_cached_memory(self._device)
+        shape = list(piece.shape)
+        axis = shape.index(max(shape))
+        if shape[axis] <= _SMALLEST_SIDE:
+            raise MemoryShortage(
+                f"memory ran out even for a tile of {piece.shape} voxels: close other programs, crop the PSFs, "
+                "or use another device, then run again with resume"
+            )
+        shape[axis] = -(-shape[axis] // 2)
+        return triple(shape)
+
+    def _next_box(self, index: int, number: int) -> Box | None:
+        """The tile of this stage that comes next and is not finished."""
+        for later in range(number + 1, len(self._boxes)):
+            if (index, later) not in self._done:
+                return self._boxes[later]
+        return None
+
+    def _finish_tile(self, index: int, number: int, entry: dict[str, Any]) -> None:
+        self._done[index, number] = entry
+        # The journal names only what survives a kill: tiles in a file, not those in memory.
+        if self._workspace is not None and self._storage in (Storage.NONE, Storage.DISK):
+            self._workspace.log(entry)
+
+    def _end_iteration(self, index: int) -> bool:
+        """Note the change of an iteration, save it where that is due, and tell whether to stop."""
+        sums = np.array([self._done[index, number]["change"] for number in range(len(self._boxes))], float).sum(axis=0)
+        self.changes.append(float(sums[0] / sums[1]) if sums[1] else 0.0)
+        in_memory = self._storage in (Storage.DEVICE, Storage.MEMORY)
+        if self._workspace is not None and in_memory:
+            if time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS:
+                self._checkpoint(index + 1)
+        return self._bound.converged(self.changes[-1])
+
+    def _hand_over(self) -> Generator[Event, None, None]:
+        """Copy the estimate to the output, tile by tile."""
+        assert self._estimate is not None
+        for number, box in enumerate(self._boxes):
+            self._output.write(box, self._estimate.read(box))
+            yield TileDone(
+                box=box,
+                tile=number + 1,
+                tiles=len(self._boxes),
+                stage=len(self._bound.stages),
+                stages=len(self._bound.stages),
+                label="writing",
+                fraction=1.0,
+                voxels=box.size,
+                updated=True,
+                final=True,
+            )
+            self._poll()
+
+    def _checkpoint(self, stages_done: int) -> None:
+        """Save the estimate in memory, so that a kill loses only the iterations since."""
+        assert self._estimate is not None
+        assert self._workspace is not None
+        name = f"checkpoint-{stages_done}.raw"
+        saved = DiskVolume(self._workspace.folder / name, self._shape)
+        for box in self._boxes:
+            saved.write(box, self._estimate.read(box))
+        self._workspace.log({"checkpoint": name, "stages_done": stages_done, "changes": self.changes})
+        for old in self._workspace.folder.glob("checkpoint-*.raw"):
+            if old.name != name:
+                old.unlink()
+        self._last_checkpoint = time.monotonic()
+
+    def _recover(self) -> int:
+        """Take over what an earlier run finished, and return the first stage that is still to do."""
+        if self._workspace is None:
+            return 0
+        stages = self._bound.stages
+        if self._storage in (Storage.DEVICE, Storage.MEMORY):
+            points = [entry for entry in self._workspace.entries if "checkpoint" in entry]
+            if not points:
+                return 0
+            assert self._estimate is not None
+            saved = DiskVolume(self._workspace.folder / points[-1]["checkpoint"], self._shape)
+            for box in self._boxes:
+                values = saved.read(box)
+                self._estimate.write(box, values.to(self._device) if self._storage is Storage.DEVICE else values)
+            self._estimate.end_stage(mark=True)
+            self.changes = list(points[-1]["changes"])
+            return int(points[-1]["stages_done"])
+        for entry in self._workspace.entries:
+            if "tile" in entry:
+                self._done[entry["stage"], entry["tile"]] = entry
+        first = 0
+        while first < len(stages) and all((first, number) in self._done for number in range(len(self._boxes))):
+            if self._estimate is not None:
+                self._estimate.end_stage(mark=_marks(stages[first], first))
+                if stages[first].iteration and self._end_iteration(first):
+                    # It had converged and stopped here; only the hand-over is left.
+                    return len(stages)
+            first += 1
+        return first
+
+    def _volumes(self) -> tuple[Volume, Volume, Volume]:
+        if self._storage is Storage.DEVICE:
+            return WholeVolume(), WholeVolume(), WholeVolume()
+        if self._storage is Storage.MEMORY:
+            return MemoryVolume(self._shape), MemoryVolume(self._shape), MemoryVolume(self._shape)
+        assert self._workspace is not None
+        first, second, third = (self._workspace.folder / f"estimate-{i}.raw" for i in range(3))
+        return DiskVolume(first, self._shape), DiskVolume(second, self._shape), DiskVolume(third, self._shape)
+
+    def _fraction(self, stage: int, tiles_done: int) -> float:
+        share = self._costs[:stage].sum() + self._costs[stage] * tiles_done / len(self._boxes)
+        return float(share / self._costs.sum())
+
+    def _poll(self) -> None:
+        if self._cancel():
+            raise Stop
+
+
+def _marks(stage: Stage, index: int) -> bool:
+    """Whether an iteration begins after this stage: after the start, and after each iteration."""
+    return index == 0 or stage.iteration > 0
