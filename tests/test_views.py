@@ -27,7 +27,8 @@ def as_dask(volume, folder):
 
 
 def as_zarr(volume, folder):
-    array = zarr.create_array(store=str(folder / "v.zarr"), shape=volume.shape, chunks=(5, 5, 5), dtype=volume.dtype)
+    store = str(folder / f"{len(list(folder.iterdir()))}.zarr")
+    array = zarr.create_array(store=store, shape=volume.shape, chunks=(5, 5, 5), dtype=volume.dtype)
     array[:] = volume
     return array
 
@@ -67,7 +68,7 @@ def turned(angle_degrees, voxel_um=(1.0, 1.0, 1.0), centre=(6.0, 6.0, 6.0)):
 def test_a_view_with_an_affine_is_interpolated_where_it_lies(rng, angle):
     """Oracle: `map_coordinates` in float64 at the positions that the affines give."""
     data = rng.random(SHAPE)
-    grid = Grid((10, 11, 12), (0.8, 1.1, 0.9), (1.0, 0.5, -0.5))
+    grid = Grid((10, 11, 12), (0.8, 1.1, 0.9), (3.0, -3.0, -3.5))
     views = RegisteredViews([View(data, "a", affine=turned(angle, (1.3, 0.9, 1.0)))], grid)
     to_view = np.linalg.inv(views.views[0].affine) @ grid.affine
     index = np.indices(grid.shape).reshape(3, -1)

@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.views import RegisteredViews, View, ViewStatistics
 
-FORMAT = "mvfusion-recipe"
+FORMAT: Literal["mvfusion-recipe"] = "mvfusion-recipe"
 FORMAT_VERSION = 1
 _SOFTWARE = ("napari-mvfusion", "torch", "numpy", "scipy")
 
@@ -40,8 +40,13 @@ def describe_run(
         "views": [_describe_view(view, numbers) for view, numbers in zip(views.views, views.statistics(), strict=True)],
         "method": {"name": method.name, "parameters": method.model_dump(mode="json", by_alias=True)},
         "run": {"device": device.type, "threads": torch.get_num_threads()},
-        "software": {"python": platform.python_version()} | {name: version(name) for name in _SOFTWARE},
+        "software": software_versions(),
     }
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of the software that a result depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _SOFTWARE}
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:

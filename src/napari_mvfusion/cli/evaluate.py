@@ -1,0 +1,55 @@
+"""`mvfusion evaluate`: a fused volume against a ground truth, or against its own views."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.fuse import describe_inputs
+from napari_mvfusion.devices import pick_device
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.quality import evaluate as measure
+from napari_mvfusion.quality import reprojection
+from napari_mvfusion.readers import open_volume
+
+
+def evaluate(
+    fused: Annotated[Path, typer.Argument(help="The fused volume, .tif or .zarr.")],
+    truth: Annotated[Path | None, typer.Option(help="The ground truth, .tif or .zarr.")] = None,
+    views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Which sample, where the folder of views holds several.")] = None,
+    psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
+    voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
+    if truth is None and views is None:
+        raise typer.BadParameter("give --truth, --views, or both", param_hint="--truth")
+    volume, grid = open_volume(fused)
+    result: dict[str, Any] = {"fused": str(fused)}
+    if truth is not None:
+        reference, _ = open_volume(truth)
+        if tuple(reference.shape) != tuple(volume.shape):
+            raise InputError(
+                f"{fused} has shape {tuple(volume.shape)}, but {truth} {tuple(reference.shape)}: compare equal volumes"
+            )
+        metrics = measure(volume, reference)
+        result["metrics"] = metrics.as_dict()
+        if not as_json:
+            show.print_table(str(fused), ["", *show.METRIC_COLUMNS], [["against the truth", *show.metric_cells(metrics)]])
+    if views is not None:
+        opened = describe_inputs([views], None, tag, None, psf_folder, voxel_size, 0.0).open()
+        if opened.grid.shape != grid.shape:
+            raise InputError(f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: they do not belong together")
+        residuals = reprojection(volume, opened, pick_device(device))
+        result["reprojection"] = [asdict(residual) for residual in residuals]
+        if not as_json:
+            rows = [[residual.view, f"{residual.rms:.2f}"] for residual in residuals]
+            show.print_table("Reprojection residual (1 = the noise of the view)", ["view", "residual"], rows)
+    if as_json:
+        show.print_json(result)

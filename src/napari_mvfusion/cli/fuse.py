@@ -1,0 +1,121 @@
+"""`mvfusion fuse`: fuse the views of a folder or file, or repeat a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_mvfusion.cli import options, show
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Event
+from napari_mvfusion.fusion import Fused, fuse_events
+from napari_mvfusion.methods import METHODS, make_method
+from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path, save_recipe
+
+CANCELLED = 130
+
+
+def fuse(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or the TIFF files of the views."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The result: a new .zarr or .tif.")] = None,
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "ebmd",
+    iterations: Annotated[int | None, typer.Option(help="EBMD: more gives a sharper picture and more noise.")] = None,
+    lambda_: Annotated[
+        float | None, typer.Option("--lambda", help="EBMD: Tikhonov regularisation; more gives a smoother picture.")
+    ] = None,
+    kernel: Annotated[str | None, typer.Option(help="EBMD: kind of the back-projection kernels.")] = None,
+    osem: Annotated[str | None, typer.Option(help="EBMD: ordered-subsets factor; more converges faster.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter of the method.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Which sample, where a folder holds several.")] = None,
+    views: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90. All by default.")] = None,
+    psfs: Annotated[
+        list[Path] | None, typer.Option("--psf", help="PSF of a view, once a TIFF file given as INPUT.")
+    ] = None,
+    psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
+    voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
+    offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory the run may take, as 4G. By default half of it.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Repeat this recipe instead of INPUT and --method.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output when it exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fuse registered views into one volume. The recipe that repeats it lands beside the result."""
+    if out is None:
+        raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
+    if (recipe is None) == (not inputs):
+        raise typer.BadParameter("give either INPUT or --recipe", param_hint="INPUT")
+    with show.ctrl_c_cancels() as cancel:
+        events: Generator[Event, None, Fused | None]
+        common: dict[str, Any] = {
+            "resume": resume,
+            "overwrite": overwrite,
+            "cancel": cancel,
+            "memory_bytes": options.memory_of(memory),
+        }
+        if recipe is not None:
+            known = load_recipe(recipe)
+            title = known.method.name
+            events = known.repeat(out, device=device, **common)
+        else:
+            assert inputs
+            chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem}
+            parameters = {key: value for key, value in chosen.items() if value is not None}
+            bound_method = make_method(method, **parameters, **options.settings(set_ or []))
+            title = method
+            opening = describe_inputs(inputs, psfs, tag, views, psf_folder, voxel_size, offset)
+            events = fuse_events(
+                opening.open(),
+                bound_method,
+                device=device or "auto",
+                tile=options.tile_of(tile),
+                out=out,
+                inputs=opening.model_dump(mode="json"),
+                **common,
+            )
+        fused = show.follow(events, title=title, quiet=quiet or as_json)
+    if fused is None:
+        raise typer.Exit(CANCELLED)
+    save_recipe(fused.recipe, recipe_path(out))
+    if as_json:
+        show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})
+    else:
+        show.out.print(f"{out}\n{recipe_path(out)}")
+
+
+def describe_inputs(
+    inputs: list[Path],
+    psfs: list[Path] | None,
+    tag: str | None,
+    views: str | None,
+    psf_folder: Path | None,
+    voxel_size: str | None,
+    offset: float,
+) -> Inputs:
+    """What the command line says about the views, as the part of a recipe that opens them."""
+    for path in inputs:
+        if not path.exists():
+            raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or TIFF files")
+    files = len(inputs) > 1 or inputs[0].is_file()
+    if psfs and not files:
+        raise InputError("--psf goes with TIFF files as INPUT; for a folder use --psf-folder")
+    return Inputs(
+        source=[str(path.resolve()) for path in inputs] if files else str(inputs[0].resolve()),
+        psfs=[str(path.resolve()) for path in psfs] if psfs else None,
+        tag=tag,
+        psf_folder=None if psf_folder is None else str(psf_folder.resolve()),
+        voxel_size_um=options.triple_of(voxel_size, "--voxel-size"),
+        views=options.names(views),
+        offset=offset,
+    )

@@ -1,0 +1,61 @@
+"""Parsers of option values, each with an error that says what is expected."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+_MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Parse "0,90,180" as a list of numbers."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of numbers such as 0,90,180", param_hint=option) from None
+
+
+def names(text: str | None) -> list[str] | None:
+    """Parse "0,90" as a list of names."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def triple_of(text: str | None, option: str) -> tuple[float, float, float] | None:
+    """Parse "2,0.5,0.5" as (z, y, x); one number stands for all three."""
+    if text is None:
+        return None
+    values = numbers(text, option)
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or min(values) <= 0:
+        raise typer.BadParameter(f"'{text}': give one positive number, or three as z,y,x", param_hint=option)
+    return values[0], values[1], values[2]
+
+
+def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | None:
+    """Parse "128" or "64,128,128" as the voxels of a tile."""
+    values = triple_of(text, option)
+    return None if values is None else (int(values[0]), int(values[1]), int(values[2]))
+
+
+def memory_of(text: str | None, option: str = "--memory") -> int | None:
+    """Parse "4G" or "800M" as bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is no size such as 4G or 800M", param_hint=option)
+    return int(float(match[1]) * _MEMORY[match[2]])
+
+
+def settings(pairs: list[str]) -> dict[str, str]:
+    """Parse ["sigma1=10", "weights=entropy"] as parameters of a method."""
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"'{pair}' is not name=value", param_hint="--set")
+        values[name.strip()] = value.strip()
+    return values

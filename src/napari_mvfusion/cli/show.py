@@ -1,0 +1,148 @@
+"""What the command line shows: progress with time left, tables, errors. Results go to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from napari_mvfusion.events import (
+    Cancelled,
+    Event,
+    Finished,
+    IterationDone,
+    Prepared,
+    Preparing,
+    TileDone,
+    TileHalved,
+    Warned,
+)
+from napari_mvfusion.fusion import Fused
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say_error(message: str) -> None:
+    """One line on stderr."""
+    err.print(f"[bold red]error:[/] {_plain(message)}")
+
+
+def say_warning(message: str) -> None:
+    """One line on stderr."""
+    err.print(f"[yellow]warning:[/] {_plain(message)}")
+
+
+def print_json(values: Any) -> None:
+    """A result for a program, on stdout."""
+    print(json.dumps(values, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A result for a person, on stdout; numbers to the right."""
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    out.print(table)
+
+
+class CancelFlag:
+    """True once the user pressed Ctrl-C; a second Ctrl-C ends the program at once."""
+
+    def __init__(self) -> None:
+        self.set = False
+
+    def __call__(self) -> bool:
+        return self.set
+
+
+@contextmanager
+def ctrl_c_cancels() -> Iterator[CancelFlag]:
+    """Let Ctrl-C ask the engine to stop, so that finished tiles are kept."""
+    flag = CancelFlag()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if flag.set:
+            raise KeyboardInterrupt
+        flag.set = True
+        err.print("stopping after this step; press Ctrl-C again to stop at once")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:
+    """Show a run's events as a progress bar and return its result, or None when it was cancelled."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=quiet,
+        transient=True,
+    )
+    fused: Fused | None = None
+    with bar:
+        task = bar.add_task(title, total=1.0)
+        preparing = bar.add_task("preparing", total=1.0, visible=False)
+        for event in events:
+            match event:
+                case Warned(message):
+                    say_warning(message)
+                case Preparing(label, fraction):
+                    bar.update(preparing, description=label, completed=fraction, visible=fraction < 1)
+                case Prepared():
+                    bar.reset(task)
+                    bar.update(preparing, visible=False)
+                    if not quiet:
+                        _say_plan(title, event)
+                case TileDone():
+                    bar.update(task, description=f"{title}: {event.label}", completed=event.fraction)
+                case TileHalved(_, to_shape):
+                    say_warning(f"memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels")
+                case IterationDone():
+                    bar.update(task, description=f"{title}: change {event.change:.2%}")
+                case Cancelled():
+                    kept = f"; {event.kept} is kept, go on with --resume" if event.kept else ""
+                    err.print(f"cancelled after {event.finished_tiles} of {event.tiles} tiles{kept}")
+                case Finished():
+                    fused = event.fused
+                    megavoxels = fused.grid.box.size / 1e6
+                    if not quiet:
+                        err.print(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
+    return fused
+
+
+def _say_plan(title: str, event: Prepared) -> None:
+    resumed = f", {event.resumed_tiles} tiles done before" if event.resumed_tiles else ""
+    tiles = "1 tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)}"
+    err.print(f"{title} on {event.device}: {tiles}, at most {event.memory_bound_bytes / 2**30:.1f} GiB{resumed}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def _plain(text: str) -> str:
+    """Text in which square brackets are brackets, not colours."""
+    return text.replace("[", r"\[")
+
+
+def rows_of(values: Mapping[str, Any]) -> list[list[str]]:
+    """A mapping as the rows of a two-column table."""
+    return [[key, str(value)] for key, value in values.items()]
