@@ -1,7 +1,7 @@
 """How good a fused volume is: scores against a ground truth.
 
-Volumes are read slab by slab, so lazy and large arrays need little memory. Without a ground truth see
-`napari_mvfusion.reprojection`.
+Volumes are read slab by slab, so lazy and large arrays need little memory. What can be said without a ground truth is
+in `napari_mvfusion.residuals`, whose names are to be had here too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,21 @@ from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.moments import PairMoments
+from napari_mvfusion.residuals import Noise, Residual, estimate_noise, reprojection, residual_map
 from napari_mvfusion.views import VolumeLike
 
-__all__ = ["Metrics", "Scores", "evaluate", "ssim_map"]
+__all__ = [
+    "Metrics",
+    "Noise",
+    "Residual",
+    "Scores",
+    "estimate_noise",
+    "evaluate",
+    "reprojection",
+    "residual_map",
+    "ssim_map",
+]
 
 _PERCENTILES = (0.1, 99.9)
 # Beyond this many voxels (1 GiB as float32) percentiles come from histograms instead of the sorted values.
@@ -121,15 +133,15 @@ def evaluate(fused: VolumeLike, truth: VolumeLike) -> Metrics:
             f"the ground truth is {low:g} in nearly every voxel (percentiles 0.1 and 99.9 are equal): "
             "scores need a truth with structure; is this the right file?"
         )
-    total = _Moments()
+    total = PairMoments()
     for slab in _slabs(shape):
         total.add(_normalised(truth, slab, low, high), _values(fused, slab, "fused volume"))
     scale, offset = total.fit()
-    span = total.truth_range
+    span = float(total.high[0] - total.low[0])
 
     squares, similarity = np.zeros(2), np.zeros(2)
     counted = np.zeros(2, np.int64)
-    inner = _Moments()
+    inner = PairMoments()
     for slab in _slabs(shape):
         # Read with the rows round the slab that the SSIM window reaches into.
         wide = slice(max(slab.start - _SSIM_RADIUS, 0), min(slab.stop + _SSIM_RADIUS, shape[0]))
@@ -174,51 +186,7 @@ def ssim_map(estimate: np.ndarray, reference: np.ndarray, data_range: float) -> 
     return np.asarray(((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2)))
 
 
-class _Moments:
-    """Sums for the least-squares fit and the correlation of pairs of values, in float64 about their first means."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._centre = np.zeros(2)
-        self._sums = np.zeros(2)
-        self._products = np.zeros((2, 2))
-        self._low, self._high = np.full(2, inf), np.full(2, -inf)
-
-    def add(self, truth: np.ndarray, fused: np.ndarray) -> None:
-        if truth.size == 0:
-            return
-        pair = np.stack([truth.ravel(), fused.ravel()]).astype(np.float64, copy=False)
-        self._low = np.minimum(self._low, pair.min(axis=1))
-        self._high = np.maximum(self._high, pair.max(axis=1))
-        if self.count == 0:
-            self._centre = pair.mean(axis=1)
-        pair -= self._centre[:, None]
-        self.count += pair.shape[1]
-        self._sums += pair.sum(axis=1)
-        self._products += pair @ pair.T
-
-    @property
-    def truth_range(self) -> float:
-        return float(self._high[0] - self._low[0])
-
-    def _covariance(self) -> np.ndarray:
-        return np.asarray(self._products - np.outer(self._sums, self._sums) / self.count)
-
-    def fit(self) -> tuple[float, float]:
-        """Scale and offset that bring the fused values closest to the truth; scale 0 where they are constant."""
-        covariance = self._covariance()
-        means = self._centre + self._sums / self.count
-        scale = 0.0 if self._high[1] == self._low[1] else float(covariance[0, 1] / covariance[1, 1])
-        return scale, float(means[0] - scale * means[1])
-
-    def correlation(self) -> float:
-        if self.count == 0 or (self._high == self._low).any():
-            return 0.0
-        covariance = self._covariance()
-        return float(np.clip(covariance[0, 1] / sqrt(covariance[0, 0] * covariance[1, 1]), -1, 1))
-
-
-def _scores(squares: float, moments: _Moments, span: float, similarity: float) -> Scores:
+def _scores(squares: float, moments: PairMoments, span: float, similarity: float) -> Scores:
     nrmse = sqrt(squares / moments.count) / span
     psnr = -20 * log10(nrmse) if nrmse > 0 else inf
     return Scores(nrmse, psnr, similarity, moments.correlation())
