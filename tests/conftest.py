@@ -1,0 +1,53 @@
+"""Fixtures that many tests share: measured PSFs, random numbers, and the number of threads."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+DATA_VARIABLE = "MVFUSION_TEST_DATA"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20141)
+
+
+@pytest.fixture(scope="session")
+def test_data():
+    """Folder of the measured PSFs; a stranger who has none skips these tests, continuous integration may not."""
+    name = os.environ.get(DATA_VARIABLE)
+    folder = None if name is None else Path(name)
+    if folder is not None and (folder / "psf").is_dir():
+        return folder
+    reason = f"measured PSFs are not at hand: set {DATA_VARIABLE} to the folder that holds psf/"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _psfs(folder):
+    return {
+        int(path.stem.removeprefix("psf_")): tifffile.imread(path).astype(np.float32)
+        for path in sorted(folder.glob("psf_*.tif"))
+    }
+
+
+@pytest.fixture(scope="session")
+def quad_psfs(test_data):
+    """Angle to measured PSF, 51^3, of the four-view embryo."""
+    return _psfs(test_data / "psf" / "quad_view")
+
+
+@pytest.fixture(scope="session")
+def two_view_psfs(test_data):
+    """Angle to measured PSF as it was saved (not normalised), 51 x 31 x 31, of the two-view set."""
+    return _psfs(test_data / "psf" / "two_view")
