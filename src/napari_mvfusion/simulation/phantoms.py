@@ -29,6 +29,10 @@ _WORM_LENGTH = 1000
 _WORM_RADIUS = 55.0
 _WORM_NUCLEI = 558
 _NUCLEUS_RADIUS = 8.0
+# Distance of centres over the sum of mean radii. The longest half-axis is 1.2 radii, so a few still touch.
+_NUCLEUS_SPACING = 1.1
+# A nucleus is left out when this many rounds of tries find no place for it.
+_ROUNDS, _TRIES = 20, 16
 
 _SLAB_VOXELS = 16 * 2**20
 _SMALLEST = 32
@@ -159,23 +163,29 @@ def _body_radius(along: np.ndarray) -> np.ndarray:
 
 def _pack(shape: Triple, radii: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Throw nuclei into the body until they are all in, or no room is found: centres (n, 3) and radii (n,)."""
-    centre = (np.array(shape) - 1) / 2
-    body = min(shape[:2]) * _WORM_RADIUS / _WORM_WIDTH
-    centres = np.empty((0, 3))
-    kept = np.empty(0)
-    for radius in radii:
-        tries = rng.random((200, 3)) * (1, 1, shape[2] - 1)
-        room = body * _body_radius(tries[:, 2] / (shape[2] - 1)) - radius
-        turn_about_x = 2 * pi * tries[:, 1]
-        from_axis = np.sqrt(tries[:, 0]) * body
-        tries[:, 0] = centre[0] + from_axis * np.cos(turn_about_x)
-        tries[:, 1] = centre[1] + from_axis * np.sin(turn_about_x)
-        distance = np.linalg.norm(tries[:, None] - centres, axis=2)
-        free = (from_axis <= room) & (distance >= 0.95 * (radius + kept)).all(axis=1)
-        if free.any():
-            centres = np.vstack([centres, tries[free.argmax()]])
-            kept = np.append(kept, radius)
+    centres, kept = np.empty((0, 3)), np.empty(0)
+    # The largest first: small ones still find a place between them.
+    for radius in np.sort(radii)[::-1]:
+        for _ in range(_ROUNDS):
+            tries = _places_in_body(shape, radius, rng)
+            distance = np.linalg.norm(tries[:, None] - centres, axis=2)
+            free = (distance >= _NUCLEUS_SPACING * (radius + kept)).all(axis=1)
+            if free.any():
+                centres = np.vstack([centres, tries[free.argmax()]])
+                kept = np.append(kept, radius)
+                break
     return centres, kept
+
+
+def _places_in_body(shape: Triple, radius: float, rng: np.random.Generator) -> np.ndarray:
+    """Random centres of nuclei of a radius that lie inside the body, (n, 3)."""
+    body = min(shape[:2]) * _WORM_RADIUS / _WORM_WIDTH
+    along, around, share = rng.random((3, _TRIES))
+    from_axis = body * np.sqrt(share)
+    inside = from_axis <= body * _body_radius(along) - radius
+    z = (shape[0] - 1) / 2 + from_axis * np.cos(2 * pi * around)
+    y = (shape[1] - 1) / 2 + from_axis * np.sin(2 * pi * around)
+    return np.asarray(np.stack([z, y, along * (shape[2] - 1)], axis=1)[inside])
 
 
 def _draw_nucleus(out: np.ndarray, centre: np.ndarray, radius: float, rng: np.random.Generator) -> None:
