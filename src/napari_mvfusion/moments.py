@@ -6,6 +6,9 @@ from math import inf, sqrt
 
 import numpy as np
 
+# Values that spread by less than this share of their size are constant: they were float32 once.
+_CONSTANT = 1e-6
+
 
 class PairMoments:
     """Sums over pairs (target, predictor) that arrive in pieces, in float64 about the means of the first piece.
@@ -51,7 +54,7 @@ class PairMoments:
             raw = self._raw()
             return (float(raw[0, 1] / raw[1, 1]) if raw[1, 1] > 0 else 0.0), 0.0
         covariance = self._covariance()
-        scale = 0.0 if self.high[1] == self.low[1] else float(covariance[0, 1] / covariance[1, 1])
+        scale = 0.0 if self._constant()[1] else float(covariance[0, 1] / covariance[1, 1])
         return scale, float(self.means[0] - scale * self.means[1])
 
     def left_over(self, scale: float, offset: float) -> float:
@@ -62,15 +65,20 @@ class PairMoments:
 
     def correlation(self) -> float:
         """Pearson correlation; 0 where there are no pairs or either value is constant."""
-        if self.count == 0 or (self.high == self.low).any():
+        if self.count == 0 or self._constant().any():
             return 0.0
         covariance = self._covariance()
         return float(np.clip(covariance[0, 1] / sqrt(covariance[0, 0] * covariance[1, 1]), -1, 1))
 
+    def _constant(self) -> np.ndarray:
+        """Which of target and predictor is the same everywhere."""
+        spread = np.sqrt(np.maximum(np.diag(self._covariance()), 0) / self.count)
+        return np.asarray(spread <= _CONSTANT * np.maximum(np.abs(self.low), np.abs(self.high)))
+
     def _covariance(self) -> np.ndarray:
-        """Sums of products about the means."""
+        """Return the sums of products about the means."""
         return np.asarray(self._products - np.outer(self._sums, self._sums) / self.count)
 
     def _raw(self) -> np.ndarray:
-        """Sums of products about zero."""
+        """Return the sums of products about zero."""
         return np.asarray(self._covariance() + self.count * np.outer(self.means, self.means))

@@ -77,7 +77,7 @@ class Metrics:
     foreground_fraction: float
 
     def as_dict(self) -> dict[str, dict[str, float | None] | float]:
-        """The numbers for JSON, `{"all": {"nrmse": ...}, "foreground": {...}, ...}`; None for an infinite PSNR."""
+        """Return the numbers for JSON, `{"all": {"nrmse": ...}, "foreground": {...}, ...}`; None is an infinite PSNR."""
         both = {
             name: {key: value if isfinite(value) else None for key, value in asdict(scores).items()}
             for name, scores in (("all", self.all), ("foreground", self.foreground))
@@ -108,8 +108,8 @@ def evaluate(fused: VolumeLike, truth: VolumeLike) -> Metrics:
 
     Parameters
     ----------
-    fused, truth : (z, y, x) of one shape and any real dtype; numpy, dask or zarr. Read in slabs of about 4 million voxels, the
-        truth three times and the fused volume twice.
+    fused, truth : (z, y, x) of one shape and any real dtype; numpy, dask or zarr. Read in slabs of about 4 million
+        voxels, the truth three times and the fused volume twice.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def _scores(squares: float, moments: PairMoments, span: float, similarity: float
 
 
 def _whole_windows(slab: slice, wide: slice, shape: Triple) -> tuple[slice, slice, slice]:
-    """The voxels of a slab that count for SSIM, as an index into the wider slab that was read."""
+    """Return the voxels of a slab that count for SSIM, as an index into the wider slab that was read."""
     z_margin, y_margin, x_margin = (_SSIM_RADIUS if n > 2 * _SSIM_RADIUS else 0 for n in shape)
     first = max(slab.start, z_margin) - wide.start
     last = min(slab.stop, shape[0] - z_margin) - wide.start
@@ -222,7 +222,7 @@ def _slabs(shape: Triple) -> Iterator[slice]:
 
 
 def _values(volume: VolumeLike, slab: slice, name: str) -> np.ndarray:
-    """A slab as float32."""
+    """Read a slab as float32."""
     values = np.asarray(volume[slab, :, :]).astype(np.float32)
     if not np.isfinite(values).all():
         z, y, x = np.argwhere(~np.isfinite(values))[0]

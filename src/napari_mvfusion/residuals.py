@@ -16,6 +16,7 @@ from scipy import ndimage, optimize
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, triple
 from napari_mvfusion.imaging.blur import Blur
+from napari_mvfusion.imaging.borders import Border
 from napari_mvfusion.moments import PairMoments
 from napari_mvfusion.tiles import TilePlan
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
@@ -75,14 +76,15 @@ def reprojection(
     device: torch.device | str = "cpu",
     *,
     with_offset: bool = True,
+    border: Border = "mirror",
     noise: tuple[Noise, ...] | None = None,
     tile: int = _TILE,
 ) -> tuple[Residual, ...]:
     """Blur a fused volume with the PSF of each view and compare it with the view.
 
     For each view, `scale * blurred + offset` is fitted to the pixels by least squares and
-    `rms = sqrt(sum (pixel - fit)^2 / sum (gain * fit + read variance))` over the voxels where the view has data. A fused
-    volume that explains the view up to its noise has 1. What fades with depth, or is otherwise not in the model
+    `rms = sqrt(sum (pixel - fit)^2 / sum (gain * fit + read variance))` over the voxels where the view has data. A
+    fused volume that explains the view up to its noise has 1. What fades with depth, or is otherwise not in the model
     `fused (x) PSF`, raises it, as does noise that interpolation has smoothed (see `estimate_noise`).
 
     Parameters
@@ -91,6 +93,8 @@ def reprojection(
     views : each with its PSF
     device : where the blur is computed
     with_offset : fit an offset too; False takes the blurred volume to be zero where the view is dark
+    border : "mirror" takes the fused volume to go on beyond its border as its mirror image, as the methods do; "zero"
+        takes it to be dark there, which is right for a specimen in empty medium and for simulated views
     noise : the noise of each view, where it is known; estimated from the views when None
     tile : longest side of the blocks that are blurred at once, voxels; no result depends on it
 
@@ -111,7 +115,7 @@ def reprojection(
         moments = PairMoments()
         for box in _tiles(views.grid.box, tile):
             observed, inside = _observed(views, index, box)
-            blurred = _blurred(fused, view, box, device)
+            blurred = _blurred(fused, view, box, border, device)
             moments.add(observed[inside], blurred[inside])
         if moments.count == 0:
             raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
@@ -133,6 +137,7 @@ def residual_map(
     residual: Residual,
     device: torch.device | str = "cpu",
     *,
+    border: Border = "mirror",
     box: Box | None = None,
     tile: int = _TILE,
 ) -> np.ndarray:
@@ -140,7 +145,7 @@ def residual_map(
 
     Parameters
     ----------
-    fused, views, device, tile : as for `reprojection`
+    fused, views, device, border, tile : as for `reprojection`
     residual : of the view, from `reprojection`
     box : part of the grid to compute, all of it when None
 
@@ -161,7 +166,7 @@ def residual_map(
     out = np.empty(box.shape, np.float32)
     for part in _tiles(box, tile):
         observed, inside = _observed(views, index, part)
-        fit = residual.scale * _blurred(fused, views.views[index], part, device) + residual.offset
+        fit = residual.scale * _blurred(fused, views.views[index], part, border, device) + residual.offset
         variance = np.maximum(gain * fit, gain**2) + read_variance
         out[part.inside(box).slices] = inside * (observed - fit) / np.sqrt(variance)
     return out
@@ -250,7 +255,7 @@ def _check(fused: VolumeLike, views: RegisteredViews) -> None:
 
 
 def _psf(view: View) -> np.ndarray:
-    """The PSF with sum 1, float64."""
+    """Return the PSF with sum 1, float64."""
     if view.psf is None:
         raise InputError(f"{view.label} has no PSF: the residual compares the view with the fused volume blurred by it")
     total = float(np.sum(view.psf, dtype=np.float64))
@@ -260,7 +265,7 @@ def _psf(view: View) -> np.ndarray:
 
 
 def _narrow_axes(view: View) -> tuple[int, int]:
-    """The two axes along which the PSF is narrowest."""
+    """Return the two axes along which the PSF is narrowest."""
     psf = np.maximum(_psf(view), 0)
     spread = []
     for axis in range(3):
@@ -290,14 +295,14 @@ def _observed(views: RegisteredViews, index: int, box: Box) -> tuple[np.ndarray,
     return pixels, np.ones(box.shape, bool) if coverage is None else coverage[0] > 0
 
 
-def _blurred(fused: VolumeLike, view: View, box: Box, device: torch.device | str) -> np.ndarray:
-    """A box of the fused volume as the view sees it, float32; mirrored at the border of the volume."""
+def _blurred(fused: VolumeLike, view: View, box: Box, border: Border, device: torch.device | str) -> np.ndarray:
+    """Blur a box of the fused volume as the view sees it, float32."""
     psf = _psf(view)
     wide = box.grow(triple(n // 2 for n in psf.shape)).clip(triple(fused.shape))
     values = np.asarray(fused[wide.slices]).astype(np.float32)
     if not np.isfinite(values).all():
         z, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0] + wide.start)
         raise InputError(f"the fused volume has a NaN or infinite value at (z, y, x) = {(z, y, x)}")
-    blur = Blur([psf], wide.shape, device=device)
+    blur = Blur([psf], wide.shape, border, device)
     image = blur.blur(torch.from_numpy(values).to(device), view=0)
     return np.asarray(image[box.inside(wide).slices].cpu().numpy())

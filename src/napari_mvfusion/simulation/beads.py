@@ -49,8 +49,8 @@ def bead_volume(
     """Record sub-resolution beads with a PSF.
 
     A bead is a point of light at a random sub-voxel position, so each is the PSF itself, shifted by a Fourier phase
-    (exact for a PSF that is sampled finely enough). Doublets are two beads closer than the PSF is wide, debris are clumps
-    of many points. Beads may lie at the border, where they are cut off.
+    (exact for a PSF that is sampled finely enough). Doublets are two beads closer than the PSF is wide, debris are
+    clumps of many points. Beads may lie at the border, where they are cut off.
 
     Parameters
     ----------

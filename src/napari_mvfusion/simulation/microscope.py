@@ -158,8 +158,8 @@ def simulate(
 def absorb(specimen: np.ndarray, absorption: float) -> np.ndarray:
     """Dim a specimen by what the light met on its way along y, from the last row to the first.
 
-    With v the brightness of a voxel and n the light that is left (1 at first), `n <- max(n - absorption v n, 0)` and the
-    result is `v n`. This is a running product, so all rows are done at once.
+    With v the brightness of a voxel and n the light that is left (1 at first), `n <- max(n - absorption v n, 0)` and
+    the result is `v n`. This is a running product, so all rows are done at once.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def _affine(own_shape: Triple, angle: float, grid: Grid, spacing: int) -> np.nda
 
 
 def _own_psf(psf: np.ndarray, angle: float) -> np.ndarray:
-    """A PSF in the own frame of its view; cubic splines at oblique angles, so that it is not widened."""
+    """Turn a PSF into the own frame of its view; cubic splines at oblique angles, so that it is not widened."""
     if angle % 90 == 0:
         return turn(psf, angle)
     shape = turned_shape(triple(psf.shape), angle)
@@ -301,7 +301,7 @@ def _check(settings: Settings) -> None:
 
 
 def _checked_psfs(psfs: Sequence[np.ndarray], angles: Sequence[float], shape: Triple) -> list[np.ndarray]:
-    """The PSFs as float32 of sum 1."""
+    """Check the PSFs and return them as float32 of sum 1."""
     if len(psfs) != len(angles):
         raise InputError(f"{len(psfs)} PSFs were given for {len(angles)} angles: each view needs one")
     kernels = []

@@ -104,7 +104,8 @@ def nuclei(size: int | Sequence[int], rng: np.random.Generator) -> np.ndarray:
     shape = (size, size, 4 * size) if isinstance(size, int | np.integer) else tuple(size)
     if len(shape) != 3 or min(shape) < _SMALLEST or shape[2] < min(shape[:2]):
         raise InputError(
-            f"a worm of shape {shape} cannot be drawn: give three sizes (z, y, x) of at least {_SMALLEST}, x the longest"
+            f"a worm of shape {shape} cannot be drawn: "
+            f"give three sizes (z, y, x) of at least {_SMALLEST}, x the longest"
         )
     width, length = min(shape[:2]), shape[2]
     scale = width / _WORM_WIDTH

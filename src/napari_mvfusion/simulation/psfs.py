@@ -56,7 +56,8 @@ def light_sheet_psf(
     """
     if not (axial_fwhm >= _SMALLEST_FWHM and lateral_fwhm >= _SMALLEST_FWHM):
         raise InputError(
-            f"a PSF of {axial_fwhm} by {lateral_fwhm} voxels cannot be sampled: widths must be at least {_SMALLEST_FWHM}"
+            f"a PSF of {axial_fwhm} by {lateral_fwhm} voxels cannot be sampled: "
+            f"widths must be at least {_SMALLEST_FWHM}"
         )
     if not 0 <= asymmetry < 1:
         raise InputError(f"the asymmetry of a PSF must be from 0 to below 1, not {asymmetry}")
