@@ -77,7 +77,7 @@ class Metrics:
     foreground_fraction: float
 
     def as_dict(self) -> dict[str, dict[str, float | None] | float]:
-        """Return the numbers for JSON, `{"all": {"nrmse": ...}, "foreground": {...}, ...}`; None is an infinite PSNR."""
+        """Return the numbers for JSON, `{"all": {"nrmse": ...}, "foreground": {...}, ...}`; no PSNR if infinite."""
         both = {
             name: {key: value if isfinite(value) else None for key, value in asdict(scores).items()}
             for name, scores in (("all", self.all), ("foreground", self.foreground))
