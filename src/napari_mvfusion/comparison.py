@@ -47,7 +47,7 @@ def comparison_figure(
         raise InputError("there is nothing to compare: give at least one volume")
     for label, volume in volumes.items():
         if tuple(volume.shape) != grid.shape:
-            raise InputError(f"'{label}' has shape {tuple(volume.shape)}, but the grid {grid.shape}: compare equal shapes")
+            raise InputError(f"'{label}' has shape {tuple(volume.shape)}, but the grid {grid.shape}")
     at = tuple(n // 2 for n in grid.shape) if position is None else position
     slices = {label: _orthogonal(volume, at) for label, volume in volumes.items()}
     reference = np.concatenate([cut.ravel() for cut in next(iter(slices.values()))])

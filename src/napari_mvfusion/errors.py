@@ -25,7 +25,7 @@ class OutputError(MVFusionError, OSError):
     exit_code = 3
 
 
-class MemoryShortage(MVFusionError, MemoryError):
+class MemoryShortage(MVFusionError, MemoryError):  # noqa: N818 - it says what is short
     """Even the smallest tile does not fit into the memory of the device."""
 
     exit_code = 4

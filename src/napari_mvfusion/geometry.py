@@ -74,7 +74,7 @@ class Box:
         return Box(start, triple(max(a, b) for a, b in zip(start, stop, strict=True)))
 
     def inside(self, other: Box) -> Box:
-        """This box in the coordinates of `other`, that is, with `other.start` as the origin."""
+        """The same box in the coordinates of `other`, that is, with `other.start` as the origin."""
         return Box(
             triple(a - o for a, o in zip(self.start, other.start, strict=True)),
             triple(b - o for b, o in zip(self.stop, other.start, strict=True)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.geometry import Box, Triple
@@ -21,7 +21,7 @@ from napari_mvfusion.views import RegisteredViews
 _FLOAT_BYTES = 4
 
 
-class Storage(str, Enum):
+class Storage(StrEnum):
     """Where the estimate of an iterative method lives between stages."""
 
     NONE = "none"

@@ -172,10 +172,12 @@ class Recipe(_Part):
             raise InputError(f"the recipe was made from the views {', '.join(names)}, but there are {there}")
         for entry, view, numbers in zip(self.views, views.views, views.statistics(), strict=True):
             if numbers.sha256 != entry.sha256:
-                raise InputError(f"the pixels of {view.label} changed since the recipe was made: restore it, or fuse anew")
+                raise InputError(
+                    f"the pixels of {view.label} changed since the recipe was made: restore it or fuse anew"
+                )
             now = None if view.psf is None else psf_sha256(view.psf)
             if now != entry.psf_sha256:
-                raise InputError(f"the PSF of {view.label} changed since the recipe was made: restore it, or fuse anew")
+                raise InputError(f"the PSF of {view.label} changed since the recipe was made: restore it or fuse anew")
 
     def _software_changes(self) -> list[str]:
         now = software_versions()

@@ -220,9 +220,9 @@ class Run:
         sums = np.array([self._done[index, number]["change"] for number in range(len(self._boxes))], float).sum(axis=0)
         self.changes.append(float(sums[0] / sums[1]) if sums[1] else 0.0)
         in_memory = self._storage in (Storage.DEVICE, Storage.MEMORY)
-        if self._workspace is not None and in_memory:
-            if time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS:
-                self._checkpoint(index + 1)
+        due = time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS
+        if self._workspace is not None and in_memory and due:
+            self._checkpoint(index + 1)
         return self._bound.converged(self.changes[-1])
 
     def _hand_over(self) -> Generator[Event, None, None]:

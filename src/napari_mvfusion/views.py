@@ -80,15 +80,11 @@ class View:
         if kind not in "buif":
             raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
         if not (np.isfinite(self.weight) and self.weight > 0):
-            raise InputError(
-                f"{self.label} has weight {self.weight}: give a positive one, or leave the view out"
-            )
+            raise InputError(f"{self.label} has weight {self.weight}: give a positive one, or leave the view out")
         if not np.isfinite(self.offset):
             raise InputError(f"{self.label} has camera offset {self.offset}: it must be a number")
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
-            raise InputError(
-                f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal"
-            )
+            raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
             if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:

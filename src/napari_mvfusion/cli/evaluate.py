@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli import show
 from napari_mvfusion.cli.fuse import describe_inputs
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
@@ -41,11 +41,15 @@ def evaluate(
         metrics = measure(volume, reference)
         result["metrics"] = metrics.as_dict()
         if not as_json:
-            show.print_table(str(fused), ["", *show.METRIC_COLUMNS], [["against the truth", *show.metric_cells(metrics)]])
+            show.print_table(
+                str(fused), ["", *show.METRIC_COLUMNS], [["against the truth", *show.metric_cells(metrics)]]
+            )
     if views is not None:
         opened = describe_inputs([views], None, tag, None, psf_folder, voxel_size, 0.0).open()
         if opened.grid.shape != grid.shape:
-            raise InputError(f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: they do not belong together")
+            raise InputError(
+                f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: they do not belong together"
+            )
         residuals = reprojection(volume, opened, pick_device(device))
         result["reprojection"] = [asdict(residual) for residual in residuals]
         if not as_json:

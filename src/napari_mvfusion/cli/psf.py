@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from napari_mvfusion.cli import show
-from napari_mvfusion.psf import describe_psf, load_psf, measure_psf
-from napari_mvfusion.readers import open_volume
-from napari_mvfusion.writers import write_tiff
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True)
 
 
 @app.command()
 def measure(
-    beads: Annotated[Path, typer.Argument(metavar="BEADS.tif", help="Volume of beads, on the grid of the fused volume.")],
+    beads: Annotated[
+        Path, typer.Argument(metavar="BEADS.tif", help="Volume of beads, on the grid of the fused volume.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="The PSF to write.")],
-    size: Annotated[int | None, typer.Option(help="Odd size of the PSF in voxels. By default as large as it needs.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Odd size of the PSF in voxels. By default as large as it needs.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the PSF when it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -62,6 +62,7 @@ class CancelFlag:
         self.set = False
 
     def __call__(self) -> bool:
+        """Tell whether to stop."""
         return self.set
 
 

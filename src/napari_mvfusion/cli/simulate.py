@@ -13,9 +13,10 @@ from rich.progress import track
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
-from napari_mvfusion.readers import psf_files
 from napari_mvfusion.psf import load_psf
-from napari_mvfusion.simulation import PHANTOMS, simulate as record
+from napari_mvfusion.readers import psf_files
+from napari_mvfusion.simulation import PHANTOMS
+from napari_mvfusion.simulation import simulate as record
 from napari_mvfusion.simulation.beads import bead_volume
 from napari_mvfusion.workspace import writing
 from napari_mvfusion.writers import write_tiff, write_views_folder, write_views_zarr
@@ -28,7 +29,9 @@ def simulate(
     phantom: Annotated[Phantom, typer.Option(help="The kind of specimen.")] = Phantom.embryo,
     size: Annotated[int, typer.Option(min=32, help="Voxels along the specimen's width.")] = 128,
     angles: Annotated[str | None, typer.Option(help="Directions of the views in degrees, as 0,90,180,270.")] = None,
-    psfs: Annotated[Path | None, typer.Option(help="Folder with psf_ANGLE.tif. By default light-sheet PSFs are modelled.")] = None,
+    psfs: Annotated[
+        Path | None, typer.Option(help="Folder with psf_ANGLE.tif. By default light-sheet PSFs are modelled.")
+    ] = None,
     snr: Annotated[float, typer.Option(help="Signal-to-noise ratio; 25 is a good microscope.")] = 25.0,
     spacing: Annotated[int, typer.Option(min=1, help="Voxels from one plane to the next along a view's axis.")] = 1,
     attenuation: Annotated[float, typer.Option(min=0, help="How much light the specimen absorbs.")] = 0.01,
@@ -36,7 +39,9 @@ def simulate(
     voxel_size: Annotated[float, typer.Option(help="Edge of a voxel in um.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same specimen and noise.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="How many specimens, each with its own tag.")] = 1,
-    beads: Annotated[bool, typer.Option("--beads", help="Also write a bead volume a view, to measure PSFs from.")] = False,
+    beads: Annotated[
+        bool, typer.Option("--beads", help="Also write a bead volume a view, to measure PSFs from.")
+    ] = False,
 ) -> None:
     """Make specimens with a known truth: views, PSFs and ground truth, named as `mvfusion fuse` expects them."""
     kind = phantom.value
@@ -72,7 +77,9 @@ def simulate(
             for view in made.views.views:
                 assert view.psf is not None
                 volume = bead_volume(view.psf, (128, 128, 128), rng).volume
-                write_tiff(folder / f"beads_{view.name}.tif", volume, Grid((128, 128, 128), made.views.grid.voxel_size_um))
+                write_tiff(
+                    folder / f"beads_{view.name}.tif", volume, Grid((128, 128, 128), made.views.grid.voxel_size_um)
+                )
     show.out.print(str(out))
 
 

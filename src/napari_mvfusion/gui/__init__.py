@@ -1,0 +1,1 @@
+"""The napari face: hooks of the manifest, conversions, and dock widgets."""

@@ -1,0 +1,81 @@
+"""What an input holds, and what is wrong with it, in words: for `mvfusion info` and the GUI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import FloatTriple, Triple, triple
+from napari_mvfusion.readers.folder import scan_folder
+from napari_mvfusion.readers.ome_zarr import is_zarr
+from napari_mvfusion.readers.opening import open_truth, open_views, open_volume
+
+
+@dataclass(frozen=True)
+class ViewContents:
+    """One view: name, angle in degrees, shape (z, y, x), type of its pixels, and the shape of its PSF."""
+
+    name: str
+    angle: float | None
+    shape: Triple
+    dtype: str
+    psf_shape: Triple | None
+
+
+@dataclass(frozen=True)
+class SampleContents:
+    """One sample: its tag, views, voxel size in um, whether its truth is known, and what is wrong with it."""
+
+    tag: str
+    views: tuple[ViewContents, ...]
+    voxel_size_um: FloatTriple | None
+    has_truth: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an input holds: "folder", "zarr" or "file", its samples, and what does not fit."""
+
+    path: str
+    kind: str
+    samples: tuple[SampleContents, ...]
+    problems: tuple[str, ...]
+
+
+def describe(path: str | Path) -> Contents:
+    """Say what a TIFF folder, an OME-Zarr or a TIFF file holds. Problems of a sample do not hide the others.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of that name, or a folder holds no views.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or a TIFF file")
+    if is_zarr(path) or path.suffix.lower() == ".zarr":
+        return Contents(str(path), "zarr", (_sample(path, None),), ())
+    if path.is_dir():
+        names = scan_folder(path)
+        names.choose(next(iter(names.samples), None))
+        samples = tuple(_sample(path, tag) for tag in names.samples)
+        return Contents(str(path), "folder", samples, tuple(names.problems))
+    data, grid = open_volume(path)
+    view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
+    return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
+
+
+def _sample(path: Path, tag: str | None) -> SampleContents:
+    try:
+        views = open_views(path, tag=tag)
+        has_truth = open_truth(path, tag) is not None
+    except InputError as error:
+        return SampleContents(tag or "", (), None, False, (str(error),))
+    found = tuple(
+        ViewContents(v.name, v.angle, v.shape, str(v.data.dtype), None if v.psf is None else triple(v.psf.shape))
+        for v in views.views
+    )
+    without = [f"view {view.name} has no PSF: EBMD needs one" for view in found if view.psf_shape is None]
+    return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, tuple(without))

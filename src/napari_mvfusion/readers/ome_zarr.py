@@ -1,0 +1,209 @@
+"""Volumes and views from OME-Zarr 0.4 and 0.5, lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.views import RegisteredViews, View, VolumeLike
+
+_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
+_SPACE = ("z", "y", "x")
+_BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrImage:
+    """An OME-Zarr image.
+
+    Attributes
+    ----------
+    path : the folder
+    array : full-resolution level, opened
+    axes : names of its axes, for example "czyx"
+    voxel_size_um, origin_um : (z, y, x)
+    attributes : all attributes of the group
+    """
+
+    path: Path
+    array: Any
+    axes: str
+    voxel_size_um: FloatTriple
+    origin_um: FloatTriple
+    attributes: dict[str, Any]
+
+    def volume(self, channel: int | None = None) -> VolumeLike:
+        """One channel as a lazy (z, y, x) volume.
+
+        Raises
+        ------
+        InputError
+            If there are several time points, or several channels and none is named.
+        """
+        fixed: dict[str, int] = {}
+        for axis, n in zip(self.axes, self.array.shape, strict=True):
+            if axis in _SPACE:
+                continue
+            if axis == "c" and channel is not None:
+                fixed[axis] = channel
+            elif n == 1:
+                fixed[axis] = 0
+            else:
+                words = {"t": "time points", "c": "channels"}.get(axis, f"entries on axis {axis}")
+                raise InputError(
+                    f"{self.path} has {n} {words}: a volume is one (z, y, x) block; save one of them alone"
+                )
+        if tuple(axis for axis in self.axes if axis in _SPACE) != _SPACE:
+            raise InputError(f"{self.path} has the axes {self.axes}: z, y and x are needed, in this order")
+        return ZarrVolume(self, fixed)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
+
+
+class ZarrVolume:
+    """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
+
+    def __init__(self, image: ZarrImage, fixed: Mapping[str, int]) -> None:
+        self._image = image
+        self._fixed = dict(fixed)
+        sizes = dict(zip(image.axes, image.array.shape, strict=True))
+        self.shape: tuple[int, ...] = tuple(sizes[axis] for axis in _SPACE)
+        self.dtype = image.array.dtype
+        self.ndim = 3
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """Chunk sizes along (z, y, x)."""
+        sizes = dict(zip(self._image.axes, self._image.array.chunks, strict=True))
+        return sizes["z"], sizes["y"], sizes["x"]
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Pixels of a box.
+
+        Raises
+        ------
+        InputError
+            If a chunk is damaged.
+        """
+        parts = index if isinstance(index, tuple) else (index,)
+        if parts and parts[-1] is Ellipsis:
+            parts = parts[:-1]
+        space = iter((*parts, *([slice(None)] * (3 - len(parts)))))
+        full = tuple(self._fixed[axis] if axis in self._fixed else next(space) for axis in self._image.axes)
+        try:
+            return np.asarray(self._image.array[full])
+        except _BROKEN as error:
+            raise InputError(
+                f"{self._image.path} is damaged: a chunk in {full} cannot be read ({error}); copy it again"
+            ) from error
+
+
+def is_zarr(path: str | Path) -> bool:
+    """Whether a folder looks like a zarr group or array."""
+    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+
+
+def open_image(path: str | Path) -> ZarrImage:
+    """Open an OME-Zarr image; no pixel is read.
+
+    A group made by bioformats2raw, with the image in the subgroup "0", is opened too.
+
+    Raises
+    ------
+    InputError
+        If it is no OME-Zarr, or its metadata or full-resolution level is missing or damaged.
+    """
+    path = Path(path)
+    if not is_zarr(path):
+        raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        attributes = dict(group.attrs)
+        ome = attributes.get("ome", attributes)
+        if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
+            return open_image(path / "0")
+        scales = ome["multiscales"][0]
+        axes = "".join(axis["name"] for axis in scales["axes"])
+        level = scales["datasets"][0]
+        array: Any = group[level["path"]]
+        size, origin = _placement(scales, level, axes)
+    except _BROKEN as error:
+        raise InputError(
+            f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged "
+            f"({type(error).__name__}: {error}); copy it again"
+        ) from error
+    if len(axes) != len(array.shape):
+        raise InputError(f"{path} is damaged: it names the axes {axes}, but its pixels have {len(array.shape)}")
+    return ZarrImage(path, array, axes, size, origin, attributes)
+
+
+def open_zarr_views(path: str | Path) -> RegisteredViews:
+    """Open an OME-Zarr whose channels are views.
+
+    Names, angles, weights, offsets and PSFs come from our own attributes where `write_views_zarr` made the file, else
+    names from the channel labels, and there are no PSFs.
+
+    Raises
+    ------
+    InputError
+        If the image or an entry of it cannot be used.
+    """
+    image = open_image(path)
+    grid = Grid(triple(image.volume(0 if "c" in image.axes else None).shape), image.voxel_size_um, image.origin_um)
+    entries = image.attributes.get("mvfusion", {}).get("views")
+    if entries is None:
+        ome = image.attributes.get("ome", image.attributes)
+        labels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
+        names = labels if len(set(labels)) == image.channels and "" not in labels else None
+        entries = [{"name": names[i] if names else f"channel {i}"} for i in range(image.channels)]
+    if len(entries) != image.channels:
+        raise InputError(f"{path} is damaged: it describes {len(entries)} views, but has {image.channels} channels")
+    views = []
+    for number, entry in enumerate(entries):
+        psf = entry.get("psf")
+        views.append(
+            View(
+                image.volume(number if "c" in image.axes else None),
+                str(entry["name"]),
+                psf=None if psf is None else _psf(image.path, str(psf), str(entry["name"])),
+                angle=entry.get("angle"),
+                weight=float(entry.get("weight", 1.0)),
+                offset=float(entry.get("offset", 0.0)),
+                source=str(image.path),
+            )
+        )
+    return RegisteredViews(views, grid)
+
+
+def _psf(folder: Path, name: str, view: str) -> np.ndarray:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise InputError(f"{folder} names a PSF outside of itself ({name}): refused")
+    try:
+        return np.asarray(zarr.open_array(str(folder / name), mode="r")[:], np.float32)
+    except _BROKEN as error:
+        raise InputError(f"{folder} is damaged: the PSF of view '{view}' cannot be read; copy it again") from error
+
+
+def _placement(scales: Mapping[str, Any], level: Mapping[str, Any], axes: str) -> tuple[FloatTriple, FloatTriple]:
+    """Voxel size and origin in um; those of the level apply first, those of the whole image after."""
+    size = np.ones(len(axes))
+    origin = np.zeros(len(axes))
+    for transform in [*level.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
+        if transform["type"] == "scale":
+            size = size * np.asarray(transform["scale"], float)
+            origin = origin * np.asarray(transform["scale"], float)
+        elif transform["type"] == "translation":
+            origin = origin + np.asarray(transform["translation"], float)
+    units = [_UM.get(str(axis.get("unit", "micrometer")), 1.0) for axis in scales["axes"]]
+    places = [axes.index(axis) for axis in _SPACE]
+    return float_triple(size[i] * units[i] for i in places), float_triple(origin[i] * units[i] for i in places)

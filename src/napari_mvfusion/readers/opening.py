@@ -1,0 +1,228 @@
+"""Open views, volumes and ground truths, whatever they are stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.psf import load_psf, prepare_psf
+from napari_mvfusion.readers.folder import scan_folder
+from napari_mvfusion.readers.ome_zarr import is_zarr, open_image, open_zarr_views
+from napari_mvfusion.readers.tiff import TiffVolume, open_tiff
+from napari_mvfusion.views import RegisteredViews, View, VolumeLike
+
+_SAME_SIZE = 1e-3
+
+
+def open_views(
+    source: str | Path | Sequence[str | Path],
+    *,
+    psfs: Sequence[str | Path] | None = None,
+    tag: str | None = None,
+    psf_folder: str | Path | None = None,
+    voxel_size_um: FloatTriple | None = None,
+    clean_psfs: bool = True,
+) -> RegisteredViews:
+    """Open registered views; pixels are read when they are needed.
+
+    Parameters
+    ----------
+    source : a folder of `tag_view_ANGLE.tif` and `psf_ANGLE.tif`, an OME-Zarr whose channels are views, or a list
+        of files, one a view
+    psfs : PSF files, one a view, where `source` is a list of files
+    tag : which sample of a folder with several
+    psf_folder : where the `psf_ANGLE.tif` lie when not in the folder itself
+    voxel_size_um : (z, y, x), instead of what the files say
+    clean_psfs : crop PSFs to where their energy is, remove their background, and bring their sum to 1
+
+    Returns
+    -------
+    The views, sorted by angle where they come from a folder. A view without a PSF file has none.
+
+    Raises
+    ------
+    InputError
+        If there are no views, a tag must be named, or a file cannot be used; the message names it and the fix.
+    """
+    if isinstance(source, (str, Path)):
+        if psfs is not None:
+            raise InputError("PSF files go with view files: give source as a list of files, or use psf_folder")
+        path = Path(source)
+        if not path.exists():
+            raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or TIFF files")
+        if is_zarr(path) or path.suffix.lower() == ".zarr":
+            views = open_zarr_views(path)
+            if psf_folder is not None:
+                angles = psf_files(psf_folder)
+                kernels = [angles.get(view.angle) if view.angle is not None else None for view in views.views]
+                views = views.with_psfs([None if k is None else _read_psf(k, clean=clean_psfs) for k in kernels])
+            return _with_size(views, voxel_size_um)
+        if path.is_dir():
+            return _open_folder(path, tag, psf_folder, voxel_size_um, clean=clean_psfs)
+        source = [path]
+    return _open_files([Path(path) for path in source], psfs, voxel_size_um, clean=clean_psfs)
+
+
+def list_tags(folder: str | Path) -> tuple[str, ...]:
+    """The samples of a TIFF folder; "" for views whose names have no tag.
+
+    Raises
+    ------
+    InputError
+        If it is no folder.
+    """
+    return tuple(scan_folder(folder).samples)
+
+
+def psf_files(folder: str | Path) -> dict[float, Path]:
+    """Angle to `psf_ANGLE.tif` in a folder.
+
+    Raises
+    ------
+    InputError
+        If it is no folder.
+    """
+    return dict(sorted(scan_folder(folder).psfs.items()))
+
+
+def open_truth(folder: str | Path, tag: str | None = None) -> VolumeLike | None:
+    """The ground truth of a sample, lazily, or None where there is none.
+
+    Parameters
+    ----------
+    folder : a TIFF folder, or an OME-Zarr that `write_views_zarr` made
+    tag : which sample of a folder with several
+    """
+    path = Path(folder)
+    if is_zarr(path):
+        inner = path / "groundtruth"
+        return open_volume(inner)[0] if is_zarr(inner) else None
+    names = scan_folder(path)
+    truth = names.samples[names.choose(tag)].truth
+    return None if truth is None else open_volume(truth)[0]
+
+
+def open_volume(path: str | Path) -> tuple[VolumeLike, Grid]:
+    """Open one volume, a TIFF file or an OME-Zarr, lazily.
+
+    Returns
+    -------
+    The volume (z, y, x), and its grid; voxels are 1 um where the file does not say.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    path = Path(path)
+    if path.is_dir():
+        image = open_image(path)
+        volume = image.volume()
+        return volume, Grid(triple(volume.shape), image.voxel_size_um, image.origin_um)
+    tiff = open_tiff(path)
+    return tiff.data, Grid(triple(tiff.data.shape), tiff.voxel_size_um or (1.0, 1.0, 1.0), tiff.origin_um)
+
+
+def read_recipe(path: str | Path) -> dict[str, Any] | None:
+    """The recipe inside a fused volume, or None where it has none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    path = Path(path)
+    if path.is_dir():
+        recipe: dict[str, Any] | None = open_image(path).attributes.get("mvfusion", {}).get("recipe")
+        return recipe
+    return open_tiff(path).recipe
+
+
+def _open_folder(
+    path: Path, tag: str | None, psf_folder: str | Path | None, voxel_size_um: FloatTriple | None, *, clean: bool
+) -> RegisteredViews:
+    names = scan_folder(path)
+    chosen = names.choose(tag)
+    elsewhere = None if psf_folder is None else psf_files(psf_folder)
+    opened: list[tuple[float, TiffVolume]] = []
+    for angle, file in names.samples[chosen].views.items():
+        opened.append((angle, _open_single(file)))
+    size = voxel_size_um or _common_size([volume for _, volume in opened])
+    _refuse_unequal([volume for _, volume in opened])
+    views = []
+    for angle, volume in opened:
+        psf = names.psf_of(chosen, angle) if elsewhere is None else elsewhere.get(angle)
+        kernel = None if psf is None else _read_psf(psf, clean=clean)
+        views.append(View(volume.data, f"{angle:g}", psf=kernel, angle=angle, source=str(volume.path)))
+    return RegisteredViews(views, Grid(triple(opened[0][1].data.shape), size, opened[0][1].origin_um))
+
+
+def _open_files(
+    files: list[Path], psfs: Sequence[str | Path] | None, voxel_size_um: FloatTriple | None, *, clean: bool
+) -> RegisteredViews:
+    if not files:
+        raise InputError("no view files were given")
+    if psfs is not None and len(psfs) != len(files):
+        raise InputError(f"{len(files)} views and {len(psfs)} PSFs were given: each view needs one, in the same order")
+    opened = [_open_single(file) for file in files]
+    _refuse_unequal(opened)
+    kernels = [None] * len(files) if psfs is None else [_read_psf(Path(psf), clean=clean) for psf in psfs]
+    stems = [volume.path.stem.removesuffix(".ome") for volume in opened]
+    names = [stem if stems.count(stem) == 1 else str(v.path) for stem, v in zip(stems, opened, strict=True)]
+    views = [
+        View(volume.data, name, psf=kernel, source=str(volume.path))
+        for volume, name, kernel in zip(opened, names, kernels, strict=True)
+    ]
+    size = voxel_size_um or _common_size(opened)
+    return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].origin_um))
+
+
+def _open_single(file: Path) -> TiffVolume:
+    """One volume from a TIFF file or an OME-Zarr."""
+    if file.is_dir():
+        image = open_image(file)
+        return TiffVolume(file, image.volume(), image.voxel_size_um, image.origin_um)
+    return open_tiff(file)
+
+
+def _read_psf(file: Path, *, clean: bool) -> np.ndarray:
+    kernel: np.ndarray = prepare_psf(file).psf if clean else load_psf(file)
+    return kernel
+
+
+def _refuse_unequal(volumes: Sequence[TiffVolume]) -> None:
+    first = volumes[0]
+    for other in volumes[1:]:
+        if tuple(other.data.shape) != tuple(first.data.shape):
+            raise InputError(
+                f"{other.path} has shape {tuple(other.data.shape)}, but {first.path} {tuple(first.data.shape)}: "
+                "registered views must have one shape; resample or crop them"
+            )
+
+
+def _common_size(volumes: Iterable[TiffVolume]) -> FloatTriple:
+    """The voxel size that the files agree on; 1 um where none says it."""
+    known = [volume for volume in volumes if volume.voxel_size_um is not None]
+    if not known:
+        return (1.0, 1.0, 1.0)
+    first = known[0].voxel_size_um
+    assert first is not None
+    for other in known[1:]:
+        assert other.voxel_size_um is not None
+        if not np.allclose(first, other.voxel_size_um, rtol=_SAME_SIZE):
+            raise InputError(
+                f"{other.path} has voxels of {other.voxel_size_um} um, but {known[0].path} of {first} um (z, y, x): "
+                "say the right one with the voxel size option"
+            )
+    return float_triple(first)
+
+
+def _with_size(views: RegisteredViews, voxel_size_um: FloatTriple | None) -> RegisteredViews:
+    if voxel_size_um is None:
+        return views
+    return RegisteredViews(views.views, Grid(views.grid.shape, voxel_size_um, views.grid.origin_um))

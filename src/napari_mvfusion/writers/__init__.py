@@ -1,0 +1,7 @@
+"""Writers of volumes and views: OME-TIFF and OME-Zarr, with voxel size, units and recipe."""
+
+from napari_mvfusion.writers.ome_tiff import write_tiff
+from napari_mvfusion.writers.ome_zarr import create_zarr, finish_zarr, write_zarr
+from napari_mvfusion.writers.views import write_views_folder, write_views_zarr
+
+__all__ = ["create_zarr", "finish_zarr", "write_tiff", "write_views_folder", "write_views_zarr", "write_zarr"]

@@ -1,0 +1,56 @@
+"""Files and folders that are written aside and renamed when they are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.workspace import writing
+
+
+@contextmanager
+def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a name beside `path` to write to; on success it takes the place of `path`, on failure it is removed.
+
+    What stood at `path` is removed only after the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists and may not be overwritten, its folder is missing, or writing fails.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
+    aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    _remove(aside)
+    try:
+        with writing(path):
+            yield aside
+            replace(aside, path)
+    finally:
+        _remove(aside)
+
+
+def replace(new: Path, path: Path) -> None:
+    """Put a finished file or folder into its place; the old one leaves last."""
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    path.rename(old)
+    new.rename(path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

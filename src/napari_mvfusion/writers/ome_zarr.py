@@ -1,0 +1,170 @@
+"""OME-Zarr 0.5: a chunked, multiscale volume with units and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
+from napari_mvfusion.views import VolumeLike
+from napari_mvfusion.writers.aside import written_aside
+from napari_mvfusion.writers.pixels import check_shape, converted
+
+VERSION = "0.5"
+_AXES = ("z", "y", "x")
+_CHUNKS = (64, 64, 64)
+
+
+def write_zarr(
+    path: str | Path,
+    data: VolumeLike,
+    grid: Grid,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dtype: str | None = None,
+) -> None:
+    """Write a volume as a multiscale OME-Zarr 0.5.
+
+    Parameters
+    ----------
+    path : the folder; it is written aside and renamed
+    data : (z, y, x), read chunk by chunk
+    grid : voxel size and origin, um
+    recipe : JSON types, kept in the group's attributes
+    overwrite : replace the folder when it exists
+    dtype : of the file, that of `data` when None
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or cannot be written, or a value is not finite or does not fit into `dtype`.
+    """
+    check_shape(data, grid)
+    kind = np.dtype(data.dtype if dtype is None else dtype)
+    with written_aside(path, overwrite=overwrite) as aside:
+        array = create_zarr(aside, grid, dtype=kind.name)
+        for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
+            array[box.slices] = converted(np.asarray(data[box.slices]), kind)
+        finish_zarr(aside, recipe=recipe)
+
+
+def create_zarr(path: str | Path, grid: Grid, *, dtype: str = "float32", chunks: Triple = _CHUNKS) -> Any:
+    """Make the group of an OME-Zarr with an empty full-resolution level.
+
+    Parameters
+    ----------
+    path : a folder that does not exist yet
+    grid : shape, voxel size and origin
+    dtype : of the pixels
+    chunks : (z, y, x) voxels; each is one file
+
+    Returns
+    -------
+    The zarr array of level 0, to be filled. `finish_zarr` makes it an image.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists.
+    """
+    if Path(path).exists():
+        raise OutputError(f"{path} exists already: choose another name")
+    group = zarr.create_group(str(path), zarr_format=3)
+    array = _create_level(group, 0, grid.shape, dtype, chunks)
+    group.attrs["ome"] = _metadata(Path(path).name, grid, [(1, 1, 1)])
+    return array
+
+
+def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) -> None:
+    """Add the coarser levels, each the mean of 2 x 2 x 2 voxels, and the recipe; safe to repeat.
+
+    Only sides that are longer than a chunk are halved. Memory is bounded by a few chunks.
+
+    Parameters
+    ----------
+    path : a folder made by `create_zarr`
+    recipe : JSON types
+    """
+    group: Any = zarr.open_group(str(path), mode="r+")
+    level = group["0"]
+    grid = _grid_of(group.attrs["ome"], triple(level.shape))
+    factors: list[Triple] = [(1, 1, 1)]
+    chunks = triple(level.chunks)
+    while any(n > c for n, c in zip(level.shape, _CHUNKS, strict=True)):
+        step = triple(2 if n > c else 1 for n, c in zip(level.shape, _CHUNKS, strict=True))
+        shape = triple(-(-n // s) for n, s in zip(level.shape, step, strict=True))
+        number = len(factors)
+        if str(number) in group:
+            del group[str(number)]
+        coarser = _create_level(group, number, shape, level.dtype.name, chunks)
+        for box in _blocks(shape, chunks):
+            fine = tuple(
+                slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, level.shape, strict=True)
+            )
+            coarser[box.slices] = _mean(np.asarray(level[fine]), step)
+        factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
+        level = coarser
+    name = Path(path).name
+    group.attrs["ome"] = _metadata(name, grid, factors)
+    if recipe is not None:
+        group.attrs["mvfusion"] = {"recipe": dict(recipe)}
+
+
+def _create_level(group: Any, number: int, shape: Triple, dtype: str, chunks: Triple) -> Any:
+    return group.create_array(
+        str(number),
+        shape=shape,
+        dtype=dtype,
+        chunks=triple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        dimension_names=_AXES,
+    )
+
+
+def _metadata(name: str, grid: Grid, factors: list[Triple]) -> dict[str, Any]:
+    """The "ome" attributes: axes, and scale and translation of each level.
+
+    A coarse voxel lies in the middle of those it is the mean of, hence the shift by half of the difference.
+    """
+    datasets = []
+    for number, factor in enumerate(factors):
+        scale = [s * f for s, f in zip(grid.voxel_size_um, factor, strict=True)]
+        shift = [o + s * (f - 1) / 2 for o, s, f in zip(grid.origin_um, grid.voxel_size_um, factor, strict=True)]
+        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        datasets.append({"path": str(number), "coordinateTransformations": transforms})
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in _AXES]
+    return {"version": VERSION, "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}]}
+
+
+def _grid_of(ome: Mapping[str, Any], shape: Triple) -> Grid:
+    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    return Grid(shape, float_triple(transforms[0]["scale"]), float_triple(transforms[1]["translation"]))
+
+
+def _blocks(shape: Triple, block: Triple) -> Iterator[Box]:
+    for start in product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
+        stop = triple(min(a + b, n) for a, b, n in zip(start, block, shape, strict=True))
+        yield Box(triple(start), stop)
+
+
+def _mean(fine: np.ndarray, step: Triple) -> np.ndarray:
+    """Mean of blocks; where the far border cuts a block, of what there is of it."""
+    sums: np.ndarray = fine.astype(np.float64)
+    counts: np.ndarray = np.ones((1, 1, 1))
+    for axis, s in enumerate(step):
+        if s == 2:
+            places = np.arange(0, fine.shape[axis], 2)
+            sums = np.add.reduceat(sums, places, axis=axis)
+            sizes = np.diff(np.append(places, fine.shape[axis]))
+            counts = counts * np.expand_dims(sizes, tuple(a for a in range(3) if a != axis))
+    mean = np.divide(sums, counts)
+    rounded: np.ndarray = np.rint(mean) if fine.dtype.kind in "iu" else mean
+    return rounded.astype(fine.dtype)
