@@ -1,1 +1,47 @@
 """Fusion methods by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.methods.average import Average
+from napari_mvfusion.methods.cbif import CBIF
+
+METHODS: dict[str, type[Average] | type[CBIF]] = {
+    Average.name: Average,
+    CBIF.name: CBIF,
+}
+
+__all__ = ["CBIF", "METHODS", "Average", "make_method"]
+
+
+def make_method(name: str, **parameters: Any) -> Any:
+    """Make a method from its name and parameters.
+
+    Parameters
+    ----------
+    name : a key of `METHODS`
+    **parameters : as the method's fields are called; values may be text, as a command line has them
+
+    Raises
+    ------
+    InputError
+        If there is no such method or parameter, or a value is out of range; says what is allowed.
+    """
+    if name not in METHODS:
+        raise InputError(f"there is no method '{name}': choose one of {', '.join(METHODS)}")
+    kind = METHODS[name]
+    try:
+        return kind(**parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(field.alias or key for key, field in kind.model_fields.items()) or "none"
+            raise InputError(f"method '{name}' has no parameter '{place}': its parameters are {known}") from error
+        raise InputError(
+            f"parameter '{place}' of method '{name}' cannot be {first['input']!r}: {first['msg']}"
+        ) from error

@@ -1,0 +1,145 @@
+"""The plain mean of the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from napari_mvfusion.events import Event
+from napari_mvfusion.geometry import Box, Triple
+from napari_mvfusion.imaging.slabs import share
+from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
+from napari_mvfusion.methods.blending import blending_weights
+from napari_mvfusion.views import RegisteredViews
+
+_BLENDING_RANGE = 40.0
+_PLANE_VOXELS = 2**17
+
+
+class Average(BaseModel):
+    """Mean over the views that have data, weighted with `View.weight`.
+
+    Where fields differ, a view counts less near the border of its field, so that borders leave no seams.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str] = "average"
+    title: ClassVar[str] = "Average"
+    summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Warn about a single view."""
+        return warn_few(views)
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+        """Nothing depends on the whole volume."""
+        yield from ()
+        return BoundAverage(views)
+
+
+class BoundAverage:
+    """The mean, ready to run."""
+
+    def __init__(self, views: RegisteredViews) -> None:
+        self.stages: Sequence[Stage] = [Stage("averaging", tuple(range(len(views))))]
+        self._views = views
+
+    def working_bytes(self, tile_shape: Triple) -> int:
+        """Inputs, the sum of weighted views, and a few planes of weights."""
+        return mean_bytes(self._views, tile_shape)
+
+    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+        """Average one tile."""
+        return weighted_mean(self._views, tile, _BLENDING_RANGE)
+
+    def converged(self, change: float) -> bool:
+        """Never asked: there are no iterations."""
+        return True
+
+    def release(self) -> None:
+        """Nothing is kept."""
+
+
+def warn_few(views: RegisteredViews) -> list[str]:
+    """What to say about one view, or about very many."""
+    if len(views) == 1:
+        return [f"there is only {views.views[0].label}: the result is that view; fusion needs two or more"]
+    if len(views) > 8:
+        return [f"{len(views)} views are more than the usual 2 to 8: check that they all belong to one specimen"]
+    return []
+
+
+def weighted_mean(
+    views: RegisteredViews,
+    tile: TileInput,
+    blending_range: float,
+    content: Callable[[int, Box], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Sum of weight times view over the sum of weights, a few planes at a time.
+
+    The weight of a view is the product of its coverage, `View.weight`, its blending weight where the fields of the
+    views differ, and its content weight. Where all weights are zero it is the plain mean of the views that have data,
+    and zero where none has.
+
+    Parameters
+    ----------
+    views : the views
+    tile : what the stage reads, without halo
+    blending_range : voxels over which a view fades at its border
+    content : gives the content weight of a view (its index) over a box, (z, y, x) or what broadcasts to it
+
+    Returns
+    -------
+    float32 (z, y, x) of the tile.
+    """
+    result = torch.empty(tile.tile.shape, dtype=torch.float32, device=tile.values.device)
+    differ = any(view.affine is not None for view in views.views)
+    (z, y, x), (_, y1, x1) = tile.tile.start, tile.tile.stop
+
+    def fuse_planes(planes: slice) -> None:
+        box = Box((z + planes.start, y, x), (z + planes.stop, y1, x1))
+        total = torch.zeros(box.shape, device=result.device)
+        amount = torch.zeros(box.shape, device=result.device)
+        for v, view in enumerate(views.views):
+            weight = torch.full((1, 1, 1), view.weight, device=result.device)
+            if differ:
+                blend = blending_weights(views, v, box, range_voxels=blending_range)
+                weight = weight * torch.from_numpy(np.ascontiguousarray(blend)).to(result.device)
+            if content is not None:
+                weight = weight * content(v, box)
+            if tile.coverage is not None:
+                weight = weight * tile.coverage[v, planes]
+            total.addcmul_(tile.values[v, planes], weight.expand(box.shape))
+            amount += weight
+        torch.div(total, amount, out=result[planes])
+        empty = amount <= 0
+        if bool(empty.any()):
+            result[planes][empty] = _plain_mean(tile, planes)[empty]
+
+    step = max(1, _PLANE_VOXELS // max(1, tile.tile.shape[1] * tile.tile.shape[2]))
+    groups = [slice(start, min(start + step, result.shape[0])) for start in range(0, result.shape[0], step)]
+    if result.device.type == "cpu":
+        share(groups, lambda: fuse_planes)
+    else:
+        for planes in groups:
+            fuse_planes(planes)
+    return result
+
+
+def mean_bytes(views: RegisteredViews, tile_shape: Triple) -> int:
+    """What `weighted_mean` takes at most: its inputs, its result, and some copies of a few planes."""
+    voxels = tile_shape[0] * tile_shape[1] * tile_shape[2]
+    covered = views.coverage(Box((0, 0, 0), (1, 1, 1))) is not None
+    planes = max(_PLANE_VOXELS, tile_shape[1] * tile_shape[2])
+    return 4 * (voxels * len(views) * (2 if covered else 1) + voxels + 8 * planes * torch.get_num_threads())
+
+
+def _plain_mean(tile: TileInput, planes: slice) -> torch.Tensor:
+    if tile.coverage is None:
+        return tile.values[:, planes].mean(dim=0)
+    count = tile.coverage[:, planes].sum(dim=0)
+    return (tile.values[:, planes] * tile.coverage[:, planes]).sum(dim=0) / count.clamp_(min=1)
