@@ -121,6 +121,14 @@ def test_bead_volumes_hold_doublets_debris_offset_and_noise() -> None:
     assert not np.array_equal(one.volume, make[2].volume)
 
 
+def test_a_small_volume_holds_as_many_beads_as_find_room(quad_psfs: dict[int, np.ndarray]) -> None:
+    beads = bead_volume(quad_psfs[0], (100, 100, 100), np.random.default_rng(0))
+    assert 1 <= len(beads.positions) < 40
+    places = np.concatenate([beads.positions, beads.doublets.mean(axis=1), beads.debris])
+    apart = np.abs(places[:, None] - places).max(axis=2) + 1000 * np.eye(len(places))
+    assert apart.min() >= 51
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -128,8 +136,10 @@ def test_bead_volumes_hold_doublets_debris_offset_and_noise() -> None:
         ({"psf": np.zeros((5, 5, 5))}, "positive peak"),
         ({"psf": np.full((5, 5, 5), np.nan)}, "finite"),
         ({"shape": (3, 60, 60)}, "make the volume larger"),
-        ({"count": 0, "doublets": 0, "debris": 0}, "at least one object"),
-        ({"count": 5000}, "do not fit"),
+        ({"count": 0}, "at least one bead"),
+        ({"debris": -1}, "at least one bead"),
+        ({"count": 5000}, "find room"),
+        ({"shape": (7, 7, 7)}, "find room"),
         ({"photons": 0}, "photons must be above 0"),
     ],
 )

@@ -13,6 +13,7 @@ from napari_mvfusion.geometry import Triple, triple
 
 # Tries to find a free place for one bead before the volume counts as full.
 _TRIES = 500
+_MOST_BEADS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ def bead_volume(
     psf: np.ndarray,
     shape: Sequence[int],
     rng: np.random.Generator,
-    count: int = 40,
+    count: int | None = None,
     *,
     doublets: int = 2,
     debris: int = 1,
@@ -57,7 +58,7 @@ def bead_volume(
     psf : (z, y, x), odd sizes, in the frame the beads are recorded in
     shape : (z, y, x) of the volume, at least that of the PSF
     rng : source of positions, brightness and noise
-    count : single beads
+    count : single beads; when None, as many as find room, up to 40
     doublets, debris : how many of each
     photons : mean number of photons in the peak of a bead; single beads vary by 20 %
     background : photons a voxel of the medium
@@ -81,12 +82,19 @@ def bead_volume(
         raise InputError("the PSF must be finite with a positive peak")
     if any(k > n for k, n in zip(kernel.shape, size, strict=True)):
         raise InputError(f"the PSF {kernel.shape} is larger than the bead volume {size}: make the volume larger")
-    if min(count, doublets, debris) < 0 or count + doublets + debris == 0:
-        raise InputError(f"{count} beads, {doublets} doublets and {debris} debris: at least one object is needed")
+    if (count is not None and count < 1) or min(doublets, debris) < 0:
+        raise InputError(f"{count} beads, {doublets} doublets and {debris} debris: at least one bead is needed")
     if not (photons > 0 and background >= 0 and separation >= 0):
         raise InputError("photons must be above 0, background and separation 0 or more")
-    places = _places(count + doublets + debris, size, np.array(kernel.shape) * separation, rng)
-    singles, pairs, clumps = np.split(places, [count, count + doublets])
+    wanted = (_MOST_BEADS if count is None else count) + doublets + debris
+    places = _places(wanted, size, np.array(kernel.shape) * separation, rng)
+    found = len(places) - doublets - debris
+    if found < (1 if count is None else count):
+        raise InputError(
+            f"only {len(places)} of {wanted} objects find room in {size} voxels without overlap: "
+            "ask for fewer, for less separation, or for a larger volume"
+        )
+    singles, pairs, clumps = np.split(places, [found, found + doublets])
     # Two beads about as far apart as the PSF is wide at half its height look like one odd bead.
     gaps = _unit_vectors(doublets, rng) * (_half_widths(kernel) * rng.uniform(0.8, 1.6, (doublets, 1)))
     partners = np.stack([pairs - gaps / 2, pairs + gaps / 2], axis=1)
@@ -95,7 +103,7 @@ def bead_volume(
     )
 
     points = np.concatenate([singles, partners.reshape(-1, 3), grains.reshape(-1, 3)])
-    brightness = np.concatenate([rng.normal(1, 0.2, count).clip(0.4), np.ones(2 * doublets), np.full(60 * debris, 0.1)])
+    brightness = np.concatenate([rng.normal(1, 0.2, found).clip(0.4), np.ones(2 * doublets), np.full(60 * debris, 0.1)])
     expected = _render(points, brightness * photons / kernel.max(), kernel, size)
     expected += background
     counted = rng.poisson(expected).astype(np.float32) + np.float32(offset)
@@ -103,15 +111,13 @@ def bead_volume(
 
 
 def _places(count: int, shape: Triple, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random places whose boxes do not overlap, (count, 3)."""
+    """Random places whose boxes do not overlap, (n, 3): `count` of them, or as many as find room."""
     places = np.empty((0, 3))
     for _ in range(count):
         tries = rng.random((_TRIES, 3)) * (np.array(shape) - 1)
         free = (np.abs(tries[:, None] - places) >= box).any(axis=2).all(axis=1)
         if not free.any():
-            raise InputError(
-                f"{count} objects do not fit into {shape} voxels without overlap: ask for fewer, or for a larger volume"
-            )
+            break
         places = np.vstack([places, tries[free.argmax()]])
     return places
 
