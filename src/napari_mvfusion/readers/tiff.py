@@ -19,7 +19,8 @@ from napari_mvfusion.views import VolumeLike
 
 _UM = {
     "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "inch": 25400.0,
+    "micrometre": 1.0,
+    "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "inch": 25400.0,
 }  # fmt: skip
 _AXIS_WORDS = {"T": "time points", "C": "channels", "S": "colour samples"}
 _DECODING_ERRORS = (OSError, RuntimeError, ValueError, IndexError, zlib.error)

@@ -1,0 +1,38 @@
+"""PSFs: load, check, clean, resample, measure from beads, and tell whether one is upside down."""
+
+from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, detect_beads, measure_psf
+from napari_mvfusion.psf.kernel import (
+    PreparedPSF,
+    PSFInfo,
+    check_psf,
+    clean_psf,
+    crop_psf,
+    describe_psf,
+    fwhm,
+    load_psf,
+    make_odd,
+    prepare_psf,
+)
+from napari_mvfusion.psf.mirror import MirrorVerdict, check_mirror
+from napari_mvfusion.psf.resample import resample_psf, rotate_psf
+
+__all__ = [
+    "BeadMeasurement",
+    "MirrorVerdict",
+    "PSFInfo",
+    "PreparedPSF",
+    "RejectedBead",
+    "check_mirror",
+    "check_psf",
+    "clean_psf",
+    "crop_psf",
+    "describe_psf",
+    "detect_beads",
+    "fwhm",
+    "load_psf",
+    "make_odd",
+    "measure_psf",
+    "prepare_psf",
+    "resample_psf",
+    "rotate_psf",
+]

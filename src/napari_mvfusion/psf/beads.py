@@ -1,0 +1,270 @@
+"""Measure a PSF from a volume of beads: find isolated beads, centre them, average them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import FloatTriple, Triple, triple
+from napari_mvfusion.psf.kernel import clean_psf, fwhm, line_through
+
+_SMOOTHING = 1.0
+_THRESHOLD_NOISE = 12.0
+_CANDIDATE_RADIUS = 2
+_FIRST_HALF = 24
+_FEWEST = 3
+_ROUNDS = 3
+# A neighbour dimmer than this share of a bead does not spoil it.
+_NEIGHBOUR_SHARE = 0.05
+_OUTLIER_MADS = 4.0
+_ALIKE = 0.8
+
+
+@dataclass(frozen=True)
+class RejectedBead:
+    """A bead that was not used: where it lies, (z, y, x) voxels, and why, in words."""
+
+    point: FloatTriple
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class BeadMeasurement:
+    """A measured PSF.
+
+    Attributes
+    ----------
+    psf : float32 (z, y, x), odd sides, sum 1, peak in the middle
+    used : positions of the beads that were averaged, (bead, 3), voxels
+    rejected : the other beads, with the reasons
+    correlations : of each used bead with the mean
+    fwhm : (z, y, x) voxels
+    """
+
+    psf: np.ndarray
+    used: np.ndarray
+    rejected: tuple[RejectedBead, ...]
+    correlations: np.ndarray
+    fwhm: FloatTriple
+
+    @property
+    def summary(self) -> str:
+        """How many beads were used, and why not the others."""
+        counts: dict[str, int] = {}
+        for bead in self.rejected:
+            counts[bead.reason] = counts.get(bead.reason, 0) + 1
+        rest = "".join(f"; {count} {reason}" for reason, count in sorted(counts.items()))
+        return f"{len(self.used)} beads used{rest}"
+
+
+def detect_beads(volume: np.ndarray) -> np.ndarray:
+    """Find bright spots: local maxima of the smoothed volume that stand out of its noise.
+
+    Parameters
+    ----------
+    volume : (z, y, x)
+
+    Returns
+    -------
+    int (bead, 3), voxels, brightest first. Isolated or not, whole or cut off: `measure_psf` decides that.
+    """
+    smooth = ndimage.gaussian_filter(np.asarray(volume, np.float32), _SMOOTHING)
+    background = float(np.median(smooth))
+    # The lower half of the values is free of beads, so its spread is that of the noise.
+    below = smooth[smooth <= background]
+    noise = max(1.4826 * float(np.median(background - below)), 1e-6 * float(smooth.max() - background))
+    bright = smooth > background + _THRESHOLD_NOISE * noise
+    largest = ndimage.maximum_filter(smooth, 2 * _CANDIDATE_RADIUS + 1)
+    points = np.argwhere(bright & (smooth == largest))
+    order = np.argsort(-smooth[tuple(points.T)], kind="stable")
+    return np.asarray(points[order])
+
+
+def measure_psf(
+    volume: np.ndarray,
+    points: np.ndarray | None = None,
+    *,
+    size: Triple | None = None,
+    saturation: float | None = None,
+) -> BeadMeasurement:
+    """Average isolated beads with sub-voxel centring and local background subtraction.
+
+    Parameters
+    ----------
+    volume : (z, y, x), beads smaller than a voxel, on the grid of the fused volume
+    points : (bead, 3) approximate positions in voxels; found when None
+    size : odd sides (z, y, x) of the PSF; three times the width of the beads when None
+    saturation : beads that reach this value are left out; the largest value of an integer type when None
+
+    Raises
+    ------
+    InputError
+        If the volume is too small, or fewer than three beads can be used; says how many were found and what to do.
+    """
+    raw = np.asarray(volume)
+    if raw.ndim != 3 or not np.isfinite(raw).all():
+        raise InputError("a bead volume must have three axes (z, y, x) and finite values")
+    if saturation is None:
+        saturation = float(np.iinfo(raw.dtype).max) if raw.dtype.kind in "iu" else np.inf
+    pixels = raw.astype(np.float32)
+    found = detect_beads(pixels)
+    chosen = found if points is None else np.rint(np.atleast_2d(points)).astype(int)
+    if len(chosen) == 0:
+        raise InputError(
+            "no beads were found: they must stand out of the noise; give their positions, or a better volume"
+        )
+    if size is not None and any(n % 2 == 0 or n < 3 for n in size):
+        raise InputError(f"the size of a PSF must be odd and at least 3 on each axis, not {size}")
+    half = triple(n // 2 for n in (size or _window_for(pixels, chosen)))
+    if any(2 * h + 1 > n for h, n in zip(half, pixels.shape, strict=True)):
+        window = tuple(2 * h + 1 for h in half)
+        raise InputError(f"the bead volume of {pixels.shape} is smaller than the PSF of {window}: record a larger one")
+    isolated, rejected = _isolated(pixels, chosen, found, half, saturation)
+    if len(isolated) < _FEWEST:
+        raise InputError(
+            f"only {len(isolated)} of {len(chosen)} beads stand alone, away from the border and not saturated; "
+            f"{_FEWEST} are needed: use fewer beads, a larger volume or a smaller size"
+        )
+    return _average(pixels, isolated, rejected, half)
+
+
+def _window_for(pixels: np.ndarray, points: np.ndarray) -> Triple:
+    """Sides of a window for the PSF, from the median of the brightest beads."""
+    half = [min(_FIRST_HALF, (n - 1) // 2) for n in pixels.shape]
+    windows = []
+    for point in points[:200]:
+        cut = _cut(pixels, point, triple(half))
+        if cut is not None:
+            windows.append((cut - np.median(cut)) / max(float(cut.max()), 1e-12))
+    if not windows:
+        raise InputError("every bead lies close to the border: record a larger volume, or give a smaller size")
+    widths = fwhm(np.median(windows[:50], axis=0))
+    return triple(2 * min(h, int(np.ceil(1.5 * w)) + 2) + 1 for h, w in zip(half, widths, strict=True))
+
+
+def _isolated(
+    pixels: np.ndarray, chosen: np.ndarray, found: np.ndarray, half: Triple, saturation: float
+) -> tuple[list[np.ndarray], list[RejectedBead]]:
+    """Beads whose window is inside the volume and holds no other bead."""
+    background = float(np.median(pixels))
+    heights = pixels[tuple(found.T)] - background if len(found) else np.zeros(0)
+    # In units of the window a bead is alone when no other is closer than 1 on every axis.
+    scale = np.array([2 * h + 1 for h in half], float) / 1.5
+    tree = cKDTree(found / scale) if len(found) else None
+    kept: list[np.ndarray] = []
+    rejected: list[RejectedBead] = []
+
+    def reject(point: np.ndarray, reason: str) -> None:
+        rejected.append(RejectedBead((float(point[0]), float(point[1]), float(point[2])), reason))
+
+    for point in chosen:
+        cut = _cut(pixels, point, half)
+        if cut is None:
+            reject(point, "too close to the border")
+            continue
+        if cut.max() >= saturation:
+            reject(point, "saturated")
+            continue
+        height = pixels[tuple(point)] - background
+        neighbours = [] if tree is None else tree.query_ball_point(point / scale, 1.0, p=np.inf)
+        others = [i for i in neighbours if np.abs(found[i] - point).max() > _CANDIDATE_RADIUS]
+        if any(heights[i] > _NEIGHBOUR_SHARE * height for i in others):
+            reject(point, "too close to another bead")
+            continue
+        kept.append(point)
+    return kept, rejected
+
+
+def _average(
+    pixels: np.ndarray, points: Sequence[np.ndarray], rejected: list[RejectedBead], half: Triple
+) -> BeadMeasurement:
+    """Average with sub-voxel centring; beads unlike the others are left out."""
+    wide = triple(h + 2 for h in half)
+    cuts, places = [], []
+    for point in points:
+        cut = _cut(pixels, point, wide)
+        if cut is None:
+            rejected.append(
+                RejectedBead((float(point[0]), float(point[1]), float(point[2])), "too close to the border")
+            )
+            continue
+        cuts.append(cut - _local_background(cut))
+        places.append(point)
+    masses = np.array([cut.sum(dtype=np.float64) for cut in cuts])
+    typical = np.median(np.log(np.maximum(masses, 1e-12)))
+    spread = max(1.4826 * float(np.median(np.abs(np.log(np.maximum(masses, 1e-12)) - typical))), 0.1)
+    keep = [bool(mass > 0 and abs(np.log(mass) - typical) <= _OUTLIER_MADS * spread) for mass in masses]
+    shifts = np.array([_centroid_shift(cut) for cut in cuts])
+    mean = np.zeros(())
+    correlations = np.ones(len(cuts))
+    for turn in range(_ROUNDS):
+        moved = [ndimage.shift(cut, shift, order=3, mode="nearest") for cut, shift in zip(cuts, shifts, strict=True)]
+        alike = [k and c >= _ALIKE for k, c in zip(keep, correlations, strict=True)]
+        if sum(alike) < _FEWEST:
+            raise InputError(
+                f"only {sum(alike)} of {len(cuts)} isolated beads look alike: check that they are single beads"
+            )
+        mean = np.mean([m / mass for m, mass, a in zip(moved, masses, alike, strict=True) if a], axis=0)
+        mean = ndimage.shift(mean, _peak_shift(mean), order=3, mode="nearest")
+        correlations = np.array([np.corrcoef(m.ravel(), mean.ravel())[0, 1] for m in moved])
+        if turn < _ROUNDS - 1:
+            shifts = np.array([s + _match_shift(m, mean) for m, s in zip(moved, shifts, strict=True)])
+    for i, point in enumerate(places):
+        at = (float(point[0]), float(point[1]), float(point[2]))
+        if not keep[i]:
+            rejected.append(RejectedBead(at, "much brighter or dimmer than the others"))
+        elif not alike[i]:
+            rejected.append(RejectedBead(at, "of another shape than the others"))
+    inner = mean[2:-2, 2:-2, 2:-2]
+    psf = clean_psf(inner - _local_background(inner), centre=True, energy=1.0)
+    used = np.array([p - s for p, s, a in zip(places, shifts, alike, strict=True) if a])
+    return BeadMeasurement(psf, used, tuple(rejected), correlations[np.array(alike)], fwhm(psf))
+
+
+def _cut(pixels: np.ndarray, point: np.ndarray, half: Triple) -> np.ndarray | None:
+    """The window about a point, or None where it leaves the volume."""
+    if any(p - h < 0 or p + h >= n for p, h, n in zip(point, half, pixels.shape, strict=True)):
+        return None
+    return pixels[tuple(slice(p - h, p + h + 1) for p, h in zip(point, half, strict=True))]
+
+
+def _local_background(cut: np.ndarray) -> float:
+    """Median of the outer shell of a window."""
+    shell = np.ones(cut.shape, bool)
+    shell[1:-1, 1:-1, 1:-1] = False
+    return float(np.median(cut[shell]))
+
+
+def _centroid_shift(cut: np.ndarray) -> np.ndarray:
+    """Shift that brings the centroid of what is above half of the maximum to the middle."""
+    above = np.maximum(cut - 0.3 * cut.max(), 0)
+    return np.array(cut.shape) // 2 - np.array(ndimage.center_of_mass(above))
+
+
+def _match_shift(cut: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Shift, below a voxel or two, that makes a bead most like the mean: one least-squares step along its gradients."""
+    height = float((cut * mean).sum() / (mean * mean).sum())
+    slopes = np.stack([slope.ravel() for slope in np.gradient(height * mean)], axis=1)
+    step, *_ = np.linalg.lstsq(slopes, (cut - height * mean).ravel(), rcond=None)
+    bounded: np.ndarray = np.clip(step, -1.0, 1.0)
+    return bounded
+
+
+def _peak_shift(values: np.ndarray) -> np.ndarray:
+    """Shift that brings the peak to the middle, to a part of a voxel, by a parabola on each axis."""
+    peak = np.unravel_index(int(np.argmax(values)), values.shape)
+    shift = np.zeros(3)
+    for axis, (p, n) in enumerate(zip(peak, values.shape, strict=True)):
+        line = line_through(values, peak, axis)
+        part = 0.0
+        if 0 < p < n - 1:
+            before, at, after = line[p - 1], line[p], line[p + 1]
+            curve = before - 2 * at + after
+            part = 0.0 if curve == 0 else 0.5 * (before - after) / curve
+        shift[axis] = n // 2 - (p + part)
+    return shift
