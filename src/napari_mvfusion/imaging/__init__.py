@@ -2,22 +2,23 @@
 
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border, Layout, good_size, lay_out
-from napari_mvfusion.imaging.chain import Link, Workspace, chain_bytes, halved_axis, run_chain
-from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
+from napari_mvfusion.imaging.chain import Convolver, Link, SlabConvolver, WholeConvolver, convolver_for
+from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes, transfer_function
 
 __all__ = [
     "Blur",
     "Border",
+    "Convolver",
     "Layout",
     "Link",
+    "SlabConvolver",
     "TransferCache",
-    "Workspace",
-    "chain_bytes",
+    "WholeConvolver",
+    "convolver_for",
     "crop",
     "good_size",
-    "halved_axis",
     "lay_out",
     "radius_of",
-    "run_chain",
     "transfer_bytes",
+    "transfer_function",
 ]

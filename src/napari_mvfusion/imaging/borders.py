@@ -116,10 +116,9 @@ def lay_out(
     """
     if sizes is None:
         sizes = triple(good_size(n + 2 * r) for n, r in zip(target.shape, radius, strict=True))
-    z, y, x = (
-        _axis(volume[i], (source.start[i], source.stop[i]), (target.start[i], target.stop[i]), radius[i], border, sizes[i])
-        for i in range(3)
-    )
+    inputs = tuple(zip(source.start, source.stop, strict=True))
+    outputs = tuple(zip(target.start, target.stop, strict=True))
+    z, y, x = (_axis(volume[i], inputs[i], outputs[i], radius[i], border, sizes[i]) for i in range(3))
     return Layout((z, y, x))
 
 
@@ -142,9 +141,7 @@ def _smooth(size: int) -> bool:
     return size == 1
 
 
-def _axis(
-    n: int, source: tuple[int, int], target: tuple[int, int], radius: int, border: Border, size: int
-) -> Axis:
+def _axis(n: int, source: tuple[int, int], target: tuple[int, int], radius: int, border: Border, size: int) -> Axis:
     first, last = target[0] - radius, target[1] + radius
     if size < last - first:
         raise ValueError(f"an FFT of {size} samples is too short for {last - first}")

@@ -1,6 +1,6 @@
 """Convolutions with pointwise work after each: the shape of every Richardson-Lucy update.
 
-This is the one place that chooses how to convolve: in slabs on a CPU, with whole tensors on any other device.
+`convolver_for` is the one place that chooses how to convolve: in slabs on a CPU, with whole tensors on other devices.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,10 +29,10 @@ class Link:
     Attributes
     ----------
     layout : from which box of the volume to which; its source is the target of the link before
-    transfer : transfer function of the kernel with the axis `halved_axis(device)` halved
+    transfer : transfer function of the kernel, with the axis halved that the convolver wants
     change : takes rows (z, rows, x) of the convolved block, which it may overwrite, and the slice along y that these
-        rows are; returns rows of the same shape. It may be called in any order, from several threads at once, and for
-        the same rows only once.
+        rows are; returns rows of the same shape. It is called once for each row, in any order and from several
+        threads at once.
     """
 
     layout: Layout
@@ -39,77 +40,97 @@ class Link:
     change: Change
 
 
-class Workspace:
-    """A buffer that chains on a CPU use again and again; it grows with the largest."""
+class Convolver(Protocol):
+    """Runs chains of convolutions on one kind of device."""
+
+    @property
+    def halved(self) -> int:
+        """The axis of which transfer functions hold only half: 0 for z, 2 for x."""
+
+    def run(self, source: torch.Tensor, links: Sequence[Link]) -> torch.Tensor:
+        """Convolve a block of a volume, change it, convolve again, and so on.
+
+        Parameters
+        ----------
+        source : float32 (z, y, x) of the first link's source shape; not written to
+        links : at least one
+
+        Returns
+        -------
+        float32 (z, y, x) of the last link's target shape, a fresh tensor on the device of the source.
+        """
+
+    def working_bytes(self, layouts: Sequence[Layout]) -> int:
+        """An upper bound of the memory a chain takes: its result included, source and transfer functions not."""
+
+    def release(self) -> None:
+        """Give back what is kept between chains."""
+
+
+def convolver_for(device: torch.device) -> Convolver:
+    """The faster convolver for a device."""
+    return SlabConvolver() if device.type == "cpu" else WholeConvolver()
+
+
+class WholeConvolver:
+    """Convolves whole tensors, on any device."""
+
+    halved = spectral.HALVED
+
+    def run(self, source: torch.Tensor, links: Sequence[Link]) -> torch.Tensor:
+        """See `Convolver`."""
+        values = source
+        for link in links:
+            values = link.change(spectral.convolve(values, link.layout, link.transfer), slice(None))
+        return values.contiguous()
+
+    def working_bytes(self, layouts: Sequence[Layout]) -> int:
+        """See `Convolver`."""
+        # The padded block, its spectrum, the product, and the work areas of the FFT, as large as what they transform.
+        return _bytes(layouts[-1]) + 6 * max(transfer_bytes(layout.sizes, self.halved) for layout in layouts)
+
+    def release(self) -> None:
+        """See `Convolver`; it keeps nothing."""
+
+
+class SlabConvolver:
+    """Convolves on the CPU, slab by slab, in one buffer that is used again and again; see `slabs`."""
+
+    halved = slabs.HALVED
 
     def __init__(self) -> None:
         self._buffer = np.empty(0, np.complex64)
 
-    def get(self, shape: Triple) -> np.ndarray:
-        """The buffer as a complex64 array of this shape, with any content."""
-        size = int(np.prod(shape, dtype=np.int64))
-        if self._buffer.size < size:
-            self._buffer = np.empty(0, np.complex64)  # give the old one back before the new one is taken
-            self._buffer = np.empty(size, np.complex64)
-        return self._buffer[:size].reshape(shape)
+    def run(self, source: torch.Tensor, links: Sequence[Link]) -> torch.Tensor:
+        """See `Convolver`."""
+        workspace = self._workspace(_largest_workspace([link.layout for link in links]))
+        rows: slabs.Rows = partial(_rows_of, source)
+        for link in links:
+            convolution = SlabConvolution(link.layout, link.transfer, workspace)
+            slabs.share(convolution.rows_in, partial(convolution.entering, rows))
+            slabs.share(convolution.planes, convolution.filtering)
+            rows = partial(_changed, convolution, link.change)
+        # A large numpy array gets huge pages where the system offers them, which a tensor made by torch does not.
+        result = torch.from_numpy(np.empty(links[-1].layout.target, np.float32))
+        slabs.share(convolution.rows_out, lambda: partial(_store, result, rows))
+        return result
 
-    def clear(self) -> None:
-        """Give the memory back."""
+    def working_bytes(self, layouts: Sequence[Layout]) -> int:
+        """See `Convolver`."""
+        frequencies, y, x = _largest_workspace(layouts)
+        scratch = torch.get_num_threads() * max(slabs.scratch_bytes(layout) for layout in layouts)
+        return _bytes(layouts[-1]) + 8 * frequencies * y * x + scratch
+
+    def release(self) -> None:
+        """See `Convolver`."""
         self._buffer = np.empty(0, np.complex64)
 
-
-def halved_axis(device: torch.device) -> int:
-    """The axis of which transfer functions for chains on this device hold half."""
-    return slabs.HALVED if device.type == "cpu" else spectral.HALVED
-
-
-def run_chain(source: torch.Tensor, links: Sequence[Link], workspace: Workspace) -> torch.Tensor:
-    """Convolve a block of a volume, change it, convolve again, and so on.
-
-    Parameters
-    ----------
-    source : float32 (z, y, x) of the first link's source shape; not written to
-    links : at least one
-    workspace : used on a CPU
-
-    Returns
-    -------
-    float32 (z, y, x) of the last link's target shape, a fresh tensor on the device of the source.
-    """
-    return _in_slabs(source, links, workspace) if source.device.type == "cpu" else _whole(source, links)
-
-
-def chain_bytes(layouts: Sequence[Layout], device: torch.device) -> int:
-    """An upper bound of the memory that a chain takes, its result included, its source and transfer functions not."""
-    target = layouts[-1].target
-    result = 4 * target[0] * target[1] * target[2]
-    if device.type == "cpu":
-        threads = torch.get_num_threads()
-        frequencies, y, x = _shared_shape(layouts)
-        return result + 8 * frequencies * y * x + threads * max(slabs.scratch_bytes(layout) for layout in layouts)
-    # Padded block, its spectrum, the product, and the work areas of the FFT, which are as large as what they transform.
-    return result + 6 * max(transfer_bytes(layout.sizes, spectral.HALVED) for layout in layouts)
-
-
-def _whole(source: torch.Tensor, links: Sequence[Link]) -> torch.Tensor:
-    values = source
-    for link in links:
-        values = link.change(spectral.convolve(values, link.layout, link.transfer), slice(None))
-    return values
-
-
-def _in_slabs(source: torch.Tensor, links: Sequence[Link], workspace: Workspace) -> torch.Tensor:
-    shared = workspace.get(_shared_shape([link.layout for link in links]))
-    rows: slabs.Rows = partial(_rows_of, source)
-    for link in links:
-        convolution = SlabConvolution(link.layout, link.transfer, shared)
-        slabs.share(convolution.rows_in, partial(convolution.entering, rows))
-        slabs.share(convolution.planes, convolution.filtering)
-        rows = partial(_changed, convolution, link.change)
-    # A numpy array of this size gets huge pages where the system offers them, which a tensor of torch does not.
-    result = torch.from_numpy(np.empty(links[-1].layout.target, np.float32))
-    slabs.share(convolution.rows_out, lambda: partial(_store, result, rows))
-    return result
+    def _workspace(self, shape: Triple) -> np.ndarray:
+        size = int(np.prod(shape, dtype=np.int64))
+        if self._buffer.size < size:
+            self.release()  # before the larger one is taken
+            self._buffer = np.empty(size, np.complex64)
+        return self._buffer[:size].reshape(shape)
 
 
 def _rows_of(values: torch.Tensor, rows: slice) -> torch.Tensor:
@@ -124,6 +145,11 @@ def _store(result: torch.Tensor, source: slabs.Rows, rows: slice) -> None:
     result[:, rows] = source(rows)
 
 
-def _shared_shape(layouts: Sequence[Layout]) -> Triple:
+def _largest_workspace(layouts: Sequence[Layout]) -> Triple:
     shapes = [slabs.workspace_shape(layout) for layout in layouts]
     return max(s[0] for s in shapes), max(s[1] for s in shapes), max(s[2] for s in shapes)
+
+
+def _bytes(layout: Layout) -> int:
+    z, y, x = layout.target
+    return 4 * z * y * x

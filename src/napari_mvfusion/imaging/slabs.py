@@ -112,7 +112,7 @@ def workspace_shape(layout: Layout) -> Triple:
 
 
 def scratch_bytes(layout: Layout) -> int:
-    """Bytes that each thread uses beyond the workspace: its padded rows or planes, their transform and what comes back."""
+    """Bytes that each thread uses beyond the workspace: padded rows or planes, their transform and what comes back."""
     rows = layout.sizes[0] * _rows_at_once(layout) * layout.source[2] * 4
     planes = layout.sizes[1] * layout.sizes[2] * _planes_at_once(layout) * 8
     return 4 * max(rows, planes)

@@ -27,7 +27,7 @@ def convolve(values: torch.Tensor, layout: Layout, transfer: torch.Tensor) -> to
     for dim, axis in zip(_AXES, layout.axes, strict=True):
         values = _extend(values, dim, axis)
     spectrum = torch.fft.rfftn(values, dim=_AXES) * transfer
-    blurred = torch.fft.irfftn(spectrum, s=layout.sizes, dim=_AXES, norm="forward")
+    blurred: torch.Tensor = torch.fft.irfftn(spectrum, s=layout.sizes, dim=_AXES, norm="forward")
     for dim, axis in zip(_AXES, layout.axes, strict=True):
         blurred = blurred.narrow(dim, 0, axis.target)
     return blurred
@@ -39,7 +39,7 @@ def correlate(values: torch.Tensor, layout: Layout, transfer: torch.Tensor) -> t
     What the convolution took from beyond the border is folded back to where it came from.
     """
     spectrum = torch.fft.rfftn(values, s=layout.sizes, dim=_AXES) * transfer.conj()
-    folded = torch.fft.irfftn(spectrum, s=layout.sizes, dim=_AXES, norm="forward")
+    folded: torch.Tensor = torch.fft.irfftn(spectrum, s=layout.sizes, dim=_AXES, norm="forward")
     for dim, axis in zip(_AXES, layout.axes, strict=True):
         folded = _fold(folded, dim, axis)
     return folded

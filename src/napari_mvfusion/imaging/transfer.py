@@ -130,7 +130,7 @@ class TransferCache:
                 return transfer_function(kernels, sizes, halved=halved, device=device)
             return torch.stack([transfer_function(k, sizes, halved=halved, device=device) for k in kernels])
 
-        digest = sha256(np.ascontiguousarray(kernels)).digest()
+        digest = sha256(np.ascontiguousarray(kernels).data).digest()
         return self._look_up(_Key(digest, kernels.shape, sizes, halved, str(device)), make)
 
     def _look_up(self, key: _Key, make: Callable[[], torch.Tensor]) -> torch.Tensor:
