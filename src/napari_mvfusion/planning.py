@@ -4,6 +4,7 @@ The bound is a sum of what the run can hold at once, stated before it starts:
 
     tile work of the method  +  inputs of two tiles (one is read ahead)  +  one finished tile
     + views and estimate where they are kept in memory  +  the result where it is an array
+    + 96 MiB for what file libraries decode at once and the allocator keeps back
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from napari_mvfusion.methods.base import BoundMethod, Stage
 from napari_mvfusion.tiles import TilePlan, align, largest_tile
 from napari_mvfusion.views import RegisteredViews
 
+LIBRARY_BYTES = 96 * 2**20
 _FLOAT_BYTES = 4
 
 
@@ -68,6 +70,7 @@ def plan_run(
         If even the smallest tile does not fit; the message says what would help.
     """
     shape = views.grid.shape
+    available = budget - LIBRARY_BYTES
     volume = views.grid.box.size * _FLOAT_BYTES
     iterative = len(bound.stages) > 1
     result = volume if array_result else 0
@@ -76,17 +79,18 @@ def plan_run(
 
     def tile_bytes(candidate: Triple) -> int:
         size = candidate[0] * candidate[1] * candidate[2] * _FLOAT_BYTES
-        return bound.working_bytes(candidate) + 2 * input_bytes(views, bound.stages, candidate) + size
+        inputs = input_bytes(views, bound.stages, candidate)
+        return bound.working_bytes(candidate) + 2 * inputs + size
 
     def choose(kept: int, storage: Storage, *, keep_views: bool) -> RunPlan | None:
         def fits(candidate: Triple) -> bool:
-            return kept + tile_bytes(candidate) <= budget
+            return kept + tile_bytes(candidate) <= available
 
         try:
             best = wanted or largest_tile(shape, chunk, fits)
         except MemoryShortage:
             return None
-        return RunPlan(TilePlan(shape, best), storage, keep_views, kept + tile_bytes(best))
+        return RunPlan(TilePlan(shape, best), storage, keep_views, LIBRARY_BYTES + kept + tile_bytes(best))
 
     if not iterative:
         plan = choose(result, Storage.NONE, keep_views=False)
@@ -95,14 +99,14 @@ def plan_run(
         return plan
 
     whole = 3 * volume + kept_views + result + tile_bytes(shape)
-    if whole <= budget and wanted in (None, shape):
-        return RunPlan(TilePlan(shape, shape), Storage.DEVICE, True, whole)
+    if whole <= available and wanted in (None, shape):
+        return RunPlan(TilePlan(shape, shape), Storage.DEVICE, True, LIBRARY_BYTES + whole)
     options = [(3 * volume + kept_views + result, Storage.MEMORY, True), (3 * volume + result, Storage.MEMORY, False)]
     if scratch:
         options.append((result, Storage.DISK, False))
     for kept, storage, keep_views in options:
         # Keeping whole volumes must not squeeze the tiles: small tiles lose more to their halos than disks cost.
-        if kept > budget // 2 and (storage, keep_views) != (options[-1][1], options[-1][2]):
+        if kept > available // 2 and (storage, keep_views) != (options[-1][1], options[-1][2]):
             continue
         plan = choose(kept, storage, keep_views=keep_views)
         if plan is not None:

@@ -20,7 +20,7 @@ from napari_mvfusion.geometry import Box, Grid, Triple, triple
 
 T = TypeVar("T")
 
-_SCAN_VOXELS = 16 * 2**20
+_SCAN_VOXELS = 4 * 2**20
 _EDGE_TOLERANCE = 1e-6
 
 
@@ -363,7 +363,8 @@ def _slabs(shape: Triple) -> list[Box]:
 def _pixels(view: View, box: Box) -> np.ndarray:
     """Pixels of a box of the view's own array as float32, finite and with the camera offset subtracted."""
     raw = np.asarray(view.data[box.slices])
-    pixels = raw.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named below
+        pixels = raw.astype(np.float32)
     if raw.dtype.kind == "f" and not np.isfinite(pixels).all():
         place = np.argwhere(~np.isfinite(pixels))[0] + box.start
         value = view.data[tuple(int(i) for i in place)]
