@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.simulation import bead_volume, light_sheet_psf, light_sheet_psfs
+from napari_mvfusion.psf import fwhm, measure_psf, rotate_psf
+from napari_mvfusion.simulation import bead_volume, light_sheet_psf, light_sheet_psfs, sample
 from napari_mvfusion.simulation.rotation import turn
 
 
@@ -55,6 +56,9 @@ def test_psfs_are_odd_normalised_and_centred(angle: float) -> None:
 def test_a_quarter_turn_of_the_view_turns_the_psf() -> None:
     for angle in (90, 180, 270):
         np.testing.assert_allclose(light_sheet_psf(angle), turn(light_sheet_psf(0), -angle), atol=1e-9)
+    by_spline = rotate_psf(light_sheet_psf(0, lateral_fwhm=5, shape=(61, 21, 21)), 25)
+    modelled = light_sheet_psf(25, lateral_fwhm=5, shape=by_spline.shape)
+    np.testing.assert_allclose(modelled, by_spline, atol=0.01 * by_spline.max())
 
 
 def test_the_tail_points_to_one_side_as_in_measured_psfs(quad_psfs: dict[int, np.ndarray]) -> None:
@@ -127,6 +131,20 @@ def test_a_small_volume_holds_as_many_beads_as_find_room(quad_psfs: dict[int, np
     places = np.concatenate([beads.positions, beads.doublets.mean(axis=1), beads.debris])
     apart = np.abs(places[:, None] - places).max(axis=2) + 1000 * np.eye(len(places))
     assert apart.min() >= 51
+
+
+def test_the_psf_can_be_measured_from_the_beads_of_a_sample() -> None:
+    made = sample("nuclei", 32, angles=[90], beads=True)
+    measured = measure_psf(made.beads[0].volume)
+    (view,) = made.views.views
+    assert view.psf is not None
+    assert measured.fwhm == pytest.approx(fwhm(view.psf), rel=0.1)
+    side = tuple(min(a, b) // 2 for a, b in zip(measured.psf.shape, view.psf.shape, strict=True))
+    one, other = (
+        psf[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(psf.shape, side, strict=True))]
+        for psf in (measured.psf, view.psf)
+    )
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(

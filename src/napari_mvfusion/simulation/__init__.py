@@ -35,9 +35,10 @@ SAMPLES: dict[str, tuple[int, tuple[float, ...]]] = {
 }
 """Size and angles that `sample` takes when none are given, by the name of the phantom."""
 
-_BEADS = 24
+# Room for beads that stand alone, away from the border, also for large PSFs.
+_BEAD_VOLUME = 128
+_BEAD_VOLUME_IN_PSFS = 4.5
 _BEAD_SEPARATION = 0.75
-_BEAD_VOLUME = 4.5
 
 
 def sample(
@@ -87,6 +88,6 @@ def sample(
     volumes = []
     for view, rng in zip(simulation.views.views, for_beads.spawn(len(simulation.views)), strict=True):
         assert view.psf is not None
-        shape = [round(_BEAD_VOLUME * n) for n in view.psf.shape]
-        volumes.append(bead_volume(view.psf, shape, rng, _BEADS, separation=_BEAD_SEPARATION))
+        shape = [max(_BEAD_VOLUME, round(_BEAD_VOLUME_IN_PSFS * n)) for n in view.psf.shape]
+        volumes.append(bead_volume(view.psf, shape, rng, separation=_BEAD_SEPARATION))
     return replace(simulation, beads=tuple(volumes))

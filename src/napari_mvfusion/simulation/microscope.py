@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid, Triple, triple
+from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation.beads import BeadVolume
 from napari_mvfusion.simulation.psfs import light_sheet_psfs
 from napari_mvfusion.simulation.rotation import cos_sin, reach, turn, turned_shape
@@ -193,7 +194,7 @@ def _expected_photons(truth: np.ndarray, angle: float, psf: np.ndarray, settings
     if settings.attenuation:
         per_voxel = settings.attenuation * _REFERENCE_SIZE / own.shape[1]
         own = absorb(own, per_voxel / float(truth.max()))
-    image: np.ndarray = np.maximum(blur(own, _own_psf(psf, angle)), 0)
+    image: np.ndarray = np.maximum(blur(own, rotate_psf(psf, -angle)), 0)
     gain = settings.snr**2 / _MEAN_INSIDE
     image *= gain * (1 - _FLOOR) / float(image.mean(dtype=np.float64))
     image += gain * _FLOOR
@@ -241,18 +242,6 @@ def _affine(own_shape: Triple, angle: float, grid: Grid, spacing: int) -> np.nda
     back[:2, :2] = [[cos, -sin], [sin, cos]]
     back[:3, 3] = (np.array(grid.shape) - 1) / 2
     return np.asarray(grid.affine @ back @ to_centre)
-
-
-def _own_psf(psf: np.ndarray, angle: float) -> np.ndarray:
-    """Turn a PSF into the own frame of its view; cubic splines at oblique angles, so that it is not widened."""
-    if angle % 90 == 0:
-        return turn(psf, angle)
-    shape = turned_shape(triple(psf.shape), angle)
-    cos, sin = cos_sin(angle)
-    matrix = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    start = (np.array(psf.shape) - 1) / 2 - matrix @ ((np.array(shape) - 1) / 2)
-    own = ndimage.affine_transform(psf, matrix, start, output_shape=shape, order=3, mode="constant")
-    return np.asarray(own / own.sum(dtype=np.float64), np.float32)
 
 
 def _as_dtype(pixels: np.ndarray, dtype: Literal["float32", "uint16"], name: str) -> np.ndarray:
