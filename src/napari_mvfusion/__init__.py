@@ -1,1 +1,43 @@
-"""Multi-view fusion of light-sheet microscopy volumes."""
+"""Multi-view fusion of light-sheet microscopy volumes: open views, fuse them, measure and save the result."""
+
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.fusion import Fused, fuse, fuse_events
+from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.psf import measure_psf, prepare_psf
+from napari_mvfusion.quality import evaluate
+from napari_mvfusion.readers import open_truth, open_views, open_volume
+from napari_mvfusion.recipe import load_recipe, save_recipe
+from napari_mvfusion.residuals import reprojection
+from napari_mvfusion.simulation import sample, simulate
+from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.writers import write_tiff, write_zarr
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CBIF",
+    "EBMD",
+    "Average",
+    "Box",
+    "Fused",
+    "Grid",
+    "MVFusionError",
+    "RegisteredViews",
+    "View",
+    "evaluate",
+    "fuse",
+    "fuse_events",
+    "load_recipe",
+    "measure_psf",
+    "open_truth",
+    "open_views",
+    "open_volume",
+    "prepare_psf",
+    "reprojection",
+    "sample",
+    "save_recipe",
+    "simulate",
+    "write_tiff",
+    "write_zarr",
+]

@@ -13,17 +13,17 @@ from napari_mvfusion.cli.fuse import describe_inputs
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.quality import evaluate as measure
-from napari_mvfusion.quality import reprojection
 from napari_mvfusion.readers import open_volume
+from napari_mvfusion.residuals import reprojection
 
 
 def evaluate(
     fused: Annotated[Path, typer.Argument(help="The fused volume, .tif or .zarr.")],
     truth: Annotated[Path | None, typer.Option(help="The ground truth, .tif or .zarr.")] = None,
     views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Which sample, where the folder of views holds several.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
-    voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
+    offset: Annotated[float, typer.Option(help="Camera offset of the views.")] = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -41,19 +41,17 @@ def evaluate(
         metrics = measure(volume, reference)
         result["metrics"] = metrics.as_dict()
         if not as_json:
-            show.print_table(
-                str(fused), ["", *show.METRIC_COLUMNS], [["against the truth", *show.metric_cells(metrics)]]
-            )
+            show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
-        opened = describe_inputs([views], None, tag, None, psf_folder, voxel_size, 0.0).open()
+        opened = describe_inputs([views], None, tag, None, psf_folder, None, offset).open()
         if opened.grid.shape != grid.shape:
             raise InputError(
-                f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: they do not belong together"
+                f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: do they belong together?"
             )
         residuals = reprojection(volume, opened, pick_device(device))
         result["reprojection"] = [asdict(residual) for residual in residuals]
         if not as_json:
             rows = [[residual.view, f"{residual.rms:.2f}"] for residual in residuals]
-            show.print_table("Reprojection residual (1 = the noise of the view)", ["view", "residual"], rows)
+            show.print_table("Reprojection residual (1 is the noise of the view)", ["view", "residual"], rows)
     if as_json:
         show.print_json(result)

@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+
+from napari_mvfusion.cli import options, show
+from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.psf import check_psf, describe_psf, load_psf, measure_psf, prepare_psf
+from napari_mvfusion.readers import open_volume
+from napari_mvfusion.writers import write_tiff
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True)
 
 
 @app.command()
 def measure(
-    beads: Annotated[
-        Path, typer.Argument(metavar="BEADS.tif", help="Volume of beads, on the grid of the fused volume.")
-    ],
+    beads: Annotated[Path, typer.Argument(metavar="BEADS.tif", help="Beads, on the grid of the fused volume.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="The PSF to write.")],
-    size: Annotated[
-        int | None, typer.Option(help="Odd size of the PSF in voxels. By default as large as it needs.")
-    ] = None,
+    size: Annotated[str | None, typer.Option(help="Odd sides of the PSF as z,y,x. By default what it needs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the PSF when it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Average isolated beads into a PSF."""
+    volume, grid = open_volume(beads)
+    measured = measure_psf(np.asarray(volume[:]), size=options.tile_of(size, "--size"))
+    write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
+    if as_json:
+        rejected = [asdict(bead) for bead in measured.rejected]
+        result = {"psf": str(out), "used": measured.used.tolist(), "rejected": rejected, "fwhm": measured.fwhm}
+        show.print_json(result | {"shape": measured.psf.shape})
+        return
+    show.out.print(measured.summary)
+    show.out.print(f"{out}: {_sides(measured.psf.shape)} voxels, FWHM {_widths(measured.fwhm)} voxels (z, y, x)")
+
+
+@app.command()
+def info(
+    files: Annotated[list[Path], typer.Argument(metavar="PSF.tif ...", help="PSFs to look at.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Say what PSFs are like, what is wrong with them, and what fusion will do to them."""
+    rows = []
+    results = []
+    for path in files:
+        prepared = prepare_psf(path)
+        raw = load_psf(path)
+        found = describe_psf(raw)
+        notes = [*found.notes, *(f"will be {note}" for note in prepared.notes)]
+        results.append(asdict(found) | {"file": str(path), "used_shape": prepared.psf.shape, "notes": notes})
+        rows.append(
+            [path.name, _sides(raw.shape), _sides(prepared.psf.shape), _widths(found.fwhm), "; ".join(notes) or "fine"]
+        )
+        check_psf(prepared.psf, str(path))
+    if as_json:
+        show.print_json(results)
+    else:
+        show.print_table("", ["file", "shape", "as used", "FWHM (z, y, x)", "notes"], rows)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def _widths(widths: tuple[float, ...]) -> str:
+    return ", ".join(f"{w:.1f}" for w in widths)

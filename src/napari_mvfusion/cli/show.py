@@ -25,6 +25,7 @@ from napari_mvfusion.events import (
     Warned,
 )
 from napari_mvfusion.fusion import Fused
+from napari_mvfusion.quality import Metrics
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -53,6 +54,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(_plain(cell) for cell in row))
     out.print(table)
+
+
+def print_metrics(title: str, metrics: Mapping[str, Metrics]) -> None:
+    """The table of a comparison, one row a volume."""
+    print_table(title, ["", "NRMSE", "PSNR", "SSIM", "CC"], [[name, *m.cells()] for name, m in metrics.items()])
 
 
 class CancelFlag:
@@ -142,8 +148,3 @@ def _shape(shape: Sequence[int]) -> str:
 def _plain(text: str) -> str:
     """Text in which square brackets are brackets, not colours."""
     return text.replace("[", r"\[")
-
-
-def rows_of(values: Mapping[str, Any]) -> list[list[str]]:
-    """A mapping as the rows of a two-column table."""
-    return [[key, str(value)] for key, value in values.items()]
