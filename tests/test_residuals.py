@@ -81,15 +81,15 @@ def test_the_number_is_that_of_the_formula(truth: np.ndarray) -> None:
 
 
 def test_tiles_do_not_show(truth: np.ndarray) -> None:
-    views = record(truth, psfs((0, 90)), (0, 90)).views
+    views = record(truth[:, :, :45], psfs((0, 90)), (0, 90)).views
     fused = average(views)
-    whole, tiled = (reprojection(fused, views, tile=tile) for tile in (224, 25))
+    whole, tiled = (reprojection(fused, views, tile=tile) for tile in (224, 34))
     for one, other in zip(whole, tiled, strict=True):
         assert other.rms == pytest.approx(one.rms, rel=1e-4)
         assert asdict(other.noise) == pytest.approx(asdict(one.noise), rel=1e-3, abs=1e-6)
-    maps = [residual_map(fused, views, whole[1], tile=tile) for tile in (224, 25)]
+    maps = [residual_map(fused, views, whole[1], tile=tile) for tile in (224, 34)]
     np.testing.assert_allclose(*maps, atol=1e-3)
-    box = Box((10, 20, 5), (30, 33, 60))
+    box = Box((10, 20, 5), (30, 33, 40))
     np.testing.assert_allclose(residual_map(fused, views, whole[1], box=box), maps[0][box.slices], atol=1e-3)
 
 
