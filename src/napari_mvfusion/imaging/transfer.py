@@ -15,6 +15,7 @@ from napari_mvfusion.geometry import Triple, triple
 
 # Outer planes of a kernel that together hold less than this share of it are below the rounding of float32.
 _NEGLIGIBLE = 1e-7
+_ROWS = 16
 
 
 def radius_of(kernel: np.ndarray) -> Triple:
@@ -61,12 +62,16 @@ def transfer_function(kernel: np.ndarray, sizes: Triple, *, halved: int, device:
     complex64 with the axes (z, y, x). The factor 1 / samples is that of the inverse transform, which can then be done
     without any (`norm="forward"`).
     """
-    spectrum = torch.from_numpy(np.asarray(kernel / float(np.prod(sizes)), np.float32)).to(device)
-    axes = [halved] + [axis for axis in (1, 2, 0) if axis != halved]
-    for axis in axes:
-        spectrum = _around_zero(spectrum, axis, sizes[axis])
-        spectrum = torch.fft.rfft(spectrum, dim=axis) if axis == halved else torch.fft.fft(spectrum, dim=axis)
-    return spectrum.contiguous()
+    values = torch.from_numpy(np.asarray(kernel / float(np.prod(sizes)), np.float32)).to(device)
+    values = torch.fft.rfft(_around_zero(values, halved, sizes[halved]), dim=halved)
+    values = torch.fft.fft(_around_zero(values, 1, sizes[1]), dim=1)
+    last = 2 - halved
+    spectrum: torch.Tensor = values.new_empty([sizes[last] if axis == last else n for axis, n in enumerate(values.shape)])
+    # A few rows at a time: whole, the zeros and the transform would take two more spectra.
+    for rows in range(0, sizes[1], _ROWS):
+        part = values[:, rows : rows + _ROWS]
+        spectrum[:, rows : rows + _ROWS] = torch.fft.fft(_around_zero(part, last, sizes[last]), dim=last)
+    return spectrum
 
 
 def transfer_bytes(sizes: Triple, halved: int) -> int:

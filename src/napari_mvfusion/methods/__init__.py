@@ -9,13 +9,15 @@ from pydantic import ValidationError
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.average import Average
 from napari_mvfusion.methods.cbif import CBIF
+from napari_mvfusion.methods.ebmd import EBMD
 
-METHODS: dict[str, type[Average] | type[CBIF]] = {
+METHODS: dict[str, type[Average] | type[CBIF] | type[EBMD]] = {
     Average.name: Average,
     CBIF.name: CBIF,
+    EBMD.name: EBMD,
 }
 
-__all__ = ["CBIF", "METHODS", "Average", "make_method"]
+__all__ = ["CBIF", "EBMD", "METHODS", "Average", "make_method"]
 
 
 def make_method(name: str, **parameters: Any) -> Any:

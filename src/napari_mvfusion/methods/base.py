@@ -72,7 +72,7 @@ class BoundMethod(Protocol):
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the device memory in use while a tile of this shape runs in any stage.
 
-        Counts the tile's inputs and output, temporary arrays and cached transfer functions; not the estimate.
+        Counts its output, temporary arrays and cached transfer functions; not its inputs, which the engine counts.
         """
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:

@@ -11,6 +11,8 @@ from scipy import fft
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Triple, triple
 
+_ROUNDING = 1e-12
+
 KernelType = Literal["independent", "efficient_bayesian", "optimisation_1", "optimisation_2"]
 
 
@@ -43,7 +45,7 @@ def back_projection_kernels(psfs: Sequence[np.ndarray], kind: KernelType) -> lis
     ----------
     Preibisch et al., Efficient Bayesian-based multiview deconvolution, Nature Methods 11 (2014).
     """
-    upside_down = [np.flip(np.asarray(psf, np.float64)) for psf in psfs]
+    upside_down = [np.flip(np.asarray(psf, np.float64)) / np.abs(psf).sum(dtype=np.float64) for psf in psfs]
     if kind == "independent":
         kernels = upside_down
     elif kind == "optimisation_2":
@@ -65,8 +67,9 @@ def _products(upside_down: Sequence[np.ndarray], *, self_correlated: bool) -> li
         kernel = _scaled(psf)
         for w, partner in enumerate(partners):
             if w != v:
-                blurred = fft.irfftn(spectra[v] * partner, sizes)
-                kernel = kernel * _scaled(_middle(blurred, triple(psf.shape)))
+                blurred = _scaled(fft.irfftn(spectra[v] * partner, sizes))
+                # Scaled again after each factor, so that a product of many does not underflow.
+                kernel = _scaled(kernel * _middle(blurred, triple(psf.shape)))
         kernels.append(kernel)
     return kernels
 
@@ -84,8 +87,9 @@ def _middle(block: np.ndarray, shape: Triple) -> np.ndarray:
 
 
 def _scaled(kernel: np.ndarray) -> np.ndarray:
-    """The kernel with a largest magnitude of 1, so that products of many do not vanish."""
-    return np.asarray(kernel / max(np.abs(kernel).max(), np.finfo(np.float64).tiny))
+    """The kernel with a largest magnitude of 1, or zeros where there is nothing but rounding of values up to 1."""
+    largest = float(np.abs(kernel).max())
+    return np.asarray(kernel / largest) if largest > _ROUNDING else np.zeros_like(kernel)
 
 
 def _normalised(kernel: np.ndarray, number: int, kind: KernelType) -> np.ndarray:

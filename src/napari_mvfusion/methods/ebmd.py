@@ -1,0 +1,154 @@
+"""EBMD, efficient Bayesian multi-view deconvolution: the sharp volume that explains all views under their blur.
+
+The estimate starts as a smooth mean of the views. Each update takes one view: it blurs the estimate with the view's
+PSF, divides the view by that, and multiplies the estimate by the ratio, carried back with a kernel that knows the PSFs
+of all views. An iteration is one update with each view, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Event
+from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.imaging import radius_of
+from napari_mvfusion.methods.average import warn_few
+from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
+from napari_mvfusion.methods.kernels import KernelType, back_projection_kernels
+from napari_mvfusion.psf import check_psf
+from napari_mvfusion.views import RegisteredViews, View, ViewStatistics
+
+
+class EBMD(BaseModel):
+    """Parameters of efficient Bayesian multi-view deconvolution.
+
+    Every update is `psi += w (max(T(psi * (r (x) k)), eps) - psi)` with the ratio `r = view / (psi (x) PSF)`, or 1
+    where the view has no data, and the Tikhonov step `T(u) = M (sqrt(1 + 2 lambda u / M) - 1) / lambda`, M being the
+    view's maximum. Borders are mirrored. eps is 1e-4 of the mean of the views, so that the result scales with them.
+
+    References
+    ----------
+    Preibisch et al., Efficient Bayesian-based multiview deconvolution, Nature Methods 11 (2014).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: ClassVar[str] = "ebmd"
+    title: ClassVar[str] = "Multi-view deconvolution (EBMD)"
+    summary: ClassVar[str] = "Deconvolves all views together with their PSFs: the sharpest, and the slowest."
+
+    kernel: KernelType = Field(
+        "efficient_bayesian",
+        title="Kernel",
+        description="How much an iteration sharpens the picture, and its noise: least with independent, then "
+        "efficient_bayesian, optimisation_1, and most with optimisation_2.",
+    )
+    iterations: int = Field(
+        48,
+        ge=1,
+        le=1000,
+        title="Iterations",
+        description="More iterations make the picture sharper, and in the end noisier.",
+    )
+    lambda_: float = Field(
+        0.004,
+        ge=0,
+        le=1,
+        alias="lambda",
+        title="Smoothness (lambda)",
+        description="Higher values keep noise and bright peaks down; 0 leaves the picture to the data alone.",
+    )
+    osem: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        title="OSEM factor",
+        description="How far each view moves the picture: 1 shares every step among the views that overlap, higher "
+        "values need fewer iterations, but let the last view win where the views disagree.",
+    )
+    stop_at_change: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Stop at change",
+        description="Ends early once an iteration changes the picture by less than this share; 0 runs them all.",
+    )
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at the PSFs.
+
+        Returns
+        -------
+        What is odd about a PSF, and a warning when there is only one view or very many.
+
+        Raises
+        ------
+        InputError
+            If a view has no PSF, or one that cannot be used.
+        """
+        notes = [note for view in views.views for note in _check_psf(view, views.grid.shape)]
+        if len(views) == 1:
+            return [*notes, f"{views.views[0].label} is the only one: EBMD is then a plain deconvolution, not a fusion"]
+        return [*notes, *warn_few(views)]
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundEBMD]:
+        """Scan the views, and compute the kernels.
+
+        Raises
+        ------
+        InputError
+            If a view is constant or negative somewhere, or the PSFs do not overlap.
+        """
+        statistics = yield from views.scan()
+        for view, numbers in zip(views.views, statistics, strict=True):
+            _check_values(view, numbers)
+        psfs = [_normalised(view.psf) for view in views.views if view.psf is not None]
+        kernels = [
+            ViewKernels.cropped(psf, back)
+            for psf, back in zip(psfs, back_projection_kernels(psfs, self.kernel), strict=True)
+        ]
+        return BoundEBMD(
+            views,
+            kernels,
+            statistics,
+            device,
+            iterations=self.iterations,
+            tikhonov=self.lambda_,
+            osem=self.osem,
+            stop_at_change=self.stop_at_change,
+        )
+
+
+def _check_psf(view: View, volume: Triple) -> list[str]:
+    if view.psf is None:
+        stem = view.name if view.angle is None else f"{view.angle:g}"
+        raise InputError(f"{view.label} has no PSF, which EBMD needs: put its PSF beside it as psf_{stem}.tif")
+    check_psf(view.psf, view.label)
+    # Zeros around it do not count: what matters is how far it really reaches.
+    span = triple(2 * r + 1 for r in radius_of(view.psf))
+    if any(s > n for s, n in zip(span, volume, strict=True)):
+        raise InputError(
+            f"the PSF of {view.label} spans {span} voxels, more than the volume of {volume}: "
+            "crop the PSF, or fuse a larger volume"
+        )
+    return check_psf(_normalised(view.psf), view.label)
+
+
+def _normalised(psf: np.ndarray) -> np.ndarray:
+    return np.asarray(psf / psf.sum(dtype=np.float64), np.float64)
+
+
+def _check_values(view: View, numbers: ViewStatistics) -> None:
+    if numbers.minimum == numbers.maximum:
+        raise InputError(f"{view.label} has the value {numbers.minimum:g} everywhere: leave it out, or check its file")
+    if numbers.minimum < 0:
+        raise InputError(
+            f"{view.label} has negative values (down to {numbers.minimum:g}), but light cannot be negative: "
+            "set its camera offset to the value of dark pixels, and what lies below becomes 0"
+        )
