@@ -23,7 +23,7 @@ from napari_mvfusion.imaging import (
     transfer_bytes,
     transfer_function,
 )
-from napari_mvfusion.imaging.slabs import share
+from napari_mvfusion.imaging.threads import share
 
 CPU = torch.device("cpu")
 SCIPY_BORDER = {"mirror": "mirror", "zero": "constant"}

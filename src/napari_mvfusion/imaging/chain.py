@@ -17,6 +17,7 @@ from napari_mvfusion.geometry import Triple
 from napari_mvfusion.imaging import slabs, spectral
 from napari_mvfusion.imaging.borders import Layout
 from napari_mvfusion.imaging.slabs import SlabConvolution
+from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.imaging.transfer import transfer_bytes
 
 Change = Callable[[torch.Tensor, slice], torch.Tensor]
@@ -107,12 +108,12 @@ class SlabConvolver:
         rows: slabs.Rows = partial(_rows_of, source)
         for link in links:
             convolution = SlabConvolution(link.layout, link.transfer, workspace)
-            slabs.share(convolution.rows_in, partial(convolution.entering, rows))
-            slabs.share(convolution.planes, convolution.filtering)
+            share(convolution.rows_in, partial(convolution.entering, rows))
+            share(convolution.planes, convolution.filtering)
             rows = partial(_changed, convolution, link.change)
         # A large numpy array gets huge pages where the system offers them, which a tensor made by torch does not.
         result = torch.from_numpy(np.empty(links[-1].layout.target, np.float32))
-        slabs.share(convolution.rows_out, lambda: partial(_store, result, rows))
+        share(convolution.rows_out, lambda: partial(_store, result, rows))
         return result
 
     def working_bytes(self, layouts: Sequence[Layout]) -> int:

@@ -14,10 +14,7 @@ it together costs less than the bare three-dimensional transforms of the padded 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
-from threading import Barrier
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,10 +22,11 @@ from scipy import fft
 
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.imaging.borders import Layout
+from napari_mvfusion.imaging.threads import groups
 
 # Of these layouts z is the halved axis: transforms along it run side by side over rows that lie next to each other.
 HALVED = 0
-# Padded rows and planes that a thread works on at once, in bytes: some copies of them stay in the cache of a core.
+# Padded rows and planes that a thread works on at once: larger ones fall out of the cache, smaller ones cost calls.
 _ROWS_BYTES = 2**20
 _PLANES_BYTES = 2**20
 
@@ -50,28 +48,31 @@ class SlabConvolution:
         frequencies, y, x = workspace_shape(layout)
         self._layout = layout
         self._transfer = transfer
+        # Asked for here, because a worker would be told of one thread.
+        self._rows_at_once = _rows_at_once(layout)
+        self._planes_at_once = _planes_at_once(layout)
         self._entered = workspace[:frequencies, :y, :x]
         self._filtered = workspace[:frequencies, : layout.target[1], : layout.target[2]]
 
     @property
     def rows_in(self) -> list[slice]:
         """Groups of rows (along y) of the source."""
-        return _groups(self._layout.source[1], _rows_at_once(self._layout))
+        return groups(self._layout.source[1], self._rows_at_once)
 
     @property
     def planes(self) -> list[slice]:
         """Groups of z frequencies."""
-        return _groups(len(self._entered), _planes_at_once(self._layout))
+        return groups(len(self._entered), self._planes_at_once)
 
     @property
     def rows_out(self) -> list[slice]:
         """Groups of rows of the target."""
-        return _groups(self._layout.target[1], _rows_at_once(self._layout))
+        return groups(self._layout.target[1], self._rows_at_once)
 
     def entering(self, rows_of_source: Rows) -> Callable[[slice], None]:
         """Step 1 for one thread: takes rows (z, rows, x) of the source."""
         z_axis = self._layout.axes[0]
-        padded = np.zeros((z_axis.size, _rows_at_once(self._layout), self._layout.source[2]), np.float32)
+        padded = np.zeros((z_axis.size, self._rows_at_once, self._layout.source[2]), np.float32)
 
         def enter(rows: slice) -> None:
             values = rows_of_source(rows).numpy()
@@ -85,7 +86,7 @@ class SlabConvolution:
     def filtering(self) -> Callable[[slice], None]:
         """Step 2 for one thread, in place."""
         _, y_axis, x_axis = self._layout.axes
-        padded = np.zeros((_planes_at_once(self._layout), y_axis.size, x_axis.size), np.complex64)
+        padded = np.zeros((self._planes_at_once, y_axis.size, x_axis.size), np.complex64)
 
         def filter_planes(planes: slice) -> None:
             values = self._entered[planes]
@@ -118,60 +119,16 @@ def scratch_bytes(layout: Layout) -> int:
     return 4 * max(rows, planes)
 
 
-def share(pieces: Iterable[slice], begin: Callable[[], Callable[[slice], None]]) -> None:
-    """Work on all pieces with as many threads as torch may use.
-
-    Every thread calls `begin` once for a work function with buffers of its own, and takes pieces until none is left.
-    Threads with one OpenMP thread each are used rather than the OpenMP threads inside an operation: those spin while
-    they wait, which costs a multiple of the time on a machine that is busy otherwise.
-    """
-    queue = list(pieces)
-    threads = min(torch.get_num_threads(), len(queue))
-    # The next index is taken atomically: `next` of a counter is one operation under the interpreter lock.
-    counter = itertools.count()
-
-    def work() -> None:
-        do = begin()
-        while (index := next(counter)) < len(queue):
-            do(queue[index])
-
-    if threads <= 1:
-        work()
-        return
-    futures = [_pool(torch.get_num_threads()).submit(work) for _ in range(threads)]
-    wait(futures)
-    for future in futures:
-        future.result()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Workers whose own torch operations use one thread each."""
-    started = Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="mvfusion-slab", initializer=_use_one_thread)
-    for _ in range(threads):
-        pool.submit(started.wait)
-    started.wait()
-    # A thread that sets its number also sets it for threads to come: put that back.
-    torch.set_num_threads(threads)
-    return pool
-
-
-def _use_one_thread() -> None:
-    # The first question makes torch set this thread up, which would otherwise happen later and undo the setting.
-    torch.get_num_threads()
-    torch.set_num_threads(1)
-
-
 def _rows_at_once(layout: Layout) -> int:
-    row_bytes = layout.sizes[0] * layout.source[2] * 4
-    return min(max(1, _ROWS_BYTES // row_bytes), max(layout.source[1], layout.target[1]))
+    rows = max(layout.source[1], layout.target[1])
+    return _at_once(rows, 4 * layout.sizes[0] * layout.source[2], _ROWS_BYTES)
 
 
 def _planes_at_once(layout: Layout) -> int:
-    plane_bytes = layout.sizes[1] * layout.sizes[2] * 8
-    return min(max(1, _PLANES_BYTES // plane_bytes), layout.sizes[0] // 2 + 1)
+    return _at_once(layout.sizes[0] // 2 + 1, 8 * layout.sizes[1] * layout.sizes[2], _PLANES_BYTES)
 
 
-def _groups(length: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+def _at_once(count: int, bytes_each: int, bytes_at_once: int) -> int:
+    """How many to take together: as many as fit the cache, but at least four groups for each thread."""
+    share_of_thread = -(-count // (4 * torch.get_num_threads()))
+    return max(1, min(bytes_at_once // bytes_each, share_of_thread))

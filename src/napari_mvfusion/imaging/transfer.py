@@ -10,8 +10,10 @@ from threading import Lock
 
 import numpy as np
 import torch
+from scipy import fft
 
 from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.imaging.threads import groups, share
 
 # Outer planes of a kernel that together hold less than this share of it are below the rounding of float32.
 _NEGLIGIBLE = 1e-7
@@ -62,15 +64,29 @@ def transfer_function(kernel: np.ndarray, sizes: Triple, *, halved: int, device:
     complex64 with the axes (z, y, x). The factor 1 / samples is that of the inverse transform, which can then be done
     without any (`norm="forward"`).
     """
-    values = torch.from_numpy(np.asarray(kernel / float(np.prod(sizes)), np.float32)).to(device)
-    values = torch.fft.rfft(_around_zero(values, halved, sizes[halved]), dim=halved)
-    values = torch.fft.fft(_around_zero(values, 1, sizes[1]), dim=1)
     last = 2 - halved
-    spectrum: torch.Tensor = values.new_empty([sizes[last] if axis == last else n for axis, n in enumerate(values.shape)])
-    # A few rows at a time: whole, the zeros and the transform would take two more spectra.
-    for rows in range(0, sizes[1], _ROWS):
-        part = values[:, rows : rows + _ROWS]
-        spectrum[:, rows : rows + _ROWS] = torch.fft.fft(_around_zero(part, last, sizes[last]), dim=last)
+    small = np.asarray(kernel / float(np.prod(sizes)), np.float32)
+    small = fft.rfft(_around_zero(small, halved, sizes[halved]), axis=halved)
+    values = torch.from_numpy(fft.fft(_around_zero(small, 1, sizes[1]), axis=1)).to(device)
+    # The last transform is the large one. It goes row by row, or its zeros would take as much memory as its result.
+    spectrum: torch.Tensor = values.new_empty([sizes[i] if i == last else n for i, n in enumerate(values.shape)])
+    before = kernel.shape[last] // 2
+
+    def transform(rows: slice) -> None:
+        part = values[:, rows]
+        circle = part.new_zeros([sizes[i] if i == last else n for i, n in enumerate(part.shape)])
+        circle.narrow(last, 0, kernel.shape[last] - before).copy_(
+            part.narrow(last, before, kernel.shape[last] - before)
+        )
+        circle.narrow(last, sizes[last] - before, before).copy_(part.narrow(last, 0, before))
+        spectrum[:, rows] = torch.fft.fft(circle, dim=last)
+
+    pieces = groups(sizes[1], _ROWS)
+    if device.type == "cpu":
+        share(pieces, lambda: transform)
+    else:
+        for rows in pieces:
+            transform(rows)
     return spectrum
 
 
@@ -80,12 +96,11 @@ def transfer_bytes(sizes: Triple, halved: int) -> int:
     return 8 * kept[0] * kept[1] * kept[2]
 
 
-def _around_zero(values: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+def _around_zero(values: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Lengthen an axis to `size` with the centre at index 0 and what is before it at the end."""
     length = values.shape[axis]
-    before, after = values.narrow(axis, 0, length // 2), values.narrow(axis, length // 2, length - length // 2)
-    gap = values.new_zeros([size - length if i == axis else n for i, n in enumerate(values.shape)])
-    return torch.cat([after, gap, before], dim=axis)
+    padding = [(0, size - length if i == axis else 0) for i in range(values.ndim)]
+    return np.roll(np.pad(values, padding), -(length // 2), axis)
 
 
 @dataclass(frozen=True)
