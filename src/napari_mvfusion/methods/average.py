@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple
-from napari_mvfusion.imaging.slabs import share
+from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.views import RegisteredViews

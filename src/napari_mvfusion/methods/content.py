@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from napari_mvfusion.events import Event, Preparing
 from napari_mvfusion.geometry import Box, FloatTriple, Triple, float_triple, triple
-from napari_mvfusion.imaging.slabs import share
+from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.methods.coarse import CoarseGrid
 from napari_mvfusion.views import RegisteredViews
 
