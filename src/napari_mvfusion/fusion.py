@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.devices import describe_device, free_bytes, pick_device
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -156,7 +156,12 @@ def fuse_events(
     else:
         workspace = Workspace(path, fingerprint(recipe), resume=resume, overwrite=overwrite)
         output = FileOutput(views.grid, workspace, overwrite=overwrite)
-    plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
+    try:
+        plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
+    except MemoryShortage:
+        if workspace is not None:
+            workspace.discard()  # without a plan there is nothing in it
+        raise
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
     with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
         yield Prepared(

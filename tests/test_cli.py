@@ -1,0 +1,241 @@
+"""The command line as a person uses it: real files, exit codes, one line that says what is wrong."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_mvfusion.cli import main
+from napari_mvfusion.readers import open_volume
+
+MVFUSION = Path(sys.executable).with_name("mvfusion")
+
+
+@dataclass(frozen=True)
+class Done:
+    stdout: str
+    stderr: str
+
+
+def run(*arguments, code=0):
+    """Run the command in this process, as its entry point does."""
+    out, err = io.StringIO(), io.StringIO()
+    returned = 0
+    arguments_before, sys.argv = sys.argv, ["mvfusion", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        returned = int(end.code or 0)
+    finally:
+        sys.argv = arguments_before
+    assert returned == code, f"exit code {returned}\n{out.getvalue()}\n{err.getvalue()}"
+    return Done(out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A small embryo, simulated by the command itself, with beads."""
+    folder = tmp_path_factory.mktemp("cli") / "sample"
+    run("simulate", folder, "--size", 48, "--angles", "0,90,180,270", "--beads", "--seed", 3, "--voxel-size", 0.5)
+    return folder
+
+
+def test_simulate_writes_the_folder_scheme(sample):
+    names = {path.name for path in sample.iterdir()}
+    assert names == {
+        *(f"embryo_view_{angle}.tif" for angle in (0, 90, 180, 270)),
+        *(f"psf_{angle}.tif" for angle in (0, 90, 180, 270)),
+        "embryo_groundtruth.tif",
+        "beads",
+    }
+    _, grid = open_volume(sample / "embryo_view_90.tif")
+    assert grid.shape == (48, 48, 48)
+    assert grid.voxel_size_um == (0.5, 0.5, 0.5)
+
+
+def test_simulate_with_the_measured_psfs_and_several_specimens(tmp_path, test_data):
+    out = tmp_path / "many"
+    run("simulate", out, "--size", 64, "--psfs", test_data / "psf" / "quad_view", "--count", 2)
+    listed = json.loads(run("info", out, "--json").stdout)
+    assert [entry["tag"] for entry in listed["samples"]] == ["embryo0", "embryo1"]
+    assert [view["angle"] for view in listed["samples"][0]["views"]] == [0, 90, 180, 270]
+    first, second = (tifffile.imread(out / f"embryo{i}_groundtruth.tif") for i in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_info_lists_what_is_there(sample):
+    text = run("info", sample).stdout
+    for word in ("embryo", "270", "48 x 48 x 48", "ground truth known", "0.5 x 0.5 x 0.5 um"):
+        assert word in text
+
+
+def test_psf_measure_and_info(sample, tmp_path):
+    result = json.loads(run("psf", "measure", sample / "beads" / "beads_90.tif", tmp_path / "psf.tif", "--json").stdout)
+    assert len(result["used"]) >= 3
+    z, y, x = result["fwhm"]
+    assert y > 1.5 * z
+    assert y > 1.5 * x
+    psf = tifffile.imread(tmp_path / "psf.tif")
+    assert psf.sum() == pytest.approx(1, abs=1e-4)
+    assert "FWHM" in run("psf", "info", tmp_path / "psf.tif").stdout
+
+
+@pytest.mark.parametrize("method", ["average", "cbif", "ebmd"])
+@pytest.mark.parametrize("ending", ["zarr", "tif"])
+def test_fuse_writes_the_volume_its_scale_and_its_recipe(sample, tmp_path, method, ending):
+    out = tmp_path / f"fused.{ending}"
+    more = ["--iterations", 2, "--lambda", 0.01] if method == "ebmd" else []
+    result = json.loads(run("fuse", sample, "--method", method, *more, "-o", out, "--json").stdout)
+    data, grid = open_volume(out)
+    assert np.isfinite(data[:]).all()
+    assert grid.voxel_size_um == (0.5, 0.5, 0.5)
+    recipe = json.loads(Path(result["recipe"]).read_text())
+    assert recipe["method"]["name"] == method
+    if method == "ebmd":
+        assert recipe["method"]["parameters"]["iterations"] == 2
+        assert recipe["method"]["parameters"]["lambda"] == 0.01
+        assert len(result["changes"]) == 2
+
+
+def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):
+    first, second = tmp_path / "first.zarr", tmp_path / "second.zarr"
+    run("fuse", sample, "--iterations", 3, "--tile", "32,48,48", "--views", "0,90", "-o", first)
+    run("fuse", "--recipe", f"{first}.recipe.json", "-o", second)
+    assert (zarr.open_array(first / "0")[:] == zarr.open_array(second / "0")[:]).all()
+    one, two = (json.loads(Path(f"{path}.recipe.json").read_text()) for path in (first, second))
+    assert one == two
+
+
+def test_a_recipe_notices_that_a_view_has_changed(sample, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(sample, folder)
+    out = tmp_path / "fused.tif"
+    run("fuse", folder, "--method", "average", "-o", out)
+    pixels = tifffile.memmap(folder / "embryo_view_0.tif")
+    pixels[20, 20, 20] += 1
+    pixels.flush()
+    done = run("fuse", "--recipe", f"{out}.recipe.json", "-o", tmp_path / "again.tif", code=2)
+    assert "the pixels of view '0'" in done.stderr
+
+
+def test_evaluate_against_truth_and_views(sample, tmp_path):
+    out = tmp_path / "fused.zarr"
+    run("fuse", sample, "--method", "average", "-o", out)
+    result = json.loads(
+        run("evaluate", out, "--truth", sample / "embryo_groundtruth.tif", "--views", sample, "--json").stdout
+    )
+    assert 0 < result["metrics"]["all"]["nrmse"] < 0.3
+    assert [entry["view"] for entry in result["reprojection"]] == ["0", "90", "180", "270"]
+    assert all(entry["rms"] > 0.5 for entry in result["reprojection"])
+    table = run("evaluate", out, "--truth", sample / "embryo_groundtruth.tif").stdout
+    assert "NRMSE" in table
+
+
+def test_files_named_one_by_one(sample, tmp_path):
+    files = [sample / f"embryo_view_{angle}.tif" for angle in (0, 90)]
+    psfs = [part for angle in (0, 90) for part in ("--psf", sample / f"psf_{angle}.tif")]
+    run("fuse", *files, *psfs, "--iterations", 1, "-o", tmp_path / "fused.tif")
+    assert open_volume(tmp_path / "fused.tif")[1].shape == (48, 48, 48)
+
+
+def test_the_offset_of_the_camera_is_subtracted(tmp_path):
+    folder = tmp_path / "offset"
+    run("simulate", folder, "--size", 48, "--offset", 500, "--angles", "0,90")
+    run("fuse", folder, "--method", "average", "--offset", 500, "-o", tmp_path / "fused.tif")
+    data = open_volume(tmp_path / "fused.tif")[0][:]
+    assert np.median(data) < 100
+
+
+BAD = {
+    "nothing there": (lambda s, t: ["fuse", t / "missing", "-o", t / "o.tif"], 2, "does not exist"),
+    "no output": (lambda s, t: ["fuse", s], 2, "say where the result goes"),
+    "unknown method": (
+        lambda s, t: ["fuse", s, "--method", "magic", "-o", t / "o.tif"],
+        2,
+        "there is no method 'magic'",
+    ),
+    "unknown parameter": (lambda s, t: ["fuse", s, "--set", "foo=1", "-o", t / "o.tif"], 2, "has no parameter 'foo'"),
+    "impossible value": (lambda s, t: ["fuse", s, "--iterations", -1, "-o", t / "o.tif"], 2, "'iterations'"),
+    "unknown view": (lambda s, t: ["fuse", s, "--views", "45", "-o", t / "o.tif"], 2, "there is no view '45'"),
+    "unknown tag": (lambda s, t: ["fuse", s, "--tag", "fly", "-o", t / "o.tif"], 2, "has no sample 'fly'"),
+    "unknown ending": (lambda s, t: ["fuse", s, "-o", t / "o.png"], 3, "no known ending"),
+    "no folder": (lambda s, t: ["fuse", s, "-o", t / "none" / "o.tif"], 3, "does not exist"),
+    "no cuda": (lambda s, t: ["fuse", s, "--device", "cuda:9", "-o", t / "o.tif"], 5, ""),
+    "too little memory": (lambda s, t: ["fuse", s, "--memory", "1M", "-o", t / "o.tif"], 4, "does not fit into"),
+    "bad memory": (lambda s, t: ["fuse", s, "--memory", "lots", "-o", t / "o.tif"], 2, "is no size such as 4G"),
+    "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "is no recipe"),
+    "simulate over it": (lambda s, t: ["simulate", s], 3, "exists already"),
+    "absurd snr": (lambda s, t: ["simulate", t / "n", "--size", 48, "--snr", 0], 2, "snr"),
+    "nothing to compare": (lambda s, t: ["evaluate", s / "psf_0.tif"], 2, "give --truth, --views, or both"),
+    "other shape": (
+        lambda s, t: ["evaluate", s / "psf_0.tif", "--truth", s / "embryo_groundtruth.tif"],
+        2,
+        "compare equal volumes",
+    ),
+    "no beads": (lambda s, t: ["psf", "measure", s / "psf_0.tif", t / "p.tif"], 2, ""),
+}
+
+
+@pytest.mark.parametrize("case", BAD.values(), ids=BAD)
+def test_what_is_wrong_is_said_in_one_line_with_an_exit_code_that_means_something(sample, tmp_path, case):
+    arguments, code, words = case
+    done = run(*arguments(sample, tmp_path), code=code)
+    assert words in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_an_output_that_exists_is_kept_unless_overwriting_is_asked_for(sample, tmp_path):
+    out = tmp_path / "fused.tif"
+    run("fuse", sample, "--method", "average", "-o", out)
+    before = out.read_bytes()
+    assert "exists already" in run("fuse", sample, "--method", "cbif", "-o", out, code=3).stderr
+    assert out.read_bytes() == before
+    run("fuse", sample, "--method", "cbif", "-o", out, "--overwrite")
+    assert out.read_bytes() != before
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(sample, tmp_path):
+    out = tmp_path / "fused.zarr"
+    arguments = [str(MVFUSION), "fuse", str(sample), "--iterations", "1000", "-o", str(out)]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "tile" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=20) == 130
+    assert "go on with --resume" in rest
+    assert not out.exists()
+    assert (tmp_path / "fused.zarr.partial").is_dir()
+    done = run("fuse", sample, "--iterations", 1, "-o", out, "--resume", code=3)
+    assert "used other views, parameters or software" in done.stderr
+
+
+def test_the_demo_goes_the_whole_way(tmp_path):
+    out = tmp_path / "demo"
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [str(MVFUSION), "demo", str(out), "--size", "64"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert (out / "comparison.png").stat().st_size > 10_000
+    for method in ("average", "cbif", "ebmd"):
+        assert method in done.stdout
+        assert open_volume(out / f"{method}.zarr")[1].shape == (64, 64, 64)
+    (out / ".made-by-mvfusion-demo").unlink()
+    assert "was not made by a demo" in run("demo", out, code=3).stderr
