@@ -40,7 +40,8 @@ def writing(path: Path) -> Iterator[None]:
     except OutputError:
         raise
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        # numpy, which tifffile writes with, gives no number but these words.
+        if error.errno in _DISK_FULL or "requested and" in str(error):
             raise OutputError(
                 f"the disk is full while writing {path}: free some space and run again with resume; "
                 "the tiles that are finished are kept"

@@ -127,6 +127,11 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> TiffVolume:
     if not tiff.series:
         raise InputError(f"{path} holds no picture: copy or export it again")
     series = tiff.series[0]
+    promised, held = _promised_planes(tiff), math.prod(series.shape[:-2])
+    if promised is not None and promised > held:
+        raise InputError(
+            f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
+        )
     sizes = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n > 1]
     axes = "".join(axis for axis, _ in sizes)
     for axis, words in _AXIS_WORDS.items():
@@ -144,7 +149,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> TiffVolume:
             f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
         )
     volume = triple(shape)
-    _refuse_truncated(path, tiff, series, volume)
+    _refuse_truncated(path, series, volume)
     dtype = np.dtype(series.dtype)
     data: VolumeLike
     if series.dataoffset is not None:
@@ -165,13 +170,8 @@ def _refuse_entities(path: Path, tiff: tifffile.TiffFile) -> None:
         raise InputError(f"{path} has a description with XML entities, which is refused: save it again without")
 
 
-def _refuse_truncated(path: Path, tiff: tifffile.TiffFile, series: Any, shape: Triple) -> None:
+def _refuse_truncated(path: Path, series: Any, shape: Triple) -> None:
     size = path.stat().st_size
-    promised = _promised_planes(tiff)
-    if promised is not None and promised > shape[0]:
-        raise InputError(
-            f"{path} is truncated: it promises {promised} planes and holds {shape[0]}; copy or export it again"
-        )
     end = 0
     if series.dataoffset is not None:
         end = int(series.dataoffset) + math.prod(shape) * np.dtype(series.dtype).itemsize

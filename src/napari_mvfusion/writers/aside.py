@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.workspace import writing
+
+_TRIES = 4
+_PAUSE_SECONDS = 0.05
 
 
 @contextmanager
@@ -34,8 +38,12 @@ def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         with writing(path):
             yield aside
             replace(aside, path)
-    finally:
-        _remove(aside)
+    except BaseException:
+        # Threads of zarr may still write chunks of a write that failed.
+        for _ in range(_TRIES):
+            _remove(aside)
+            time.sleep(_PAUSE_SECONDS)
+        raise
 
 
 def replace(new: Path, path: Path) -> None:
@@ -51,6 +59,6 @@ def replace(new: Path, path: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

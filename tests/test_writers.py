@@ -1,0 +1,178 @@
+"""Writers: exact round trips, metadata that others can read, and nothing lost when writing fails."""
+
+import subprocess
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from ngff_zarr import from_ngff_zarr
+
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.readers import open_volume, read_recipe
+from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.writers import (
+    create_zarr,
+    finish_zarr,
+    write_tiff,
+    write_views_folder,
+    write_views_zarr,
+    write_zarr,
+)
+
+SHAPE = (70, 90, 130)
+GRID = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -20.0, 30.0))
+RECIPE = {"format": "mvfusion-recipe", "method": {"name": "ebmd"}, "text": 'µ <&> "quotes"'}
+
+
+@pytest.fixture
+def volume(rng):
+    return rng.normal(0, 100, SHAPE).astype(np.float32)
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+@pytest.mark.parametrize("name", ["float32", "uint16", "float64"])
+def test_pixels_grid_and_recipe_come_back_exactly(tmp_path, rng, write, name):
+    data = (rng.random(SHAPE) * 60000).astype(name)
+    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
+    write(path, data, GRID, recipe=RECIPE)
+    back, grid = open_volume(path)
+    assert back.dtype == data.dtype
+    assert (np.asarray(back[:]) == data).all()
+    assert grid == GRID
+    assert read_recipe(path) == RECIPE
+    assert [p.name for p in tmp_path.iterdir()] == [path.name], "no partial files stay behind"
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+def test_lazy_volumes_are_written_too(tmp_path, volume, write):
+    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
+    write(path, da.from_array(volume, chunks=33), GRID)
+    assert (np.asarray(open_volume(path)[0][:]) == volume).all()
+
+
+def test_the_ome_tiff_is_what_the_standard_says(tmp_path, volume):
+    write_tiff(tmp_path / "v.ome.tif", volume, GRID, recipe=RECIPE)
+    with tifffile.TiffFile(tmp_path / "v.ome.tif") as tiff:
+        assert tiff.is_ome
+        assert tiff.series[0].axes == "ZYX"
+        assert tiff.series[0].shape == SHAPE
+        pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeY"], pixels["PhysicalSizeX"]) == (2.0, 0.5, 0.25)
+    assert pixels["PhysicalSizeZUnit"] == "µm"
+
+
+def test_the_ome_zarr_is_read_by_another_program_with_its_scales(tmp_path, volume):
+    """Oracle: ngff-zarr reads the levels and where they lie."""
+    write_zarr(tmp_path / "v.zarr", volume, GRID)
+    image = from_ngff_zarr(str(tmp_path / "v.zarr"), validate=False)
+    first, second = image.images[0], image.images[1]
+    assert (np.asarray(first.data) == volume).all()
+    assert first.scale == {"z": 2.0, "y": 0.5, "x": 0.25}
+    assert first.translation == {"z": 10.0, "y": -20.0, "x": 30.0}
+    assert first.axes_units == {"z": "micrometer", "y": "micrometer", "x": "micrometer"}
+    assert second.scale == {"z": 4.0, "y": 1.0, "x": 0.5}
+    assert second.translation == {"z": 11.0, "y": -19.75, "x": 30.125}
+
+
+def test_coarse_levels_are_means_of_the_voxels_they_cover(tmp_path, volume):
+    write_zarr(tmp_path / "v.zarr", volume, GRID)
+    group = zarr.open_group(str(tmp_path / "v.zarr"), mode="r")
+    expected = volume.astype(np.float64).reshape(35, 2, 45, 2, 65, 2).mean(axis=(1, 3, 5))
+    assert group["1"].shape == expected.shape
+    assert np.abs(group["1"][:] - expected).max() < 1e-4
+    # 65 is odd: its last coarse voxel is the mean of what there is.
+    last = expected[:, :, 64:].mean(axis=2)
+    assert group["2"].shape == (35, 45, 33)
+    assert np.abs(group["2"][:, :, 32] - last).max() < 1e-4
+    ome = group.attrs["ome"]
+    assert ome["version"] == "0.5"
+    assert [entry["path"] for entry in ome["multiscales"][0]["datasets"]] == ["0", "1", "2"]
+
+
+def test_a_zarr_filled_by_tiles_becomes_an_image_and_finishing_twice_is_harmless(tmp_path, volume):
+    array = create_zarr(tmp_path / "v.zarr", GRID)
+    array[:] = volume
+    for _ in range(2):
+        finish_zarr(tmp_path / "v.zarr", recipe=RECIPE)
+    assert open_volume(tmp_path / "v.zarr")[1] == GRID
+    assert read_recipe(tmp_path / "v.zarr") == RECIPE
+    with pytest.raises(OutputError, match="exists already"):
+        create_zarr(tmp_path / "v.zarr", GRID)
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+def test_floats_are_rounded_into_integers_and_never_wrap_around(tmp_path, volume, write):
+    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
+    write(path, np.abs(volume), GRID, dtype="uint16")
+    assert (np.asarray(open_volume(path)[0][:]) == np.rint(np.abs(volume))).all()
+    for wrong, words in ((volume, "do not fit into uint16"), (np.abs(volume) + 65500, "do not fit into uint16")):
+        with pytest.raises(OutputError, match=words):
+            write(tmp_path / f"wrong{path.suffix}", wrong, GRID, dtype="uint16")
+    wrong = volume.copy()
+    wrong[69, 0, 0] = np.nan
+    with pytest.raises(OutputError, match="NaN or infinite"):
+        write(tmp_path / f"wrong{path.suffix}", wrong, GRID)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name], "a write that fails leaves nothing behind"
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+def test_nothing_is_overwritten_unasked_and_the_old_one_stays_until_the_new_one_is_complete(tmp_path, volume, write):
+    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
+    write(path, volume, GRID)
+    with pytest.raises(OutputError, match="exists already"):
+        write(path, volume + 1, GRID)
+    wrong = volume.copy()
+    wrong[69, 0, 0] = np.inf
+    with pytest.raises(OutputError):
+        write(path, wrong, GRID, overwrite=True)
+    assert (np.asarray(open_volume(path)[0][:]) == volume).all()
+    write(path, volume + 1, GRID, overwrite=True)
+    assert (np.asarray(open_volume(path)[0][:]) == volume + 1).all()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_rubbish(tmp_path, volume, write):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4500k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        path = disk / ("v.tif" if write is write_tiff else "v.zarr")
+        write(path, volume, GRID)
+        with pytest.raises(OutputError, match="disk is full while writing"):
+            write(path, volume + 1, GRID, overwrite=True)
+        assert (np.asarray(open_volume(path)[0][:]) == volume).all()
+        assert [entry.name for entry in disk.iterdir()] == [path.name]
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+def test_a_missing_folder_or_a_wrong_shape_is_said(tmp_path, volume, write):
+    with pytest.raises(OutputError, match="does not exist"):
+        write(tmp_path / "none" / "v", volume, GRID)
+    with pytest.raises(OutputError, match="make them equal"):
+        write(tmp_path / "v", volume[:9], GRID)
+
+
+def test_views_that_a_format_cannot_hold_are_refused(rng, tmp_path):
+    data = rng.random((8, 8, 8), np.float32)
+    turned = RegisteredViews([View(data, "a", angle=0.0, affine=np.eye(4))], Grid((8, 8, 8)))
+    nameless = RegisteredViews([View(data, "a")])
+    with pytest.raises(OutputError, match="resample it first"):
+        write_views_zarr(tmp_path / "v.zarr", turned)
+    with pytest.raises(OutputError, match="needs an angle"):
+        write_views_folder(tmp_path / "f", nameless, "x")
+
+
+def test_large_tiffs_are_bigtiffs(tmp_path, monkeypatch, volume):
+    monkeypatch.setattr("napari_mvfusion.writers.ome_tiff._CLASSIC_LIMIT", 1000)
+    write_tiff(tmp_path / "v.tif", volume, GRID)
+    with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
+        assert tiff.is_bigtiff
+    assert (np.asarray(open_volume(tmp_path / "v.tif")[0][:]) == volume).all()
