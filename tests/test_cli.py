@@ -82,6 +82,16 @@ def test_info_lists_what_is_there(sample):
         assert word in text
 
 
+def test_info_finds_a_psf_that_was_saved_upside_down(tmp_path, test_data):
+    out = tmp_path / "sample"
+    run("simulate", out, "--size", 80, "--psfs", test_data / "psf" / "quad_view", "--attenuation", 0)
+    verdicts = json.loads(run("info", out, "--mirror", "--json").stdout)["mirror"]["embryo"]
+    assert "mirrored" not in {entry["verdict"] for entry in verdicts}
+    psf = tifffile.imread(out / "psf_0.tif")
+    tifffile.imwrite(out / "psf_0.tif", psf[::-1, ::-1, ::-1].copy())
+    assert "the PSF of view '0' seems to be mirrored" in run("info", out, "--mirror").stderr
+
+
 def test_psf_measure_and_info(sample, tmp_path):
     result = json.loads(run("psf", "measure", sample / "beads" / "beads_90.tif", tmp_path / "psf.tif", "--json").stdout)
     assert len(result["used"]) >= 3

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from napari_mvfusion.cli import demo, evaluate, fuse, info, psf, simulate
+from napari_mvfusion.cli import psf
+from napari_mvfusion.cli.demo import demo
+from napari_mvfusion.cli.evaluate import evaluate
+from napari_mvfusion.cli.fuse import fuse
+from napari_mvfusion.cli.info import info
+from napari_mvfusion.cli.simulate import simulate
 
 app = typer.Typer(
     name="mvfusion",
@@ -14,9 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("demo")(demo.demo)
-app.command("simulate")(simulate.simulate)
+app.command("demo")(demo)
+app.command("simulate")(simulate)
 app.add_typer(psf.app, name="psf")
-app.command("fuse")(fuse.fuse)
-app.command("evaluate")(evaluate.evaluate)
-app.command("info")(info.info)
+app.command("fuse")(fuse)
+app.command("evaluate")(evaluate)
+app.command("info")(info)

@@ -9,17 +9,22 @@ from typing import Annotated
 import typer
 
 from napari_mvfusion.cli import show
-from napari_mvfusion.readers import describe
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.psf import MirrorVerdict, check_mirror
+from napari_mvfusion.readers import SampleContents, describe, open_views
 
 
 def info(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or a TIFF file.")],
+    mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
     found = describe(source)
+    verdicts = {sample.tag: _check_psfs(source, sample) for sample in found.samples} if mirror else {}
     if as_json:
-        show.print_json(asdict(found))
+        checked = {tag: [asdict(verdict) for verdict in each] for tag, each in verdicts.items()}
+        show.print_json(asdict(found) | ({"mirror": checked} if mirror else {}))
         return
     for sample in found.samples:
         size = "" if sample.voxel_size_um is None else f", voxels of {_times(sample.voxel_size_um)} um"
@@ -39,8 +44,20 @@ def info(
             show.print_table(title, ["view", "angle", "shape (z, y, x)", "type", "PSF as used"], rows)
         for problem in sample.problems:
             show.say_warning(problem)
+        for verdict in verdicts.get(sample.tag, ()):
+            (show.say_warning if verdict.verdict == "mirrored" else show.out.print)(verdict.message)
     for problem in found.problems:
         show.say_warning(problem)
+
+
+def _check_psfs(source: Path, sample: SampleContents) -> tuple[MirrorVerdict, ...]:
+    """Whether the PSFs of a sample explain its views better as they are or upside down."""
+    views = open_views(source, tag=sample.tag or None)
+    with_psf = [view for view in views.views if view.psf is not None]
+    if not with_psf:
+        raise InputError(f"{source} has no PSFs that could be checked")
+    chosen = views.select([view.name for view in with_psf])
+    return check_mirror(chosen.read(chosen.grid.box), [v.psf for v in with_psf if v.psf is not None], chosen.names)
 
 
 def _times(values: tuple[float, ...] | tuple[int, ...]) -> str:

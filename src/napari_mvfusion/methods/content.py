@@ -187,7 +187,8 @@ def _smooth(values: np.ndarray, covered: np.ndarray, sigma: list[float], everywh
     if everywhere:
         return smooth
     amount = ndimage.gaussian_filter(covered, sigma, mode="reflect")
-    return np.divide(smooth, amount, out=np.zeros_like(smooth), where=amount > 1e-6)
+    mean: np.ndarray = np.divide(smooth, amount, out=np.zeros_like(smooth), where=amount > 1e-6)
+    return mean
 
 
 def _window_sums(

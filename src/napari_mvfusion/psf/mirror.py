@@ -10,9 +10,12 @@ import numpy as np
 from scipy import fft, ndimage
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.psf.kernel import crop_psf
 
-_SIDE = 72
-_ITERATIONS = 12
+_SIDE = 56
+_ITERATIONS = 6
+# Tails beyond this share of a PSF cost time and decide nothing.
+_ENERGY = 0.985
 # A PSF whose mirror image differs by less than this share of its sum cannot be told from it.
 _SYMMETRIC = 0.03
 _DECIDED = 1.02
@@ -50,12 +53,12 @@ class MirrorVerdict:
 def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[str]) -> tuple[MirrorVerdict, ...]:
     """Deconvolve a small part of the views with each PSF as it is and mirrored, and compare how well that explains them.
 
-    All views are deconvolved together: a single view can be explained by either orientation, several cannot. First all
-    PSFs are tried as they are and all mirrored, then each alone is turned.
+    All views are deconvolved together: a single view can be explained by either orientation, several cannot. From all
+    PSFs as they are, and from all mirrored, single ones are turned as long as that helps.
 
     Parameters
     ----------
-    views : (view, z, y, x), not negative; the 72^3 voxels with the most structure are used
+    views : (view, z, y, x), not negative; the 56^3 voxels with the most structure are used
     psfs : one a view, (z, y, x), odd sides
     names : one a view
 
@@ -79,23 +82,27 @@ def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[
     pixels = np.stack([view[box] / max(float(view[box].mean(dtype=np.float64)), 1e-12) for view in views]).astype(
         np.float32
     )
-    kernels = [np.asarray(psf, np.float64) / psf.sum(dtype=np.float64) for psf in psfs]
+    kernels = [crop_psf(np.maximum(psf, 0).astype(np.float64), _ENERGY) for psf in psfs]
+    kernels = [kernel / kernel.sum() for kernel in kernels]
     asymmetries = [float(np.abs(k - k[::-1, ::-1, ::-1]).sum() / 2) for k in kernels]
-    straight, turned = [False] * len(kernels), [True] * len(kernels)
-    misfit = {key: _misfit(pixels, kernels, key) for key in map(tuple, (straight, turned))}
-    base = min(misfit, key=lambda key: misfit[key])
-    best, improved = base, True
-    while improved:
-        improved = False
-        for v, asymmetry in enumerate(asymmetries):
-            other = (*best[:v], not best[v], *best[v + 1 :])
-            if asymmetry >= _SYMMETRIC and other not in misfit:
+    misfit: dict[tuple[bool, ...], float] = {}
+
+    def descend(start: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Turn one PSF after the other as long as that explains the views better."""
+        misfit.setdefault(start, _misfit(pixels, kernels, start))
+        best = start
+        for other in [_turned(start, v) for v, asymmetry in enumerate(asymmetries) if asymmetry >= _SYMMETRIC]:
+            if other not in misfit:
                 misfit[other] = _misfit(pixels, kernels, other)
-            if other in misfit and misfit[other] < misfit[best]:
-                best, improved = other, True
+            best = min(best, other, key=misfit.__getitem__)
+        return best if best == start else descend(best)
+
+    # From both ends: views that look against each other have a second, false minimum with all PSFs turned.
+    starts = (tuple(False for _ in kernels), tuple(True for _ in kernels))
+    best = min((descend(start) for start in starts), key=misfit.__getitem__)
     verdicts = []
     for v, (name, asymmetry) in enumerate(zip(names, asymmetries, strict=True)):
-        other = (*best[:v], not best[v], *best[v + 1 :])
+        other = _turned(best, v)
         confidence = misfit[other] / misfit[best] if other in misfit else 1.0
         everything = tuple(not b for b in best)
         if everything in misfit:
@@ -107,8 +114,12 @@ def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[
     return tuple(verdicts)
 
 
+def _turned(orientations: tuple[bool, ...], v: int) -> tuple[bool, ...]:
+    return (*orientations[:v], not orientations[v], *orientations[v + 1 :])
+
+
 def _most_structure(views: np.ndarray) -> tuple[slice, slice, slice]:
-    """The box of at most 72^3 voxels in which the views vary most."""
+    """The box of at most 56^3 voxels in which the views vary most."""
     mean = views.mean(axis=0, dtype=np.float32)
     size = [min(_SIDE, n) for n in mean.shape]
     detail = (mean - ndimage.uniform_filter(mean, 9)) ** 2
@@ -148,7 +159,7 @@ def _transfer(kernel: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     padded = np.zeros(sizes, np.float32)
     padded[tuple(slice(0, n) for n in kernel.shape)] = kernel
     centred = np.roll(padded, [-(n // 2) for n in kernel.shape], axis=(0, 1, 2))
-    return np.asarray(fft.rfftn(centred, workers=-1))
+    return np.asarray(fft.rfftn(centred))
 
 
 def _convolve(values: np.ndarray, transfer: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
@@ -156,7 +167,7 @@ def _convolve(values: np.ndarray, transfer: np.ndarray, sizes: tuple[int, ...]) 
     pad = [(0, n - m) for n, m in zip(sizes, values.shape, strict=True)]
     mirrored = np.pad(values, _around(pad), mode="reflect")
     mirrored = np.roll(mirrored, [-before for before, _ in _around(pad)], axis=(0, 1, 2))
-    blurred = fft.irfftn(fft.rfftn(mirrored, workers=-1) * transfer, sizes, workers=-1)
+    blurred = fft.irfftn(fft.rfftn(mirrored) * transfer, sizes)
     return np.asarray(blurred[tuple(slice(0, n) for n in values.shape)])
 
 

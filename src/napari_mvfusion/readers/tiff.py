@@ -97,7 +97,8 @@ class PagedTiff:
                         f"{self._path} is damaged: plane {number} cannot be decoded ({error}); copy or export it again"
                     ) from error
         block: np.ndarray = decoded[(slice(None), *rest)]
-        return block[0] if isinstance(wanted, int) else block
+        wanted_block: np.ndarray = block[0] if isinstance(wanted, int) else block
+        return wanted_block
 
 
 def open_tiff(path: str | Path) -> TiffVolume:

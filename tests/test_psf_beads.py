@@ -1,0 +1,111 @@
+"""PSFs measured from simulated beads, against the measured PSFs that the beads were blurred with."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.psf import detect_beads, fwhm, measure_psf, prepare_psf
+from napari_mvfusion.simulation import bead_volume
+
+
+def fit_into(psf, shape):
+    """Cut or pad about the middle."""
+    out = np.zeros(shape)
+    keep = [min(a, b) // 2 for a, b in zip(psf.shape, shape, strict=True)]
+    into = tuple(slice(n // 2 - k, n // 2 + k + 1) for n, k in zip(shape, keep, strict=True))
+    out_of = tuple(slice(n // 2 - k, n // 2 + k + 1) for n, k in zip(psf.shape, keep, strict=True))
+    out[into] = psf[out_of]
+    return out
+
+
+@pytest.fixture(scope="module")
+def recorded(quad_psfs):
+    psf = prepare_psf(quad_psfs[0]).psf
+    return psf, bead_volume(psf, (160, 160, 160), np.random.default_rng(1), 24, doublets=3, debris=2)
+
+
+def test_the_measured_psf_is_that_of_the_beads(recorded):
+    psf, beads = recorded
+    measured = measure_psf(beads.volume)
+    assert len(measured.used) >= 5
+    assert measured.fwhm == pytest.approx(fwhm(psf), rel=0.05)
+    true = fit_into(psf, measured.psf.shape)
+    true /= true.sum()
+    # The peak of the true PSF may lie anywhere in its middle voxel, so the two may differ by a part of a voxel.
+    best = min(
+        np.abs(ndimage.shift(measured.psf, shift, order=3) - true).max()
+        for shift in np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 5)] * 3), axis=-1).reshape(-1, 3)
+    )
+    assert best < 0.08 * true.max()
+    assert np.corrcoef(measured.psf.ravel(), true.ravel())[0, 1] > 0.98
+    assert measured.psf.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_doublets_and_debris_are_not_among_the_used(recorded):
+    _, beads = recorded
+    used = measure_psf(beads.volume).used
+    for wrong in np.concatenate([beads.doublets.reshape(-1, 3), beads.debris.reshape(-1, 3)]):
+        assert np.abs(used - wrong).max(axis=1).min() > 3
+
+
+def test_used_beads_are_where_the_beads_are(recorded):
+    _, beads = recorded
+    used = measure_psf(beads.volume).used
+    offsets = np.array([beads.positions[np.abs(beads.positions - u).sum(axis=1).argmin()] - u for u in used])
+    # All by the same part of a voxel, by which the PSF's peak is off its middle.
+    assert np.abs(offsets - np.median(offsets, axis=0)).max() < 0.15
+
+
+def test_every_bead_is_accounted_for(recorded):
+    _, beads = recorded
+    measured = measure_psf(beads.volume)
+    found = detect_beads(beads.volume)
+    assert len(measured.used) + len(measured.rejected) == len(found)
+    assert "beads used" in measured.summary
+    assert {bead.reason for bead in measured.rejected} <= {
+        "too close to the border",
+        "too close to another bead",
+        "saturated",
+        "much brighter or dimmer than the others",
+        "of another shape than the others",
+    }
+
+
+def test_points_and_size_can_be_given(recorded):
+    _, beads = recorded
+    found = measure_psf(beads.volume)
+    again = measure_psf(beads.volume, found.used, size=(31, 15, 15))
+    assert again.psf.shape == (31, 15, 15)
+    assert len(again.used) >= len(found.used) - 1
+
+
+def test_saturated_beads_are_left_out(recorded):
+    _, beads = recorded
+    limit = np.percentile(beads.volume, 99.99)
+    clipped = np.minimum(beads.volume, limit)
+    reasons = {bead.reason for bead in measure_psf(clipped, saturation=float(limit)).rejected}
+    assert "saturated" in reasons
+
+
+@pytest.mark.parametrize(
+    ("volume", "options", "words"),
+    [
+        (np.random.default_rng(0).poisson(100, (64, 64, 64)).astype(float), {}, "no beads were found"),
+        (np.full((32, 32, 32), np.nan), {}, "finite values"),
+        (np.zeros((32, 32)), {}, "three axes"),
+    ],
+)
+def test_what_is_wrong_with_a_bead_volume_is_said(volume, options, words):
+    with pytest.raises(InputError, match=words):
+        measure_psf(volume, **options)
+
+
+def test_too_few_beads_and_impossible_sizes_are_said(recorded):
+    _, beads = recorded
+    with pytest.raises(InputError, match="must be odd"):
+        measure_psf(beads.volume, size=(30, 15, 15))
+    with pytest.raises(InputError, match="smaller than the PSF"):
+        measure_psf(beads.volume, size=(201, 15, 15))
+    with pytest.raises(InputError, match=r"only \d of 2 beads stand alone"):
+        measure_psf(beads.volume, beads.positions[:2], size=(31, 15, 15))
