@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -127,7 +128,7 @@ class SlabConvolver:
         self._buffer = np.empty(0, np.complex64)
 
     def _workspace(self, shape: Triple) -> np.ndarray:
-        size = int(np.prod(shape, dtype=np.int64))
+        size = prod(shape)
         if self._buffer.size < size:
             self.release()  # before the larger one is taken
             self._buffer = np.empty(size, np.complex64)
@@ -152,5 +153,4 @@ def _largest_workspace(layouts: Sequence[Layout]) -> Triple:
 
 
 def _bytes(layout: Layout) -> int:
-    z, y, x = layout.target
-    return 4 * z * y * x
+    return 4 * prod(layout.target)

@@ -44,20 +44,20 @@ class EBMD(BaseModel):
     summary: ClassVar[str] = "Deconvolves all views together with their PSFs: the sharpest, and the slowest."
 
     kernel: KernelType = Field(
-        "efficient_bayesian",
+        default="efficient_bayesian",
         title="Kernel",
         description="How much an iteration sharpens the picture, and its noise: least with independent, then "
         "efficient_bayesian, optimisation_1, and most with optimisation_2.",
     )
     iterations: int = Field(
-        48,
+        default=48,
         ge=1,
         le=1000,
         title="Iterations",
         description="More iterations make the picture sharper, and in the end noisier.",
     )
     lambda_: float = Field(
-        0.004,
+        default=0.004,
         ge=0,
         le=1,
         alias="lambda",
@@ -65,7 +65,7 @@ class EBMD(BaseModel):
         description="Higher values keep noise and bright peaks down; 0 leaves the picture to the data alone.",
     )
     osem: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         le=100,
         title="OSEM factor",
@@ -73,7 +73,7 @@ class EBMD(BaseModel):
         "values need fewer iterations, but let the last view win where the views disagree.",
     )
     stop_at_change: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         title="Stop at change",

@@ -179,7 +179,7 @@ class BoundEBMD:
         view, covered = tile.values[0], None if tile.coverage is None else tile.coverage[0]
         before = tile.estimate[tile.tile.inside(tile.estimate_box).slices]
         weight = self._weights.of(v, tile.tile)
-        floor, curvature = self._floor, 2 * self._tikhonov / self._maxima[v]
+        floor, bend = self._floor, 0.5 * self._tikhonov / self._maxima[v]
 
         def ratio(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
             # The estimate is nowhere below the floor, so its blur is only by rounding.
@@ -189,10 +189,9 @@ class BoundEBMD:
         def improve(correction: torch.Tensor, rows: slice) -> torch.Tensor:
             old = before[:, rows]
             new = correction.mul_(old)
-            if curvature:
-                # M (sqrt(1 + c u) - 1) / lambda, with c = 2 lambda / M, without the difference of nearly equal numbers.
-                root = torch.mul(new, curvature).add_(1).sqrt_().add_(1)
-                new.mul_(2).div_(root)
+            if bend:
+                # M (sqrt(1 + 2 lambda u / M) - 1) / lambda, but without the difference of nearly equal numbers.
+                new.div_(torch.mul(new, bend).add_(0.25).sqrt_().add_(0.5))
             return torch.lerp(old, new.clamp_(min=floor), weight[:, rows], out=new)
 
         blur, back = self._layouts(v, tile.tile)
