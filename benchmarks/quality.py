@@ -31,9 +31,7 @@ def volumes_of(seed: int, size: int, options: argparse.Namespace) -> tuple[dict[
     """The truth, view 0 and every method's result for one specimen."""
     rng = np.random.default_rng(seed)
     psfs = [prepare_psf(options.psfs / f"psf_{angle}.tif").psf for angle in ANGLES]
-    made = simulate(
-        PHANTOMS["embryo"](size, rng), ANGLES, psfs, snr=options.snr, spacing=options.spacing, rng=rng
-    )
+    made = simulate(PHANTOMS["embryo"](size, rng), ANGLES, psfs, snr=options.snr, spacing=options.spacing, rng=rng)
     results: dict[str, VolumeLike] = {"view 0": made.views.read(made.views.grid.box, [0])[0]}
     for name, parameters in {
         "average": {},
@@ -78,7 +76,9 @@ def main() -> None:
             }
             for part in ("all", "foreground")
         }
-        cells = [f"{figures[name]['all'][key]:.3f} / {figures[name]['foreground'][key]:.3f}" for key in figures[name]["all"]]
+        cells = [
+            f"{figures[name]['all'][key]:.3f} / {figures[name]['foreground'][key]:.3f}" for key in figures[name]["all"]
+        ]
         print(f"{name:10}" + "".join(f"{cell:>18}" for cell in cells))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -27,7 +27,7 @@ def blending_weights(
 
     Returns
     -------
-    float32 that broadcasts to the shape of the box: of length 1 along axes that do not matter.
+    float32 that broadcasts to the shape of the box.
 
     References
     ----------

@@ -17,8 +17,9 @@ from napari_mvfusion.methods.coarse import CoarseGrid
 from napari_mvfusion.methods.content import entropy_content, entropy_grid, gaussian_content, gaussian_grid
 from napari_mvfusion.views import RegisteredViews
 
-# What all views get beside their content, relative to the largest: without any content anywhere it is the plain mean.
-_FLOOR = 1e-9
+# What all views get beside their content, relative to the largest: where no view has any it is the plain mean. Above
+# the rounding of float32, in which squares are summed.
+_FLOOR = 1e-6
 _ENTROPY_BASE = 100.0
 
 
@@ -88,7 +89,7 @@ class CBIF(BaseModel):
             content += _FLOOR
         else:
             grid = entropy_grid(views, self.window)
-            entropy = yield from entropy_content(views, grid, self.window, device)
+            entropy = yield from entropy_content(views, grid, self.window)
             content = _ENTROPY_BASE**entropy / _ENTROPY_BASE
         return BoundCBIF(self, views, grid, content, device)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import ndimage, special
 from torch.nn import functional
 
 from napari_mvfusion.events import Event, Preparing
@@ -21,6 +22,7 @@ _SLAB_VOXELS = 2**23
 # Maps of all views together in float64, and the temporary arrays beside them.
 _COARSE_BYTES = 2**28
 _BINS = 256
+_HISTOGRAM_BYTES = 2**28
 _CELLS_PER_SIGMA = 5.0
 _FEWEST_CELLS_PER_SIGMA = 2.5
 
@@ -120,16 +122,16 @@ def window_shape(views: RegisteredViews, window: int) -> Triple:
     return triple(2 * round((length - 1) / 2) + 1 if length > 1 else 1 for length in per_axis(views, window))
 
 
-def entropy_content(
-    views: RegisteredViews, grid: CoarseGrid, window: int, device: torch.device
-) -> Generator[Event, None, np.ndarray]:
+def entropy_content(views: RegisteredViews, grid: CoarseGrid, window: int) -> Generator[Event, None, np.ndarray]:
     """Local Shannon entropy of each view, in 256 grey levels between the extremes of all views, on a coarse grid.
 
-    Histograms are exact at the middle voxel of every cell; a window that leaves the volume is cut off.
+    Histograms are exact at the middle voxel of every cell; a window that leaves the volume is cut off. The borders of
+    all windows cut an axis into segments, so a window is a union of segments: each voxel is counted once, in the
+    histogram of its segment, and these are summed over windows axis by axis.
 
     Yields
     ------
-    Preparing, after every slab and view.
+    Preparing, after some layers of cells.
 
     Returns
     -------
@@ -142,24 +144,63 @@ def entropy_content(
     low = min(numbers.minimum for numbers in views.statistics())
     high = max(numbers.maximum for numbers in views.statistics())
     radius = triple(n // 2 for n in window_shape(views, window))
+    _, along_y, along_x = (_Windows.of(grid, axis, radius[axis]) for axis in range(3))
     entropy = np.zeros((len(views), *grid.shape))
-    slabs = _slabs(grid)
-    done = 0
-    for slab, cells in slabs:
-        reach = slab.grow((radius[0], 0, 0)).clip(grid.volume)
-        matrices = [_window_sums(grid, axis, radius[axis], reach, cells, device) for axis in range(3)]
-        count = _windowed(torch.ones(reach.shape, device=device), matrices)
-        for v in range(len(views)):
-            values = torch.from_numpy(views.read(reach, [v])[0]).to(device)
-            levels = ((values - low) * (_BINS / (high - low))).to(torch.int16).clamp_(0, _BINS - 1)
-            total = torch.zeros_like(count)
-            for level in range(_BINS):
-                share = _windowed((levels == level).float(), matrices) / count
-                total -= torch.xlogy(share, share)
-            entropy[v, cells] = total.cpu().numpy() / np.log(_BINS)
-            done += 1
-            yield Preparing("measuring entropy", done / (len(slabs) * len(views)))
+    segments = along_y.sums.shape[1] * along_x.sums.shape[1]
+    layers = max(1, _HISTOGRAM_BYTES // (segments * _BINS * 8 * 2) - 2 * radius[0] // grid.step[0])
+    groups = [slice(a, min(a + layers, grid.shape[0])) for a in range(0, grid.shape[0], layers)]
+    for done, cells in enumerate(groups, 1):
+        along_z = _Windows.of(grid, 0, radius[0], cells)
+        reach = Box((along_z.start, 0, 0), (along_z.stop, grid.volume[1], grid.volume[2]))
+
+        def measure(view: slice, reach: Box = reach, along_z: _Windows = along_z, cells: slice = cells) -> None:
+            v = view.start
+            levels = ((views.read(reach, [v])[0] - low) * (_BINS / (high - low))).astype(np.int64)
+            np.clip(levels, 0, _BINS - 1, out=levels)
+            place = (
+                along_z.segment[:, None, None] * along_y.sums.shape[1] + along_y.segment[:, None]
+            ) * along_x.sums.shape[1]
+            levels += (place + along_x.segment) * _BINS
+            shape = (along_z.sums.shape[1], along_y.sums.shape[1], along_x.sums.shape[1], _BINS)
+            counts = np.bincount(levels.ravel(), minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+            for layer, layer_sums in enumerate(along_z.sums):
+                plane = np.tensordot(layer_sums, counts, axes=1)
+                plane = np.tensordot(along_y.sums, plane, axes=1)
+                histogram = along_x.sums @ plane
+                share_of_level = histogram / histogram.sum(axis=-1, keepdims=True)
+                entropy[v, cells.start + layer] = -special.xlogy(share_of_level, share_of_level).sum(axis=-1) / np.log(
+                    _BINS
+                )
+
+        share([slice(v, v + 1) for v in range(len(views))], partial(_always, measure))
+        yield Preparing("measuring entropy", done / len(groups))
     return entropy
+
+
+def _always(work: Callable[[slice], None]) -> Callable[[slice], None]:
+    return work
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows along one axis: which voxels they need, the segment of each, and which segments each window sums."""
+
+    start: int
+    stop: int
+    segment: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def of(cls, grid: CoarseGrid, axis: int, radius: int, cells: slice = slice(None)) -> _Windows:
+        middles = np.floor(grid.middles(axis))[cells].astype(int)
+        begins = np.maximum(middles - radius, 0)
+        ends = np.minimum(middles + radius + 1, grid.volume[axis])
+        start, stop = int(begins.min()), int(ends.max())
+        borders = np.unique(np.concatenate([begins, ends]))
+        segment = np.searchsorted(borders, np.arange(start, stop), side="right") - 1
+        first = borders[:-1]
+        sums = (first >= begins[:, None]) & (first < ends[:, None])
+        return cls(start, stop, segment, sums.astype(np.float32))
 
 
 def _slabs(grid: CoarseGrid) -> list[tuple[Box, slice]]:
@@ -189,24 +230,3 @@ def _smooth(values: np.ndarray, covered: np.ndarray, sigma: list[float], everywh
     amount = ndimage.gaussian_filter(covered, sigma, mode="reflect")
     mean: np.ndarray = np.divide(smooth, amount, out=np.zeros_like(smooth), where=amount > 1e-6)
     return mean
-
-
-def _window_sums(
-    grid: CoarseGrid, axis: int, radius: int, reach: Box, cells: slice, device: torch.device
-) -> torch.Tensor:
-    """Matrix (cells, voxels) of ones where a voxel lies in a cell's window."""
-    middles = np.floor(grid.middles(axis))
-    if axis == 0:
-        middles = middles[cells]
-    voxels = np.arange(reach.start[axis], reach.stop[axis])
-    inside = np.abs(voxels[None, :] - middles[:, None]) <= radius
-    return torch.from_numpy(inside.astype(np.float32)).to(device)
-
-
-def _windowed(values: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
-    """Sum over the window of every cell, one axis after the other."""
-    along_z, along_y, along_x = matrices
-    summed = values @ along_x.T
-    summed = along_y @ summed
-    planes: torch.Tensor = torch.tensordot(along_z, summed, dims=1)
-    return planes
