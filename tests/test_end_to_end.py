@@ -97,7 +97,7 @@ def test_views_from_a_zarr_give_what_views_in_memory_give(made, whole, tmp_path)
         (lambda v, p: View(v, "90", psf=p[1:]), r"90.*even"),
         (lambda v, p: View(v, "90", psf=np.zeros_like(p)), r"90.*no positive sum"),
         (lambda v, p: View(v, "90", psf=np.where(p == p.max(), np.nan, p)), r"90.*NaN"),
-        (lambda v, p: View(v, "90", psf=np.ones((91, 91, 91), np.float32)), r"90.*larger than the volume"),
+        (lambda v, p: View(v, "90", psf=np.ones((91, 91, 91), np.float32)), r"90.*more than the volume"),
         (lambda v, p: View(v - 50.0, "90", psf=p), r"90.*negative"),
         (lambda v, p: View(np.full_like(v, 3), "90", psf=p), r"90.*(same value|constant)"),
     ],
