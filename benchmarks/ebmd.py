@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--psfs", type=Path, help="folder with psf_0.tif, psf_90.tif, psf_180.tif and psf_270.tif")
     parser.add_argument("--rounds", type=int, default=9, help="measurements of each, of which the median is taken")
-    parser.add_argument("--stitcher-sizes", type=int, nargs=2, default=[24, 56], help="volumes of multiview-stitcher")
+    parser.add_argument("--stitcher-sizes", type=int, nargs=2, default=[24, 64], help="volumes of multiview-stitcher")
     parser.add_argument("--no-stitcher", action="store_true", help="leave out multiview-stitcher, which takes a minute")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()

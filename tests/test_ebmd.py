@@ -161,6 +161,15 @@ def test_kernels_of_measured_psfs_are_narrower_than_the_psfs(quad_psfs):
             assert width[1] < width[0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_of_ten_views_neither_vanish_nor_blow_up(quad_psfs, kind):
+    psfs = [psf[13:-13, 13:-13, 13:-13] for psf in [*quad_psfs.values()] * 3][:10]
+    for kernel in back_projection_kernels(psfs, kind):
+        assert kernel.sum() == pytest.approx(1)
+        assert kernel.min() > -1e-9
+        assert kernel.argmax() == pytest.approx(kernel.size // 2, abs=2 * 25**2)
+
+
 def test_kernels_that_vanish_are_refused():
     here, there = np.zeros((5, 1, 1)), np.zeros((5, 1, 1))
     here[0] = there[4] = 1

@@ -134,7 +134,8 @@ class BoundEBMD:
         layouts = [self._layouts(v, tile) for v in range(len(self._kernels))]
         start = self._start_layout(tile)
         # The mean of the views, and what `weighted_mean` needs for a few planes of it.
-        mean = 4 * prod(start.source) + 32 * max(2**19, prod(start.source[1:]))
+        planes = torch.get_num_threads() * max(2**17, prod(start.source[1:]))
+        mean = 4 * prod(start.source) + 32 * planes
         starting = mean + self._convolver.working_bytes([start])
         updating = self._weights.working_bytes(tile) + max(self._convolver.working_bytes(pair) for pair in layouts)
         largest = max(self._transfer_bytes(layout) for pair in [*layouts, (start,)] for layout in pair)
@@ -182,7 +183,7 @@ class BoundEBMD:
         floor, bend = self._floor, 0.5 * self._tikhonov / self._maxima[v]
 
         def ratio(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
-            # The estimate is nowhere below the floor, so its blur is only by rounding.
+            # The estimate is nowhere below the floor; its blur falls below it by rounding only.
             torch.div(view[:, rows], blurred.clamp_(min=floor), out=blurred)
             return blurred if covered is None else blurred.sub_(1).mul_(covered[:, rows]).add_(1)
 
