@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from small_methods import Diffuse
 
 from napari_mvfusion.errors import DeviceError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
@@ -20,6 +19,7 @@ from napari_mvfusion.fusion import fuse, fuse_events
 from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.planning import LIBRARY_BYTES
 from napari_mvfusion.views import RegisteredViews, View
+from small_methods import Diffuse
 
 SHAPE = (70, 66, 75)
 
@@ -312,7 +312,8 @@ def watch():
         peak = max(peak, me.memory_info().rss)
         time.sleep(0.002)
 threading.Thread(target=watch, daemon=True).start()
-for event in fuse_events(views, Diffuse(iterations=1), out=f"{{folder}}/fused.zarr", tile=(128, 128, 128), memory_bytes=220_000_000):
+out = f"{{folder}}/fused.zarr"
+for event in fuse_events(views, Diffuse(iterations=1), out=out, tile=(128, 128, 128), memory_bytes=220_000_000):
     if isinstance(event, Prepared):
         base = me.memory_info().rss
         bound, peak = event.memory_bound_bytes, 0
