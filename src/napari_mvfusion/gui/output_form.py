@@ -1,0 +1,163 @@
+"""Where to compute, and where the fused volume goes: into memory, or into an OME-Zarr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QToolButton, QWidget
+
+from napari_mvfusion.devices import describe_device, free_bytes, pick_device
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.workspace import check_output, partial_folder
+
+_KEEP, _RESUME, _REPLACE = "keep", "resume", "replace"
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was chosen; `out` is None for memory."""
+
+    device: str
+    out: Path | None
+    resume: bool = False
+    overwrite: bool = False
+
+
+class OutputForm(QWidget):
+    """The device, memory or a file, and what to do with a file that is there already."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._device = _Words("device", _devices())
+        self._device.setToolTip("What computes. Automatic takes the fastest that is there")
+        self._place = _Words("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
+        self._place.setToolTip("<qt>Large volumes go to disk: then a cancelled run can go on later</qt>")
+        self._path = QLineEdit()
+        self._path.setObjectName("path")
+        self._path.setPlaceholderText("name of a new .zarr")
+        browse = QToolButton()
+        browse.setObjectName("browse")
+        browse.setText("…")
+        browse.setToolTip("Choose a folder and a name")
+        browse.clicked.connect(self._browse)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._path)
+        row.addWidget(browse)
+        self._file = QWidget()
+        self._file.setLayout(row)
+        self._existing = _Words("existing", [])
+        self._existing.setToolTip("There is something of this name already")
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.addRow("Compute on", self._device)
+        self._layout.addRow("Result in", self._place)
+        self._layout.addRow("File", self._file)
+        self._layout.addRow("There already", self._existing)
+        self._place.currentIndexChanged.connect(self.refresh)
+        self._path.textChanged.connect(self.refresh)
+        for words in (self._device, self._existing):
+            words.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.refresh()
+
+    def target(self, grid: Grid) -> Target:
+        """What was chosen, for a fused volume on this grid.
+
+        Raises
+        ------
+        InputError, OutputError, DeviceError
+            If the volume does not fit there; says what to choose instead.
+        """
+        device = self._device.currentData()
+        pick_device(device)
+        if not self._place.currentData():
+            _check_memory(grid)
+            return Target(device, None)
+        path = self._written_path()
+        if path is None:
+            raise OutputError("the result has no file yet: name one that ends in .zarr")
+        answer = self._existing.currentData()
+        target = Target(device, path, answer == _RESUME, answer == _REPLACE)
+        if answer == _KEEP:
+            raise OutputError(f"{path.name} is there already: choose another name, or choose to replace it")
+        check_output(path, overwrite=target.overwrite, resume=target.resume)
+        return target
+
+    def refresh(self) -> None:
+        """Look again at what is there under the chosen name."""
+        on_disk = bool(self._place.currentData())
+        path = self._written_path()
+        self._layout.setRowVisible(self._file, on_disk)
+        answers = []
+        if on_disk and path is not None and partial_folder(path).exists():
+            answers = [("Go on with the unfinished run", _RESUME), ("Start anew and replace it", _REPLACE)]
+        elif on_disk and path is not None and path.exists():
+            answers = [("Keep it", _KEEP), ("Replace it", _REPLACE)]
+        self._existing.offer(answers)
+        self._layout.setRowVisible(self._existing, bool(answers))
+        self.changed.emit()
+
+    def _written_path(self) -> Path | None:
+        path = Path(self._path.text().strip()).expanduser()
+        if not path.name:
+            return None
+        return path if path.suffix.lower() == ".zarr" else path.with_name(path.name + ".zarr")
+
+    def _browse(self) -> None:
+        # An OME-Zarr is a folder: Qt would step into it rather than choose it, so a file dialog that asks nothing.
+        options = QFileDialog.Option.DontConfirmOverwrite
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Write the fused volume to", self._path.text() or "fused.zarr", "OME-Zarr (*.zarr)", options=options
+        )
+        if name:
+            self._path.setText(name)
+
+
+class _Words(QComboBox):
+    """A list of choices, each with what it means to the program."""
+
+    def __init__(self, name: str, choices: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._choices: list[tuple[str, str]] = []
+        self.offer(choices)
+
+    def offer(self, choices: list[tuple[str, str]]) -> None:
+        """Offer other choices; where they are the same, the answer stays."""
+        if choices == self._choices:
+            return
+        self._choices = choices
+        self.blockSignals(True)
+        self.clear()
+        for text, meaning in choices:
+            self.addItem(text, meaning)
+        self.blockSignals(False)
+
+
+def _devices() -> list[tuple[str, str]]:
+    """The devices of this machine, in words, and as the engine calls them."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    automatic = describe_device(pick_device("auto"))
+    return [(f"Automatic: {automatic}", "auto"), *((describe_device(pick_device(name)), name) for name in names)]
+
+
+def _check_memory(grid: Grid) -> None:
+    needed, free = grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"the fused volume takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free: "
+            "write it to an OME-Zarr"
+        )

@@ -1,0 +1,223 @@
+"""A form for the parameters of a method, made from the fields of its model: adding a method needs no code here."""
+
+from __future__ import annotations
+
+import math
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from qtpy.QtCore import QLocale, Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QSpinBox,
+    QWidget,
+)
+
+_LARGEST = 1_000_000
+
+
+class ParameterForm(QWidget):
+    """One row a field: its title, an editor that knows its bounds, its description as tooltip.
+
+    Parameters
+    ----------
+    kind : class of the parameters; fields may be bool, int, float, a Literal, or `float | Literal[WORD]`
+
+    Raises
+    ------
+    TypeError
+        If there is no editor for the type of a field.
+    """
+
+    changed = Signal()
+
+    def __init__(self, kind: type[BaseModel], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._kind = kind
+        self._editors: dict[str, Editor] = {}
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for name, field in kind.model_fields.items():
+            editor = make_editor(field)
+            editor.setObjectName(name)
+            editor.setToolTip(_wrapped(field.description))
+            editor.changed.connect(self.changed)
+            label = QLabel(field.title or name)
+            label.setToolTip(_wrapped(field.description))
+            label.setBuddy(editor)
+            layout.addRow(label, editor)
+            self._editors[name] = editor
+        self.reset()
+
+    def values(self) -> dict[str, Any]:
+        """What is entered, by the names of the fields."""
+        return {name: editor.value() for name, editor in self._editors.items()}
+
+    def reset(self) -> None:
+        """Back to the defaults."""
+        for name, field in self._kind.model_fields.items():
+            self._editors[name].set_value(field.get_default(call_default_factory=True))
+
+
+class _Unscrolled:
+    """Leaves the wheel to the panel unless the editor has the focus, so that scrolling past changes nothing."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.hasFocus():  # type: ignore[attr-defined]
+            super().wheelEvent(event)  # type: ignore[misc]
+        else:
+            event.ignore()
+
+
+class Whole(_Unscrolled, QSpinBox):
+    """An editor of a whole number."""
+
+    changed = Signal()
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setRange(math.ceil(max(low, -_LARGEST)), math.floor(min(high, _LARGEST)))
+        self.valueChanged.connect(lambda _: self.changed.emit())
+
+    def set_value(self, value: int) -> None:
+        """Show a value."""
+        self.setValue(value)
+
+
+class Real(_Unscrolled, QDoubleSpinBox):
+    """An editor of a number; with a word, the lowest position stands for that word.
+
+    Parameters
+    ----------
+    low, high : the bounds
+    resolution : decimals that can be entered
+    word : for example "auto", or None
+    """
+
+    changed = Signal()
+
+    def __init__(self, low: float, high: float, resolution: int, word: str | None = None) -> None:
+        super().__init__()
+        self._word = word
+        plain = QLocale.c()
+        plain.setNumberOptions(QLocale.NumberOption.OmitGroupSeparator)
+        self.setLocale(plain)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        self.setDecimals(resolution)
+        self.setRange(max(low, -_LARGEST), min(high, _LARGEST))
+        if word is not None:
+            self.setSpecialValueText(word)
+        self.valueChanged.connect(lambda _: self.changed.emit())
+
+    def textFromValue(self, value: float) -> str:
+        """The number without zeros that say nothing."""
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".") if self.decimals() else f"{value:.0f}"
+
+    def value(self) -> float | str:
+        """The number, or the word."""
+        number = super().value()
+        return self._word if self._word is not None and number == self.minimum() else number
+
+    def set_value(self, value: float | str) -> None:
+        """Show a value."""
+        self.setValue(self.minimum() if isinstance(value, str) else value)
+
+
+class Choice(_Unscrolled, QComboBox):
+    """An editor of one of some words."""
+
+    changed = Signal()
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        for word in words:
+            self.addItem(word.replace("_", " "), word)
+        self.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    def value(self) -> str:
+        """The chosen word."""
+        word: str = self.currentData()
+        return word
+
+    def set_value(self, value: str) -> None:
+        """Show a value."""
+        self.setCurrentIndex(self.findData(value))
+
+
+class Switch(QCheckBox):
+    """An editor of yes or no."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.toggled.connect(lambda _: self.changed.emit())
+
+    def value(self) -> bool:
+        """Whether it is ticked."""
+        return self.isChecked()
+
+    def set_value(self, value: bool) -> None:
+        """Show a value."""
+        self.setChecked(value)
+
+
+Editor = Whole | Real | Choice | Switch
+
+
+def make_editor(field: FieldInfo) -> Editor:
+    """The editor of a field, with the field's bounds.
+
+    Raises
+    ------
+    TypeError
+        If there is no editor for its type.
+    """
+    kinds = set(get_args(field.annotation)) if _is_union(field.annotation) else {field.annotation}
+    if kinds == {bool}:
+        return Switch()
+    if kinds == {int}:
+        return Whole(*_bounds(field, 1))
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if len(kinds) == 1 and words:
+        return Choice(tuple(words))
+    if kinds - {float} == ({Literal[words[0]]} if len(words) == 1 else set()):
+        low, high = _bounds(field, 0)
+        default = field.default if isinstance(field.default, float) else 0.0
+        fine = high <= 1 if math.isfinite(high) else 0 < abs(default) < 1
+        resolution = 4 if fine else 2
+        if any(hasattr(bound, "gt") for bound in field.metadata):
+            low += 10.0**-resolution
+        return Real(max(low, 0.0) if words else low, high, resolution, words[0] if words else None)
+    raise TypeError(f"there is no editor for parameters of type {field.annotation}")
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def _bounds(field: FieldInfo, step: int) -> tuple[float, float]:
+    """Lowest and highest value; whole numbers that must be beyond a bound start a step further."""
+    low, high = -math.inf, math.inf
+    for bound in field.metadata:
+        low = max(low, getattr(bound, "ge", -math.inf), getattr(bound, "gt", -math.inf) + step)
+        high = min(high, getattr(bound, "le", math.inf), getattr(bound, "lt", math.inf) - step)
+    return low, high
+
+
+def _wrapped(text: str | None) -> str:
+    """A tooltip that Qt breaks into lines."""
+    return f"<qt>{text}</qt>" if text else ""

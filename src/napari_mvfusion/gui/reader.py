@@ -1,0 +1,105 @@
+"""The reader of the manifest: TIFF folders of registered views, and OME-Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import zarr
+from napari.utils.notifications import show_warning
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers, volume_layer
+from napari_mvfusion.readers import open_truth, open_views
+from napari_mvfusion.readers.folder import scan_folder
+from napari_mvfusion.readers.ome_zarr import ZarrImage, is_zarr, open_image
+from napari_mvfusion.recipe import Inputs
+
+_MOST_SAMPLES = 6
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """What opens this path, or None where it is nothing that this plugin can read.
+
+    Parameters
+    ----------
+    path : a folder of `tag_view_ANGLE.tif` files, or an OME-Zarr; stacks of files are left to others
+    """
+    if isinstance(path, list):
+        if len(path) != 1:
+            return None
+        path = path[0]
+    folder = Path(path)
+    if not folder.is_dir():
+        return None
+    try:
+        if is_zarr(folder):
+            image = open_image(folder)
+            image.volume(0 if "c" in image.axes else None)
+            return _read_zarr
+        return _read_folder if scan_folder(folder).samples else None
+    except InputError:
+        return None
+
+
+def _read_folder(path: str | list[str]) -> list[LayerData]:
+    """Layers of all samples in a folder; those of the first are visible."""
+    folder = Path(path if isinstance(path, str) else path[0])
+    names = scan_folder(folder)
+    layers: list[LayerData] = []
+    problems = list(names.problems)
+    if len(names.samples) > _MOST_SAMPLES:
+        problems.append(
+            f"{folder} holds {len(names.samples)} samples, and the first {_MOST_SAMPLES} were opened: "
+            "to see another, put its files into a folder of their own"
+        )
+    failures: list[InputError] = []
+    for tag in list(names.samples)[:_MOST_SAMPLES]:
+        try:
+            layers += _sample(folder, tag, shown=not layers)
+        except InputError as error:
+            failures.append(error)
+    if failures and not layers:
+        raise failures[0]
+    for message in [*problems, *map(str, failures)]:
+        show_warning(message)
+    return layers
+
+
+def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
+    views = open_views(folder, tag=tag)
+    inputs = Inputs(source=str(folder.resolve()), tag=tag).model_dump(mode="json")
+    layers = view_layers(views, sample=tag, inputs=inputs, shown=shown)
+    truth = open_truth(folder, tag)
+    if truth is not None:
+        layers.append(truth_layer(truth, views.grid, sample=tag))
+    return layers
+
+
+def _read_zarr(path: str | list[str]) -> list[LayerData]:
+    """Layers of an OME-Zarr: its channels are views; without channels it is one volume, with all its levels."""
+    folder = Path(path if isinstance(path, str) else path[0])
+    image = open_image(folder)
+    sample = folder.name.removesuffix(".zarr").removesuffix(".ome")
+    if "c" not in image.axes:
+        levels = _levels(image)
+        grid = Grid(triple(levels[0].shape), image.voxel_size_um, image.origin_um)
+        recipe = image.attributes.get("mvfusion", {}).get("recipe")
+        return [volume_layer(levels, grid, name=sample, recipe=recipe)]
+    views = open_views(folder)
+    inputs = Inputs(source=str(folder.resolve())).model_dump(mode="json")
+    layers = view_layers(views, sample=sample, inputs=inputs)
+    truth = open_truth(folder)
+    if truth is not None:
+        layers.append(truth_layer(truth, views.grid, sample=sample))
+    return layers
+
+
+def _levels(image: ZarrImage) -> list[zarr.Array]:
+    """All levels of a volume, from fine to coarse; napari shows the one that fits the zoom."""
+    if image.axes != "zyx":
+        return [image.volume()]
+    group = zarr.open_group(str(image.path), mode="r")
+    ome = image.attributes.get("ome", image.attributes)
+    return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]

@@ -1,0 +1,29 @@
+"""The sample data of the manifest: simulated specimens with views, PSFs and ground truth."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers
+from napari_mvfusion.simulation import Simulation, sample
+
+
+def embryo() -> list[LayerData]:
+    """An embryo, recorded from four sides."""
+    return _layers("embryo")
+
+
+def nuclei() -> list[LayerData]:
+    """Nuclei, recorded from two sides."""
+    return _layers("nuclei")
+
+
+@cache
+def _simulated(name: str) -> Simulation:
+    """Made once a session: opening a sample again is instant and shows the same specimen."""
+    return sample(name)
+
+
+def _layers(name: str) -> list[LayerData]:
+    made = _simulated(name)
+    return [*view_layers(made.views, sample=name), truth_layer(made.truth, made.views.grid, sample=name)]

@@ -1,0 +1,192 @@
+"""How a run goes: a progress bar with the time that is left, messages in words, and details for those who want them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_mvfusion.events import (
+    Cancelled,
+    Event,
+    Finished,
+    IterationDone,
+    Prepared,
+    Preparing,
+    TileDone,
+    TileHalved,
+    Warned,
+)
+from napari_mvfusion.gui.worker import Failed
+
+_STEPS = 1000
+# Translucent, so that the theme's own text colour can be read on it in dark and in light.
+_COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
+
+
+class Status(QWidget):
+    """Follows the events of a run, one after the other."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bar = QProgressBar()
+        self._bar.setObjectName("progress")
+        self._bar.setRange(0, _STEPS)
+        self._bar.setTextVisible(False)
+        self._step = QLabel()
+        self._step.setObjectName("step")
+        self._step.setWordWrap(True)
+        self._messages = QVBoxLayout()
+        self._messages.setContentsMargins(0, 0, 0, 0)
+        self._messages.setSpacing(4)
+        self._log = QPlainTextEdit()
+        self._log.setObjectName("log")
+        self._log.setReadOnly(True)
+        self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
+        self._log.setFixedHeight(120)
+        self._details = QCollapsible("Details", expandedIcon="▼", collapsedIcon="▶")
+        self._details.setDuration(0)
+        self._details.addWidget(self._log)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._bar)
+        layout.addWidget(self._step)
+        layout.addLayout(self._messages)
+        layout.addWidget(self._details)
+        self._left = TimeLeft()
+        self._idle()
+
+    def begin(self, title: str) -> None:
+        """A run starts: what was said about the one before goes."""
+        self.clear()
+        self._bar.show()
+        self._bar.setValue(0)
+        self._step.show()
+        self._step.setText("Starting…")
+        self._log.clear()
+        self._write(title)
+        self._details.show()
+
+    def cancelling(self) -> None:
+        """The user asked to stop."""
+        self._step.setText("Stopping after this step…")
+
+    def clear(self) -> None:
+        """Take all messages away."""
+        while (item := self._messages.takeAt(0)) is not None:
+            item.widget().deleteLater()
+
+    def say(self, kind: str, text: str) -> None:
+        """Show a message; `kind` is "error", "warning" or "done"."""
+        message = QLabel(sentence(text))
+        message.setObjectName(kind)
+        message.setWordWrap(True)
+        message.setTextFormat(Qt.TextFormat.PlainText)
+        message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        message.setFrameShape(QFrame.Shape.NoFrame)
+        message.setStyleSheet(f"background: {_COLOURS[kind]}; border-radius: 3px; padding: 5px;")
+        self._messages.addWidget(message)
+
+    def follow(self, event: Event | Failed, *, shown: bool) -> None:
+        """Show an event; `shown` tells whether the layer of the result holds anything yet."""
+        match event:
+            case Preparing(label, fraction):
+                self._bar.setValue(round(_STEPS * fraction))
+                self._step.setText(f"Preparing: {label}")
+            case Prepared():
+                self._bar.setValue(0)
+                self._left = TimeLeft()
+                self._write(_plan(event))
+            case TileDone():
+                self._bar.setValue(round(_STEPS * event.fraction))
+                tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
+                left = self._left(event.fraction)
+                self._step.setText(sentence(f"{event.label}{tile}{' · ' + left if left else ''}"))
+            case IterationDone():
+                self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
+            case TileHalved(_, to_shape):
+                self.say("warning", f"Memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels.")
+            case Warned(message):
+                self.say("warning", message)
+                self._write(message)
+            case Cancelled(kept=kept):
+                self._idle()
+                self.say("warning", _cancelled(kept, shown=shown))
+            case Finished(fused, seconds):
+                self._idle()
+                saved = f" Saved as {fused.path}." if fused.path else ""
+                self.say("done", f"Done in {in_words(seconds)}.{saved}")
+                self._write(f"done in {seconds:.1f} s")
+            case Failed(message, details):
+                self._idle()
+                self.say("error", message)
+                self._write(details or message)
+
+    def _idle(self) -> None:
+        self._bar.hide()
+        self._step.hide()
+        self._details.setVisible(bool(self._log.toPlainText()))
+
+    def _write(self, line: str) -> None:
+        self._log.appendPlainText(line)
+
+
+class TimeLeft:
+    """Tells the time that is left from the share that is done, as soon as that can be told."""
+
+    _SOONEST_S = 1.0
+    _LEAST_SHARE = 0.01
+
+    def __init__(self) -> None:
+        self._begun: tuple[float, float] | None = None
+
+    def __call__(self, fraction: float, now: float | None = None) -> str:
+        """Say for example "about 20 s left", or nothing while it is too early to tell.
+
+        Parameters
+        ----------
+        fraction : share that is done, 0 to 1; what was done before the first call took no time
+        now : seconds of a clock, the system's when None
+        """
+        now = time.monotonic() if now is None else now
+        if self._begun is None:
+            self._begun = (now, fraction)
+        seconds, share = now - self._begun[0], fraction - self._begun[1]
+        if seconds < self._SOONEST_S or share < self._LEAST_SHARE:
+            return ""
+        return f"about {in_words(seconds / share * (1 - fraction))} left"
+
+
+def in_words(seconds: float) -> str:
+    """A time as a person says it: "8 s", "3 min", "2 h 10 min"."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s" if seconds < 3 else f"{seconds:.0f} s"
+    if seconds < 90:
+        return f"{round(seconds / 5) * 5} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter, unless it begins with the name of a file."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def _plan(event: Prepared) -> str:
+    tiles = "one tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)} voxels"
+    resumed = f", {event.resumed_tiles} done before" if event.resumed_tiles else ""
+    return f"on {event.device}: {tiles}{resumed}, at most {event.memory_bound_bytes / 2**30:.1f} GiB"
+
+
+def _cancelled(kept: Path | None, *, shown: bool) -> str:
+    if kept is not None:
+        return f"Cancelled. What is finished is kept in {kept}: fuse to the same file again to go on."
+    return "Cancelled. The layer keeps what is finished." if shown else "Cancelled before there was anything to see."
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)

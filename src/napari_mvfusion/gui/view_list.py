@@ -1,0 +1,175 @@
+"""The opened views as a list: which ones to fuse, and the PSF of each."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.components import LayerList
+from napari.layers import Image
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QSizePolicy,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers import annotate, can_be_view, notes
+from napari_mvfusion.psf import prepare_psf
+
+_VIEW, _PSF = range(2)
+_MOST_ROWS = 8
+_LAYER = Qt.ItemDataRole.UserRole
+
+
+class ViewList(QTreeWidget):
+    """A row a layer that can be a view, in the order of the layer list: a tick, its name, and a button for its PSF.
+
+    It follows layers that are added, removed, moved or renamed. Views of the sample that was opened first are ticked
+    from the start, other layers are not.
+
+    Parameters
+    ----------
+    layers : the layers of the viewer
+    """
+
+    changed = Signal()
+    said = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, layers: LayerList, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layers = layers
+        self.setObjectName("views")
+        self.setColumnCount(2)
+        self.setHeaderHidden(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setRootIsDecorated(False)
+        self.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        header = self.header()
+        header.setStretchLastSection(False)
+        header.setSectionsMovable(False)
+        header.setSectionResizeMode(_VIEW, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(_PSF, QHeaderView.ResizeMode.ResizeToContents)
+        self.itemChanged.connect(self._tell)
+        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+            event.connect(self._rebuild)
+        self._rebuild()
+
+    def chosen(self) -> list[Image]:
+        """The ticked layers, from top to bottom of the list."""
+        return [item.data(_VIEW, _LAYER) for item in self._items() if item.checkState(_VIEW) == Qt.CheckState.Checked]
+
+    def detach(self) -> None:
+        """Follow the layers no more: the panel is closed."""
+        events = self._layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._rebuild)
+        for item in self._items():
+            self._follow(item.data(_VIEW, _LAYER), on=False)
+
+    def _items(self) -> list[QTreeWidgetItem]:
+        return [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
+
+    def _rebuild(self, event: Any = None) -> None:
+        del event
+        before = [(item.data(_VIEW, _LAYER), item.checkState(_VIEW)) for item in self._items()]
+        for layer, _ in before:
+            self._follow(layer, on=False)
+        self.blockSignals(True)
+        self.clear()
+        views = [layer for layer in self._layers if can_be_view(layer)]
+        known = [layer for layer, _ in before]
+        ticked = [layer for layer, state in before if state == Qt.CheckState.Checked and layer in views]
+        for layer in views:
+            if layer not in known and _belongs(layer, ticked or views, ticked):
+                ticked.append(layer)
+            self._add(layer, Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
+        self.blockSignals(False)
+        self._fit()
+        self.changed.emit()
+
+    def _add(self, layer: Image, state: Qt.CheckState) -> None:
+        item = QTreeWidgetItem(self)
+        item.setData(_VIEW, _LAYER, layer)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(_VIEW, state)
+        button = QPushButton()
+        button.clicked.connect(partial(self._ask_for_psf, layer))
+        cell = QWidget()
+        inner = QHBoxLayout(cell)
+        inner.setContentsMargins(4, 2, 0, 2)
+        inner.addWidget(button)
+        self.setItemWidget(item, _PSF, cell)
+        self._describe(item)
+        self._follow(layer, on=True)
+
+    def _describe(self, item: QTreeWidgetItem) -> None:
+        layer = item.data(_VIEW, _LAYER)
+        known = notes(layer)
+        psf = known.get("psf")
+        item.setText(_VIEW, layer.name)
+        item.setToolTip(_VIEW, known.get("source") or layer.name)
+        button = self.itemWidget(item, _PSF).findChild(QPushButton)
+        if psf is None:
+            button.setText("PSF…")
+            button.setToolTip("No PSF is known for this view. Load one from a TIFF file")
+        else:
+            button.setText("PSF " + " × ".join(str(n) for n in psf.shape))
+            button.setToolTip("Voxels of the PSF of this view. Load another one from a TIFF file")
+
+    def _follow(self, layer: Image, *, on: bool) -> None:
+        for name in ("name", "metadata", "data", "scale", "translate", "units"):
+            emitter = getattr(layer.events, name)
+            (emitter.connect if on else emitter.disconnect)(self._redescribe)
+
+    def _redescribe(self, event: Any = None) -> None:
+        del event
+        self.blockSignals(True)
+        for item in self._items():
+            self._describe(item)
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+    def _fit(self) -> None:
+        """As high as the rows, up to a limit beyond which the list scrolls."""
+        rows = min(max(self.topLevelItemCount(), 2), _MOST_ROWS)
+        row = self.sizeHintForRow(0) if self.topLevelItemCount() else self.fontMetrics().height()
+        self.setFixedHeight(rows * row + 2 * self.frameWidth() + 2)
+
+    def _ask_for_psf(self, layer: Image) -> None:
+        source = notes(layer).get("source", "")
+        name, _ = QFileDialog.getOpenFileName(
+            self, f"PSF of {layer.name}", str(Path(source).parent), "TIFF files (*.tif *.tiff)"
+        )
+        if not name:
+            return
+        try:
+            prepared = prepare_psf(Path(name))
+        except InputError as error:
+            self.failed.emit(str(error))
+            return
+        # The files alone no longer say how this view was opened.
+        annotate(layer, psf=prepared.psf, inputs=None)
+        done = "; ".join(prepared.notes)
+        self.said.emit(f"{Path(name).name} is now the PSF of {layer.name}{': ' + done if done else ''}.")
+
+
+def _belongs(layer: Image, others: list[Image], ticked: list[Image]) -> bool:
+    """Whether a new layer is a view of the sample that the others show, and none that is ticked already."""
+    known = notes(layer)
+    samples = [notes(other)["sample"] for other in others if "sample" in notes(other)]
+    views = [(notes(other).get("sample"), notes(other).get("name")) for other in ticked]
+    return "sample" in known and known["sample"] == samples[0] and (known["sample"], known["name"]) not in views

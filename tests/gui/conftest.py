@@ -1,0 +1,160 @@
+"""Fixtures of the GUI tests: the plugin as napari finds it, small views on disk, and a check that nothing stays alive."""
+
+import gc
+import threading
+
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt, QThreadPool
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
+
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.fuse_panel import FusePanel
+from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.view_list import ViewList
+from napari_mvfusion.simulation import sample
+from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.writers import write_views_folder
+
+# Pools that their libraries keep for the next call.
+KEPT_POOLS = ("ThreadPoolExecutor", "asyncio_", "zarr_")
+LEFT = Qt.MouseButton.LeftButton
+# The panel looks at its input a moment after it has changed.
+CHECKED = 120
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_alive(qapp):
+    """Fail a test that leaves a window, a worker or a thread behind."""
+    widgets = set(QApplication.topLevelWidgets())
+    threads = set(threading.enumerate())
+    yield
+    assert QThreadPool.globalInstance().waitForDone(5000), "a worker is still running"
+    gc.collect()
+    for _ in range(3):
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+    left = {widget for widget in QApplication.topLevelWidgets() if widget not in widgets}
+    assert not left, f"windows stay open: {left}"
+    alive = {thread for thread in threading.enumerate() if not thread.daemon} - threads
+    assert not [thread for thread in alive if not thread.name.startswith(KEPT_POOLS)], f"threads go on: {alive}"
+
+
+@pytest.fixture
+def plugin(npe2pm):
+    """Only this plugin, as it is installed."""
+    with npe2pm.tmp_plugin(package="napari-mvfusion") as known:
+        yield known
+
+
+@pytest.fixture
+def small_views():
+    """Two views of nuclei, small enough to be fused at once."""
+    return sample("nuclei", 32)
+
+
+@pytest.fixture
+def views_folder(tmp_path, small_views):
+    """A TIFF folder of two samples with PSFs, voxels of 0.5 um and a ground truth of the first."""
+    folder = tmp_path / "views"
+    grid = Grid(small_views.views.grid.shape, (0.5, 0.5, 0.5), (1.0, 2.0, 3.0))
+    views = RegisteredViews(small_views.views.views, grid)
+    write_views_folder(folder, views, "a", truth=small_views.truth)
+    write_views_folder(folder, views, "b")
+    return folder
+
+
+class Person:
+    """Uses a panel: finds things by what they are called, clicks on them, and reads what is shown."""
+
+    def __init__(self, panel, bot):
+        self.panel = panel
+        self.bot = bot
+        self.views = panel.findChild(ViewList)
+
+    def see(self, name, kind=QWidget):
+        return self.panel.findChild(kind, name)
+
+    def can_press(self, name):
+        return self.see(name).isEnabled()
+
+    def press(self, name):
+        assert self.can_press(name), f"{name} cannot be pressed: {self.hint()}"
+        self.bot.mouseClick(self.see(name), LEFT)
+
+    def choose(self, name, text):
+        box = self.see(name, QComboBox)
+        self.bot.keyClick(box, Qt.Key.Key_Home)
+        while not box.currentText().startswith(text):
+            before = box.currentIndex()
+            self.bot.keyClick(box, Qt.Key.Key_Down)
+            assert box.currentIndex() > before, f"there is no {text}"
+        self.bot.wait(CHECKED)
+
+    def enter(self, name, text):
+        field = self.see(name)
+        field.setFocus()
+        field.selectAll()
+        self.bot.keyClicks(field, text)
+        self.bot.keyClick(field, Qt.Key.Key_Return)
+        self.bot.wait(CHECKED)
+
+    def tick(self, row):
+        place = self.views.visualItemRect(self.views.topLevelItem(row))
+        self.bot.mouseClick(self.views.viewport(), LEFT, pos=QPoint(place.left() + 10, place.center().y()))
+        self.bot.wait(CHECKED)
+
+    def rows(self):
+        """Name, whether it is ticked, and the words on the PSF button, of each row."""
+        items = [self.views.topLevelItem(row) for row in range(self.views.topLevelItemCount())]
+        return [
+            (item.text(0), item.checkState(0) == Qt.CheckState.Checked, self.psf_button(row).text())
+            for row, item in enumerate(items)
+        ]
+
+    def psf_button(self, row):
+        return self.views.itemWidget(self.views.topLevelItem(row), 1).findChild(QPushButton)
+
+    def hint(self):
+        label = self.see("hint")
+        return label.text() if label.isVisibleTo(self.panel) else ""
+
+    def messages(self, kind):
+        return [label.text() for label in self.panel.findChildren(QLabel, kind)]
+
+    def wait_until_done(self):
+        self.bot.waitUntil(self.views.isEnabled, timeout=20_000)
+
+
+@pytest.fixture
+def model():
+    """A viewer without a window, for tests of the panel alone."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def make_person(qtbot):
+    """Puts a person in front of a panel."""
+    return lambda panel: Person(panel, qtbot)
+
+
+@pytest.fixture
+def person(model, qtbot, make_person):
+    """A person in front of the Fuse panel of `model`."""
+    panel = FusePanel(model)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return make_person(panel)
+
+
+@pytest.fixture
+def show_views(qtbot):
+    """Adds the views of a simulation to a viewer as the reader would."""
+
+    def add(viewer, simulation, sample="nuclei"):
+        layers = [viewer.add_image(data, **look) for data, look, _ in view_layers(simulation.views, sample=sample)]
+        qtbot.wait(CHECKED)
+        return layers
+
+    return add

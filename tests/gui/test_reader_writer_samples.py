@@ -1,0 +1,140 @@
+"""The hooks of the manifest, called by napari itself: reader, writers, sample data."""
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from npe2 import read, write
+
+from napari_mvfusion.gui.layers import KEY, can_be_view, open_layers
+from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.gui.samples import embryo, nuclei
+from napari_mvfusion.readers import open_views, open_volume, read_recipe
+from napari_mvfusion.writers import write_views_zarr, write_zarr
+
+pytestmark = pytest.mark.usefixtures("plugin")
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def test_a_folder_opens_with_psfs_and_voxel_size_and_its_first_sample_visible(viewer, views_folder, small_views):
+    layers = viewer.open(views_folder, plugin="napari-mvfusion")
+    assert [(layer.name, layer.visible) for layer in layers] == [
+        ("a view 0", True),
+        ("a view 180", True),
+        ("a ground truth", False),
+        ("b view 0", False),
+        ("b view 180", False),
+    ]
+    for layer, view in zip(layers, small_views.views.views, strict=False):
+        np.testing.assert_array_equal(np.asarray(layer.data), view.data)
+        np.testing.assert_allclose(layer.scale, 0.5)
+        np.testing.assert_allclose(layer.translate, (1, 2, 3))
+        assert layer.axis_labels == ("z", "y", "x")
+        np.testing.assert_allclose(layer.metadata[KEY]["psf"].sum(), 1, atol=1e-5)
+        assert not isinstance(layer.data, np.ndarray), "pixels are read when they are shown"
+    assert [can_be_view(layer) for layer in layers] == [True, True, False, True, True]
+
+
+def test_layers_of_a_folder_are_the_views_of_the_core_and_say_how_to_open_them(viewer, views_folder):
+    layers = viewer.open(views_folder, plugin="napari-mvfusion")
+    opened = open_layers(layers[3:])
+    core = open_views(views_folder, tag="b")
+    assert opened.views.names == core.names
+    assert opened.views.grid == core.grid
+    np.testing.assert_array_equal(opened.views.read(core.grid.box), core.read(core.grid.box))
+    assert opened.inputs["tag"] == "b"
+
+
+def test_an_ome_zarr_of_views_opens_with_its_psfs(viewer, tmp_path, small_views):
+    write_views_zarr(tmp_path / "worm.zarr", small_views.views, truth=small_views.truth)
+    layers = viewer.open(tmp_path / "worm.zarr", plugin="napari-mvfusion")
+    assert [layer.name for layer in layers] == ["worm view 0", "worm view 180", "worm ground truth"]
+    np.testing.assert_array_equal(layers[1].metadata[KEY]["psf"], small_views.views.views[1].psf)
+    np.testing.assert_array_equal(np.asarray(layers[1].data), small_views.views.views[1].data)
+
+
+def test_a_fused_ome_zarr_opens_as_one_volume_with_all_levels_and_its_recipe(viewer, tmp_path, rng, small_views):
+    volume = rng.random((40, 130, 70)).astype(np.float32)
+    grid = type(small_views.views.grid)(volume.shape, (2.0, 1.0, 1.0))
+    write_zarr(tmp_path / "fused.zarr", volume, grid, recipe={"format": "mvfusion-recipe"})
+    (layer,) = viewer.open(tmp_path / "fused.zarr", plugin="napari-mvfusion")
+    assert layer.multiscale
+    assert layer.data[0].shape == volume.shape
+    assert layer.data[-1].shape[1] < volume.shape[1]
+    np.testing.assert_array_equal(np.asarray(layer.data[0]), volume)
+    np.testing.assert_allclose(layer.scale, (2, 1, 1))
+    assert layer.metadata[KEY] == {"role": "fused", "recipe": {"format": "mvfusion-recipe"}}
+
+
+def test_only_what_can_be_read_is_claimed(tmp_path, views_folder, rng):
+    assert get_reader(str(views_folder)) is not None
+    assert get_reader([str(views_folder)]) is not None
+    assert get_reader([str(views_folder), str(views_folder)]) is None
+    assert get_reader(str(tmp_path / "missing")) is None
+    (tmp_path / "photos").mkdir()
+    tifffile.imwrite(tmp_path / "photos" / "holiday.tif", rng.random((4, 5)), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "photos" / "psf_0.tif", rng.random((3, 3, 3)), photometric="minisblack")
+    assert get_reader(str(tmp_path / "photos")) is None
+    assert get_reader(str(tmp_path / "photos" / "holiday.tif")) is None
+    (tmp_path / "broken.zarr").mkdir()
+    (tmp_path / "broken.zarr" / "zarr.json").write_text("{")
+    assert get_reader(str(tmp_path / "broken.zarr")) is None
+
+
+def test_a_damaged_sample_does_not_hide_the_others(viewer, views_folder):
+    damaged = views_folder / "b_view_180.tif"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    said = []
+    notification_manager.notification_ready.connect(said.append)
+    layers = viewer.open(views_folder, plugin="napari-mvfusion")
+    notification_manager.notification_ready.disconnect(said.append)
+    assert "b_view_180.tif" in said[0].message
+    assert [layer.name for layer in layers] == ["a view 0", "a view 180", "a ground truth"]
+
+
+@pytest.mark.parametrize("name", ["saved.tif", "saved.ome.tif", "saved.zarr"])
+def test_a_layer_is_saved_with_its_place_and_recipe(viewer, tmp_path, rng, name):
+    volume = rng.random((9, 10, 11)).astype(np.float32)
+    layer = viewer.add_image(
+        volume,
+        scale=(2, 0.5, 0.5),
+        translate=(3, 2, 1),
+        units="um",
+        metadata={KEY: {"role": "fused", "recipe": {"format": "mvfusion-recipe"}}},
+    )
+    assert layer.save(str(tmp_path / name), plugin="napari-mvfusion") == [str(tmp_path / name)]
+    data, grid = open_volume(tmp_path / name)
+    np.testing.assert_array_equal(np.asarray(data[:]), volume)
+    assert grid.voxel_size_um == pytest.approx((2, 0.5, 0.5))
+    assert grid.origin_um == pytest.approx((3, 2, 1))
+    assert read_recipe(tmp_path / name) == {"format": "mvfusion-recipe"}
+
+
+def test_saving_never_replaces_a_folder(viewer, tmp_path, rng):
+    layer = viewer.add_image(rng.random((4, 5, 6)))
+    (tmp_path / "old.zarr").mkdir()
+    with pytest.raises(OSError, match=r"old\.zarr exists already"):
+        write(str(tmp_path / "old.zarr"), [layer.as_layer_data_tuple()], plugin_name="napari-mvfusion")
+
+
+@pytest.mark.parametrize(
+    ("key", "make", "angles"), [("embryo", embryo, (0, 90, 180, 270)), ("nuclei", nuclei, (0, 180))]
+)
+def test_samples_open_ready_to_be_fused(viewer, key, make, angles):
+    layers = viewer.open_sample("napari-mvfusion", key)
+    views = [layer for layer in layers if can_be_view(layer)]
+    assert tuple(layer.metadata[KEY]["angle"] for layer in views) == angles
+    assert layers[-1].metadata[KEY]["role"] == "truth"
+    opened = open_layers(views).views
+    assert all(view.psf is not None for view in opened.views)
+    assert make()[0][0] is views[0].data, "made once a session"
+    assert [str(unit) for unit in layers[0].units] == ["micrometer"] * 3
+
+
+def test_the_reader_hook_agrees_with_npe2(views_folder):
+    assert len(read([str(views_folder)], stack=False, plugin_name="napari-mvfusion")) == 5

@@ -1,0 +1,98 @@
+"""The house: packaging, the manifest, and the border between the core and the GUI."""
+
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points, requires, version
+from pathlib import Path
+
+import pytest
+from npe2 import PluginManifest
+from packaging.requirements import Requirement
+
+import napari_mvfusion
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FACES = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "superqt", "pyqtgraph"}
+
+
+def core_modules():
+    """Names of all modules outside gui."""
+    names = [module.name for module in pkgutil.walk_packages(napari_mvfusion.__path__, "napari_mvfusion.")]
+    return [name for name in names if name.split(".")[1] != "gui"]
+
+
+def test_the_core_loads_neither_napari_nor_qt():
+    code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code, *core_modules()], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loaded = {name.split(".")[0] for name in run.stdout.split()}
+    assert "torch" in loaded
+    assert loaded & FACES == set()
+
+
+def test_the_contract_of_the_core_names_every_module_outside_gui():
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (named,) = (contract["source_modules"] for contract in contracts if contract["type"] == "forbidden")
+    assert sorted(named) == sorted({".".join(name.split(".")[:2]) for name in core_modules()})
+
+
+def test_the_installed_version_is_that_of_the_project():
+    assert version("napari-mvfusion") == PROJECT["project"]["version"]
+
+
+def test_base_dependencies_bring_no_qt_binding():
+    base = {Requirement(text).name.lower() for text in requires("napari-mvfusion") if "extra ==" not in text}
+    assert "qtpy" in base
+    assert base.isdisjoint({"pyqt5", "pyqt6", "pyside2", "pyside6"})
+
+
+def test_the_command_is_there():
+    (command,) = entry_points(group="console_scripts", name="mvfusion")
+    assert callable(command.load())
+
+
+def test_the_manifest_is_found_and_all_it_names_can_be_imported():
+    manifest = PluginManifest.from_distribution("napari-mvfusion")
+    assert manifest.name == "napari-mvfusion"
+    manifest.validate_imports()
+
+
+def test_the_manifest_at_the_root_is_that_of_the_package():
+    assert (ROOT / "napari.yaml").is_symlink()
+    assert (ROOT / "napari.yaml").samefile(ROOT / "src" / "napari_mvfusion" / "napari.yaml")
+
+
+def fake_python(folder, body):
+    folder.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def run_environment(root, commands):
+    """The set-up script in a copy of the project, on a machine that has only these commands and the shell's tools."""
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    return subprocess.run(
+        [root / "scripts" / "environment.sh", "all"],
+        env={"PATH": f"{commands}:/usr/bin:/bin", "HOME": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the set-up is a shell script")
+def test_setting_up_with_an_old_python_says_what_is_needed(tmp_path):
+    old = fake_python(tmp_path / "bin", 'case "$1" in --version) echo "Python 3.9.2";; *) exit 1;; esac')
+    run = run_environment(tmp_path, old)
+    assert run.returncode == 1
+    assert "Python 3.11 or newer is needed, and there is Python 3.9.2" in run.stderr
+    assert not (tmp_path / ".venv").exists()
