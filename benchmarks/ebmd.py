@@ -4,7 +4,8 @@
 
 Four views of random pixels with 25^3 PSFs. By default the PSFs fill their box, so that nothing of it can be left out;
 `--psfs FOLDER` takes the middle of measured ones (psf_0.tif, psf_90.tif, ...), whose margins of zeros make the FFTs
-smaller, and direct convolution quicker. For each size and number of threads, iterations and bare FFTs take turns in one process, on warm caches:
+smaller, and direct convolution quicker. For each size and number of threads, iterations and bare FFTs take turns in one
+process, on warm caches:
 
 - bare: the 16 transforms of an iteration, 8 `torch.fft.rfftn` and 8 `irfftn`, at the padded sizes that EBMD uses
 - multiview-stitcher: `multi_view_deconvolution`, one thread (it has no more), on two small volumes. What every iteration
