@@ -36,7 +36,10 @@ def test_the_result_is_the_volume_of_the_engine_where_the_views_lie(model, perso
     for layer in show_views(model, small_views):
         layer.scale, layer.translate = (0.5, 0.25, 0.25), (10, 20, 30)
     person.bot.wait(120)
-    assert person.see("volume", QLabel).text().startswith("2 views, 32 × 32 × 128 voxels\nvoxels of 0.5 × 0.25 × 0.25")
+    assert (
+        person.see("volume", QLabel).text()
+        == "2 views, 32 × 32 × 128 voxels\nvoxel size 0.5 × 0.25 × 0.25 µm (z, y, x)"
+    )
     person.press("fuse")
     person.wait_until_done()
     result = model.layers[-1]
@@ -220,13 +223,37 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_chosen(model, person
     assert (out / "zarr.json").exists()
 
 
+def test_a_cancelled_replacement_leaves_the_old_file_and_goes_on(model, person, small_views, show_views, tmp_path):
+    show_views(model, small_views)
+    out = tmp_path / "old.zarr"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(out))
+    person.choose("existing", "Replace")
+    person.choose("method", "Multi-view")
+    person.enter("iterations", "500")
+    person.press("fuse")
+    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
+    person.press("cancel")
+    person.wait_until_done()
+    assert (out / "thesis.txt").exists()
+    assert not person.can_press("fuse")
+    person.enter("iterations", "5")
+    person.choose("existing", "Go on")
+    person.press("fuse")
+    person.wait_until_done()
+    assert (out / "zarr.json").exists()
+    assert not (out / "thesis.txt").exists()
+
+
 def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, show_views, tmp_path):
     show_views(model, small_views)
     out = tmp_path / "fused.zarr"
     person.choose("place", "OME-Zarr")
     person.enter("path", str(out))
     person.choose("method", "Multi-view")
-    person.enter("iterations", "60")
+    person.enter("iterations", "25")
     person.press("fuse")
     person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 50, timeout=20_000)
     person.press("cancel")
@@ -236,7 +263,7 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
     person.choose("existing", "Go on")
     person.press("fuse")
     person.wait_until_done()
-    expected = fuse(small_views.views, EBMD(iterations=60)).data
+    expected = fuse(small_views.views, EBMD(iterations=25)).data
     np.testing.assert_array_equal(zarr.open_array(out / "0", mode="r")[:], expected)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QEvent, QSize, QTimer
 from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.errors import MVFusionError, OutputError
 from napari_mvfusion.events import Event
 from napari_mvfusion.gui.layers import notes, open_layers
 from napari_mvfusion.gui.method_form import MethodForm
@@ -79,15 +79,15 @@ class FusePanel(QWidget):
         for box in (views, method, output):
             column.addWidget(box)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(self._inputs)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(self._inputs)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
         layout = QVBoxLayout(self)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
         layout.addLayout(buttons)
         layout.addWidget(self._status)
@@ -108,6 +108,9 @@ class FusePanel(QWidget):
                     volume = _describe(views)
                     self._output.target(views.grid)
                     remarks = self._method.method().check(views)
+            except OutputError as error:
+                problem = str(error)
+                self._scroll.ensureWidgetVisible(self._output)
             except MVFusionError as error:
                 problem = str(error)
         if not running:
@@ -188,7 +191,7 @@ def _describe(views: RegisteredViews) -> str:
     count = "1 view" if len(views) == 1 else f"{len(views)} views"
     voxels = " × ".join(str(n) for n in views.grid.shape)
     size = " × ".join(f"{s:g}" for s in views.grid.voxel_size_um)
-    return f"{count}, {voxels} voxels\nvoxels of {size} µm"
+    return f"{count}, {voxels} voxels\nvoxel size {size} µm (z, y, x)"
 
 
 def _outermost(widget: QWidget) -> QWidget:

@@ -14,7 +14,7 @@ from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.workspace import check_output, partial_folder
 
-_KEEP, _RESUME, _REPLACE = "keep", "resume", "replace"
+_KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
 
 
@@ -85,7 +85,12 @@ class OutputForm(QWidget):
         if path is None:
             raise OutputError("the result has no file yet: name one that ends in .zarr")
         answer = self._existing.currentData()
-        target = Target(device, path, answer == _RESUME, answer == _REPLACE)
+        target = Target(
+            device,
+            path,
+            resume=answer in (_RESUME, _RESUME_REPLACE),
+            overwrite=answer in (_REPLACE, _RESUME_REPLACE),
+        )
         if answer == _KEEP:
             raise OutputError(f"{path.name} is there already: choose another name, or choose to replace it")
         check_output(path, overwrite=target.overwrite, resume=target.resume)
@@ -96,11 +101,7 @@ class OutputForm(QWidget):
         on_disk = bool(self._place.currentData())
         path = self._written_path()
         self._layout.setRowVisible(self._file, on_disk)
-        answers = []
-        if on_disk and path is not None and partial_folder(path).exists():
-            answers = [("Go on with the unfinished run", _RESUME), ("Start anew and replace it", _REPLACE)]
-        elif on_disk and path is not None and path.exists():
-            answers = [("Keep it", _KEEP), ("Replace it", _REPLACE)]
+        answers = _answers(path) if on_disk and path is not None else []
         self._existing.offer(answers)
         self._layout.setRowVisible(self._existing, bool(answers))
         self.changed.emit()
@@ -119,6 +120,15 @@ class OutputForm(QWidget):
         )
         if name:
             self._path.setText(name)
+
+
+def _answers(path: Path) -> list[tuple[str, str]]:
+    """What can be done with what is there already; nothing is replaced unless it is chosen."""
+    unfinished = partial_folder(path).exists()
+    if path.exists():
+        go_on = [("Go on with the unfinished run, then replace it", _RESUME_REPLACE)] if unfinished else []
+        return [("Keep it", _KEEP), *go_on, ("Replace it", _REPLACE)]
+    return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)] if unfinished else []
 
 
 class _Words(QComboBox):

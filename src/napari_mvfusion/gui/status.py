@@ -49,6 +49,7 @@ class Status(QWidget):
         self._log.setFixedHeight(120)
         self._details = QCollapsible("Details", expandedIcon="▼", collapsedIcon="▶")
         self._details.setDuration(0)
+        self._details.toggleButton().setStyleSheet("text-align: left; border: none; background: transparent;")
         self._details.addWidget(self._log)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -77,7 +78,10 @@ class Status(QWidget):
     def clear(self) -> None:
         """Take all messages away."""
         while (item := self._messages.takeAt(0)) is not None:
-            item.widget().deleteLater()
+            message = item.widget()
+            # Deleting waits for the event loop; until then it would show through the next message.
+            message.setParent(None)
+            message.deleteLater()
 
     def say(self, kind: str, text: str) -> None:
         """Show a message; `kind` is "error", "warning" or "done"."""
