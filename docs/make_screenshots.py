@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox
 from napari_mvfusion.gui.fuse_panel import FusePanel
 
 IMAGES = Path(__file__).parent / "images"
-COLOURS = 256
 
 
 def wait(seconds=0.5, until=lambda: False):
@@ -27,10 +26,10 @@ def wait(seconds=0.5, until=lambda: False):
 
 
 def shoot(viewer, name):
-    """Save the whole window, with few colours so that the file is small."""
+    """Save the whole window."""
     wait()
     picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / f"fuse-{name}.png", optimize=True)
+    picture.save(IMAGES / f"fuse-{name}.png", optimize=True)
 
 
 def main():

@@ -29,7 +29,8 @@ def choose_file(path):
 
 def test_without_views_it_says_what_to_do_first(person):
     assert not person.can_press("fuse")
-    assert person.hint().startswith("Open views first")
+    assert person.see("volume", QLabel).text().startswith("No views yet. Drop their folder")
+    assert person.see("fuse").toolTip().startswith("No views yet.")
 
 
 def test_the_result_is_the_volume_of_the_engine_where_the_views_lie(model, person, small_views, show_views):
@@ -143,7 +144,11 @@ def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, pe
     assert model.layers[-1].data.max() > 0
     assert "recipe" not in model.layers[-1].metadata[KEY]
     assert person.messages("warning") == ["Cancelled. The layer keeps what is finished."]
-    assert "changed by" in person.see("log", QPlainTextEdit).toPlainText()
+    log = person.see("log", QPlainTextEdit)
+    assert not log.isVisible()
+    person.press("details")
+    assert log.isVisible()
+    assert "changed by" in log.toPlainText()
 
 
 def test_removing_the_result_ends_the_run(model, person, small_views, show_views):

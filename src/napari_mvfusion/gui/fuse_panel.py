@@ -22,6 +22,7 @@ from napari_mvfusion.views import RegisteredViews
 
 _CHECK_MS = 50
 _WIDTH = 390
+_NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 
 
 class FusePanel(QWidget):
@@ -98,29 +99,29 @@ class FusePanel(QWidget):
         self._inputs.setEnabled(not running)
         self._cancel.setEnabled(running)
         self._cancel.setToolTip("" if running else "Nothing is running")
-        problem, volume, remarks = "", "", []
-        if not running:
+        none = self._views.topLevelItemCount() == 0
+        problem, volume, remarks = "", _NO_VIEWS if none else "", []
+        if not running and not none:
             try:
-                if not self._views.topLevelItemCount():
-                    problem = "Open views first: drop their folder on the window, or use File > Open Sample."
-                else:
-                    views = open_layers(self._views.chosen()).views
-                    volume = _describe(views)
-                    self._output.target(views.grid)
-                    remarks = self._method.method().check(views)
+                views = open_layers(self._views.chosen()).views
+                volume = _describe(views)
+                self._output.target(views.grid)
+                remarks = self._method.method().check(views)
             except OutputError as error:
                 problem = str(error)
                 self._scroll.ensureWidgetVisible(self._output)
             except MVFusionError as error:
                 problem = str(error)
         if not running:
+            self._views.setVisible(not none)
             self._volume.setText(volume)
             self._volume.setVisible(bool(volume))
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
-        self._fuse.setEnabled(not running and not problem)
-        self._fuse.setToolTip(problem or ("A run is going on" if running else "Fuse the ticked views"))
+        obstacle = "A run is going on" if running else _NO_VIEWS if none else problem
+        self._fuse.setEnabled(not obstacle)
+        self._fuse.setToolTip(obstacle or "Fuse the ticked views")
 
     def _start(self) -> None:
         try:

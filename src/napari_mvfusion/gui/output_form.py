@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_mvfusion.devices import describe_device, free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
@@ -42,9 +42,8 @@ class OutputForm(QWidget):
         self._path = QLineEdit()
         self._path.setObjectName("path")
         self._path.setPlaceholderText("name of a new .zarr")
-        browse = QToolButton()
+        browse = QPushButton("Browse…")
         browse.setObjectName("browse")
-        browse.setText("…")
         browse.setToolTip("Choose a folder and a name")
         browse.clicked.connect(self._browse)
         row = QHBoxLayout()

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.events import (
     Cancelled,
@@ -23,6 +22,7 @@ from napari_mvfusion.events import (
 from napari_mvfusion.gui.worker import Failed
 
 _STEPS = 1000
+_FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
 _COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
 
@@ -47,16 +47,19 @@ class Status(QWidget):
         self._log.setReadOnly(True)
         self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         self._log.setFixedHeight(120)
-        self._details = QCollapsible("Details", expandedIcon="▼", collapsedIcon="▶")
-        self._details.setDuration(0)
-        self._details.toggleButton().setStyleSheet("text-align: left; border: none; background: transparent;")
-        self._details.addWidget(self._log)
+        self._log.hide()
+        self._details = QPushButton(_FOLDED)
+        self._details.setObjectName("details")
+        self._details.setCheckable(True)
+        self._details.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self._details.toggled.connect(self._unfold)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._bar)
         layout.addWidget(self._step)
         layout.addLayout(self._messages)
         layout.addWidget(self._details)
+        layout.addWidget(self._log)
         self._left = TimeLeft()
         self._idle()
 
@@ -133,6 +136,10 @@ class Status(QWidget):
         self._bar.hide()
         self._step.hide()
         self._details.setVisible(bool(self._log.toPlainText()))
+
+    def _unfold(self, on: bool) -> None:
+        self._details.setText(_UNFOLDED if on else _FOLDED)
+        self._log.setVisible(on)
 
     def _write(self, line: str) -> None:
         self._log.appendPlainText(line)
