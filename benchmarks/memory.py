@@ -1,6 +1,6 @@
 """Peak resident memory of an EBMD run on a large quad-view volume that lies in zarr.
 
-    python benchmarks/memory.py --size 512 --iterations 1 --memory 3G --psfs FOLDER
+    python benchmarks/memory.py --size 512 --iterations 1 --memory 3 --psfs FOLDER
 
 Writes four uint16 views of the size into a temporary folder, fuses them in a process of its own, and reports the peak of
 its resident memory, sampled every 5 ms and as the system accounts it.
