@@ -6,6 +6,7 @@ difference is compared with the noise that the view itself shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -79,6 +80,7 @@ def reprojection(
     border: Border = "mirror",
     noise: tuple[Noise, ...] | None = None,
     tile: int = _TILE,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Residual, ...]:
     """Blur a fused volume with the PSF of each view and compare it with the view.
 
@@ -97,6 +99,7 @@ def reprojection(
         takes it to be dark there, which is right for a specimen in empty medium and for simulated views
     noise : the noise of each view, where it is known; estimated from the views when None
     tile : longest side of the blocks that are blurred at once, voxels; no result depends on it
+    progress : called with the share that is done, 0 to 1; an error that it raises ends the work
 
     Returns
     -------
@@ -113,7 +116,9 @@ def reprojection(
     residuals = []
     for index, view in enumerate(views.views):
         moments = PairMoments()
-        for box in _tiles(views.grid.box, tile):
+        boxes = _tiles(views.grid.box, tile)
+        for number, box in enumerate(boxes):
+            progress((index + number / len(boxes)) / len(views))
             observed, inside = _observed(views, index, box)
             blurred = _blurred(fused, view, box, border, device)
             moments.add(observed[inside], blurred[inside])
@@ -140,12 +145,13 @@ def residual_map(
     border: Border = "mirror",
     box: Box | None = None,
     tile: int = _TILE,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
     """Where a fused volume fails to explain a view: `(pixel - fit) / sigma`, voxel by voxel.
 
     Parameters
     ----------
-    fused, views, device, border, tile : as for `reprojection`
+    fused, views, device, border, tile, progress : as for `reprojection`
     residual : of the view, from `reprojection`
     box : part of the grid to compute, all of it when None
 
@@ -164,7 +170,9 @@ def residual_map(
     box = views.grid.box if box is None else box
     gain, read_variance = residual.noise.gain, residual.noise.read_variance
     out = np.empty(box.shape, np.float32)
-    for part in _tiles(box, tile):
+    parts = _tiles(box, tile)
+    for number, part in enumerate(parts):
+        progress(number / len(parts))
         observed, inside = _observed(views, index, part)
         fit = residual.scale * _blurred(fused, views.views[index], part, border, device) + residual.offset
         variance = np.maximum(gain * fit, gain**2) + read_variance
