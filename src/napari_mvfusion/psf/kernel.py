@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
+
+Topic = Literal["centre", "sum", "negative", "background"]
 
 # The energy that a crop keeps. Of the measured light-sheet PSFs this keeps all but a rim that is below their noise.
 DEFAULT_ENERGY = 0.998
@@ -33,6 +36,7 @@ class PSFInfo:
     centre_offset : from the middle voxel to the centre of mass, (z, y, x) voxels
     minimum : smallest value over the largest
     notes : what should be looked at, in words
+    topics : what each of the notes is about
     """
 
     shape: Triple
@@ -42,6 +46,7 @@ class PSFInfo:
     centre_offset: FloatTriple
     minimum: float
     notes: tuple[str, ...]
+    topics: tuple[Topic, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,16 +256,18 @@ def describe_psf(psf: np.ndarray) -> PSFInfo:
         (mass.sum(axis=tuple(a for a in range(3) if a != axis)) @ (np.arange(n) - n // 2)) / mass.sum()
         for axis, n in enumerate(values.shape)
     )
-    notes = []
+    notes: dict[Topic, str] = {}
     if any(abs(o) > max(1.0, _CENTRED * n) for o, n in zip(offset, values.shape, strict=True)):
-        notes.append(f"has its peak {offset} voxels (z, y, x) off the middle: it would shift the picture")
+        notes["centre"] = f"has its peak {offset} voxels (z, y, x) off the middle: it would shift the picture"
     if abs(total - 1) > 1e-3:
-        notes.append(f"has the sum {total:.4g} instead of 1")
+        notes["sum"] = f"has the sum {total:.4g} instead of 1"
     if values.min() < -0.01 * peak:
-        notes.append(f"has negative values down to {values.min() / peak:.1%} of its peak")
+        notes["negative"] = f"has negative values down to {values.min() / peak:.1%} of its peak"
     if _rim_level(values) > 0:
-        notes.append("has a background that does not fall to zero at its border")
-    return PSFInfo(triple(values.shape), total, fwhm(values), offset, centre, float(values.min() / peak), tuple(notes))
+        notes["background"] = "has a background that does not fall to zero at its border"
+    minimum = float(values.min() / peak)
+    widths = fwhm(values)
+    return PSFInfo(triple(values.shape), total, widths, offset, centre, minimum, tuple(notes.values()), tuple(notes))
 
 
 def fwhm(psf: np.ndarray) -> FloatTriple:
