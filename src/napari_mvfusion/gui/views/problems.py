@@ -1,0 +1,235 @@
+"""What is wrong with a view or its PSF, in words, and what would mend it; nothing here knows Qt or napari."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+
+from napari_mvfusion.geometry import Triple
+from napari_mvfusion.gui.views.kernels import fit_into
+from napari_mvfusion.gui.views.pixels import PixelFacts
+from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, prepare_psf
+from napari_mvfusion.psf.mirror import flipped
+
+Kind = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """What a fix changes.
+
+    Attributes
+    ----------
+    entries : of the layer's notes
+    said : what was done, in words, about the view: "the PSF now has the sum 1"
+    data : new pixels of the layer, or None
+    """
+
+    entries: dict[str, Any]
+    said: str
+    data: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fix:
+    """A button that mends a problem.
+
+    Attributes
+    ----------
+    label : on the button
+    tip : what it does to the picture
+    mend : computes the change; may take a while. None where the panel has to ask or do something: see `request`
+    request : what the panel shall do, a word that it knows
+    """
+
+    label: str
+    tip: str
+    mend: Callable[[], Mended] | None = None
+    request: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Something to know about a view.
+
+    Attributes
+    ----------
+    kind : "error" where nothing can be fused like this, "warning" where the picture suffers, "note" where all is well
+    text : a sentence
+    fixes : what can be done about it
+    """
+
+    kind: Kind
+    text: str
+    fixes: tuple[Fix, ...] = field(default=())
+
+
+CHOOSE = Fix("Choose…", "Choose another PSF from a TIFF file", request="choose")
+
+
+def psf_problems(psf: np.ndarray, volume_shape: Triple | None = None) -> list[Problem]:
+    """Look for what makes a PSF useless or harmful. Where there are several, the first offers to mend all of them.
+
+    Parameters
+    ----------
+    psf : as it was given, of any shape
+    volume_shape : (z, y, x) of the fused volume, where that is known
+
+    Returns
+    -------
+    The fixes return a `Mended` with the entry "psf".
+    """
+    if psf.ndim != 3 or 0 in psf.shape:
+        return [Problem("error", f"The PSF has the shape {psf.shape}; a volume (z, y, x) is needed.", (CHOOSE,))]
+    found: list[Problem] = []
+    bad = int((~np.isfinite(psf)).sum())
+    values = np.nan_to_num(psf, nan=0.0, posinf=0.0, neginf=0.0) if bad else psf
+    if bad:
+        count = "1 voxel that is" if bad == 1 else f"{bad} voxels that are"
+        fix = Fix("Set to 0", "Give these voxels no light. Where there are many of them, measure the PSF again")
+        found.append(_one("error", f"The PSF has {count} no finite number.", fix, lambda: values, "has no NaN"))
+    if values.sum(dtype=np.float64) <= 0:
+        return [*found, Problem("error", "The PSF holds no light: its sum is not above 0.", (CHOOSE,))]
+    if any(n % 2 == 0 for n in psf.shape):
+        fix = Fix("Crop", "Drop the plane that is further from the peak, so that there is a middle voxel")
+        text = f"The PSF has even sides ({_sides(psf.shape)}), so it has no middle: it would shift the picture."
+        found.append(_one("error", text, fix, lambda: make_odd(values), "has odd sides"))
+    if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
+        fix = Fix("Crop", "Keep the middle of the PSF, as large as the volume is, and bring its sum to 1")
+        text = f"The PSF ({_sides(psf.shape)}) is larger than the volume ({_sides(volume_shape)})."
+        found.append(_one("error", text, fix, lambda: fit_into(values, volume_shape), "fits into the volume"))
+    found += _flaws(values)
+    if len(found) > 1:
+        every = Fix("Fix all", "Mend everything that is said here about the PSF, and crop it to where its light is")
+        every = _mending(every, lambda: _all(values, volume_shape))
+        found[0] = Problem(found[0].kind, found[0].text, (*found[0].fixes, every))
+    return found
+
+
+def _flaws(values: np.ndarray) -> list[Problem]:
+    """What a PSF that could be used has that spoils the picture."""
+    texts = {
+        "centre": (
+            Fix("Centre", "Move the brightest voxel to the middle, so that the picture is not shifted"),
+            lambda: clean_psf(make_odd(values), background=False, energy=1.0),
+            "has its peak in the middle",
+        ),
+        "sum": (
+            Fix("Normalise", "Divide by the sum, so that the fused volume keeps its brightness"),
+            lambda: values / values.sum(dtype=np.float64),
+            "has the sum 1",
+        ),
+        "negative": (
+            Fix("Set to 0", "A PSF tells where light goes, which cannot be less than none"),
+            lambda: np.maximum(values, 0),
+            "has no negative values",
+        ),
+        "background": (
+            Fix("Subtract", "Subtract the level at the border; a background there makes the fused volume hazy"),
+            lambda: clean_psf(make_odd(values), centre=False, energy=1.0),
+            "has no background",
+        ),
+    }
+    info = describe_psf(values)
+    return [
+        _one("warning", f"The PSF {note}.", *texts[topic]) for topic, note in zip(info.topics, info.notes, strict=True)
+    ]
+
+
+def _one(kind: Kind, text: str, fix: Fix, compute: Callable[[], np.ndarray], said: str) -> Problem:
+    return Problem(kind, text, (_mending(fix, lambda: (compute(), f"the PSF now {said}")),))
+
+
+def _mending(fix: Fix, compute: Callable[[], tuple[np.ndarray, str]]) -> Fix:
+    def mend() -> Mended:
+        psf, said = compute()
+        return Mended({"psf": np.ascontiguousarray(psf, np.float32)}, said)
+
+    return Fix(fix.label, fix.tip, mend)
+
+
+def _all(values: np.ndarray, volume_shape: Triple | None) -> tuple[np.ndarray, str]:
+    prepared = prepare_psf(np.asarray(values))
+    psf, notes = prepared.psf, list(prepared.notes)
+    if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
+        psf = fit_into(psf, volume_shape)
+        notes.append(f"cropped to {_sides(psf.shape)} to fit into the volume")
+    return psf, "PSF: " + "; ".join(notes)
+
+
+def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
+    """What the views say about the orientation of a PSF."""
+    if verdict.verdict == "right":
+        return Problem("note", "The PSF has the right orientation: the views say so.")
+    if verdict.verdict == "undecided":
+        return Problem("note", "Whether the PSF is mirrored makes no difference that could be seen in the views.")
+    tip = "Turn the PSF around on all three axes; a PSF that is upside down makes the fused volume blurred and shifted"
+    fix = Fix("Flip", tip, lambda: Mended({"psf": flipped(psf)}, "the PSF is now flipped on all axes"))
+    worse = f"{verdict.confidence - 1:.0%}" if verdict.confidence < 2 else f"{verdict.confidence:.1f} times"
+    return Problem(
+        "warning", f"The PSF seems to be mirrored: flipped, the views are explained better ({worse}).", (fix,)
+    )
+
+
+def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) -> list[Problem]:
+    """What is wrong with the pixels of a view.
+
+    Parameters
+    ----------
+    facts : of `data`
+    data : numpy or dask, (z, y, x)
+    offset : camera offset that is subtracted already
+    mask : of the view, or None
+    """
+    some = "" if facts.whole else " (of the planes that were looked at)"
+    found = []
+    if facts.bad:
+        count = "1 voxel is" if facts.bad == 1 else f"{facts.bad} voxels are"
+        where = ", ".join(map(str, facts.first_bad or ()))
+        tip = "Leave these voxels to the other views: they become 0 and are marked as not measured"
+        found.append(
+            Problem(
+                "error",
+                f"{count} NaN or infinite{some}, the first at (z, y, x) = ({where}).",
+                (Fix("Leave out", tip, lambda: _without_bad(data, mask)),),
+            )
+        )
+    if facts.empty:
+        found.append(Problem("warning", f"All voxels are {facts.minimum:g}{some}: this view adds nothing."))
+    if facts.minimum < 0 and not offset:
+        tip = (
+            "Take the darkest value as the level of the camera without light, and subtract it when the view is read. "
+            "The layer itself stays as it is"
+        )
+        said = f"the camera offset is now {facts.minimum:.4g}"
+        fix = Fix("Set offset", tip, lambda: Mended({"offset": facts.minimum}, said))
+        found.append(
+            Problem("warning", f"Values go down to {facts.minimum:.4g}{some}; light cannot be below 0.", (fix,))
+        )
+    elif offset:
+        tip = "Read the pixels as they are"
+        fix = Fix("Undo", tip, lambda: Mended({"offset": 0.0}, "no camera offset is subtracted"))
+        found.append(Problem("note", f"A camera offset of {offset:.4g} is subtracted.", (fix,)))
+    return found
+
+
+def _without_bad(data: Any, mask: Any) -> Mended:
+    """The pixels with 0 for what is no number, and a mask of what is one; lazy where the pixels are."""
+    if isinstance(data, np.ndarray):
+        finite: Any = np.isfinite(data)
+        mended: Any = np.where(finite, data, data.dtype.type(0))
+        known = finite if mask is None else finite & (np.asarray(mask) != 0)
+    else:
+        lazily = data if isinstance(data, da.Array) else da.asarray(data)
+        finite = da.isfinite(lazily)
+        mended = da.where(finite, lazily, lazily.dtype.type(0))
+        known = finite if mask is None else finite & (da.asarray(mask) != 0)
+    return Mended({"mask": known}, "voxels that are no numbers are left to the other views", data=mended)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)
