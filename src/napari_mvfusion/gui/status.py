@@ -94,7 +94,7 @@ class Status(QWidget):
         message.setTextFormat(Qt.TextFormat.PlainText)
         message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         message.setFrameShape(QFrame.Shape.NoFrame)
-        message.setStyleSheet(f"background: {_COLOURS[kind]}; border-radius: 3px; padding: 5px;")
+        message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
 
     def follow(self, event: Event | Failed, *, shown: bool) -> None:
@@ -169,6 +169,11 @@ class TimeLeft:
         if seconds < self._SOONEST_S or share < self._LEAST_SHARE:
             return ""
         return f"about {in_words(seconds / share * (1 - fraction))} left"
+
+
+def box_of(kind: str) -> str:
+    """The style of a box with a message, whose `kind` is "error", "warning" or "done"."""
+    return f"background: {_COLOURS[kind]}; border-radius: 3px;"
 
 
 def in_words(seconds: float) -> str:
