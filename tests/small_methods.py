@@ -23,6 +23,9 @@ class Diffuse(BaseModel):
     def check(self, views) -> list[str]:
         return []
 
+    def context(self, views):
+        return (2, 2, 2)
+
     def prepare(self, views, device) -> Generator[object, None, "BoundDiffuse"]:
         yield from ()
         return BoundDiffuse(self, views)

@@ -20,6 +20,7 @@ from napari_mvfusion.devices import describe_device, free_bytes, pick_device
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.outputs import ArrayOutput, FileOutput, Output, check_suffix
 from napari_mvfusion.planning import RunPlan, Storage, plan_run
@@ -192,10 +193,13 @@ def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Gene
             steps.close()
             raise Stop
         try:
-            event = next(steps)
+            with interruptible(cancel):
+                event = next(steps)
         except StopIteration as end:
             result: T = end.value
             return result
+        except Interrupted:
+            raise Stop from None
         yield event
 
 

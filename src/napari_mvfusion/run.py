@@ -15,6 +15,7 @@ from napari_mvfusion.errors import DeviceError, MemoryShortage
 from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
 from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
 from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.outputs import Output
 from napari_mvfusion.planning import RunPlan, Storage
@@ -157,7 +158,10 @@ class Run:
             tile = self._take(stage, piece)
             if ahead is not None:
                 self._ahead = ((stage, ahead), self._pool.submit(self._load, stage, ahead))
-            return self._bound.run(stage, tile)
+            with interruptible(self._cancel):
+                return self._bound.run(stage, tile)
+        except Interrupted:
+            raise Stop from None
         except torch.AcceleratorError as error:
             raise DeviceError(
                 f"the device failed ({str(error).splitlines()[0]}): run again with resume, or use device cpu"

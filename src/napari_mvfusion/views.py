@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Preparing
-from napari_mvfusion.geometry import Box, Grid, Triple, triple
+from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 
 T = TypeVar("T")
 
@@ -124,6 +124,11 @@ class RegisteredViews:
     views : the views, at least one; their order is the order of the first axis of every block
     grid : the grid of the fused volume. When None, the views must have no affine and one shape, and
         voxels are 1 um wide.
+    window : the part of the grid to which reading is limited, see `region`, or None for all of it
+
+    Attributes
+    ----------
+    grid : of the fused volume; with a window, of that part of it
 
     Raises
     ------
@@ -131,7 +136,7 @@ class RegisteredViews:
         If there is no view, names repeat, or a view without an affine has another shape than the grid.
     """
 
-    def __init__(self, views: Iterable[View], grid: Grid | None = None) -> None:
+    def __init__(self, views: Iterable[View], grid: Grid | None = None, *, window: Box | None = None) -> None:
         self.views: tuple[View, ...] = tuple(views)
         if not self.views:
             raise InputError("no views were given: at least one is needed, two or more to fuse")
@@ -144,7 +149,9 @@ class RegisteredViews:
             if any(view.affine is not None for view in self.views):
                 raise InputError("views with an affine need a grid: pass grid=Grid(shape, voxel_size_um, origin_um)")
             grid = Grid(first.shape)
-        self.grid: Grid = grid
+        self._frame = grid
+        self._window = window
+        self.grid: Grid = grid if window is None else _part(grid, window)
         for view in self.views:
             if view.affine is None and view.shape != grid.shape:
                 raise InputError(
@@ -176,13 +183,34 @@ class RegisteredViews:
         for name in names:
             if name not in by_name:
                 raise InputError(f"there is no view '{name}': the views are {', '.join(by_name)}")
-        return RegisteredViews([by_name[name] for name in names], self.grid)
+        return RegisteredViews([by_name[name] for name in names], self._frame, window=self._window)
 
     def with_psfs(self, psfs: Sequence[np.ndarray | None]) -> RegisteredViews:
         """The same views with other PSFs, one a view, in the order of the views."""
         if len(psfs) != len(self):
             raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
-        return RegisteredViews([replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)], self.grid)
+        changed = [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)]
+        return RegisteredViews(changed, self._frame, window=self._window)
+
+    def region(self, box: Box, statistics: tuple[ViewStatistics, ...] | None = None) -> RegisteredViews:
+        """A part of the fused volume as registered views of their own, without copying pixels.
+
+        Views keep their place: how far a voxel lies from the border of a view's field is the same in a region.
+
+        Parameters
+        ----------
+        box : voxels of this grid, inside the volume
+        statistics : what `scan` of the region returns, for example the numbers of the whole volume; None to scan it
+
+        Raises
+        ------
+        InputError
+            If the box leaves the volume.
+        """
+        self._check(box)
+        part = RegisteredViews(self.views, self._frame, window=self._in_frame(box))
+        part._statistics = statistics
+        return part
 
     def read(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray:
         """Read a box of the fused grid from each view.
@@ -202,6 +230,7 @@ class RegisteredViews:
             If the box leaves the volume, or a pixel is NaN or infinite (the message names view and voxel).
         """
         self._check(box)
+        box = self._in_frame(box)
         indices = range(len(self)) if which is None else which
         block = np.empty((len(indices), *box.shape), np.float32)
         for slot, index in enumerate(indices):
@@ -220,24 +249,13 @@ class RegisteredViews:
         None stands for "everywhere", which costs no memory: no view of `which` has an affine or a mask.
         """
         self._check(box)
+        box = self._in_frame(box)
         indices = range(len(self)) if which is None else which
         if all(self.views[i].affine is None and self.views[i].mask is None for i in indices):
             return None
         block = np.ones((len(indices), *box.shape), np.float32)
         for slot, index in enumerate(indices):
-            view = self.views[index]
-            if view.affine is None:
-                if view.mask is not None:
-                    block[slot] = _covered(view, box)
-                continue
-            for axis, position in enumerate(self.positions(index, box)):
-                block[slot] *= (position >= -_EDGE_TOLERANCE) & (position <= view.shape[axis] - 1 + _EDGE_TOLERANCE)
-            if view.mask is not None:
-                matrix, source, offset = self._source(view, box)
-                if source.size:
-                    mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
-                    sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
-                    block[slot] *= sampled > 1 - 1e-3
+            self._mark_covered(self.views[index], box, block[slot])
         return block
 
     def positions(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,16 +266,7 @@ class RegisteredViews:
         Three float64 arrays, the positions along the view's z, y and x, that broadcast to the box's shape. They
         have length 1 along axes that do not matter, so views that are only shifted or scaled cost no memory.
         """
-        matrix = self._to_view(self.views[index])
-        coordinates = np.ogrid[box.slices]
-        rows = []
-        for axis in range(3):
-            row = np.full((1, 1, 1), matrix[axis, 3])
-            for j in range(3):
-                if matrix[axis, j] != 0:
-                    row = row + matrix[axis, j] * coordinates[j]
-            rows.append(row)
-        return rows[0], rows[1], rows[2]
+        return _positions(self._to_view(self.views[index]), self._in_frame(box))
 
     def scan(self) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
         """Statistics of every view over the whole volume, computed once, slab by slab in bounded memory.
@@ -314,11 +323,20 @@ class RegisteredViews:
         if box != box.clip(self.grid.shape):
             raise InputError(f"the box {box.start} to {box.stop} leaves the volume of {self.grid.shape}")
 
+    def _in_frame(self, box: Box) -> Box:
+        """The box in voxels of the whole grid, of which a window may be all that can be read."""
+        if self._window is None:
+            return box
+        start = triple(a + o for a, o in zip(box.start, self._window.start, strict=True))
+        return Box(start, triple(a + n for a, n in zip(start, box.shape, strict=True)))
+
+    # From here on boxes are in voxels of the whole grid.
+
     def _to_view(self, view: View) -> np.ndarray:
         """4 x 4 matrix from voxels of the grid to pixels of the view; rounding noise becomes exact zero."""
         if view.affine is None:
             return np.eye(4)
-        matrix: np.ndarray = np.linalg.inv(view.affine) @ self.grid.affine
+        matrix: np.ndarray = np.linalg.inv(view.affine) @ self._frame.affine
         matrix[:3, :3][np.abs(matrix[:3, :3]) < 1e-12] = 0.0
         return matrix
 
@@ -340,9 +358,25 @@ class RegisteredViews:
             return
         pixels = _pixels(view, source)
         ndimage.affine_transform(pixels, matrix, offset, output_shape=box.shape, output=out, order=1, mode="nearest")
-        covered = self.coverage(box, [self.views.index(view)])
-        if covered is not None:
-            out *= covered[0]
+        covered = np.ones(box.shape, np.float32)
+        self._mark_covered(view, box, covered)
+        out *= covered
+
+    def _mark_covered(self, view: View, box: Box, out: np.ndarray) -> None:
+        """Multiply `out`, of the shape of the box, with 1 where the view has data and 0 where not."""
+        if view.affine is None:
+            if view.mask is not None:
+                out *= _covered(view, box)
+            return
+        matrix = self._to_view(view)
+        for axis, position in enumerate(_positions(matrix, box)):
+            out *= (position >= -_EDGE_TOLERANCE) & (position <= view.shape[axis] - 1 + _EDGE_TOLERANCE)
+        if view.mask is not None:
+            matrix, source, offset = self._source(view, box)
+            if source.size:
+                mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
+                sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
+                out *= sampled > 1 - 1e-3
 
 
 def drain(generator: Generator[object, None, T]) -> T:
@@ -353,6 +387,25 @@ def drain(generator: Generator[object, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def _positions(matrix: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of the voxels of a box after a 4 x 4 matrix, one array an axis, which broadcast to the box's shape."""
+    coordinates = np.ogrid[box.slices]
+    rows = []
+    for axis in range(3):
+        row = np.full((1, 1, 1), matrix[axis, 3])
+        for j in range(3):
+            if matrix[axis, j] != 0:
+                row = row + matrix[axis, j] * coordinates[j]
+        rows.append(row)
+    return rows[0], rows[1], rows[2]
+
+
+def _part(grid: Grid, box: Box) -> Grid:
+    """The grid of a box of a grid."""
+    origin = float_triple(o + a * s for o, a, s in zip(grid.origin_um, box.start, grid.voxel_size_um, strict=True))
+    return Grid(box.shape, grid.voxel_size_um, origin)
 
 
 def _slabs(shape: Triple) -> list[Box]:

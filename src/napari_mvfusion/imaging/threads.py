@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from threading import Barrier
 
 import torch
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: unwinds work that nobody waits for any more
+    """The work was cancelled between two of its pieces."""
+
+
+def _never() -> bool:
+    return False
+
+
+_cancelled: ContextVar[Callable[[], bool]] = ContextVar("cancelled", default=_never)
+
+
+@contextmanager
+def interruptible(cancel: Callable[[], bool]) -> Generator[None, None, None]:
+    """Inside, `share` asks `cancel` before each piece of work, and raises `Interrupted` once it says yes.
+
+    Not to be held across the `yield` of a generator: the caller would be interruptible too.
+    """
+    token = _cancelled.set(cancel)
+    try:
+        yield
+    finally:
+        _cancelled.reset(token)
 
 
 def groups(length: int, size: int) -> list[slice]:
@@ -22,7 +48,13 @@ def share(pieces: Iterable[slice], begin: Callable[[], Callable[[slice], None]])
     Every thread calls `begin` once for a work function with buffers of its own, and takes pieces until none is left.
     Threads with one OpenMP thread each are used rather than the OpenMP threads inside an operation: those spin while
     they wait, which costs a multiple of the time on a machine that is busy otherwise.
+
+    Raises
+    ------
+    Interrupted
+        If the work was cancelled, see `interruptible`; pieces may then be missing.
     """
+    cancel = _cancelled.get()
     queue = list(pieces)
     threads = min(torch.get_num_threads(), len(queue))
     # The next index is taken atomically: `next` of a counter is one operation under the interpreter lock.
@@ -31,6 +63,8 @@ def share(pieces: Iterable[slice], begin: Callable[[], Callable[[slice], None]])
     def work() -> None:
         do = begin()
         while (index := next(counter)) < len(queue):
+            if cancel():
+                raise Interrupted
             do(queue[index])
 
     if torch.get_num_threads() == 1:

@@ -35,6 +35,10 @@ class Average(BaseModel):
         """Warn about a single view."""
         return warn_few(views)
 
+    def context(self, views: RegisteredViews) -> Triple:
+        """None: every voxel stands for itself."""
+        return (0, 0, 0)
+
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
         """Nothing depends on the whole volume."""
         yield from ()

@@ -111,5 +111,8 @@ class Method(Protocol):
             If the method cannot run on these views.
         """
 
+    def context(self, views: RegisteredViews) -> Triple:
+        """Voxels round a small region beyond which nothing visibly changes the picture inside; for previews."""
+
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
         """Compute what depends on the whole volume, yielding progress, and return the bound method."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from math import ceil
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,17 +11,25 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Box, Triple
+from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.methods.average import mean_bytes, warn_few, weighted_mean
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.methods.coarse import CoarseGrid
-from napari_mvfusion.methods.content import entropy_content, entropy_grid, gaussian_content, gaussian_grid
+from napari_mvfusion.methods.content import (
+    entropy_content,
+    entropy_grid,
+    gaussian_content,
+    gaussian_grid,
+    window_shape,
+)
 from napari_mvfusion.views import RegisteredViews
 
 # What all views get beside their content, relative to the largest: where no view has any it is the plain mean. Above
 # the rounding of float32, in which squares are summed.
 _FLOOR = 1e-6
 _ENTROPY_BASE = 100.0
+# A preview looks this many sigmas of the weights' smoothing around its region.
+_CONTEXT_SIGMAS = 1.5
 
 
 class CBIF(BaseModel):
@@ -78,6 +87,13 @@ class CBIF(BaseModel):
     def check(self, views: RegisteredViews) -> list[str]:
         """Warn about a single view."""
         return warn_few(views)
+
+    def context(self, views: RegisteredViews) -> Triple:
+        """As far as the weights reach."""
+        if self.weights == "entropy":
+            return triple(n // 2 for n in window_shape(views, self.window))
+        reach = _CONTEXT_SIGMAS * self.sigma2
+        return triple(ceil(reach / ratio) for ratio in views.grid.anisotropy)
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
         """Measure the content of the whole volume."""

@@ -1,0 +1,218 @@
+"""Fusing a small region quickly, again and again, while parameters change: first a coarse picture, then the full one.
+
+The region is fused with as much context round it as its method needs, by the same stages as a run of the engine; what a
+method takes from the whole volume (maxima, means) comes from a sample of the whole volume's planes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.methods.base import BoundMethod, Method, TileInput
+from napari_mvfusion.psf import resample_psf
+from napari_mvfusion.reading import ViewReader
+from napari_mvfusion.views import RegisteredViews, View, ViewStatistics, drain
+
+_COARSE = 2
+_SAMPLED_PLANES = 12
+_KEPT_REGIONS = 2
+_SHOW_EVERY_S = 0.7
+# The coarse picture gets as many iterations as show what a parameter does, or as there is time for.
+_COARSE_ITERATIONS = 10
+_COARSE_BY_S = 0.35
+# Sides below this are not made coarser: little would be left of them.
+_LEAST_SIDE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A fused region.
+
+    Attributes
+    ----------
+    box : the region, voxels of the grid of the views
+    values : float32 (z, y, x) of the shape of the box
+    label : how far it is, in words: "coarse", "iteration 10 of 48", ...
+    final : whether it is the full picture
+    seconds : since the preview was asked for
+    """
+
+    box: Box
+    values: np.ndarray
+    label: str
+    final: bool
+    seconds: float
+
+
+class Previewer:
+    """Fuses regions of some views; keeps the pixels of the latest ones for the next time.
+
+    Parameters
+    ----------
+    views : the views
+    device : where it computes
+    """
+
+    def __init__(self, views: RegisteredViews, device: torch.device) -> None:
+        self._views = views
+        self._device = device
+        self._statistics: tuple[ViewStatistics, ...] | None = None
+        self._regions: OrderedDict[tuple[Box, int], tuple[RegisteredViews, ViewReader]] = OrderedDict()
+
+    def run(
+        self, method: Method, box: Box, *, coarse_first: bool = True, cancel: Callable[[], bool] = lambda: False
+    ) -> Generator[Preview, None, None]:
+        """Fuse a region.
+
+        Parameters
+        ----------
+        method : with its parameters
+        box : the region, clipped to the volume; not empty
+        coarse_first : begin with a picture of half the resolution, which takes about a tenth of the time
+        cancel : polled while it computes; when it returns True, `Interrupted` is raised
+
+        Yields
+        ------
+        Preview, the last one final. Iterative methods show what they have every 0.7 s.
+
+        Raises
+        ------
+        InputError
+            If the method cannot run on these views.
+        Interrupted
+            If it was cancelled.
+        """
+        started = time.perf_counter()
+        box = box.clip(self._views.grid.shape)
+        wide = box.grow(method.context(self._views)).clip(self._views.grid.shape)
+        inside = box.inside(wide).slices
+        views, reader = self._region(wide, 1)
+        bound = self._prepare(method, views, cancel)
+        # Methods of one stage are as quick as a coarse picture of theirs.
+        if coarse_first and len(bound.stages) > 1 and min(wide.shape) >= _COARSE * _LEAST_SIDE:
+            coarse = self._region(wide, _COARSE)
+            for step in _steps(self._prepare(method, coarse[0], cancel), *coarse, cancel):
+                soon_enough = time.perf_counter() - started < _COARSE_BY_S
+                if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
+                    values = _finer(step.values, wide.shape)[inside]
+                    yield Preview(box, values, "coarse", False, time.perf_counter() - started)
+                    break
+        shown = time.perf_counter()
+        for step in _steps(bound, views, reader, cancel):
+            now = time.perf_counter()
+            if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
+                shown = now
+                yield Preview(box, step.values[inside].cpu().numpy(), step.label, step.last, now - started)
+
+    def _prepare(self, method: Method, views: RegisteredViews, cancel: Callable[[], bool]) -> BoundMethod:
+        with interruptible(cancel):
+            return drain(method.prepare(views, self._device))
+
+    def _region(self, box: Box, factor: int) -> tuple[RegisteredViews, ViewReader]:
+        """The views over a box, made coarser by a whole factor; their pixels stay in memory for the next time."""
+        key = (box, factor)
+        if key not in self._regions:
+            if self._statistics is None:
+                self._statistics = _sample_statistics(self._views)
+            region = self._views.region(box, self._statistics)
+            if factor > 1:
+                region = _coarser(region, factor, self._statistics)
+            self._regions[key] = region, ViewReader(region, self._device, keep=True, whole=True)
+        self._regions.move_to_end(key)
+        while len(self._regions) > _KEPT_REGIONS:
+            self._regions.popitem(last=False)
+        return self._regions[key]
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What a stage left: the fused region so far, the iteration that it completed or 0, and whether it is the last."""
+
+    values: torch.Tensor
+    label: str
+    iteration: int
+    last: bool
+
+
+def _steps(
+    bound: BoundMethod, views: RegisteredViews, reader: ViewReader, cancel: Callable[[], bool]
+) -> Generator[_Step, None, None]:
+    """All stages of a method, the region being one tile."""
+    whole = views.grid.box
+    estimate: torch.Tensor | None = None
+    begin: torch.Tensor | None = None
+    for stage in bound.stages:
+        values, coverage = reader.read(whole, stage.views)
+        known = None if stage.estimate_halo is None else estimate
+        tile = TileInput(whole, whole, values, coverage, None if known is None else whole, known)
+        if cancel():
+            raise Interrupted
+        with interruptible(cancel):
+            estimate = bound.run(stage, tile)
+        last = stage is bound.stages[-1]
+        if stage.iteration and begin is not None:
+            change = float((estimate - begin).abs_().sum() / begin.abs().sum())
+            last = last or bound.converged(change)
+        if begin is None or stage.iteration:
+            begin = estimate
+        yield _Step(estimate, stage.label, stage.iteration, last)
+        if last:
+            return
+
+
+def _sample_statistics(views: RegisteredViews) -> tuple[ViewStatistics, ...]:
+    """Numbers of the whole volume, from some of its planes."""
+    depth, height, width = views.grid.shape
+    planes = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLED_PLANES)).astype(int))
+    statistics = []
+    for index in range(len(views)):
+        parts = []
+        for z in planes:
+            plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
+            values = views.read(plane, [index])[0]
+            covered = views.coverage(plane, [index])
+            parts.append(values.ravel() if covered is None else values[covered[0] > 0])
+        sample = np.concatenate(parts)
+        sample = sample if sample.size else np.zeros(1, np.float32)
+        statistics.append(
+            ViewStatistics(float(sample.min()), float(sample.max()), float(sample.mean()), int(sample.size), "")
+        )
+    return tuple(statistics)
+
+
+def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatistics, ...]) -> RegisteredViews:
+    """The views with every `factor`^3 voxels brought to their mean, and their PSFs alike."""
+    shape = triple(n // factor for n in views.grid.shape)
+    box = Box((0, 0, 0), triple(n * factor for n in shape))
+    coarse = []
+    for index, view in enumerate(views.views):
+        values = _binned(views.read(box, [index])[0], factor)
+        covered = views.coverage(box, [index])
+        psf = None if view.psf is None else resample_psf(view.psf, np.eye(3) / factor)
+        mask = None if covered is None else _binned(covered[0], factor) > 1 - 1e-3
+        coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask))
+    size = float_triple(s * factor for s in views.grid.voxel_size_um)
+    made = RegisteredViews(coarse, Grid(shape, size))
+    return made.region(made.grid.box, statistics)
+
+
+def _binned(values: np.ndarray, factor: int) -> np.ndarray:
+    shape = [side for n in values.shape for side in (n // factor, factor)]
+    return np.ascontiguousarray(values.reshape(shape).mean(axis=(1, 3, 5)), np.float32)
+
+
+def _finer(values: torch.Tensor, shape: Triple) -> np.ndarray:
+    """Coarse values on the fine grid, linear between the centres of the coarse voxels."""
+    coarse = values.cpu().numpy()
+    steps = np.full(3, 1 / _COARSE)
+    offset = (steps - 1) / 2
+    return np.asarray(ndimage.affine_transform(coarse, steps, offset, shape, order=1, mode="nearest"))
