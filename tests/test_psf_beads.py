@@ -109,3 +109,17 @@ def test_too_few_beads_and_impossible_sizes_are_said(recorded):
         measure_psf(beads.volume, size=(201, 15, 15))
     with pytest.raises(InputError, match=r"only \d of 2 beads stand alone"):
         measure_psf(beads.volume, beads.positions[:2], size=(31, 15, 15))
+
+
+def test_a_measurement_tells_how_far_it_is_and_can_be_ended(recorded):
+    _, beads = recorded
+    shares = []
+    measure_psf(beads.volume, progress=shares.append)
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
+
+    def stop(share):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measure_psf(beads.volume, progress=stop)

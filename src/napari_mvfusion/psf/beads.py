@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ _ROUNDS = 3
 _NEIGHBOUR_SHARE = 0.05
 _OUTLIER_MADS = 4.0
 _ALIKE = 0.8
+_SHARE_OF_DETECTION = 0.3
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def measure_psf(
     *,
     size: Triple | None = None,
     saturation: float | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> BeadMeasurement:
     """Average isolated beads with sub-voxel centring and local background subtraction.
 
@@ -100,6 +102,7 @@ def measure_psf(
     points : (bead, 3) approximate positions in voxels; found when None
     size : odd sides (z, y, x) of the PSF; three times the width of the beads when None
     saturation : beads that reach this value are left out; the largest value of an integer type when None
+    progress : called with about the share that is done, 0 to 1; an error that it raises ends the work
 
     Raises
     ------
@@ -113,6 +116,7 @@ def measure_psf(
         saturation = float(np.iinfo(raw.dtype).max) if raw.dtype.kind in "iu" else np.inf
     pixels = raw.astype(np.float32)
     found = detect_beads(pixels)
+    progress(_SHARE_OF_DETECTION)
     chosen = found if points is None else np.rint(np.atleast_2d(points)).astype(int)
     if len(chosen) == 0:
         raise InputError(
@@ -130,7 +134,7 @@ def measure_psf(
             f"only {len(isolated)} of {len(chosen)} beads stand alone, away from the border and not saturated; "
             f"{_FEWEST} are needed: use fewer beads, a larger volume or a smaller size"
         )
-    return _average(pixels, isolated, rejected, half)
+    return _average(pixels, isolated, rejected, half, progress)
 
 
 def _window_for(pixels: np.ndarray, points: np.ndarray) -> Triple:
@@ -181,7 +185,11 @@ def _isolated(
 
 
 def _average(
-    pixels: np.ndarray, points: Sequence[np.ndarray], rejected: list[RejectedBead], half: Triple
+    pixels: np.ndarray,
+    points: Sequence[np.ndarray],
+    rejected: list[RejectedBead],
+    half: Triple,
+    progress: Callable[[float], None],
 ) -> BeadMeasurement:
     """Average with sub-voxel centring; beads unlike the others are left out."""
     wide = triple(h + 2 for h in half)
@@ -203,7 +211,11 @@ def _average(
     mean = np.zeros(())
     correlations = np.ones(len(cuts))
     for turn in range(_ROUNDS):
-        moved = [ndimage.shift(cut, shift, order=3, mode="nearest") for cut, shift in zip(cuts, shifts, strict=True)]
+        moved = []
+        for number, (cut, shift) in enumerate(zip(cuts, shifts, strict=True)):
+            moved.append(ndimage.shift(cut, shift, order=3, mode="nearest"))
+            done = (turn + number / len(cuts)) / _ROUNDS
+            progress(_SHARE_OF_DETECTION + (1 - _SHARE_OF_DETECTION) * done)
         alike = [k and c >= _ALIKE for k, c in zip(keep, correlations, strict=True)]
         if sum(alike) < _FEWEST:
             raise InputError(

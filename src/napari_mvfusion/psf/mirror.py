@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +50,13 @@ class MirrorVerdict:
         return f"the orientation of the PSF of view '{self.view}' makes no difference that could be seen"
 
 
-def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[str]) -> tuple[MirrorVerdict, ...]:
+def check_mirror(
+    views: np.ndarray,
+    psfs: Sequence[np.ndarray],
+    names: Sequence[str],
+    *,
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[MirrorVerdict, ...]:
     """Deconvolve a small part of the views with each PSF as it is and mirrored, and compare how well that explains them.
 
     All views are deconvolved together: a single view can be explained by either orientation, several cannot. From all
@@ -61,6 +67,7 @@ def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[
     views : (view, z, y, x), not negative; the 56^3 voxels with the most structure are used
     psfs : one a view, (z, y, x), odd sides
     names : one a view
+    progress : called with about the share that is done, 0 to 1; an error that it raises ends the work
 
     Returns
     -------
@@ -87,13 +94,17 @@ def check_mirror(views: np.ndarray, psfs: Sequence[np.ndarray], names: Sequence[
     asymmetries = [float(np.abs(k - k[::-1, ::-1, ::-1]).sum() / 2) for k in kernels]
     misfit: dict[tuple[bool, ...], float] = {}
 
+    def weigh(orientations: tuple[bool, ...]) -> None:
+        if orientations not in misfit:
+            misfit[orientations] = _misfit(pixels, kernels, orientations)
+            progress(min(len(misfit) / (2 * len(kernels) + 2), 1.0))
+
     def descend(start: tuple[bool, ...]) -> tuple[bool, ...]:
         """Turn one PSF after the other as long as that explains the views better."""
-        misfit.setdefault(start, _misfit(pixels, kernels, start))
+        weigh(start)
         best = start
         for other in [_turned(start, v) for v, asymmetry in enumerate(asymmetries) if asymmetry >= _SYMMETRIC]:
-            if other not in misfit:
-                misfit[other] = _misfit(pixels, kernels, other)
+            weigh(other)
             best = min(best, other, key=misfit.__getitem__)
         return best if best == start else descend(best)
 
