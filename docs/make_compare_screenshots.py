@@ -1,0 +1,159 @@
+"""Make the pictures of the Compare panel in docs/images again.
+
+scripts/with-display.sh .venv/bin/python docs/make_compare_screenshots.py
+"""
+
+import time
+from pathlib import Path
+
+import napari
+import numpy as np
+from napari.qt import get_qapp
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton, QSlider, QTabWidget, QTreeWidget
+
+from napari_mvfusion.fusion import fuse
+from napari_mvfusion.gui.layers import KEY, open_layers, placement
+from napari_mvfusion.methods import CBIF, EBMD, Average
+
+IMAGES = Path(__file__).parent / "images"
+SHOWN = ("embryo view 0", "embryo view 90", "embryo average", "embryo cbif", "embryo ebmd", "embryo ground truth")
+
+
+def wait(seconds=0.6, until=lambda: False):
+    """Let the window live for a while, or until something is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        get_qapp().processEvents()
+        time.sleep(0.01)
+
+
+def shoot(viewer, name, canvas_only=False):
+    """Save the window."""
+    wait()
+    picture = Image.fromarray(viewer.screenshot(canvas_only=canvas_only, flash=False)).convert("RGB")
+    picture.save(IMAGES / f"compare-{name}.png", optimize=True)
+
+
+class Panel:
+    """The panel, pressed by a program."""
+
+    def __init__(self, viewer):
+        _, self.widget = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Compare")
+        self.tabs = self.widget.findChild(QTabWidget, "tabs")
+
+    def press(self, name):
+        """Press a button."""
+        self.widget.findChild(QPushButton, name).click()
+        wait()
+
+    def tick(self, names):
+        """Tick these layers and no others."""
+        tree = self.widget.findChild(QTreeWidget, "compared")
+        for row in range(tree.topLevelItemCount()):
+            item = tree.topLevelItem(row)
+            item.setCheckState(0, Qt.CheckState.Checked if item.text(0) in names else Qt.CheckState.Unchecked)
+        wait()
+
+    def wide(self, viewer, pixels):
+        """Make the dock as wide as that."""
+        dock = self.widget.parentWidget()
+        while not dock.inherits("QDockWidget"):
+            dock = dock.parentWidget()
+        viewer.window.resize(910 + pixels, 900)
+        wait(0.2)
+        dock.window().resizeDocks([dock], [pixels], Qt.Orientation.Horizontal)
+        wait()
+
+
+def fill(viewer):
+    """Open the embryo and fuse it by all methods."""
+    viewer.open_sample("napari-mvfusion", "embryo")
+    truth = viewer.layers["embryo ground truth"]
+    views = open_layers([layer for layer in viewer.layers if layer is not truth]).views
+    for method in (Average(), CBIF(), EBMD(iterations=60)):
+        fused = fuse(views, method)
+        viewer.add_image(
+            fused.data,
+            name=f"embryo {method.name}",
+            visible=False,
+            metadata={KEY: {"role": "fused", "sample": "embryo", "recipe": fused.recipe}},
+            **placement(views.grid),
+        )
+    viewer.layers.move(viewer.layers.index(truth), len(viewer.layers))
+
+
+def main():
+    """Go once through the panel."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window.resize(1300, 900)
+    panel = Panel(viewer)
+    shoot(viewer, "empty")
+    fill(viewer)
+    viewer.reset_view()
+    viewer.dims.set_point(0, 62)
+    panel.wide(viewer, 400)
+    viewer.canvas.overlays.scale_bar.visible = True
+    panel.tick(SHOWN)
+    panel.press("grid")
+    wait(4)
+    shoot(viewer, "grid")
+    shoot(viewer, "grid-canvas", canvas_only=True)
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.angles = (15, -30, 70)
+    wait(2)
+    shoot(viewer, "3d")
+    viewer.dims.ndisplay = 2
+    viewer.reset_view()
+    panel.press("curtain")
+    panel.widget.findChild(QSlider, "split").setValue(520)
+    viewer.reset_view()
+    wait(1)
+    shoot(viewer, "curtain")
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.angles = (15, -30, 70)
+    shoot(viewer, "curtain-3d")
+    viewer.dims.ndisplay = 2
+    panel.press("curtain")
+    panel.press("flicker")
+    viewer.reset_view()
+    panel.tabs.setCurrentIndex(1)
+    panel.press("draw")
+    line = viewer.layers["Profile"]
+    z = viewer.dims.point[0]
+    line.add([np.array([[z, 64, 14], [z, 70, 114]])], shape_type="line")
+    line.mode = "pan_zoom"
+    panel.tick(SHOWN[2:])
+    wait(1)
+    shoot(viewer, "profile")
+    panel.tick(SHOWN)
+    panel.tabs.setCurrentIndex(3)
+    compute = panel.widget.findChild(QPushButton, "compute")
+    compute.click()
+    wait(1.5)
+    shoot(viewer, "computing")
+    wait(120, lambda: "computed" in compute.toolTip() and not panel.widget.findChild(QPushButton, "cancel").isVisible())
+    shoot(viewer, "table")
+    panel.wide(viewer, 800)
+    shoot(viewer, "wide")
+    panel.wide(viewer, 390)
+    shoot(viewer, "narrow")
+    panel.tabs.setCurrentIndex(2)
+    line.visible = False
+    panel.press("subtract")
+    wait(3)
+    panel.press("explain")
+    wait(15, lambda: any("Residual" in layer.name for layer in viewer.layers))
+    shoot(viewer, "difference")
+    viewer.theme = "light"
+    panel.tabs.setCurrentIndex(1)
+    shoot(viewer, "light-profile")
+    panel.tabs.setCurrentIndex(0)
+    shoot(viewer, "light")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

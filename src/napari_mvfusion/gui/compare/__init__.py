@@ -1,0 +1,1 @@
+"""The Compare panel: methods side by side, by eye and by number."""

@@ -1,0 +1,94 @@
+"""The Compare panel: which volumes, and the tabs to look at them, to measure and to save."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import napari.viewer
+from qtpy.QtCore import QEvent, QSize
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.compare.difference_tab import DifferenceTab
+from napari_mvfusion.gui.compare.layer_list import ComparedLayers
+from napari_mvfusion.gui.compare.look_tab import LookTab
+from napari_mvfusion.gui.compare.metrics_tab import MetricsTab
+from napari_mvfusion.gui.compare.profile_tab import ProfileTab
+from napari_mvfusion.gui.status import Status
+
+_WIDTH = 390
+
+
+class ComparePanel(QWidget):
+    """Compares views, results and ground truth: by eye, along a line, by their difference, and by number.
+
+    Parameters
+    ----------
+    viewer : the viewer whose layers are compared
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._compared = ComparedLayers(viewer.layers)
+        self._look = LookTab(viewer, self._compared)
+        self._profile = ProfileTab(viewer, self._compared)
+        self._difference = DifferenceTab(viewer, self._compared)
+        self._metrics = MetricsTab(viewer, self._compared, self._look)
+        self._status = Status()
+        self._lay_out()
+        for tab in (self._look, self._profile, self._difference, self._metrics):
+            tab.begun.connect(self._status.clear)
+            tab.failed.connect(partial(self._status.say, "error"))
+        for tab in (self._look, self._difference, self._metrics):
+            tab.warned.connect(partial(self._status.say, "warning"))
+        for tab in (self._profile, self._difference, self._metrics):
+            tab.said.connect(partial(self._status.say, "done"))
+        # In the grid the line would get a cell of its own.
+        self._profile.about_to_draw.connect(self._leave_the_grid)
+        self._compared.changed.connect(self._describe)
+        self._describe()
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for what the tabs say."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    def _lay_out(self) -> None:
+        self._tabs = QTabWidget()
+        self._tabs.setObjectName("tabs")
+        for tab, name in (
+            (self._look, "Look"),
+            (self._profile, "Profile"),
+            (self._difference, "Difference"),
+            (self._metrics, "Metrics"),
+        ):
+            scroll = QScrollArea()
+            scroll.setWidget(tab)
+            scroll.setWidgetResizable(True)
+            scroll.setFrameShape(QFrame.Shape.NoFrame)
+            self._tabs.addTab(scroll, name)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._compared)
+        layout.addWidget(self._tabs, 1)
+        layout.addStretch()
+        layout.addWidget(self._status)
+
+    def _describe(self) -> None:
+        self._tabs.setVisible(bool(self._compared.listed()))
+
+    def _leave_the_grid(self) -> None:
+        if self._look.mode == "grid":
+            self._look.set_mode("")
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that napari closes the panel: it takes it out of its dock."""
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self._close()
+        return bool(super().event(event))
+
+    def _close(self) -> None:
+        """Stop what is being computed, and leave the viewer as it was."""
+        self._compared.detach()
+        self._profile.close_down()
+        self._difference.close_down()
+        self._metrics.close_down()
+        self._look.close_down()
+        self.deleteLater()

@@ -1,0 +1,116 @@
+"""The table of metrics: a row a volume, the best value of each column bold, and what a column means as tooltip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from napari_mvfusion.gui.compare.scores import Row, best
+
+_MOST_ROWS = 9
+_WIDEST_NAME = 150
+_COLUMNS = {
+    "residual": (
+        "Residual ↓",
+        2,
+        "Reprojection residual: the volume, blurred with the PSF of each view, against that view, in units of the noise "
+        "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Views "
+        "that fade with depth raise it for every method: compare methods on the same views only.",
+    ),
+    "nrmse": ("NRMSE ↓", 4, "Root mean square error over the range of the ground truth: lower is better, 0 is best"),
+    "psnr": ("PSNR ↑", 1, "Peak signal-to-noise ratio in dB: higher is better"),
+    "ssim": ("SSIM ↑", 3, "Structural similarity with the ground truth: higher is better, 1 is best"),
+    "cc": ("CC ↑", 3, "Correlation with the ground truth: higher is better, 1 is best"),
+}
+
+
+class MetricsTable(QTableWidget):
+    """Shows rows of numbers; it computes nothing."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("table")
+        self.setColumnCount(1 + len(_COLUMNS))
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
+        self.verticalHeader().hide()
+        self.horizontalHeader().setMinimumSectionSize(30)
+        self.horizontalHeader().setHighlightSections(False)
+        self.setHorizontalHeaderItem(0, QTableWidgetItem("Volume"))
+        for number, (title, _, tip) in enumerate(_COLUMNS.values(), 1):
+            item = QTableWidgetItem(title)
+            item.setToolTip(tip)
+            self.setHorizontalHeaderItem(number, item)
+
+    def show_rows(self, rows: Sequence[Row], part: str, *, with_truth: bool) -> None:
+        """Show what is known.
+
+        Parameters
+        ----------
+        rows : of the table
+        part : "all" or "foreground", the voxels that scores are over
+        with_truth : False hides the columns that need a ground truth
+        """
+        self.setRowCount(len(rows))
+        for number, column in enumerate(_COLUMNS, 1):
+            winner = best(rows, column, part)
+            self.setColumnHidden(number, column != "residual" and not with_truth)
+            for place, row in enumerate(rows):
+                item = QTableWidgetItem(_cell(row, column, part))
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                item.setToolTip(_tip(row, column, part))
+                font = item.font()
+                font.setBold(place == winner)
+                item.setFont(font)
+                self.setItem(place, number, item)
+        for place, row in enumerate(rows):
+            item = QTableWidgetItem(row.name)
+            item.setToolTip(f"{row.name} ({row.role})")
+            self.setItem(place, 0, item)
+        self._fit(len(rows))
+
+    def resizeEvent(self, event: object) -> None:
+        """Share the width out again."""
+        super().resizeEvent(event)
+        self._fit(self.rowCount())
+
+    def _fit(self, count: int) -> None:
+        """Numbers as wide as they are, names take the rest; as high as the rows, up to a limit."""
+        header = self.horizontalHeader()
+        shown = [column for column in range(1, self.columnCount()) if not self.isColumnHidden(column)]
+        for column in shown:
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        left = self.viewport().width() - sum(self.columnWidth(column) for column in shown)
+        wanted = min(self.sizeHintForColumn(0) + 8, _WIDEST_NAME)
+        self.setColumnWidth(0, max(left, wanted, 60))
+        rows = sum(self.rowHeight(row) for row in range(min(count, _MOST_ROWS)))
+        bar = self.horizontalScrollBar().height() if left < wanted else 0
+        self.setFixedHeight(header.height() + rows + bar + 2 * self.frameWidth() + 2)
+
+
+def _cell(row: Row, column: str, part: str) -> str:
+    value = row.value(column, part)
+    if value is None:
+        return "–" if row.problem(column) else ""
+    return f"{value:.{_COLUMNS[column][1]}f}"
+
+
+def _tip(row: Row, column: str, part: str) -> str:
+    """Each view's residual, or both parts of a score, or why there is no number."""
+    if row.value(column, part) is None:
+        return row.problem(column) or "Not computed yet"
+    if column == "residual":
+        assert row.residual is not None
+        return "\n".join(f"view {residual.view}: {residual.rms:.3f}" for residual in row.residual.residuals)
+    both = (
+        f"{row.value(column, name):.6g} over {words}"
+        for name, words in (("all", "all voxels"), ("foreground", "the foreground"))
+    )
+    return "\n".join(both)
