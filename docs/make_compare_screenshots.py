@@ -11,7 +11,7 @@ import numpy as np
 from napari.qt import get_qapp
 from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QSlider, QTabWidget, QTreeWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTreeWidget
 
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.gui.layers import KEY, open_layers, placement
@@ -94,11 +94,16 @@ def main():
     fill(viewer)
     viewer.reset_view()
     viewer.dims.set_point(0, 62)
-    panel.wide(viewer, 400)
+    viewer.window.resize(1560, 860)
     viewer.canvas.overlays.scale_bar.visible = True
     panel.tick(SHOWN)
+    viewer.scene.camera.zoom *= 1.45
     panel.press("grid")
     wait(4)
+    panel.widget.findChild(QDoubleSpinBox, "low").setValue(40)
+    panel.widget.findChild(QDoubleSpinBox, "high").setValue(1000)
+    panel.widget.findChild(QDoubleSpinBox, "high").editingFinished.emit()
+    wait(1)
     shoot(viewer, "grid")
     shoot(viewer, "grid-canvas", canvas_only=True)
     viewer.dims.ndisplay = 3
@@ -134,7 +139,7 @@ def main():
     compute.click()
     wait(1.5)
     shoot(viewer, "computing")
-    wait(120, lambda: "computed" in compute.toolTip() and not panel.widget.findChild(QPushButton, "cancel").isVisible())
+    wait(120, lambda: compute.toolTip() == "All is computed")
     shoot(viewer, "table")
     panel.wide(viewer, 800)
     shoot(viewer, "wide")

@@ -27,6 +27,7 @@ class SharedContrast(QObject):
         self._fits: dict[Image, Fit] = {}
         self._busy = False
         self.limits = (0.0, 1.0)
+        self._usual = self.limits
 
     @property
     def layers(self) -> list[Image]:
@@ -48,7 +49,7 @@ class SharedContrast(QObject):
         for layer in layers:
             layer.events.contrast_limits.connect(self._notice)
         if layers and new_reference:
-            self.limits = tuple(layers[0].contrast_limits)
+            self.limits = self._usual = tuple(layers[0].contrast_limits)
         self._apply()
 
     def unlink(self) -> None:
@@ -68,11 +69,9 @@ class SharedContrast(QObject):
         self.set(*self._to_common(layer, tuple(layer.contrast_limits)))
 
     def range(self) -> tuple[float, float]:
-        """The least and greatest limits that make sense, in units of the first layer."""
-        ranges = [self._to_common(layer, tuple(layer.contrast_limits_range)) for layer in self._layers]
-        low = min([self.limits[0], *(low for low, _ in ranges)])
-        high = max([self.limits[1], *(high for _, high in ranges)])
-        return low, high
+        """The least and greatest limits that are usual, in units of the first layer."""
+        low, high = self._usual
+        return min(self.limits[0], low - (high - low) / 4), max(self.limits[1], 2 * high - low)
 
     def _notice(self, event: Any) -> None:
         if not self._busy:

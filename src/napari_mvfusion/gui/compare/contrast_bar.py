@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QDoubleRangeSlider
 
 from napari_mvfusion.gui.compare.contrast import SharedContrast
@@ -48,9 +48,11 @@ class ContrastBar(QWidget):
         layout.addWidget(self._low, 0, 0)
         layout.addWidget(self._slider, 0, 1)
         layout.addWidget(self._high, 0, 2)
-        layout.addWidget(QLabel("As in"), 1, 0)
-        layout.addWidget(self._source, 1, 1)
-        layout.addWidget(self._fit, 1, 2)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("As in"))
+        row.addWidget(self._source, 1)
+        row.addWidget(self._fit)
+        layout.addLayout(row, 1, 0, 1, 3)
         layout.setColumnStretch(1, 1)
         self._slider.valueChanged.connect(self._slide)
         for field in (self._low, self._high):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
+from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.gui.compare.contrast import Fit
@@ -16,6 +17,8 @@ from napari_mvfusion.gui.compare.split import SplitVolume
 from napari_mvfusion.gui.compare.volumes import require_one_grid, volume_at
 from napari_mvfusion.gui.layers import KEY
 
+# Drawn over each other in 3D, the halves then add up to no more than white.
+_VEIL = Colormap([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]], name="white veil")
 _LINE_PIXELS = 2.0
 _GRAB_PIXELS = 8.0
 _LINE_COLOUR = "#ffd400"
@@ -167,8 +170,8 @@ class Curtain(QObject):
         solid = self._viewer.dims.ndisplay == 3
         for layer in self._pair:
             layer.visible = solid
-            layer.colormap = "gray"
-            layer.blending = "additive" if solid else "translucent_no_depth"
+            layer.colormap = _VEIL if solid else "gray"
+            layer.blending = "translucent_no_depth"
         for layer, direction in zip(self._pair, (-1, 1), strict=True):
             layer.experimental_clipping_planes = [self._plane(direction)] if solid else []
         self._layer.visible = not solid

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.differences import Difference, ResidualVolume, difference, residual
@@ -50,9 +50,12 @@ class DifferenceTab(QWidget):
         self._task = Task(self)
         self._bar = TaskBar(self._task)
         self._place: dict[str, Any] = {}
+        self._by_hand: set[QComboBox] = set()
         self._lay_out()
         compared.changed.connect(self._follow)
         self._pair.changed.connect(self._describe)
+        for box in (self._fused, self._view):
+            box.activated.connect(partial(self._choose, box))
         self._subtract.clicked.connect(self._start_difference)
         self._explain.clicked.connect(self._start_residual)
         self._task.found.connect(self._add)
@@ -98,10 +101,17 @@ class DifferenceTab(QWidget):
         listed = self._compared.listed()
         results = [layer for layer in listed if notes(layer).get("role") != "view"]
         fused = [layer for layer in results if notes(layer).get("role") == "fused"]
-        _offer(self._fused, results, fused[-1:] or results[:1])
+        self._by_hand = {box for box in self._by_hand if box.currentData() in listed}
         views = view_layers_with_psfs(listed)
-        _offer(self._view, views, views[:1])
+        for box, layers, proposed in (
+            (self._fused, results, fused[-1:] or results[:1]),
+            (self._view, views, views[:1]),
+        ):
+            _offer(box, layers, [box.currentData()] if box in self._by_hand else proposed)
         self._describe()
+
+    def _choose(self, box: QComboBox) -> None:
+        self._by_hand.add(box)
 
     def _describe(self) -> None:
         running = self._task.running
@@ -183,18 +193,17 @@ def _place(layer: Image) -> dict[str, Any]:
 
 
 def _offer(box: QComboBox, layers: list[Image], proposed: list[Image]) -> None:
-    before = box.currentData()
     box.clear()
     for layer in layers:
         box.addItem(layer.name, layer)
-    chosen = [before] if before in layers else proposed
-    box.setCurrentIndex(layers.index(chosen[0]) if chosen else -1)
+    box.setCurrentIndex(layers.index(proposed[0]) if proposed and proposed[0] in layers else -1)
 
 
 def _box(name: str, words: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(name)
     box.setToolTip(words)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return box
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.components import LayerList
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -25,6 +25,7 @@ from napari_mvfusion.gui.layers import notes
 _NAME, _ROLE = range(2)
 _LAYER = Qt.ItemDataRole.UserRole
 _MOST_ROWS = 8
+_ROW_SPACE = 5
 _TICKED_VIEWS = 2
 _NO_TRUTH = "none"
 _FOLLOWED = ("name", "metadata", "data", "scale", "translate", "affine", "rotate", "shear", "units")
@@ -92,6 +93,8 @@ class ComparedLayers(QWidget):
         tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         tree.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        # On the plain background of dark themes empty boxes cannot be seen.
+        tree.setStyleSheet("QTreeWidget { background: rgba(128, 128, 128, 45); border-radius: 3px; padding: 2px; }")
         tree.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
@@ -144,6 +147,7 @@ class ComparedLayers(QWidget):
     def _describe(self, item: QTreeWidgetItem) -> None:
         layer = item.data(_NAME, _LAYER)
         item.setText(_NAME, layer.name)
+        item.setSizeHint(_NAME, QSize(0, self.fontMetrics().height() + _ROW_SPACE))
         item.setText(_ROLE, role_of(layer))
         item.setToolTip(_NAME, f"{layer.name}: tick it to compare it with the others")
         item.setToolTip(_ROLE, "What the layer is")
@@ -194,7 +198,7 @@ class ComparedLayers(QWidget):
         self._truth_row.setVisible(count > 0)
         if count:
             row = self._tree.sizeHintForRow(0)
-            self._tree.setFixedHeight(min(max(count, 2), _MOST_ROWS) * row + 2 * self._tree.frameWidth() + 2)
+            self._tree.setFixedHeight(min(max(count, 2), _MOST_ROWS) * row + 2 * self._tree.frameWidth() + 6)
 
 
 def _worth_a_tick(layer: Image, ticked: list[Image]) -> bool:

@@ -54,17 +54,10 @@ class ComparePanel(QWidget):
     def _lay_out(self) -> None:
         self._tabs = QTabWidget()
         self._tabs.setObjectName("tabs")
-        for tab, name in (
-            (self._look, "Look"),
-            (self._profile, "Profile"),
-            (self._difference, "Difference"),
-            (self._metrics, "Metrics"),
-        ):
-            scroll = QScrollArea()
-            scroll.setWidget(tab)
-            scroll.setWidgetResizable(True)
-            scroll.setFrameShape(QFrame.Shape.NoFrame)
-            self._tabs.addTab(scroll, name)
+        self._tabs.addTab(_scrolled(self._look), "Look")
+        self._tabs.addTab(self._profile, "Profile")
+        self._tabs.addTab(_scrolled(self._difference), "Difference")
+        self._tabs.addTab(_scrolled(self._metrics), "Metrics")
         layout = QVBoxLayout(self)
         layout.addWidget(self._compared)
         layout.addWidget(self._tabs, 1)
@@ -92,3 +85,12 @@ class ComparePanel(QWidget):
         self._metrics.close_down()
         self._look.close_down()
         self.deleteLater()
+
+
+def _scrolled(tab: QWidget) -> QScrollArea:
+    """A tab that can be scrolled where the window is low."""
+    scroll = QScrollArea()
+    scroll.setWidget(tab)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    return scroll

@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 # Of middle brightness, so that they can be told apart and read on black and on white.
 COLOURS = ("#e08e1b", "#2f9be0", "#23a566", "#e0503c", "#b06be0", "#12a5a5", "#d6559e", "#8f9a1e", "#8c8c8c")
+_AXIS_PIXELS = 42
+_OVERHANG_PIXELS = 6
 
 
 class ProfilePlot(QWidget):
@@ -21,9 +23,12 @@ class ProfilePlot(QWidget):
         super().__init__(parent)
         self._plot = pyqtgraph.PlotWidget(enableMenu=False, background=None)
         self._plot.setObjectName("plot")
-        self._plot.setMinimumHeight(190)
+        self._plot.setMinimumHeight(150)
         self._plot.setLabel("bottom", "distance along the line (µm)")
-        self._plot.showGrid(x=True, y=True, alpha=0.15)
+        self._plot.showGrid(y=True, alpha=0.2)
+        self._plot.getAxis("bottom").setHeight(_AXIS_PIXELS)
+        # The label of the axis hangs over its edge.
+        self._plot.plotItem.setContentsMargins(0, 0, 0, _OVERHANG_PIXELS)
         self._plot.hideButtons()
         self._legend = QLabel()
         self._legend.setObjectName("legend")

@@ -28,9 +28,9 @@ _MOST_SAMPLES = 5000
 _WAIT_MS = 20
 _AS_THEY_ARE, _EACH_RANGE, _FITTED = "as they are", "each from 0 to 1", "fitted to the first"
 _VALUES = {
+    _FITTED: ("intensity, fitted", "Scale and offset of least squares bring each curve to the first one"),
     _AS_THEY_ARE: ("intensity", "The values of the layers"),
     _EACH_RANGE: ("share of each range", "Each curve from its least to its greatest value"),
-    _FITTED: ("intensity, fitted", "Scale and offset of least squares bring each curve to the first one"),
 }
 _NO_LINE = "Draw a line in the canvas to see the values of all ticked layers along it."
 _NO_LAYER = "Tick layers to compare first."

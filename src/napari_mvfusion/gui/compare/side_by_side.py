@@ -28,7 +28,7 @@ class SideBySide:
     def start(self, layers: Sequence[Image]) -> None:
         """Show only these layers, each in a cell, as large as the same field of view allows."""
         grid = self._viewer.canvas.grid
-        sight = _field(self._viewer)
+        fitting = self._fitting_zoom()
         if self._before is None:
             self._before = {name: getattr(grid, name) for name in ("enabled", "stride", "shape", "spacing")}
             self._viewer.canvas.events.size.connect(self._arrange)
@@ -45,7 +45,7 @@ class SideBySide:
         grid.spacing = _SPACING_PIXELS
         self._arrange()
         grid.enabled = True
-        self._zoom(sight)
+        self._zoom(fitting)
 
     def stop(self) -> None:
         """The canvas as it was."""
@@ -54,17 +54,31 @@ class SideBySide:
         self._viewer.canvas.events.size.disconnect(self._arrange)
         self._viewer.dims.events.order.disconnect(self._arrange)
         self._viewer.dims.events.ndisplay.disconnect(self._arrange)
-        sight = _field(self._viewer)
+        fitting = self._fitting_zoom()
         for name, value in self._before.items():
             setattr(self._viewer.canvas.grid, name, value)
         self._before = None
         self._layers = []
-        self._zoom(sight)
+        self._zoom(fitting)
 
-    def _zoom(self, before: np.ndarray) -> None:
+    def _zoom(self, before: float) -> None:
         """What was in sight stays in sight, though the cells have another size."""
-        ratio = float(np.min(_field(self._viewer) / before))
-        self._viewer.scene.camera.zoom *= ratio
+        self._viewer.scene.camera.zoom *= self._fitting_zoom() / before
+
+    def _fitting_zoom(self) -> float:
+        """Pixels for a world unit with which the volumes would just fit into a cell."""
+        rows, columns = self._viewer.canvas.grid.actual_shape(self._viewer.layers)
+        height, width = self._viewer.canvas.size
+        tall, broad = self._extent()
+        return min(height / rows / tall, width / columns / broad)
+
+    def _extent(self) -> tuple[float, float]:
+        """Height and width of the volumes as they are seen, world units."""
+        extent = np.array(self._viewer.layers.extent.world)
+        shown = [axis for axis in self._viewer.dims.displayed if axis < extent.shape[1]]
+        sizes = np.maximum(extent[1] - extent[0], 1e-9)[shown]
+        # A volume that can be turned may fill any direction.
+        return (float(sizes[-2]), float(sizes[-1])) if len(shown) == 2 else (float(sizes.max()), float(sizes.max()))
 
     def _arrange(self, event: Any = None) -> None:
         """Choose rows and columns so that the layers are drawn as large as possible."""
@@ -72,15 +86,9 @@ class SideBySide:
         count = len(self._layers)
         if count == 0:
             return
-        extent = np.array(self._viewer.layers.extent.world)
-        shown = list(self._viewer.dims.displayed)
-        if extent.shape[1] <= max(shown):
-            return
-        sizes = np.maximum(extent[1] - extent[0], 1e-9)[shown]
-        # A volume that can be turned may fill any direction.
-        high, wide = (sizes[-2], sizes[-1]) if len(shown) == 2 else (sizes.max(), sizes.max())
+        tall, broad = self._extent()
         height, width = self._viewer.canvas.size
-        best = max(range(1, count + 1), key=lambda rows: _scale(rows, count, height / high, width / wide))
+        best = max(range(1, count + 1), key=lambda rows: _scale(rows, count, height / tall, width / broad))
         shape = (best, -(-count // best))
         if self._viewer.canvas.grid.shape != shape:
             self._viewer.canvas.grid.shape = shape
@@ -90,10 +98,3 @@ def _scale(rows: int, count: int, tall: float, broad: float) -> tuple[float, int
     """How large a picture gets in a grid, and, for grids that are alike in that, how few cells stay empty."""
     columns = -(-count // rows)
     return round(min(tall / rows, broad / columns), 6), count - rows * columns
-
-
-def _field(viewer: ViewerModel) -> np.ndarray:
-    """Height and width of a cell in pixels."""
-    rows, columns = viewer.canvas.grid.actual_shape(viewer.layers)
-    height, width = viewer.canvas.size
-    return np.array([height / rows, width / columns])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
@@ -13,16 +14,16 @@ _MOST_ROWS = 9
 _WIDEST_NAME = 150
 _COLUMNS = {
     "residual": (
-        "Residual ↓",
+        "Residual\n↓",
         2,
         "Reprojection residual: the volume, blurred with the PSF of each view, against that view, in units of the noise "
         "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Views "
         "that fade with depth raise it for every method: compare methods on the same views only.",
     ),
-    "nrmse": ("NRMSE ↓", 4, "Root mean square error over the range of the ground truth: lower is better, 0 is best"),
-    "psnr": ("PSNR ↑", 1, "Peak signal-to-noise ratio in dB: higher is better"),
-    "ssim": ("SSIM ↑", 3, "Structural similarity with the ground truth: higher is better, 1 is best"),
-    "cc": ("CC ↑", 3, "Correlation with the ground truth: higher is better, 1 is best"),
+    "nrmse": ("NRMSE\n↓", 3, "Root mean square error over the range of the ground truth: lower is better, 0 is best"),
+    "psnr": ("PSNR\n↑", 1, "Peak signal-to-noise ratio in dB: higher is better"),
+    "ssim": ("SSIM\n↑", 3, "Structural similarity with the ground truth: higher is better, 1 is best"),
+    "cc": ("CC\n↑", 3, "Correlation with the ground truth: higher is better, 1 is best"),
 }
 
 
@@ -38,6 +39,7 @@ class MetricsTable(QTableWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
+        self.setStyleSheet("QHeaderView::section { padding: 2px 3px; } QTableWidget::item { padding: 0px 3px; }")
         self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
         self.verticalHeader().hide()
         self.horizontalHeader().setMinimumSectionSize(30)
@@ -69,8 +71,9 @@ class MetricsTable(QTableWidget):
                 font.setBold(place == winner)
                 item.setFont(font)
                 self.setItem(place, number, item)
+        shared = _shared_words([row.name for row in rows])
         for place, row in enumerate(rows):
-            item = QTableWidgetItem(row.name)
+            item = QTableWidgetItem(row.name[shared:])
             item.setToolTip(f"{row.name} ({row.role})")
             self.setItem(place, 0, item)
         self._fit(len(rows))
@@ -93,6 +96,14 @@ class MetricsTable(QTableWidget):
         rows = sum(self.rowHeight(row) for row in range(min(count, _MOST_ROWS)))
         bar = self.horizontalScrollBar().height() if left < wanted else 0
         self.setFixedHeight(header.height() + rows + bar + 2 * self.frameWidth() + 2)
+
+
+def _shared_words(names: Sequence[str]) -> int:
+    """How many characters are whole words that all names begin with; none where that would leave a name empty."""
+    if len(names) < 2:
+        return 0
+    columns = zip(*(name.split(" ")[:-1] for name in names), strict=False)
+    return sum(len(words[0]) + 1 for words in takewhile(lambda words: len(set(words)) == 1, columns))
 
 
 def _cell(row: Row, column: str, part: str) -> str:
