@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from napari_mvfusion.geometry import Triple
-from napari_mvfusion.views import VolumeLike
 
 # Up to this size all planes are read, beyond it as many as amount to it, evenly spread.
 _MOST_BYTES = 2**30
@@ -23,16 +21,18 @@ class PixelFacts:
     Attributes
     ----------
     bad : voxels that are NaN or infinite
-    first_bad : (z, y, x) of the first of them, or None
+    first_bad : (..., z, y, x) of the first of them, or None
     minimum, maximum : of the others; 0 where there are none
     whole : whether every plane was looked at
+    unreadable : why the pixels cannot be read, or ""
     """
 
     bad: int
-    first_bad: Triple | None
+    first_bad: tuple[int, ...] | None
     minimum: float
     maximum: float
     whole: bool
+    unreadable: str = ""
 
     @property
     def empty(self) -> bool:
@@ -40,30 +40,36 @@ class PixelFacts:
         return self.minimum == self.maximum
 
 
-def look_at(volume: VolumeLike) -> Generator[float, None, PixelFacts]:
-    """Read a volume and say what its pixels are like.
+def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
+    """Read a volume, or a series of them, and say what the pixels are like.
+
+    Parameters
+    ----------
+    stack : (..., z, y, x), numpy, dask or zarr
 
     Yields
     ------
     The share that is done, after each slab.
     """
-    planes, height, width = volume.shape
-    plane_bytes = max(1, height * width * np.dtype(volume.dtype).itemsize)
-    count = min(planes, max(1, _MOST_BYTES // plane_bytes))
-    if count == planes:
-        step = max(1, _SLAB_BYTES // plane_bytes)
-        slabs: list[Any] = [slice(z, min(z + step, planes)) for z in range(0, planes, step)]
+    *leading, planes, height, width = stack.shape
+    plane_bytes = max(1, height * width * np.dtype(stack.dtype).itemsize)
+    places = [(*index, z) for index in np.ndindex(*leading) for z in range(planes)]
+    count = min(len(places), max(1, _MOST_BYTES // plane_bytes))
+    if count < len(places):
+        places = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, count).astype(int))]
+        slabs = [(place, 1) for place in places]
     else:
-        slabs = [slice(z, z + 1) for z in np.unique(np.linspace(0, planes - 1, count).astype(int)).tolist()]
+        thick = max(1, _SLAB_BYTES // plane_bytes)
+        slabs = [(place, min(thick, planes - place[-1])) for place in places if place[-1] % thick == 0]
     bad, first, low, high = 0, None, np.inf, -np.inf
-    for done, slab in enumerate(slabs, 1):
-        values = np.asarray(volume[slab])
+    for done, ((*index, z), thickness) in enumerate(slabs, 1):
+        values = np.asarray(stack[(*index, slice(z, z + thickness))])
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
                 if first is None:
-                    z, y, x = (int(n) for n in np.argwhere(~finite)[0])
-                    first = (z + slab.start, y, x)
+                    inside = (int(n) for n in np.argwhere(~finite)[0])
+                    first = (*index, z + next(inside), *inside)
                 bad += int(values.size - finite.sum())
                 values = values[finite]
         if values.size:
@@ -71,4 +77,4 @@ def look_at(volume: VolumeLike) -> Generator[float, None, PixelFacts]:
         yield done / len(slabs)
     if low > high:
         low = high = 0.0
-    return PixelFacts(bad, first, low, high, count == planes)
+    return PixelFacts(bad, first, low, high, whole=count == planes * math.prod(leading))

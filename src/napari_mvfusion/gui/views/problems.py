@@ -181,20 +181,23 @@ def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) ->
     Parameters
     ----------
     facts : of `data`
-    data : numpy or dask, (z, y, x)
+    data : numpy or dask, (..., z, y, x)
     offset : camera offset that is subtracted already
     mask : of the view, or None
     """
+    if facts.unreadable:
+        return [Problem("error", f"The pixels cannot be read ({facts.unreadable}).")]
     some = "" if facts.whole else " (of the planes that were looked at)"
     found = []
     if facts.bad:
         count = "1 voxel is" if facts.bad == 1 else f"{facts.bad} voxels are"
         where = ", ".join(map(str, facts.first_bad or ()))
+        axes = ", ".join(("…", "z", "y", "x") if data.ndim > 3 else ("z", "y", "x"))
         tip = "Leave these voxels to the other views: they become 0 and are marked as not measured"
         found.append(
             Problem(
                 "error",
-                f"{count} NaN or infinite{some}, the first at (z, y, x) = ({where}).",
+                f"{count} NaN or infinite{some}, the first at ({axes}) = ({where}).",
                 (Fix("Leave out", tip, lambda: _without_bad(data, mask)),),
             )
         )
@@ -219,15 +222,18 @@ def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) ->
 
 def _without_bad(data: Any, mask: Any) -> Mended:
     """The pixels with 0 for what is no number, and a mask of what is one; lazy where the pixels are."""
+    leading = tuple(range(data.ndim - 3))
     if isinstance(data, np.ndarray):
         finite: Any = np.isfinite(data)
         mended: Any = np.where(finite, data, data.dtype.type(0))
-        known = finite if mask is None else finite & (np.asarray(mask) != 0)
+        known = finite.all(axis=leading) if leading else finite
+        known = known if mask is None else known & (np.asarray(mask) != 0)
     else:
         lazily = data if isinstance(data, da.Array) else da.asarray(data)
         finite = da.isfinite(lazily)
         mended = da.where(finite, lazily, lazily.dtype.type(0))
-        known = finite if mask is None else finite & (da.asarray(mask) != 0)
+        known = finite.all(axis=leading) if leading else finite
+        known = known if mask is None else known & (da.asarray(mask) != 0)
     return Mended({"mask": known}, "voxels that are no numbers are left to the other views", data=mended)
 
 

@@ -1,0 +1,128 @@
+"""Make the pictures of the Views & PSFs panel in docs/images again.
+
+scripts/with-display.sh .venv/bin/python docs/make_views_screenshots.py
+"""
+
+import time
+from pathlib import Path
+
+import napari
+import numpy as np
+from napari.qt import get_qapp
+from napari.settings import get_settings
+from PIL import Image
+from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton
+
+from napari_mvfusion.gui.layers import annotate, notes
+from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.simulation import sample
+
+IMAGES = Path(__file__).parent / "images"
+NARROW, WIDE = 390, 830
+
+
+def wait(seconds=0.7, until=lambda: False):
+    """Let the window live for a while, or until something is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        get_qapp().processEvents()
+        time.sleep(0.01)
+
+
+def shoot(viewer, name):
+    """Save the whole window."""
+    wait()
+    picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+    picture.save(IMAGES / f"views-{name}.png", optimize=True)
+
+
+def actions(menu):
+    """The actions of a menu and its submenus."""
+    for action in menu.actions():
+        yield action
+        if action.menu():
+            yield from actions(action.menu())
+
+
+def open_panel(viewer):
+    """The panel, by the menu."""
+    texts = {action.text().replace("&&", "&"): action for action in actions(viewer.window.plugins_menu)}
+    next(action for text, action in texts.items() if text.startswith("Views & PSFs")).trigger()
+    return next(widget for widget in get_qapp().allWidgets() if isinstance(widget, ViewsPanel))
+
+
+def dock_of(panel):
+    """The dock that a panel is in."""
+    while not isinstance(panel, QDockWidget):
+        panel = panel.parentWidget()
+    return panel
+
+
+def resize(viewer, panel, width):
+    """Give the panel's dock a width."""
+    dock = dock_of(panel)
+    dock.setMinimumWidth(width)
+    wait(0.3)
+    dock.setMaximumWidth(width)
+    viewer.window.resize(910 + width, 860)
+    wait(0.3)
+
+
+def spoil(viewer):
+    """Give the views every kind of problem."""
+    first, second, third, fourth = (viewer.layers[f"embryo view {angle}"] for angle in (0, 90, 180, 270))
+    raw = np.pad(notes(first)["psf"], ((4, 7), (3, 4), (3, 3))) * 254.0 + 0.02
+    annotate(first, psf=raw, psf_source="raw_0.tif")
+    annotate(second, psf=None)
+    third.data = np.where(np.arange(128) == 40, np.nan, third.data)
+    annotate(third, psf=np.flip(notes(third)["psf"]))
+    fourth.data = fourth.data[::2, ::2, ::2] - 3
+
+
+def main():
+    """Go once through the life of the panel."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window.resize(1300, 860)
+    panel = open_panel(viewer)
+    resize(viewer, panel, NARROW)
+    shoot(viewer, "empty")
+    viewer.open_sample("napari-mvfusion", "embryo")
+    wait(1.5)
+    shoot(viewer, "filled")
+    shoot(viewer, "narrow")
+    resize(viewer, panel, WIDE)
+    shoot(viewer, "wide")
+    get_settings().appearance.theme = "light"
+    wait()
+    shoot(viewer, "light")
+    resize(viewer, panel, NARROW)
+    shoot(viewer, "light-narrow")
+    get_settings().appearance.theme = "dark"
+    for number, beads in enumerate(sample("embryo", beads=True).beads):
+        look = {"name": f"beads {90 * number}", "colormap": "gray", "visible": number == 0}
+        viewer.add_image(beads.volume, scale=(1, 1, 1), units="um", **look)
+    panel.findChild(QPushButton, "fold").click()
+    wait()
+    panel.findChild(QPushButton, "measure").click()
+    wait(0.5)
+    shoot(viewer, "measuring")
+    wait(60, lambda: not panel.findChild(QPushButton, "use").isHidden())
+    wait()
+    shoot(viewer, "beads")
+    panel.findChild(QPushButton, "use").click()
+    wait(1)
+    shoot(viewer, "measured")
+    for number in range(4):
+        del viewer.layers[f"beads {90 * number}"]
+    spoil(viewer)
+    wait(1.5)
+    shoot(viewer, "problems")
+    resize(viewer, panel, WIDE)
+    shoot(viewer, "problems-wide")
+    print(*(label.text() for label in panel.findChildren(QLabel, "problem")), sep="\n")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Ask for files, open views, and give PSF files to views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.layers import LayerData, annotate
+from napari_mvfusion.gui.views.adding import open_files, read_psfs, sort_paths, tiffs_in
+from napari_mvfusion.gui.views.background import Tasks
+from napari_mvfusion.gui.views.matching import Wanted, match_files
+
+_TIFF = "TIFF files (*.tif *.tiff)"
+_PLUGIN = "napari-mvfusion"
+
+
+class Files(QObject):
+    """Brings files into the viewer; asks over its parent.
+
+    Attributes
+    ----------
+    wanted : the views that PSFs are matched to, and what their files may be called
+
+    Parameters
+    ----------
+    viewer : gets the layers
+    tasks : read the files
+    """
+
+    said = Signal(str, str)
+
+    def __init__(self, viewer: ViewerModel, tasks: Tasks, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._tasks = tasks
+        self._parent = parent
+        self.wanted: dict[Image, Wanted] = {}
+
+    def ask_files(self) -> None:
+        """Let the user choose view files."""
+        names, _ = QFileDialog.getOpenFileNames(self._parent, "Views, one a file", "", _TIFF)
+        self._open_views([Path(name) for name in names])
+
+    def ask_folder(self) -> None:
+        """Let the user choose a folder of views, or an OME-Zarr."""
+        if name := QFileDialog.getExistingDirectory(self._parent, "Folder of views, or OME-Zarr"):
+            self._open_folder(Path(name))
+
+    def ask_psf_folder(self) -> None:
+        """Let the user choose a folder of PSFs."""
+        if name := QFileDialog.getExistingDirectory(self._parent, "Folder of PSFs"):
+            self.match(tiffs_in(Path(name), "psf"), Path(name).name)
+
+    def ask_psf_files(self) -> None:
+        """Let the user choose PSF files."""
+        names, _ = QFileDialog.getOpenFileNames(self._parent, "PSFs, one a file", "", _TIFF)
+        if names:
+            self.match([Path(name) for name in names], "these files")
+
+    def open(self, paths: Sequence[Path]) -> None:
+        """Open what was dropped: folders and view files as layers; PSF files go to the views that are there."""
+        found = sort_paths(paths)
+        for folder in found.folders:
+            self._open_folder(folder)
+        self._open_views(found.views)
+        if found.psfs and self.wanted:
+            self.match(found.psfs, "these files")
+        elif found.psfs:
+            self.said.emit("error", "There are no views yet that these PSFs could belong to: add the views first.")
+        for path in found.others:
+            self.said.emit("error", f"{path.name} is neither a folder nor a TIFF file.")
+
+    def match(self, files: Sequence[Path], where: str) -> None:
+        """Give each view the PSF whose file name has its name or angle."""
+        layers = list(self.wanted)
+        matches = match_files([self.wanted[layer] for layer in layers], files)
+        for problem in matches.problems:
+            self.said.emit("warning", f"{problem}.")
+        found = {layers[number]: file for number, file in matches.found.items()}
+        if not found:
+            self.said.emit("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
+            return
+        self._tasks.start("match", read_psfs, sorted(set(found.values())), done=partial(self._take_psfs, found))
+
+    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, np.ndarray], list[str]]) -> None:
+        psfs, problems = read
+        given = []
+        for layer, file in found.items():
+            if file in psfs and layer in self._viewer.layers:
+                annotate(layer, psf=psfs[file], psf_own=None, psf_source=file.name, inputs=None)
+                given.append(f"{layer.name}: {file.name}")
+        for problem in problems:
+            self.said.emit("error", problem)
+        if given:
+            self.said.emit("done", "PSFs were matched. " + "; ".join(given) + ".")
+
+    def _open_folder(self, folder: Path) -> None:
+        try:
+            self._viewer.open(str(folder), plugin=_PLUGIN)
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+        except ValueError:
+            # napari's words for a folder that our reader does not know.
+            scheme = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
+            self.said.emit(
+                "error", f"{folder} holds no views: names such as {scheme} are expected. Use Add files… instead."
+            )
+
+    def _open_views(self, files: Sequence[Path]) -> None:
+        if files:
+            self._tasks.start("files", open_files, list(files), done=self._add)
+
+    def _add(self, layers: list[LayerData]) -> None:
+        for data, look, kind in layers:
+            self._viewer.add_layer(Layer.create(data, look, kind))

@@ -1,0 +1,182 @@
+"""What is known of views beyond their notes: looks of PSFs and statistics of pixels, found out in threads and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.layers import annotate, notes, stack_of
+from napari_mvfusion.gui.views.background import Checkpoint, Tasks
+from napari_mvfusion.gui.views.cuts import PSFLook, look_of
+from napari_mvfusion.gui.views.grids import own_matrix
+from napari_mvfusion.gui.views.pixels import PixelFacts, look_at
+from napari_mvfusion.gui.views.problems import Mended, Problem, psf_problems
+from napari_mvfusion.psf import resample_psf
+
+
+@dataclass(frozen=True, eq=False)
+class PSFKnown:
+    """What was found out about a PSF, and of what: it holds as long as that stays."""
+
+    own: np.ndarray | None
+    used: np.ndarray | None
+    grid: Grid | None
+    look: PSFLook | None
+    problems: tuple[Problem, ...]
+
+    def holds(self, own: np.ndarray | None, used: np.ndarray | None, grid: Grid | None) -> bool:
+        """Whether this is still about the same."""
+        return self.own is own and self.used is used and self.grid == grid
+
+
+class Knowledge(QObject):
+    """Finds out what is not known yet, one thing after the other, and tells when there is something new.
+
+    Parameters
+    ----------
+    tasks : run the threads
+    """
+
+    changed = Signal()
+
+    def __init__(self, tasks: Tasks, parent: QObject) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._psfs: dict[Image, PSFKnown] = {}
+        self._pixels: dict[Image, tuple[Any, PixelFacts]] = {}
+
+    def psf(self, layer: Image, grid: Grid | None) -> PSFKnown | None:
+        """About the layer's PSF as it is now, or None where that is not known yet."""
+        known = self._psfs.get(layer)
+        own, used = psfs_of(layer)
+        return known if known is not None and known.holds(own, used, grid) else None
+
+    def pixels(self, layer: Image) -> PixelFacts | None:
+        """About the layer's pixels as they are now, or None where that is not known yet."""
+        data, facts = self._pixels.get(layer, (None, None))
+        return facts if facts is not None and data is _data_of(layer) else None
+
+    def find_out(self, layers: Sequence[Image], included: list[Image], grid: Grid | None) -> None:
+        """Look at what is new; forget layers that are gone.
+
+        Parameters
+        ----------
+        layers : all that can be views
+        included : those that are fused; the first of them gives the grid
+        grid : of the fused volume, if there is one
+        """
+        self._psfs = {layer: known for layer, known in self._psfs.items() if layer in layers}
+        self._pixels = {layer: known for layer, known in self._pixels.items() if layer in layers}
+        self._place_psfs(layers, included)
+        psfs = [(layer, *psfs_of(layer)) for layer in layers if self.psf(layer, grid) is None]
+        psfs = [(layer, own, used) for layer, own, used in psfs if own is not None or used is not None]
+        if psfs and not self._tasks.runs("psfs"):
+            self._tasks.start("psfs", _look_at_psfs, psfs, grid, done=self._keep_psfs)
+        unseen = next((layer for layer in layers if self.pixels(layer) is None), None)
+        if unseen is not None and not self._tasks.runs("pixels"):
+            self._tasks.start(
+                "pixels", _look_at_pixels, unseen, _data_of(unseen), stack_of(unseen), done=self._keep_pixels
+            )
+
+    def _place_psfs(self, layers: Sequence[Image], included: list[Image]) -> None:
+        """Bring PSFs that lie in their views' own frames into the fused one, again when a layer was moved."""
+        due = []
+        for layer in layers:
+            known = notes(layer)
+            if known.get("psf_own") is None or (matrix := own_matrix(layer, included)) is None:
+                continue
+            if known.get("psf_matrix") is None or not np.allclose(known["psf_matrix"], matrix):
+                due.append((layer, known["psf_own"], matrix))
+        if due and not self._tasks.runs("frames"):
+            self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
+
+    def _keep_frames(self, placed: list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]]) -> None:
+        for layer, own, matrix, psf in placed:
+            if notes(layer).get("psf_own") is own:
+                annotate(layer, psf=psf, psf_matrix=matrix, inputs=None)
+        self.changed.emit()
+
+    def _keep_psfs(self, found: list[tuple[Image, PSFKnown]]) -> None:
+        self._psfs |= dict(found)
+        self.changed.emit()
+
+    def _keep_pixels(self, found: tuple[Image, Any, PixelFacts]) -> None:
+        layer, data, facts = found
+        self._pixels[layer] = (data, facts)
+        self.changed.emit()
+
+
+def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The PSF in the view's own frame, where it was given so, and the PSF as it is used."""
+    known = notes(layer)
+    return known.get("psf_own"), known.get("psf")
+
+
+def _data_of(layer: Image) -> Any:
+    """What tells whether a layer got other pixels."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+# Below run in threads: layers only go through, as names of what is handed back.
+
+
+def _look_at_psfs(
+    check: Checkpoint, psfs: list[tuple[Image, np.ndarray | None, np.ndarray | None]], grid: Grid | None
+) -> Generator[None, None, list[tuple[Image, PSFKnown]]]:
+    found = []
+    size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
+    for layer, own, used in psfs:
+        problems: list[Problem] = []
+        if own is not None:
+            problems = [_about_own(problem) for problem in psf_problems(own)]
+        if used is not None and not problems:
+            problems = psf_problems(used, shape)
+        found.append((layer, PSFKnown(own, used, grid, None if used is None else look_of(used, size), tuple(problems))))
+        yield
+        check()
+    return found
+
+
+def _about_own(problem: Problem) -> Problem:
+    """A problem of the PSF in its view's own frame, whose fixes mend that one."""
+
+    def own(mend: Callable[[], Mended]) -> Mended:
+        mended = mend()
+        return replace(mended, entries={"psf_own": mended.entries["psf"], "psf_matrix": None})
+
+    fixes = [fix if fix.mend is None else replace(fix, mend=partial(own, fix.mend)) for fix in problem.fixes]
+    return replace(problem, fixes=tuple(fixes))
+
+
+def _look_at_pixels(
+    check: Checkpoint, layer: Image, data: Any, stack: Any
+) -> Generator[float, None, tuple[Image, Any, PixelFacts]]:
+    try:
+        facts = yield from look_at(stack)
+    except (OSError, RuntimeError, ValueError) as error:
+        facts = PixelFacts(0, None, 0.0, 0.0, whole=False, unreadable=str(error))
+    check()
+    return layer, data, facts
+
+
+def _bring_to_frame(
+    check: Checkpoint, due: list[tuple[Image, np.ndarray, np.ndarray]]
+) -> Generator[None, None, list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]]]:
+    placed: list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]] = []
+    for layer, own, matrix in due:
+        try:
+            placed.append((layer, own, matrix, resample_psf(own, matrix)))
+        except InputError:
+            # What is wrong with it stands in its row.
+            placed.append((layer, own, matrix, None))
+        yield
+        check()
+    return placed

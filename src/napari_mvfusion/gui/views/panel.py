@@ -1,0 +1,294 @@
+"""The Views & PSFs panel: what is fused, with which PSFs, and what is wrong with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import napari.viewer
+from napari.layers import Image, Points
+from qtpy.QtCore import QEvent, QSize, QTimer
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.layers import annotate, notes
+from napari_mvfusion.gui.status import Status
+from napari_mvfusion.gui.views.background import Tasks
+from napari_mvfusion.gui.views.beads import Measured
+from napari_mvfusion.gui.views.beads_form import BeadsForm
+from napari_mvfusion.gui.views.choices import psf_choices
+from napari_mvfusion.gui.views.files import Files
+from napari_mvfusion.gui.views.follow import LayerFollower
+from napari_mvfusion.gui.views.grids import fused_grid, own_matrix
+from napari_mvfusion.gui.views.kernels import is_same_frame
+from napari_mvfusion.gui.views.knowledge import Knowledge
+from napari_mvfusion.gui.views.matching import Wanted
+from napari_mvfusion.gui.views.mending import Mending
+from napari_mvfusion.gui.views.problems import Fix
+from napari_mvfusion.gui.views.psf_menu import fill_menu
+from napari_mvfusion.gui.views.row import ViewRow
+from napari_mvfusion.gui.views.states import decide, row_state
+from napari_mvfusion.gui.views.table import ViewTable
+from napari_mvfusion.gui.worker import Failed
+
+_CHECK_MS = 50
+_WIDTH = 390
+_WIDE = 620
+_FOLDED, _UNFOLDED = "▸ Measure PSFs from beads", "▾ Measure PSFs from beads"
+_NO_VIEWS = "No views yet. Drop their folder here, press Add folder…, or use File > Open Sample > Multi-view fusion."
+
+
+class ViewsPanel(QWidget):
+    """Shows the layers that can be views and lets the user choose, match, measure and mend their PSFs.
+
+    All that is said here about a view goes into its layer's notes, where the Fuse panel finds it.
+
+    Parameters
+    ----------
+    viewer : the viewer whose layers are the views
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._included: list[Image] = []
+        self._grid: Grid | None = None
+        self._closed = False
+        self._tasks = Tasks(self)
+        self._layers = LayerFollower(viewer.layers, self)
+        self._knowledge = Knowledge(self._tasks, self)
+        self._mending = Mending(viewer, self._tasks, self)
+        self._files = Files(viewer, self._tasks, self)
+        self._table = ViewTable()
+        self._beads = BeadsForm(self._tasks)
+        self._status = Status()
+        self._empty, self._summary = QLabel(_NO_VIEWS), QLabel()
+        for label, name in ((self._empty, "empty"), (self._summary, "summary")):
+            label.setObjectName(name)
+            label.setWordWrap(True)
+        self._make_buttons()
+        self._lay_out()
+        self.setAcceptDrops(True)
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_CHECK_MS)
+        self._due.timeout.connect(self._check)
+        for signal in (self._layers.changed, self._knowledge.changed, self._mending.changed):
+            signal.connect(self._due.start)
+        self._table.added.connect(self._connect_row)
+        self._beads.accepted.connect(self._use_measured)
+        for source in (self._beads, self._mending, self._files):
+            source.said.connect(self._status.say)
+        self._tasks.failed.connect(self._show_failure)
+        self._check()
+
+    def sizeHint(self) -> QSize:
+        """As wide as the Fuse panel."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    def _make_buttons(self) -> None:
+        self._add_files = _button("Add files…", "add_files", "Open TIFF files, one a view, as layers")
+        self._add_folder = _button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
+        self._match = _button(
+            "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"
+        )
+        menu = QMenu(self._match)
+        menu.addAction("From a folder…", partial(self._say_anew, self._files.ask_psf_folder))
+        menu.addAction("From files…", partial(self._say_anew, self._files.ask_psf_files))
+        self._match.setMenu(menu)
+        self._orientation = _button("Check orientation", "orientation", "")
+        self._fix_all = _button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
+        self._fold = QPushButton(_FOLDED)
+        self._fold.setObjectName("fold")
+        self._fold.setCheckable(True)
+        self._fold.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self._add_files.clicked.connect(partial(self._say_anew, self._files.ask_files))
+        self._add_folder.clicked.connect(partial(self._say_anew, self._files.ask_folder))
+        self._orientation.clicked.connect(self._check_orientation)
+        self._fix_all.clicked.connect(self._mend_all)
+        self._fold.toggled.connect(self._unfold)
+
+    def _lay_out(self) -> None:
+        self._buttons = QGridLayout()
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self._empty, self._table, self._fold, self._beads):
+            column.addWidget(widget)
+        column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._buttons)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self._summary)
+        layout.addWidget(self._status)
+        self._beads.hide()
+        self._arrange_buttons()
+
+    def _arrange_buttons(self) -> None:
+        """In one line where there is room, else in two."""
+        buttons = [self._add_files, self._add_folder, self._match, self._orientation, self._fix_all]
+        columns = len(buttons) if self.width() >= _WIDE else 3
+        for number, button in enumerate(buttons):
+            self._buttons.removeWidget(button)
+            self._buttons.addWidget(button, number // columns, number % columns)
+
+    def _unfold(self, on: bool) -> None:
+        self._fold.setText(_UNFOLDED if on else _FOLDED)
+        self._beads.setVisible(on)
+
+    def _connect_row(self, layer: Image, row: ViewRow) -> None:
+        row.ticked.connect(lambda on: annotate(layer, included=on))
+        row.angle_entered.connect(lambda angle: annotate(layer, angle=angle))
+        row.weight_entered.connect(lambda weight: annotate(layer, weight=weight))
+        row.fix_pressed.connect(partial(self._fix, layer))
+        row.menu.aboutToShow.connect(partial(self._fill_menu, layer, row.menu))
+
+    def _check(self) -> None:
+        """Show what is there now, and find out what is not known yet."""
+        layers = self._layers.views
+        self._included = decide(layers)
+        self._grid = fused_grid(self._included)
+        self._table.show_layers(layers)
+        states = {}
+        for layer, row in self._table.rows.items():
+            verdict = self._mending.verdict(layer)
+            states[layer] = row_state(layer, self._included, self._grid, self._knowledge, verdict)
+            row.show_state(states[layer])
+        self._empty.setVisible(not layers)
+        self._table.setVisible(bool(layers))
+        self._fold.setVisible(bool(self._included))
+        self._beads.setVisible(bool(self._included) and self._fold.isChecked())
+        self._summary.setText(self._sum_up(len(layers)))
+        self._summary.setVisible(bool(layers))
+        self._offer_beads(layers)
+        self._knowledge.find_out(layers, self._included, self._grid)
+        self._enable()
+
+    def _enable(self) -> None:
+        self._match.setEnabled(bool(self._included))
+        checking = self._tasks.runs("orientation")
+        with_psf = [layer for layer in self._included if notes(layer).get("psf") is not None]
+        reason = "Being checked…" if checking else ""
+        if len(with_psf) < max(2, len(self._included)):
+            reason = "Needs two or more views, each with a PSF"
+        self._orientation.setEnabled(not reason)
+        self._orientation.setText("Checking…" if checking else "Check orientation")
+        self._orientation.setToolTip(
+            f"<qt>{reason or 'Find out from the views whether a PSF was saved upside down. Takes some seconds'}</qt>"
+        )
+        flawed = [layer for layer in self._included if self._psf_fix(layer) is not None]
+        self._fix_all.setVisible(len(flawed) > 1)
+
+    def _psf_fix(self, layer: Image) -> Fix | None:
+        """What mends most about a layer's PSF."""
+        about = self._knowledge.psf(layer, self._grid)
+        fixes = [] if about is None or not about.problems else about.problems[0].fixes
+        return next((fix for fix in reversed(fixes) if fix.mend is not None), None)
+
+    def _sum_up(self, count: int) -> str:
+        if not self._included or self._grid is None:
+            return "No view is ticked: tick the views to fuse."
+        views = (
+            f"{len(self._included)} of {count} layers are views" if len(self._included) < count else f"{count} views"
+        )
+        voxels = " × ".join(str(n) for n in self._grid.shape)
+        size = " × ".join(f"{s:g}" for s in self._grid.voxel_size_um)
+        return f"{views}. Fused volume: that of {self._included[0].name}, {voxels} voxels of {size} µm (z, y, x)."
+
+    def _offer_beads(self, layers: list[Image]) -> None:
+        points = [layer for layer in self._viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
+        others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
+        wanted = {layer: wanted_of(layer) for layer in self._included}
+        self._files.wanted = wanted
+        self._beads.offer(wanted, others, points, self._grid)
+
+    def _fill_menu(self, layer: Image, menu: QMenu) -> None:
+        others = [(other.name, notes(other)) for other in self._layers.views if other is not layer]
+        matrix = own_matrix(layer, self._included)
+        choices = psf_choices(
+            notes(layer),
+            others,
+            (1.0, 1.0, 1.0) if self._grid is None else self._grid.voxel_size_um,
+            own_frame=matrix is not None and not is_same_frame(matrix),
+            undo=self._mending.undoable(layer),
+        )
+        fill_menu(menu, choices, partial(self._fix, layer))
+
+    def _fix(self, layer: Image, fix: Fix) -> None:
+        self._status.clear()
+        self._mending.do(layer, fix, self._included)
+
+    def _mend_all(self) -> None:
+        self._status.clear()
+        for layer in self._included:
+            if (fix := self._psf_fix(layer)) is not None:
+                self._mending.do(layer, fix, self._included)
+
+    def _check_orientation(self) -> None:
+        self._status.clear()
+        self._mending.check_orientation(self._included)
+        self._enable()
+
+    def _use_measured(self, measured: list[Measured]) -> None:
+        self._status.clear()
+        self._mending.use_measured(measured, own_frame=self._beads.own_frame)
+        self._fold.setChecked(False)
+
+    def _say_anew(self, ask: object, *_: object) -> None:
+        self._status.clear()
+        ask()  # type: ignore[operator]
+
+    def _show_failure(self, failed: Failed) -> None:
+        self._status.say("error", failed.message)
+        self._due.start()
+
+    def resizeEvent(self, event: QEvent) -> None:
+        """Use the room there is."""
+        super().resizeEvent(event)
+        self._arrange_buttons()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files are welcome."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open views, match PSFs."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        self._status.clear()
+        self._files.open(paths)
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that napari closes the panel: it takes it out of its dock."""
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self._close()
+        return bool(super().event(event))
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._due.stop()
+        self._layers.detach()
+        self._tasks.stop_all()
+        self.deleteLater()
+
+
+def wanted_of(layer: Image) -> Wanted:
+    """By what the files of a view are known."""
+    known = notes(layer)
+    name = str(known.get("name") or layer.name)
+    return Wanted(name, layer.name, known.get("angle"), str(known.get("sample") or ""))
+
+
+def _button(text: str, name: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(f"<qt>{tip}</qt>")
+    return button

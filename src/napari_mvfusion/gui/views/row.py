@@ -1,0 +1,204 @@
+"""One row of the table: a view, its angle, weight and PSF, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
+from superqt import QElidingLabel
+
+from napari_mvfusion.gui.parameters import Real
+from napari_mvfusion.gui.views.cuts import PSFLook
+from napari_mvfusion.gui.views.notices import Notices
+from napari_mvfusion.gui.views.picture import PSFPicture
+from napari_mvfusion.gui.views.problems import Problem
+
+_UNKNOWN = "unknown"
+_NAME, _ANGLE, _WEIGHT, _PICTURE, _NUMBERS, _PSF = range(6)
+_FIELD_WIDTH = 104
+_PICTURE_TIP = (
+    "<qt>The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
+    "letter of a label runs down, the second to the right. Brightness is the square root, so that tails show; the blue "
+    "marks are the middle voxel, where the peak belongs</qt>"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RowState:
+    """What a row shows.
+
+    Attributes
+    ----------
+    name : of the layer
+    tip : where the view came from
+    included : whether it is fused
+    angle : degrees, or None
+    weight : above 0
+    look : of the PSF, or None
+    look_text : instead of a look: that there is no PSF, or that it is being looked at
+    source : where the PSF came from, in words
+    problems : what is wrong
+    """
+
+    name: str
+    tip: str
+    included: bool
+    angle: float | None
+    weight: float
+    look: PSFLook | None
+    look_text: str
+    source: str
+    problems: tuple[Problem, ...]
+
+
+class ViewRow(QFrame):
+    """Shows a `RowState` and tells what the user does; it knows neither layers nor PSFs."""
+
+    ticked = Signal(bool)
+    angle_entered = Signal(object)
+    weight_entered = Signal(float)
+    fix_pressed = Signal(object)
+
+    def __init__(self, menu: QMenu, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("view_row")
+        self._wide: bool | None = None
+        self._tick = QCheckBox()
+        self._tick.setObjectName("included")
+        self._tick.setToolTip(
+            "<qt>Whether this view is fused. What is not ticked leaves no trace in the fused volume</qt>"
+        )
+        self._name = QElidingLabel()
+        self._name.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self._name.setObjectName("name")
+        font = self._name.font()
+        font.setBold(True)
+        self._name.setFont(font)
+        self._angle = Real(-360.001, 360.0, 3, _UNKNOWN)
+        self._angle.setObjectName("angle")
+        self._angle.setToolTip(
+            "<qt>Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and "
+            "to turn PSFs; the picture itself does not depend on it</qt>"
+        )
+        self._weight = Real(0.001, 1000.0, 3)
+        self._weight.setObjectName("weight")
+        self._weight.setToolTip(
+            "<qt>How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where views "
+            "disagree</qt>"
+        )
+        for field in (self._angle, self._weight):
+            field.setKeyboardTracking(False)
+            field.setFixedWidth(_FIELD_WIDTH)
+        self._angle_label, self._weight_label = QLabel("angle °"), QLabel("weight")
+        self._picture = PSFPicture()
+        self._picture.setToolTip(_PICTURE_TIP)
+        self._numbers = QLabel()
+        self._numbers.setObjectName("numbers")
+        self._numbers.setToolTip(
+            "<qt>Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this "
+            "view</qt>"
+        )
+        self._numbers.setWordWrap(True)
+        self._source = QElidingLabel()
+        self._source.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self._source.setObjectName("source")
+        self._source.setEnabled(False)
+        self._psf = QPushButton("PSF")
+        self._psf.setObjectName("psf")
+        self._psf.setToolTip("<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>")
+        self.menu = menu
+        self._psf.setMenu(menu)
+        self._psf.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._notices = Notices()
+        self._notices.pressed.connect(self.fix_pressed)
+        self._tick.toggled.connect(self.ticked)
+        self._angle.changed.connect(self._tell_angle)
+        self._weight.changed.connect(self._tell_weight)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(4, 6, 4, 6)
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setVerticalSpacing(4)
+        self._title = QWidget()
+        title = QHBoxLayout(self._title)
+        title.setContentsMargins(0, 0, 0, 0)
+        title.addWidget(self._tick)
+        title.addWidget(self._name, 1)
+        self._fields = QWidget()
+        self._line = QHBoxLayout(self._fields)
+        self._line.setContentsMargins(0, 0, 0, 0)
+        for widget in (self._angle_label, self._angle, self._weight_label, self._weight):
+            self._line.addWidget(widget)
+        self._line.addStretch()
+        self.arrange(wide=False)
+
+    def show_state(self, state: RowState) -> None:
+        """Show another state; nothing is told about it."""
+        for editor in (self._tick, self._angle, self._weight):
+            editor.blockSignals(True)
+        self._tick.setChecked(state.included)
+        self._angle.set_value(_UNKNOWN if state.angle is None else state.angle)
+        self._weight.set_value(state.weight)
+        for editor in (self._tick, self._angle, self._weight):
+            editor.blockSignals(False)
+        self._name.setText(state.name)
+        self._name.setToolTip(state.tip)
+        self._picture.show_look(state.look)
+        self._picture.setVisible(state.included and state.look is not None)
+        self._numbers.setText(state.look_text if state.look is None else _table(state.look))
+        self._source.setText(state.source)
+        self._source.setToolTip(state.source)
+        self._source.setVisible(state.included and bool(state.source))
+        for widget in (self._fields, self._numbers):
+            widget.setVisible(state.included)
+        self._notices.show_problems(state.problems)
+
+    def arrange(self, *, wide: bool) -> None:
+        """One line a view where there is room, else several."""
+        if wide == self._wide:
+            return
+        self._wide = wide
+        grid = self._grid
+        for widget in (self._title, self._fields, self._picture, self._numbers, self._source, self._psf, self._notices):
+            grid.removeWidget(widget)
+        if wide:
+            grid.addWidget(self._title, 0, 0)
+            grid.addWidget(self._fields, 0, 1, 2, 1)
+            grid.addWidget(self._picture, 0, 2, 2, 1)
+            grid.addWidget(self._numbers, 0, 3, 2, 1)
+            grid.addWidget(self._psf, 0, 4, 2, 1)
+            grid.addWidget(self._source, 1, 0)
+            grid.addWidget(self._notices, 2, 0, 1, 5)
+        else:
+            grid.addWidget(self._title, 0, 0, 1, 2)
+            grid.addWidget(self._psf, 0, 2)
+            grid.addWidget(self._fields, 1, 0, 1, 3)
+            grid.addWidget(self._picture, 2, 0)
+            grid.addWidget(self._numbers, 2, 1, 1, 2)
+            grid.addWidget(self._source, 3, 0, 1, 3)
+            grid.addWidget(self._notices, 4, 0, 1, 3)
+        for column in range(5):
+            grid.setColumnStretch(column, int(column == (0 if wide else 1)))
+
+    def _tell_angle(self) -> None:
+        value = self._angle.value()
+        self.angle_entered.emit(None if isinstance(value, str) else value)
+
+    def _tell_weight(self) -> None:
+        self.weight_entered.emit(float(self._weight.value()))
+
+
+def _table(look: PSFLook) -> str:
+    """Sides and widths as a small table."""
+    lines = [
+        ("", ("z", "y", "x"), ""),
+        ("size", tuple(str(n) for n in look.shape), "voxels"),
+        ("FWHM", tuple(f"{w:.2f}" if w < 10 else f"{w:.1f}" for w in look.fwhm_um), "µm"),
+        ("", tuple(f"{w:.2f}" if w < 10 else f"{w:.1f}" for w in look.fwhm_voxels), "voxels"),
+    ]
+    rows = "".join(f"<tr><td>{head}&nbsp;</td>{_cells(cells)}<td>&nbsp;{unit}</td></tr>" for head, cells, unit in lines)
+    return f"<table cellspacing=0 cellpadding=0>{rows}</table>"
+
+
+def _cells(texts: tuple[str, ...]) -> str:
+    return "".join(f"<td align=right>&nbsp;{text}</td>" for text in texts)

@@ -1,0 +1,73 @@
+"""The table of views: a row a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QFrame, QMenu, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.views.row import ViewRow
+
+# From this width on a view takes one line.
+_WIDE = 700
+
+
+class ViewTable(QWidget):
+    """Keeps a row for each layer, in the order of the layers."""
+
+    added = Signal(object, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("views")
+        self._rows: dict[Image, ViewRow] = {}
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+
+    @property
+    def rows(self) -> dict[Image, ViewRow]:
+        """The row of each layer, from top to bottom."""
+        return self._rows
+
+    def show_layers(self, layers: Sequence[Image]) -> None:
+        """Have rows for these layers; a new row is told, so that it can be connected."""
+        if list(self._rows) == list(layers):
+            return
+        for layer in set(self._rows) - set(layers):
+            row = self._rows.pop(layer)
+            row.hide()
+            row.setParent(None)
+            row.deleteLater()
+        while self._column.count():
+            item = self._column.takeAt(0)
+            if isinstance(line := item.widget(), QFrame) and not isinstance(line, ViewRow):
+                line.setParent(None)
+                line.deleteLater()
+        before, self._rows = self._rows, {}
+        for number, layer in enumerate(layers):
+            if number:
+                line = QFrame()
+                line.setFrameShape(QFrame.Shape.HLine)
+                line.setObjectName("line")
+                self._column.addWidget(line)
+            row = before.get(layer) or self._new(layer)
+            self._rows[layer] = row
+            self._column.addWidget(row)
+
+    def _new(self, layer: Image) -> ViewRow:
+        menu = QMenu(self)
+        row = ViewRow(menu, self)
+        row.destroyed.connect(menu.deleteLater)
+        row.arrange(wide=self.width() >= _WIDE)
+        self.added.emit(layer, row)
+        return row
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Use the room there is."""
+        super().resizeEvent(event)
+        for row in self._rows.values():
+            row.arrange(wide=self.width() >= _WIDE)
