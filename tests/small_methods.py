@@ -15,6 +15,8 @@ class Diffuse(BaseModel):
     model_config = ConfigDict(frozen=True)
     name: ClassVar[str] = "diffuse"
     title: ClassVar[str] = "Diffuse"
+    summary: ClassVar[str] = "Smooths."
+    presets: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0
     largest_tile_voxels: int = 2**40

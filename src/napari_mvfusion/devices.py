@@ -50,6 +50,11 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def used_bytes() -> int:
+    """Resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def describe_device(device: torch.device) -> str:
     """The device in words, for a label: "CPU, 2 threads" or "CUDA: NVIDIA H200"."""
     if device.type == "cuda":

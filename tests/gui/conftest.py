@@ -5,8 +5,8 @@ import threading
 
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt, QThreadPool
-from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QSettings, Qt, QThreadPool
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushButton, QWidget
 
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.fuse_panel import FusePanel
@@ -17,7 +17,7 @@ from napari_mvfusion.views import RegisteredViews
 from napari_mvfusion.writers import write_views_folder
 
 # Pools that their libraries keep for the next call.
-KEPT_POOLS = ("ThreadPoolExecutor", "asyncio_", "zarr_")
+KEPT_POOLS = ("ThreadPoolExecutor", "asyncio_", "zarr_", "mvfusion-slab")
 LEFT = Qt.MouseButton.LeftButton
 # The panel looks at its input a moment after it has changed.
 CHECKED = 120
@@ -38,6 +38,12 @@ def _nothing_stays_alive(qapp):
     assert not left, f"windows stay open: {left}"
     alive = {thread for thread in threading.enumerate() if not thread.daemon} - threads
     assert not [thread for thread in alive if not thread.name.startswith(KEPT_POOLS)], f"threads go on: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered(tmp_path):
+    """Begin each test as a new user, and leave the real user's settings alone."""
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
 
 
 @pytest.fixture
@@ -89,6 +95,34 @@ class Person:
             before = box.currentIndex()
             self.bot.keyClick(box, Qt.Key.Key_Down)
             assert box.currentIndex() > before, f"there is no {text}"
+        self.bot.wait(CHECKED)
+
+    def pick(self, name, text):
+        """Choose by the menu of a box, as a click does."""
+        box = self.see(name, QComboBox)
+        row = box.findText(text)
+        assert row >= 0, f"there is no {text}"
+        box.setCurrentIndex(row)
+        box.activated.emit(row)
+        self.bot.wait(CHECKED)
+
+    def use(self, *titles):
+        """Tick the methods whose titles begin like this, and no others."""
+        methods = self.see("methods", QListWidget)
+        for row in range(methods.count()):
+            item = methods.item(row)
+            wanted = item.text().startswith(titles)
+            if wanted != (item.checkState() == Qt.CheckState.Checked):
+                place = methods.visualItemRect(item)
+                self.bot.mouseClick(methods.viewport(), LEFT, pos=QPoint(place.left() + 10, place.center().y()))
+        self.bot.wait(CHECKED)
+
+    def look_at(self, title):
+        """Select a method without ticking it."""
+        methods = self.see("methods", QListWidget)
+        (item,) = methods.findItems(title, Qt.MatchFlag.MatchStartsWith)
+        place = methods.visualItemRect(item)
+        self.bot.mouseClick(methods.viewport(), LEFT, pos=QPoint(place.right() - 5, place.center().y()))
         self.bot.wait(CHECKED)
 
     def enter(self, name, text):
@@ -145,7 +179,9 @@ def person(model, qtbot, make_person):
     qtbot.addWidget(panel)
     panel.show()
     qtbot.waitExposed(panel)
-    return make_person(panel)
+    person = make_person(panel)
+    person.use("Average")
+    return person
 
 
 @pytest.fixture

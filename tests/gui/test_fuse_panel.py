@@ -1,16 +1,30 @@
 """The Fuse panel, used as a person uses it, without a window of napari."""
 
+import shlex
+import shutil
+
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar
+from typer.testing import CliRunner
 
+from napari_mvfusion.cli.app import app
 from napari_mvfusion.fusion import fuse
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
-from napari_mvfusion.methods import CBIF, EBMD
+from napari_mvfusion.gui.method_form import MethodForm
+from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.methods import CBIF, EBMD, Average
 from napari_mvfusion.recipe import load_recipe, recipe_path
+from napari_mvfusion.views import RegisteredViews
 
 
 def choose_file(path):
@@ -58,7 +72,7 @@ def test_the_result_is_the_volume_of_the_engine_where_the_views_lie(model, perso
 
 def test_parameters_that_are_entered_reach_the_method(model, person, small_views, show_views):
     show_views(model, small_views)
-    person.choose("method", "Content")
+    person.use("Content")
     person.enter("sigma1", "6.5")
     person.enter("sigma2", "9")
     person.press("fuse")
@@ -101,7 +115,7 @@ def test_the_list_follows_the_layers(model, person, small_views, show_views, rng
 def test_a_psf_is_loaded_from_a_file_for_one_view(model, person, small_views, show_views, test_data):
     first, second = show_views(model, small_views)
     first.metadata = {KEY: {**first.metadata[KEY], "psf": None}}
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     assert "'0'" in person.hint()
     assert "PSF" in person.hint()
     assert not person.can_press("fuse")
@@ -127,7 +141,7 @@ def test_a_psf_that_is_none_is_refused_in_words(model, person, small_views, show
 
 def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, person, small_views, show_views):
     show_views(model, small_views)
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
     result = model.layers[-1]
@@ -153,7 +167,7 @@ def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, pe
 
 def test_removing_the_result_ends_the_run(model, person, small_views, show_views):
     show_views(model, small_views)
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
     person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
@@ -164,7 +178,7 @@ def test_removing_the_result_ends_the_run(model, person, small_views, show_views
 
 def test_removing_a_view_while_it_is_fused_does_no_harm(model, person, small_views, show_views):
     show_views(model, small_views)
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "3")
     person.press("fuse")
     del model.layers[0]
@@ -236,7 +250,7 @@ def test_a_cancelled_replacement_leaves_the_old_file_and_goes_on(model, person, 
     person.choose("place", "OME-Zarr")
     person.enter("path", str(out))
     person.choose("existing", "Replace")
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "500")
     person.press("fuse")
     person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
@@ -257,7 +271,7 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
     out = tmp_path / "fused.zarr"
     person.choose("place", "OME-Zarr")
     person.enter("path", str(out))
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "25")
     person.press("fuse")
     person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 50, timeout=20_000)
@@ -272,12 +286,213 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
     np.testing.assert_array_equal(zarr.open_array(out / "0", mode="r")[:], expected)
 
 
-def test_defaults_come_back(model, person, small_views, show_views):
+def test_presets_set_the_parameters_and_name_what_is_entered(model, person, small_views, show_views):
     show_views(model, small_views)
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
+    presets = person.see("presets")
+    assert presets.currentText() == "Best"
     person.enter("iterations", "7")
-    person.choose("method", "Average")
-    person.choose("method", "Multi-view")
+    assert presets.currentText() == "Own values"
+    person.look_at("Average")
+    person.look_at("Multi-view")
     assert person.see("iterations").value() == 7
-    person.press("defaults")
+    person.pick("presets", "Fast")
+    assert person.see("iterations").value() == 10
+    assert person.see("kernel").value() == "optimisation_1"
+    person.pick("presets", "Best")
     assert person.see("iterations").value() == EBMD().iterations
+    assert person.see("kernel").value() == EBMD().kernel
+
+
+def test_several_methods_give_a_layer_each(model, person, small_views, show_views):
+    show_views(model, small_views)
+    person.use("Average", "Content", "Multi-view")
+    person.enter("iterations", "3")
+    person.press("fuse")
+    person.wait_until_done()
+    assert [layer.name for layer in model.layers[2:]] == ["nuclei average", "nuclei cbif", "nuclei ebmd"]
+    for layer, method in zip(model.layers[2:], (Average(), CBIF(), EBMD(iterations=3)), strict=True):
+        np.testing.assert_array_equal(layer.data, fuse(small_views.views, method).data)
+        assert layer.metadata[KEY]["recipe"]["method"]["name"] == method.name
+    done = person.messages("done")
+    assert [message.split(":")[0] for message in done] == [Average.title, CBIF.title, EBMD.title]
+
+
+def test_cancel_ends_all_methods(model, person, small_views, show_views):
+    show_views(model, small_views)
+    person.use("Multi-view", "Average")
+    person.look_at("Multi-view")
+    person.enter("iterations", "1000")
+    person.press("fuse")
+    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
+    person.bot.waitUntil(lambda: "iteration 2" in person.see("step", QLabel).text(), timeout=20_000)
+    assert "CPU" in person.see("machine", QLabel).text()
+    assert "megavoxels/s" in person.see("machine", QLabel).text()
+    assert "GiB in use" in person.see("machine", QLabel).text()
+    person.press("cancel")
+    person.wait_until_done()
+    assert [layer.name for layer in model.layers[2:]] == ["nuclei average", "nuclei ebmd (cancelled)"]
+    assert np.isfinite(model.layers[-1].data).all()
+
+
+def test_without_a_method_it_says_so(model, person, small_views, show_views):
+    show_views(model, small_views)
+    person.use()
+    assert person.hint() == "No method is ticked: tick one or more"
+    assert not person.can_press("fuse")
+
+
+def test_several_methods_on_disk_get_a_file_each(model, person, small_views, show_views, tmp_path):
+    show_views(model, small_views)
+    person.use("Average", "Content")
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(tmp_path / "fly"))
+    person.press("fuse")
+    person.wait_until_done()
+    assert sorted(path.name for path in tmp_path.glob("fly*")) == [
+        "fly-average.zarr",
+        "fly-average.zarr.recipe.json",
+        "fly-cbif.zarr",
+        "fly-cbif.zarr.recipe.json",
+    ]
+    assert not person.can_press("fuse")
+    assert person.hint().startswith("fly-average.zarr is there already")
+
+
+def movie(simulation, lazily):
+    """Two time points of each view, as layers with a time axis in seconds."""
+    for view in simulation.views.views:
+        data = np.stack([np.asarray(view.data), 2 * np.asarray(view.data)])
+        notes = {"role": "view", "name": view.name, "psf": view.psf, "sample": "movie"}
+        yield Image(
+            da.from_array(data, chunks=(1, 16, 16, 16)) if lazily else data,
+            name=f"movie {view.name}",
+            scale=(30, 0.5, 0.25, 0.25),
+            units=("s", "um", "um", "um"),
+            axis_labels=("t", "z", "y", "x"),
+            metadata={KEY: notes},
+        )
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_each_time_point_is_fused(model, person, small_views, lazily):
+    for layer in movie(small_views, lazily):
+        model.add_layer(layer)
+    person.bot.wait(120)
+    assert "2 volumes, fused one after the other" in person.see("volume", QLabel).text()
+    person.use("Multi-view")
+    person.enter("iterations", "2")
+    person.press("fuse")
+    person.wait_until_done()
+    result = model.layers[-1]
+    grid = Grid(small_views.views.grid.shape, (0.5, 0.25, 0.25))
+    first = fuse(RegisteredViews(small_views.views.views, grid), EBMD(iterations=2)).data
+    np.testing.assert_allclose(result.data[0], first, rtol=1e-5)
+    np.testing.assert_allclose(result.data[1], 2 * first, rtol=1e-3)
+    np.testing.assert_allclose(result.scale, (30, 0.5, 0.25, 0.25))
+    assert result.axis_labels == ("t", "z", "y", "x")
+    assert [str(unit) for unit in result.units] == ["second", *["micrometer"] * 3]
+    assert len(result.metadata[KEY]["recipe"]["series"]) == 2
+
+
+def test_a_series_on_disk_goes_on_with_what_is_missing(model, person, small_views, tmp_path):
+    for layer in movie(small_views, False):
+        model.add_layer(layer)
+    person.bot.wait(120)
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(tmp_path / "movie"))
+    person.press("fuse")
+    person.wait_until_done()
+    assert (tmp_path / "movie-000.zarr" / "zarr.json").exists()
+    whole = np.asarray(model.layers[-1].data)
+    kept = (tmp_path / "movie-000.zarr" / "zarr.json").stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "movie-001.zarr")
+    person.enter("path", str(tmp_path / "movie"))
+    person.choose("existing", "Go on")
+    person.press("fuse")
+    person.wait_until_done()
+    np.testing.assert_array_equal(np.asarray(model.layers[-1].data), whole)
+    assert (tmp_path / "movie-000.zarr" / "zarr.json").stat().st_mtime_ns == kept
+
+
+def test_other_time_points_are_refused_in_words(model, person, small_views):
+    first, second = movie(small_views, False)
+    second.data = second.data[:1]
+    for layer in (first, second):
+        model.add_layer(layer)
+    person.bot.wait(120)
+    assert person.hint().startswith("Layer 'movie 180' has leading axes of (1,), but 'movie 0' leading axes of (2,)")
+
+
+def test_a_turned_view_gives_a_turned_result(model, person, small_views, show_views):
+    for layer in show_views(model, small_views):
+        # In the plane that is shown: napari cannot slice other turned volumes.
+        layer.rotate = 30
+        layer.shear = (0, 0, 0.2)
+        layer.translate = (3, 2, 1)
+    person.bot.wait(120)
+    person.press("fuse")
+    person.wait_until_done()
+    result, first = model.layers[-1], model.layers[0]
+    np.testing.assert_allclose(result.data, fuse(small_views.views, Average()).data, rtol=1e-5)
+    for point in ((0, 0, 0), (5, 6, 7)):
+        np.testing.assert_allclose(result.data_to_world(point), first.data_to_world(point))
+
+
+def test_a_multiscale_view_is_fused_at_full_resolution(model, person, small_views, show_views):
+    for view in small_views.views.views:
+        data = np.asarray(view.data)
+        notes = {"role": "view", "name": view.name, "psf": view.psf, "sample": "fine"}
+        model.add_image([data, data[::2, ::2, ::2]], multiscale=True, name=view.name, metadata={KEY: notes})
+    person.bot.wait(120)
+    person.press("fuse")
+    person.wait_until_done()
+    np.testing.assert_allclose(model.layers[-1].data, fuse(small_views.views, Average()).data, rtol=1e-5)
+
+
+def test_a_run_is_copied_as_a_command_and_as_python(model, person, views_folder, tmp_path, monkeypatch):
+    for data, look, _ in get_reader(str(views_folder))(str(views_folder)):
+        model.add_image(data, **look)
+    person.bot.wait(120)
+    person.use("Multi-view")
+    person.enter("iterations", "2")
+    model.layers["a view 180"].metadata = {
+        KEY: {**model.layers["a view 180"].metadata[KEY], "weight": 0.5},
+    }
+    person.press("fuse")
+    person.wait_until_done()
+    expected = np.asarray(model.layers[-1].data)
+    for kind in ("Command", "Python"):
+        next(action for action in person.see("copy").menu().actions() if action.text() == kind).trigger()
+        text = QGuiApplication.clipboard().text()
+        folder = tmp_path / kind
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        if kind == "Command":
+            assert CliRunner().invoke(app, shlex.split(text)[1:]).exit_code == 0, text
+        else:
+            exec(text, {})
+        np.testing.assert_array_equal(zarr.open_array(folder / "fused.zarr" / "0", mode="r")[:], expected)
+    assert person.messages("done")[-1] == "Copied as Python."
+
+
+def test_views_that_are_in_no_file_cannot_be_copied(model, person, small_views, show_views):
+    show_views(model, small_views)
+    person.see("copy").menu().actions()[0].trigger()
+    assert "cannot be opened from files elsewhere" in person.messages("error")[0]
+
+
+def test_what_was_used_last_comes_back(model, person, small_views, show_views, qtbot, make_person):
+    show_views(model, small_views)
+    person.use("Content", "Multi-view")
+    person.look_at("Content")
+    person.enter("sigma1", "7")
+    person.look_at("Multi-view")
+    person.enter("iterations", "3")
+    person.press("fuse")
+    person.wait_until_done()
+    later = FusePanel(ViewerModel())
+    qtbot.addWidget(later)
+    assert [method.name for method in later.findChild(MethodForm).methods()] == ["cbif", "ebmd"]
+    assert later.findChild(MethodForm).methods()[0].sigma1 == 7
+    assert later.findChild(MethodForm).current().iterations == 3

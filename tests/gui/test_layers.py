@@ -92,10 +92,20 @@ def test_scale_and_affine_of_a_layer_both_count():
     assert grid_of(layer) == Grid(SHAPE, (6.0, 4.0, 2.0), (3.0, 1.0, 1.0))
 
 
-def test_a_turned_layer_cannot_be_the_grid():
-    layer = Image(np.zeros(SHAPE), rotate=(0, 0, 30), name="askew")
-    with pytest.raises(InputError, match="'askew' is turned"):
-        open_layers([layer])
+def test_a_turned_first_layer_gives_the_voxels_of_the_fused_volume(rng):
+    place = {"scale": (2, 1, 1), "rotate": (0, 0, 30), "translate": (4, 5, 6), "name": "askew"}
+    first = Image(rng.random(SHAPE), **place)
+    second = Image(rng.random(SHAPE), **place | {"name": "beside"})
+    second.translate = np.add(
+        first.translate, first.data_to_world((0, 0, 1)) - np.array(first.data_to_world((0, 0, 0)))
+    )
+    opened = open_layers([first, second]).views
+    assert opened.grid == Grid(SHAPE, (2.0, 1.0, 1.0))
+    assert opened.views[0].affine is None
+    # The second lies one voxel further along the first one's x.
+    values = opened.read(opened.grid.box)
+    np.testing.assert_allclose(values[1][..., 1:], second.data[..., :-1], atol=1e-6)
+    assert not opened.coverage(opened.grid.box)[1][..., 0].any()
 
 
 def test_two_layers_of_one_file_are_told_apart_by_their_layer_names(views):

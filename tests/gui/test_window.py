@@ -7,8 +7,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mvfusion.fusion import fuse_events
 from napari_mvfusion.gui.fuse_panel import FusePanel
+from napari_mvfusion.gui.layers import placement
 from napari_mvfusion.gui.result import ResultLayer
-from napari_mvfusion.gui.worker import FuseJob
+from napari_mvfusion.gui.worker import Allocated, FuseJob, Part
 from napari_mvfusion.methods import Average
 
 
@@ -43,7 +44,7 @@ def running(viewer, panel, small_views, show_views, make_person):
     """A long run that has already filled its layer."""
     show_views(viewer, small_views)
     person = make_person(panel)
-    person.choose("method", "Multi-view")
+    person.use("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
     person.bot.waitUntil(lambda: np.isfinite(viewer.layers[-1].data).all(), timeout=20_000)
@@ -62,7 +63,7 @@ def test_from_the_menu_to_a_fused_volume_on_the_screen(viewer, panel, make_perso
     qtbot.wait(200)
     assert [row[:2] for row in person.rows()] == [("nuclei view 0", True), ("nuclei view 180", True)]
     before = viewer.screenshot(flash=False)
-    person.choose("method", "Content")
+    person.use("Content")
     person.press("fuse")
     person.wait_until_done()
     qtbot.wait(300)
@@ -75,11 +76,13 @@ def test_from_the_menu_to_a_fused_volume_on_the_screen(viewer, panel, make_perso
 
 def test_tiles_appear_one_after_the_other_over_the_views(viewer, small_views, qtbot):
     viewer.add_image(np.ones(small_views.views.grid.shape), colormap="green", contrast_limits=(0, 1))
-    job = FuseJob(small_views.views, Average(), "cpu", into=np.full(small_views.views.grid.shape, np.nan, np.float32))
-    result = ResultLayer(viewer, job, "result", (0.0, 1.0))
+    job = FuseJob((Part((), small_views.views),), (), Average(), "cpu")
+    result = ResultLayer(viewer, job, "result", placement(small_views.views.grid), (0.0, 1.0))
+    values = np.full(small_views.views.grid.shape, np.nan, np.float32)
+    result.follow(Allocated(values))
     viewer.dims.set_current_step(0, 3)
     seen = []
-    for event in fuse_events(job.views, job.method, into=job.into, tile=(32, 32, 32)):
+    for event in fuse_events(job.views, job.method, into=values, tile=(32, 32, 32)):
         result.follow(event)
         qtbot.wait(250)
         picture = viewer.screenshot(flash=False)[..., :3].astype(int)

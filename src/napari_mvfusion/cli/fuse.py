@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +42,10 @@ def fuse(
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory the run may take, as 4G. By default half of it.")] = None,
@@ -74,7 +78,7 @@ def fuse(
             parameters = {key: value for key, value in chosen.items() if value is not None}
             bound_method = make_method(method, **parameters, **options.settings(set_ or []))
             title = method
-            opening = describe_inputs(inputs, psfs, tag, views, psf_folder, voxel_size, offset)
+            opening = describe_inputs(inputs, psfs, tag, views, psf_folder, voxel_size, offset, weights or [])
             events = fuse_events(
                 opening.open(),
                 bound_method,
@@ -102,6 +106,7 @@ def describe_inputs(
     psf_folder: Path | None,
     voxel_size: str | None,
     offset: float,
+    weights: Sequence[str] = (),
 ) -> Inputs:
     """What the command line says about the views, as the part of a recipe that opens them."""
     for path in inputs:
@@ -118,4 +123,5 @@ def describe_inputs(
         voxel_size_um=options.triple_of(voxel_size, "--voxel-size"),
         views=options.names(views),
         offset=offset,
+        weights=options.numbers_of(weights, "--weight"),
     )

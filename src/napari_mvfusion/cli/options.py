@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import typer
 
@@ -50,12 +51,20 @@ def memory_of(text: str | None, option: str = "--memory") -> int | None:
     return int(float(match[1]) * _MEMORY[match[2]])
 
 
-def settings(pairs: list[str]) -> dict[str, str]:
+def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
+    """Parse ["0=1", "90=0.5"] as a number for each name."""
+    try:
+        return {name: float(value) for name, value in settings(pairs, option).items()}
+    except ValueError:
+        raise typer.BadParameter("a number must follow the =, as in 90=0.5", param_hint=option) from None
+
+
+def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
     """Parse ["sigma1=10", "weights=entropy"] as parameters of a method."""
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise typer.BadParameter(f"'{pair}' is not name=value", param_hint="--set")
+            raise typer.BadParameter(f"'{pair}' is not name=value", param_hint=option)
         values[name.strip()] = value.strip()
     return values

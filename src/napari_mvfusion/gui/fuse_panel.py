@@ -1,32 +1,51 @@
-"""The Fuse panel: choose views, method and output, start, watch, cancel."""
+"""The Fuse panel: choose views, methods and output, look at a preview, start, watch, cancel."""
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
+from typing import Any
 
 import napari.viewer
-import numpy as np
 from qtpy.QtCore import QEvent, QSize, QTimer
-from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import (
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_mvfusion.errors import MVFusionError, OutputError
-from napari_mvfusion.events import Event
-from napari_mvfusion.gui.layers import notes, open_layers
+from napari_mvfusion.errors import InputError, MVFusionError, OutputError
+from napari_mvfusion.gui.layers import Opened, notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
-from napari_mvfusion.gui.output_form import OutputForm
+from napari_mvfusion.gui.output_form import OutputForm, Target
+from napari_mvfusion.gui.preview.form import PreviewForm
+from napari_mvfusion.gui.preview.live import LivePreview, Source
 from napari_mvfusion.gui.result import ResultLayer
+from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.gui.worker import Failed, FuseJob, FuseRun
+from napari_mvfusion.gui.worker import FuseJob, FuseRun, Part, Report
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.script import as_command, as_python
 from napari_mvfusion.views import RegisteredViews
 
 _CHECK_MS = 50
 _WIDTH = 390
+_NAME = "fuse"
 _NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 
 
 class FusePanel(QWidget):
-    """Fuses the ticked layers in the background and adds the result as a layer that fills while it is computed.
+    """Fuses the ticked layers in the background and adds each result as a layer that fills while it is computed.
 
     Parameters
     ----------
@@ -37,8 +56,11 @@ class FusePanel(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._run: FuseRun | None = None
+        self._waiting: deque[FuseJob] = deque()
         self._views = ViewList(viewer.layers)
         self._method = MethodForm()
+        self._preview = PreviewForm()
+        self._live = LivePreview(viewer, self._source, self)
         self._output = OutputForm()
         self._status = Status()
         self._volume = QLabel()
@@ -51,13 +73,18 @@ class FusePanel(QWidget):
         self._fuse.setObjectName("fuse")
         self._cancel = QPushButton("Cancel")
         self._cancel.setObjectName("cancel")
+        self._copy = self._copy_button()
         self._lay_out()
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(_CHECK_MS)
         self._due.timeout.connect(self._check)
+        self._restore()
         for part in (self._views, self._method, self._output):
             part.changed.connect(self._due.start)
+        self._preview.changed.connect(self._switch_preview)
+        self._live.told.connect(self._preview.say)
+        self._live.ended.connect(self._preview.turn_off)
         self._views.said.connect(partial(self._status.say, "done"))
         self._views.failed.connect(partial(self._status.say, "error"))
         self._fuse.clicked.connect(self._start)
@@ -69,15 +96,19 @@ class FusePanel(QWidget):
         return QSize(_WIDTH, super().sizeHint().height())
 
     def _lay_out(self) -> None:
-        views, method, output = QGroupBox("Views"), QGroupBox("Method"), QGroupBox("Output")
-        for box, parts in ((views, (self._views, self._volume)), (method, (self._method,)), (output, (self._output,))):
-            inner = QVBoxLayout(box)
-            for part in parts:
-                inner.addWidget(part)
+        groups = {
+            "Views": (self._views, self._volume),
+            "Methods": (self._method, self._preview),
+            "Output": (self._output,),
+        }
         self._inputs = QWidget()
         column = QVBoxLayout(self._inputs)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (views, method, output):
+        for title, parts in groups.items():
+            box = QGroupBox(title)
+            inner = QVBoxLayout(box)
+            for part in parts:
+                inner.addWidget(part)
             column.addWidget(box)
         column.addStretch()
         self._scroll = QScrollArea()
@@ -87,26 +118,49 @@ class FusePanel(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
+        buttons.addWidget(self._copy)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
         layout.addLayout(buttons)
         layout.addWidget(self._status)
 
+    def _copy_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setObjectName("copy")
+        button.setText("Copy as")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setToolTip("<qt>Copies this run to the clipboard, to repeat it in a terminal or a notebook</qt>")
+        menu = QMenu(button)
+        menu.addAction("Command", lambda: self._copy_text("command"))
+        menu.addAction("Python", lambda: self._copy_text("Python"))
+        button.setMenu(menu)
+        return button
+
+    def _restore(self) -> None:
+        """Begin with what was used last; what was never used begins with the preferences."""
+        state = last_used(_NAME)
+        self._output.restore({"device": preferences().device})
+        if "methods" in state:
+            self._method.restore(state["methods"])
+            self._output.restore(state.get("output", {}))
+
     def _check(self) -> None:
         """Tell what would be fused, or why it cannot be, before anybody presses the button."""
         running = self._run is not None
         self._inputs.setEnabled(not running)
         self._cancel.setEnabled(running)
-        self._cancel.setToolTip("" if running else "Nothing is running")
+        self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
         none = self._views.topLevelItemCount() == 0
         problem, volume, remarks = "", _NO_VIEWS if none else "", []
         if not running and not none:
             try:
-                views = open_layers(self._views.chosen()).views
-                volume = _describe(views)
-                self._output.target(views.grid)
-                remarks = self._method.method().check(views)
+                opened = open_layers(self._views.chosen())
+                volume = _describe(opened)
+                methods = self._chosen_methods()
+                self._output.expect(_suffixes(methods, opened))
+                remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
+                self._output.target(opened.views.grid)
             except OutputError as error:
                 problem = str(error)
                 self._scroll.ensureWidgetVisible(self._output)
@@ -116,50 +170,61 @@ class FusePanel(QWidget):
             self._views.setVisible(not none)
             self._volume.setText(volume)
             self._volume.setVisible(bool(volume))
+            self._live.refresh()
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
         obstacle = "A run is going on" if running else _NO_VIEWS if none else problem
         self._fuse.setEnabled(not obstacle)
-        self._fuse.setToolTip(obstacle or "Fuse the ticked views")
+        self._fuse.setToolTip(obstacle or "Fuse the ticked views with the ticked methods")
+        self._copy.setEnabled(not running and not none)
+
+    def _chosen_methods(self) -> list[Method]:
+        methods = self._method.methods()
+        if not methods:
+            raise InputError("no method is ticked: tick one or more")
+        return methods
 
     def _start(self) -> None:
         try:
             layers = self._views.chosen()
             opened = open_layers(layers)
-            method = self._method.method()
+            methods = self._chosen_methods()
+            self._output.expect(_suffixes(methods, opened))
             target = self._output.target(opened.views.grid)
         except MVFusionError as error:
             self._status.clear()
             self._status.say("error", str(error))
             return
-        into = np.full(opened.views.grid.shape, np.nan, np.float32) if target.out is None else None
-        job = FuseJob(
-            opened.views,
-            method,
-            target.device,
-            out=target.out,
-            into=into,
-            resume=target.resume,
-            overwrite=target.overwrite,
-            inputs=opened.inputs,
-        )
+        keep(_NAME, {"methods": self._method.state(), "output": self._output.state()})
+        self._live.pause()
+        self._jobs = len(methods)
+        self._waiting.extend(_jobs(opened, methods, target))
+        self._sample = notes(layers[0]).get("sample") or ""
+        self._place = same_place(layers[0])
+        self._limits: tuple[float, float] = tuple(layers[0].contrast_limits)
+        self._next(first=True)
+
+    def _next(self, *, first: bool = False) -> None:
+        """Start the run that waits longest."""
+        job = self._waiting.popleft()
         self._run = FuseRun(job, _outermost(self))
-        sample = notes(layers[0]).get("sample", "")
-        name = f"{sample} {method.name}".strip()
-        self._result = ResultLayer(self._viewer, job, name, tuple(layers[0].contrast_limits), self._run)
+        name = f"{self._sample} {job.method.name}".strip()
+        self._result = ResultLayer(self._viewer, job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._show)
         self._run.ended.connect(self._end)
-        self._status.begin(f"{method.title}\n{_describe(opened.views)}")
+        title = job.method.title if self._jobs > 1 else ""
+        self._status.begin(title, f"{job.method.title}\n{_describe_views(job.views)}", first=first)
         self._check()
         self._run.start()
 
-    def _show(self, event: Event | Failed) -> None:
+    def _show(self, event: Report) -> None:
         self._status.follow(event, shown=self._result.filled)
 
     def _stop(self) -> None:
+        self._waiting.clear()
         if self._run is not None:
             self._run.cancel()
             self._cancel.setEnabled(False)
@@ -167,8 +232,53 @@ class FusePanel(QWidget):
 
     def _end(self) -> None:
         self._run = None
+        if self._waiting:
+            self._next()
+            return
         self._output.refresh()
         self._check()
+
+    def _source(self) -> Source:
+        """What the live preview shows."""
+        if self._run is not None:
+            raise InputError("the preview goes on when the run has ended")
+        layers = self._views.chosen()
+        opened = open_layers(layers)
+        method = self._method.current()
+        method.check(opened.views)
+        return Source(layers, opened, method, self._output.device)
+
+    def _switch_preview(self) -> None:
+        if not self._preview.on:
+            self._live.end()
+            return
+        try:
+            self._live.begin(with_box=self._preview.with_box)
+        except MVFusionError as error:
+            self._preview.turn_off()
+            self._live.end()
+            self._status.say("error", str(error))
+
+    def _copy_text(self, kind: str) -> None:
+        try:
+            opened = open_layers(self._views.chosen())
+            if opened.inputs is None:
+                raise InputError(
+                    "the views, as they are now, cannot be opened from files elsewhere: save them with their PSFs as a "
+                    "folder or OME-Zarr, and open that"
+                )
+            inputs = Inputs(**opened.inputs)
+            methods = self._chosen_methods()
+            self._output.expect(_suffixes(methods, opened))
+            outs = self._output.target(opened.views.grid).outs or [f"fused{s}.zarr" for s in _suffixes(methods, opened)]
+        except MVFusionError as error:
+            self._status.say("error", str(error))
+            return
+        write = as_command if kind == "command" else as_python
+        device = self._output.device
+        texts = [write(inputs, m, str(out), device=device) for m, out in zip(methods, outs, strict=True)]
+        QGuiApplication.clipboard().setText("\n".join(texts))
+        self._status.say("done", f"Copied as {kind}.")
 
     def event(self, event: QEvent) -> bool:
         """Notice that napari closes the panel: it takes it out of its dock."""
@@ -179,6 +289,8 @@ class FusePanel(QWidget):
     def _close(self) -> None:
         """End what is going on; the run then marks its layer by itself."""
         self._due.stop()
+        self._waiting.clear()
+        self._live.end()
         self._views.detach()
         if self._run is not None:
             self._run.cancel()
@@ -187,8 +299,44 @@ class FusePanel(QWidget):
         self.deleteLater()
 
 
-def _describe(views: RegisteredViews) -> str:
-    """Number of views, and size of the fused volume."""
+def _jobs(opened: Opened, methods: list[Method], target: Target) -> list[FuseJob]:
+    """One job a method, each with all volumes of a series."""
+    prefer = preferences()
+    each = len(opened.indices)
+    jobs = []
+    for number, method in enumerate(methods):
+        outs: list[Any] = [None] * each if target.outs is None else list(target.outs[number * each :][:each])
+        parts = tuple(Part(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
+        jobs.append(
+            FuseJob(
+                parts,
+                opened.leading,
+                method,
+                target.device,
+                threads=prefer.threads,
+                memory_share=prefer.memory_share,
+                resume=target.resume,
+                overwrite=target.overwrite,
+                inputs=opened.inputs,
+            )
+        )
+    return jobs
+
+
+def _suffixes(methods: list[Method], opened: Opened) -> tuple[str, ...]:
+    """What follows the name in the file of each volume, the volumes of one method together."""
+    names = [f"-{method.name}" if len(methods) > 1 else "" for method in methods]
+    return tuple(name + "".join(f"-{i:03}" for i in index) for name in names for index in opened.indices)
+
+
+def _describe(opened: Opened) -> str:
+    """Number of views, and size of the fused volumes."""
+    count = len(opened.indices)
+    series = f"\n{count} volumes, fused one after the other" if opened.leading else ""
+    return _describe_views(opened.views) + series
+
+
+def _describe_views(views: RegisteredViews) -> str:
     count = "1 view" if len(views) == 1 else f"{len(views)} views"
     voxels = " × ".join(str(n) for n in views.grid.shape)
     size = " × ".join(f"{s:g}" for s in views.grid.voxel_size_um)

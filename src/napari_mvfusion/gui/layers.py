@@ -8,7 +8,7 @@ its files were opened; for a fused volume `recipe`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dask.array as da
@@ -26,14 +26,43 @@ _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange",
 _SHOWN_VIEWS = 2
 _CHUNK_BYTES = 2**22
 _SAMPLED_PLANES = 5
+_SPATIAL = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Registered views from layers, and how to open them from their files, where that is known, for a recipe."""
+    """Registered views from layers.
 
-    views: RegisteredViews
+    Attributes
+    ----------
+    leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
+    inputs : how to open the views from their files, where that is known, for a recipe
+    """
+
+    leading: tuple[int, ...]
     inputs: dict[str, Any] | None
+    _views: tuple[View, ...]
+    _stacks: tuple[Any, ...]
+    _grid: Grid
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        """All positions along the leading axes, in order; one empty position for plain volumes."""
+        return list(np.ndindex(*self.leading))
+
+    @property
+    def views(self) -> RegisteredViews:
+        """The views at the first position."""
+        return RegisteredViews(self._views, self._grid)
+
+    def at(self, index: tuple[int, ...]) -> RegisteredViews:
+        """The views at one position; nothing is read yet."""
+        if not self.leading:
+            return self.views
+        return RegisteredViews(
+            [replace(view, data=stack[index]) for view, stack in zip(self._views, self._stacks, strict=True)],
+            self._grid,
+        )
 
 
 def notes(layer: Image) -> dict[str, Any]:
@@ -48,8 +77,8 @@ def annotate(layer: Image, **entries: Any) -> None:
 
 
 def can_be_view(layer: Any) -> bool:
-    """Whether a layer is a 3D image that may be a view: no results, no ground truths, no colour pictures."""
-    if not isinstance(layer, Image) or layer.rgb or layer.ndim != 3:
+    """Whether a layer is a volume, or a series of them, that may be a view: no results, ground truths or colours."""
+    if not isinstance(layer, Image) or layer.rgb or layer.ndim < _SPATIAL:
         return False
     return notes(layer).get("role") in ("view", None)
 
@@ -160,25 +189,35 @@ def contrast_limits(volumes: Sequence[VolumeLike]) -> tuple[float, float]:
 def open_layers(layers: Sequence[Image]) -> Opened:
     """Registered views from image layers.
 
-    The fused volume gets the grid of the first layer. Layers that lie elsewhere are resampled to it.
+    The fused volume gets the voxels of the first layer, also where that is turned or sheared. Layers that lie elsewhere
+    are resampled to it. Axes before z, such as time, must be equally long in all layers.
 
     Raises
     ------
     InputError
-        If there is no layer, the first is turned or sheared, or two would be the same view.
+        If there is no layer, two would be the same view, or their leading axes differ.
     """
     if not layers:
         raise InputError("no view is ticked: tick the views to fuse")
-    grid = grid_of(layers[0])
-    inputs = _common_inputs(layers)
-    views = []
+    first = layers[0]
+    grid, to_frame = frame_of(first)
+    leading = leading_shape(first)
+    inputs = None if leading else _common_inputs(layers)
+    views, stacks = [], []
     for layer, name in zip(layers, _names(layers), strict=True):
+        if leading_shape(layer) != leading:
+            raise InputError(
+                f"layer '{layer.name}' has {_in_words(leading_shape(layer))}, but '{first.name}' {_in_words(leading)}: "
+                "views that are fused together need the same time points and channels"
+            )
         known = notes(layer)
-        data = volume_of(layer)
-        matrix = to_world_um(layer)
+        stack = stack_of(layer)
+        data = stack[(0,) * len(leading)] if leading else stack
+        matrix = to_frame @ to_world_um(layer)
         same = tuple(data.shape) == grid.shape and np.allclose(matrix, grid.affine)
         if not same:
             inputs = None
+        stacks.append(stack)
         views.append(
             View(
                 data,
@@ -193,8 +232,61 @@ def open_layers(layers: Sequence[Image]) -> Opened:
             )
         )
     if inputs is not None:
-        inputs |= {"views": [view.name for view in views], "voxel_size_um": list(grid.voxel_size_um)}
-    return Opened(RegisteredViews(views, grid), inputs)
+        inputs |= {
+            "views": [view.name for view in views],
+            "voxel_size_um": list(grid.voxel_size_um),
+            "weights": {view.name: view.weight for view in views if view.weight != 1.0},
+        }
+        offsets = {view.offset for view in views}
+        # A recipe knows one camera offset for all.
+        inputs = inputs | {"offset": offsets.pop()} if len(offsets) == 1 else None
+    return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
+
+
+def leading_shape(layer: Image) -> tuple[int, ...]:
+    """Sizes of the axes before z, such as time and channel."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(n) for n in data.shape[:-_SPATIAL])
+
+
+def stack_of(layer: Image) -> Any:
+    """The layer's pixels at full resolution, all axes; what is neither numpy nor dask becomes dask, read when needed."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    if len(data.shape) == _SPATIAL or isinstance(data, (np.ndarray, da.Array)):
+        return data
+    return da.from_array(data, name=False, asarray=False)
+
+
+def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
+    """The grid of a fused volume on the layer's voxels, and how to get there.
+
+    Returns
+    -------
+    The grid, and the 4 x 4 matrix from world micrometres to the grid's own: the identity, unless the layer is turned,
+    sheared or mirrored. A fused volume that is shown with the layer's own transform then lies where the layer does.
+    """
+    matrix = to_world_um(layer)
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = triple(data.shape[-_SPATIAL:])
+    size = np.diag(matrix)[:3]
+    if np.allclose(matrix[:3, :3], np.diag(size)) and (size > 0).all():
+        return Grid(shape, float_triple(size), float_triple(matrix[:3, 3])), np.eye(4)
+    # Rounded, because a rotation leaves 0.9999999999999998 of 1.
+    grid = Grid(shape, float_triple(np.linalg.norm(matrix[:3, :3], axis=0).round(12)))
+    return grid, grid.affine @ np.linalg.inv(matrix)
+
+
+def same_place(layer: Image) -> dict[str, Any]:
+    """Arguments of a layer with the same voxels in the same place: transforms, units and axis labels."""
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine.affine_matrix,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
 
 
 def volume_of(layer: Image) -> Any:
@@ -236,11 +328,13 @@ def to_world_um(layer: Image) -> np.ndarray:
     InputError
         If the layer's units are no lengths.
     """
+    origin = np.zeros(layer.ndim)
     matrix = np.eye(4)
-    matrix[:3, 3] = layer.data_to_world((0, 0, 0))
-    for axis in range(3):
-        matrix[:3, axis] = np.subtract(layer.data_to_world(np.eye(3)[axis]), matrix[:3, 3])
-    matrix[:3] *= np.array([_micrometres(unit, layer.name) for unit in layer.units])[:, None]
+    matrix[:3, 3] = layer.data_to_world(origin)[-_SPATIAL:]
+    for axis in range(_SPATIAL):
+        step = np.eye(layer.ndim)[axis - _SPATIAL]
+        matrix[:3, axis] = np.subtract(layer.data_to_world(step)[-_SPATIAL:], matrix[:3, 3])
+    matrix[:3] *= np.array([_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
     matrix[np.abs(matrix) < 1e-12] = 0.0
     return matrix
 
@@ -253,6 +347,10 @@ def _micrometres(unit: Any, name: str) -> float:
     if not quantity.check("[length]"):
         raise InputError(f"layer '{name}' is measured in '{unit}', which is no length: set its units to um")
     return float(quantity.to("um").magnitude)
+
+
+def _in_words(leading: tuple[int, ...]) -> str:
+    return f"leading axes of {leading}" if leading else "no axes before z"
 
 
 def _names(layers: Sequence[Image]) -> list[str]:

@@ -1,17 +1,33 @@
-"""Choose a fusion method and its parameters."""
+"""Choose fusion methods, one or several, and their parameters."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from typing import Any
 
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.parameters import ParameterForm
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.methods.base import Method
 
+_NAME = Qt.ItemDataRole.UserRole
+_STANDARD, _OWN = "Standard", "Own values"
+_DEFAULT = "ebmd"
+
 
 class MethodForm(QWidget):
-    """A list of the methods, a line on what the chosen one does, and its parameters.
+    """A list of methods to tick, and of the one that is looked at: what it does, its presets and its parameters.
 
     Each method keeps what was entered for it while another is looked at.
     """
@@ -20,50 +36,131 @@ class MethodForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._names = QComboBox()
-        self._names.setObjectName("method")
-        self._names.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._names.setToolTip("How the views become one volume")
+        self._list = QListWidget()
+        self._list.setObjectName("methods")
+        self._list.setToolTip("How the views become one volume. Each method that is ticked gives a result of its own")
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._summary = QLabel()
+        self._summary.setObjectName("summary")
         self._summary.setWordWrap(True)
-        self._forms: dict[str, ParameterForm] = {}
-        self._defaults = QPushButton("Restore defaults")
-        self._defaults.setObjectName("defaults")
-        self._defaults.setToolTip("Set the parameters of this method back")
-        self._defaults.clicked.connect(self._restore)
+        self._presets = QComboBox()
+        self._presets.setObjectName("presets")
+        self._presets.setToolTip("Parameters that belong together; change any of them afterwards")
+        self._presets.activated.connect(self._apply_preset)
+        self._preset_row = QWidget()
+        row = QFormLayout(self._preset_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        row.addRow("Preset", self._presets)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._names)
+        layout.addWidget(self._list)
         layout.addWidget(self._summary)
+        layout.addWidget(self._preset_row)
+        self._forms: dict[str, ParameterForm] = {}
         for name, kind in METHODS.items():
-            self._names.addItem(kind.title, name)
+            item = QListWidgetItem(kind.title, self._list)
+            item.setData(_NAME, name)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(Qt.CheckState.Checked if name == _DEFAULT else Qt.CheckState.Unchecked)
+            item.setToolTip(f"<qt>{kind.summary}</qt>")
             form = ParameterForm(kind)
-            form.changed.connect(self.changed)
+            form.changed.connect(self._tell)
             self._forms[name] = form
             layout.addWidget(form)
-        layout.addWidget(self._defaults)
-        self._names.currentIndexChanged.connect(self._show_chosen)
-        self._show_chosen()
+        rows = self._list.count()
+        self._list.setFixedHeight(rows * self._list.sizeHintForRow(0) + 2 * self._list.frameWidth() + 2)
+        self._list.setCurrentRow(list(METHODS).index(_DEFAULT))
+        self._list.currentRowChanged.connect(self._show_current)
+        self._list.itemChanged.connect(self._look_at_ticked)
+        self._show_current()
 
-    def method(self) -> Method:
-        """The chosen method with its parameters.
+    def methods(self) -> list[Method]:
+        """The ticked methods with their parameters, in the order of the list.
 
         Raises
         ------
         InputError
             If a parameter cannot be used.
         """
-        name = self._names.currentData()
+        return [self._make(item.data(_NAME)) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
+
+    def current(self) -> Method:
+        """The method that is looked at, whether it is ticked or not.
+
+        Raises
+        ------
+        InputError
+            If a parameter cannot be used.
+        """
+        return self._make(self._current_name())
+
+    def state(self) -> dict[str, Any]:
+        """What is chosen and entered, as JSON types."""
+        return {
+            "ticked": [item.data(_NAME) for item in self._items() if item.checkState() == Qt.CheckState.Checked],
+            "current": self._current_name(),
+            "parameters": {name: form.values() for name, form in self._forms.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Choose and enter what an earlier `state` holds; what is not known any more is left out."""
+        for item in self._items():
+            known = item.data(_NAME) in state.get("ticked", [])
+            item.setCheckState(Qt.CheckState.Checked if known else Qt.CheckState.Unchecked)
+        for name, values in state.get("parameters", {}).items():
+            try:
+                make_method(name, **values)
+            except InputError:
+                continue  # from another version of the method: its defaults stay
+            self._forms[name].set_values(values)
+        if state.get("current") in METHODS:
+            self._list.setCurrentRow(list(METHODS).index(state["current"]))
+
+    def _items(self) -> list[QListWidgetItem]:
+        return [self._list.item(row) for row in range(self._list.count())]
+
+    def _current_name(self) -> str:
+        return str(self._list.currentItem().data(_NAME))
+
+    def _make(self, name: str) -> Method:
         method: Method = make_method(name, **self._forms[name].values())
         return method
 
-    def _show_chosen(self) -> None:
-        chosen = self._names.currentData()
-        self._summary.setText(METHODS[chosen].summary)
-        for name, form in self._forms.items():
-            form.setVisible(name == chosen)
-        self._defaults.setVisible(bool(METHODS[chosen].model_fields))
+    def _look_at_ticked(self, item: QListWidgetItem) -> None:
+        if item.checkState() == Qt.CheckState.Checked:
+            self._list.setCurrentItem(item)
         self.changed.emit()
 
-    def _restore(self) -> None:
-        self._forms[self._names.currentData()].reset()
+    def _show_current(self) -> None:
+        current = self._current_name()
+        kind = METHODS[current]
+        self._summary.setText(kind.summary)
+        for name, form in self._forms.items():
+            form.setVisible(name == current and bool(kind.model_fields))
+        self._presets.clear()
+        self._presets.addItems([*(kind.presets or [_STANDARD]), _OWN])
+        self._preset_row.setVisible(bool(kind.model_fields))
+        self._tell()
+
+    def _apply_preset(self) -> None:
+        name = self._current_name()
+        form = self._forms[name]
+        chosen = self._presets.currentText()
+        if chosen != _OWN:
+            form.reset()
+            form.set_values(METHODS[name].presets.get(chosen, {}))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Name the preset that the values are, if any, and tell that something changed."""
+        name = self._current_name()
+        values = self._forms[name].values()
+        same = _OWN
+        for preset, parameters in (METHODS[name].presets or {_STANDARD: {}}).items():
+            if values == self._forms[name].defaults() | dict(parameters):
+                same = preset
+        self._presets.setCurrentText(same)
+        self.changed.emit()

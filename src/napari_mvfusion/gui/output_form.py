@@ -12,18 +12,20 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLi
 from napari_mvfusion.devices import describe_device, free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.workspace import check_output, partial_folder
 
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
+_ENDING = ".zarr"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What was chosen; `out` is None for memory."""
+    """What was chosen; `outs` is None for memory, else one file a volume."""
 
     device: str
-    out: Path | None
+    outs: tuple[Path, ...] | None
     resume: bool = False
     overwrite: bool = False
 
@@ -35,6 +37,7 @@ class OutputForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._suffixes: tuple[str, ...] = ("",)
         self._device = _Words("device", _devices())
         self._device.setToolTip("What computes. Automatic takes the fastest that is there")
         self._place = _Words("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
@@ -67,49 +70,80 @@ class OutputForm(QWidget):
             words.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.refresh()
 
+    @property
+    def device(self) -> str:
+        """The chosen device, as `pick_device` takes it."""
+        return str(self._device.currentData())
+
+    def expect(self, suffixes: tuple[str, ...]) -> None:
+        """Say how many volumes come, by what follows the name in the file of each: ("",) for a single one."""
+        if suffixes != self._suffixes:
+            self._suffixes = suffixes
+            self.refresh()
+
     def target(self, grid: Grid) -> Target:
-        """What was chosen, for a fused volume on this grid.
+        """What was chosen, for fused volumes on this grid.
 
         Raises
         ------
         InputError, OutputError, DeviceError
-            If the volume does not fit there; says what to choose instead.
+            If the volumes do not fit there; says what to choose instead.
         """
-        device = self._device.currentData()
+        device = self.device
         pick_device(device)
         if not self._place.currentData():
-            _check_memory(grid)
+            _check_memory(grid, len(self._suffixes))
             return Target(device, None)
-        path = self._written_path()
-        if path is None:
+        paths = self._paths()
+        if not paths:
             raise OutputError("the result has no file yet: name one that ends in .zarr")
         answer = self._existing.currentData()
         target = Target(
             device,
-            path,
+            paths,
             resume=answer in (_RESUME, _RESUME_REPLACE),
             overwrite=answer in (_REPLACE, _RESUME_REPLACE),
         )
         if answer == _KEEP:
-            raise OutputError(f"{path.name} is there already: choose another name, or choose to replace it")
-        check_output(path, overwrite=target.overwrite, resume=target.resume)
+            there = next(path for path in paths if path.exists())
+            raise OutputError(f"{there.name} is there already: choose another name, or choose to replace it")
+        for path in paths:
+            # Of a series that is gone on with, finished volumes stay.
+            if not (target.resume and len(paths) > 1 and path.exists()):
+                check_output(path, overwrite=target.overwrite, resume=target.resume)
         return target
+
+    def state(self) -> dict[str, str]:
+        """What is chosen, as JSON types; file names are not remembered."""
+        return {"device": self.device, "place": str(self._place.currentData())}
+
+    def restore(self, state: dict[str, str]) -> None:
+        """Choose what an earlier `state` holds, where it is still offered."""
+        for words, value in ((self._device, state.get("device")), (self._place, state.get("place"))):
+            row = words.findData(value)
+            if row >= 0:
+                words.setCurrentIndex(row)
 
     def refresh(self) -> None:
         """Look again at what is there under the chosen name."""
         on_disk = bool(self._place.currentData())
-        path = self._written_path()
+        paths = self._paths()
         self._layout.setRowVisible(self._file, on_disk)
-        answers = _answers(path) if on_disk and path is not None else []
+        answers = _answers(paths) if on_disk and paths else []
         self._existing.offer(answers)
         self._layout.setRowVisible(self._existing, bool(answers))
         self.changed.emit()
 
-    def _written_path(self) -> Path | None:
+    def _paths(self) -> tuple[Path, ...]:
+        """The files of all volumes; none while no name is entered."""
         path = Path(self._path.text().strip()).expanduser()
         if not path.name:
-            return None
-        return path if path.suffix.lower() == ".zarr" else path.with_name(path.name + ".zarr")
+            return ()
+        folder = preferences().output_folder
+        if folder:
+            path = Path(folder).expanduser() / path  # an absolute path stays what it is
+        stem = path.name[: -len(_ENDING)] if path.suffix.lower() == _ENDING else path.name
+        return tuple(path.with_name(stem + suffix + _ENDING) for suffix in self._suffixes)
 
     def _browse(self) -> None:
         # An OME-Zarr is a folder: Qt would step into it rather than choose it, so a file dialog that asks nothing.
@@ -121,10 +155,14 @@ class OutputForm(QWidget):
             self._path.setText(name)
 
 
-def _answers(path: Path) -> list[tuple[str, str]]:
+def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
     """What can be done with what is there already; nothing is replaced unless it is chosen."""
-    unfinished = partial_folder(path).exists()
-    if path.exists():
+    finished = [path for path in paths if path.exists()]
+    unfinished = any(partial_folder(path).exists() for path in paths)
+    if 0 < len(finished) < len(paths):
+        # A series of which some volumes are finished.
+        return [("Go on with the unfinished run", _RESUME), ("Keep it", _KEEP), ("Replace it", _REPLACE)]
+    if finished:
         go_on = [("Go on with the unfinished run, then replace it", _RESUME_REPLACE)] if unfinished else []
         return [("Keep it", _KEEP), *go_on, ("Replace it", _REPLACE)]
     return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)] if unfinished else []
@@ -163,8 +201,8 @@ def _devices() -> list[tuple[str, str]]:
     return [(f"Automatic: {automatic}", "auto"), *((describe_device(pick_device(name)), name) for name in names)]
 
 
-def _check_memory(grid: Grid) -> None:
-    needed, free = grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
+def _check_memory(grid: Grid, volumes: int) -> None:
+    needed, free = volumes * grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
     if needed > free:
         raise InputError(
             f"the fused volume takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import types
+from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -62,10 +63,19 @@ class ParameterForm(QWidget):
         """What is entered, by the names of the fields."""
         return {name: editor.value() for name, editor in self._editors.items()}
 
+    def defaults(self) -> dict[str, Any]:
+        """What the fields are when nothing is entered, by name."""
+        return {name: field.get_default(call_default_factory=True) for name, field in self._kind.model_fields.items()}
+
     def reset(self) -> None:
         """Back to the defaults."""
-        for name, field in self._kind.model_fields.items():
-            self._editors[name].set_value(field.get_default(call_default_factory=True))
+        self.set_values(self.defaults())
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Enter values by the names of their fields; others are left out."""
+        for name, value in values.items():
+            if name in self._editors:
+                self._editors[name].set_value(value)
 
 
 class _Unscrolled:

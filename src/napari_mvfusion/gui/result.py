@@ -11,10 +11,10 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, TileDone
+from napari_mvfusion.events import Cancelled, Prepared, TileDone
 from napari_mvfusion.fusion import Fused
-from napari_mvfusion.gui.layers import KEY, annotate, contrast_limits, lazy, placement
-from napari_mvfusion.gui.worker import Failed, FuseJob
+from napari_mvfusion.gui.layers import KEY, annotate, lazy
+from napari_mvfusion.gui.worker import Allocated, Failed, FuseJob, JobDone, Part, PartBegun, PartDone, Report
 from napari_mvfusion.workspace import partial_folder
 
 _REFRESH_MS = 200
@@ -33,8 +33,9 @@ class ResultLayer(QObject):
     Parameters
     ----------
     viewer : gets the layer
-    job : its array or file is what the layer shows
+    job : its array or files are what the layer shows
     name : of the layer
+    place : where the voxels lie, as arguments of a layer
     limits : contrast limits until the result is complete
     parent : usually the run
     """
@@ -42,23 +43,31 @@ class ResultLayer(QObject):
     removed = Signal()
 
     def __init__(
-        self, viewer: ViewerModel, job: FuseJob, name: str, limits: tuple[float, float], parent: QObject | None = None
+        self,
+        viewer: ViewerModel,
+        job: FuseJob,
+        name: str,
+        place: dict[str, Any],
+        limits: tuple[float, float],
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._job = job
         self._limits = limits
+        self._part: Part | None = None
+        shape = job.views.grid.shape
+        empty = da.full(shape, np.nan, dtype=np.float32, chunks=_CHUNK)
+        self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}
         self.filled = False
-        grid = job.views.grid
-        empty = da.full(grid.shape, np.nan, dtype=np.float32, chunks=_CHUNK)
         self._layer: Image | None = viewer.add_image(
-            empty if job.into is None else job.into,
+            self._stacked(),
             name=name,
             contrast_limits=limits,
             # Values arrive while the run goes on: napari must not keep what it read before.
             cache=False,
             metadata={KEY: {"role": "fused"}},
-            **placement(grid),
+            **place,
         )
         self._due = QTimer(self)
         self._due.setSingleShot(True)
@@ -66,25 +75,53 @@ class ResultLayer(QObject):
         self._due.timeout.connect(self._refresh)
         viewer.layers.events.removed.connect(self._notice_removal)
 
-    def follow(self, event: Event | Failed) -> None:
+    def follow(self, event: Report) -> None:
         """Show what an event brought."""
         if self._layer is None:
             return
         match event:
-            case Prepared() if self._job.out is not None:
+            case Allocated(values):
+                self._layer.data = values
+            case PartBegun(part):
+                self._part = part
+            case Prepared() if self._job.in_files:
                 written = self._written()
-                self._layer.data = da.where(written == 0, np.float32(np.nan), written)
-                self.filled = event.resumed_tiles > 0
+                self._show_volume(da.where(written == 0, np.float32(np.nan), written))
+                self.filled = self.filled or event.resumed_tiles > 0
             case TileDone(updated=True):
                 self.filled = True
                 if not self._due.isActive():
                     self._due.start()
-            case Finished():
-                self._complete(event.fused)
+            case PartDone(part, fused):
+                self.filled = True
+                self._part = part
+                if self._job.in_files:
+                    self._show_volume(lazy(fused.data))
+            case JobDone():
+                self._complete(event)
             case Cancelled():
                 self._end_early("cancelled")
             case Failed():
                 self._end_early("failed")
+
+    def _stacked(self) -> da.Array:
+        """All volumes of the job as one array."""
+        volumes = [self._volumes[index] for index in np.ndindex(*self._job.leading)]
+        if not self._job.leading:
+            return volumes[0]
+        return da.stack(volumes).reshape((*self._job.leading, *self._job.views.grid.shape))
+
+    def _show_volume(self, volume: da.Array) -> None:
+        assert self._layer is not None
+        assert self._part is not None
+        self._volumes[self._part.index] = volume
+        self._layer.data = self._stacked()
+
+    def _written(self) -> da.Array:
+        """The tiles of the running part that are on disk so far; the others read as 0."""
+        assert self._part is not None
+        assert self._part.out is not None
+        return lazy(zarr.open_array(partial_folder(self._part.out) / "fused.zarr" / "0", mode="r"))
 
     def _notice_removal(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:
@@ -100,18 +137,11 @@ class ResultLayer(QObject):
         if self._layer is not None:
             self._layer.refresh(extent=False, highlight=False)
 
-    def _written(self) -> da.Array:
-        """The tiles on disk so far; the others read as 0."""
-        assert self._job.out is not None
-        return lazy(zarr.open_array(partial_folder(self._job.out) / "fused.zarr" / "0", mode="r"))
-
-    def _complete(self, fused: Fused) -> None:
+    def _complete(self, done: JobDone) -> None:
         assert self._layer is not None
-        if fused.path is not None:
-            self._layer.data = lazy(fused.data)
-        annotate(self._layer, recipe=fused.recipe)
+        annotate(self._layer, **_recipes(done.fused))
         if tuple(self._layer.contrast_limits) == self._limits:
-            low, high = contrast_limits([fused.data])
+            low, high = done.limits
             self._layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
             self._layer.contrast_limits = (low, high)
         self._refresh()
@@ -125,10 +155,15 @@ class ResultLayer(QObject):
             self._release()
             self._viewer.layers.remove(layer)
             return
-        if self._job.into is None:
-            layer.data = self._written()
-        else:
-            np.nan_to_num(self._job.into, copy=False)
+        if self._part is not None and self._part.out is not None and partial_folder(self._part.out).exists():
+            self._show_volume(self._written())
         self._refresh()
         self._release()
         layer.name = f"{layer.name} ({how})"
+
+
+def _recipes(fused: tuple[Fused, ...]) -> dict[str, Any]:
+    """The recipe of a volume, or those of all volumes of a series."""
+    if len(fused) == 1:
+        return {"recipe": fused[0].recipe}
+    return {"recipe": {"series": [one.recipe for one in fused]}}

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.events import (
-    Cancelled,
-    Event,
-    Finished,
-    IterationDone,
-    Prepared,
-    Preparing,
-    TileDone,
-    TileHalved,
-    Warned,
-)
-from napari_mvfusion.gui.worker import Failed
+from napari_mvfusion.devices import used_bytes
+from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, Warned
+from napari_mvfusion.gui.worker import Failed, JobDone, Report
 
 _STEPS = 1000
 _FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
@@ -39,6 +31,12 @@ class Status(QWidget):
         self._step = QLabel()
         self._step.setObjectName("step")
         self._step.setWordWrap(True)
+        self._machine = QLabel()
+        self._machine.setObjectName("machine")
+        self._machine.setToolTip(
+            "<qt>What computes, how many voxels it updates in a second (with one view each), and how much memory "
+            "napari takes in all</qt>"
+        )
         self._messages = QVBoxLayout()
         self._messages.setContentsMargins(0, 0, 0, 0)
         self._messages.setSpacing(4)
@@ -57,21 +55,36 @@ class Status(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._bar)
         layout.addWidget(self._step)
+        layout.addWidget(self._machine)
         layout.addLayout(self._messages)
         layout.addWidget(self._details)
         layout.addWidget(self._log)
+        self._title = ""
+        self._device = ""
         self._left = TimeLeft()
+        self._rate = Rate()
         self._idle()
 
-    def begin(self, title: str) -> None:
-        """A run starts: what was said about the one before goes."""
-        self.clear()
+    def begin(self, title: str, description: str, *, first: bool) -> None:
+        """A run starts; when it is the first of several, what was said before goes.
+
+        Parameters
+        ----------
+        title : what messages begin with, empty where there is only one run
+        description : for the details
+        """
+        if first:
+            self.clear()
+            self._log.clear()
+        self._title = title
+        self._left = TimeLeft()
         self._bar.show()
         self._bar.setValue(0)
         self._step.show()
-        self._step.setText("Starting…")
-        self._log.clear()
-        self._write(title)
+        self._step.setText(self._titled("starting…"))
+        self._machine.setText("")
+        self._machine.show()
+        self._write(description)
         self._details.show()
 
     def cancelling(self) -> None:
@@ -97,21 +110,25 @@ class Status(QWidget):
         message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
 
-    def follow(self, event: Event | Failed, *, shown: bool) -> None:
+    def follow(self, event: Report, *, shown: bool) -> None:
         """Show an event; `shown` tells whether the layer of the result holds anything yet."""
         match event:
             case Preparing(label, fraction):
                 self._bar.setValue(round(_STEPS * fraction))
-                self._step.setText(f"Preparing: {label}")
+                self._step.setText(self._titled(f"preparing: {label}"))
             case Prepared():
-                self._bar.setValue(0)
-                self._left = TimeLeft()
+                self._rate = Rate()
+                self._device = event.device
+                self._machine.setText(event.device)
                 self._write(_plan(event))
             case TileDone():
                 self._bar.setValue(round(_STEPS * event.fraction))
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
                 left = self._left(event.fraction)
-                self._step.setText(sentence(f"{event.label}{tile}{' · ' + left if left else ''}"))
+                self._step.setText(self._titled(f"{event.label}{tile}{' · ' + left if left else ''}"))
+                rate = self._rate(event.voxels)
+                memory = f"{used_bytes() / 2**30:.1f} GiB in use"
+                self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
             case IterationDone():
                 self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
             case TileHalved(_, to_shape):
@@ -121,20 +138,26 @@ class Status(QWidget):
                 self._write(message)
             case Cancelled(kept=kept):
                 self._idle()
-                self.say("warning", _cancelled(kept, shown=shown))
-            case Finished(fused, seconds):
+                self.say("warning", self._titled(_cancelled(kept, shown=shown)))
+            case JobDone(fused, seconds=seconds):
                 self._idle()
-                saved = f" Saved as {fused.path}." if fused.path else ""
-                self.say("done", f"Done in {in_words(seconds)}.{saved}")
+                places = [str(one.path) for one in fused if one.path]
+                saved = f" Saved as {places[0]}{' and more like it' if len(places) > 1 else ''}." if places else ""
+                self.say("done", self._titled(f"done in {in_words(seconds)}.{saved}"))
                 self._write(f"done in {seconds:.1f} s")
             case Failed(message, details):
                 self._idle()
-                self.say("error", message)
+                self.say("error", self._titled(message))
                 self._write(details or message)
+
+    def _titled(self, text: str) -> str:
+        """A sentence, after the title where several runs follow each other."""
+        return f"{self._title}: {text[:1].lower()}{text[1:]}" if self._title else sentence(text)
 
     def _idle(self) -> None:
         self._bar.hide()
         self._step.hide()
+        self._machine.hide()
         self._details.setVisible(bool(self._log.toPlainText()))
 
     def _unfold(self, on: bool) -> None:
@@ -174,6 +197,27 @@ class TimeLeft:
 def box_of(kind: str) -> str:
     """The style of a box with a message, whose `kind` is "error", "warning" or "done"."""
     return f"background: {_COLOURS[kind]}; border-radius: 3px;"
+
+
+class Rate:
+    """Tells how many voxels are updated in a second, as a mean over the last few seconds."""
+
+    _WINDOW_S = 5.0
+
+    def __init__(self) -> None:
+        self._done: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def __call__(self, voxels: int, now: float | None = None) -> str:
+        """Say for example "14 megavoxels a second" after some more voxels are done."""
+        now = time.monotonic() if now is None else now
+        self._done.append((now, voxels))
+        while len(self._done) > 2 and now - self._done[0][0] > self._WINDOW_S:
+            self._done.popleft()
+        seconds = now - self._done[0][0]
+        if seconds <= 0:
+            return ""
+        rate = sum(count for _, count in list(self._done)[1:]) / seconds / 1e6
+        return f"{rate:.0f} megavoxels/s" if rate >= 10 else f"{rate:.1f} megavoxels/s"
 
 
 def in_words(seconds: float) -> str:

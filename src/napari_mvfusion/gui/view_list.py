@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, can_be_view, notes
 from napari_mvfusion.psf import prepare_psf
 
@@ -60,7 +61,7 @@ class ViewList(QTreeWidget):
         header.setSectionsMovable(False)
         header.setSectionResizeMode(_VIEW, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_PSF, QHeaderView.ResizeMode.ResizeToContents)
-        self.itemChanged.connect(self._tell)
+        self.itemChanged.connect(self._note)
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             event.connect(self._rebuild)
         self._rebuild()
@@ -82,18 +83,14 @@ class ViewList(QTreeWidget):
 
     def _rebuild(self, event: Any = None) -> None:
         del event
-        before = [(item.data(_VIEW, _LAYER), item.checkState(_VIEW)) for item in self._items()]
-        for layer, _ in before:
-            self._follow(layer, on=False)
+        for item in self._items():
+            self._follow(item.data(_VIEW, _LAYER), on=False)
         self.blockSignals(True)
         self.clear()
         views = [layer for layer in self._layers if can_be_view(layer)]
-        known = [layer for layer, _ in before]
-        ticked = [layer for layer, state in before if state == Qt.CheckState.Checked and layer in views]
+        included = decide(views)
         for layer in views:
-            if layer not in known and _belongs(layer, ticked or views, ticked):
-                ticked.append(layer)
-            self._add(layer, Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
+            self._add(layer, _state(layer in included))
         self.blockSignals(False)
         self._fit()
         self.changed.emit()
@@ -118,6 +115,7 @@ class ViewList(QTreeWidget):
         known = notes(layer)
         psf = known.get("psf")
         item.setText(_VIEW, layer.name)
+        item.setCheckState(_VIEW, _state(known.get("included") is True))
         item.setToolTip(_VIEW, known.get("source") or layer.name)
         button = self.itemWidget(item, _PSF).findChild(QPushButton)
         if psf is None:
@@ -140,7 +138,9 @@ class ViewList(QTreeWidget):
         self.blockSignals(False)
         self.changed.emit()
 
-    def _tell(self) -> None:
+    def _note(self, item: QTreeWidgetItem) -> None:
+        """A tick has changed: other panels read it from the layer."""
+        annotate(item.data(_VIEW, _LAYER), included=item.checkState(_VIEW) == Qt.CheckState.Checked)
         self.changed.emit()
 
     def _fit(self) -> None:
@@ -167,9 +167,5 @@ class ViewList(QTreeWidget):
         self.said.emit(f"{Path(name).name} is now the PSF of {layer.name}{': ' + done if done else ''}.")
 
 
-def _belongs(layer: Image, others: list[Image], ticked: list[Image]) -> bool:
-    """Whether a new layer is a view of the sample that the others show, and none that is ticked already."""
-    known = notes(layer)
-    samples = [notes(other)["sample"] for other in others if "sample" in notes(other)]
-    views = [(notes(other).get("sample"), notes(other).get("name")) for other in ticked]
-    return "sample" in known and known["sample"] == samples[0] and (known["sample"], known["name"]) not in views
+def _state(included: bool) -> Qt.CheckState:
+    return Qt.CheckState.Checked if included else Qt.CheckState.Unchecked

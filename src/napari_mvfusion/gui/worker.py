@@ -6,42 +6,112 @@ The worker only yields; everything that touches layers or widgets is called on t
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import zarr
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import is_out_of_memory
+from napari_mvfusion.devices import free_bytes, is_out_of_memory, pick_device
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.events import Event, Finished
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.events import Cancelled, Event, Finished, TileDone
+from napari_mvfusion.fusion import Fused, fuse_events
+from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.recipe import recipe_path, save_recipe
+from napari_mvfusion.recipe import load_recipe, recipe_path, save_recipe
 from napari_mvfusion.views import RegisteredViews
 
 
 @dataclass(frozen=True, eq=False)
-class FuseJob:
-    """What to fuse, how, and where to; the parameters of `fuse_events`.
+class Part:
+    """One volume of a job: a time point or channel, or all there is.
 
-    Exactly one of `out` and `into` is given.
+    Attributes
+    ----------
+    index : position along the axes before z, () for a plain volume
+    views : what is fused
+    out : a new .zarr, or None for memory
     """
 
+    index: tuple[int, ...]
     views: RegisteredViews
+    out: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FuseJob:
+    """What to fuse, how, and where to; see `fuse_events`.
+
+    Attributes
+    ----------
+    parts : one volume or a series of them, all in files or none
+    leading : sizes of the axes before z, () for one volume
+    method : with its parameters
+    device : as `fuse_events` takes it
+    threads : of the CPU, 0 for all
+    memory_share : of the memory that is free when a part begins
+    resume, overwrite : what to do with files that are there; with `resume`, finished parts are kept
+    inputs : how the views were opened, for the recipe
+    """
+
+    parts: tuple[Part, ...]
+    leading: tuple[int, ...]
     method: Method
     device: str
-    out: Path | None = None
-    into: np.ndarray | None = None
-    tile: Triple | None = None
+    threads: int = 0
+    memory_share: float = 0.5
     resume: bool = False
     overwrite: bool = False
     inputs: dict[str, Any] | None = None
+
+    @property
+    def views(self) -> RegisteredViews:
+        """The views of the first part."""
+        return self.parts[0].views
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the result goes to files."""
+        return self.parts[0].out is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Allocated:
+    """The array that the run fills, NaN where nothing is done yet: (leading axes, z, y, x), float32."""
+
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class PartBegun:
+    """A part of the job begins."""
+
+    part: Part
+
+
+@dataclass(frozen=True)
+class PartDone:
+    """A part of the job is complete; the job goes on."""
+
+    part: Part
+    fused: Fused
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """All parts are complete."""
+
+    fused: tuple[Fused, ...]
+    limits: tuple[float, float]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +120,9 @@ class Failed:
 
     message: str
     details: str = ""
+
+
+Report = Event | Allocated | PartBegun | PartDone | JobDone | Failed
 
 
 class FuseRun(QObject):
@@ -81,7 +154,7 @@ class FuseRun(QObject):
         """Ask the engine to stop at its next step; what is finished by then is kept."""
         self._cancel.set()
 
-    def _report(self, event: Event | Failed) -> None:
+    def _report(self, event: Report) -> None:
         self.reported.emit(event)
 
     def _end(self) -> None:
@@ -106,24 +179,11 @@ class _Worker(GeneratorWorker):
         self.cancel.set()
 
 
-def _steps(job: FuseJob, cancel: threading.Event) -> Generator[Event | Failed, None, None]:
+def _steps(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, None]:
     """The engine's events; an error becomes the last one, because a worker would lose the errors that Qt may cause."""
     try:
-        for event in fuse_events(
-            job.views,
-            job.method,
-            device=job.device,
-            tile=job.tile,
-            out=job.out,
-            into=job.into,
-            resume=job.resume,
-            overwrite=job.overwrite,
-            cancel=cancel.is_set,
-            inputs=job.inputs,
-        ):
-            if isinstance(event, Finished) and event.fused.path is not None:
-                save_recipe(event.fused.recipe, recipe_path(event.fused.path))
-            yield event
+        with _threads(job.threads):
+            yield from _parts(job, cancel)
     except MVFusionError as error:
         yield Failed(str(error))
     except Exception as error:
@@ -132,3 +192,81 @@ def _steps(job: FuseJob, cancel: threading.Event) -> Generator[Event | Failed, N
             yield Failed("memory ran out: close other programs, or write the result to an OME-Zarr", details)
         else:
             yield Failed(f"this should not have happened ({error}): please report it with the details below", details)
+
+
+def _parts(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, None]:
+    started = time.perf_counter()
+    values: np.ndarray | None = None
+    if not job.in_files:
+        values = np.full((*job.leading, *job.views.grid.shape), np.nan, np.float32)
+        yield Allocated(values)
+    budget = int(free_bytes(pick_device(job.device)) * job.memory_share)
+    results: list[Fused] = []
+    for number, part in enumerate(job.parts):
+        if cancel.is_set():
+            if values is not None:
+                np.nan_to_num(values, copy=False)
+            yield Cancelled(0, 0, None)
+            return
+        yield PartBegun(part)
+        done = _finished_before(part, job) if job.resume else None
+        if done is None:
+            for event in fuse_events(
+                part.views,
+                job.method,
+                device=job.device,
+                out=part.out,
+                into=None if values is None else values[part.index],
+                resume=job.resume,
+                overwrite=job.overwrite,
+                cancel=cancel.is_set,
+                memory_bytes=budget,
+                inputs=job.inputs,
+            ):
+                match event:
+                    case Finished(fused):
+                        done = fused
+                    case TileDone():
+                        share = (number + event.fraction) / len(job.parts)
+                        yield replace(event, label=_label(event.label, number, job), fraction=share)
+                    case Cancelled():
+                        if values is not None:
+                            np.nan_to_num(values, copy=False)
+                        yield event
+                    case _:
+                        yield event
+        if done is None:
+            return  # cancelled, as its last event said
+        if done.path is not None:
+            save_recipe(done.recipe, recipe_path(done.path))
+        results.append(done)
+        yield PartDone(part, done)
+    limits = contrast_limits([fused.data for fused in results])
+    yield JobDone(tuple(results), limits, time.perf_counter() - started)
+
+
+def _label(label: str, number: int, job: FuseJob) -> str:
+    return label if len(job.parts) == 1 else f"volume {number + 1} of {len(job.parts)}, {label}"
+
+
+def _finished_before(part: Part, job: FuseJob) -> Fused | None:
+    """A part that an earlier run of the same series has finished with the same method."""
+    if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file():
+        return None
+    known = load_recipe(recipe_path(part.out))
+    same = known.method.parameters == job.method.model_dump(mode="json", by_alias=True)
+    if known.method.name != job.method.name or not same or not part.out.is_dir():
+        return None
+    return Fused(zarr.open_array(part.out / "0", mode="r"), part.views.grid, known.model_dump(mode="json"), part.out)
+
+
+@contextmanager
+def _threads(wanted: int) -> Generator[None, None, None]:
+    """Let torch use this many threads of the CPU, 0 for all it would use by itself."""
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Average(BaseModel):
     name: ClassVar[str] = "average"
     title: ClassVar[str] = "Average"
     summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Warn about a single view."""

@@ -9,7 +9,7 @@ Adding a method is one file with a class that follows `Method` and one line in `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -90,10 +90,20 @@ class BoundMethod(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """Parameters of a method: an immutable pydantic model, so that a recipe can hold them."""
+    """Parameters of a method: an immutable pydantic model, so that a recipe can hold them.
+
+    Attributes
+    ----------
+    name : what a recipe and the command line call it
+    title : what the user reads
+    summary : what it does to the picture, in a line
+    presets : named sets of parameters that differ from the defaults, best picture first; empty where one is enough
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    summary: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
         """The parameters as JSON types; pydantic gives this."""

@@ -7,8 +7,8 @@ of all views. An iteration is one update with each view, one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import ClassVar
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class EBMD(BaseModel):
     name: ClassVar[str] = "ebmd"
     title: ClassVar[str] = "Multi-view deconvolution (EBMD)"
     summary: ClassVar[str] = "Deconvolves all views together with their PSFs: the sharpest, and the slowest."
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "Best": {},
+        "Fast": {"kernel": "optimisation_1", "iterations": 10},
+    }
 
     kernel: KernelType = Field(
         default="efficient_bayesian",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import napari.viewer
 from napari.layers import Image, Points
-from qtpy.QtCore import QEvent, QSize, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.views.background import Tasks
@@ -28,13 +29,14 @@ from napari_mvfusion.gui.views.mending import Mending
 from napari_mvfusion.gui.views.problems import Fix
 from napari_mvfusion.gui.views.psf_menu import fill_menu
 from napari_mvfusion.gui.views.row import ViewRow
-from napari_mvfusion.gui.views.states import decide, row_state
+from napari_mvfusion.gui.views.states import row_state
 from napari_mvfusion.gui.views.table import ViewTable
 from napari_mvfusion.gui.worker import Failed
 
 _CHECK_MS = 50
 _WIDTH = 390
-_WIDE = 620
+# From this width on a view takes one line.
+_WIDE = 700
 _FOLDED, _UNFOLDED = "▸ Measure PSFs from beads", "▾ Measure PSFs from beads"
 _NO_VIEWS = "No views yet. Drop their folder here, press Add folder…, or use File > Open Sample > Multi-view fusion."
 
@@ -117,29 +119,39 @@ class ViewsPanel(QWidget):
         for widget in (self._empty, self._table, self._fold, self._beads):
             column.addWidget(widget)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(inner)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)
         layout.addLayout(self._buttons)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self._scroll, 1)
         layout.addWidget(self._summary)
         layout.addWidget(self._status)
         self._beads.hide()
-        self._arrange_buttons()
+        self._arrange()
 
-    def _arrange_buttons(self) -> None:
-        """In one line where there is room, else in two."""
+    def _arrange(self) -> None:
+        """Use the width there is."""
+        wide = self.width() >= _WIDE
+        self._table.arrange(wide=wide)
         buttons = [self._add_files, self._add_folder, self._match, self._orientation, self._fix_all]
-        columns = len(buttons) if self.width() >= _WIDE else 3
+        columns = len(buttons) if wide else 2
         for number, button in enumerate(buttons):
             self._buttons.removeWidget(button)
-            self._buttons.addWidget(button, number // columns, number % columns)
+            last = not wide and button is self._fix_all
+            self._buttons.addWidget(button, number // columns, number % columns, 1, 2 if last else 1)
 
     def _unfold(self, on: bool) -> None:
         self._fold.setText(_UNFOLDED if on else _FOLDED)
         self._beads.setVisible(on)
+        if on:
+            # Once the form has its place.
+            QTimer.singleShot(0, self._show_form)
+
+    def _show_form(self) -> None:
+        self._scroll.ensureWidgetVisible(self._beads)
 
     def _connect_row(self, layer: Image, row: ViewRow) -> None:
         row.ticked.connect(lambda on: annotate(layer, included=on))
@@ -193,12 +205,15 @@ class ViewsPanel(QWidget):
     def _sum_up(self, count: int) -> str:
         if not self._included or self._grid is None:
             return "No view is ticked: tick the views to fuse."
+        ticked = len(self._included)
+        of = f" of {count}" if ticked < count else ""
         views = (
-            f"{len(self._included)} of {count} layers are views" if len(self._included) < count else f"{count} views"
+            f"{ticked}{of} view is" if ticked == count == 1 else f"{ticked}{of} views {'is' if ticked == 1 else 'are'}"
         )
         voxels = " × ".join(str(n) for n in self._grid.shape)
         size = " × ".join(f"{s:g}" for s in self._grid.voxel_size_um)
-        return f"{views}. Fused volume: that of {self._included[0].name}, {voxels} voxels of {size} µm (z, y, x)."
+        first = self._included[0].name
+        return f"{views} fused on the grid of {first}:\n{voxels} voxels of {size} µm (z, y, x)"
 
     def _offer_beads(self, layers: list[Image]) -> None:
         points = [layer for layer in self._viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
@@ -250,7 +265,7 @@ class ViewsPanel(QWidget):
     def resizeEvent(self, event: QEvent) -> None:
         """Use the room there is."""
         super().resizeEvent(event)
-        self._arrange_buttons()
+        self._arrange()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Files are welcome."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.geometry import Grid
-from napari_mvfusion.gui.layers import annotate, notes, stack_of
+from napari_mvfusion.gui.layers import notes, stack_of
 from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.gui.views.knowledge import Knowledge, psfs_of
 from napari_mvfusion.gui.views.problems import CHOOSE, Problem, orientation_problem, pixel_problems
@@ -17,22 +16,6 @@ from napari_mvfusion.gui.views.row import RowState
 from napari_mvfusion.psf import MirrorVerdict
 
 _NO_PSF = Problem("warning", "No PSF is known for this view: it can be averaged, but not deconvolved.", (CHOOSE,))
-
-
-def decide(layers: Sequence[Image]) -> list[Image]:
-    """The layers that are fused. Where that is not decided yet, views of the sample that was opened first are, once each."""
-    ticked = [layer for layer in layers if notes(layer).get("included") is True]
-    for layer in layers:
-        if notes(layer).get("included") is None:
-            known = notes(layer)
-            samples = [notes(other)["sample"] for other in ticked or layers if "sample" in notes(other)]
-            named = {(notes(other).get("sample"), notes(other).get("name")) for other in ticked}
-            first = "sample" in known and known["sample"] == samples[0]
-            included = first and (known["sample"], known.get("name")) not in named
-            if included:
-                ticked.append(layer)
-            annotate(layer, included=included)
-    return [layer for layer in layers if layer in ticked]
 
 
 def row_state(
@@ -54,7 +37,7 @@ def row_state(
     own, used = psfs_of(layer)
     about = knowledge.psf(layer, grid)
     look = None if about is None else about.look
-    look_text = "no PSF"
+    look_text = ""
     if own is not None or used is not None:
         look_text = "looking at the PSF…" if about is None else "nothing to show"
     problems: list[Problem] = []

@@ -1,0 +1,1 @@
+"""The live preview: the region in sight, fused again while parameters change."""

@@ -1,0 +1,210 @@
+"""Keeps a preview layer in step with the sliders, the camera and the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.geometry import Box
+from napari_mvfusion.gui.layers import KEY, Opened, frame_of, same_place
+from napari_mvfusion.gui.preview.region import leading_index, region_in_sight, region_of_box
+from napari_mvfusion.gui.preview.runner import PreviewRunner, Request
+from napari_mvfusion.gui.worker import Failed
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.preview import Preview
+
+_SETTLE_MS = 60
+_NAME, _BOX_NAME = "Preview", "Preview box"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What is previewed now: ticked layers and how to fuse them.
+
+    Attributes
+    ----------
+    layers : the ticked layers; the voxels of the first are those of the fused volume
+    opened : the same as views
+    method : that is looked at
+    device : as `pick_device` takes it
+    """
+
+    layers: list[Image]
+    opened: Opened
+    method: Method
+    device: str
+
+
+class LivePreview(QObject):
+    """Fuses a region again whenever something that it depends on changes.
+
+    Parameters
+    ----------
+    viewer : gets the preview layer, and says what is in sight
+    source : asked before each preview; may raise `MVFusionError`, whose words are then told
+    """
+
+    told = Signal(str, str)
+    ended = Signal()
+
+    def __init__(self, viewer: ViewerModel, source: Callable[[], Source], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._source = source
+        self._on = False
+        self._with_box = False
+        self._layer: Image | None = None
+        self._box: Shapes | None = None
+        self._asked: tuple[Any, ...] | None = None
+        self._runner = PreviewRunner(self)
+        self._runner.shown.connect(self._show)
+        self._runner.failed.connect(self._tell_failure)
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_SETTLE_MS)
+        self._due.timeout.connect(self._ask)
+
+    @property
+    def on(self) -> bool:
+        """Whether there is a preview."""
+        return self._on
+
+    def begin(self, *, with_box: bool) -> None:
+        """Show a preview from now on, of what is in sight or of a box that is to be drawn."""
+        self.end()
+        self._on, self._with_box = True, with_box
+        for event in self._events():
+            event.connect(self.refresh)
+        self._viewer.layers.events.removed.connect(self._notice_removal)
+        if with_box:
+            self._add_box()
+        self.refresh()
+
+    def end(self) -> None:
+        """Show no preview any more, and take its layers away."""
+        if not self._on:
+            return
+        self._on = False
+        self._due.stop()
+        self._runner.stop()
+        self._asked = None
+        for event in self._events():
+            event.disconnect(self.refresh)
+        self._viewer.layers.events.removed.disconnect(self._notice_removal)
+        layers, self._layer, self._box = (self._layer, self._box), None, None
+        for layer in layers:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def pause(self) -> None:
+        """Compute nothing until the next `refresh`; what is shown stays."""
+        self._due.stop()
+        self._runner.stop()
+        self._asked = None
+
+    def refresh(self, event: Any = None) -> None:
+        """Something may have changed: look again in a moment."""
+        del event
+        if self._on:
+            self._due.start()
+
+    def _events(self) -> list[Any]:
+        camera = self._viewer.scene.camera.events
+        dims = self._viewer.dims.events
+        return [camera.center, camera.zoom, dims.point, dims.current_step, dims.ndisplay, dims.order]
+
+    def _ask(self) -> None:
+        try:
+            source = self._source()
+        except MVFusionError as error:
+            self._runner.stop()
+            self.told.emit("problem", str(error))
+            return
+        first, shape = source.layers[0], source.opened.views.grid.shape
+        if self._with_box:
+            box = None if self._box is None else region_of_box(self._box, self._viewer, first, shape)
+            if box is None:
+                self.told.emit("note", "Draw a rectangle over the region to fuse.")
+                return
+        else:
+            box = region_in_sight(self._viewer, first, shape)
+        index = leading_index(self._viewer, first, source.opened.leading)
+        key = (index, *(_identity(layer) for layer in source.layers))
+        asked = (key, source.method, source.device, box)
+        if asked == self._asked:
+            return
+        self._asked = asked
+        self.told.emit("busy", f"{_size(box)} voxels…")
+        self._runner.ask(Request(source.opened.at(index), key, source.method, source.device, box))
+        self._place = _placed(first, box, index)
+
+    def _show(self, request: Request, preview: Preview) -> None:
+        values = preview.values[(None,) * (len(self._place["units"]) - 3)]
+        if self._layer is None:
+            self._layer = self._viewer.add_image(
+                values,
+                name=_NAME,
+                contrast_limits=_limits(values),
+                metadata={KEY: {"role": "preview"}},
+                **self._place,
+            )
+        else:
+            self._layer.affine = self._place["affine"]
+            self._layer.data = values
+        words = f"{_size(preview.box)} voxels · {request.method.title}"
+        seconds = f"{preview.seconds:.1f} s"
+        self.told.emit(
+            "done" if preview.final else "busy", f"{words} · {preview.label if not preview.final else seconds}"
+        )
+
+    def _tell_failure(self, failed: Failed) -> None:
+        self.told.emit("problem", failed.message)
+
+    def _add_box(self) -> None:
+        first = self._source().layers[0]
+        self._box = self._viewer.add_shapes(
+            ndim=first.ndim, name=_BOX_NAME, edge_color="yellow", face_color="transparent", **same_place(first)
+        )
+        self._box.mode = "add_rectangle"
+        self._box.events.set_data.connect(self.refresh)
+
+    def _notice_removal(self, event: Any) -> None:
+        """The user took the preview or its box away: that ends it."""
+        if event.value is self._layer or event.value is self._box:
+            self.end()
+            self.ended.emit()
+
+
+def _identity(layer: Image) -> tuple[Any, ...]:
+    """Equal as long as a layer gives the same pixels, PSF and place."""
+    known = layer.metadata.get(KEY, {})
+    frame, to_frame = frame_of(layer)
+    settings = (known.get("weight", 1.0), known.get("offset", 0.0), known.get("name"), layer.name)
+    return (id(layer.data), id(known.get("psf")), id(known.get("mask")), frame, to_frame.tobytes(), *settings)
+
+
+def _placed(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
+    """Where a box of the layer's voxels lies, as arguments of a layer of its own."""
+    ndim = layer.ndim
+    matrix = np.eye(ndim + 1)
+    origin = np.asarray(layer.data_to_world(np.zeros(ndim)))
+    for axis in range(ndim):
+        matrix[:ndim, axis] = np.asarray(layer.data_to_world(np.eye(ndim)[axis])) - origin
+    matrix[:ndim, ndim] = np.asarray(layer.data_to_world(np.array([*index, *box.start], float)))
+    return {"affine": matrix, "units": layer.units, "axis_labels": layer.axis_labels}
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (1, 99.8))
+    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
+
+
+def _size(box: Box) -> str:
+    return " × ".join(str(n) for n in box.shape)

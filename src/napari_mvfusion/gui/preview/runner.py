@@ -1,0 +1,125 @@
+"""Previews in a thread, the latest request first: what is under way is dropped, and nothing is queued."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QObject, Signal
+
+from napari_mvfusion.devices import pick_device
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.geometry import Box
+from napari_mvfusion.gui.worker import Failed
+from napari_mvfusion.imaging.threads import Interrupted
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.preview import Preview, Previewer
+from napari_mvfusion.views import RegisteredViews
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What to fuse.
+
+    Attributes
+    ----------
+    views : the views
+    key : equal for requests with the same views; their pixels are then kept
+    method : with its parameters
+    device : as `pick_device` takes it
+    box : the region
+    """
+
+    views: RegisteredViews
+    key: Any
+    method: Method
+    device: str
+    box: Box
+
+
+class PreviewRunner(QObject):
+    """Runs one preview at a time."""
+
+    shown = Signal(object, object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._waiting: Request | None = None
+        self._worker: GeneratorWorker | None = None
+        self._cancel = threading.Event()
+        self._kept: tuple[Any, Previewer] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a preview is being computed."""
+        return self._worker is not None
+
+    def ask(self, request: Request) -> None:
+        """Compute this instead of what is under way."""
+        self._waiting = request
+        self._cancel.set()
+        self._next()
+
+    def stop(self) -> None:
+        """Drop what is under way and what waits, and forget all pixels."""
+        self._waiting = None
+        self._kept = None
+        self._cancel.set()
+
+    def _next(self) -> None:
+        if self._worker is not None or self._waiting is None:
+            return
+        request, self._waiting = self._waiting, None
+        key = (request.key, request.device)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, Previewer(request.views, pick_device(request.device))
+        # One flag a request: a late one must not stop its successor.
+        self._cancel = threading.Event()
+        worker = create_worker(_steps, self._kept[1], request, self._cancel, _worker_class=_Worker, _start_thread=False)
+        worker.cancel = self._cancel
+        worker.yielded.connect(self._report)
+        worker.finished.connect(self._end)
+        self._worker = worker
+        worker.start()
+
+    def _report(self, report: tuple[Request, Preview | Failed]) -> None:
+        request, result = report
+        if self._cancel.is_set():
+            return
+        if isinstance(result, Failed):
+            self.failed.emit(result)
+        else:
+            self.shown.emit(request, result)
+
+    def _end(self) -> None:
+        self._worker = None
+        self._next()
+
+
+class _Worker(GeneratorWorker):
+    """napari asks workers to quit when its window closes."""
+
+    cancel: threading.Event
+
+    def quit(self) -> None:
+        self.cancel.set()
+
+
+def _steps(
+    previewer: Previewer, request: Request, cancel: threading.Event
+) -> Generator[tuple[Request, Preview | Failed], None, None]:
+    try:
+        for preview in previewer.run(request.method, request.box, cancel=cancel.is_set):
+            yield request, preview
+    except Interrupted:
+        return
+    except MVFusionError as error:
+        yield request, Failed(str(error))
+    except Exception as error:
+        words = f"the preview failed ({error}): please report it with the details below"
+        yield request, Failed(words, traceback.format_exc())
