@@ -253,7 +253,7 @@ def test_a_cancelled_replacement_leaves_the_old_file_and_goes_on(model, person, 
     person.use("Multi-view")
     person.enter("iterations", "500")
     person.press("fuse")
-    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
+    person.bot.waitUntil(lambda: "iteration" in person.see("step", QLabel).text().lower(), timeout=20_000)
     person.press("cancel")
     person.wait_until_done()
     assert (out / "thesis.txt").exists()

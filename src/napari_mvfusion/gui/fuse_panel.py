@@ -82,6 +82,7 @@ class FusePanel(QWidget):
         self._restore()
         for part in (self._views, self._method, self._output):
             part.changed.connect(self._due.start)
+        self._method.changed.connect(self._live.refresh)
         self._preview.changed.connect(self._switch_preview)
         self._live.told.connect(self._preview.say)
         self._live.ended.connect(self._preview.turn_off)

@@ -64,6 +64,7 @@ class ViewList(QTreeWidget):
         self.itemChanged.connect(self._note)
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
             event.connect(self._rebuild)
+        self._built = False
         self._rebuild()
 
     def chosen(self) -> list[Image]:
@@ -83,11 +84,14 @@ class ViewList(QTreeWidget):
 
     def _rebuild(self, event: Any = None) -> None:
         del event
+        views = [layer for layer in self._layers if can_be_view(layer)]
+        if self._built and views == [item.data(_VIEW, _LAYER) for item in self._items()]:
+            return  # some other layer came or went
+        self._built = True
         for item in self._items():
             self._follow(item.data(_VIEW, _LAYER), on=False)
         self.blockSignals(True)
         self.clear()
-        views = [layer for layer in self._layers if can_be_view(layer)]
         included = decide(views)
         for layer in views:
             self._add(layer, _state(layer in included))

@@ -20,7 +20,7 @@ from napari_mvfusion.gui.worker import Failed
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.preview import Preview
 
-_SETTLE_MS = 60
+_SETTLE_MS = 30
 _NAME, _BOX_NAME = "Preview", "Preview box"
 
 
@@ -118,7 +118,8 @@ class LivePreview(QObject):
     def _events(self) -> list[Any]:
         camera = self._viewer.scene.camera.events
         dims = self._viewer.dims.events
-        return [camera.center, camera.zoom, dims.point, dims.current_step, dims.ndisplay, dims.order]
+        canvas = self._viewer.canvas.events
+        return [camera.center, camera.zoom, canvas.size, dims.point, dims.current_step, dims.ndisplay, dims.order]
 
     def _ask(self) -> None:
         try:
@@ -177,7 +178,7 @@ class LivePreview(QObject):
 
     def _notice_removal(self, event: Any) -> None:
         """The user took the preview or its box away: that ends it."""
-        if event.value is self._layer or event.value is self._box:
+        if event.value in (self._layer, self._box):
             self.end()
             self.ended.emit()
 
