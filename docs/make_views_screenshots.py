@@ -11,7 +11,7 @@ import numpy as np
 from napari.qt import get_qapp
 from napari.settings import get_settings
 from PIL import Image
-from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton
+from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QScrollArea
 
 from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.views.panel import ViewsPanel
@@ -68,6 +68,12 @@ def resize(viewer, panel, width):
     wait(0.3)
 
 
+def scroll_down(panel):
+    """Show the end of the list."""
+    bar = panel.findChild(QScrollArea).verticalScrollBar()
+    bar.setValue(bar.maximum())
+
+
 def spoil(viewer):
     """Give the views every kind of problem."""
     first, second, third, fourth = (viewer.layers[f"embryo view {angle}"] for angle in (0, 90, 180, 270))
@@ -106,9 +112,11 @@ def main():
     wait()
     panel.findChild(QPushButton, "measure").click()
     wait(0.5)
+    scroll_down(panel)
     shoot(viewer, "measuring")
     wait(60, lambda: not panel.findChild(QPushButton, "use").isHidden())
     wait()
+    scroll_down(panel)
     shoot(viewer, "beads")
     panel.findChild(QPushButton, "use").click()
     wait(1)
@@ -120,6 +128,9 @@ def main():
     shoot(viewer, "problems")
     resize(viewer, panel, WIDE)
     shoot(viewer, "problems-wide")
+    get_settings().appearance.theme = "light"
+    shoot(viewer, "problems-light")
+    get_settings().appearance.theme = "dark"
     print(*(label.text() for label in panel.findChildren(QLabel, "problem")), sep="\n")
     viewer.close()
 

@@ -147,6 +147,11 @@ class Tasks(QObject):
         """Whether a task of this name is going on."""
         return name in self._running
 
+    @property
+    def busy(self) -> bool:
+        """Whether any task is going on."""
+        return bool(self._running)
+
     def _forget(self, name: str, task: Task) -> None:
         if self._running.get(name) is task:
             del self._running[name]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from napari.layers import Image, Points
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QElidingLabel
 
 from napari_mvfusion.gui.status import box_of, sentence
 from napari_mvfusion.gui.views.beads import Measured
-from napari_mvfusion.gui.views.picture import PSFPicture
+from napari_mvfusion.gui.views.picture import PSFPicture, numbers_of
 
 _NONE, _FILE = "Choose beads…", "TIFF file…"
 _FOUND = "find them"
@@ -36,6 +36,7 @@ class BeadRow(QWidget):
         self._points = _list("points", "<qt>Where the beads are: found by brightness, or the points of a layer</qt>")
         self._points_label = QLabel("Positions")
         self._picture = PSFPicture()
+        self._numbers = QLabel()
         self._text = QLabel()
         self._text.setObjectName("measured")
         self._text.setWordWrap(True)
@@ -47,7 +48,11 @@ class BeadRow(QWidget):
         grid.addWidget(self._beads, 0, 1)
         grid.addWidget(self._points_label, 1, 0)
         grid.addWidget(self._points, 1, 1)
-        grid.addWidget(self._picture, 2, 0, 1, 2)
+        result = QHBoxLayout()
+        result.addWidget(self._picture)
+        result.addWidget(self._numbers)
+        result.addStretch()
+        grid.addLayout(result, 2, 0, 1, 2)
         grid.addWidget(self._text, 3, 0, 1, 2)
         grid.setColumnStretch(1, 1)
         self._beads.activated.connect(self._choose)
@@ -100,14 +105,12 @@ class BeadRow(QWidget):
         look = None if measured is None else measured.look
         self._picture.show_look(look)
         self._picture.setVisible(look is not None)
+        self._numbers.setText("" if look is None else numbers_of(look))
+        self._numbers.setVisible(look is not None)
         self._text.setVisible(measured is not None)
         if measured is None:
             return
-        text = sentence(measured.text)
-        if look is not None:
-            widths = " × ".join(f"{w:.2f}" for w in look.fwhm_um)
-            text = f"{text}.\nFWHM {widths} µm (z, y, x), {' × '.join(map(str, look.shape))} voxels"
-        self._text.setText(text)
+        self._text.setText(sentence(f"{measured.text}."))
         self._text.setStyleSheet("" if look is not None else f"{box_of('error')} padding: 4px;")
 
     def _choose(self, index: int) -> None:

@@ -51,12 +51,14 @@ class Measured:
     psf : ready to use, or None
     look : of the PSF
     text : how many beads were used and why not the others, or what went wrong
+    beads : how many were used
     """
 
     job: BeadJob
     psf: np.ndarray | None
     look: PSFLook | None
     text: str
+    beads: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _measure(check: Checkpoint, job: BeadJob) -> Measured:
             psf = resample_psf(psf, np.diag(ratio))
             text += f"; resampled from voxels of {_times(size)} µm"
     voxels = job.grid_size_um or (1.0, 1.0, 1.0)
-    return Measured(job, psf, look_of(psf, voxels), text)
+    return Measured(job, psf, look_of(psf, voxels), text, len(measured.used))
 
 
 def _times(values: FloatTriple) -> str:

@@ -84,7 +84,7 @@ class BeadsForm(QWidget):
         for button in (self._folder, self._measure, self._cancel):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
-        column.setContentsMargins(6, 0, 0, 0)
+        column.setContentsMargins(6, 0, 6, 0)
         column.addWidget(explained)
         column.addLayout(self._list)
         column.addWidget(self._own)

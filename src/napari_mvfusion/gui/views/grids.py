@@ -80,7 +80,8 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
     copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request=COPY),)
     size = np.diag(matrix)[:3]
     if not np.allclose(matrix[:3, :3], np.diag(size)) or (size <= 0).any():
-        return [Problem("note", "This view is turned. It is resampled while it is fused.", copy)]
+        text = "This view is turned or mirrored. It is resampled while it is fused."
+        return [Problem("note", text, copy)]
     if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and np.array_equal(to_frame, np.eye(4)):
         text = (
             f"This view has {_times(shape)} voxels and '{first.name}' {_times(grid.shape)} of the same size, so they show "

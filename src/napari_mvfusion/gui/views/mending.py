@@ -94,7 +94,7 @@ class Mending(QObject):
         for measured in found:
             layer = measured.job.view
             if layer in self._viewer.layers:
-                source = f"measured from {measured.job.name}: {measured.text}"
+                source = f"measured from {measured.beads} beads of {measured.job.name}"
                 psf = (
                     {"psf_own": measured.psf, "psf_matrix": None}
                     if own_frame
@@ -114,7 +114,7 @@ class Mending(QObject):
         self._change(layer, mended.entries, mended.said)
         if mended.data is not None:
             layer.data = [mended.data, *layer.data[1:]] if layer.multiscale else mended.data
-        self.said.emit("done", f"{layer.name}: {mended.said}.")
+        self.said.emit("done", f"'{layer.name}': {mended.said}.")
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
         if _BEYOND_FILES & entries.keys():
@@ -126,7 +126,7 @@ class Mending(QObject):
     def _undo(self, layer: Image) -> None:
         what, entries = self._before.pop(layer)
         annotate(layer, **entries)
-        self.said.emit("done", f"{layer.name}: undone ({what}).")
+        self.said.emit("done", f"'{layer.name}': undone ({what}).")
 
     def _choose(self, layer: Image) -> None:
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
@@ -163,7 +163,7 @@ class Mending(QObject):
         size = " × ".join(f"{s:.4g}" for s in layer.scale[-3:])
         self.said.emit(
             "done",
-            f"{layer.name} has voxels of {size} µm now and covers what {first.name} covers. Its pixels stay as they are.",
+            f"'{layer.name}' has voxels of {size} µm now and covers what '{first.name}' covers. Its pixels are unchanged.",
         )
 
     def _copy(self, layer: Image, included: list[Image]) -> None:
@@ -178,7 +178,7 @@ class Mending(QObject):
         layer.visible = False
         self.said.emit(
             "done",
-            f"{copy.name} lies on the grid of {included[0].name} and is fused instead of {layer.name}.",
+            f"'{copy.name}' lies on the grid of '{included[0].name}' and is fused instead of '{layer.name}'.",
         )
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:

@@ -85,6 +85,11 @@ class ViewsPanel(QWidget):
         self._tasks.failed.connect(self._show_failure)
         self._check()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being found out or computed."""
+        return self._due.isActive() or self._tasks.busy
+
     def sizeHint(self) -> QSize:
         """As wide as the Fuse panel."""
         return QSize(_WIDTH, super().sizeHint().height())

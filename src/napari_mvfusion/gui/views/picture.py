@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_mvfusion.gui.views.cuts import Cut, PSFLook
 
-_SIDE = 58
+_SIDE = 54
 _GAP = 3
 _TICK = 4
 _LABEL = QColor(255, 255, 255, 170)
@@ -80,3 +80,23 @@ def _marks(frame: QRectF) -> list[tuple[QPointF, QPointF]]:
         (QPointF(x, frame.top()), QPointF(0, _TICK)),
         (QPointF(x, bottom), QPointF(0, -_TICK)),
     ]
+
+
+def numbers_of(look: PSFLook) -> str:
+    """Sides and widths as a small table."""
+    lines = [
+        ("", ("z", "y", "x")),
+        ("voxels", tuple(str(n) for n in look.shape)),
+        ("FWHM µm", tuple(map(_short, look.fwhm_um))),
+        ("in voxels", tuple(map(_short, look.fwhm_voxels))),
+    ]
+    rows = "".join(f"<tr><td>{head}</td>{_cells(cells)}</tr>" for head, cells in lines)
+    return f"<table cellspacing=0 cellpadding=0 style='font-size: 11px'>{rows}</table>"
+
+
+def _short(width: float) -> str:
+    return f"{width:.2f}" if width < 10 else f"{width:.1f}"
+
+
+def _cells(texts: tuple[str, ...]) -> str:
+    return "".join(f"<td align=right>&nbsp;&nbsp;{text}</td>" for text in texts)

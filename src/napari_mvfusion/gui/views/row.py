@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget
 from superqt import QElidingLabel
 
 from napari_mvfusion.gui.parameters import Real
 from napari_mvfusion.gui.views.cuts import PSFLook
 from napari_mvfusion.gui.views.notices import Notices
-from napari_mvfusion.gui.views.picture import PSFPicture
+from napari_mvfusion.gui.views.picture import PSFPicture, numbers_of
 from napari_mvfusion.gui.views.problems import Problem
 
 _UNKNOWN = "unknown"
-_NAME, _ANGLE, _WEIGHT, _PICTURE, _NUMBERS, _PSF = range(6)
-_FIELD_WIDTH = 104
+_FIELD_WIDTH = 92
+_PSF_WIDTH = 66
+_NUMBERS_WIDTH = 160
+_TICK_WIDTH = 20
+# Gray enough to stand back, in both themes.
+_DIMMED = "color: rgb(140, 140, 140);"
 _PICTURE_TIP = (
     "<qt>The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
     "letter of a label runs down, the second to the right. Brightness is the square root, so that tails show; the blue "
@@ -36,7 +40,7 @@ class RowState:
     angle : degrees, or None
     weight : above 0
     look : of the PSF, or None
-    look_text : instead of a look: that there is no PSF, or that it is being looked at
+    look_text : instead of a look, for example that the PSF is being looked at; may be empty
     source : where the PSF came from, in words
     problems : what is wrong
     """
@@ -99,17 +103,16 @@ class ViewRow(QFrame):
             "<qt>Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this "
             "view</qt>"
         )
-        self._numbers.setWordWrap(True)
         self._source = QElidingLabel()
         self._source.setElideMode(Qt.TextElideMode.ElideMiddle)
         self._source.setObjectName("source")
-        self._source.setEnabled(False)
+        self._source.setStyleSheet(_DIMMED)
         self._psf = QPushButton("PSF")
         self._psf.setObjectName("psf")
         self._psf.setToolTip("<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>")
         self.menu = menu
         self._psf.setMenu(menu)
-        self._psf.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._psf.setFixedWidth(_PSF_WIDTH)
         self._notices = Notices()
         self._notices.pressed.connect(self.fix_pressed)
         self._tick.toggled.connect(self.ticked)
@@ -122,14 +125,13 @@ class ViewRow(QFrame):
         self._title = QWidget()
         title = QHBoxLayout(self._title)
         title.setContentsMargins(0, 0, 0, 0)
+        self._tick.setFixedWidth(_TICK_WIDTH)
         title.addWidget(self._tick)
         title.addWidget(self._name, 1)
         self._fields = QWidget()
-        self._line = QHBoxLayout(self._fields)
-        self._line.setContentsMargins(0, 0, 0, 0)
-        for widget in (self._angle_label, self._angle, self._weight_label, self._weight):
-            self._line.addWidget(widget)
-        self._line.addStretch()
+        self._pairs = QGridLayout(self._fields)
+        self._pairs.setContentsMargins(0, 0, 0, 0)
+        self._pairs.setVerticalSpacing(3)
         self.arrange(wide=False)
 
     def show_state(self, state: RowState) -> None:
@@ -145,12 +147,12 @@ class ViewRow(QFrame):
         self._name.setToolTip(state.tip)
         self._picture.show_look(state.look)
         self._picture.setVisible(state.included and state.look is not None)
-        self._numbers.setText(state.look_text if state.look is None else _table(state.look))
+        self._numbers.setText(state.look_text if state.look is None else numbers_of(state.look))
         self._source.setText(state.source)
         self._source.setToolTip(state.source)
         self._source.setVisible(state.included and bool(state.source))
-        for widget in (self._fields, self._numbers):
-            widget.setVisible(state.included)
+        self._fields.setVisible(state.included)
+        self._numbers.setVisible(state.included and bool(self._numbers.text()))
         self._notices.show_problems(state.problems)
 
     def arrange(self, *, wide: bool) -> None:
@@ -177,8 +179,19 @@ class ViewRow(QFrame):
             grid.addWidget(self._numbers, 2, 1, 1, 2)
             grid.addWidget(self._source, 3, 0, 1, 3)
             grid.addWidget(self._notices, 4, 0, 1, 3)
+        pairs = ((self._angle_label, self._angle), (self._weight_label, self._weight))
+        for number, (label, field) in enumerate(pairs):
+            self._pairs.removeWidget(label)
+            self._pairs.removeWidget(field)
+            row, column = (number, 0) if wide else (0, 2 * number)
+            self._pairs.addWidget(label, row, column)
+            self._pairs.addWidget(field, row, column + 1)
+        self._pairs.setColumnStretch(4, 1)
         for column in range(5):
             grid.setColumnStretch(column, int(column == (0 if wide else 1)))
+        # The columns of all rows stand below one another, also where there is no PSF.
+        grid.setColumnMinimumWidth(2, self._picture.width() if wide else 0)
+        grid.setColumnMinimumWidth(3, _NUMBERS_WIDTH if wide else 0)
 
     def _tell_angle(self) -> None:
         value = self._angle.value()
@@ -186,19 +199,3 @@ class ViewRow(QFrame):
 
     def _tell_weight(self) -> None:
         self.weight_entered.emit(float(self._weight.value()))
-
-
-def _table(look: PSFLook) -> str:
-    """Sides and widths as a small table."""
-    lines = [
-        ("", ("z", "y", "x"), ""),
-        ("size", tuple(str(n) for n in look.shape), "voxels"),
-        ("FWHM", tuple(f"{w:.2f}" if w < 10 else f"{w:.1f}" for w in look.fwhm_um), "µm"),
-        ("", tuple(f"{w:.2f}" if w < 10 else f"{w:.1f}" for w in look.fwhm_voxels), "voxels"),
-    ]
-    rows = "".join(f"<tr><td>{head}&nbsp;</td>{_cells(cells)}<td>&nbsp;{unit}</td></tr>" for head, cells, unit in lines)
-    return f"<table cellspacing=0 cellpadding=0>{rows}</table>"
-
-
-def _cells(texts: tuple[str, ...]) -> str:
-    return "".join(f"<td align=right>&nbsp;{text}</td>" for text in texts)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFrame, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.views.row import ViewRow
 
-# From this width on a view takes one line.
-_WIDE = 700
+# Between dark and light, so that it is seen in both themes.
+_LINE = "background: rgba(128, 128, 128, 110);"
 
 
 class ViewTable(QWidget):
@@ -24,6 +23,7 @@ class ViewTable(QWidget):
         super().__init__(parent)
         self.setObjectName("views")
         self._rows: dict[Image, ViewRow] = {}
+        self._wide = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
@@ -51,8 +51,8 @@ class ViewTable(QWidget):
         for number, layer in enumerate(layers):
             if number:
                 line = QFrame()
-                line.setFrameShape(QFrame.Shape.HLine)
-                line.setObjectName("line")
+                line.setFixedHeight(1)
+                line.setStyleSheet(_LINE)
                 self._column.addWidget(line)
             row = before.get(layer) or self._new(layer)
             self._rows[layer] = row
@@ -62,12 +62,12 @@ class ViewTable(QWidget):
         menu = QMenu(self)
         row = ViewRow(menu, self)
         row.destroyed.connect(menu.deleteLater)
-        row.arrange(wide=self.width() >= _WIDE)
+        row.arrange(wide=self._wide)
         self.added.emit(layer, row)
         return row
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Use the room there is."""
-        super().resizeEvent(event)
+    def arrange(self, *, wide: bool) -> None:
+        """One line a view where there is room."""
+        self._wide = wide
         for row in self._rows.values():
-            row.arrange(wide=self.width() >= _WIDE)
+            row.arrange(wide=wide)

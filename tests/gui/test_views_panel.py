@@ -1,0 +1,403 @@
+"""The Views & PSFs panel, used as a person uses it, without a window of napari."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtWidgets import QLabel, QPushButton
+from views_person import ViewsPerson, choose_in_dialog, known
+
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
+from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.psf import fwhm, prepare_psf
+from napari_mvfusion.simulation import light_sheet_psf, sample
+from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.writers import write_tiff
+
+
+@pytest.fixture
+def person(model, qtbot, plugin):
+    panel = ViewsPanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.resize(390, 900)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return ViewsPerson(panel, qtbot)
+
+
+@pytest.fixture
+def two(model, person, small_views, show_views):
+    """The layers of two views, in the panel."""
+    layers = show_views(model, small_views)
+    person.settle()
+    return layers
+
+
+def test_without_views_it_says_what_to_do_first(person):
+    label = person.see("empty", QLabel)
+    assert label.isVisible()
+    assert label.text().startswith("No views yet. Drop their folder here")
+    assert not person.see("match").isEnabled()
+    assert not person.see("orientation").isEnabled()
+    assert person.see("orientation").toolTip() == "<qt>Needs two or more views, each with a PSF</qt>"
+
+
+def test_a_row_a_view_with_its_psf_as_it_is_used(model, person, small_views, two):
+    for layer in two:
+        layer.scale = (0.5, 0.25, 0.25)
+    person.settle()
+    assert [row.name for row in person.rows()] == ["nuclei view 0", "nuclei view 180"]
+    for row, view in zip(person.rows(), small_views.views.views, strict=True):
+        assert row.ticked
+        assert row.problems == []
+        shape, widths = view.psf.shape, fwhm(view.psf)
+        for number in (*shape, f"{widths[0]:.2f}", f"{widths[0] * 0.5:.2f}", f"{widths[1] * 0.25:.2f}"):
+            assert f"{number}</td>" in row.numbers
+        yx, zx, zy = row.cuts
+        assert (yx.axes, zx.axes, zy.axes) == ("yx", "zx", "zy")
+        assert zx.picture.shape == (shape[0], shape[2])
+        assert zx.size_um == (shape[0] * 0.5, shape[2] * 0.25)
+        middle = view.psf[:, shape[1] // 2, :]
+        np.testing.assert_allclose(zx.picture, 255 * np.sqrt(middle / view.psf.max()), atol=0.51)
+    expected = "2 views are fused on the grid of nuclei view 0:\n32 × 32 × 128 voxels of 0.5 × 0.25 × 0.25 µm (z, y, x)"
+    assert person.see("summary", QLabel).text() == expected
+
+
+def test_what_is_entered_stands_in_the_notes_and_reaches_the_views(model, person, two):
+    row = person.rows()[0]
+    row.enter("angle", "45")
+    row.enter("weight", "2.5")
+    person.rows()[1].tick()
+    assert known(two[0])["angle"] == 45
+    assert known(two[0])["weight"] == 2.5
+    assert [known(layer)["included"] for layer in two] == [True, False]
+    assert open_layers([two[0]]).views.views[0].weight == 2.5
+    row.enter("weight", "0")
+    assert known(two[0])["weight"] > 0
+    assert person.see("summary", QLabel).text().startswith("1 of 2 views is fused")
+    person.rows()[0].tick()
+    assert person.see("summary", QLabel).text() == "No view is ticked: tick the views to fuse."
+
+
+def test_what_others_write_into_the_notes_is_shown(person, two):
+    annotate(two[0], included=False, angle=12.0)
+    annotate(two[1], weight=3.0, psf=None)
+    person.settle()
+    first, second = person.rows()
+    assert not first.ticked
+    assert second.problems == ["No PSF is known for this view: it can be averaged, but not deconvolved."]
+    assert second.numbers == ""
+
+
+def test_layers_are_followed(model, person, small_views, two, show_views, rng):
+    two[1].name = "from below"
+    model.add_image(rng.random((8, 8, 8)), name="something else")
+    model.add_image(rng.random((8, 8)), name="flat")
+    person.settle()
+    assert [(row.name, row.ticked) for row in person.rows()] == [
+        ("nuclei view 0", True),
+        ("from below", True),
+        ("something else", False),
+    ]
+    model.layers.move(1, 0)
+    person.settle()
+    assert [row.name for row in person.rows()][:2] == ["from below", "nuclei view 0"]
+    model.layers.remove(two[0])
+    person.settle()
+    assert [row.name for row in person.rows()] == ["from below", "something else"]
+    model.layers.clear()
+    person.settle()
+    assert person.rows() == []
+    assert person.see("empty", QLabel).isVisible()
+
+
+def test_a_raw_psf_from_a_file_shows_its_flaws_and_one_press_mends_them(person, two, tmp_path):
+    good = known(two[0])["psf"]
+    raw = np.pad(good, ((1, 2), (3, 3), (3, 3))) * 250 + 0.05
+    tifffile.imwrite(tmp_path / "raw.tif", raw.astype(np.float32))
+    choose_in_dialog(tmp_path / "raw.tif")
+    person.rows()[0].choose("Choose file")
+    person.settle()
+    np.testing.assert_allclose(known(two[0])["psf"], raw, rtol=1e-6)
+    row = person.rows()[0]
+    assert [problem[:17] for problem in row.problems] == ["The PSF has even ", "The PSF has the s", "The PSF has a bac"]
+    assert person.messages("done") == ["'nuclei view 0': raw.tif is the PSF now."]
+    row.fix("Fix all")
+    person.settle()
+    assert person.rows()[0].problems == []
+    psf = known(two[0])["psf"]
+    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    assert fwhm(psf) == pytest.approx(fwhm(good), rel=0.02)
+    assert known(two[0])["inputs"] is None
+    row.choose("Undo")
+    person.settle()
+    np.testing.assert_allclose(known(two[0])["psf"], raw, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "button"),
+    [
+        (lambda psf: psf[1:], "even sides", "Crop"),
+        (lambda psf: psf * 7, "sum 7 instead", "Normalise"),
+        (lambda psf: np.pad(psf, ((20, 0), (0, 0), (0, 0))), "off the middle", "Centre"),
+        (lambda psf: np.where(psf == psf[0, 0, 0], np.nan, psf), "no finite number", "Set to 0"),
+        (lambda psf: np.pad(psf, ((0, 0), (20, 20), (0, 0))), "larger than the volume", "Crop"),
+    ],
+)
+def test_each_flaw_has_its_own_button(person, two, spoil, words, button):
+    annotate(two[0], psf=spoil(known(two[0])["psf"]).astype(np.float32))
+    person.settle()
+    row = person.rows()[0]
+    assert any(words in problem for problem in row.problems), row.problems
+    row.fix(button)
+    person.settle()
+    assert not any(words in problem for problem in person.rows()[0].problems)
+    psf = known(two[0])["psf"]
+    assert all(side % 2 for side in psf.shape)
+    assert np.isfinite(psf).all()
+
+
+def test_two_raw_psfs_are_mended_at_once(person, two):
+    assert not person.see("fix_all").isVisible()
+    for layer in two:
+        annotate(layer, psf=known(layer)["psf"] * 3)
+    person.settle()
+    person.press("fix_all")
+    person.settle()
+    assert [float(known(layer)["psf"].sum()) for layer in two] == pytest.approx([1, 1], abs=1e-5)
+    assert not person.see("fix_all").isVisible()
+
+
+def test_psfs_of_a_folder_find_their_views(person, two, tmp_path):
+    for angle in (0, 180):
+        tifffile.imwrite(tmp_path / f"PSF-view{angle}.tif", light_sheet_psf(angle, axial_fwhm=5 + angle / 90))
+    tifffile.imwrite(tmp_path / "psf_45.tif", light_sheet_psf())
+    tifffile.imwrite(tmp_path / "overview.tif", np.zeros((3, 3, 3), np.uint8))
+    choose_in_dialog(tmp_path)
+    person.see("match", QPushButton).menu().actions()[0].trigger()
+    person.settle()
+    for angle, layer in zip((0, 180), two, strict=True):
+        np.testing.assert_array_equal(known(layer)["psf"], light_sheet_psf(angle, axial_fwhm=5 + angle / 90))
+        assert known(layer)["psf_source"] == f"PSF-view{angle}.tif"
+    assert person.messages("warning") == ["psf_45.tif fits no view."]
+    (done,) = person.messages("done")
+    assert "nuclei view 180: PSF-view180.tif" in done
+
+
+def test_dropped_psfs_go_to_the_views_and_a_broken_one_is_named(person, two, tmp_path):
+    tifffile.imwrite(tmp_path / "psf_0.tif", light_sheet_psf())
+    (tmp_path / "psf_180.tif").write_bytes(b"II*\0 no tiff")
+    (tmp_path / "notes.txt").write_text("lunch at noon")
+    before = known(two[1])["psf"]
+    person.drop(tmp_path / "psf_0.tif", tmp_path / "psf_180.tif", tmp_path / "notes.txt")
+    np.testing.assert_array_equal(known(two[0])["psf"], light_sheet_psf())
+    assert known(two[1])["psf"] is before
+    assert any("psf_180.tif" in text for text in person.messages("error"))
+    assert "notes.txt is neither a folder nor a TIFF file." in person.messages("error")
+
+
+def test_a_dropped_folder_brings_views_and_psfs(model, person, views_folder):
+    person.drop(views_folder)
+    assert [(row.name, row.ticked) for row in person.rows()] == [
+        ("a view 0", True),
+        ("a view 180", True),
+        ("b view 0", False),
+        ("b view 180", False),
+    ]
+    assert person.rows()[0].cuts
+    assert person.rows()[0].problems == []
+    person.drop(views_folder.parent)
+    assert any("holds no views" in text for text in person.messages("error"))
+
+
+def test_single_files_become_views_with_their_angles(model, person, small_views, tmp_path):
+    for angle in (0, 90):
+        write_tiff(tmp_path / f"fish_view_{angle}.tif", small_views.truth, Grid(small_views.truth.shape, (2, 1, 1)))
+    choose_in_dialog(tmp_path / "fish_view_0.tif", tmp_path / "fish_view_90.tif")
+    person.press("add_files")
+    person.settle()
+    assert [row.name for row in person.rows()] == ["fish_view_0", "fish_view_90"]
+    assert [known(layer)["angle"] for layer in model.layers] == [0, 90]
+    np.testing.assert_allclose(model.layers[0].scale, (2, 1, 1))
+    tifffile.imwrite(tmp_path / "psf_90.tif", light_sheet_psf(90))
+    person.drop(tmp_path / "psf_90.tif")
+    assert [known(layer).get("psf") is None for layer in model.layers] == [True, False]
+
+
+def test_files_of_different_shape_are_opened_each_on_its_grid(model, person, small_views, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", small_views.truth)
+    tifffile.imwrite(tmp_path / "b.tif", small_views.truth[::2])
+    person.drop(tmp_path / "a.tif", tmp_path / "b.tif")
+    for row in person.rows():
+        if not row.ticked:
+            row.tick()
+    person.settle()
+    (problem, *_) = person.row("b").problems
+    assert "16 × 32 × 128 voxels" in problem
+    person.row("b").fix("Stretch")
+    person.settle()
+    assert person.row("b").problems[-1] == (
+        "This view has another grid (16 × 32 × 128 voxels of 2 × 1 × 1 µm). It is resampled while it is fused."
+    )
+    np.testing.assert_allclose(model.layers["b"].scale, (2, 1, 1))
+    np.testing.assert_allclose(model.layers["b"].translate, (0.5, 0, 0))
+    person.row("b").fix("Make a copy")
+    person.settle()
+    copy = model.layers["b resampled"]
+    assert isinstance(copy.data, da.Array)
+    both = open_layers([model.layers["a"], model.layers["b"]]).views
+    np.testing.assert_array_equal(np.asarray(copy.data), both.read(both.grid.box)[1])
+    assert known(copy)["included"]
+    assert not known(model.layers["b"])["included"]
+    assert not any("grid" in problem for problem in person.row("b resampled").problems)
+    views = open_layers([model.layers["a"], copy]).views
+    np.testing.assert_array_equal(views.coverage(views.grid.box)[1], both.coverage(both.grid.box)[1])
+
+
+def test_voxels_that_are_no_numbers_are_left_to_the_other_views(person, two):
+    bad = two[0].data.copy()
+    bad[3, 4, 5:7] = np.nan
+    two[0].data = bad
+    person.settle()
+    assert person.rows()[0].problems == ["2 voxels are NaN or infinite, the first at (z, y, x) = (3, 4, 5)."]
+    person.rows()[0].fix("Leave out")
+    person.settle()
+    assert person.rows()[0].problems == []
+    views = open_layers(two).views
+    block, cover = views.read(views.grid.box), views.coverage(views.grid.box)
+    assert np.isfinite(block).all()
+    assert (cover[0, 3, 4, 5:7] == 0).all()
+    assert cover.sum() == cover.size - 2
+
+
+def test_negative_values_offer_a_camera_offset_that_can_be_undone(person, two):
+    two[0].data = two[0].data - two[0].data.min() - 2.5
+    person.settle()
+    assert person.rows()[0].problems == ["Values go down to -2.5; light cannot be below 0."]
+    person.rows()[0].fix("Set offset")
+    person.settle()
+    assert known(two[0])["offset"] == -2.5
+    assert person.rows()[0].problems == ["A camera offset of -2.5 is subtracted."]
+    views = open_layers(two).views
+    assert views.read(views.grid.box)[0].min() == 0
+    person.rows()[0].fix("Undo")
+    person.settle()
+    assert known(two[0])["offset"] == 0
+
+
+def test_psfs_are_taken_turned_mirrored_and_removed_by_the_menu(person, two):
+    psf = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
+    annotate(two[0], psf=psf)
+    annotate(two[1], angle=90.0, psf=None)
+    person.settle()
+    row = person.rows()[1]
+    row.choose("Take from another view > nuclei view 0")
+    person.settle()
+    assert known(two[1])["psf"] is psf
+    row.choose("Turn to this view's angle (90°)")
+    person.settle()
+    turned = light_sheet_psf(90, axial_fwhm=6, lateral_fwhm=2)
+    np.testing.assert_allclose(known(two[1])["psf"], turned, atol=1e-6)
+    assert known(two[1])["psf_source"] == "PSF of nuclei view 0, turned by 90°"
+    row.choose("Mirror")
+    person.settle()
+    np.testing.assert_allclose(known(two[1])["psf"], turned[::-1, ::-1, ::-1], atol=1e-6)
+    row.choose("Remove")
+    person.settle()
+    assert known(two[1])["psf"] is None
+    assert row.entries().keys() >= {"Turn from another view > nuclei view 0, by +90°"}
+    assert "Mirror" not in row.entries()
+    row.choose("Turn from another view > nuclei view 0, by +90°")
+    person.settle()
+    np.testing.assert_allclose(known(two[1])["psf"], turned, atol=1e-6)
+
+
+def test_a_psf_is_saved_as_it_is_used(person, two, tmp_path):
+    for layer in two:
+        layer.scale = (0.5, 0.25, 0.25)
+    person.settle()
+    choose_in_dialog(tmp_path / "mine")
+    person.rows()[0].choose("Save as TIFF")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mine.tif"), known(two[0])["psf"])
+    assert person.messages("done") == [f"The PSF of nuclei view 0 was saved as {tmp_path / 'mine.tif'}."]
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_a_psf_in_its_views_own_frame_is_turned_as_the_layer_is(model, person):
+    made = sample("nuclei", 32, angles=(0, 90), registered=False)
+    own = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
+    first, second = (model.add_image(data, **look) for data, look, _ in view_layers(made.views, sample="nuclei"))
+    annotate(first, psf=own)
+    annotate(second, psf=own)
+    person.settle()
+    row = person.rows()[1]
+    assert row.problems[-1] == "This view is turned or mirrored. It is resampled while it is fused."
+    assert not person.rows()[0].entries()["Lies in this view's own frame"].isEnabled()
+    row.choose("Lies in this view's own frame")
+    person.settle()
+    turned = light_sheet_psf(90, axial_fwhm=6, lateral_fwhm=2)
+    np.testing.assert_allclose(known(second)["psf"], turned, atol=1e-6)
+    assert row.entries()["Lies in this view's own frame"].isChecked()
+    zx = person.rows()[1].cuts[1].picture
+    assert zx.shape == (turned.shape[0], turned.shape[2])
+    # The layer is moved: the PSF follows.
+    second.affine = first.affine
+    second.scale = first.scale
+    person.settle()
+    np.testing.assert_allclose(known(second)["psf"], own, atol=1e-6)
+    row.choose("Lies in this view's own frame")
+    person.settle()
+    assert known(second)["psf_own"] is None
+    assert known(second)["psf"] is own
+
+
+def test_a_mirrored_psf_is_found_and_flipped(model, person, two_view_psfs):
+    psfs = [prepare_psf(psf).psf for psf in two_view_psfs.values()]
+    made = sample("embryo", 96, angles=(0, 180), psfs=psfs, snr=200, attenuation=0)
+    wrong = made.views.with_psfs([psfs[0], psfs[1][::-1, ::-1, ::-1]])
+    layers = [model.add_image(data, **look) for data, look, _ in view_layers(wrong, sample="embryo")]
+    person.settle()
+    person.press("orientation")
+    assert person.see("orientation", QPushButton).text() == "Checking…"
+    person.settle()
+    assert "mirrored" in person.rows()[1].problems[0]
+    assert not any("seems to be mirrored" in text for text in person.rows()[0].problems)
+    person.rows()[1].fix("Flip")
+    person.settle()
+    np.testing.assert_array_equal(known(layers[1])["psf"], psfs[1])
+    assert not any("mirrored" in text for text in person.rows()[1].problems)
+
+
+def test_series_are_looked_at_too(model, person, rng):
+    movie = rng.random((2, 6, 7, 8)).astype(np.float32)
+    movie[1, 2, 3, 4] = np.inf
+    model.add_image(movie, name="movie")
+    person.settle()
+    person.rows()[0].tick()
+    person.settle()
+    (first, *_) = person.rows()[0].problems
+    assert first == "1 voxel is NaN or infinite, the first at (…, z, y, x) = (1, 2, 3, 4)."
+    person.rows()[0].fix("Leave out")
+    person.settle()
+    views = open_layers([model.layers[0]]).views
+    assert views.coverage(views.grid.box)[0, 2, 3, 4] == 0
+
+
+def test_a_layer_that_goes_while_it_is_mended_does_no_harm(model, person, two):
+    annotate(two[0], psf=known(two[0])["psf"] * 3)
+    person.settle()
+    person.rows()[0].fix("Normalise")
+    model.layers.remove(two[0])
+    person.settle()
+    assert person.messages("error") == []
+    assert [row.name for row in person.rows()] == ["nuclei view 180"]
+
+
+def test_different_samples_on_one_grid_do_not_mix(model, person, small_views, two, show_views):
+    grid = Grid(small_views.views.grid.shape)
+    more = RegisteredViews(small_views.views.views, grid)
+    for data, look, _ in view_layers(more, sample="other"):
+        model.add_image(data, **look)
+    person.settle()
+    assert [row.ticked for row in person.rows()] == [True, True, False, False]

@@ -1,0 +1,109 @@
+"""The Views & PSFs panel in a real window: opened from the manifest, beside the Fuse panel, closed while it works."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QApplication, QScrollArea
+from views_person import ViewsPerson, known
+
+from napari_mvfusion.gui.fuse_panel import FusePanel
+from napari_mvfusion.gui.layers import annotate
+from napari_mvfusion.gui.views.panel import ViewsPanel
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy, plugin):
+    return make_napari_viewer_proxy(show=True)
+
+
+def actions(menu):
+    found = {}
+    for action in menu.actions():
+        if action.menu():
+            action.menu().aboutToShow.emit()
+            found |= actions(action.menu())
+        found[action.text().replace("&&", "&")] = action
+    return found
+
+
+@pytest.fixture
+def person(viewer, qtbot):
+    """Somebody in front of the panel, opened by the menu."""
+    texts = actions(viewer.window.plugins_menu)
+    next(action for text, action in texts.items() if text.startswith("Views & PSFs")).trigger()
+    qtbot.wait(50)
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel))
+    return ViewsPerson(panel, qtbot)
+
+
+def test_from_the_sample_to_views_with_psfs(viewer, person, qtbot):
+    viewer.open_sample("napari-mvfusion", "embryo")
+    person.settle()
+    assert [(row.name, row.ticked) for row in person.rows()] == [(f"embryo view {a}", True) for a in (0, 90, 180, 270)]
+    for row, angle in zip(person.rows(), (0, 90, 180, 270), strict=True):
+        assert row.problems == []
+        assert known(viewer.layers[row.name])["angle"] == angle
+    # What is drawn: the PSF of view 0 is long along z, that of view 90 along y.
+    for number, upright in ((0, True), (1, False)):
+        zy = person.rows()[number].cuts[2].picture > 128
+        assert (np.ptp(np.nonzero(zy)[0]) > np.ptp(np.nonzero(zy)[1])) == upright
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_nothing_is_cut_off(viewer, person, qtbot, width):
+    viewer.open_sample("napari-mvfusion", "embryo")
+    annotate(viewer.layers[0], psf=np.pad(known(viewer.layers[0])["psf"] * 3, ((0, 5), (0, 0), (0, 0))))
+    annotate(viewer.layers[1], psf=None)
+    person.panel.setFixedWidth(width)
+    person.settle()
+    inner = person.panel.findChild(QScrollArea).widget()
+    assert inner.width() <= person.panel.findChild(QScrollArea).viewport().width()
+    assert inner.minimumSizeHint().width() <= inner.width()
+    for row in person.rows():
+        label = row.row.findChild(type(person.see("summary")), "numbers")
+        assert not label.isVisible() or label.width() >= label.sizeHint().width()
+
+
+def test_closing_the_panel_while_it_works_leaves_nothing(viewer, person, qtbot):
+    viewer.open_sample("napari-mvfusion", "embryo")
+    person.settle()
+    person.press("orientation")
+    qtbot.wait(300)
+    (dock,) = viewer.window.dock_widgets.values()
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=3000)
+    qtbot.wait(50)
+    assert not [widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel)]
+    viewer.layers[0].name = "still alive"
+    annotate(viewer.layers[0], weight=2.0)
+    viewer.layers.clear()
+
+
+def test_closing_the_window_while_it_works_leaves_nothing(viewer, person, qtbot):
+    viewer.open_sample("napari-mvfusion", "embryo")
+    person.settle()
+    person.press("orientation")
+    qtbot.wait(200)
+    window = person.panel.window()
+    # The fixture of napari closes its viewer again.
+    window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    window.close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=3000)
+    qtbot.wait(100)
+
+
+def test_both_panels_agree_on_what_is_fused(viewer, person, qtbot, make_person):
+    texts = actions(viewer.window.plugins_menu)
+    next(action for text, action in texts.items() if text.startswith("Fuse")).trigger()
+    qtbot.wait(50)
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, FusePanel))
+    fuse = make_person(panel)
+    viewer.open_sample("napari-mvfusion", "nuclei")
+    person.settle()
+    person.rows()[1].tick()
+    person.settle()
+    assert [row[:2] for row in fuse.rows()] == [("nuclei view 0", True), ("nuclei view 180", False)]
+    fuse.tick(0)
+    fuse.tick(1)
+    person.settle()
+    assert [row.ticked for row in person.rows()] == [False, True]
