@@ -3,6 +3,7 @@
 scripts/with-display.sh .venv/bin/python docs/make_screenshots.py
 """
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,9 +11,8 @@ import napari
 import numpy as np
 from napari.qt import get_qapp
 from PIL import Image
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox
-
-from napari_mvfusion.gui.fuse_panel import FusePanel
+from qtpy.QtCore import QSettings, Qt
+from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -32,28 +32,47 @@ def shoot(viewer, name):
     picture.save(IMAGES / f"fuse-{name}.png", optimize=True)
 
 
+def shoot_light(viewer, name):
+    """Save the window in the light theme."""
+    viewer.theme = "light"
+    shoot(viewer, name)
+    viewer.theme = "dark"
+    wait()
+
+
 def main():
     """Go once through the life of the panel."""
     IMAGES.mkdir(exist_ok=True)
+    # As a new user sees it, and without touching what this user used last.
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, tempfile.mkdtemp())
     viewer = napari.Viewer()
     viewer.window.resize(1300, 860)
-    next(action for action in viewer.window.plugins_menu.actions() if action.text().startswith("Fuse")).trigger()
-    (panel,) = (widget for widget in get_qapp().allWidgets() if isinstance(widget, FusePanel))
+    _, panel = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Fuse")
     fuse, cancel = (panel.findChild(QPushButton, name) for name in ("fuse", "cancel"))
     shoot(viewer, "empty")
     viewer.open_sample("napari-mvfusion", "embryo")
-    methods = panel.findChild(QComboBox, "method")
-    methods.setCurrentIndex(methods.findData("ebmd"))
+    wait()
+    viewer.fit_to_view()
     shoot(viewer, "filled")
+    live = panel.findChild(QCheckBox, "live")
+    live.click()
+    wait(30, lambda: panel.findChild(QLabel, "preview").text().endswith(" s"))
+    shoot(viewer, "preview")
+    live.click()
+    methods = panel.findChild(QListWidget, "methods")
+    for row in range(methods.count()):
+        methods.item(row).setCheckState(Qt.CheckState.Checked)
+    methods.setCurrentRow(methods.count() - 1)
     panel.findChild(QSpinBox, "iterations").setValue(20)
     wait()
     fuse.click()
     step = panel.findChild(QLabel, "step")
-    wait(60, lambda: step.text().startswith("Iteration 8"))
+    wait(60, lambda: "iteration 8" in step.text())
     shoot(viewer, "running")
     wait(120, lambda: not cancel.isEnabled())
     shoot(viewer, "done")
-    del viewer.layers[-1]
+    shoot_light(viewer, "done-light")
+    del viewer.layers[-3:]
     damaged = viewer.layers["embryo view 90"]
     damaged.data = np.where(np.arange(128) == 40, np.nan, damaged.data)
     wait()

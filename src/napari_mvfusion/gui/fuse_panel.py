@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QScrollArea,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -32,7 +31,7 @@ from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.gui.worker import FuseJob, FuseRun, Part, Report
+from napari_mvfusion.gui.worker import Failed, FuseJob, FuseRun, Part, Report
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.script import as_command, as_python
@@ -119,18 +118,16 @@ class FusePanel(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
-        buttons.addWidget(self._copy)
+        buttons.addWidget(self._copy, 1)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
         layout.addLayout(buttons)
         layout.addWidget(self._status)
 
-    def _copy_button(self) -> QToolButton:
-        button = QToolButton()
+    def _copy_button(self) -> QPushButton:
+        button = QPushButton("Copy as…")
         button.setObjectName("copy")
-        button.setText("Copy as")
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         button.setToolTip("<qt>Copies this run to the clipboard, to repeat it in a terminal or a notebook</qt>")
         menu = QMenu(button)
         menu.addAction("Command", lambda: self._copy_text("command"))
@@ -223,6 +220,9 @@ class FusePanel(QWidget):
 
     def _show(self, event: Report) -> None:
         self._status.follow(event, shown=self._result.filled)
+        if isinstance(event, Failed) and self._waiting:
+            self._waiting.clear()
+            self._status.say("warning", "The methods after it were not started.")
 
     def _stop(self) -> None:
         self._waiting.clear()

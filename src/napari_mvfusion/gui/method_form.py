@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -24,6 +24,7 @@ from napari_mvfusion.methods.base import Method
 _NAME = Qt.ItemDataRole.UserRole
 _STANDARD, _OWN = "Standard", "Own values"
 _DEFAULT = "ebmd"
+_ROW_PADDING = 10
 
 
 class MethodForm(QWidget):
@@ -66,12 +67,13 @@ class MethodForm(QWidget):
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked if name == _DEFAULT else Qt.CheckState.Unchecked)
             item.setToolTip(f"<qt>{kind.summary}</qt>")
+            item.setSizeHint(QSize(0, self.fontMetrics().height() + _ROW_PADDING))
             form = ParameterForm(kind)
             form.changed.connect(self._tell)
             self._forms[name] = form
             layout.addWidget(form)
-        rows = self._list.count()
-        self._list.setFixedHeight(rows * self._list.sizeHintForRow(0) + 2 * self._list.frameWidth() + 2)
+        height = sum(self._list.sizeHintForRow(row) for row in range(self._list.count()))
+        self._list.setFixedHeight(height + 2 * self._list.frameWidth() + 2)
         self._list.setCurrentRow(list(METHODS).index(_DEFAULT))
         self._list.currentRowChanged.connect(self._show_current)
         self._list.itemChanged.connect(self._look_at_ticked)

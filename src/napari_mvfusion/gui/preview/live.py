@@ -63,6 +63,7 @@ class LivePreview(QObject):
         self._layer: Image | None = None
         self._box: Shapes | None = None
         self._asked: tuple[Any, ...] | None = None
+        self._limits_due = False
         self._runner = PreviewRunner(self)
         self._runner.shown.connect(self._show)
         self._runner.failed.connect(self._tell_failure)
@@ -156,9 +157,15 @@ class LivePreview(QObject):
                 metadata={KEY: {"role": "preview"}},
                 **self._place,
             )
+            self._limits_due = True
         else:
             self._layer.affine = self._place["affine"]
             self._layer.data = values
+        if preview.final and self._limits_due:
+            # Once: what is seen must not change its brightness while parameters change, nor undo the user's choice.
+            self._layer.contrast_limits_range = (0.0, 4 * _limits(values)[1])
+            self._layer.contrast_limits = _limits(values)
+            self._limits_due = False
         words = f"{_size(preview.box)} voxels · {request.method.title}"
         seconds = f"{preview.seconds:.1f} s"
         self.told.emit(
@@ -203,7 +210,7 @@ def _placed(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, (1, 99.8))
+    low, high = np.percentile(values, (1, 99.9))
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
 
 

@@ -131,10 +131,17 @@ def _list(name: str, tip: str) -> QComboBox:
 
 
 def _fill(box: QComboBox, choices: Sequence[tuple[str, object]], chosen: object) -> None:
-    blocker = QSignalBlocker(box)
-    box.clear()
-    for text, meaning in choices:
-        box.addItem(text, meaning)
     place = next((i for i, (_, meaning) in enumerate(choices) if meaning is not None and meaning is chosen), 0)
-    box.setCurrentIndex(place)
+    before = [(box.itemText(i), box.itemData(i)) for i in range(box.count())]
+    same = len(before) == len(choices) and all(
+        text == old and meaning is what for (old, what), (text, meaning) in zip(before, choices, strict=True)
+    )
+    blocker = QSignalBlocker(box)
+    # A list that is open closes when it is filled.
+    if not same:
+        box.clear()
+        for text, meaning in choices:
+            box.addItem(text, meaning)
+    if not same or box.currentIndex() != place:
+        box.setCurrentIndex(place)
     blocker.unblock()

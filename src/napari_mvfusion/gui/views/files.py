@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.layers import LayerData, annotate
+from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.views.adding import open_files, read_psfs, sort_paths, tiffs_in
 from napari_mvfusion.gui.views.background import Tasks
 from napari_mvfusion.gui.views.matching import Wanted, match_files
@@ -69,7 +70,11 @@ class Files(QObject):
         """Open what was dropped: folders and view files as layers; PSF files go to the views that are there."""
         found = sort_paths(paths)
         for folder in found.folders:
-            self._open_folder(folder)
+            psfs = tiffs_in(folder, "psf")
+            if self.wanted and get_reader(str(folder)) is None and any("psf" in path.name.lower() for path in psfs):
+                self.match(psfs, folder.name)
+            else:
+                self._open_folder(folder)
         self._open_views(found.views)
         if found.psfs and self.wanted:
             self.match(found.psfs, "these files")
@@ -88,7 +93,9 @@ class Files(QObject):
         if not found:
             self.said.emit("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
             return
-        self._tasks.start("match", read_psfs, sorted(set(found.values())), done=partial(self._take_psfs, found))
+        self._tasks.start(
+            f"match {where}", read_psfs, sorted(set(found.values())), done=partial(self._take_psfs, found)
+        )
 
     def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, np.ndarray], list[str]]) -> None:
         psfs, problems = read
@@ -116,7 +123,7 @@ class Files(QObject):
 
     def _open_views(self, files: Sequence[Path]) -> None:
         if files:
-            self._tasks.start("files", open_files, list(files), done=self._add)
+            self._tasks.start(f"files {files[0]}", open_files, list(files), done=self._add)
 
     def _add(self, layers: list[LayerData]) -> None:
         for data, look, kind in layers:

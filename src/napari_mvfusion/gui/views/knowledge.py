@@ -93,7 +93,11 @@ class Knowledge(QObject):
             known = notes(layer)
             if known.get("psf_own") is None or (matrix := own_matrix(layer, included)) is None:
                 continue
-            if known.get("psf_matrix") is None or not np.allclose(known["psf_matrix"], matrix):
+            placed = known.get("psf_matrix") is not None
+            if placed and known.get("psf") is not known.get("psf_placed"):
+                # Somebody else has given the view another PSF since.
+                annotate(layer, psf_own=None)
+            elif not placed or not np.allclose(known["psf_matrix"], matrix):
                 due.append((layer, known["psf_own"], matrix))
         if due and not self._tasks.runs("frames"):
             self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
@@ -101,7 +105,7 @@ class Knowledge(QObject):
     def _keep_frames(self, placed: list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]]) -> None:
         for layer, own, matrix, psf in placed:
             if notes(layer).get("psf_own") is own:
-                annotate(layer, psf=psf, psf_matrix=matrix, inputs=None)
+                annotate(layer, psf=psf, psf_placed=psf, psf_matrix=matrix, inputs=None)
         self.changed.emit()
 
     def _keep_psfs(self, found: list[tuple[Image, PSFKnown]]) -> None:

@@ -26,6 +26,7 @@ from napari_mvfusion.writers import write_tiff
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}
+_PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source"}
 
 
 class Mending(QObject):
@@ -55,6 +56,11 @@ class Mending(QObject):
     def verdict(self, layer: Image) -> tuple[np.ndarray, MirrorVerdict] | None:
         """A PSF that a layer had, and what the views said about its orientation."""
         return self._verdicts.get(layer)
+
+    def forget_others(self, layers: list[Image]) -> None:
+        """Let go of layers that are there no more."""
+        self._before = {layer: before for layer, before in self._before.items() if layer in layers}
+        self._verdicts = {layer: verdict for layer, verdict in self._verdicts.items() if layer in layers}
 
     def do(self, layer: Image, fix: Fix, included: list[Image]) -> None:
         """Mend something.
@@ -113,6 +119,8 @@ class Mending(QObject):
             return
         self._change(layer, mended.entries, mended.said)
         if mended.data is not None:
+            # The old pixels are not kept, so there is no way back.
+            del self._before[layer]
             layer.data = [mended.data, *layer.data[1:]] if layer.multiscale else mended.data
         self.said.emit("done", f"'{layer.name}': {mended.said}.")
 
@@ -120,7 +128,8 @@ class Mending(QObject):
         if _BEYOND_FILES & entries.keys():
             entries = {**entries, "inputs": None}
         known = notes(layer)
-        self._before[layer] = (what, {key: known.get(key) for key in entries})
+        keys = entries.keys() | _PSF_ENTRIES if _PSF_ENTRIES & entries.keys() else entries.keys()
+        self._before[layer] = (what, {key: known.get(key) for key in keys})
         annotate(layer, **entries)
 
     def _undo(self, layer: Image) -> None:

@@ -168,6 +168,7 @@ class ViewsPanel(QWidget):
     def _check(self) -> None:
         """Show what is there now, and find out what is not known yet."""
         layers = self._layers.views
+        self._mending.forget_others(layers)
         self._included = decide(layers)
         self._grid = fused_grid(self._included)
         self._table.show_layers(layers)

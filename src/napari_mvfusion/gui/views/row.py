@@ -139,8 +139,13 @@ class ViewRow(QFrame):
         for editor in (self._tick, self._angle, self._weight):
             editor.blockSignals(True)
         self._tick.setChecked(state.included)
-        self._angle.set_value(_UNKNOWN if state.angle is None else state.angle)
-        self._weight.set_value(state.weight)
+        for editor, value in (
+            (self._angle, _UNKNOWN if state.angle is None else state.angle),
+            (self._weight, state.weight),
+        ):
+            # Setting the same value again would wipe out what is being typed.
+            if editor.value() != value:
+                editor.set_value(value)
         for editor in (self._tick, self._angle, self._weight):
             editor.blockSignals(False)
         self._name.setText(state.name)
