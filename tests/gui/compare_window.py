@@ -1,6 +1,7 @@
 """What the tests of the Compare panel share: a window with views and results, and a person in front of it."""
 
 import numpy as np
+import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.fusion import fuse
+from napari_mvfusion.gui.compare.panel import ComparePanel
 from napari_mvfusion.gui.layers import KEY, placement, truth_layer, view_layers
 from napari_mvfusion.methods import CBIF, Average
 
@@ -160,3 +162,22 @@ def halves(picture):
     return float(np.median(inner[:, columns[0] + 10 : middle - 10])), float(
         np.median(inner[:, middle + 10 : columns[-1] - 10])
     )
+
+
+@pytest.fixture
+def empty(make_napari_viewer_proxy, plugin, qtbot):
+    """A window with the panel, and nothing to compare."""
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1300, 850)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Compare")
+    assert isinstance(panel, ComparePanel)
+    qtbot.wait(100)
+    return Comparer(viewer, panel, qtbot)
+
+
+@pytest.fixture
+def person(empty, small_views, qtbot):
+    """A person in front of two views, two results and the ground truth."""
+    fill(empty.viewer, small_views)
+    qtbot.wait(100)
+    return empty

@@ -2,9 +2,10 @@
 
 import gc
 
+import compare_window
 import numpy as np
 import pytest
-from compare_window import Comparer, fill, halves, looks
+from compare_window import Comparer, halves, looks
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QPushButton, QSlider
 
@@ -14,24 +15,7 @@ from napari_mvfusion.gui.layers import KEY
 
 BOTH = ("nuclei average", "nuclei cbif")
 
-
-@pytest.fixture
-def empty(make_napari_viewer_proxy, plugin, qtbot):
-    """A window with the panel, and nothing to compare."""
-    viewer = make_napari_viewer_proxy(show=True)
-    viewer.window.resize(1300, 850)
-    _, panel = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Compare")
-    assert isinstance(panel, ComparePanel)
-    qtbot.wait(100)
-    return Comparer(viewer, panel, qtbot)
-
-
-@pytest.fixture
-def person(empty, small_views, qtbot):
-    """A person in front of two views, two results and the ground truth."""
-    fill(empty.viewer, small_views)
-    qtbot.wait(100)
-    return empty
+empty, person = compare_window.empty, compare_window.person
 
 
 @pytest.fixture
@@ -297,7 +281,6 @@ def test_closing_the_panel_leaves_nothing_behind(person, mode):
     assert not [widget for widget in QApplication.allWidgets() if isinstance(widget, ComparePanel)]
     viewer.layers["nuclei cbif"].data = viewer.layers["nuclei cbif"].data * 2
     viewer.dims.set_current_step(0, 3)
-    del viewer.layers[0]
 
 
 def test_closing_the_window_in_the_middle_of_it_does_no_harm(person):

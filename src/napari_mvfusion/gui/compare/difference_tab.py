@@ -145,7 +145,7 @@ class DifferenceTab(QWidget):
         self.begun.emit()
         try:
             volume = volume_at(fused, self._viewer.dims.point)
-            views = views_of(volume, [view])
+            views = views_of(volume, [view], self._viewer.dims.point)
         except InputError as error:
             self.failed.emit(str(error))
             return

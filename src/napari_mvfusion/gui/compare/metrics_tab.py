@@ -155,7 +155,7 @@ class MetricsTab(QWidget):
                     missing.append(Part(key, volume, truth=volume_at(truth, point)))
                     continue
                 try:
-                    missing.append(Part(key, volume, views=views_of(volume, listed)))
+                    missing.append(Part(key, volume, views=views_of(volume, listed, point)))
                 except InputError as error:
                     missing.append(Part(key, volume, problem=str(error)))
         return missing

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from napari.layers import Image
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.compare.volumes import Volume
+from napari_mvfusion.gui.compare.volumes import Volume, leading_index
 from napari_mvfusion.gui.layers import notes, open_layers
 from napari_mvfusion.views import RegisteredViews
 
@@ -25,8 +25,8 @@ def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
     ]
 
 
-def views_of(volume: Volume, listed: Sequence[Image]) -> RegisteredViews:
-    """The open views that a volume can have been fused from.
+def views_of(volume: Volume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
+    """The open views that a volume can have been fused from, at the time point that is shown.
 
     Views are grouped by the sample they show. The groups whose grid is that of the volume come into question; among
     several, the one whose sample begins the volume's name is taken.
@@ -43,7 +43,9 @@ def views_of(volume: Volume, listed: Sequence[Image]) -> RegisteredViews:
         raise InputError(_NONE)
     by_name = sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample)))
     for sample in by_name:
-        views = open_layers(groups[sample]).views
+        first = groups[sample][0]
+        opened = open_layers(groups[sample])
+        views = opened.at(leading_index(first, point))
         found = Volume(sample, views.views[0].data, views.grid.affine)
         if views.grid.shape == volume.shape and volume.on_grid_of(found):
             return views

@@ -97,7 +97,7 @@ class ProfileLine(QObject):
             self._said = None
 
     def _miss(self, event: Any) -> None:
-        if event.value is self._layer:
+        if self._layer is not None and event.value == self._layer:
             self._let_go()
             self.moved.emit()
 

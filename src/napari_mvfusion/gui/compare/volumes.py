@@ -94,9 +94,15 @@ def volume_at(layer: Image, point: Sequence[float]) -> Volume:
     if leading:
         if not isinstance(data, (np.ndarray, da.Array)):
             data = da.from_array(data, name=False)
-        place = np.round(layer.world_to_data(point)[:leading]).astype(int)
-        data = data[tuple(int(i) for i in np.clip(place, 0, np.array(data.shape[:leading]) - 1))]
+        data = data[leading_index(layer, point)]
     return Volume(layer.name, data, to_world_um(layer))
+
+
+def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
+    """Where a point, in world coordinates, lies along the layer's axes before z; () for a plain volume."""
+    sizes = np.array(layer.level_shapes[0][: layer.ndim - 3], int)
+    place = np.round(layer.world_to_data(point)[-layer.ndim :][: len(sizes)]).astype(int)
+    return tuple(int(i) for i in np.clip(place, 0, sizes - 1))
 
 
 def require_one_grid(volumes: Sequence[Volume]) -> None:
