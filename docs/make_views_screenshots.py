@@ -96,7 +96,12 @@ def main():
     viewer.open_sample("napari-mvfusion", "embryo")
     wait(1.5)
     shoot(viewer, "filled")
-    shoot(viewer, "narrow")
+    menu = panel.findChild(QPushButton, "psf").menu()
+    menu.aboutToShow.emit()
+    menu.popup(panel.mapToGlobal(panel.rect().topLeft()))
+    wait(0.3)
+    menu.grab().save(str(IMAGES / "views-menu.png"))
+    menu.close()
     resize(viewer, panel, WIDE)
     shoot(viewer, "wide")
     get_settings().appearance.theme = "light"

@@ -1,10 +1,13 @@
 """The Views & PSFs panel, used as a person uses it, without a window of napari."""
 
+import time
+
 import dask.array as da
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton
 from views_person import ViewsPerson, choose_in_dialog, known
 
 from napari_mvfusion.geometry import Grid
@@ -197,6 +200,35 @@ def test_dropped_psfs_go_to_the_views_and_a_broken_one_is_named(person, two, tmp
     assert "notes.txt is neither a folder nor a TIFF file." in person.messages("error")
 
 
+def test_a_dropped_folder_of_psfs_goes_to_the_views(model, person, two, tmp_path):
+    for angle in (0, 180):
+        tifffile.imwrite(tmp_path / f"{angle}_psf.tif", light_sheet_psf(angle))
+    person.drop(tmp_path)
+    np.testing.assert_array_equal(known(two[1])["psf"], light_sheet_psf(180))
+    assert len(model.layers) == 2
+
+
+def test_what_is_being_typed_stays_while_others_change_the_layers(person, two):
+    field = person.rows()[0].row.findChild(QDoubleSpinBox, "angle")
+    field.setFocus()
+    field.selectAll()
+    person.bot.keyClicks(field, "12")
+    two[0].name = "renamed meanwhile"
+    person.settle()
+    assert field.text() == "12"
+    person.bot.keyClick(field, Qt.Key.Key_Return)
+    assert known(two[0])["angle"] == 12
+
+
+def test_looking_again_takes_no_time_that_is_felt(model, person, two, show_views, small_views):
+    for number in range(3):
+        show_views(model, small_views, f"sample {number}")
+    person.settle()
+    start = time.perf_counter()
+    person.panel._check()
+    assert time.perf_counter() - start < 0.05
+
+
 def test_a_dropped_folder_brings_views_and_psfs(model, person, views_folder):
     person.drop(views_folder)
     assert [(row.name, row.ticked) for row in person.rows()] == [
@@ -341,6 +373,19 @@ def test_a_psf_in_its_views_own_frame_is_turned_as_the_layer_is(model, person):
     assert row.entries()["Lies in this view's own frame"].isChecked()
     zx = person.rows()[1].cuts[1].picture
     assert zx.shape == (turned.shape[0], turned.shape[2])
+    row.choose("Undo")
+    person.settle()
+    assert known(second)["psf"] is own
+    # Another panel gives the view a PSF: it is used as it is.
+    row.choose("Lies in this view's own frame")
+    person.settle()
+    annotate(second, psf=turned)
+    person.settle()
+    assert known(second)["psf"] is turned
+    assert not row.entries()["Lies in this view's own frame"].isChecked()
+    annotate(second, psf=own)
+    row.choose("Lies in this view's own frame")
+    person.settle()
     # The layer is moved: the PSF follows.
     second.affine = first.affine
     second.scale = first.scale

@@ -34,6 +34,10 @@ _EXPLAINED = (
 class BeadsForm(QWidget):
     """For each view, what to measure its PSF from, and what came out.
 
+    Attributes
+    ----------
+    progress : how far a measurement is, and Cancel; stands where the panel puts it, so that it does not scroll away
+
     Parameters
     ----------
     tasks : run the thread
@@ -81,16 +85,22 @@ class BeadsForm(QWidget):
         self._list = QVBoxLayout()
         self._list.setSpacing(8)
         buttons = QHBoxLayout()
-        for button in (self._folder, self._measure, self._cancel):
+        for button in (self._folder, self._measure):
             buttons.addWidget(button)
+        self.progress = QWidget()
+        line = QHBoxLayout()
+        line.addWidget(self._step, 1)
+        line.addWidget(self._cancel)
+        progress = QVBoxLayout(self.progress)
+        progress.setContentsMargins(0, 0, 0, 0)
+        progress.addWidget(self._bar)
+        progress.addLayout(line)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 0, 6, 0)
         column.addWidget(explained)
         column.addLayout(self._list)
         column.addWidget(self._own)
         column.addLayout(buttons)
-        column.addWidget(self._bar)
-        column.addWidget(self._step)
         column.addWidget(self._use)
         self._check()
 
@@ -142,8 +152,7 @@ class BeadsForm(QWidget):
         if not chosen:
             tip = "Choose the beads of at least one view first"
         self._measure.setToolTip("Measuring already" if running else tip)
-        for widget in (self._cancel, self._bar, self._step):
-            widget.setVisible(running)
+        self.progress.setVisible(running)
         self._folder.setEnabled(not running)
         for row in self._rows.values():
             row.setEnabled(not running)

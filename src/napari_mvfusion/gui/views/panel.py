@@ -132,6 +132,7 @@ class ViewsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(self._buttons)
         layout.addWidget(self._scroll, 1)
+        layout.addWidget(self._beads.progress)
         layout.addWidget(self._summary)
         layout.addWidget(self._status)
         self._beads.hide()
