@@ -138,3 +138,40 @@ def test_samples_open_ready_to_be_fused(viewer, key, make, angles):
 
 def test_the_reader_hook_agrees_with_npe2(views_folder):
     assert len(read([str(views_folder)], stack=False, plugin_name="napari-mvfusion")) == 5
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".ome.tif"])
+def test_a_series_is_saved_with_its_steps_and_recipe(viewer, tmp_path, rng, ending):
+    data = rng.random((2, 3, 8, 70, 9), np.float32)
+    look = {"scale": (0.5, 1, 3, 2, 1), "translate": (0, 0, 5, 6, 7), "axis_labels": ("t", "c", "z", "y", "x")}
+    layer = viewer.add_image(
+        data, **look, units=("min", "pixel", "um", "um", "um"), metadata={KEY: {"role": "fused", "recipe": {"a": 1}}}
+    )
+    path = tmp_path / f"movie{ending}"
+    assert viewer.layers.save(str(path), plugin="napari-mvfusion") == [str(path)]
+    if ending != ".zarr":
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.series[0].axes == "TCZYX"
+            np.testing.assert_array_equal(tiff.asarray(), data)
+            assert 'TimeIncrement="30.0"' in tiff.ome_metadata
+        return
+    (back,) = viewer.open(path, plugin="napari-mvfusion")
+    np.testing.assert_array_equal(back.data[0], data)
+    assert back.axis_labels == layer.axis_labels
+    np.testing.assert_allclose(back.scale, (30, 1, 3, 2, 1))
+    np.testing.assert_allclose(back.translate, layer.translate)
+    assert [str(unit) for unit in back.units] == ["second", "pixel", *["micrometer"] * 3]
+    assert back.metadata[KEY] == {"role": "fused", "recipe": {"a": 1}}
+    np.testing.assert_allclose(np.asarray(back.data[1])[1, 2, :, 0], data[1, 2, :, :2].mean(axis=1), rtol=1e-5)
+
+
+def test_a_turned_layer_is_saved_as_it_is_and_the_user_is_told(viewer, tmp_path, rng):
+    layer = viewer.add_image(rng.random((4, 5, 6)), rotate=30, scale=(2, 1, 1))
+    said = []
+    notification_manager.notification_ready.connect(said.append)
+    viewer.layers.save(str(tmp_path / "turned.zarr"), plugin="napari-mvfusion")
+    notification_manager.notification_ready.disconnect(said.append)
+    assert "turned or sheared, which the file cannot say" in said[0].message
+    (back,) = viewer.open(tmp_path / "turned.zarr", plugin="napari-mvfusion")
+    np.testing.assert_array_equal(back.data, layer.data)
+    np.testing.assert_allclose(back.scale, (2, 1, 1))

@@ -136,27 +136,47 @@ def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str) -> LayerData:
     return lazy(volume), look | placement(grid), "image"
 
 
-def volume_layer(volume: Any, grid: Grid, *, name: str, recipe: Mapping[str, Any] | None) -> LayerData:
-    """One volume from a file as an image layer; with a recipe it is a fused volume.
+def volume_layer(
+    volume: Any, grid: Grid, *, name: str, recipe: Mapping[str, Any] | None, leading: Sequence[tuple[str, float]] = ()
+) -> LayerData:
+    """One volume, or a series of them, from a file as an image layer; with a recipe it is a fused volume.
 
     Parameters
     ----------
-    volume : (z, y, x), or a list of them from fine to coarse
+    volume : (z, y, x) with the leading axes before z, or a list of such arrays from fine to coarse
+    leading : name and step of each axis before z; the step of "t" is in seconds
     """
     levels = volume if isinstance(volume, list) else [volume]
     known: dict[str, Any] = {} if recipe is None else {KEY: {"role": "fused", "recipe": dict(recipe)}}
-    look = {"name": name, "contrast_limits": contrast_limits([levels[-1]]), "metadata": known}
+    coarse = levels[-1]
+    if leading:
+        coarse = lazy(coarse)[(0,) * len(leading)]
+    look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": known}
     data = [lazy(level) for level in levels]
     multiscale = {"multiscale": True} if len(data) > 1 else {}
-    return data if multiscale else data[0], look | placement(grid) | multiscale, "image"
+    return data if multiscale else data[0], look | placement(grid, leading=leading) | multiscale, "image"
 
 
-def placement(grid: Grid, affine: np.ndarray | None = None) -> dict[str, Any]:
-    """Where a layer lies and in which units, as arguments of a layer; `affine` takes the place of the grid's."""
-    axes = {"units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
+def placement(
+    grid: Grid, affine: np.ndarray | None = None, leading: Sequence[tuple[str, float]] = ()
+) -> dict[str, Any]:
+    """Where a layer lies and in which units, as arguments of a layer.
+
+    Parameters
+    ----------
+    grid : of the voxels
+    affine : takes the place of the grid's
+    leading : name and step of each axis before z; the step of "t" is in seconds
+    """
+    names = [name for name, _ in leading]
+    axes = {
+        "units": (*("s" if name == "t" else "pixel" for name in names), *("um",) * _SPATIAL),
+        "axis_labels": (*names, "z", "y", "x"),
+    }
     if affine is not None:
         return axes | {"affine": affine}
-    return axes | {"scale": grid.voxel_size_um, "translate": grid.origin_um}
+    steps = [step for _, step in leading]
+    return axes | {"scale": (*steps, *grid.voxel_size_um), "translate": (*(0.0 for _ in steps), *grid.origin_um)}
 
 
 def lazy(volume: VolumeLike) -> Any:
@@ -165,10 +185,10 @@ def lazy(volume: VolumeLike) -> Any:
         return volume
     chunks = getattr(volume, "chunks", None)
     if chunks is None:
-        height, width = volume.shape[1:]
+        height, width = volume.shape[-2:]
         planes = max(1, _CHUNK_BYTES // (height * width * np.dtype(volume.dtype).itemsize))
-        chunks = (planes, height, width)
-    empty = np.empty((0, 0, 0), volume.dtype)
+        chunks = (*(1 for _ in volume.shape[:-_SPATIAL]), planes, height, width)
+    empty = np.empty((0,) * len(volume.shape), volume.dtype)
     return da.from_array(volume, chunks=chunks, name=False, asarray=False, meta=empty)
 
 

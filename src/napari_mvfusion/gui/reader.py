@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import zarr
 from napari.utils.notifications import show_warning
@@ -36,7 +37,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     try:
         if is_zarr(folder):
             image = open_image(folder)
-            image.volume(0 if "c" in image.axes else None)
+            if not _is_series(image):
+                image.volume(0 if "c" in image.axes else None)
             return _read_zarr
         return _read_folder if scan_folder(folder).samples else None
     except InputError:
@@ -82,11 +84,11 @@ def _read_zarr(path: str | list[str]) -> list[LayerData]:
     folder = Path(path if isinstance(path, str) else path[0])
     image = open_image(folder)
     sample = folder.name.removesuffix(".zarr").removesuffix(".ome")
-    if "c" not in image.axes:
+    if "c" not in image.axes or _is_series(image):
         levels = _levels(image)
-        grid = Grid(triple(levels[0].shape), image.voxel_size_um, image.origin_um)
-        recipe = image.attributes.get("mvfusion", {}).get("recipe")
-        return [volume_layer(levels, grid, name=sample, recipe=recipe)]
+        grid = Grid(triple(levels[0].shape[-3:]), image.voxel_size_um, image.origin_um)
+        leading = list(zip(image.axes[:-3], image.leading_steps, strict=True)) if _is_series(image) else []
+        return [volume_layer(levels, grid, name=sample, recipe=_recipe_of(image), leading=leading)]
     views = open_views(folder)
     inputs = Inputs(source=str(folder.resolve())).model_dump(mode="json")
     layers = view_layers(views, sample=sample, inputs=inputs)
@@ -96,9 +98,21 @@ def _read_zarr(path: str | list[str]) -> list[LayerData]:
     return layers
 
 
-def _levels(image: ZarrImage) -> list[zarr.Array]:
+def _recipe_of(image: ZarrImage) -> dict[str, Any] | None:
+    recipe: dict[str, Any] | None = image.attributes.get("mvfusion", {}).get("recipe")
+    return recipe
+
+
+def _is_series(image: ZarrImage) -> bool:
+    """Whether it is one volume at several times, or a fused one with any axes before z: not channels that are views."""
+    if not image.axes.endswith("zyx") or len(image.axes) == 3 or not set(image.axes) <= set("tczyx"):
+        return False
+    return _recipe_of(image) is not None or ("c" not in image.axes and image.array.shape[0] > 1)
+
+
+def _levels(image: ZarrImage) -> list[Any]:
     """All levels of a volume, from fine to coarse; napari shows the one that fits the zoom."""
-    if image.axes != "zyx":
+    if image.axes != "zyx" and not _is_series(image):
         return [image.volume()]
     group = zarr.open_group(str(image.path), mode="r")
     ome = image.attributes.get("ome", image.attributes)

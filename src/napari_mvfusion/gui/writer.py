@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
+from napari.utils.notifications import show_warning
 
-from napari_mvfusion.gui.layers import grid_of, notes, volume_of
-from napari_mvfusion.writers import write_tiff, write_zarr
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers import frame_of, leading_shape, notes, stack_of
+from napari_mvfusion.writers import LeadingAxis, write_tiff, write_zarr
+
+_SPATIAL = 3
 
 
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -16,10 +21,9 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError, OutputError
-        If the layer is no 3D volume on a straight grid, or the file cannot be written.
+        If the layer is no volume or series of volumes, or the file cannot be written.
     """
-    layer = Image(data, **meta)
-    write_tiff(path, volume_of(layer), grid_of(layer), recipe=notes(layer).get("recipe"), overwrite=True)
+    write_tiff(path, overwrite=True, **_content(Image(data, **meta)))
     return [path]
 
 
@@ -29,8 +33,33 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError, OutputError
-        If the layer is no 3D volume on a straight grid, or the folder exists or cannot be written.
+        If the layer is no volume or series of volumes, or the folder exists or cannot be written.
     """
-    layer = Image(data, **meta)
-    write_zarr(path, volume_of(layer), grid_of(layer), recipe=notes(layer).get("recipe"))
+    write_zarr(path, **_content(Image(data, **meta)))
     return [path]
+
+
+def _content(layer: Image) -> dict[str, Any]:
+    """What a layer is, as arguments of a writer."""
+    if layer.rgb or layer.ndim < _SPATIAL:
+        raise InputError(f"layer '{layer.name}' is no volume: the axes z, y and x are needed, and no colours")
+    grid, to_frame = frame_of(layer)
+    if not np.allclose(to_frame, np.eye(4)):
+        show_warning(
+            f"Layer '{layer.name}' is turned or sheared, which the file cannot say: its voxels are saved as they are."
+        )
+    return {
+        "data": stack_of(layer),
+        "grid": grid,
+        "recipe": notes(layer).get("recipe"),
+        "leading": [_axis(layer, axis) for axis in range(layer.ndim - _SPATIAL)],
+    }
+
+
+def _axis(layer: Image, axis: int) -> LeadingAxis:
+    """An axis before z: a channel where its label says so, else time."""
+    size = leading_shape(layer)[axis]
+    if layer.axis_labels[axis].lower().startswith("c"):
+        return LeadingAxis("c", size)
+    quantity = float(layer.scale[axis]) * layer.units[axis]
+    return LeadingAxis("t", size, float(quantity.to("s").magnitude) if quantity.check("[time]") else 1.0)

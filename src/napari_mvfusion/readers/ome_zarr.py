@@ -15,6 +15,7 @@ from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
+_SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
 _SPACE = ("z", "y", "x")
 _BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
 
@@ -29,6 +30,7 @@ class ZarrImage:
     array : full-resolution level, opened
     axes : names of its axes, for example "czyx"
     voxel_size_um, origin_um : (z, y, x)
+    leading_steps : step along each axis before z, seconds for time
     attributes : all attributes of the group
     """
 
@@ -37,6 +39,7 @@ class ZarrImage:
     axes: str
     voxel_size_um: FloatTriple
     origin_um: FloatTriple
+    leading_steps: tuple[float, ...]
     attributes: dict[str, Any]
 
     def volume(self, channel: int | None = None) -> VolumeLike:
@@ -136,7 +139,7 @@ def open_image(path: str | Path) -> ZarrImage:
         axes = "".join(axis["name"] for axis in scales["axes"])
         level = scales["datasets"][0]
         array: Any = group[level["path"]]
-        size, origin = _placement(scales, level, axes)
+        size, origin, steps = _placement(scales, level, axes)
     except _BROKEN as error:
         raise InputError(
             f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged "
@@ -144,7 +147,7 @@ def open_image(path: str | Path) -> ZarrImage:
         ) from error
     if len(axes) != len(array.shape):
         raise InputError(f"{path} is damaged: it names the axes {axes}, but its pixels have {len(array.shape)}")
-    return ZarrImage(path, array, axes, size, origin, attributes)
+    return ZarrImage(path, array, axes, size, origin, steps, attributes)
 
 
 def open_zarr_views(path: str | Path) -> RegisteredViews:
@@ -194,8 +197,13 @@ def _psf(folder: Path, name: str, view: str) -> np.ndarray:
         raise InputError(f"{folder} is damaged: the PSF of view '{view}' cannot be read; copy it again") from error
 
 
-def _placement(scales: Mapping[str, Any], level: Mapping[str, Any], axes: str) -> tuple[FloatTriple, FloatTriple]:
-    """Voxel size and origin in um; those of the level apply first, those of the whole image after."""
+def _placement(
+    scales: Mapping[str, Any], level: Mapping[str, Any], axes: str
+) -> tuple[FloatTriple, FloatTriple, tuple[float, ...]]:
+    """Voxel size and origin in um, and the steps of the other axes, seconds for time.
+
+    The transforms of the level apply first, those of the whole image after.
+    """
     size = np.ones(len(axes))
     origin = np.zeros(len(axes))
     for transform in [*level.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
@@ -204,6 +212,9 @@ def _placement(scales: Mapping[str, Any], level: Mapping[str, Any], axes: str) -
             origin = origin * np.asarray(transform["scale"], float)
         elif transform["type"] == "translation":
             origin = origin + np.asarray(transform["translation"], float)
-    units = [_UM.get(str(axis.get("unit", "micrometer")), 1.0) for axis in scales["axes"]]
+    units = [
+        (_UM if axis["name"] in _SPACE else _SECONDS).get(str(axis.get("unit", "")), 1.0) for axis in scales["axes"]
+    ]
     places = [axes.index(axis) for axis in _SPACE]
-    return float_triple(size[i] * units[i] for i in places), float_triple(origin[i] * units[i] for i in places)
+    steps = tuple(float(size[i] * units[i]) for i, axis in enumerate(axes) if axis not in _SPACE)
+    return float_triple(size[i] * units[i] for i in places), float_triple(origin[i] * units[i] for i in places), steps

@@ -2,6 +2,15 @@
 
 from napari_mvfusion.writers.ome_tiff import write_tiff
 from napari_mvfusion.writers.ome_zarr import create_zarr, finish_zarr, write_zarr
+from napari_mvfusion.writers.pixels import LeadingAxis
 from napari_mvfusion.writers.views import write_views_folder, write_views_zarr
 
-__all__ = ["create_zarr", "finish_zarr", "write_tiff", "write_views_folder", "write_views_zarr", "write_zarr"]
+__all__ = [
+    "LeadingAxis",
+    "create_zarr",
+    "finish_zarr",
+    "write_tiff",
+    "write_views_folder",
+    "write_views_zarr",
+    "write_zarr",
+]

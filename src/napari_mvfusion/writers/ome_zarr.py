@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from napari_mvfusion.errors import OutputError
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.writers.aside import written_aside
-from napari_mvfusion.writers.pixels import check_shape, converted
+from napari_mvfusion.writers.pixels import LeadingAxis, check_shape, converted, volumes
 
 VERSION = "0.5"
 _AXES = ("z", "y", "x")
@@ -30,33 +30,43 @@ def write_zarr(
     recipe: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     dtype: str | None = None,
+    leading: Sequence[LeadingAxis] = (),
 ) -> None:
-    """Write a volume as a multiscale OME-Zarr 0.5.
+    """Write a volume, or a series of them, as a multiscale OME-Zarr 0.5.
 
     Parameters
     ----------
     path : the folder; it is written aside and renamed
-    data : (z, y, x), read chunk by chunk
+    data : (z, y, x), read chunk by chunk; with leading axes before z where there are some
     grid : voxel size and origin, um
     recipe : JSON types, kept in the group's attributes
     overwrite : replace the folder when it exists
     dtype : of the file, that of `data` when None
+    leading : the axes before z, () for a single volume
 
     Raises
     ------
     OutputError
         If the folder exists or cannot be written, or a value is not finite or does not fit into `dtype`.
     """
-    check_shape(data, grid)
+    check_shape(data, grid, leading)
     kind = np.dtype(data.dtype if dtype is None else dtype)
     with written_aside(path, overwrite=overwrite) as aside:
-        array = create_zarr(aside, grid, dtype=kind.name)
-        for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
-            array[box.slices] = converted(np.asarray(data[box.slices]), kind)
+        array = create_zarr(aside, grid, dtype=kind.name, leading=leading)
+        for index, volume in volumes(data, leading):
+            for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
+                array[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
         finish_zarr(aside, recipe=recipe)
 
 
-def create_zarr(path: str | Path, grid: Grid, *, dtype: str = "float32", chunks: Triple = _CHUNKS) -> Any:
+def create_zarr(
+    path: str | Path,
+    grid: Grid,
+    *,
+    dtype: str = "float32",
+    chunks: Triple = _CHUNKS,
+    leading: Sequence[LeadingAxis] = (),
+) -> Any:
     """Make the group of an OME-Zarr with an empty full-resolution level.
 
     Parameters
@@ -65,6 +75,7 @@ def create_zarr(path: str | Path, grid: Grid, *, dtype: str = "float32", chunks:
     grid : shape, voxel size and origin
     dtype : of the pixels
     chunks : (z, y, x) voxels; each is one file
+    leading : the axes before z, () for a single volume
 
     Returns
     -------
@@ -78,8 +89,8 @@ def create_zarr(path: str | Path, grid: Grid, *, dtype: str = "float32", chunks:
     if Path(path).exists():
         raise OutputError(f"{path} exists already: choose another name")
     group = zarr.create_group(str(path), zarr_format=3)
-    array = _create_level(group, 0, grid.shape, dtype, chunks)
-    group.attrs["ome"] = _metadata(Path(path).name, grid, [(1, 1, 1)])
+    array = _create_level(group, 0, grid.shape, dtype, chunks, leading)
+    group.attrs["ome"] = _metadata(Path(path).name, grid, [(1, 1, 1)], leading)
     return array
 
 
@@ -95,58 +106,76 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) ->
     """
     group: Any = zarr.open_group(str(path), mode="r+")
     level = group["0"]
-    grid = _grid_of(group.attrs["ome"], triple(level.shape))
+    grid, leading = _places_of(group.attrs["ome"], level.shape)
     factors: list[Triple] = [(1, 1, 1)]
-    chunks = triple(level.chunks)
-    while any(n > c for n, c in zip(level.shape, _CHUNKS, strict=True)):
-        step = triple(2 if n > c else 1 for n, c in zip(level.shape, _CHUNKS, strict=True))
-        shape = triple(-(-n // s) for n, s in zip(level.shape, step, strict=True))
+    chunks = triple(level.chunks[-3:])
+    while any(n > c for n, c in zip(level.shape[-3:], _CHUNKS, strict=True)):
+        before = triple(level.shape[-3:])
+        step = triple(2 if n > c else 1 for n, c in zip(before, _CHUNKS, strict=True))
+        shape = triple(-(-n // s) for n, s in zip(before, step, strict=True))
         number = len(factors)
         if str(number) in group:
             del group[str(number)]
-        coarser = _create_level(group, number, shape, level.dtype.name, chunks)
-        for box in _blocks(shape, chunks):
+        coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
+        for index, box in product(np.ndindex(*level.shape[:-3]), _blocks(shape, chunks)):
             fine = tuple(
-                slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, level.shape, strict=True)
+                slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, before, strict=True)
             )
-            coarser[box.slices] = _mean(np.asarray(level[fine]), step)
+            coarser[(*index, *box.slices)] = _mean(np.asarray(level[(*index, *fine)]), step)
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
     name = Path(path).name
-    group.attrs["ome"] = _metadata(name, grid, factors)
+    group.attrs["ome"] = _metadata(name, grid, factors, leading)
     if recipe is not None:
         group.attrs["mvfusion"] = {"recipe": dict(recipe)}
 
 
-def _create_level(group: Any, number: int, shape: Triple, dtype: str, chunks: Triple) -> Any:
+def _create_level(
+    group: Any, number: int, shape: Triple, dtype: str, chunks: Triple, leading: Sequence[LeadingAxis]
+) -> Any:
     return group.create_array(
         str(number),
-        shape=shape,
+        shape=(*(axis.size for axis in leading), *shape),
         dtype=dtype,
-        chunks=triple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+        chunks=(*(1 for _ in leading), *(min(c, n) for c, n in zip(chunks, shape, strict=True))),
         compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
-        dimension_names=_AXES,
+        dimension_names=(*(axis.name for axis in leading), *_AXES),
     )
 
 
-def _metadata(name: str, grid: Grid, factors: list[Triple]) -> dict[str, Any]:
+def _metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[LeadingAxis]) -> dict[str, Any]:
     """The "ome" attributes: axes, and scale and translation of each level.
 
     A coarse voxel lies in the middle of those it is the mean of, hence the shift by half of the difference.
     """
+    steps, zeros = [axis.step for axis in leading], [0.0 for _ in leading]
     datasets = []
     for number, factor in enumerate(factors):
         scale = [s * f for s, f in zip(grid.voxel_size_um, factor, strict=True)]
         shift = [o + s * (f - 1) / 2 for o, s, f in zip(grid.origin_um, grid.voxel_size_um, factor, strict=True)]
-        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        transforms = [
+            {"type": "scale", "scale": steps + scale},
+            {"type": "translation", "translation": zeros + shift},
+        ]
         datasets.append({"path": str(number), "coordinateTransformations": transforms})
-    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in _AXES]
+    axes: list[dict[str, str]] = [
+        {"name": "t", "type": "time", "unit": "second"} if axis.name == "t" else {"name": "c", "type": "channel"}
+        for axis in leading
+    ]
+    axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in _AXES]
     return {"version": VERSION, "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}]}
 
 
-def _grid_of(ome: Mapping[str, Any], shape: Triple) -> Grid:
-    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    return Grid(shape, float_triple(transforms[0]["scale"]), float_triple(transforms[1]["translation"]))
+def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tuple[LeadingAxis, ...]]:
+    """The grid and leading axes that `_metadata` wrote down."""
+    image = ome["multiscales"][0]
+    transforms = image["datasets"][0]["coordinateTransformations"]
+    scale, shift = transforms[0]["scale"], transforms[1]["translation"]
+    leading = tuple(
+        LeadingAxis(axis["name"], int(n), step)
+        for axis, n, step in zip(image["axes"][:-3], shape[:-3], scale[:-3], strict=True)
+    )
+    return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:])), leading
 
 
 def _blocks(shape: Triple, block: Triple) -> Iterator[Box]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,10 +15,33 @@ from napari_mvfusion.views import VolumeLike
 _SLAB_VOXELS = 2**23
 
 
-def check_shape(data: VolumeLike, grid: Grid) -> None:
-    """Raise `OutputError` unless a volume has the shape of its grid."""
-    if tuple(data.shape) != grid.shape:
-        raise OutputError(f"the volume has shape {tuple(data.shape)}, but its grid {grid.shape}: make them equal")
+@dataclass(frozen=True)
+class LeadingAxis:
+    """An axis before z, of a series of volumes.
+
+    Attributes
+    ----------
+    name : "t" for time points, "c" for channels
+    size : number of volumes along it
+    step : seconds from one to the next, where that is known; channels have 1
+    """
+
+    name: Literal["t", "c"]
+    size: int
+    step: float = 1.0
+
+
+def check_shape(data: VolumeLike, grid: Grid, leading: Sequence[LeadingAxis] = ()) -> None:
+    """Raise `OutputError` unless a volume, or a series of them, has the shape of its grid."""
+    shape = (*(axis.size for axis in leading), *grid.shape)
+    if tuple(data.shape) != shape:
+        raise OutputError(f"the volume has shape {tuple(data.shape)}, but its grid {shape}: make them equal")
+
+
+def volumes(data: VolumeLike, leading: Sequence[LeadingAxis]) -> Iterator[tuple[tuple[int, ...], VolumeLike]]:
+    """Go through a series: (position along the leading axes, volume); of a plain volume there is one, at ()."""
+    for index in np.ndindex(*(axis.size for axis in leading)):
+        yield index, data[index] if index else data
 
 
 def slabs(data: VolumeLike, dtype: np.dtype[Any], thickness: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
