@@ -1,0 +1,65 @@
+"""Napari's preferences of the plugin, and what they change."""
+
+import pytest
+import torch
+from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
+from qtpy.QtWidgets import QComboBox
+
+from napari_mvfusion.gui.fuse_panel import FusePanel
+from napari_mvfusion.gui.layers import KEY
+from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
+
+
+@pytest.fixture
+def settings(plugin_settings, plugin):
+    """The preferences as the manifest declares them, apart from the real user's."""
+    return get_plugin_settings("napari-mvfusion").run
+
+
+def test_the_manifest_declares_what_the_code_reads(settings):
+    assert preferences() == Preferences(settings.device, settings.threads, settings.memory_share, "") == Preferences()
+
+
+def test_impossible_values_are_refused_by_napari(settings):
+    for name, value in (("device", "abacus"), ("memory_share", 2.0), ("threads", -1)):
+        with pytest.raises(ValueError, match=name):
+            setattr(settings, name, value)
+
+
+def test_a_new_panel_begins_with_the_preferred_device(settings, qtbot):
+    settings.device = "cpu"
+    panel = FusePanel(ViewerModel())
+    qtbot.addWidget(panel)
+    assert panel.findChild(QComboBox, "device").currentData() == "cpu"
+
+
+def test_threads_and_folder_reach_the_run(settings, model, person, small_views, show_views, tmp_path):
+    settings.threads = 1
+    settings.output_folder = str(tmp_path)
+    before = torch.get_num_threads()
+    show_views(model, small_views)
+    person.choose("place", "OME-Zarr")
+    person.enter("path", "named")
+    person.press("fuse")
+    person.wait_until_done()
+    assert (tmp_path / "named.zarr" / "zarr.json").exists()
+    assert model.layers[-1].metadata[KEY]["recipe"]["run"]["threads"] == 1
+    assert torch.get_num_threads() == before
+
+
+def test_the_share_of_memory_is_the_bound_of_a_run(settings, model, person, small_views, show_views, monkeypatch):
+    monkeypatch.setattr("napari_mvfusion.gui.worker.free_bytes", lambda device: 2**30)
+    settings.memory_share = 0.0625
+    show_views(model, small_views)
+    person.press("fuse")
+    person.wait_until_done()
+    assert person.messages("error")[0].startswith("The run does not fit into 0.06 GiB of memory")
+
+
+def test_what_is_kept_comes_back_and_rubbish_does_not_hurt():
+    assert last_used("panel") == {}
+    keep("panel", {"a": [1, 2.5, "c"]})
+    assert last_used("panel") == {"a": [1, 2.5, "c"]}
+    keep("panel", ["no", "dict"])
+    assert last_used("panel") == {}
