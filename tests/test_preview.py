@@ -116,6 +116,13 @@ def test_coarse_picture_lies_where_the_full_one_does():
     np.testing.assert_allclose(centres[0], centres[1], atol=0.3)
 
 
+def test_a_region_smaller_than_the_psf_is_fused_too():
+    views = two_views()
+    *_, last = Previewer(views, CPU).run(EBMD(iterations=2), Box((30, 30, 30), (33, 32, 31)))
+    whole = fuse(views, EBMD(iterations=2)).data
+    np.testing.assert_allclose(last.values, whole[30:33, 30:32, 30:31], rtol=0.05)
+
+
 def test_pixels_are_read_once():
     views = two_views()
     counted = [Counted(np.asarray(view.data)) for view in views.views]

@@ -123,7 +123,7 @@ class Previewer:
         if key not in self._regions:
             if self._statistics is None:
                 self._statistics = _sample_statistics(self._views)
-            region = self._views.region(box, self._statistics)
+            region = self._views.region(box, self._statistics, rough_border=True)
             if factor > 1:
                 region = _coarser(region, factor, self._statistics)
             self._regions[key] = region, ViewReader(region, self._device, keep=True, whole=True)
@@ -202,7 +202,7 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
         coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask))
     size = float_triple(s * factor for s in views.grid.voxel_size_um)
     made = RegisteredViews(coarse, Grid(shape, size))
-    return made.region(made.grid.box, statistics)
+    return made.region(made.grid.box, statistics, rough_border=True)
 
 
 def _binned(values: np.ndarray, factor: int) -> np.ndarray:

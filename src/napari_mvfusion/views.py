@@ -129,6 +129,7 @@ class RegisteredViews:
     Attributes
     ----------
     grid : of the fused volume; with a window, of that part of it
+    rough_border : whether methods may save time where exactness matters only away from the border, see `region`
 
     Raises
     ------
@@ -159,6 +160,7 @@ class RegisteredViews:
                     "registered views must have one shape (resample it, or give its affine)"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None
+        self.rough_border = False
 
     def __len__(self) -> int:
         return len(self.views)
@@ -192,7 +194,9 @@ class RegisteredViews:
         changed = [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)]
         return RegisteredViews(changed, self._frame, window=self._window)
 
-    def region(self, box: Box, statistics: tuple[ViewStatistics, ...] | None = None) -> RegisteredViews:
+    def region(
+        self, box: Box, statistics: tuple[ViewStatistics, ...] | None = None, *, rough_border: bool = False
+    ) -> RegisteredViews:
         """A part of the fused volume as registered views of their own, without copying pixels.
 
         Views keep their place: how far a voxel lies from the border of a view's field is the same in a region.
@@ -201,6 +205,7 @@ class RegisteredViews:
         ----------
         box : voxels of this grid, inside the volume
         statistics : what `scan` of the region returns, for example the numbers of the whole volume; None to scan it
+        rough_border : the caller cuts a margin off the result, so what happens at the border need not be exact
 
         Raises
         ------
@@ -210,6 +215,7 @@ class RegisteredViews:
         self._check(box)
         part = RegisteredViews(self.views, self._frame, window=self._in_frame(box))
         part._statistics = statistics
+        part.rough_border = rough_border
         return part
 
     def read(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray:

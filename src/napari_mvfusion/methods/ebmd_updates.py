@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ _START_BLENDING_VOXELS = 12.0
 _START_REACH = 4.0
 # Smallest value of the estimate, as a share of the mean of the views.
 _FLOOR = 1e-4
+# Share of a kernel's reach that is mirrored at a border that need not be exact; beyond, FFTs wrap round.
+_ROUGH_MIRROR = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,9 +221,14 @@ class BoundEBMD:
 
     def _lay_out(self, source: Box, target: Box, radius: Triple) -> Layout:
         shape = self._views.grid.shape
+        mirrored = triple(ceil(_ROUGH_MIRROR * r) for r in radius) if self._views.rough_border else radius
         # Tiles at the border are cut off there, but keep the FFT of the others, and so share transfer functions.
-        sizes = triple(good_size(min(t, n) + 2 * r) for t, n, r in zip(target.shape, shape, radius, strict=True))
-        return lay_out(shape, source.clip(shape), target.clip(shape), radius, "mirror", sizes)
+        sizes = triple(
+            # Large enough for the kernel, which is on the circle too.
+            good_size(max(min(t, n) + 2 * m, 2 * r + 1))
+            for t, n, m, r in zip(target.shape, shape, mirrored, radius, strict=True)
+        )
+        return lay_out(shape, source.clip(shape), target.clip(shape), mirrored, "mirror", sizes)
 
     def _transfer(self, kernel: np.ndarray, layout: Layout) -> torch.Tensor:
         return self._transfers.get(kernel, layout.sizes, halved=self._convolver.halved, device=self._device)
