@@ -21,8 +21,7 @@ from statistics import median
 
 import napari
 import numpy as np
-from napari.qt import get_qapp
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
 from napari_mvfusion.gui.layers import view_layers
@@ -31,6 +30,9 @@ from napari_mvfusion.simulation import PHANTOMS, simulate
 
 ANGLES = (0, 90, 180, 270)
 ITERATIONS = (10, 9, 11)
+_TICK_MS = 5
+# Seldom, because each poll takes the interpreter from the work.
+_POLL_MS = 20
 
 
 class Gaps:
@@ -40,12 +42,16 @@ class Gaps:
         self._ticks: list[float] = []
         self._timer = QTimer()
         self._timer.timeout.connect(lambda: self._ticks.append(time.perf_counter()))
-        self._timer.start(5)
 
-    def take(self) -> dict[str, float]:
-        """The gaps since the last call."""
+    def start(self) -> None:
+        """Begin to tick. Latencies are measured without: each tick takes the interpreter from the work."""
+        self._ticks = []
+        self._timer.start(_TICK_MS)
+
+    def stop(self) -> dict[str, float]:
+        """The gaps since `start`."""
+        self._timer.stop()
         gaps = 1000 * np.diff(self._ticks)
-        self._ticks = self._ticks[-1:]
         return {
             "longest_ms": float(gaps.max()),
             "99_percent_ms": float(np.percentile(gaps, 99)),
@@ -56,10 +62,13 @@ class Gaps:
 
 def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
     """Let the window live for a while, or until something is true."""
+    loop = QEventLoop()
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not until():
-        get_qapp().processEvents()
-        time.sleep(0.001)
+    poll = QTimer()
+    poll.timeout.connect(lambda: (until() or time.monotonic() > end) and loop.quit())
+    poll.start(_POLL_MS)
+    loop.exec()
+    poll.stop()
 
 
 def open_views(folder: Path) -> tuple[napari.Viewer, QWidget]:
@@ -86,47 +95,55 @@ def open_views(folder: Path) -> tuple[napari.Viewer, QWidget]:
 def napari_alone(viewer: napari.Viewer, gaps: Gaps) -> dict[str, dict[str, float]]:
     """What napari takes to add a layer and to draw new pixels, without us."""
     rng = np.random.default_rng(0)
-    gaps.take()
-    layer = viewer.add_image(rng.random((32, 128, 128), np.float32), affine=np.diag([1, 1, 1, 1]))
+    gaps.start()
+    layer = viewer.add_image(rng.random((32, 128, 128), np.float32), affine=np.eye(4), units=("um",) * 3)
     live(1)
-    adding = gaps.take()
+    adding = gaps.stop()
+    gaps.start()
     for _ in range(20):
         layer.data = rng.random((32, 128, 128), np.float32)
         live(0.2)
-    drawing = gaps.take()
+    drawing = gaps.stop()
     viewer.layers.remove(layer)
     live(1)
-    gaps.take()
     return {"napari_adds_a_layer": adding, "napari_draws": drawing}
 
 
-def preview(panel: QWidget, gaps: Gaps, rounds: int) -> dict[str, object]:
-    """Change a parameter again and again, and wait for both pictures."""
+def latencies(panel: QWidget, rounds: int) -> tuple[list[float], list[float]]:
+    """Change a parameter again and again; seconds to the first and to the full picture of 10 iterations."""
     words = panel.findChild(QLabel, "preview")
     number = panel.findChild(QSpinBox, "iterations")
+    firsts, fulls = [], []
+    for turn in range(rounds):
+        shown: list[float] = []
+        number.setValue(ITERATIONS[turn % len(ITERATIONS)])
+        started = time.perf_counter()
+        live(30, lambda: "coarse" in words.text())
+        shown.append(time.perf_counter() - started)
+        live(30, lambda: words.text().endswith(" s"))
+        shown.append(time.perf_counter() - started)
+        if number.value() == ITERATIONS[0]:
+            firsts.append(shown[0])
+            fulls.append(shown[1])
+        live(0.3)
+    return firsts, fulls
+
+
+def preview(panel: QWidget, gaps: Gaps, rounds: int) -> dict[str, object]:
+    """Latencies, then the gaps while the same goes on."""
+    words = panel.findChild(QLabel, "preview")
+    gaps.start()
     panel.findChild(QCheckBox, "live").click()
     live(0.2)
     live(30, lambda: words.text().endswith(" s"))
-    live(0.5)
-    first_block = gaps.take()
-    firsts, fulls = [], []
-    for turn in range(rounds):
-        number.setValue(ITERATIONS[turn % len(ITERATIONS)])
-        started = time.perf_counter()
-        first: float | None = None
-        while not (first is not None and words.text().endswith(" s")):
-            live(0.01)
-            if first is None and "coarse" in words.text():
-                first = time.perf_counter() - started
-        if number.value() == 10:
-            firsts.append(first)
-            fulls.append(time.perf_counter() - started)
-        live(0.3)
+    first_block = gaps.stop()
+    firsts, fulls = latencies(panel, rounds)
+    gaps.start()
+    latencies(panel, rounds // 3)
+    changes = gaps.stop()
     shown = words.text()
-    changes = gaps.take()
     panel.findChild(QCheckBox, "live").click()
     live(0.5)
-    gaps.take()
     return {
         "region": shown,
         "first_picture_s": median(firsts),
@@ -138,11 +155,12 @@ def preview(panel: QWidget, gaps: Gaps, rounds: int) -> dict[str, object]:
 
 def run(panel: QWidget, gaps: Gaps) -> dict[str, float]:
     """A whole run with the window open."""
-    panel.findChild(QPushButton, "fuse").click()
     cancel = panel.findChild(QPushButton, "cancel")
+    gaps.start()
+    panel.findChild(QPushButton, "fuse").click()
     live(120, lambda: not cancel.isEnabled())
     live(1)
-    return gaps.take()
+    return gaps.stop()
 
 
 def cancelling(panel: QWidget) -> float:
