@@ -88,6 +88,7 @@ def main():
     """Go once through the panel."""
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
+    viewer.theme = "dark"
     viewer.window.resize(1300, 900)
     panel = Panel(viewer)
     shoot(viewer, "empty")
@@ -108,6 +109,8 @@ def main():
     shoot(viewer, "grid-canvas", canvas_only=True)
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (15, -30, 70)
+    panel.widget.findChild(QDoubleSpinBox, "high").setValue(2200)
+    panel.widget.findChild(QDoubleSpinBox, "high").editingFinished.emit()
     wait(2)
     shoot(viewer, "3d")
     viewer.dims.ndisplay = 2

@@ -27,6 +27,12 @@ _LAYER = Qt.ItemDataRole.UserRole
 _MOST_ROWS = 8
 _ROW_SPACE = 5
 _TICKED_VIEWS = 2
+# napari styles the boxes of lists in no theme: these look like its check boxes, white on blue, in all of them.
+_STYLE = """
+QTreeWidget { background: rgba(128, 128, 128, 30); border-radius: 3px; padding: 2px; }
+QTreeWidget::indicator { width: 12px; height: 12px; border-radius: 2px; background: rgba(128, 128, 128, 110); }
+QTreeWidget::indicator:checked { background: #4660c4; image: url("theme_dark:/check.svg"); }
+"""
 _NO_TRUTH = "none"
 _FOLLOWED = ("name", "metadata", "data", "scale", "translate", "affine", "rotate", "shear", "units")
 _NOTHING = (
@@ -93,8 +99,7 @@ class ComparedLayers(QWidget):
         tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         tree.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        # On the plain background of dark themes empty boxes cannot be seen.
-        tree.setStyleSheet("QTreeWidget { background: rgba(128, 128, 128, 45); border-radius: 3px; padding: 2px; }")
+        tree.setStyleSheet(_STYLE)
         tree.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)

@@ -39,7 +39,7 @@ class MetricsTable(QTableWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
-        self.setStyleSheet("QHeaderView::section { padding: 2px 3px; } QTableWidget::item { padding: 0px 3px; }")
+        self.setStyleSheet("QHeaderView::section { padding: 2px 1px; } QTableWidget::item { padding: 0px 2px; }")
         self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
         self.verticalHeader().hide()
         self.horizontalHeader().setMinimumSectionSize(30)
@@ -91,7 +91,7 @@ class MetricsTable(QTableWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
         left = self.viewport().width() - sum(self.columnWidth(column) for column in shown)
-        wanted = min(self.sizeHintForColumn(0) + 8, _WIDEST_NAME)
+        wanted = min(self.sizeHintForColumn(0), _WIDEST_NAME)
         self.setColumnWidth(0, max(left, wanted, 60))
         rows = sum(self.rowHeight(row) for row in range(min(count, _MOST_ROWS)))
         bar = self.horizontalScrollBar().height() if left < wanted else 0
