@@ -28,7 +28,7 @@ _KEPT_REGIONS = 2
 _SHOW_EVERY_S = 0.7
 # The coarse picture gets as many iterations as show what a parameter does, or as there is time for.
 _COARSE_ITERATIONS = 10
-_COARSE_BY_S = 0.25
+_COARSE_BY_S = 0.2
 # Sides below this are not made coarser: little would be left of them.
 _LEAST_SIDE = 8
 

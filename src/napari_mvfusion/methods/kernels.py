@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -45,14 +46,22 @@ def back_projection_kernels(psfs: Sequence[np.ndarray], kind: KernelType) -> lis
     ----------
     Preibisch et al., Efficient Bayesian-based multiview deconvolution, Nature Methods 11 (2014).
     """
-    upside_down = [np.flip(np.asarray(psf, np.float64)) / np.abs(psf).sum(dtype=np.float64) for psf in psfs]
+    # Kept for the next time, because a preview asks again and again: the values themselves are the key.
+    kernels = _remembered(kind, tuple((psf.shape, np.asarray(psf, np.float64).tobytes()) for psf in psfs))
+    return [kernel.copy() for kernel in kernels]
+
+
+@lru_cache(maxsize=8)
+def _remembered(kind: KernelType, values: tuple[tuple[tuple[int, ...], bytes], ...]) -> tuple[np.ndarray, ...]:
+    psfs = [np.frombuffer(raw, np.float64).reshape(shape) for shape, raw in values]
+    upside_down = [np.flip(psf) / np.abs(psf).sum(dtype=np.float64) for psf in psfs]
     if kind == "independent":
         kernels = upside_down
     elif kind == "optimisation_2":
         kernels = [_scaled(psf) ** len(psfs) for psf in upside_down]
     else:
         kernels = _products(upside_down, self_correlated=kind == "efficient_bayesian")
-    return [_normalised(kernel, number, kind) for number, kernel in enumerate(kernels)]
+    return tuple(_normalised(kernel, number, kind) for number, kernel in enumerate(kernels))
 
 
 def _products(upside_down: Sequence[np.ndarray], *, self_correlated: bool) -> list[np.ndarray]:
