@@ -33,7 +33,7 @@ _START_REACH = 4.0
 # Smallest value of the estimate, as a share of the mean of the views.
 _FLOOR = 1e-4
 # Share of a kernel's reach that is mirrored at a border that need not be exact; beyond, FFTs wrap round.
-_ROUGH_MIRROR = 0.25
+_ROUGH_MIRROR = 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,28 +144,31 @@ class LivePreview(QObject):
             return
         self._asked = asked
         self.told.emit("busy", f"{_size(box)} voxels…")
-        self._runner.ask(Request(source.opened.at(index), key, source.method, source.device, box))
         self._place = _placed(first, box, index)
-
-    def _show(self, request: Request, preview: Preview) -> None:
-        values = preview.values[(None,) * (len(self._place["units"]) - 3)]
         if self._layer is None:
+            # Before the work begins: adding a layer takes napari longest while all cores are busy.
             self._layer = self._viewer.add_image(
-                values,
+                np.full((*(1 for _ in index), *box.shape), np.nan, np.float32),
                 name=_NAME,
-                contrast_limits=_limits(values),
+                contrast_limits=tuple(first.contrast_limits),
                 metadata={KEY: {"role": "preview"}},
                 **self._place,
             )
             self._limits_due = True
-        else:
-            self._layer.affine = self._place["affine"]
-            self._layer.data = values
-        if preview.final and self._limits_due:
-            # Once: what is seen must not change its brightness while parameters change, nor undo the user's choice.
-            self._layer.contrast_limits_range = (0.0, 4 * _limits(values)[1])
-            self._layer.contrast_limits = _limits(values)
-            self._limits_due = False
+        self._runner.ask(Request(source.opened.at(index), key, source.method, source.device, box))
+
+    def _show(self, request: Request, preview: Preview) -> None:
+        if self._layer is None:
+            return
+        values = preview.values[(None,) * (len(self._place["units"]) - 3)]
+        self._layer.affine = self._place["affine"]
+        self._layer.data = values
+        if self._limits_due:
+            # Until the full picture, and never after: what is seen must not change its brightness with parameters.
+            low, high = _limits(values)
+            self._layer.contrast_limits_range = (min(0.0, low), 4 * high)
+            self._layer.contrast_limits = (low, high)
+            self._limits_due = not preview.final
         words = f"{_size(preview.box)} voxels · {request.method.title}"
         seconds = f"{preview.seconds:.1f} s"
         self.told.emit(
