@@ -25,7 +25,7 @@ from napari_mvfusion.views import RegisteredViews, View, ViewStatistics, drain
 _COARSE = 2
 _SAMPLED_PLANES = 12
 _KEPT_REGIONS = 2
-_SHOW_EVERY_S = 0.7
+_SHOW_EVERY_S = 1.0
 # The coarse picture gets as many iterations as show what a parameter does, or as there is time for.
 _COARSE_ITERATIONS = 10
 _COARSE_BY_S = 0.2
@@ -82,7 +82,7 @@ class Previewer:
 
         Yields
         ------
-        Preview, the last one final. Iterative methods show what they have every 0.7 s.
+        Preview, the last one final. Iterative methods show what they have every second.
 
         Raises
         ------
