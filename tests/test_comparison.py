@@ -1,8 +1,9 @@
 """Pictures that compare volumes, written and read again."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
-from defusedxml import ElementTree
 from PIL import Image
 
 from napari_mvfusion.comparison import comparison_figure, profile_figure, save_comparison

@@ -2,12 +2,12 @@
 
 import csv
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import compare_window
 import numpy as np
 import pytest
 from compare_window import save_as
-from defusedxml import ElementTree
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox
