@@ -6,6 +6,7 @@ Opens the embryo of 128^3 voxels with four views, blurred with measured PSFs, an
 
 - preview: EBMD with 10 iterations on 128 x 128 x 32 voxels; from the change of a parameter to the first, coarser picture on
   the screen, and to the full one
+- handlers: the longest that our own code held the GUI thread in one go, apart from drawing
 - blocks: gaps between the ticks of a 5 ms timer on the GUI thread. Also without any fusion, while napari itself adds a
   layer and draws new pixels in it: with software rendering that alone takes its time.
 """
@@ -16,15 +17,21 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import napari
 import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
+from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.preview.live import LivePreview
+from napari_mvfusion.gui.result import ResultLayer
+from napari_mvfusion.gui.status import Status
 from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 
@@ -58,6 +65,34 @@ class Gaps:
             "longer_than_50_ms": int((gaps > 50).sum()),
             "gaps": len(gaps),
         }
+
+
+class Handlers:
+    """How long the panel's own handlers of events hold the GUI thread, with all that they call, napari's part too."""
+
+    _WATCHED: ClassVar = {
+        FusePanel: ("_check", "_start", "_show", "_end", "_switch_preview"),
+        LivePreview: ("_ask", "_show", "end"),
+        ResultLayer: ("follow", "_refresh"),
+        Status: ("follow",),
+    }
+
+    def __init__(self) -> None:
+        self.longest: dict[str, float] = {}
+        for kind, names in self._WATCHED.items():
+            for name in names:
+                setattr(kind, name, self._timed(f"{kind.__name__}.{name}", getattr(kind, name)))
+
+    def _timed(self, name: str, handler: Callable[..., object]) -> Callable[..., object]:
+        @wraps(handler)
+        def timed(*args: object, **keywords: object) -> object:
+            started = time.perf_counter()
+            try:
+                return handler(*args, **keywords)
+            finally:
+                self.longest[name] = max(self.longest.get(name, 0.0), 1000 * (time.perf_counter() - started))
+
+        return timed
 
 
 def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -184,13 +219,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    handlers = Handlers()
     viewer, panel = open_views(options.psfs)
+    handlers.longest.clear()
     gaps = Gaps()
     live(0.5)
     figures: dict[str, object] = dict(napari_alone(viewer, gaps))
     figures |= preview(panel, gaps, options.rounds)
     figures["run_blocks"] = run(panel, gaps)
     figures["cancel_s"] = cancelling(panel)
+    figures["handlers_longest_ms"] = dict(sorted(handlers.longest.items(), key=lambda item: -item[1]))
     for key, value in figures.items():
         print(f"{key:22} {value}")
     if options.json:

@@ -72,6 +72,11 @@ def main():
     wait(120, lambda: not cancel.isEnabled())
     shoot(viewer, "done")
     shoot_light(viewer, "done-light")
+    for width, name in ((300, "narrow"), (800, "wide")):
+        panel.parentWidget().setFixedWidth(width)
+        shoot(viewer, name)
+    panel.parentWidget().setMinimumWidth(0)
+    panel.parentWidget().setMaximumWidth(2000)
     del viewer.layers[-3:]
     damaged = viewer.layers["embryo view 90"]
     damaged.data = np.where(np.arange(128) == 40, np.nan, damaged.data)
