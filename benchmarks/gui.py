@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from statistics import median
 from typing import ClassVar
@@ -84,11 +85,14 @@ class Handlers:
                 setattr(kind, name, self._timed(f"{kind.__name__}.{name}", getattr(kind, name)))
 
     def _timed(self, name: str, handler: Callable[..., object]) -> Callable[..., object]:
+        # Qt looks how many of a signal's arguments a slot takes, which the wrapper hides.
+        taken = len(signature(handler).parameters)
+
         @wraps(handler)
         def timed(*args: object, **keywords: object) -> object:
             started = time.perf_counter()
             try:
-                return handler(*args, **keywords)
+                return handler(*args[:taken], **keywords)
             finally:
                 self.longest[name] = max(self.longest.get(name, 0.0), 1000 * (time.perf_counter() - started))
 
