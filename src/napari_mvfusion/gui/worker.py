@@ -140,7 +140,7 @@ class FuseRun(QObject):
     def __init__(self, job: FuseJob, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._cancel = threading.Event()
-        self._worker = create_worker(_steps, job, self._cancel, _worker_class=_Worker, _start_thread=False)
+        self._worker = create_worker(_steps, job, self._cancel, _worker_class=StoppableWorker, _start_thread=False)
         self._worker.cancel = self._cancel
         self._worker.yielded.connect(self._report)
         self._worker.finished.connect(self._end)
@@ -167,7 +167,7 @@ def _setter(cancel: threading.Event) -> Callable[[], None]:
     return lambda: cancel.set()
 
 
-class _Worker(GeneratorWorker):
+class StoppableWorker(GeneratorWorker):
     """A worker that stops by the engine's own cancel, so that the engine can close its files and say what is kept.
 
     napari asks workers to quit when its window closes.
@@ -176,6 +176,7 @@ class _Worker(GeneratorWorker):
     cancel: threading.Event
 
     def quit(self) -> None:
+        """Let the work end at its next poll."""
         self.cancel.set()
 
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Box
-from napari_mvfusion.gui.worker import Failed
+from napari_mvfusion.gui.worker import Failed, StoppableWorker
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.preview import Preview, Previewer
@@ -80,7 +80,9 @@ class PreviewRunner(QObject):
             self._kept = key, Previewer(request.views, pick_device(request.device))
         # One flag a request: a late one must not stop its successor.
         self._cancel = threading.Event()
-        worker = create_worker(_steps, self._kept[1], request, self._cancel, _worker_class=_Worker, _start_thread=False)
+        worker = create_worker(
+            _steps, self._kept[1], request, self._cancel, _worker_class=StoppableWorker, _start_thread=False
+        )
         worker.cancel = self._cancel
         worker.yielded.connect(self._report)
         worker.finished.connect(self._end)
@@ -99,15 +101,6 @@ class PreviewRunner(QObject):
     def _end(self) -> None:
         self._worker = None
         self._next()
-
-
-class _Worker(GeneratorWorker):
-    """napari asks workers to quit when its window closes."""
-
-    cancel: threading.Event
-
-    def quit(self) -> None:
-        self.cancel.set()
 
 
 def _steps(
