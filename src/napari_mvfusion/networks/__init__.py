@@ -1,0 +1,34 @@
+"""Networks that map views to the latent image, their weights, and the cards that describe them."""
+
+from napari_mvfusion.networks.build import Generator, build
+from napari_mvfusion.networks.card import ModelCard, PSFRecord
+from napari_mvfusion.networks.files import read_card, save_model
+from napari_mvfusion.networks.store import (
+    ModelEntry,
+    delete_model,
+    export_model,
+    find_model,
+    install_model,
+    list_models,
+    load_model,
+    rename_model,
+    user_folder,
+)
+
+__all__ = [
+    "Generator",
+    "ModelCard",
+    "ModelEntry",
+    "PSFRecord",
+    "build",
+    "delete_model",
+    "export_model",
+    "find_model",
+    "install_model",
+    "list_models",
+    "load_model",
+    "read_card",
+    "rename_model",
+    "save_model",
+    "user_folder",
+]
