@@ -1,4 +1,4 @@
-"""Simulated data with a known truth: specimens, the microscope that records them, and bead volumes."""
+"""Simulated data with a known truth: specimens, the microscope that records them, bead volumes, and random scenes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from napari_mvfusion.simulation.beads import BeadVolume, bead_volume
 from napari_mvfusion.simulation.microscope import Settings, Simulation, simulate
 from napari_mvfusion.simulation.phantoms import PHANTOMS, embryo, nuclei
 from napari_mvfusion.simulation.psfs import light_sheet_psf, light_sheet_psfs
+from napari_mvfusion.simulation.random_psfs import random_psfs
+from napari_mvfusion.simulation.scenes import random_scene
 
 __all__ = [
     "PHANTOMS",
@@ -25,6 +27,8 @@ __all__ = [
     "light_sheet_psf",
     "light_sheet_psfs",
     "nuclei",
+    "random_psfs",
+    "random_scene",
     "sample",
     "simulate",
 ]

@@ -1,0 +1,177 @@
+"""Random PSFs for training scenes: light-sheet PSFs with the flaws that measured ones have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from math import cos, log, pi, radians, sin, sqrt
+
+import numpy as np
+
+from napari_mvfusion.psf import crop_psf, resample_psf
+from napari_mvfusion.simulation.painting import log_uniform
+from napari_mvfusion.simulation.rotation import cos_sin
+
+LARGEST = 51
+"""Longest side of a random PSF's box, voxels."""
+
+_ENERGY = 0.995
+_DRAWN_HALF = 30
+_AXIAL = (4.0, 16.0)
+_LATERAL = (2.0, 5.0)
+_LEAST_RATIO = 1.2
+_JITTER = 0.1
+_DIFFER_MUCH = 0.3
+
+
+@dataclass(frozen=True)
+class _Optics:
+    """One microscope. Lengths in voxels, angles in degrees; every field varies a little from view to view.
+
+    Attributes
+    ----------
+    axial, lateral : full widths at half maximum along and across the detection axis, before what follows
+    detection : width of the objective's own axial response over `axial`
+    asymmetry : -1 to 1, stretches one side along the detection axis and shortens the other
+    ellipticity : width along the own y axis over that along x, square root of it on both
+    tails_axial, tails_lateral : 0 for Gaussian flanks, above 0 for Moffat ones of exponent 1 / tails
+    tilt_y, tilt_z : of the detection axis, about y and z
+    bend : sideways shift in voxels at half the axial width, along own y
+    ghost, ghost_shift, ghost_width : share of a shifted (in axial widths), wider copy
+    halo, halo_width : share and full width of a round haze
+    """
+
+    axial: float
+    lateral: float
+    detection: float
+    asymmetry: float
+    ellipticity: float
+    tails_axial: float
+    tails_lateral: float
+    tilt_y: float
+    tilt_z: float
+    bend: float
+    ghost: float
+    ghost_shift: float
+    ghost_width: float
+    halo: float
+    halo_width: float
+
+
+def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
+    """Draw one PSF a view.
+
+    Each is a Gaussian beam times a light sheet, as in `light_sheet_psf`, with axial widths of 4 to 16 voxels and lateral
+    ones of 2 to 5, made worse at random: asymmetric, tilted out of the plane, elliptic, with long tails, bent, doubled
+    by a fainter copy, hazy. The views of one call share these numbers up to 10 %; in 30 % of the calls they share
+    nothing.
+
+    Parameters
+    ----------
+    angles : direction of the detection axis of each view about x, degrees: 0 lies along z, 90 along y
+    rng : source of all randomness
+
+    Returns
+    -------
+    One float32 (z, y, x) a view in the frame of the fused volume, odd sides of at most 51 that hold 99.5 % of the
+    light, sum 1, the peak at the centre.
+    """
+    shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng)
+    return [
+        _draw(_random_optics(rng) if shared is None else _varied(shared, rng), angle, random_roll=rng.uniform(0, pi))
+        for angle in angles
+    ]
+
+
+def scaled_psf(psf: np.ndarray, factor: float) -> np.ndarray:
+    """Widen (above 1) or narrow a PSF about its centre, in a box as `random_psfs` returns it."""
+    return _boxed(resample_psf(psf, np.eye(3) * factor))
+
+
+def _random_optics(rng: np.random.Generator) -> _Optics:
+    def sometimes(probability: float, low: float, high: float) -> float:
+        return float(rng.uniform(low, high)) if rng.random() < probability else 0.0
+
+    lateral = rng.uniform(*_LATERAL)
+    return _Optics(
+        axial=log_uniform(rng, max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]),
+        lateral=lateral,
+        detection=rng.uniform(1.2, 4),
+        asymmetry=sometimes(0.8, -0.5, 0.5),
+        ellipticity=log_uniform(rng, 0.8, 1.25) if rng.random() < 0.5 else 1.0,
+        tails_axial=sometimes(0.3, 0.1, 0.5),
+        tails_lateral=sometimes(0.3, 0.1, 0.5),
+        tilt_y=sometimes(0.5, -6, 6),
+        tilt_z=sometimes(0.5, -6, 6),
+        bend=sometimes(0.3, -0.8, 0.8),
+        ghost=sometimes(0.3, 0.05, 0.35),
+        ghost_shift=rng.uniform(-0.6, 0.6),
+        ghost_width=rng.uniform(1.1, 2),
+        halo=sometimes(0.4, 0.01, 0.12),
+        halo_width=rng.uniform(2, 4),
+    )
+
+
+def _varied(optics: _Optics, rng: np.random.Generator) -> _Optics:
+    factors = rng.uniform(1 - _JITTER, 1 + _JITTER, len(fields(optics)))
+    changed = {f.name: getattr(optics, f.name) * factor for f, factor in zip(fields(optics), factors, strict=True)}
+    varied = replace(optics, **changed)
+    lateral = float(np.clip(varied.lateral, *_LATERAL))
+    axial = float(np.clip(varied.axial, max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]))
+    return replace(varied, lateral=lateral, axial=axial)
+
+
+def _draw(optics: _Optics, angle: float, random_roll: float) -> np.ndarray:
+    """Draw a PSF on the voxels of the fused volume, centred on its peak and cropped."""
+    c, s = cos_sin(angle)
+    tilt_y, tilt_z = radians(optics.tilt_y), radians(optics.tilt_z)
+    # Rows take an offset (z, y, x) of the fused frame to (along, own y, own x).
+    about_x = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    about_y = np.array([[cos(tilt_y), 0, sin(tilt_y)], [0, 1, 0], [-sin(tilt_y), 0, cos(tilt_y)]])
+    about_own_y = np.array([[cos(tilt_z), sin(tilt_z), 0], [-sin(tilt_z), cos(tilt_z), 0], [0, 0, 1]])
+    to_own = about_own_y @ about_y @ about_x
+    grid = np.ogrid[tuple(slice(-_DRAWN_HALF, _DRAWN_HALF + 1) for _ in range(3))]
+    u, v, w = (sum(to_own[row, axis] * grid[axis] for axis in range(3)) for row in range(3))
+    core = _core(optics, u, v, w, random_roll)
+    core /= core.sum()
+    if optics.ghost:
+        wide = replace(
+            optics, axial=optics.axial * optics.ghost_width, lateral=optics.lateral * sqrt(optics.ghost_width)
+        )
+        copy = _core(wide, u - optics.ghost_shift * optics.axial, v, w, random_roll)
+        core = (1 - optics.ghost) * core + optics.ghost * copy / copy.sum()
+    if optics.halo:
+        haze = np.exp(-4 * log(2) * (u**2 + v**2 + w**2) / (optics.halo_width * optics.lateral) ** 2)
+        core = (1 - optics.halo) * core + optics.halo * haze / haze.sum()
+    return _boxed(core)
+
+
+def _core(optics: _Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray, roll: float) -> np.ndarray:
+    """Detection times sheet, float64, any scale."""
+    along = u / np.where(u < 0, 1 + optics.asymmetry, 1 - optics.asymmetry)
+    v = v - optics.bend * (2 * u / optics.axial) ** 2
+    stretch = sqrt(optics.ellipticity)
+    first, second = cos(roll) * v + sin(roll) * w, cos(roll) * w - sin(roll) * v
+    across = (2 / optics.lateral) ** 2 * ((first / stretch) ** 2 + (second * stretch) ** 2)
+    rayleigh = optics.detection * optics.axial / 2
+    widening = 1 + (along / rayleigh) ** 2
+    # Together with the beam's own decay the sheet falls to one half at half the axial width.
+    sheet_at_half = 0.5 * (1 + optics.detection**-2)
+    sheet = _flank((2 * along / optics.axial) ** 2, sheet_at_half, optics.tails_axial)
+    return np.asarray(sheet * _flank(across / widening, 0.5, optics.tails_lateral) / widening)
+
+
+def _flank(squared: np.ndarray, value: float, tails: float) -> np.ndarray:
+    """A bell of the squared distance that is 1 at 0 and `value` at 1: Gaussian, or Moffat of exponent 1 / tails."""
+    if tails == 0:
+        return np.asarray(np.exp(log(value) * squared))
+    return np.asarray((1 + (value**-tails - 1) * squared) ** (-1 / tails))
+
+
+def _boxed(psf: np.ndarray) -> np.ndarray:
+    """Cut a PSF to the smallest odd box about its peak that holds 99.5 % of it and is not too long; sum 1, float32."""
+    peak = np.unravel_index(int(psf.argmax()), psf.shape)
+    halves = [min(LARGEST // 2, int(p), n - 1 - int(p)) for p, n in zip(peak, psf.shape, strict=True)]
+    inner = psf[tuple(slice(int(p) - h, int(p) + h + 1) for p, h in zip(peak, halves, strict=True))]
+    inner = crop_psf(inner, _ENERGY)
+    return np.ascontiguousarray(inner / inner.sum(dtype=np.float64), np.float32)

@@ -1,0 +1,244 @@
+"""Endless random scenes to train and test with: specimen, views, PSFs and noise all drawn from one pair of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Grid, Triple
+from napari_mvfusion.simulation.microscope import Settings, Simulation
+from napari_mvfusion.simulation.painting import log_uniform
+from napari_mvfusion.simulation.random_psfs import random_psfs, scaled_psf
+from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
+from napari_mvfusion.simulation.specimens import SPECIMENS
+from napari_mvfusion.views import RegisteredViews, View
+
+BACKGROUND = "background"
+"""The kind of a scene that holds nothing but weak even light."""
+
+KINDS: dict[str, float] = {
+    "blobs": 0.45,
+    "nuclei_cluster": 0.2,
+    "membranes": 0.1,
+    "filaments": 0.07,
+    "beads": 0.05,
+    "texture": 0.05,
+    "mixture": 0.08,
+    BACKGROUND: 0.02,
+}
+"""How often every kind of scene is drawn, relative to the others."""
+
+_SMALLEST = 16
+_CROPPED = 0.6
+_COUNTS = {2: 0.25, 3: 0.12, 4: 0.38}
+_OTHER_COUNT = 0.0625
+_LARGEST_WRONG = 0.1
+# Absorption is given for a specimen of this many voxels, as in `simulate`.
+_REFERENCE_SIZE = 289
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Where the drawn volume lies in a specimen that absorbs light.
+
+    Attributes
+    ----------
+    absorption : share of the light that a voxel of brightness 1 takes
+    width : voxels of the whole specimen along any path of light
+    drawn : voxels of that which are drawn
+    offset : (z, y), from the middle of the specimen to the middle of what is drawn
+    brightness : mean of the specimen outside
+    """
+
+    absorption: float
+    width: float
+    drawn: float
+    offset: np.ndarray
+    brightness: float
+
+    def light_before(self, angle: float) -> float:
+        """Share of the light that arrives at the drawn part, relative to the mean over the whole specimen."""
+        if self.width <= self.drawn:
+            return 1.0
+        own_y = float(self.offset @ [-np.sin(np.radians(angle)), np.cos(np.radians(angle))])
+        path = max((self.width - self.drawn) / 2 - own_y, 0.0)
+        decay = self.absorption * self.brightness * np.array([path, *np.linspace(0, self.width, 33)])
+        light = np.exp(-decay)
+        return float(light[0] / light[1:].mean())
+
+
+def random_scene(
+    seed: int,
+    index: int,
+    *,
+    size: int = 96,
+    views: tuple[int, int] = (2, 8),
+    angles: Sequence[float] | None = None,
+    kinds: Mapping[str, float] | None = None,
+) -> Simulation:
+    """Draw a scene: a random specimen recorded by a random multi-view microscope.
+
+    The specimen is one of `KINDS`. In 60 % of the scenes it goes on beyond the volume, as in a crop of a larger one,
+    and blurs and dims what is inside; otherwise it stands alone. PSFs are those of `random_psfs`; every fifth scene
+    hands the views PSFs that are up to 10 % too wide or too narrow. Absorption (0 in 30 % of the scenes, else up to
+    0.02 in the unit of `simulate`), planes (every voxel in 70 %, else every second or third), the signal-to-noise ratio
+    (4 to 60), read noise, an even background of up to 3 % of the maximum (in 30 %) and the camera's gain (0.02 to 50
+    a photon) are drawn as well. Oblique views cover the whole volume.
+
+    Parameters
+    ----------
+    seed, index : 0 or more; a scene depends on these and the other arguments only, bit for bit on one machine
+    size : voxels along each axis, at least 16
+    views : fewest and most views; ignored when angles are given
+    angles : directions of the views about x, degrees; random when None: evenly spaced from a random start (half of the
+        scenes), quarter or even turns from 0 (40 %), or anywhere (10 %)
+    kinds : relative frequency of each kind of scene, by its name in `KINDS`, which is used when None
+
+    Returns
+    -------
+    Simulation. Pixels are photons times gain with no offset. The truth is in the same unit: without absorption, noise
+    and background, a view is the truth blurred by its PSF. In `settings` the signal-to-noise ratio is that of a typical
+    bright voxel of the truth after blur, counted without absorption.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range or a kind is unknown.
+    """
+    shares = _checked(seed, index, size, views, angles, KINDS if kinds is None else kinds)
+    for_setup, for_psfs, for_specimen, for_noise = np.random.default_rng([seed, index]).spawn(4)
+    rng = for_setup
+    kind = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+    directions = _random_angles(views, rng) if angles is None else tuple(float(a) for a in angles)
+    settings = _random_settings(directions, rng)
+    cropped = kind == BACKGROUND or rng.random() < _CROPPED
+    gain = np.float32(log_uniform(rng, 0.02, 50))
+    background = rng.uniform(0, 0.03) if rng.random() < 0.3 else 0.0
+    wrong = np.exp(rng.uniform(-_LARGEST_WRONG, _LARGEST_WRONG, len(directions)) * (rng.random() < 0.2))
+
+    psfs = random_psfs(directions, for_psfs)
+    inner: Triple = (size, size, size)
+    margin = margin_for(psfs, settings.spacing)
+    if size % 2 == 0:
+        margin = fft.next_fast_len(size // 2 + margin, real=True) - size // 2
+    specimen = _draw(kind, size, margin, cropped, for_specimen)
+    tile = _random_tile(settings.attenuation, size if not cropped else len(specimen), specimen, cropped, rng)
+
+    photons = np.float32(settings.snr**2 / _level(blur_inside(specimen, psfs[0])))
+    specimen *= photons
+    brightest = float(specimen.max())
+    recorded = []
+    images = [_expected(specimen, a, psf, tile, brightest, cropped) for a, psf in zip(directions, psfs, strict=True)]
+    haze = np.float32(background * max(float(image.max()) for image in images))
+    camera = Camera(settings.spacing, settings.poisson, settings.read_noise)
+    for i, (angle, psf, image, noise) in enumerate(
+        zip(directions, psfs, images, for_noise.spawn(len(psfs)), strict=True)
+    ):
+        pixels = record(image + haze, angle, inner, camera, noise) * gain
+        known = psf if wrong[i] == 1 else scaled_psf(psf, float(wrong[i]))
+        recorded.append(View(pixels, f"{angle:g}", known, angle))
+    middle = (slice(margin, margin + size),) * 3
+    truth = np.ascontiguousarray(specimen[middle] * gain)
+    return Simulation(RegisteredViews(recorded, Grid(inner)), truth, settings)
+
+
+def _expected(
+    specimen: np.ndarray, angle: float, psf: np.ndarray, tile: _Tile, brightest: float, cropped: bool
+) -> np.ndarray:
+    """Photons expected in every voxel of the drawn volume, float32."""
+    if not tile.absorption:
+        return blur_inside(specimen, psf)
+    dimmed = dim(specimen, angle, tile.absorption / brightest)
+    if cropped:
+        dimmed *= np.float32(tile.light_before(angle))
+    else:
+        dimmed *= np.float32(specimen.sum(dtype=np.float64) / dimmed.sum(dtype=np.float64))
+    return blur_inside(dimmed, psf)
+
+
+def _draw(kind: str, size: int, margin: int, cropped: bool, rng: np.random.Generator) -> np.ndarray:
+    """Specimen with the margin around it, float32, brightest voxel 1."""
+    whole: Triple = (size + 2 * margin,) * 3
+    if kind == BACKGROUND:
+        return np.ones(whole, np.float32)
+    specimen = SPECIMENS[kind](whole if cropped else (size,) * 3, rng, isolated=not cropped)
+    if not cropped:
+        specimen = np.pad(specimen, margin)
+    brightest = float(specimen.max())
+    return np.asarray(specimen / np.float32(brightest)) if brightest > 0 else specimen
+
+
+def _random_tile(
+    attenuation: float, drawn: int, specimen: np.ndarray, cropped: bool, rng: np.random.Generator
+) -> _Tile:
+    width = max(log_uniform(rng, drawn, max(1.5 * drawn, _REFERENCE_SIZE)), drawn) if cropped else float(drawn)
+    offset = rng.normal(size=2)
+    offset *= (width - drawn) / 2 * np.sqrt(rng.random()) / np.linalg.norm(offset)
+    return _Tile(attenuation * _REFERENCE_SIZE / width, width, drawn, offset, float(specimen.mean(dtype=np.float64)))
+
+
+def _level(image: np.ndarray) -> float:
+    """Brightness of a typical bright voxel: the mean, weighted with itself; 1 where there is no light."""
+    total = float(image.sum(dtype=np.float64))
+    return float(np.square(image).sum(dtype=np.float64)) / total if total > 0 else 1.0
+
+
+def _random_settings(angles: tuple[float, ...], rng: np.random.Generator) -> Settings:
+    return Settings(
+        angles,
+        attenuation=0.0 if rng.random() < 0.3 else float(rng.uniform(0, 0.02)),
+        spacing=int(rng.choice([1, 2, 3], p=[0.7, 0.15, 0.15])),
+        snr=log_uniform(rng, 4, 60),
+        poisson=True,
+        offset=0.0,
+        read_noise=float(rng.uniform(0.3, 3)) if rng.random() < 0.3 else 0.0,
+        registered=True,
+        voxel_size_um=1.0,
+        dtype="float32",
+    )
+
+
+def _random_angles(views: tuple[int, int], rng: np.random.Generator) -> tuple[float, ...]:
+    counts = np.arange(views[0], views[1] + 1)
+    shares = np.array([_COUNTS.get(int(n), _OTHER_COUNT) for n in counts])
+    count = int(rng.choice(counts, p=shares / shares.sum()))
+    which = rng.random()
+    even = np.arange(count) * (360 / count)
+    if which < 0.5:
+        turned = even + rng.uniform(0, 360)
+    elif which < 0.9:
+        turned = np.arange(count) * 90.0 if count < 4 and rng.random() < 0.5 else even
+    else:
+        turned = np.sort(rng.choice(3600, count, replace=False) / 10)
+    return tuple(round(float(a) % 360, 2) for a in turned)
+
+
+def _checked(
+    seed: int,
+    index: int,
+    size: int,
+    views: tuple[int, int],
+    angles: Sequence[float] | None,
+    kinds: Mapping[str, float],
+) -> dict[str, float]:
+    """Check the arguments of `random_scene` and return the kinds that can be drawn."""
+    if min(seed, index) < 0:
+        raise InputError(f"seed {seed} and index {index}: both must be 0 or more")
+    if size < _SMALLEST:
+        raise InputError(f"a scene of {size} voxels is too small to show anything: use at least {_SMALLEST}")
+    if not 1 <= views[0] <= views[1]:
+        raise InputError(f"{views[0]} to {views[1]} views: give the fewest and the most, at least 1")
+    if angles is not None and not (len(angles) and np.isfinite(angles).all()):
+        raise InputError(f"angles must be finite degrees, at least one, not {angles}")
+    for kind, share in kinds.items():
+        if kind not in KINDS:
+            raise InputError(f"there is no scene of kind '{kind}': choose from {', '.join(KINDS)}")
+        if not (np.isfinite(share) and share >= 0):
+            raise InputError(f"kind '{kind}' has frequency {share}: it must be 0 or more")
+    if not sum(kinds.values()) > 0:
+        raise InputError("no kind of scene has a frequency above 0: name at least one")
+    return {kind: float(share) for kind, share in kinds.items() if share > 0}
