@@ -6,9 +6,10 @@ Opens the embryo of 128^3 voxels with four views, blurred with measured PSFs, an
 
 - preview: EBMD with 10 iterations on 128 x 128 x 32 voxels; from the change of a parameter to the first, coarser picture on
   the screen, and to the full one
-- handlers: the longest that our own code held the GUI thread in one go, apart from drawing
+- handlers: the longest that a handler of the panel held the GUI thread, apart from drawing; and how much of that napari took
+  to add or remove a layer or to take its new pixels
 - blocks: gaps between the ticks of a 5 ms timer on the GUI thread. Also without any fusion, while napari itself adds a
-  layer and draws new pixels in it: with software rendering that alone takes its time.
+  layer, draws new pixels in it, hides it and removes it: with software rendering that alone takes its time.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import asdict, dataclass
+from functools import partial, wraps
 from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
 import napari
 import numpy as np
+from napari.components import LayerList, ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.layers import KEY, view_layers
 from napari_mvfusion.gui.preview.live import LivePreview
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.status import Status
@@ -41,6 +46,7 @@ ITERATIONS = (10, 9, 11)
 _TICK_MS = 5
 # Seldom, because each poll takes the interpreter from the work.
 _POLL_MS = 20
+_TURNS = 5
 
 
 class Gaps:
@@ -53,7 +59,7 @@ class Gaps:
 
     def start(self) -> None:
         """Begin to tick. Latencies are measured without: each tick takes the interpreter from the work."""
-        self._ticks = []
+        self._ticks = [time.perf_counter()]
         self._timer.start(_TICK_MS)
 
     def stop(self) -> dict[str, float]:
@@ -68,21 +74,36 @@ class Gaps:
         }
 
 
+@dataclass
+class Held:
+    """How long a handler held the GUI thread, and how much of that napari took inside it."""
+
+    whole_ms: float = 0.0
+    napari_ms: float = 0.0
+
+
 class Handlers:
-    """How long the panel's own handlers of events hold the GUI thread, with all that they call, napari's part too."""
+    """The longest that each handler of the panel held the GUI thread, with all that it calls."""
 
     _WATCHED: ClassVar = {
-        FusePanel: ("_check", "_start", "_show", "_end", "_switch_preview"),
+        FusePanel: ("_check", "_start", "_add_result", "_show", "_end", "_switch_preview"),
         LivePreview: ("_ask", "_show", "end"),
         ResultLayer: ("follow", "_refresh"),
         Status: ("follow",),
     }
+    _NAPARI: ClassVar = {ViewerModel: ("add_image",), LayerList: ("remove",), Image: ("refresh",)}
 
     def __init__(self) -> None:
-        self.longest: dict[str, float] = {}
+        self.longest: dict[str, Held] = {}
+        self._napari_ms = 0.0
+        self._inside_napari = False
         for kind, names in self._WATCHED.items():
             for name in names:
                 setattr(kind, name, self._timed(f"{kind.__name__}.{name}", getattr(kind, name)))
+        for kind, names in self._NAPARI.items():
+            for name in names:
+                setattr(kind, name, self._counted(getattr(kind, name)))
+        Image.data = Image.data.setter(self._counted(Image.data.fset))
 
     def _timed(self, name: str, handler: Callable[..., object]) -> Callable[..., object]:
         # Qt looks how many of a signal's arguments a slot takes, which the wrapper hides.
@@ -90,13 +111,28 @@ class Handlers:
 
         @wraps(handler)
         def timed(*args: object, **keywords: object) -> object:
-            started = time.perf_counter()
+            started, napari_before = time.perf_counter(), self._napari_ms
             try:
                 return handler(*args[:taken], **keywords)
             finally:
-                self.longest[name] = max(self.longest.get(name, 0.0), 1000 * (time.perf_counter() - started))
+                held = Held(1000 * (time.perf_counter() - started), self._napari_ms - napari_before)
+                self.longest[name] = max(self.longest.get(name, Held()), held, key=attrgetter("whole_ms"))
 
         return timed
+
+    def _counted(self, function: Callable[..., object]) -> Callable[..., object]:
+        @wraps(function)
+        def counted(*args: object, **keywords: object) -> object:
+            if self._inside_napari:
+                return function(*args, **keywords)
+            self._inside_napari, started = True, time.perf_counter()
+            try:
+                return function(*args, **keywords)
+            finally:
+                self._inside_napari = False
+                self._napari_ms += 1000 * (time.perf_counter() - started)
+
+        return counted
 
 
 def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -132,20 +168,43 @@ def open_views(folder: Path) -> tuple[napari.Viewer, QWidget]:
 
 
 def napari_alone(viewer: napari.Viewer, gaps: Gaps) -> dict[str, dict[str, float]]:
-    """What napari takes to add a layer and to draw new pixels, without us."""
+    """What napari takes to add a layer, draw new pixels in it, hide it, show it and take it away, without us."""
     rng = np.random.default_rng(0)
-    gaps.start()
-    layer = viewer.add_image(rng.random((32, 128, 128), np.float32), affine=np.eye(4), units=("um",) * 3)
-    live(1)
-    adding = gaps.stop()
-    gaps.start()
-    for _ in range(20):
-        layer.data = rng.random((32, 128, 128), np.float32)
-        live(0.2)
-    drawing = gaps.stop()
-    viewer.layers.remove(layer)
-    live(1)
-    return {"napari_adds_a_layer": adding, "napari_draws": drawing}
+    pixels = rng.random((20, 32, 128, 128), np.float32)
+    place = {
+        "affine": np.eye(4),
+        "units": ("um",) * 3,
+        "contrast_limits": (0, 1),
+        "metadata": {KEY: {"role": "preview"}},
+    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ("adds", "draws", "hides", "shows", "removes")}
+
+    def watch(name: str, act: Callable[[], object], seconds: float = 1) -> None:
+        gaps.start()
+        act()
+        live(seconds)
+        found[name].append(gaps.stop())
+
+    for turn in range(_TURNS):
+        layer = Image(pixels[0], **place)
+        watch("adds", partial(viewer.layers.append, layer))
+        for number in range(1, len(pixels) // _TURNS):
+            watch("draws", partial(setattr, layer, "data", pixels[turn + number]), 0.2)
+        watch("hides", partial(setattr, layer, "visible", False))
+        watch("shows", partial(setattr, layer, "visible", True))
+        watch("removes", partial(viewer.layers.remove, layer))
+    return {f"napari_{name}": _middle(several) for name, several in found.items()}
+
+
+def _middle(several: list[dict[str, float]]) -> dict[str, float]:
+    """Of several measurements: the median of the longest gaps, the longest of all, and how many gaps were too long."""
+    longest = [one["longest_ms"] for one in several]
+    return {
+        "median_longest_ms": median(longest),
+        "longest_ms": max(longest),
+        "longer_than_50_ms": sum(one["longer_than_50_ms"] for one in several),
+        "times": len(several),
+    }
 
 
 def latencies(panel: QWidget, rounds: int) -> tuple[list[float], list[float]]:
@@ -171,24 +230,38 @@ def latencies(panel: QWidget, rounds: int) -> tuple[list[float], list[float]]:
 def preview(panel: QWidget, gaps: Gaps, rounds: int) -> dict[str, object]:
     """Latencies, then the gaps while the same goes on."""
     words = panel.findChild(QLabel, "preview")
-    gaps.start()
-    panel.findChild(QCheckBox, "live").click()
-    live(0.2)
-    live(30, lambda: words.text().endswith(" s"))
-    first_block = gaps.stop()
+    switch = panel.findChild(QCheckBox, "live")
+
+    def begin() -> dict[str, float]:
+        gaps.start()
+        switch.click()
+        live(0.2)
+        live(30, lambda: words.text().endswith(" s"))
+        return gaps.stop()
+
+    def end() -> dict[str, float]:
+        gaps.start()
+        switch.click()
+        live(0.5)
+        return gaps.stop()
+
+    first_block = begin()
     firsts, fulls = latencies(panel, rounds)
     gaps.start()
     latencies(panel, rounds // 3)
     changes = gaps.stop()
     shown = words.text()
-    panel.findChild(QCheckBox, "live").click()
-    live(0.5)
+    end_block = end()
+    again_block = begin()
+    end()
     return {
         "region": shown,
         "first_picture_s": median(firsts),
         "full_picture_s": median(fulls),
         "first_preview_blocks": first_block,
         "preview_blocks": changes,
+        "preview_ends_blocks": end_block,
+        "preview_again_blocks": again_block,
     }
 
 
@@ -232,7 +305,9 @@ def main() -> None:
     figures |= preview(panel, gaps, options.rounds)
     figures["run_blocks"] = run(panel, gaps)
     figures["cancel_s"] = cancelling(panel)
-    figures["handlers_longest_ms"] = dict(sorted(handlers.longest.items(), key=lambda item: -item[1]))
+    figures["handlers_longest_ms"] = {
+        name: asdict(held) for name, held in sorted(handlers.longest.items(), key=lambda item: -item[1].whole_ms)
+    }
     for key, value in figures.items():
         print(f"{key:22} {value}")
     if options.json:

@@ -21,6 +21,8 @@ KEPT_POOLS = ("ThreadPoolExecutor", "asyncio_", "zarr_", "mvfusion-slab")
 LEFT = Qt.MouseButton.LeftButton
 # The panel looks at its input a moment after it has changed.
 CHECKED = 120
+# A layer that a click adds is there a moment later.
+SEEN = 40
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +89,7 @@ class Person:
     def press(self, name):
         assert self.can_press(name), f"{name} cannot be pressed: {self.hint()}"
         self.bot.mouseClick(self.see(name), LEFT)
+        self.bot.wait(SEEN)
 
     def choose(self, name, text):
         box = self.see(name, QComboBox)

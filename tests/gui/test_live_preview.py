@@ -102,7 +102,53 @@ def test_a_box_is_drawn_and_followed(viewer, at_work, small_views):
     np.testing.assert_array_equal(layer.affine.translate, (0, 4, 30))
     switch(at_work)
     at_work.bot.wait(100)
-    assert [layer.name for layer in viewer.layers] == ["nuclei view 0", "nuclei view 180"]
+    assert not layer.visible
+    assert not box.visible
+    switch(at_work)
+    wait_for_picture(at_work)
+    assert preview_of(viewer) == layer
+    assert layer.visible
+    assert box.visible
+    assert layer.data.shape == (32, 16, 30)
+
+
+def test_it_is_hidden_when_turned_off_and_shown_again_with_a_new_picture(viewer, at_work, small_views):
+    switch(at_work)
+    wait_for_picture(at_work)
+    layer = preview_of(viewer)
+    switch(at_work)
+    assert not layer.visible
+    at_work.look_at("Average")
+    at_work.bot.wait(200)
+    assert not layer.visible
+    switch(at_work)
+    wait_for_picture(at_work)
+    assert preview_of(viewer) == layer
+    assert layer.visible
+    np.testing.assert_allclose(layer.data, fuse(small_views.views, Average()).data, rtol=1e-5)
+    layer.visible = False
+    at_work.look_at("Multi-view")
+    wait_for_picture(at_work)
+    assert not layer.visible, "the person has hidden it"
+
+
+def test_the_hidden_layer_may_be_deleted(viewer, at_work):
+    switch(at_work)
+    wait_for_picture(at_work)
+    switch(at_work)
+    viewer.layers.remove(preview_of(viewer))
+    switch(at_work)
+    wait_for_picture(at_work)
+    assert preview_of(viewer).visible
+
+
+def test_a_layer_with_other_axes_takes_its_place(viewer, at_work):
+    switch(at_work)
+    wait_for_picture(at_work)
+    for layer in list(viewer.layers)[:2]:
+        layer.units = ("um", "um", "um")
+    wait_for_picture(at_work)
+    assert [str(unit) for unit in preview_of(viewer).units] == ["micrometer"] * 3
 
 
 def test_old_previews_are_dropped_while_a_slider_moves(viewer, at_work):

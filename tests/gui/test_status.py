@@ -1,7 +1,9 @@
 """What the panel says about a run."""
 
 import pytest
+from qtpy.QtCore import QEvent, QObject
 
+from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import TimeLeft, in_words, sentence
 
 
@@ -31,3 +33,30 @@ def test_sentences_begin_with_a_capital_but_file_names_stay():
     assert sentence("view '0' is empty") == "View '0' is empty"
     assert sentence("psf_0.tif is empty") == "psf_0.tif is empty"
     assert sentence("") == ""
+
+
+class Paints(QObject):
+    """Counts how often a widget is drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def eventFilter(self, watched, event):
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_progress_bar_is_drawn_with_the_window_and_not_before(qtbot):
+    bar, paints = ProgressBar(), Paints()
+    qtbot.addWidget(bar)
+    bar.installEventFilter(paints)
+    bar.show()
+    qtbot.waitExposed(bar)
+    qtbot.wait(50)
+    before = paints.count
+    for percent in range(101):
+        bar.show_share(percent / 100)
+    assert paints.count == before
+    assert bar.value() == bar.maximum()
+    qtbot.waitUntil(lambda: paints.count > before, timeout=1000)

@@ -38,6 +38,8 @@ from napari_mvfusion.script import as_command, as_python
 from napari_mvfusion.views import RegisteredViews
 
 _CHECK_MS = 50
+# Enough for one drawing of the window.
+_LAUNCH_MS = 20
 _WIDTH = 390
 _NAME = "fuse"
 _NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
@@ -78,6 +80,10 @@ class FusePanel(QWidget):
         self._due.setSingleShot(True)
         self._due.setInterval(_CHECK_MS)
         self._due.timeout.connect(self._check)
+        self._launch = QTimer(self)
+        self._launch.setSingleShot(True)
+        self._launch.setInterval(_LAUNCH_MS)
+        self._launch.timeout.connect(self._add_result)
         self._restore()
         for part in (self._views, self._method, self._output):
             part.changed.connect(self._due.start)
@@ -207,15 +213,21 @@ class FusePanel(QWidget):
         """Start the run that waits longest."""
         job = self._waiting.popleft()
         self._run = FuseRun(job, _outermost(self))
-        name = f"{self._sample} {job.method.name}".strip()
-        self._result = ResultLayer(self._viewer, job, name, self._place, self._limits, self._run)
+        self._job = job
+        title = job.method.title if self._jobs > 1 else ""
+        self._status.begin(title, f"{job.method.title}\n{_describe_views(job.views)}", first=first)
+        self._check()
+        self._launch.start()
+
+    def _add_result(self) -> None:
+        """Add the layer of the run, which takes napari a while: after the panel has shown that it begins."""
+        assert self._run is not None
+        name = f"{self._sample} {self._job.method.name}".strip()
+        self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._show)
         self._run.ended.connect(self._end)
-        title = job.method.title if self._jobs > 1 else ""
-        self._status.begin(title, f"{job.method.title}\n{_describe_views(job.views)}", first=first)
-        self._check()
         self._run.start()
 
     def _show(self, event: Report) -> None:
@@ -291,9 +303,12 @@ class FusePanel(QWidget):
         """End what is going on; the run then marks its layer by itself."""
         self._due.stop()
         self._waiting.clear()
-        self._live.end()
+        self._live.close()
         self._views.detach()
-        if self._run is not None:
+        if self._run is not None and self._launch.isActive():
+            self._launch.stop()
+            self._run.deleteLater()
+        elif self._run is not None:
             self._run.cancel()
             self._run.reported.disconnect(self._show)
             self._run.ended.disconnect(self._end)

@@ -7,13 +7,13 @@ from collections import deque
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import used_bytes
 from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, Warned
+from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.worker import Failed, JobDone, Report
 
-_STEPS = 1000
 _FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
 _COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
@@ -24,10 +24,7 @@ class Status(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bar = QProgressBar()
-        self._bar.setObjectName("progress")
-        self._bar.setRange(0, _STEPS)
-        self._bar.setTextVisible(False)
+        self._bar = ProgressBar()
         self._step = QLabel()
         self._step.setObjectName("step")
         self._step.setWordWrap(True)
@@ -79,7 +76,7 @@ class Status(QWidget):
         self._title = title
         self._left = TimeLeft()
         self._bar.show()
-        self._bar.setValue(0)
+        self._bar.show_share(0)
         self._step.show()
         self._step.setText(self._titled("starting…"))
         self._machine.setText("")
@@ -114,7 +111,7 @@ class Status(QWidget):
         """Show an event; `shown` tells whether the layer of the result holds anything yet."""
         match event:
             case Preparing(label, fraction):
-                self._bar.setValue(round(_STEPS * fraction))
+                self._bar.show_share(fraction)
                 self._step.setText(self._titled(f"preparing: {label}"))
             case Prepared():
                 self._rate = Rate()
@@ -122,7 +119,7 @@ class Status(QWidget):
                 self._machine.setText(event.device)
                 self._write(_plan(event))
             case TileDone():
-                self._bar.setValue(round(_STEPS * event.fraction))
+                self._bar.show_share(event.fraction)
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
                 left = self._left(event.fraction)
                 self._step.setText(self._titled(f"{event.label}{tile}{' · ' + left if left else ''}"))

@@ -10,13 +10,12 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import is_out_of_memory
 from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.worker import Failed
-
-_STEPS = 1000
 
 # Called by work with what it is doing and the share of it that is done, 0 to 1; raises when the work is to stop.
 Report = Callable[[str, float], None]
@@ -116,10 +115,7 @@ class TaskBar(QWidget):
 
     def __init__(self, task: Task, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bar = QProgressBar()
-        self._bar.setObjectName("progress")
-        self._bar.setRange(0, _STEPS)
-        self._bar.setTextVisible(False)
+        self._bar = ProgressBar()
         self._step = QLabel()
         self._step.setObjectName("step")
         self._step.setWordWrap(True)
@@ -145,7 +141,7 @@ class TaskBar(QWidget):
 
     def _show_progress(self, text: str, share: float) -> None:
         self._step.setText(text)
-        self._bar.setValue(round(_STEPS * share))
+        self._bar.show_share(share)
 
 
 class _Worker(GeneratorWorker):

@@ -15,10 +15,9 @@ from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Box
 from napari_mvfusion.gui.layers import KEY, Opened, frame_of, same_place
 from napari_mvfusion.gui.preview.region import leading_index, region_in_sight, region_of_box
-from napari_mvfusion.gui.preview.runner import PreviewRunner, Request
+from napari_mvfusion.gui.preview.runner import Picture, PreviewRunner, Request
 from napari_mvfusion.gui.worker import Failed
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.preview import Preview
 
 _SETTLE_MS = 30
 _NAME, _BOX_NAME = "Preview", "Preview box"
@@ -64,6 +63,7 @@ class LivePreview(QObject):
         self._box: Shapes | None = None
         self._asked: tuple[Any, ...] | None = None
         self._limits_due = False
+        self._hidden = False
         self._runner = PreviewRunner(self)
         self._runner.shown.connect(self._show)
         self._runner.failed.connect(self._tell_failure)
@@ -71,6 +71,7 @@ class LivePreview(QObject):
         self._due.setSingleShot(True)
         self._due.setInterval(_SETTLE_MS)
         self._due.timeout.connect(self._ask)
+        viewer.layers.events.removed.connect(self._notice_removal)
 
     @property
     def on(self) -> bool:
@@ -81,15 +82,15 @@ class LivePreview(QObject):
         """Show a preview from now on, of what is in sight or of a box that is to be drawn."""
         self.end()
         self._on, self._with_box = True, with_box
+        self._limits_due = True
         for event in self._events():
             event.connect(self.refresh)
-        self._viewer.layers.events.removed.connect(self._notice_removal)
         if with_box:
-            self._add_box()
+            self._show_box()
         self.refresh()
 
     def end(self) -> None:
-        """Show no preview any more, and take its layers away."""
+        """Show no preview any more. Its layers are hidden until the next one, which is quicker than to take them away."""
         if not self._on:
             return
         self._on = False
@@ -98,11 +99,19 @@ class LivePreview(QObject):
         self._asked = None
         for event in self._events():
             event.disconnect(self.refresh)
+        self._hidden = True
+        for layer in (self._layer, self._box):
+            if layer is not None:
+                layer.visible = False
+
+    def close(self) -> None:
+        """Show no preview ever again: take its layers away."""
+        self.end()
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
-        layers, self._layer, self._box = (self._layer, self._box), None, None
-        for layer in layers:
-            if layer is not None and layer in self._viewer.layers:
+        for layer in (self._layer, self._box):
+            if layer is not None:
                 self._viewer.layers.remove(layer)
+        self._layer = self._box = None
 
     def pause(self) -> None:
         """Compute nothing until the next `refresh`; what is shown stays."""
@@ -145,6 +154,9 @@ class LivePreview(QObject):
         self._asked = asked
         self.told.emit("busy", f"{_size(box)} voxels…")
         self._place = _placed(first, box, index)
+        if self._layer is not None and not _same_axes(self._layer, first):
+            old, self._layer = self._layer, None
+            self._viewer.layers.remove(old)
         if self._layer is None:
             # Before the work begins: adding a layer takes napari longest while all cores are busy.
             self._layer = self._viewer.add_image(
@@ -154,22 +166,27 @@ class LivePreview(QObject):
                 metadata={KEY: {"role": "preview"}},
                 **self._place,
             )
-            self._limits_due = True
+            self._hidden = False
         self._runner.ask(Request(source.opened.at(index), key, source.method, source.device, box))
 
-    def _show(self, request: Request, preview: Preview) -> None:
+    def _show(self, picture: Picture) -> None:
         if self._layer is None:
             return
+        preview = picture.preview
         values = preview.values[(None,) * (len(self._place["units"]) - 3)]
-        self._layer.affine = self._place["affine"]
+        if not np.array_equal(self._layer.affine.affine_matrix, self._place["affine"]):
+            self._layer.affine = self._place["affine"]
         self._layer.data = values
+        if self._hidden:
+            self._layer.visible = True
+            self._hidden = False
         if self._limits_due:
             # Until the full picture, and never after: what is seen must not change its brightness with parameters.
-            low, high = _limits(values)
+            low, high = picture.limits
             self._layer.contrast_limits_range = (min(0.0, low), 4 * high)
             self._layer.contrast_limits = (low, high)
             self._limits_due = not preview.final
-        words = f"{_size(preview.box)} voxels · {request.method.title}"
+        words = f"{_size(preview.box)} voxels · {picture.request.method.title}"
         seconds = f"{preview.seconds:.1f} s"
         self.told.emit(
             "done" if preview.final else "busy", f"{words} · {preview.label if not preview.final else seconds}"
@@ -178,8 +195,15 @@ class LivePreview(QObject):
     def _tell_failure(self, failed: Failed) -> None:
         self.told.emit("problem", failed.message)
 
-    def _add_box(self) -> None:
+    def _show_box(self) -> None:
         first = self._source().layers[0]
+        if self._box is not None and not _same_axes(self._box, first):
+            old, self._box = self._box, None
+            self._viewer.layers.remove(old)
+        if self._box is not None:
+            self._box.visible = True
+            self._viewer.layers.selection.active = self._box
+            return
         self._box = self._viewer.add_shapes(
             ndim=first.ndim, name=_BOX_NAME, edge_color="yellow", face_color="transparent", **same_place(first)
         )
@@ -188,7 +212,13 @@ class LivePreview(QObject):
 
     def _notice_removal(self, event: Any) -> None:
         """The user took the preview or its box away: that ends it."""
-        if event.value in (self._layer, self._box):
+        if event.value not in (self._layer, self._box):
+            return
+        if event.value == self._layer:
+            self._layer = None
+        else:
+            self._box = None
+        if self._on:
             self.end()
             self.ended.emit()
 
@@ -212,9 +242,8 @@ def _placed(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
     return {"affine": matrix, "units": layer.units, "axis_labels": layer.axis_labels}
 
 
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, (1, 99.9))
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
+def _same_axes(one: Image | Shapes, other: Image) -> bool:
+    return (one.ndim, one.units, one.axis_labels) == (other.ndim, other.units, other.axis_labels)
 
 
 def _size(box: Box) -> str:

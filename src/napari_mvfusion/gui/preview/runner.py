@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
@@ -41,10 +42,26 @@ class Request:
     box: Box
 
 
-class PreviewRunner(QObject):
-    """Runs one preview at a time."""
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A preview as it is to be shown.
 
-    shown = Signal(object, object)
+    Attributes
+    ----------
+    request : what was asked for
+    preview : the answer
+    limits : contrast limits that suit it
+    """
+
+    request: Request
+    preview: Preview
+    limits: tuple[float, float]
+
+
+class PreviewRunner(QObject):
+    """Runs one preview at a time, and hands on its pictures."""
+
+    shown = Signal(object)
     failed = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -89,30 +106,28 @@ class PreviewRunner(QObject):
         self._worker = worker
         worker.start()
 
-    def _report(self, report: tuple[Request, Preview | Failed]) -> None:
-        request, result = report
-        if self._cancel.is_set():
-            return
-        if isinstance(result, Failed):
-            self.failed.emit(result)
-        else:
-            self.shown.emit(request, result)
+    def _report(self, report: Picture | Failed) -> None:
+        if not self._cancel.is_set():
+            (self.failed if isinstance(report, Failed) else self.shown).emit(report)
 
     def _end(self) -> None:
         self._worker = None
         self._next()
 
 
-def _steps(
-    previewer: Previewer, request: Request, cancel: threading.Event
-) -> Generator[tuple[Request, Preview | Failed], None, None]:
+def _steps(previewer: Previewer, request: Request, cancel: threading.Event) -> Generator[Picture | Failed, None, None]:
     try:
         for preview in previewer.run(request.method, request.box, cancel=cancel.is_set):
-            yield request, preview
+            yield Picture(request, preview, _limits(preview.values))
     except Interrupted:
         return
     except MVFusionError as error:
-        yield request, Failed(str(error))
+        yield Failed(str(error))
     except Exception as error:
         words = f"the preview failed ({error}): please report it with the details below"
-        yield request, Failed(words, traceback.format_exc())
+        yield Failed(words, traceback.format_exc())
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (1, 99.9))
+    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)

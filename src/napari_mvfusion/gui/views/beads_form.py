@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.gui.layers import stack_of, to_world_um
+from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.views.adding import tiffs_in
 from napari_mvfusion.gui.views.background import Tasks
@@ -24,7 +25,6 @@ from napari_mvfusion.gui.views.grids import own_matrix
 from napari_mvfusion.gui.views.kernels import is_same_frame
 from napari_mvfusion.gui.views.matching import Wanted, match_files
 
-_STEPS = 1000
 _EXPLAINED = (
     "Choose a recording of beads for each view. Beads that stand alone are centred and averaged; "
     "the PSF is not used before you say so."
@@ -72,10 +72,8 @@ class BeadsForm(QWidget):
         self._cancel.setObjectName("cancel_beads")
         self._cancel.setToolTip("Stop measuring; what was measured stays")
         self._cancel.clicked.connect(self._stop)
-        self._bar = QProgressBar()
+        self._bar = ProgressBar()
         self._bar.setObjectName("beads_progress")
-        self._bar.setRange(0, _STEPS)
-        self._bar.setTextVisible(False)
         self._step = QLabel()
         self._step.setObjectName("beads_step")
         self._use = QPushButton("Use these PSFs")
@@ -189,7 +187,7 @@ class BeadsForm(QWidget):
         for row in self._rows.values():
             row.show_measured(None)
         self._tasks.start("beads", measure_all, jobs, done=self._end, report=self._follow)
-        self._bar.setValue(0)
+        self._bar.show_share(0)
         self._step.setText("Starting…")
         self._check()
 
@@ -224,7 +222,7 @@ class BeadsForm(QWidget):
 
     def _follow(self, event: Progress | Measured) -> None:
         if isinstance(event, Progress):
-            self._bar.setValue(round(_STEPS * event.share))
+            self._bar.show_share(event.share)
             self._step.setText(f"Measuring the beads of {event.view.name}")
         elif (row := self._rows.get(event.job.view)) is not None:
             row.show_measured(event)
