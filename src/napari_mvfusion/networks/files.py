@@ -17,6 +17,8 @@ from torch import nn
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.networks.build import Generator, build
 from napari_mvfusion.networks.card import ModelCard, parse_card
+from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.workspace import writing
 
 SUFFIX = ".safetensors"
@@ -55,7 +57,7 @@ def save_model(
     if path.suffix != SUFFIX:
         raise OutputError(f"{path} does not end in {SUFFIX}: models are safetensors files")
     state = module.state_dict() if isinstance(module, nn.Module) else module
-    check_state(state, card, str(path))
+    check_state(state, card.architecture, str(path))
     kind = torch.float16 if half else torch.float32
     stored = {key: value.detach().to("cpu", kind, copy=True).contiguous() for key, value in state.items()}
     if half:
@@ -112,7 +114,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
         if _digest(state) != noted:
             raise InputError(f"the weights in {path} are not those that were saved: the file is damaged, get it again")
-        check_state(state, card, str(path))
+        check_state(state, card.architecture, str(path))
         # What is mapped from the file would change or fault with the file.
         return {key: value.clone() for key, value in state.items()}, card
 
@@ -142,13 +144,15 @@ def write(path: Path, state: Mapping[str, torch.Tensor], card: ModelCard, *, ove
             aside.unlink(missing_ok=True)
 
 
-def check_state(state: Mapping[str, torch.Tensor], card: ModelCard, source: str) -> None:
-    """Check that weights are those of the card's architecture.
+def check_state(
+    state: Mapping[str, torch.Tensor], architecture: PaperArchitecture | UniversalArchitecture, source: str
+) -> None:
+    """Check that weights are those of an architecture.
 
     Parameters
     ----------
     state : names to tensors
-    card : describes them
+    architecture : of the network they are for
     source : the file, for messages
 
     Raises
@@ -157,8 +161,8 @@ def check_state(state: Mapping[str, torch.Tensor], card: ModelCard, source: str)
         If some are missing, unexpected, of another shape or type, or not finite; the first few are named.
     """
     with torch.device("meta"):
-        expected = build(card.architecture).state_dict()
-    what = f"the weights of {source} do not fit its card ({card.architecture.kind})"
+        expected = build(architecture).state_dict()
+    what = f"the weights of {source} do not fit the architecture '{architecture.kind}'"
     if missing := [key for key in expected if key not in state]:
         raise InputError(f"{what}: {_few(missing)} missing; get or train the model again")
     if unexpected := [key for key in state if key not in expected]:

@@ -1,0 +1,449 @@
+"""Pickles of old checkpoints, read without running them.
+
+A pickle is a program for a small stack machine that may call anything. The machine here knows the few steps that
+checkpoints consist of. It holds names of functions instead of functions, and it makes plain values, or one of
+the stand-ins below; a pickle that asks for more is refused. No step takes memory that the file does not have.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from napari_mvfusion.errors import InputError
+
+_KINDS = {
+    "Float": torch.float32,
+    "Double": torch.float64,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+}
+_STORAGES = {f"{place}.{kind}Storage": dtype for place in ("torch", "torch.cuda") for kind, dtype in _KINDS.items()}
+# Codes of the steps that are known, their names, and the layout of what follows them.
+_STEPS = {
+    b"\x80": ("PROTO", "<B"),
+    b".": ("STOP", ""),
+    b"N": ("NONE", ""),
+    b"\x88": ("NEWTRUE", ""),
+    b"\x89": ("NEWFALSE", ""),
+    b"J": ("BININT", "<i"),
+    b"K": ("BININT1", "<B"),
+    b"M": ("BININT2", "<H"),
+    b"\x8a": ("LONG1", "<B"),
+    b"G": ("BINFLOAT", ">d"),
+    b"X": ("BINUNICODE", "<I"),
+    b"}": ("EMPTY_DICT", ""),
+    b"]": ("EMPTY_LIST", ""),
+    b")": ("EMPTY_TUPLE", ""),
+    b"\x85": ("TUPLE1", ""),
+    b"\x86": ("TUPLE2", ""),
+    b"\x87": ("TUPLE3", ""),
+    b"(": ("MARK", ""),
+    b"t": ("TUPLE", ""),
+    b"a": ("APPEND", ""),
+    b"e": ("APPENDS", ""),
+    b"s": ("SETITEM", ""),
+    b"u": ("SETITEMS", ""),
+    b"q": ("BINPUT", "<B"),
+    b"r": ("LONG_BINPUT", "<I"),
+    b"h": ("BINGET", "<B"),
+    b"j": ("LONG_BINGET", "<I"),
+    b"c": ("GLOBAL", "name"),
+    b"Q": ("BINPERSID", ""),
+    b"R": ("REDUCE", ""),
+    b"\x81": ("NEWOBJ", ""),
+    b"b": ("BUILD", ""),
+}
+_SCALAR = re.compile(r"[fiub][1248]")
+_LONGEST_NAME = 512
+_LONGEST_SCALAR = 8
+_MOST_STEPS = 1_000_000
+_MOST_VALUES = 10_000
+_MOST_AXES = 8
+_DEEPEST = 20
+_MARK = object()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers that stand elsewhere in the file.
+
+    Attributes
+    ----------
+    key : finds them
+    dtype : of each
+    count : how many
+    start : how many numbers of those under the key come before
+    total : how many stand under the key
+    """
+
+    key: str
+    dtype: torch.dtype
+    count: int
+    start: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A tensor whose numbers have not been read; it lies within its storage.
+
+    Attributes
+    ----------
+    storage : holds its numbers
+    offset : of its first number in the storage
+    size, stride : as in torch
+    """
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """A pickle that was read.
+
+    Attributes
+    ----------
+    value : plain values, with `Storage`, `TensorRef` and `Namespace` among them
+    storages : all storages that it refers to, whole, by key
+    """
+
+    value: Any
+    storages: Mapping[str, Storage]
+
+
+@dataclass
+class Namespace:
+    """Stands for an `argparse.Namespace`."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Stands for what a pickle names: it cannot be called."""
+
+    name: str
+
+
+@dataclass
+class _NumpyType:
+    """Stands for a `numpy.dtype` of a scalar."""
+
+    code: str
+    order: str = "="
+
+
+def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
+    """Read one pickle, and leave the file at its end.
+
+    Parameters
+    ----------
+    file : stands at the beginning of the pickle
+    source : the file's name, for messages
+    length : bytes that may be read
+
+    Raises
+    ------
+    InputError
+        If the pickle is damaged, or asks for anything that weights do not need.
+    """
+    machine = _Machine(source)
+    reader = _Reader(file, length)
+    try:
+        for _ in range(_MOST_STEPS):
+            name, argument = reader.next_step()
+            if name == "STOP":
+                break
+            machine.step(name, argument)
+        else:
+            raise machine.refuse(f"it takes more than {_MOST_STEPS} steps to read")
+        (result,) = machine.stack
+    except InputError:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{source} is damaged or cut off ({error}): get the file again") from error
+    return Pickled(result, machine.storages)
+
+
+def plain(value: Any) -> Any:
+    """Bring hyperparameters to JSON types; what is none, such as a tensor, becomes its description.
+
+    Raises
+    ------
+    ValueError
+        If they are nested too deeply, or so that writing them out would never end.
+    """
+    left = [_MOST_VALUES]
+
+    def walk(item: Any, depth: int) -> Any:
+        left[0] -= 1
+        if left[0] < 0 or depth > _DEEPEST:
+            raise ValueError("the hyperparameters are nested without end")
+        if isinstance(item, Namespace):
+            item = item.values
+        if isinstance(item, Mapping):
+            return {str(key): walk(each, depth + 1) for key, each in item.items()}
+        if isinstance(item, list | tuple):
+            return [walk(each, depth + 1) for each in item]
+        if isinstance(item, float) and not np.isfinite(item):
+            return str(item)
+        return item if item is None or isinstance(item, bool | int | float | str) else type(item).__name__
+
+    return walk(value, 0)
+
+
+class _Reader:
+    """Steps of a pickle and their arguments; at most so many bytes are read, whatever a length in it says."""
+
+    def __init__(self, file: IO[bytes], left: int) -> None:
+        self._file = file
+        self._left = left
+
+    def next_step(self) -> tuple[str, Any]:
+        """The name of the next step and its argument; the name is a code in hexadecimal where it is not known."""
+        code = self._exactly(1)
+        name, layout = _STEPS.get(code, (f"0x{code.hex()}", ""))
+        if name == "GLOBAL":
+            return name, f"{self._line()}.{self._line()}"
+        if not layout:
+            return name, None
+        (argument,) = struct.unpack(layout, self._exactly(struct.calcsize(layout)))
+        if name == "BINUNICODE":
+            return name, self._exactly(argument).decode("utf-8", "surrogatepass")
+        if name == "LONG1":
+            return name, int.from_bytes(self._exactly(argument), "little", signed=True)
+        return name, argument
+
+    def _exactly(self, count: int) -> bytes:
+        if count > self._left:
+            raise ValueError("it ends too early")
+        data = self._file.read(count)
+        if len(data) < count:
+            raise ValueError("it ends too early")
+        self._left -= count
+        return data
+
+    def _line(self) -> str:
+        data = self._file.readline(min(_LONGEST_NAME, self._left))
+        self._left -= len(data)
+        if not data.endswith(b"\n"):
+            raise ValueError("a name has no end")
+        return data[:-1].decode("utf-8")
+
+
+class _Machine:
+    """The stack, the memo, and the steps that are known."""
+
+    def __init__(self, source: str) -> None:
+        self.stack: list[Any] = []
+        self.storages: dict[str, Storage] = {}
+        self._memo: dict[int, Any] = {}
+        self._source = source
+        self._calls: dict[str, Callable[..., Any]] = {
+            "collections.OrderedDict": self._ordered_dict,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_parameter": self._parameter,
+            "torch.Size": self._size,
+            "numpy.dtype": self._numpy_type,
+            "numpy.core.multiarray.scalar": self._scalar,
+            "numpy._core.multiarray.scalar": self._scalar,
+            "_codecs.encode": self._encode,
+        }
+
+    def refuse(self, why: str) -> InputError:
+        return InputError(f"{self._source} is refused: {why}; get the file from its authors")
+
+    def step(self, name: str, argument: Any) -> None:
+        stack = self.stack
+        match name:
+            case "PROTO":
+                pass
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(name == "NEWTRUE")
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
+                stack.append(argument)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(name[-1])
+                if len(stack) < count:
+                    raise ValueError("its stack is too short")
+                stack[-count:] = [tuple(stack[-count:])]
+            case "MARK":
+                stack.append(_MARK)
+            case "TUPLE":
+                stack.append(tuple(self._from_mark()))
+            case "APPEND":
+                self._extend([stack.pop()])
+            case "APPENDS":
+                self._extend(self._from_mark())
+            case "SETITEM":
+                value = stack.pop()
+                self._set([stack.pop(), value])
+            case "SETITEMS":
+                self._set(self._from_mark())
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(self._memo[argument])
+            case "GLOBAL":
+                stack.append(self._named(argument))
+            case "BINPERSID":
+                stack.append(self._storage(stack.pop()))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(self._call(stack.pop(), arguments))
+            case "NEWOBJ":
+                arguments = stack.pop()
+                stack.append(self._new(stack.pop(), arguments))
+            case "BUILD":
+                state = stack.pop()
+                self._build(stack[-1], state)
+            case _:
+                raise self.refuse(f"it holds the step {name}, which no checkpoint of this kind has")
+
+    def _from_mark(self) -> list[Any]:
+        position = next((i for i in reversed(range(len(self.stack))) if self.stack[i] is _MARK), None)
+        if position is None:
+            raise ValueError("a mark is missing")
+        values = self.stack[position + 1 :]
+        del self.stack[position:]
+        return values
+
+    def _extend(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            raise ValueError("something is appended to what is no list")
+        self.stack[-1].extend(values)
+
+    def _set(self, pairs: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict) or len(pairs) % 2:
+            raise ValueError("an item is set in what is no dictionary")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # The hash of nested tuples can take for ever.
+            if not isinstance(key, str | int | float | None):
+                raise ValueError(f"a {type(key).__name__} is no key")
+            target[key] = value
+
+    def _named(self, name: str) -> _Name:
+        if name not in self._calls and name not in _STORAGES and name != "argparse.Namespace":
+            raise self.refuse(f"it asks to run {name!r}, which weights never need")
+        return _Name(name)
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, _Name) or function.name not in self._calls or not isinstance(arguments, tuple):
+            called = function.name if isinstance(function, _Name) else type(function).__name__
+            raise self.refuse(f"it calls {called!r}")
+        return self._calls[function.name](*arguments)
+
+    def _new(self, kind: Any, arguments: Any) -> Namespace:
+        if kind != _Name("argparse.Namespace") or arguments != ():
+            raise self.refuse("it makes an object that weights never need")
+        return Namespace()
+
+    def _build(self, target: Any, state: Any) -> None:
+        if isinstance(target, Namespace) and isinstance(state, dict):
+            target.values.update({str(key): value for key, value in state.items()})
+        elif (
+            isinstance(target, _NumpyType)
+            and isinstance(state, tuple)
+            and len(state) > 1
+            and state[1] in ("<", ">", "|")
+        ):
+            target.order = state[1]
+        elif not isinstance(target, OrderedDict):
+            # Version numbers of modules, which torch hangs on the dictionary, are of no use here.
+            raise self.refuse(f"it changes the inside of a {type(target).__name__}")
+
+    def _ordered_dict(self) -> OrderedDict[Any, Any]:
+        return OrderedDict()
+
+    def _storage(self, identity: Any) -> Storage:
+        if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
+            raise ValueError("a storage is not described as one")
+        _, kind, key, _, total, *rest = identity
+        if not isinstance(kind, _Name) or kind.name not in _STORAGES or not isinstance(key, str):
+            raise ValueError("a storage is not described as one")
+        _check_counts(total)
+        whole = Storage(key, _STORAGES[kind.name], total, 0, total)
+        if self.storages.setdefault(key, whole) != whole:
+            raise ValueError("a storage is described in two ways")
+        view = rest[0] if rest else None
+        if view is None:
+            return whole
+        _, start, count = view
+        _check_counts(start, count)
+        if start + count > total:
+            raise ValueError("a part of a storage reaches beyond its end")
+        return Storage(key, whole.dtype, count, start, total)
+
+    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
+        if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+            raise ValueError("a tensor is not described as one")
+        _check_counts(offset, *size, *stride)
+        if len(size) != len(stride) or len(size) > _MOST_AXES:
+            raise ValueError("the strides of a tensor do not fit its size")
+        count = 1
+        for n in size:
+            count *= n
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if count and (last >= storage.count or count > storage.count):
+            raise ValueError("a tensor reaches beyond the end of its storage")
+        return TensorRef(storage, offset, size, stride)
+
+    def _parameter(self, data: Any, *_: Any) -> TensorRef:
+        if not isinstance(data, TensorRef):
+            raise ValueError("a parameter is not a tensor")
+        return data
+
+    def _size(self, values: Any) -> tuple[int, ...]:
+        sides = tuple(values)
+        _check_counts(*sides)
+        return sides
+
+    def _numpy_type(self, code: Any, *_: Any) -> _NumpyType:
+        if not isinstance(code, str) or not _SCALAR.fullmatch(code):
+            raise self.refuse("it holds a type of numpy that is no number")
+        return _NumpyType(code)
+
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        if encoding != "latin1" or not isinstance(text, str) or len(text) > _LONGEST_SCALAR:
+            raise self.refuse("it encodes more than a number")
+        return text.encode("latin1")
+
+    def _scalar(self, kind: Any, data: Any) -> bool | int | float:
+        if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
+            raise ValueError("a number is not described as one")
+        dtype = np.dtype(f"{kind.order}{kind.code}")
+        if len(data) != dtype.itemsize:
+            raise ValueError("a number has too few or too many bytes")
+        number: bool | int | float = np.frombuffer(data, dtype)[0].item()
+        return number
+
+
+def _check_counts(*values: Any) -> None:
+    if not all(type(value) is int and 0 <= value < 2**48 for value in values):
+        raise ValueError("a size is no count")
