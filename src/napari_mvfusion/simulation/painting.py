@@ -218,5 +218,6 @@ def _stencil(radius: float, phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         share = np.clip(1 - np.abs(grid - phase), 0, 1).prod(axis=1)
         touched = share > 0
     share = share[touched]
-    share *= min(1.0, 4 / 3 * np.pi * radius**3 / float(share.sum()))
+    if radius < 1:
+        share *= min(1.0, 4 / 3 * np.pi * radius**3 / float(share.sum()))
     return grid[touched], share.astype(np.float32)

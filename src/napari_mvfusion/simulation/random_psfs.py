@@ -16,7 +16,7 @@ LARGEST = 51
 """Longest side of a random PSF's box, voxels."""
 
 _ENERGY = 0.995
-_DRAWN_HALF = 30
+_DRAWN_HALF = 28
 _AXIAL = (4.0, 16.0)
 _LATERAL = (2.0, 5.0)
 _LEAST_RATIO = 1.2
@@ -38,7 +38,8 @@ class _Optics:
     tilt_y, tilt_z : of the detection axis, about y and z
     bend : sideways shift in voxels at half the axial width, along own y
     ghost, ghost_shift, ghost_width : share of a shifted (in axial widths), wider copy
-    halo, halo_width : share and full width of a round haze
+    halo, halo_width : share and full width (in lateral widths) of a round haze
+    roll : of the ellipse about the detection axis, radians
     """
 
     axial: float
@@ -56,6 +57,7 @@ class _Optics:
     ghost_width: float
     halo: float
     halo_width: float
+    roll: float
 
 
 def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
@@ -77,10 +79,7 @@ def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.nd
     light, sum 1, the peak at the centre.
     """
     shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng)
-    return [
-        _draw(_random_optics(rng) if shared is None else _varied(shared, rng), angle, random_roll=rng.uniform(0, pi))
-        for angle in angles
-    ]
+    return [_draw(_random_optics(rng) if shared is None else _varied(shared, rng), angle) for angle in angles]
 
 
 def scaled_psf(psf: np.ndarray, factor: float) -> np.ndarray:
@@ -109,6 +108,7 @@ def _random_optics(rng: np.random.Generator) -> _Optics:
         ghost_width=rng.uniform(1.1, 2),
         halo=sometimes(0.4, 0.01, 0.12),
         halo_width=rng.uniform(2, 4),
+        roll=rng.uniform(0, pi),
     )
 
 
@@ -121,7 +121,7 @@ def _varied(optics: _Optics, rng: np.random.Generator) -> _Optics:
     return replace(varied, lateral=lateral, axial=axial)
 
 
-def _draw(optics: _Optics, angle: float, random_roll: float) -> np.ndarray:
+def _draw(optics: _Optics, angle: float) -> np.ndarray:
     """Draw a PSF on the voxels of the fused volume, centred on its peak and cropped."""
     c, s = cos_sin(angle)
     tilt_y, tilt_z = radians(optics.tilt_y), radians(optics.tilt_z)
@@ -132,13 +132,13 @@ def _draw(optics: _Optics, angle: float, random_roll: float) -> np.ndarray:
     to_own = about_own_y @ about_y @ about_x
     grid = np.ogrid[tuple(slice(-_DRAWN_HALF, _DRAWN_HALF + 1) for _ in range(3))]
     u, v, w = (sum(to_own[row, axis] * grid[axis] for axis in range(3)) for row in range(3))
-    core = _core(optics, u, v, w, random_roll)
+    core = _core(optics, u, v, w)
     core /= core.sum()
     if optics.ghost:
         wide = replace(
             optics, axial=optics.axial * optics.ghost_width, lateral=optics.lateral * sqrt(optics.ghost_width)
         )
-        copy = _core(wide, u - optics.ghost_shift * optics.axial, v, w, random_roll)
+        copy = _core(wide, u - optics.ghost_shift * optics.axial, v, w)
         core = (1 - optics.ghost) * core + optics.ghost * copy / copy.sum()
     if optics.halo:
         haze = np.exp(-4 * log(2) * (u**2 + v**2 + w**2) / (optics.halo_width * optics.lateral) ** 2)
@@ -146,12 +146,13 @@ def _draw(optics: _Optics, angle: float, random_roll: float) -> np.ndarray:
     return _boxed(core)
 
 
-def _core(optics: _Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray, roll: float) -> np.ndarray:
+def _core(optics: _Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Detection times sheet, float64, any scale."""
     along = u / np.where(u < 0, 1 + optics.asymmetry, 1 - optics.asymmetry)
     v = v - optics.bend * (2 * u / optics.axial) ** 2
     stretch = sqrt(optics.ellipticity)
-    first, second = cos(roll) * v + sin(roll) * w, cos(roll) * w - sin(roll) * v
+    c, s = cos(optics.roll), sin(optics.roll)
+    first, second = c * v + s * w, c * w - s * v
     across = (2 / optics.lateral) ** 2 * ((first / stretch) ** 2 + (second * stretch) ** 2)
     rayleigh = optics.detection * optics.axial / 2
     widening = 1 + (along / rayleigh) ** 2

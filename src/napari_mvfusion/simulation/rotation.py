@@ -20,7 +20,7 @@ def cos_sin(angle: float) -> tuple[float, float]:
     """Cosine and sine of an angle in degrees, exactly 0 and 1 at quarter turns."""
     turned = angle % 360
     if turned % 90 == 0:
-        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(turned // 90)]
+        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(turned // 90) % 4]
     return math.cos(math.radians(turned)), math.sin(math.radians(turned))
 
 

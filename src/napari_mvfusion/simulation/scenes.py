@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -47,26 +47,22 @@ class _Tile:
 
     Attributes
     ----------
-    absorption : share of the light that a voxel of brightness 1 takes
     width : voxels of the whole specimen along any path of light
     drawn : voxels of that which are drawn
     offset : (z, y), from the middle of the specimen to the middle of what is drawn
-    brightness : mean of the specimen outside
+    opacity : share of the light that a voxel of it takes, on average
     """
 
-    absorption: float
     width: float
     drawn: float
     offset: np.ndarray
-    brightness: float
+    opacity: float
 
     def light_before(self, angle: float) -> float:
         """Share of the light that arrives at the drawn part, relative to the mean over the whole specimen."""
-        if self.width <= self.drawn:
-            return 1.0
         own_y = float(self.offset @ [-np.sin(np.radians(angle)), np.cos(np.radians(angle))])
         path = max((self.width - self.drawn) / 2 - own_y, 0.0)
-        decay = self.absorption * self.brightness * np.array([path, *np.linspace(0, self.width, 33)])
+        decay = self.opacity * np.array([path, *np.linspace(0, self.width, 33)])
         light = np.exp(-decay)
         return float(light[0] / light[1:].mean())
 
@@ -115,6 +111,8 @@ def random_scene(
     kind = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
     directions = _random_angles(views, rng) if angles is None else tuple(float(a) for a in angles)
     settings = _random_settings(directions, rng)
+    if kind == BACKGROUND:
+        settings = replace(settings, attenuation=0.0, snr=log_uniform(rng, 0.3, 6))
     cropped = kind == BACKGROUND or rng.random() < _CROPPED
     gain = np.float32(log_uniform(rng, 0.02, 50))
     background = rng.uniform(0, 0.03) if rng.random() < 0.3 else 0.0
@@ -126,15 +124,16 @@ def random_scene(
     if size % 2 == 0:
         margin = fft.next_fast_len(size // 2 + margin, real=True) - size // 2
     specimen = _draw(kind, size, margin, cropped, for_specimen)
-    tile = _random_tile(settings.attenuation, size if not cropped else len(specimen), specimen, cropped, rng)
+    tile = _random_tile(settings.attenuation, specimen, rng) if cropped else None
+    absorption = settings.attenuation * _REFERENCE_SIZE / (tile.width if tile else size)
 
     photons = np.float32(settings.snr**2 / _level(blur_inside(specimen, psfs[0])))
     specimen *= photons
-    brightest = float(specimen.max())
-    recorded = []
-    images = [_expected(specimen, a, psf, tile, brightest, cropped) for a, psf in zip(directions, psfs, strict=True)]
+    absorption /= max(float(specimen.max()), 1e-30)
+    images = [_expected(specimen, a, psf, absorption, tile) for a, psf in zip(directions, psfs, strict=True)]
     haze = np.float32(background * max(float(image.max()) for image in images))
     camera = Camera(settings.spacing, settings.poisson, settings.read_noise)
+    recorded = []
     for i, (angle, psf, image, noise) in enumerate(
         zip(directions, psfs, images, for_noise.spawn(len(psfs)), strict=True)
     ):
@@ -146,16 +145,14 @@ def random_scene(
     return Simulation(RegisteredViews(recorded, Grid(inner)), truth, settings)
 
 
-def _expected(
-    specimen: np.ndarray, angle: float, psf: np.ndarray, tile: _Tile, brightest: float, cropped: bool
-) -> np.ndarray:
+def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, absorption: float, tile: _Tile | None) -> np.ndarray:
     """Photons expected in every voxel of the drawn volume, float32."""
-    if not tile.absorption:
+    if not absorption:
         return blur_inside(specimen, psf)
-    dimmed = dim(specimen, angle, tile.absorption / brightest)
-    if cropped:
+    dimmed = dim(specimen, angle, absorption)
+    if tile is not None:
         dimmed *= np.float32(tile.light_before(angle))
-    else:
+    elif dimmed.any():
         dimmed *= np.float32(specimen.sum(dtype=np.float64) / dimmed.sum(dtype=np.float64))
     return blur_inside(dimmed, psf)
 
@@ -172,13 +169,14 @@ def _draw(kind: str, size: int, margin: int, cropped: bool, rng: np.random.Gener
     return np.asarray(specimen / np.float32(brightest)) if brightest > 0 else specimen
 
 
-def _random_tile(
-    attenuation: float, drawn: int, specimen: np.ndarray, cropped: bool, rng: np.random.Generator
-) -> _Tile:
-    width = max(log_uniform(rng, drawn, max(1.5 * drawn, _REFERENCE_SIZE)), drawn) if cropped else float(drawn)
+def _random_tile(attenuation: float, specimen: np.ndarray, rng: np.random.Generator) -> _Tile:
+    """Take a drawn volume for a random part of a specimen of up to 289 voxels, or half as large again as itself."""
+    drawn = len(specimen)
+    width = log_uniform(rng, drawn, max(1.5 * drawn, _REFERENCE_SIZE))
     offset = rng.normal(size=2)
     offset *= (width - drawn) / 2 * np.sqrt(rng.random()) / np.linalg.norm(offset)
-    return _Tile(attenuation * _REFERENCE_SIZE / width, width, drawn, offset, float(specimen.mean(dtype=np.float64)))
+    opacity = attenuation * _REFERENCE_SIZE / width * float(specimen.mean(dtype=np.float64))
+    return _Tile(width, drawn, offset, opacity)
 
 
 def _level(image: np.ndarray) -> float:
@@ -210,8 +208,10 @@ def _random_angles(views: tuple[int, int], rng: np.random.Generator) -> tuple[fl
     even = np.arange(count) * (360 / count)
     if which < 0.5:
         turned = even + rng.uniform(0, 360)
+    elif which < 0.9 and count == 2:
+        turned = np.array([0.0, rng.choice([90, 180], p=[0.4, 0.6])])
     elif which < 0.9:
-        turned = np.arange(count) * 90.0 if count < 4 and rng.random() < 0.5 else even
+        turned = 90.0 * np.sort(rng.choice(4, count, replace=False)) if count <= 4 else even
     else:
         turned = np.sort(rng.choice(3600, count, replace=False) / 10)
     return tuple(round(float(a) % 360, 2) for a in turned)

@@ -43,10 +43,9 @@ def blobs(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) ->
     Lengths are those of the 289-voxel embryo times 0.35 to 1.1, the density is the published one times 0.4 to 2. Half
     of them are softened as by one linear interpolation.
     """
-    scale = rng.uniform(0.35, 1.1)
+    scale = min(rng.uniform(0.35, 1.1), min(shape) / 5 / _BLOB_RADII[-1])
     largest = float(_BLOB_RADII[-1] * scale)
-    rim = min(largest, min(shape) / 5)
-    body = random_body(shape, rng, isolated=isolated, rim=rim, longest=float(rng.choice([1.01, 1.6])))
+    body = random_body(shape, rng, isolated=isolated, rim=largest + 2, longest=float(rng.choice([1.01, 1.6])))
     density = _BLOBS_A_VOXEL / scale**3 * log_uniform(rng, 0.4, 2.0)
     centres = scatter(shape, density, body, rng, rim=0 if isolated else largest)
     radii = rng.choice(_BLOB_RADII, len(centres)) * scale
@@ -63,9 +62,9 @@ def nuclei_cluster(shape: Triple, rng: np.random.Generator, *, isolated: bool = 
     radius = min(log_uniform(rng, 2, 12), min(shape) / 8)
     body = random_body(shape, rng, isolated=isolated, rim=1.2 * radius + 1, longest=5.0 if worm else 1.6)
     if worm and not isolated:
-        narrow = np.sort(body.axes) * [1, 1, 3] / body.axes.min() * rng.uniform(2.5, 6) * radius
+        narrow = np.sort(body.axes) * [1, 1, 3] / body.axes.min() * rng.uniform(2.5, 8) * radius
         body = Body((np.array(shape) - 1) / 2 + rng.uniform(-0.2, 0.2, 3) * shape, narrow, random_directions(rng))
-    spacing = radius * rng.uniform(1.3, 3.2)
+    spacing = radius * log_uniform(rng, 1.2, 3)
     centres = thin(scatter(shape, 3 / spacing**3, body, rng, rim=0 if isolated else radius), spacing)[:_MOST_NUCLEI]
     if not len(centres):
         centres = np.clip(body.centre, 0, np.array(shape) - 1)[None]
@@ -86,32 +85,13 @@ def nuclei_cluster(shape: Triple, rng: np.random.Generator, *, isolated: bool = 
 
 
 def membranes(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
-    """Draw the walls between Voronoi cells of 8 to 30 voxels, 1 to 3 voxels thick."""
+    """Draw the walls between Voronoi cells of 8 to 30 voxels, 1 to 3 voxels thick, thinner in small cells."""
     cell = min(log_uniform(rng, 8, 30), min(shape) / 2)
     body = random_body(shape, rng, isolated=isolated)
     counts = [ceil(n / cell) + 2 for n in shape]
     lattice = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, 3)
-    seeds = (lattice - 1 + rng.uniform(0.05, 0.95, lattice.shape)) * cell
-    nearest = np.full(shape, np.inf, np.float32)
-    second = nearest.copy()
-    axes = [np.arange(n, dtype=np.float32) for n in shape]
-    for seed in seeds:
-        low = np.maximum(np.ceil(seed - 1.35 * cell), 0).astype(np.intp)
-        high = np.minimum(np.floor(seed + 1.35 * cell) + 1, shape).astype(np.intp)
-        if (high <= low).any():
-            continue
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        z, y, x = ((axis[s] - np.float32(c)) ** 2 for axis, s, c in zip(axes, box, seed, strict=True))
-        squared = (z[:, None, None] + y[:, None]) + x
-        first = nearest[box]
-        np.minimum(second[box], np.maximum(first, squared), out=second[box])
-        np.minimum(first, squared, out=first)
-    # Exact for seeds one cell apart; walls between closer ones come out thinner, between farther ones thicker.
-    second = np.where(np.isfinite(second), second, 9 * np.float32(cell) ** 2)
-    second -= np.where(np.isfinite(nearest), nearest, 0)
-    second *= -1 / (2 * np.float32(cell))
-    second += np.float32(rng.uniform(1, 3) / 2 + 0.5)
-    out = np.clip(second, 0, 1, out=second)
+    seeds = (lattice - 1 + rng.uniform(0.1, 0.9, lattice.shape)) * cell
+    out = _walls(shape, seeds, reach=1.35 * cell, thickness=rng.uniform(1, min(3, cell / 5)))
     patchy = rng.uniform(0, 0.4)
     out *= np.clip(1 - patchy * (1 + smooth_field(shape, rng, scale=cell / 2)), 0.05, 1)
     out *= body.mask(shape)
@@ -121,7 +101,7 @@ def membranes(shape: Triple, rng: np.random.Generator, *, isolated: bool = False
 def filaments(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
     """Draw smooth curves in random directions, 1 to 3 voxels thick, some starting on another one."""
     body = random_body(shape, rng, isolated=isolated, rim=3)
-    count, length = int(rng.integers(4, 60)), ceil(1.5 * max(shape))
+    count, length = int(log_uniform(rng, 20, 400)), ceil(1.5 * max(shape))
     starts = scatter(shape, 2000 / float(np.prod(shape)), body, rng)
     if not len(starts):
         starts = np.clip(body.centre, 0, np.array(shape) - 1)[None]
@@ -148,7 +128,7 @@ def filaments(shape: Triple, rng: np.random.Generator, *, isolated: bool = False
 def beads(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
     """Draw points and small balls at sub-voxel positions, radii 0.3 to 2 voxels."""
     body = random_body(shape, rng, isolated=isolated, rim=4)
-    density = log_uniform(rng, 2e-5, 3e-3)
+    density = log_uniform(rng, 5e-5, 3e-3)
     centres = scatter(shape, density, body, rng)
     if not len(centres):
         centres = np.clip(body.centre, 0, np.array(shape) - 1)[None]
@@ -179,6 +159,45 @@ def mixture(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) 
         return np.asarray(np.maximum(a, b))
     a += b
     return np.asarray(a / max(float(a.max()), 1.0), np.float32)
+
+
+def _walls(shape: Triple, seeds: np.ndarray, reach: float, thickness: float) -> np.ndarray:
+    """Walls between the Voronoi cells of seeds, with soft borders of one voxel; nothing farther than `reach` from all."""
+    # Squared distance and number of a seed in one integer, so that the two nearest are found by minimum and maximum.
+    bits = len(seeds).bit_length()
+    grain = np.float32(2 ** (30 - bits) / (3 * reach**2))
+    nearest = np.full(shape, np.iinfo(np.int32).max, np.int32)
+    second = nearest.copy()
+    axes = [np.arange(n, dtype=np.float32) for n in shape]
+    for number, seed in enumerate(seeds):
+        low = np.maximum(np.ceil(seed - reach), 0).astype(np.intp)
+        high = np.minimum(np.floor(seed + reach) + 1, shape).astype(np.intp)
+        if (high <= low).any():
+            continue
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        z, y, x = (grain * (axis[s] - np.float32(c)) ** 2 for axis, s, c in zip(axes, box, seed, strict=True))
+        key = ((z[:, None, None] + y[:, None]) + x).astype(np.int32)
+        key <<= bits
+        key |= number
+        first = nearest[box]
+        np.minimum(second[box], np.maximum(first, key), out=second[box])
+        np.minimum(first, key, out=first)
+    # Half the difference of the squares over the distance of the two seeds is how far away the wall is. Seeds are at most
+    # the sum of both distances apart, which leaves few voxels to look at.
+    half = np.float32(thickness / 2 + 0.5)
+    mask = (1 << bits) - 1
+    close = ((second >> bits) - (nearest >> bits)) < np.int32(4 * reach * half * grain)
+    close &= second < np.iinfo(np.int32).max
+    place = np.flatnonzero(close)
+    a, b = nearest.reshape(-1)[place], second.reshape(-1)[place]
+    squared = ((b >> bits) - (a >> bits)).astype(np.float32) / grain
+    a &= mask
+    b &= mask
+    positions = seeds.astype(np.float32)
+    apart = np.sqrt(sum((column[a] - column[b]) ** 2 for column in positions.T.copy()))
+    out = np.zeros(shape, np.float32)
+    out.reshape(-1)[place] = np.clip(half - squared / np.maximum(2 * apart, 1e-6), 0, 1)
+    return out
 
 
 def _interpolated(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
