@@ -330,8 +330,8 @@ def test_the_pickles_of_python_itself_are_refused(tmp_path):
 def lies():
     """Sizes that the file does not have, and structures that grow without end."""
     one = np.ones(4, np.float32)
-    nested = b"]" + b"".join(b"q\x01](h\x01h\x01h\x01h\x01e" for _ in range(64))
-    tuples = b")" + b"".join(b"q\x01h\x01\x86" for _ in range(64))
+    nested = b"(]q\x01" + b"](h\x01h\x01h\x01h\x01eq\x01" * 64 + b"t"
+    tuples = b")" + b"q\x01h\x01\x86" * 64
     deep = b"]" * 5000 + b"a" * 4999
     return {
         "huge storage": {"state_dict": {"a": Tensor(one, "1", total=2**40)}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from napari_mvfusion.cli import psf
+from napari_mvfusion.cli import models, psf
 from napari_mvfusion.cli.demo import demo
 from napari_mvfusion.cli.evaluate import evaluate
 from napari_mvfusion.cli.fuse import fuse
@@ -25,3 +25,4 @@ app.add_typer(psf.app, name="psf")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.add_typer(models.app, name="models")

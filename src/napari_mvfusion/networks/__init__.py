@@ -5,12 +5,14 @@ from napari_mvfusion.networks.card import ModelCard, PSFRecord
 from napari_mvfusion.networks.files import read_card, save_model
 from napari_mvfusion.networks.store import (
     ModelEntry,
+    add_model,
     delete_model,
     export_model,
     find_model,
     install_model,
     list_models,
     load_model,
+    place_for,
     rename_model,
     user_folder,
 )
@@ -20,6 +22,7 @@ __all__ = [
     "ModelCard",
     "ModelEntry",
     "PSFRecord",
+    "add_model",
     "build",
     "delete_model",
     "export_model",
@@ -27,6 +30,7 @@ __all__ = [
     "install_model",
     "list_models",
     "load_model",
+    "place_for",
     "read_card",
     "rename_model",
     "save_model",

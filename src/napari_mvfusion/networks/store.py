@@ -8,12 +8,13 @@ from pathlib import Path
 
 import platformdirs
 import torch
+from torch import nn
 
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.networks import pretrained
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.networks.card import ModelCard, check_name
-from napari_mvfusion.networks.files import SUFFIX, load_file, read_card, read_state, write
+from napari_mvfusion.networks.files import SUFFIX, load_file, read_card, read_state, save_model, write
 from napari_mvfusion.workspace import writing
 
 FOLDER_VARIABLE = "MVFUSION_MODELS"
@@ -97,7 +98,7 @@ def load_model(path_or_name: str | Path, device: torch.device | str = "cpu") -> 
     return load_file(path, device)
 
 
-def place_for(name: str, *, overwrite: bool = False) -> Path:
+def place_for(name: str) -> Path:
     """The file that a new model of the user gets; its folder is made.
 
     Raises
@@ -105,18 +106,39 @@ def place_for(name: str, *, overwrite: bool = False) -> Path:
     InputError
         If the name is none, or that of a shipped model.
     OutputError
-        If the user has a model of that name and it may not be replaced, or the folder cannot be made.
+        If the user has a model of that name, or the folder cannot be made.
     """
     check_name(name)
-    if (shipped_folder() / f"{name}{SUFFIX}").exists():
+    if any(path.stem.lower() == name.lower() for path in _files(shipped_folder())):
         raise InputError(f"'{name}' is the name of a model that comes with napari-mvfusion: choose another name")
     folder = user_folder()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIX}"
-    if path.exists() and not overwrite:
+    if path.exists():
         raise OutputError(f"there is a model '{name}' already: choose another name, or delete it first")
     return path
+
+
+def add_model(module: nn.Module, card: ModelCard, *, half: bool = False) -> ModelEntry:
+    """Save a network into the user's folder, under the name on its card.
+
+    Parameters
+    ----------
+    module : fits the card's architecture
+    card : describes it
+    half : store float16, at half the size
+
+    Raises
+    ------
+    InputError
+        If the name is that of a shipped model, or weights do not fit the card or are not finite.
+    OutputError
+        If the user has a model of that name, or the folder cannot be written.
+    """
+    path = place_for(card.name)
+    save_model(path, module, card, half=half)
+    return ModelEntry(card.name, path, card, shipped=False)
 
 
 def install_model(path: str | Path, *, name: str | None = None) -> ModelEntry:

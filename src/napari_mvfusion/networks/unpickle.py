@@ -177,7 +177,7 @@ def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
         (result,) = machine.stack
     except InputError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise InputError(f"{source} is damaged or cut off ({error}): get the file again") from error
     return Pickled(result, machine.storages)
 
@@ -308,6 +308,8 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
+                if argument not in self._memo:
+                    raise ValueError("it refers to a value that it does not hold")
                 stack.append(self._memo[argument])
             case "GLOBAL":
                 stack.append(self._named(argument))
