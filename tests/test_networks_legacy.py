@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import save_model
+from napari_mvfusion.networks import ModelCard, save_model
 from napari_mvfusion.networks.legacy import card_of_import, generator_from_checkpoint, read_checkpoint
 from napari_mvfusion.networks.paper import PaperArchitecture, PaperGenerator
 from old_torch import Raw, Spec, Tensor, integer, named, old_file, pickled, text
@@ -333,6 +333,9 @@ def lies():
     nested = b"(]q\x01" + b"](h\x01h\x01h\x01h\x01eq\x01" * 64 + b"t"
     tuples = b")" + b"q\x01h\x01\x86" * 64
     deep = b"]" * 5000 + b"a" * 4999
+    many = b"((" + integer(0) * 200_000 + b"tq\x01" + (named("torch", "Size") + b"h\x01\x85R") * 10_000 + b"t"
+    long = b"((" + integer(0) * 200_000 + b"tq\x01" + (named("numpy", "dtype") + b"h\x01R") * 10_000 + b"t"
+    again = text("a" * 100_000) + b"q\x01(" + b"h\x01" * 11_000 + b"t\x86"
     return {
         "huge storage": {"state_dict": {"a": Tensor(one, "1", total=2**40)}},
         "negative size": {"state_dict": {"a": Tensor(one, "1", size=(-4,), stride=(1,))}},
@@ -341,12 +344,20 @@ def lies():
         "long stride": {"state_dict": {"a": Tensor(one, "1", size=(2,), stride=(4,))}},
         "repeated by stride 0": {"state_dict": {"a": Tensor(one, "1", size=(2**40,), stride=(0,))}},
         "many axes": {"state_dict": {"a": Tensor(one, "1", size=(1,) * 100, stride=(1,) * 100)}},
+        "empty and huge": {"state_dict": {"a": Tensor(one, "1", size=(0, *[2**47] * 4), stride=(1,) * 5)}},
         "view beyond its end": {"state_dict": {"a": Tensor(one, "1", view=("2", 2, 3), size=(3,), stride=(1,))}},
         "one key twice": {"state_dict": {"a": Tensor(one, "1"), "b": Tensor(one.astype(np.float16), "1")}},
         "memo bomb": {"state_dict": {}, "hparams": Raw(b"Nr\xff\xff\xff\xff]" + b"r\xfe\xff\xff\xffj\xff\xff\xff\x7f")},
         "laughing lists": {"state_dict": {}, "hparams": Raw(nested)},
         "deep lists": {"state_dict": {}, "hparams": Raw(deep)},
         "hash of tuples": {"state_dict": {}, "hparams": Raw(b"}" + tuples + b"Ns")},
+        "long sizes again and again": {"state_dict": {}, "hparams": Raw(many)},
+        "long calls again and again": {"state_dict": {}, "hparams": Raw(long)},
+        "long texts again and again": {"state_dict": {}, "hparams": Raw(again)},
+        "hash of tuples at the start": {
+            "state_dict": {},
+            "hparams": Raw(named("collections", "OrderedDict") + b"](" + tuples + b"N\x86e\x85R"),
+        },
         "list in itself": {"state_dict": {}, "hparams": Raw(b"]q\x01h\x01a")},
         "huge text": {"state_dict": {}, "hparams": Raw(b"X\xff\xff\xff\xffabc")},
         "huge text of 8 bytes": {"state_dict": {}, "hparams": Raw(b"\x8d" + b"\xff" * 7 + b"\x7fabc")},
@@ -388,6 +399,30 @@ def test_a_compressed_zip_is_refused(tmp_path):
         archive.writestr("archive/data.pkl", pickled(content()) + bytes(10**6))
     with pytest.raises(InputError, match="compressed"):
         read_checkpoint(put(tmp_path, made.getvalue()))
+
+
+def test_a_zip_whose_parts_share_their_bytes_is_refused(tmp_path):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled({"state_dict": {}}))
+        archive.writestr("archive/data/0", bytes(10_000))
+        first = archive.infolist()[1]
+        for number in range(1, 5):
+            copy = zipfile.ZipInfo(f"archive/data/{number}")
+            copy.header_offset, copy.CRC, copy.file_size = first.header_offset, first.CRC, first.file_size
+            copy.compress_size = first.compress_size
+            archive.filelist.append(copy)
+    with pytest.raises(InputError, match="larger than itself"):
+        read_checkpoint(put(tmp_path, made.getvalue()))
+
+
+def test_texts_that_are_no_unicode_and_long_ones_end_up_on_the_card(tmp_path):
+    odd = {"odd": Raw(text("\udc80")), "long": "x" * 5000, "size": (1, 2), "deep": {"a": [None, True]}}
+    _, details = generator_from_checkpoint(put(tmp_path, old_file(content(hparams=odd))))
+    card = card_of_import(details, "quad", source="old.ckpt")
+    assert ModelCard.model_validate_json(card.to_json()) == card
+    read = details.hyperparameters
+    assert (len(read["long"]), read["size"], read["deep"]) == (1000, [1, 2], {"a": [None, True]})
 
 
 def test_other_zips_are_no_checkpoints(tmp_path):

@@ -20,7 +20,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.networks.card import ModelCard, PSFRecord, problems_of
 from napari_mvfusion.networks.files import check_state
 from napari_mvfusion.networks.paper import Activation, PaperArchitecture, PaperGenerator
-from napari_mvfusion.networks.unpickle import Pickled, Storage, TensorRef, plain, read_pickle
+from napari_mvfusion.networks.standins import Storage, TensorRef, plain
+from napari_mvfusion.networks.unpickle import Pickled, read_pickle
 
 # The authors' loader sorts the names of files as strings, so 270 comes before 90.
 PUBLISHED_ANGLES: Mapping[int, tuple[float, ...]] = {2: (0.0, 180.0), 4: (0.0, 180.0, 270.0, 90.0)}
@@ -238,6 +239,8 @@ def _from_zip(file: BinaryIO, path: Path) -> LegacyCheckpoint:
                 raise InputError(
                     f"{path} is refused: parts of it are compressed or encrypted; get the file from its authors"
                 )
+            if sum(info.file_size for info in entries.values()) > path.stat().st_size:
+                raise _damaged(path, "its parts are larger than itself")
             folder = pickled[0].removesuffix("data.pkl")
             with archive.open(pickled[0]) as member:
                 size = min(entries[pickled[0]].file_size, _LONGEST_PICKLE)

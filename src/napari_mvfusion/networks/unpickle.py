@@ -2,36 +2,21 @@
 
 A pickle is a program for a small stack machine that may call anything. The machine here knows the few steps that
 checkpoints consist of. It holds names of functions instead of functions, and it makes plain values, or one of
-the stand-ins below; a pickle that asks for more is refused. No step takes memory that the file does not have.
+the stand-ins of `standins`; a pickle that asks for more is refused. No step takes memory that the file does not have.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any
 
-import numpy as np
-import torch
-
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.networks import standins
+from napari_mvfusion.networks.standins import Namespace, NumpyType, Refused, Storage
 
-_KINDS = {
-    "Float": torch.float32,
-    "Double": torch.float64,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Long": torch.int64,
-    "Int": torch.int32,
-    "Short": torch.int16,
-    "Char": torch.int8,
-    "Byte": torch.uint8,
-    "Bool": torch.bool,
-}
-_STORAGES = {f"{place}.{kind}Storage": dtype for place in ("torch", "torch.cuda") for kind, dtype in _KINDS.items()}
 # Codes of the steps that are known, their names, and the layout of what follows them.
 _STEPS = {
     b"\x80": ("PROTO", "<B"),
@@ -67,51 +52,22 @@ _STEPS = {
     b"\x81": ("NEWOBJ", ""),
     b"b": ("BUILD", ""),
 }
-_SCALAR = re.compile(r"[fiub][1248]")
 _LONGEST_NAME = 512
-_LONGEST_SCALAR = 8
 _MOST_STEPS = 1_000_000
-_MOST_VALUES = 10_000
-_MOST_AXES = 8
-_DEEPEST = 20
+_MOST_ARGUMENTS = 8
 _MARK = object()
 
 
-@dataclass(frozen=True)
-class Storage:
-    """Numbers that stand elsewhere in the file.
-
-    Attributes
-    ----------
-    key : finds them
-    dtype : of each
-    count : how many
-    start : how many numbers of those under the key come before
-    total : how many stand under the key
-    """
-
-    key: str
-    dtype: torch.dtype
-    count: int
-    start: int
-    total: int
-
-
-@dataclass(frozen=True)
-class TensorRef:
-    """A tensor whose numbers have not been read; it lies within its storage.
-
-    Attributes
-    ----------
-    storage : holds its numbers
-    offset : of its first number in the storage
-    size, stride : as in torch
-    """
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+_CALLS: Mapping[str, Callable[..., Any]] = {
+    "collections.OrderedDict": standins.ordered_dict,
+    "torch._utils._rebuild_tensor_v2": standins.tensor,
+    "torch._utils._rebuild_parameter": standins.parameter,
+    "torch.Size": standins.size,
+    "numpy.dtype": standins.numpy_type,
+    "numpy.core.multiarray.scalar": standins.scalar,
+    "numpy._core.multiarray.scalar": standins.scalar,
+    "_codecs.encode": standins.encoded,
+}
 
 
 @dataclass(frozen=True)
@@ -128,26 +84,11 @@ class Pickled:
     storages: Mapping[str, Storage]
 
 
-@dataclass
-class Namespace:
-    """Stands for an `argparse.Namespace`."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class _Name:
     """Stands for what a pickle names: it cannot be called."""
 
     name: str
-
-
-@dataclass
-class _NumpyType:
-    """Stands for a `numpy.dtype` of a scalar."""
-
-    code: str
-    order: str = "="
 
 
 def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
@@ -164,7 +105,7 @@ def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
     InputError
         If the pickle is damaged, or asks for anything that weights do not need.
     """
-    machine = _Machine(source)
+    machine = _Machine()
     reader = _Reader(file, length)
     try:
         for _ in range(_MOST_STEPS):
@@ -173,40 +114,13 @@ def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
                 break
             machine.step(name, argument)
         else:
-            raise machine.refuse(f"it takes more than {_MOST_STEPS} steps to read")
+            raise Refused(f"it takes more than {_MOST_STEPS} steps to read")
         (result,) = machine.stack
-    except InputError:
-        raise
+    except Refused as error:
+        raise InputError(f"{source} is refused: {error}; get the file from its authors") from error
     except (ValueError, IndexError, TypeError) as error:
         raise InputError(f"{source} is damaged or cut off ({error}): get the file again") from error
     return Pickled(result, machine.storages)
-
-
-def plain(value: Any) -> Any:
-    """Bring hyperparameters to JSON types; what is none, such as a tensor, becomes its description.
-
-    Raises
-    ------
-    ValueError
-        If they are nested too deeply, or so that writing them out would never end.
-    """
-    left = [_MOST_VALUES]
-
-    def walk(item: Any, depth: int) -> Any:
-        left[0] -= 1
-        if left[0] < 0 or depth > _DEEPEST:
-            raise ValueError("the hyperparameters are nested without end")
-        if isinstance(item, Namespace):
-            item = item.values
-        if isinstance(item, Mapping):
-            return {str(key): walk(each, depth + 1) for key, each in item.items()}
-        if isinstance(item, list | tuple):
-            return [walk(each, depth + 1) for each in item]
-        if isinstance(item, float) and not np.isfinite(item):
-            return str(item)
-        return item if item is None or isinstance(item, bool | int | float | str) else type(item).__name__
-
-    return walk(value, 0)
 
 
 class _Reader:
@@ -226,7 +140,7 @@ class _Reader:
             return name, None
         (argument,) = struct.unpack(layout, self._exactly(struct.calcsize(layout)))
         if name == "BINUNICODE":
-            return name, self._exactly(argument).decode("utf-8", "surrogatepass")
+            return name, self._exactly(argument).decode("utf-8", "replace")
         if name == "LONG1":
             return name, int.from_bytes(self._exactly(argument), "little", signed=True)
         return name, argument
@@ -251,24 +165,10 @@ class _Reader:
 class _Machine:
     """The stack, the memo, and the steps that are known."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self) -> None:
         self.stack: list[Any] = []
         self.storages: dict[str, Storage] = {}
         self._memo: dict[int, Any] = {}
-        self._source = source
-        self._calls: dict[str, Callable[..., Any]] = {
-            "collections.OrderedDict": self._ordered_dict,
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "torch._utils._rebuild_parameter": self._parameter,
-            "torch.Size": self._size,
-            "numpy.dtype": self._numpy_type,
-            "numpy.core.multiarray.scalar": self._scalar,
-            "numpy._core.multiarray.scalar": self._scalar,
-            "_codecs.encode": self._encode,
-        }
-
-    def refuse(self, why: str) -> InputError:
-        return InputError(f"{self._source} is refused: {why}; get the file from its authors")
 
     def step(self, name: str, argument: Any) -> None:
         stack = self.stack
@@ -325,7 +225,7 @@ class _Machine:
                 state = stack.pop()
                 self._build(stack[-1], state)
             case _:
-                raise self.refuse(f"it holds the step {name}, which no checkpoint of this kind has")
+                raise Refused(f"it holds the step {name}, which no checkpoint of this kind has")
 
     def _from_mark(self) -> list[Any]:
         position = next((i for i in reversed(range(len(self.stack))) if self.stack[i] is _MARK), None)
@@ -351,26 +251,29 @@ class _Machine:
             target[key] = value
 
     def _named(self, name: str) -> _Name:
-        if name not in self._calls and name not in _STORAGES and name != "argparse.Namespace":
-            raise self.refuse(f"it asks to run {name!r}, which weights never need")
+        if name not in _CALLS and name not in standins.STORAGES and name != "argparse.Namespace":
+            raise Refused(f"it asks to run {name!r}, which weights never need")
         return _Name(name)
 
     def _call(self, function: Any, arguments: Any) -> Any:
-        if not isinstance(function, _Name) or function.name not in self._calls or not isinstance(arguments, tuple):
+        if not isinstance(function, _Name) or function.name not in _CALLS or not isinstance(arguments, tuple):
             called = function.name if isinstance(function, _Name) else type(function).__name__
-            raise self.refuse(f"it calls {called!r}")
-        return self._calls[function.name](*arguments)
+            raise Refused(f"it calls {called!r}")
+        # Many calls with one long tuple would take for ever.
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise Refused(f"it calls {function.name!r} with {len(arguments)} arguments")
+        return _CALLS[function.name](*arguments)
 
     def _new(self, kind: Any, arguments: Any) -> Namespace:
         if kind != _Name("argparse.Namespace") or arguments != ():
-            raise self.refuse("it makes an object that weights never need")
+            raise Refused("it makes an object that weights never need")
         return Namespace()
 
     def _build(self, target: Any, state: Any) -> None:
         if isinstance(target, Namespace) and isinstance(state, dict):
-            target.values.update({str(key): value for key, value in state.items()})
+            target.values = state
         elif (
-            isinstance(target, _NumpyType)
+            isinstance(target, NumpyType)
             and isinstance(state, tuple)
             and len(state) > 1
             and state[1] in ("<", ">", "|")
@@ -378,74 +281,13 @@ class _Machine:
             target.order = state[1]
         elif not isinstance(target, OrderedDict):
             # Version numbers of modules, which torch hangs on the dictionary, are of no use here.
-            raise self.refuse(f"it changes the inside of a {type(target).__name__}")
-
-    def _ordered_dict(self) -> OrderedDict[Any, Any]:
-        return OrderedDict()
+            raise Refused(f"it changes the inside of a {type(target).__name__}")
 
     def _storage(self, identity: Any) -> Storage:
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
             raise ValueError("a storage is not described as one")
-        _, kind, key, _, total, *rest = identity
-        if not isinstance(kind, _Name) or kind.name not in _STORAGES or not isinstance(key, str):
-            raise ValueError("a storage is not described as one")
-        _check_counts(total)
-        whole = Storage(key, _STORAGES[kind.name], total, 0, total)
+        _, kind, key, _, total, *view = identity
+        whole = standins.storage(kind.name if isinstance(kind, _Name) else None, key, total)
         if self.storages.setdefault(key, whole) != whole:
             raise ValueError("a storage is described in two ways")
-        view = rest[0] if rest else None
-        if view is None:
-            return whole
-        _, start, count = view
-        _check_counts(start, count)
-        if start + count > total:
-            raise ValueError("a part of a storage reaches beyond its end")
-        return Storage(key, whole.dtype, count, start, total)
-
-    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
-        if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
-            raise ValueError("a tensor is not described as one")
-        _check_counts(offset, *size, *stride)
-        if len(size) != len(stride) or len(size) > _MOST_AXES:
-            raise ValueError("the strides of a tensor do not fit its size")
-        count = 1
-        for n in size:
-            count *= n
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if count and (last >= storage.count or count > storage.count):
-            raise ValueError("a tensor reaches beyond the end of its storage")
-        return TensorRef(storage, offset, size, stride)
-
-    def _parameter(self, data: Any, *_: Any) -> TensorRef:
-        if not isinstance(data, TensorRef):
-            raise ValueError("a parameter is not a tensor")
-        return data
-
-    def _size(self, values: Any) -> tuple[int, ...]:
-        sides = tuple(values)
-        _check_counts(*sides)
-        return sides
-
-    def _numpy_type(self, code: Any, *_: Any) -> _NumpyType:
-        if not isinstance(code, str) or not _SCALAR.fullmatch(code):
-            raise self.refuse("it holds a type of numpy that is no number")
-        return _NumpyType(code)
-
-    def _encode(self, text: Any, encoding: Any) -> bytes:
-        if encoding != "latin1" or not isinstance(text, str) or len(text) > _LONGEST_SCALAR:
-            raise self.refuse("it encodes more than a number")
-        return text.encode("latin1")
-
-    def _scalar(self, kind: Any, data: Any) -> bool | int | float:
-        if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
-            raise ValueError("a number is not described as one")
-        dtype = np.dtype(f"{kind.order}{kind.code}")
-        if len(data) != dtype.itemsize:
-            raise ValueError("a number has too few or too many bytes")
-        number: bool | int | float = np.frombuffer(data, dtype)[0].item()
-        return number
-
-
-def _check_counts(*values: Any) -> None:
-    if not all(type(value) is int and 0 <= value < 2**48 for value in values):
-        raise ValueError("a size is no count")
+        return standins.part(whole, *view)
