@@ -11,7 +11,7 @@ from scipy import ndimage, signal
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import embryo, light_sheet_psf, random_psfs, random_scene, simulate
-from napari_mvfusion.simulation.painting import Body, paint_balls, smooth_field, thin
+from napari_mvfusion.simulation.painting import Body, paint_balls, paint_packed_balls, smooth_field, thin
 from napari_mvfusion.simulation.random_psfs import LARGEST, scaled_psf
 from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
 from napari_mvfusion.simulation.scenes import KINDS
@@ -279,6 +279,22 @@ def test_balls_hold_their_volume_and_the_brightest_wins():
     weights = small / small.sum()
     assert ndimage.center_of_mass(weights) == pytest.approx((4.25, 4.5, 4.0), abs=0.15)
     assert not paint_balls((9, 9, 9), np.array([[-20.0, 4, 4]]), np.array([2.0]), np.array([1.0])).any()
+
+
+def test_packed_balls_are_what_a_finer_canvas_shows_on_average():
+    rng = np.random.default_rng(0)
+    centres = np.floor(rng.uniform(0, 24, (60, 3)) * 2) / 2 + 0.25
+    radii, brightness = rng.uniform(0.3, 6, 60), rng.random(60)
+    painted = paint_packed_balls((24, 24, 24), centres, radii, brightness)
+    # Voxel centres are whole numbers, so the points of a canvas twice as fine lie a quarter off.
+    points = np.indices((48, 48, 48)).reshape(3, -1).T / 2 - 0.25
+    inside = np.linalg.norm(points[:, None] - centres, axis=2) <= radii
+    canvas = np.where(inside, brightness, 0).max(axis=1).reshape(24, 2, 24, 2, 24, 2)
+    reference = canvas.mean(axis=(1, 3, 5))
+    assert painted.mean() == pytest.approx(reference.mean(), rel=0.005)
+    assert np.abs(painted - reference).mean() < 0.02
+    even = np.ptp(canvas, axis=(1, 3, 5)) == 0
+    np.testing.assert_allclose(painted[even], reference[even], atol=1e-6)
 
 
 def test_a_ball_that_is_partly_outside_is_cut():

@@ -17,6 +17,7 @@ from napari_mvfusion.simulation.painting import (
     log_uniform,
     paint_balls,
     paint_ellipsoid,
+    paint_packed_balls,
     random_body,
     random_directions,
     scatter,
@@ -49,7 +50,8 @@ def blobs(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) ->
     density = _BLOBS_A_VOXEL / scale**3 * log_uniform(rng, 0.4, 2.0)
     centres = scatter(shape, density, body, rng, rim=0 if isolated else largest)
     radii = rng.choice(_BLOB_RADII, len(centres)) * scale
-    out = paint_balls(shape, centres, radii, rng.random(len(centres)))
+    centres = np.floor(2 * centres) / 2 + 0.25
+    out = paint_packed_balls(shape, centres, radii, rng.random(len(centres)))
     return _interpolated(out, rng) if rng.random() < 0.5 else out
 
 
