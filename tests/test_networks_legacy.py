@@ -378,7 +378,7 @@ def test_lies_about_sizes_cost_nothing(tmp_path, lie):
     finally:
         tracemalloc.stop()
     assert peak < 30e6
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
 
 
 def test_a_wrong_count_before_the_numbers_is_damage(tmp_path):

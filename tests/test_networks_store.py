@@ -278,7 +278,7 @@ def test_a_card_that_lies_about_sizes_costs_nothing(saved):
     begun = time.monotonic()
     with pytest.raises(InputError, match="and not"):
         load_model(saved)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
 
 
 # Names and places.
