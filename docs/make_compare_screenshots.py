@@ -3,13 +3,9 @@
 scripts/with-display.sh .venv/bin/python docs/make_compare_screenshots.py
 """
 
-import time
-from pathlib import Path
-
 import napari
 import numpy as np
-from napari.qt import get_qapp
-from PIL import Image
+from pictures import shoot, wait
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTreeWidget
 
@@ -17,23 +13,7 @@ from napari_mvfusion.fusion import fuse
 from napari_mvfusion.gui.layers import KEY, open_layers, placement
 from napari_mvfusion.methods import CBIF, EBMD, Average
 
-IMAGES = Path(__file__).parent / "images"
 SHOWN = ("embryo view 0", "embryo view 90", "embryo average", "embryo cbif", "embryo ebmd", "embryo ground truth")
-
-
-def wait(seconds=0.6, until=lambda: False):
-    """Let the window live for a while, or until something is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not until():
-        get_qapp().processEvents()
-        time.sleep(0.01)
-
-
-def shoot(viewer, name, canvas_only=False):
-    """Save the window."""
-    wait()
-    picture = Image.fromarray(viewer.screenshot(canvas_only=canvas_only, flash=False)).convert("RGB")
-    picture.save(IMAGES / f"compare-{name}.png", optimize=True)
 
 
 class Panel:
@@ -86,12 +66,11 @@ def fill(viewer):
 
 def main():
     """Go once through the panel."""
-    IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
     viewer.theme = "dark"
     viewer.window.resize(1300, 900)
     panel = Panel(viewer)
-    shoot(viewer, "empty")
+    shoot(viewer, "compare-empty")
     fill(viewer)
     viewer.reset_view()
     viewer.dims.set_point(0, 62)
@@ -105,24 +84,24 @@ def main():
     panel.widget.findChild(QDoubleSpinBox, "high").setValue(1000)
     panel.widget.findChild(QDoubleSpinBox, "high").editingFinished.emit()
     wait(1)
-    shoot(viewer, "grid")
-    shoot(viewer, "grid-canvas", canvas_only=True)
+    shoot(viewer, "compare-grid")
+    shoot(viewer, "compare-grid-canvas", canvas_only=True)
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (15, -30, 70)
     panel.widget.findChild(QDoubleSpinBox, "high").setValue(2200)
     panel.widget.findChild(QDoubleSpinBox, "high").editingFinished.emit()
     wait(2)
-    shoot(viewer, "3d")
+    shoot(viewer, "compare-3d")
     viewer.dims.ndisplay = 2
     viewer.reset_view()
     panel.press("curtain")
     panel.widget.findChild(QSlider, "split").setValue(520)
     viewer.reset_view()
     wait(1)
-    shoot(viewer, "curtain")
+    shoot(viewer, "compare-curtain")
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (15, -30, 70)
-    shoot(viewer, "curtain-3d")
+    shoot(viewer, "compare-curtain-3d")
     viewer.dims.ndisplay = 2
     panel.press("curtain")
     panel.press("flicker")
@@ -135,31 +114,31 @@ def main():
     line.mode = "pan_zoom"
     panel.tick(SHOWN[2:])
     wait(1)
-    shoot(viewer, "profile")
+    shoot(viewer, "compare-profile")
     panel.tick(SHOWN)
     panel.tabs.setCurrentIndex(3)
     compute = panel.widget.findChild(QPushButton, "compute")
     compute.click()
     wait(1.5)
-    shoot(viewer, "computing")
+    shoot(viewer, "compare-computing")
     wait(120, lambda: compute.toolTip() == "All is computed")
-    shoot(viewer, "table")
+    shoot(viewer, "compare-table")
     panel.wide(viewer, 800)
-    shoot(viewer, "wide")
+    shoot(viewer, "compare-wide")
     panel.wide(viewer, 390)
-    shoot(viewer, "narrow")
+    shoot(viewer, "compare-narrow")
     panel.tabs.setCurrentIndex(2)
     line.visible = False
     panel.press("subtract")
     wait(3)
     panel.press("explain")
     wait(15, lambda: any("Residual" in layer.name for layer in viewer.layers))
-    shoot(viewer, "difference")
+    shoot(viewer, "compare-difference")
     viewer.theme = "light"
     panel.tabs.setCurrentIndex(1)
-    shoot(viewer, "light-profile")
+    shoot(viewer, "compare-light-profile")
     panel.tabs.setCurrentIndex(0)
-    shoot(viewer, "light")
+    shoot(viewer, "compare-light")
     viewer.close()
 
 

@@ -3,37 +3,18 @@
 scripts/with-display.sh .venv/bin/python docs/make_views_screenshots.py
 """
 
-import time
-from pathlib import Path
-
 import napari
 import numpy as np
 from napari.qt import get_qapp
 from napari.settings import get_settings
-from PIL import Image
+from pictures import IMAGES, shoot, wait
 from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QScrollArea
 
 from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.simulation import sample
 
-IMAGES = Path(__file__).parent / "images"
 NARROW, WIDE = 390, 830
-
-
-def wait(seconds=0.7, until=lambda: False):
-    """Let the window live for a while, or until something is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not until():
-        get_qapp().processEvents()
-        time.sleep(0.01)
-
-
-def shoot(viewer, name):
-    """Save the whole window."""
-    wait()
-    picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
-    picture.save(IMAGES / f"views-{name}.png", optimize=True)
 
 
 def actions(menu):
@@ -87,15 +68,14 @@ def spoil(viewer):
 
 def main():
     """Go once through the life of the panel."""
-    IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
     viewer.window.resize(1300, 860)
     panel = open_panel(viewer)
     resize(viewer, panel, NARROW)
-    shoot(viewer, "empty")
+    shoot(viewer, "views-empty")
     viewer.open_sample("napari-mvfusion", "embryo")
     wait(1.5)
-    shoot(viewer, "filled")
+    shoot(viewer, "views-filled")
     menu = panel.findChild(QPushButton, "psf").menu()
     menu.aboutToShow.emit()
     menu.popup(panel.mapToGlobal(panel.rect().topLeft()))
@@ -103,12 +83,12 @@ def main():
     menu.grab().save(str(IMAGES / "views-menu.png"))
     menu.close()
     resize(viewer, panel, WIDE)
-    shoot(viewer, "wide")
+    shoot(viewer, "views-wide")
     get_settings().appearance.theme = "light"
     wait()
-    shoot(viewer, "light")
+    shoot(viewer, "views-light")
     resize(viewer, panel, NARROW)
-    shoot(viewer, "light-narrow")
+    shoot(viewer, "views-light-narrow")
     get_settings().appearance.theme = "dark"
     for number, beads in enumerate(sample("embryo", beads=True).beads):
         look = {"name": f"beads {90 * number}", "colormap": "gray", "visible": number == 0}
@@ -118,23 +98,23 @@ def main():
     panel.findChild(QPushButton, "measure").click()
     wait(0.5)
     scroll_down(panel)
-    shoot(viewer, "measuring")
+    shoot(viewer, "views-measuring")
     wait(60, lambda: not panel.findChild(QPushButton, "use").isHidden())
     wait()
     scroll_down(panel)
-    shoot(viewer, "beads")
+    shoot(viewer, "views-beads")
     panel.findChild(QPushButton, "use").click()
     wait(1)
-    shoot(viewer, "measured")
+    shoot(viewer, "views-measured")
     for number in range(4):
         del viewer.layers[f"beads {90 * number}"]
     spoil(viewer)
     wait(1.5)
-    shoot(viewer, "problems")
+    shoot(viewer, "views-problems")
     resize(viewer, panel, WIDE)
-    shoot(viewer, "problems-wide")
+    shoot(viewer, "views-problems-wide")
     get_settings().appearance.theme = "light"
-    shoot(viewer, "problems-light")
+    shoot(viewer, "views-problems-light")
     get_settings().appearance.theme = "dark"
     print(*(label.text() for label in panel.findChildren(QLabel, "problem")), sep="\n")
     viewer.close()

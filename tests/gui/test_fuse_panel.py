@@ -22,7 +22,9 @@ from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.gui.views.problems import psf_problems
 from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.psf import load_psf
 from napari_mvfusion.recipe import load_recipe, recipe_path
 from napari_mvfusion.views import RegisteredViews
 
@@ -122,11 +124,34 @@ def test_a_psf_is_loaded_from_a_file_for_one_view(model, person, small_views, sh
     assert [psf for _, _, psf in person.rows()] == ["PSF…", "PSF 27 × 9 × 9"]
     choose_file(test_data / "psf" / "two_view" / "psf_0.tif")
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
-    person.bot.wait(120)
+    person.bot.waitUntil(lambda: first.metadata[KEY]["psf"] is not None)
     psf = first.metadata[KEY]["psf"]
-    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(psf, load_psf(test_data / "psf" / "two_view" / "psf_0.tif"))
     assert person.rows()[0][2] == "PSF " + " × ".join(str(n) for n in psf.shape)
-    assert person.messages("done")[0].startswith("psf_0.tif is now the PSF of nuclei view 0")
+    assert person.messages("done") == ["'nuclei view 0': psf_0.tif is the PSF now."]
+    assert second.metadata[KEY]["psf"].shape == (27, 9, 9)
+
+
+def test_flaws_of_a_psf_stand_below_the_views_as_in_views_and_psfs_and_are_mended(
+    model, person, small_views, show_views, tmp_path
+):
+    first, second = show_views(model, small_views)
+    raw = np.pad(3 * np.asarray(first.metadata[KEY]["psf"]), ((20, 0), (0, 0), (0, 0)))
+    tifffile.imwrite(tmp_path / "off.tif", raw)
+    assert not person.messages("problem")
+    choose_file(tmp_path / "off.tif")
+    person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
+    person.bot.waitUntil(lambda: bool(person.messages("problem")))
+    np.testing.assert_array_equal(first.metadata[KEY]["psf"], raw)
+    expected = " ".join(problem.text for problem in psf_problems(raw, small_views.views.grid.shape))
+    assert "sum" in expected
+    assert "middle" in expected
+    assert person.messages("problem") == [f"nuclei view 0: {expected}"]
+    person.press("fix Fix all")
+    person.bot.waitUntil(lambda: not person.messages("problem"))
+    mended = first.metadata[KEY]["psf"]
+    assert mended.sum() == pytest.approx(1, abs=1e-5)
+    assert np.unravel_index(mended.argmax(), mended.shape) == tuple(n // 2 for n in mended.shape)
     assert second.metadata[KEY]["psf"].shape == (27, 9, 9)
 
 
@@ -135,6 +160,7 @@ def test_a_psf_that_is_none_is_refused_in_words(model, person, small_views, show
     tifffile.imwrite(tmp_path / "flat.tif", np.zeros((5, 5), np.uint8))
     choose_file(tmp_path / "flat.tif")
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
+    person.bot.waitUntil(lambda: bool(person.messages("error")))
     assert "flat.tif" in person.messages("error")[0]
     assert person.rows()[0][2] == "PSF 27 × 9 × 9"
 

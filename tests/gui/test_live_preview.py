@@ -90,7 +90,7 @@ def test_it_follows_parameters_methods_and_the_camera(viewer, at_work, small_vie
 
 
 def test_a_box_is_drawn_and_followed(viewer, at_work, small_views):
-    at_work.pick("region", "a box that I draw")
+    at_work.pick("region", "a box I draw")
     switch(at_work)
     at_work.bot.wait(150)
     assert words(at_work) == "Draw a rectangle over the region to fuse."

@@ -42,7 +42,7 @@ class Paints(QObject):
         super().__init__()
         self.count = 0
 
-    def eventFilter(self, watched, event):
+    def eventFilter(self, watched, event):  # noqa: N802 - the name is Qt's
         self.count += event.type() == QEvent.Type.Paint
         return False
 

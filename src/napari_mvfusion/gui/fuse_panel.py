@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import Any
 
 import napari.viewer
-from qtpy.QtCore import QEvent, QSize, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QFrame,
@@ -27,6 +26,7 @@ from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.output_form import OutputForm, Target
 from napari_mvfusion.gui.preview.form import PreviewForm
 from napari_mvfusion.gui.preview.live import LivePreview, Source
+from napari_mvfusion.gui.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
@@ -42,6 +42,7 @@ _CHECK_MS = 50
 _LAUNCH_MS = 20
 _WIDTH = 390
 _NAME = "fuse"
+_MEND_FIRST = "The PSF in the red box has to be mended first"
 _NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 
 
@@ -59,6 +60,7 @@ class FusePanel(QWidget):
         self._run: FuseRun | None = None
         self._waiting: deque[FuseJob] = deque()
         self._views = ViewList(viewer.layers)
+        self._psfs = PSFFlaws(viewer)
         self._method = MethodForm()
         self._preview = PreviewForm()
         self._live = LivePreview(viewer, self._source, self)
@@ -91,8 +93,9 @@ class FusePanel(QWidget):
         self._preview.changed.connect(self._switch_preview)
         self._live.told.connect(self._preview.say)
         self._live.ended.connect(self._preview.turn_off)
-        self._views.said.connect(partial(self._status.say, "done"))
-        self._views.failed.connect(partial(self._status.say, "error"))
+        self._views.psf_wanted.connect(self._psfs.choose)
+        self._psfs.changed.connect(self._due.start)
+        self._psfs.said.connect(self._say_anew)
         self._fuse.clicked.connect(self._start)
         self._cancel.clicked.connect(self._stop)
         self._check()
@@ -103,7 +106,7 @@ class FusePanel(QWidget):
 
     def _lay_out(self) -> None:
         groups = {
-            "Views": (self._views, self._volume),
+            "Views": (self._views, self._psfs, self._volume),
             "Methods": (self._method, self._preview),
             "Output": (self._output,),
         }
@@ -121,6 +124,7 @@ class FusePanel(QWidget):
         self._scroll.setWidget(self._inputs)
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
@@ -174,6 +178,9 @@ class FusePanel(QWidget):
             self._views.setVisible(not none)
             self._volume.setText(volume)
             self._volume.setVisible(bool(volume))
+            self._psfs.show_layers(self._views.chosen())
+            if problem and self._psfs.blocking:
+                problem = _MEND_FIRST
             self._live.refresh()
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
@@ -235,6 +242,10 @@ class FusePanel(QWidget):
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
             self._status.say("warning", "The methods after it were not started.")
+
+    def _say_anew(self, kind: str, text: str) -> None:
+        self._status.clear()
+        self._status.say(kind, text)
 
     def _stop(self) -> None:
         self._waiting.clear()
@@ -305,6 +316,7 @@ class FusePanel(QWidget):
         self._waiting.clear()
         self._live.close()
         self._views.detach()
+        self._psfs.close_down()
         if self._run is not None and self._launch.isActive():
             self._launch.stop()
             self._run.deleteLater()

@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+# Enough to read what is entered; a label that leaves less stands above its field.
+_NARROWEST, _WIDEST = 110, 320
 _LARGEST = 1_000_000
 
 
@@ -47,10 +49,15 @@ class ParameterForm(QWidget):
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for name, field in kind.model_fields.items():
             editor = make_editor(field)
             editor.setObjectName(name)
             editor.setToolTip(_wrapped(field.description))
+            if isinstance(editor, (Whole, Real)):
+                # A style of napari's would win over a minimum that is no style.
+                editor.setStyleSheet(f"min-width: {_NARROWEST}px;")
+            editor.setMaximumWidth(_WIDEST)
             editor.changed.connect(self.changed)
             label = QLabel(field.title or name)
             label.setToolTip(_wrapped(field.description))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from napari.components import LayerList
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QPushButton,
@@ -20,10 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, can_be_view, notes
-from napari_mvfusion.psf import prepare_psf
 
 _VIEW, _PSF = range(2)
 _MOST_ROWS = 8
@@ -42,8 +38,7 @@ class ViewList(QTreeWidget):
     """
 
     changed = Signal()
-    said = Signal(str)
-    failed = Signal(str)
+    psf_wanted = Signal(object)
 
     def __init__(self, layers: LayerList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,7 +100,7 @@ class ViewList(QTreeWidget):
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(_VIEW, state)
         button = QPushButton()
-        button.clicked.connect(partial(self._ask_for_psf, layer))
+        button.clicked.connect(partial(self._want_psf, layer))
         cell = QWidget()
         inner = QHBoxLayout(cell)
         inner.setContentsMargins(4, 2, 0, 2)
@@ -140,6 +135,8 @@ class ViewList(QTreeWidget):
         for item in self._items():
             self._describe(item)
         self.blockSignals(False)
+        # The tree does not see that a button became wider.
+        self.scheduleDelayedItemsLayout()
         self.changed.emit()
 
     def _note(self, item: QTreeWidgetItem) -> None:
@@ -147,28 +144,14 @@ class ViewList(QTreeWidget):
         annotate(item.data(_VIEW, _LAYER), included=item.checkState(_VIEW) == Qt.CheckState.Checked)
         self.changed.emit()
 
+    def _want_psf(self, layer: Image) -> None:
+        self.psf_wanted.emit(layer)
+
     def _fit(self) -> None:
         """As high as the rows, up to a limit beyond which the list scrolls."""
         rows = min(max(self.topLevelItemCount(), 2), _MOST_ROWS)
         row = self.sizeHintForRow(0) if self.topLevelItemCount() else self.fontMetrics().height()
         self.setFixedHeight(rows * row + 2 * self.frameWidth() + 2)
-
-    def _ask_for_psf(self, layer: Image) -> None:
-        source = notes(layer).get("source", "")
-        name, _ = QFileDialog.getOpenFileName(
-            self, f"PSF of {layer.name}", str(Path(source).parent), "TIFF files (*.tif *.tiff)"
-        )
-        if not name:
-            return
-        try:
-            prepared = prepare_psf(Path(name))
-        except InputError as error:
-            self.failed.emit(str(error))
-            return
-        # The files alone no longer say how this view was opened.
-        annotate(layer, psf=prepared.psf, inputs=None)
-        done = "; ".join(prepared.notes)
-        self.said.emit(f"{Path(name).name} is now the PSF of {layer.name}{': ' + done if done else ''}.")
 
 
 def _state(included: bool) -> Qt.CheckState:

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayou
 
 from napari_mvfusion.gui.status import sentence
 
-_SIGHT, _BOX = "what is in sight", "a box that I draw"
+_SIGHT, _BOX = "what I see", "a box I draw"
 
 
 class PreviewForm(QWidget):

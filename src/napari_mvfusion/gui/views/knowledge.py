@@ -1,11 +1,10 @@
-"""What is known of views beyond their notes: looks of PSFs and statistics of pixels, found out in threads and kept."""
+"""What is known of PSFs beyond the notes of their views: looks and flaws, found out in threads and kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from napari.layers import Image
@@ -13,12 +12,11 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid
-from napari_mvfusion.gui.layers import annotate, notes, stack_of
+from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.views.background import Checkpoint, Tasks
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
 from napari_mvfusion.gui.views.grids import own_matrix
-from napari_mvfusion.gui.views.pixels import PixelFacts, look_at
-from napari_mvfusion.gui.views.problems import Mended, Problem, psf_problems
+from napari_mvfusion.gui.views.problems import Fix, Mended, Problem, psf_problems
 from napari_mvfusion.psf import resample_psf
 
 
@@ -36,9 +34,15 @@ class PSFKnown:
         """Whether this is still about the same."""
         return self.own is own and self.used is used and self.grid == grid
 
+    @property
+    def remedy(self) -> Fix | None:
+        """What mends most of its problems at once."""
+        fixes = self.problems[0].fixes if self.problems else ()
+        return next((fix for fix in reversed(fixes) if fix.mend is not None), None)
 
-class Knowledge(QObject):
-    """Finds out what is not known yet, one thing after the other, and tells when there is something new.
+
+class PSFKnowledge(QObject):
+    """Finds out what is not known yet about PSFs, and tells when there is something new.
 
     Parameters
     ----------
@@ -50,19 +54,13 @@ class Knowledge(QObject):
     def __init__(self, tasks: Tasks, parent: QObject) -> None:
         super().__init__(parent)
         self._tasks = tasks
-        self._psfs: dict[Image, PSFKnown] = {}
-        self._pixels: dict[Image, tuple[Any, PixelFacts]] = {}
+        self._known: dict[Image, PSFKnown] = {}
 
-    def psf(self, layer: Image, grid: Grid | None) -> PSFKnown | None:
+    def about(self, layer: Image, grid: Grid | None) -> PSFKnown | None:
         """About the layer's PSF as it is now, or None where that is not known yet."""
-        known = self._psfs.get(layer)
+        known = self._known.get(layer)
         own, used = psfs_of(layer)
         return known if known is not None and known.holds(own, used, grid) else None
-
-    def pixels(self, layer: Image) -> PixelFacts | None:
-        """About the layer's pixels as they are now, or None where that is not known yet."""
-        data, facts = self._pixels.get(layer, (None, None))
-        return facts if facts is not None and data is _data_of(layer) else None
 
     def find_out(self, layers: Sequence[Image], included: list[Image], grid: Grid | None) -> None:
         """Look at what is new; forget layers that are gone.
@@ -73,18 +71,12 @@ class Knowledge(QObject):
         included : those that are fused; the first of them gives the grid
         grid : of the fused volume, if there is one
         """
-        self._psfs = {layer: known for layer, known in self._psfs.items() if layer in layers}
-        self._pixels = {layer: known for layer, known in self._pixels.items() if layer in layers}
+        self._known = {layer: known for layer, known in self._known.items() if layer in layers}
         self._place_psfs(layers, included)
-        psfs = [(layer, *psfs_of(layer)) for layer in layers if self.psf(layer, grid) is None]
+        psfs = [(layer, *psfs_of(layer)) for layer in layers if self.about(layer, grid) is None]
         psfs = [(layer, own, used) for layer, own, used in psfs if own is not None or used is not None]
         if psfs and not self._tasks.runs("psfs"):
             self._tasks.start("psfs", _look_at_psfs, psfs, grid, done=self._keep_psfs)
-        unseen = next((layer for layer in layers if self.pixels(layer) is None), None)
-        if unseen is not None and not self._tasks.runs("pixels"):
-            self._tasks.start(
-                "pixels", _look_at_pixels, unseen, _data_of(unseen), stack_of(unseen), done=self._keep_pixels
-            )
 
     def _place_psfs(self, layers: Sequence[Image], included: list[Image]) -> None:
         """Bring PSFs that lie in their views' own frames into the fused one, again when a layer was moved."""
@@ -109,12 +101,7 @@ class Knowledge(QObject):
         self.changed.emit()
 
     def _keep_psfs(self, found: list[tuple[Image, PSFKnown]]) -> None:
-        self._psfs |= dict(found)
-        self.changed.emit()
-
-    def _keep_pixels(self, found: tuple[Image, Any, PixelFacts]) -> None:
-        layer, data, facts = found
-        self._pixels[layer] = (data, facts)
+        self._known |= dict(found)
         self.changed.emit()
 
 
@@ -122,11 +109,6 @@ def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The PSF in the view's own frame, where it was given so, and the PSF as it is used."""
     known = notes(layer)
     return known.get("psf_own"), known.get("psf")
-
-
-def _data_of(layer: Image) -> Any:
-    """What tells whether a layer got other pixels."""
-    return layer.data[0] if layer.multiscale else layer.data
 
 
 # Below run in threads: layers only go through, as names of what is handed back.
@@ -158,17 +140,6 @@ def _about_own(problem: Problem) -> Problem:
 
     fixes = [fix if fix.mend is None else replace(fix, mend=partial(own, fix.mend)) for fix in problem.fixes]
     return replace(problem, fixes=tuple(fixes))
-
-
-def _look_at_pixels(
-    check: Checkpoint, layer: Image, data: Any, stack: Any
-) -> Generator[float, None, tuple[Image, Any, PixelFacts]]:
-    try:
-        facts = yield from look_at(stack)
-    except (OSError, RuntimeError, ValueError) as error:
-        facts = PixelFacts(0, None, 0.0, 0.0, whole=False, unreadable=str(error))
-    check()
-    return layer, data, facts
 
 
 def _bring_to_frame(

@@ -23,9 +23,10 @@ from napari_mvfusion.gui.views.files import Files
 from napari_mvfusion.gui.views.follow import LayerFollower
 from napari_mvfusion.gui.views.grids import fused_grid, own_matrix
 from napari_mvfusion.gui.views.kernels import is_same_frame
-from napari_mvfusion.gui.views.knowledge import Knowledge
+from napari_mvfusion.gui.views.knowledge import PSFKnowledge
 from napari_mvfusion.gui.views.matching import Wanted
 from napari_mvfusion.gui.views.mending import Mending
+from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
 from napari_mvfusion.gui.views.problems import Fix
 from napari_mvfusion.gui.views.psf_menu import fill_menu
 from napari_mvfusion.gui.views.row import ViewRow
@@ -59,7 +60,8 @@ class ViewsPanel(QWidget):
         self._closed = False
         self._tasks = Tasks(self)
         self._layers = LayerFollower(viewer.layers, self)
-        self._knowledge = Knowledge(self._tasks, self)
+        self._psfs = PSFKnowledge(self._tasks, self)
+        self._pixels = PixelKnowledge(self._tasks, self)
         self._mending = Mending(viewer, self._tasks, self)
         self._files = Files(viewer, self._tasks, self)
         self._table = ViewTable()
@@ -76,7 +78,7 @@ class ViewsPanel(QWidget):
         self._due.setSingleShot(True)
         self._due.setInterval(_CHECK_MS)
         self._due.timeout.connect(self._check)
-        for signal in (self._layers.changed, self._knowledge.changed, self._mending.changed):
+        for signal in (self._layers.changed, self._psfs.changed, self._pixels.changed, self._mending.changed):
             signal.connect(self._due.start)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
@@ -176,7 +178,7 @@ class ViewsPanel(QWidget):
         states = {}
         for layer, row in self._table.rows.items():
             verdict = self._mending.verdict(layer)
-            states[layer] = row_state(layer, self._included, self._grid, self._knowledge, verdict)
+            states[layer] = row_state(layer, self._included, self._grid, self._psfs, self._pixels, verdict)
             row.show_state(states[layer])
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))
@@ -185,7 +187,8 @@ class ViewsPanel(QWidget):
         self._summary.setText(self._sum_up(len(layers)))
         self._summary.setVisible(bool(layers))
         self._offer_beads(layers)
-        self._knowledge.find_out(layers, self._included, self._grid)
+        self._psfs.find_out(layers, self._included, self._grid)
+        self._pixels.find_out(layers)
         self._enable()
 
     def _enable(self) -> None:
@@ -205,9 +208,8 @@ class ViewsPanel(QWidget):
 
     def _psf_fix(self, layer: Image) -> Fix | None:
         """What mends most about a layer's PSF."""
-        about = self._knowledge.psf(layer, self._grid)
-        fixes = [] if about is None or not about.problems else about.problems[0].fixes
-        return next((fix for fix in reversed(fixes) if fix.mend is not None), None)
+        about = self._psfs.about(layer, self._grid)
+        return None if about is None else about.remedy
 
     def _sum_up(self, count: int) -> str:
         if not self._included or self._grid is None:

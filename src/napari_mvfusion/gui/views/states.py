@@ -10,7 +10,8 @@ from napari.layers import Image
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import notes, stack_of
 from napari_mvfusion.gui.views.grids import grid_problems
-from napari_mvfusion.gui.views.knowledge import Knowledge, psfs_of
+from napari_mvfusion.gui.views.knowledge import PSFKnowledge, psfs_of
+from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
 from napari_mvfusion.gui.views.problems import CHOOSE, Problem, orientation_problem, pixel_problems
 from napari_mvfusion.gui.views.row import RowState
 from napari_mvfusion.psf import MirrorVerdict
@@ -22,7 +23,8 @@ def row_state(
     layer: Image,
     included: list[Image],
     grid: Grid | None,
-    knowledge: Knowledge,
+    psfs: PSFKnowledge,
+    pixels: PixelKnowledge,
     verdict: tuple[np.ndarray, MirrorVerdict] | None,
 ) -> RowState:
     """What the row of a layer shows.
@@ -31,11 +33,12 @@ def row_state(
     ----------
     included : the layers that are fused
     grid : of the fused volume
+    psfs, pixels : what is known of them
     verdict : a PSF and what the views say about its orientation; it counts only for that PSF
     """
     known = notes(layer)
     own, used = psfs_of(layer)
-    about = knowledge.psf(layer, grid)
+    about = psfs.about(layer, grid)
     look = None if about is None else about.look
     look_text = ""
     if own is not None or used is not None:
@@ -43,10 +46,10 @@ def row_state(
     problems: list[Problem] = []
     if layer in included:
         problems += grid_problems(layer, included)
-        pixels = knowledge.pixels(layer)
-        if pixels is not None:
+        facts = pixels.about(layer)
+        if facts is not None:
             offset = float(known.get("offset") or 0.0)
-            problems += pixel_problems(pixels, stack_of(layer), offset=offset, mask=known.get("mask"))
+            problems += pixel_problems(facts, stack_of(layer), offset=offset, mask=known.get("mask"))
         if own is None and used is None:
             problems.append(_NO_PSF)
         elif about is not None:
