@@ -75,8 +75,8 @@ def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.nd
 
     Returns
     -------
-    One float32 (z, y, x) a view in the frame of the fused volume, odd sides of at most 51 that hold 99.5 % of the
-    light, sum 1, the peak at the centre.
+    One float32 (z, y, x) a view in the frame of the fused volume, sum 1, the peak at the centre, cut to the
+    smallest odd box that holds 99.5 % of what lies within 51 voxels.
     """
     shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng)
     return [_draw(_random_optics(rng) if shared is None else _varied(shared, rng), angle) for angle in angles]
