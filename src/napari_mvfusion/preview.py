@@ -184,7 +184,14 @@ def _sample_statistics(views: RegisteredViews) -> tuple[ViewStatistics, ...]:
         sample = np.concatenate(parts)
         sample = sample if sample.size else np.zeros(1, np.float32)
         statistics.append(
-            ViewStatistics(float(sample.min()), float(sample.max()), float(sample.mean()), int(sample.size), "")
+            ViewStatistics(
+                float(sample.min()),
+                float(sample.max()),
+                float(sample.mean()),
+                float(np.square(sample, dtype=np.float64).mean()),
+                int(sample.size),
+                "",
+            )
         )
     return tuple(statistics)
 

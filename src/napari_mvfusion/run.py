@@ -91,7 +91,8 @@ class Run:
             self._first_stage = index + 1
             if stages[index].iteration:
                 converged = self._end_iteration(index)
-                yield IterationDone(stages[index].iteration, stages[-1].iteration, self.changes[-1])
+                last = max(stage.iteration for stage in stages)
+                yield IterationDone(stages[index].iteration, last, self.changes[-1])
                 if converged:
                     break
         if self._estimate is not None:

@@ -112,6 +112,7 @@ class ViewStatistics:
     minimum: float
     maximum: float
     mean: float
+    mean_square: float
     covered_voxels: int
     sha256: str
 
@@ -295,6 +296,7 @@ class RegisteredViews:
             low = np.full(len(self), np.inf)
             high = np.full(len(self), -np.inf)
             total = np.zeros(len(self))
+            squares = np.zeros(len(self))
             count = np.zeros(len(self), np.int64)
             digests = [hashlib.sha256() for _ in self.views]
             for done, slab in enumerate(slabs, 1):
@@ -308,6 +310,8 @@ class RegisteredViews:
                         low[i] = min(low[i], values.min())
                         high[i] = max(high[i], values.max())
                         total[i] += values.sum(dtype=np.float64)
+                        flat = values.ravel()
+                        squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
                         count[i] += values.size
                 yield Preparing("reading the views", done / len(slabs))
             for view, n in zip(self.views, count, strict=True):
@@ -315,7 +319,12 @@ class RegisteredViews:
                     raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
             self._statistics = tuple(
                 ViewStatistics(
-                    float(low[i]), float(high[i]), float(total[i] / count[i]), int(count[i]), sha.hexdigest()
+                    float(low[i]),
+                    float(high[i]),
+                    float(total[i] / count[i]),
+                    float(squares[i] / count[i]),
+                    int(count[i]),
+                    sha.hexdigest(),
                 )
                 for i, sha in enumerate(digests)
             )

@@ -1,0 +1,1 @@
+"""Training of generators: samples, losses, and a loop that is a generator of events."""

@@ -1,0 +1,84 @@
+"""What a generator is trained to do: losses of a sample, and the score that decides which weights are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from napari_mvfusion.networks.build import Generator
+from napari_mvfusion.training.config import LossWeights
+from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
+
+_VALIDATION_SIDE = 64
+_KNEE = 0.5
+# Tiles with less error than this hold nothing to learn.
+_EASY = 0.02
+
+
+class Objective(Protocol):
+    """Losses of one sample."""
+
+    def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
+        """The weighted parts of the loss, by name; the network learns from their sum."""
+
+
+class Supervised:
+    """The generated volume is the truth: absolute and squared errors in units of the truth's range.
+
+    Both are divided by what the start of the network scores, the estimate or the mean of the views: every tile counts
+    by how much of its error is mended, and hard ones do not drown the others.
+    """
+
+    def __init__(self, weights: LossWeights) -> None:
+        self._weights = weights
+
+    def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
+        """See `Objective`."""
+        parts = self._parts(run_network(network, sample), sample)
+        with torch.no_grad():
+            start = (
+                sample.tensors["estimate"] if "estimate" in sample.tensors else sample.tensors["views"].mean(1, True)
+            )
+            hard = torch.stack(list(self._parts(start, sample).values())).sum() + _EASY
+        return {name: part / hard for name, part in parts.items()}
+
+    def _parts(self, generated: torch.Tensor, sample: Sample) -> dict[str, torch.Tensor]:
+        error = (generated - sample.target) / sample.span
+        # Squares up to half of the range, linear beyond: one bright point must not outweigh a tile.
+        square = 2 * functional.huber_loss(error, torch.zeros_like(error), delta=_KNEE)
+        return {"absolute": self._weights.absolute * error.abs().mean(), "square": self._weights.square * square}
+
+
+def score_supervised(network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
+    """Mean NRMSE over scenes, in the middle of each, after the best scale and offset.
+
+    Returns
+    -------
+    "nrmse" of the network and, where it corrects an estimate, "nrmse_estimate" of that.
+    """
+    found: dict[str, list[float]] = {}
+    with torch.inference_mode():
+        for volume in volumes:
+            sample = _middle(volume, device)
+            found.setdefault("nrmse", []).append(_nrmse(run_network(network, sample), sample))
+            if "estimate" in sample.tensors:
+                found.setdefault("nrmse_estimate", []).append(_nrmse(sample.tensors["estimate"], sample))
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def _middle(volume: Volume, device: torch.device) -> Sample:
+    z, y, x = (min(n // 4 * 4, _VALIDATION_SIDE) for n in volume.shape)
+    a, b, c = ((n - side) // 8 * 4 for n, side in zip(volume.shape, (z, y, x), strict=True))
+    return cut(volume, (a, b, c), (z, y, x), device)
+
+
+def _nrmse(generated: torch.Tensor, sample: Sample) -> float:
+    """Root mean square error over the truth's range, after the least-squares scale and offset of what was generated."""
+    values, truth = generated.double().flatten(), sample.target.double().flatten()
+    values, truth = values - values.mean(), truth - truth.mean()
+    variance = values.square().mean()
+    factor = (values * truth).mean() / variance if variance > 0 else torch.zeros(())
+    return float((factor * values - truth).square().mean().sqrt() / sample.span)

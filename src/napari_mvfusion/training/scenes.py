@@ -1,0 +1,162 @@
+"""Supervised samples: endless simulated scenes, made by other processes while the network learns."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import numpy as np
+import torch
+
+from napari_mvfusion.imaging import Blur
+from napari_mvfusion.methods.universal import whole_evidence
+from napari_mvfusion.networks.build import Architecture
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.simulation import Simulation, random_scene
+from napari_mvfusion.training.config import SceneSettings, TrainConfig
+from napari_mvfusion.training.events import Waiting
+from napari_mvfusion.training.samples import Sample, Volume, draw
+
+_SPAN_PERCENTILE = 99.9
+# Scenes to validate on come from seeds of their own.
+_VALIDATION_SEED = 1_000_003
+_MADE_AHEAD = 2
+
+
+class Scenes:
+    """A pool of scenes that changes while training goes on.
+
+    Which scenes are in the pool depends on the step alone, so a run that is resumed sees what an unbroken one does.
+
+    Parameters
+    ----------
+    config : of the training run
+    device : where samples go
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self._config = config
+        self._device = device
+        self._volumes: dict[int, Volume] = {}
+        self._coming: dict[int, Future[Volume]] = {}
+        self._workers: ProcessPoolExecutor | None = None
+        if config.scenes.workers:
+            # A forked child would inherit locks of threads that it does not have.
+            self._workers = ProcessPoolExecutor(
+                config.scenes.workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=torch.set_num_threads,
+                initargs=(1,),
+            )
+
+    def begin(self, step: int) -> Generator[Waiting, None, None]:
+        """Make the scenes that the steps from `step` on draw from."""
+        window = self._window(step)
+        for index in window:
+            self._ask_for(index)
+        for done, index in enumerate(window):
+            yield Waiting("making scenes", done / len(window))
+            self._take(index)
+
+    def draw(self, step: int) -> list[Sample]:
+        """The samples of a step."""
+        scenes, config = self._config.scenes, self._config
+        window = self._window(step)
+        for index in [index for index in self._volumes if index < window.start]:
+            del self._volumes[index]
+        for index in range(window.start, window.stop + _MADE_AHEAD * max(1, scenes.workers)):
+            self._ask_for(index)
+        rng = np.random.default_rng([config.seed, 1, step])
+        turn = isinstance(config.architecture, UniversalArchitecture)
+        return [
+            draw(self._take(int(rng.choice(window))), config.tile, rng, self._device, turn=turn)
+            for _ in range(config.batch)
+        ]
+
+    def validation(self) -> list[Volume]:
+        """Scenes that are never trained on."""
+        seed = self._config.seed + _VALIDATION_SEED
+        wanted = range(self._config.validation)
+        if self._workers is None:
+            return [self._make(seed, index) for index in wanted]
+        futures = [self._workers.submit(make_volume, *self._arguments(seed, index)) for index in wanted]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """End the processes that make scenes."""
+        if self._workers is not None:
+            self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def _window(self, step: int) -> range:
+        scenes = self._config.scenes
+        stop = scenes.first + step // scenes.steps_per_scene
+        return range(max(0, stop - scenes.pool), stop)
+
+    def _ask_for(self, index: int) -> None:
+        if self._workers is not None and index not in self._volumes and index not in self._coming:
+            self._coming[index] = self._workers.submit(make_volume, *self._arguments(self._config.seed, index))
+
+    def _take(self, index: int) -> Volume:
+        if index not in self._volumes:
+            coming = self._coming.pop(index, None)
+            self._volumes[index] = self._make(self._config.seed, index) if coming is None else coming.result()
+        return self._volumes[index]
+
+    def _make(self, seed: int, index: int) -> Volume:
+        return make_volume(*self._arguments(seed, index))
+
+    def _arguments(self, seed: int, index: int) -> tuple[SceneSettings, Architecture, int, int]:
+        return self._config.scenes, self._config.architecture, seed, index
+
+
+def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> Volume:
+    """Make a scene and what a network reads of it; a pure function of its arguments."""
+    scene = random_scene(
+        seed,
+        index,
+        size=settings.size,
+        views=(settings.least_views, settings.most_views),
+        angles=settings.angles,
+        kinds=settings.kinds,
+    )
+    target = visible_truth(scene)
+    device = torch.device("cpu")
+    if isinstance(architecture, UniversalArchitecture):
+        evidence = whole_evidence(scene.views, architecture, device)
+        arrays = {
+            "views": evidence.views,
+            "blurred": evidence.blurred,
+            "correction": evidence.correction,
+            "estimate": evidence.estimate,
+        }
+        scale = evidence.scale
+    else:
+        pixels = torch.from_numpy(scene.views.read(scene.views.grid.box))
+        scale = float(pixels.max())
+        arrays = {"views": pixels / scale}
+    low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE]) / scale
+    # Where there is nothing but even light, noise is what must not be learned.
+    span = max(float(high - low), float(high) * 0.5)
+    # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
+    stored = {name: values.numpy().astype(np.float16) for name, values in arrays.items()}
+    return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
+
+
+def visible_truth(scene: Simulation) -> np.ndarray:
+    """The truth in the brightness that the views show it with: float32 (z, y, x).
+
+    `a truth + b`, where `a` and `b` are the least-squares fit of the mean of the views by the truth under the mean blur.
+    What absorption takes lowers `a`, even light in all views is `b`, and so the light of the views is kept.
+    """
+    views = scene.views.read(scene.views.grid.box).mean(axis=0, dtype=np.float32)
+    psfs = [view.psf for view in scene.views.views if view.psf is not None]
+    blurred = Blur(psfs, scene.views.grid.shape)(torch.from_numpy(scene.truth)).mean(dim=0).numpy()
+    mean, blurred_mean = float(views.mean(dtype=np.float64)), float(blurred.mean(dtype=np.float64))
+    centred = (blurred - blurred_mean).astype(np.float64)
+    variance = float((centred**2).mean())
+    factor = float((centred * views).mean()) / variance if variance > 1e-6 * blurred_mean**2 else 0.0
+    factor = max(factor, 0.0)
+    if mean < factor * blurred_mean:
+        return scene.truth * np.float32(mean / blurred_mean)
+    return scene.truth * np.float32(factor) + np.float32(mean - factor * blurred_mean)
