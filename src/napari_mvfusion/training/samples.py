@@ -93,10 +93,8 @@ def cut(
 def run_network(network: Generator, sample: Sample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
     t = sample.tensors
-    if isinstance(network, UniversalGenerator):
-        names = ("views", "blurred", "correction", "estimate")
-    else:
-        names = ("views",)
+    universal = ("views", "blurred", "correction", "estimate")
+    names = universal if isinstance(network, UniversalGenerator) else universal[:1]
     generated: torch.Tensor = network(*(t[name] for name in names))
     return generated.float()
 
