@@ -10,6 +10,7 @@ from napari_mvfusion.cli.evaluate import evaluate
 from napari_mvfusion.cli.fuse import fuse
 from napari_mvfusion.cli.info import info
 from napari_mvfusion.cli.simulate import simulate
+from napari_mvfusion.cli.train import train
 
 app = typer.Typer(
     name="mvfusion",
@@ -25,4 +26,5 @@ app.add_typer(psf.app, name="psf")
 app.command("fuse")(fuse)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.command("train")(train)
 app.add_typer(models.app, name="models")

@@ -12,6 +12,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.networks.build import Architecture
 from napari_mvfusion.networks.card import problems_of
+from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.networks.universal import UniversalArchitecture
 
 Mode = Literal["supervised", "self", "semi"]
@@ -45,6 +46,32 @@ class SceneSettings(BaseModel):
     workers: int = Field(default=1, ge=0, le=64)
 
 
+class DataSettings(BaseModel):
+    """Which part of the user's own views is trained on (self-supervised and semi-supervised).
+
+    Attributes
+    ----------
+    start, stop : (z, y, x) voxels of the region, or None for the whole volume
+    whole_below : volumes or regions of up to this many voxels are held in memory as one block
+    blocks : larger ones are represented by this many informative blocks at most
+    side : voxels along each axis of such a block
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Triple | None = None
+    stop: Triple | None = None
+    whole_below: int = Field(default=160**3, ge=1)
+    blocks: int = Field(default=8, ge=1)
+    side: int = Field(default=128, ge=16)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> DataSettings:
+        if (self.start is None) != (self.stop is None):
+            raise ValueError("a region needs both start and stop, or neither for the whole volume")
+        return self
+
+
 class LossWeights(BaseModel):
     """How much every part of the loss counts.
 
@@ -55,6 +82,11 @@ class LossWeights(BaseModel):
     gradient : of the squared gradient of the result (self-supervised)
     adversarial : of the discriminators (semi-supervised)
     likelihood : measure of the cycle: "poisson" expects the noise of counted photons, "absolute" is that of the paper
+    floor : noise that every voxel is taken to have at least, as a share of the brightness that counts as 1: without it the
+        dark background would learn its own noise ("poisson")
+    gains : what the cycle allows for light that views lost on its way: "one" nothing, "view" a factor for each view and
+        tile, "smooth" a factor that changes slowly within the tile; their mean over the views is 1
+    energy : share of a PSF that the blur of a tile keeps; what is cut off leaves more of the tile to compare
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,16 +97,36 @@ class LossWeights(BaseModel):
     gradient: float = Field(default=1.0, ge=0)
     adversarial: float = Field(default=1.0, ge=0)
     likelihood: Literal["poisson", "absolute"] = "absolute"
+    floor: float = Field(default=0.02, ge=0)
+    gains: Literal["one", "view", "smooth"] = "view"
+    energy: float = Field(default=0.99, gt=0.5, le=1)
+
+
+# Fine-tuning is short and careful; pretraining on scenes is long and bold.
+_OF_OWN_DATA: dict[str, object] = {
+    "steps": 1000,
+    "batch": 1,
+    "tile": (64, 64, 64),
+    "rate": 1e-4,
+    "schedule": "constant",
+    "ema": 0.99,
+    "validate_every": 50,
+    "validation": 4,
+}
 
 
 class TrainConfig(BaseModel):
     """All parameters of a training run.
+
+    The defaults are those for "supervised"; the other modes begin with 1000 steps of one tile of 64 voxels a side at a
+    constant rate of 1e-4, an average (`ema`) of 0.99, and 4 tiles to validate on every 50 steps.
 
     Attributes
     ----------
     mode : "supervised" on simulated scenes, "self" on views alone, "semi" on views and unpaired sharp volumes
     architecture : of the generator; what is started from must have the same
     steps : updates of the weights
+    minutes : the run ends after this time where it has not done its steps, or None
     batch : tiles a step
     tile : (z, y, x) voxels
     rate : largest learning rate of Adam
@@ -88,7 +140,9 @@ class TrainConfig(BaseModel):
     validation : scenes, or tiles of the user's views, that are never trained on
     patience : validations without a better one before training stops, or None
     checkpoint_seconds : at most this much work is lost
+    discriminator_maps : feature maps of the first convolution of each discriminator (semi-supervised)
     scenes : where supervised samples come from
+    data : which part of the user's views is trained on
     weights : of the parts of the loss
     """
 
@@ -97,6 +151,7 @@ class TrainConfig(BaseModel):
     mode: Mode = "supervised"
     architecture: Architecture = UniversalArchitecture()
     steps: int = Field(default=3000, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
     batch: int = Field(default=2, ge=1)
     tile: Triple = (48, 48, 48)
     rate: float = Field(default=1e-3, gt=0)
@@ -110,8 +165,17 @@ class TrainConfig(BaseModel):
     validation: int = Field(default=8, ge=1)
     patience: int | None = Field(default=None, ge=1)
     checkpoint_seconds: float = Field(default=60.0, ge=0)
+    discriminator_maps: int = Field(default=64, ge=1, le=512)
     scenes: SceneSettings = SceneSettings()
+    data: DataSettings = DataSettings()
     weights: LossWeights = LossWeights()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_mode(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("mode", "supervised") != "supervised":
+            return _OF_OWN_DATA | values
+        return values
 
     @model_validator(mode="after")
     def _tiles_fit(self) -> TrainConfig:
@@ -119,6 +183,22 @@ class TrainConfig(BaseModel):
             raise ValueError(f"sides of a tile must be multiples of 4 and at least 16, not {self.tile}")
         if self.mode == "supervised" and any(n > self.scenes.size for n in self.tile):
             raise ValueError(f"tiles {self.tile} are larger than scenes of {self.scenes.size} voxels")
+        return self
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> TrainConfig:
+        scenes = self.scenes
+        if scenes.least_views > scenes.most_views:
+            raise ValueError(f"scenes cannot have {scenes.least_views} views at least and {scenes.most_views} at most")
+        if isinstance(self.architecture, PaperArchitecture) and self.mode == "supervised":
+            views = self.architecture.views
+            if scenes.angles is not None and len(scenes.angles) != views:
+                raise ValueError(f"{len(scenes.angles)} angles do not fit a network for {views} views: an angle a view")
+            if scenes.angles is None and not scenes.least_views == scenes.most_views == views:
+                raise ValueError(
+                    f"a network for {views} views needs scenes with as many: set scenes.angles, or scenes.least_views and "
+                    "scenes.most_views"
+                )
         return self
 
 
@@ -130,14 +210,27 @@ def load_config(path: str | Path) -> TrainConfig:
     InputError
         If the file cannot be read or a value cannot be used; names the file and the field.
     """
+    return make_config(read_values(path), str(path))
+
+
+def read_values(path: str | Path) -> dict[str, object]:
+    """Read the plain values of a configuration from a YAML or JSON file, unchecked.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds anything but names and their values.
+    """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its name") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no YAML or JSON file: {str(error).splitlines()[0]}") from error
-    return make_config(values, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is no configuration of a training run: it must hold names with their values")
+    return values
 
 
 def make_config(values: object, source: str) -> TrainConfig:
@@ -145,4 +238,4 @@ def make_config(values: object, source: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{source} is no configuration of a training run: {problems_of(error)}") from error
+        raise InputError(f"a training run cannot use {source}: {problems_of(error)}") from error

@@ -45,6 +45,9 @@ _BETAS = (0.9, 0.995)
 class Source(Protocol):
     """Where samples come from. What it gives for a step depends on the step alone."""
 
+    def identity(self) -> Sequence[str]:
+        """What the samples depend on beside the configuration, for example hashes of files; a resumed run has the same."""
+
     def begin(self, step: int) -> Generator[Waiting, None, None]:
         """Get ready for the steps from `step` on."""
 
@@ -110,6 +113,11 @@ def train_events(
         training.close()
 
 
+def run_folder(out: Path) -> Path:
+    """The folder that a run of a model works in: its state, configuration and logs."""
+    return out.with_name(f"{out.stem}.training")
+
+
 class _Training:
     """One run, with what it has to remember."""
 
@@ -129,9 +137,9 @@ class _Training:
     ) -> None:
         self._config, self._source, self._objective, self._score = config, source, objective, score
         self._card, self._out, self._decides, self._device = card, out, decides, device
-        self._folder = out.with_name(f"{out.stem}.training")
+        self._folder = run_folder(out)
         self._state_path = self._folder / "state.safetensors"
-        if out.exists():
+        if out.exists() and not (resume and self._state_path.exists()):
             raise OutputError(f"{out} exists already: choose another name")
         if self._folder.exists() and not resume:
             raise OutputError(
@@ -142,11 +150,12 @@ class _Training:
         self._averaged = copy.deepcopy(self._network).requires_grad_(False).eval()
         self._best = copy.deepcopy(self._averaged)
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=config.rate, betas=_BETAS)
-        self._fingerprint = json.dumps([config.model_dump(mode="json", by_alias=True), str(start_from or "")])
+        # What the same run has in common before and after a kill.
+        self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]
         self._progress = Progress()
         self._figures: dict[str, float] = {}
         if self._state_path.exists():
-            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fingerprint)
+            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fits)
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "config.json").write_text(config.model_dump_json(by_alias=True, indent=2))
         self._log = Log(self._folder, self._progress.step)
@@ -161,19 +170,20 @@ class _Training:
         config = self._config
         parameters = sum(p.numel() for p in self._network.parameters())
         yield Started(describe_device(self._device), parameters, self._progress.step, config.steps)
-        yield from self._source.begin(self._progress.step)
+        for waiting in self._source.begin(self._progress.step):
+            yield waiting
+            if cancel():
+                return (yield from self._stop())
         yield Waiting("preparing the validation", 0.0)
         self._volumes = self._source.validation()
         if self._progress.step == 0:
             yield self._validate()
         saved = time.monotonic()
         step_backs = 0
-        while self._progress.step < config.steps:
+        over = self._is_over()
+        while not over:
             if cancel():
-                yield self._save()
-                kept = self._keep() if self._progress.best_step else None
-                yield Stopped(self._progress.step, kept)
-                return kept
+                return (yield from self._stop())
             done = self._step()
             if done is None:
                 step_backs += 1
@@ -186,7 +196,8 @@ class _Training:
                 continue
             yield done
             step = self._progress.step
-            if step % config.validate_every == 0 or step == config.steps:
+            over = self._is_over()
+            if step % config.validate_every == 0 or over:
                 validated = self._validate()
                 yield validated
                 if self._waited_long_enough():
@@ -197,6 +208,12 @@ class _Training:
         path = self._keep()
         yield Trained(self._progress.step, path, self._progress.best_score, self._seconds())
         return path
+
+    def _stop(self) -> Generator[TrainEvent, None, Path | None]:
+        yield self._save()
+        kept = self._keep() if self._progress.best_step else None
+        yield Stopped(self._progress.step, kept)
+        return kept
 
     def _step(self) -> StepDone | None:
         """One update of the weights; None, and no update, where a loss or gradient is not finite."""
@@ -254,6 +271,10 @@ class _Training:
         self._log.write(self._progress.step, {f"validation/{name}": value for name, value in figures.items()})
         return Validated(self._progress.step, figures, score, best)
 
+    def _is_over(self) -> bool:
+        minutes = self._config.minutes
+        return self._progress.step >= self._config.steps or (minutes is not None and self._seconds() > 60 * minutes)
+
     def _waited_long_enough(self) -> bool:
         patience = self._config.patience
         waited = self._progress.step - self._progress.best_step
@@ -262,13 +283,13 @@ class _Training:
     def _step_back(self) -> SteppedBack:
         factor = self._progress.rate_factor * _STEP_BACK
         if self._state_path.exists():
-            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fingerprint)
+            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fits)
         self._progress = replace(self._progress, rate_factor=factor)
         return SteppedBack(self._progress.step, self._rate(self._progress.step))
 
     def _save(self) -> Saved:
         self._progress = replace(self._progress, seconds=self._seconds())
-        save_state(self._state_path, self._progress, self._modules(), self._optimisers(), self._fingerprint)
+        save_state(self._state_path, self._progress, self._modules(), self._optimisers(), json.dumps(self._run))
         return Saved(self._progress.step, self._state_path)
 
     def _keep(self) -> Path:
@@ -288,6 +309,14 @@ class _Training:
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
+
+    def _fits(self, stored: str) -> bool:
+        """Whether a state belongs to this run; parameters that are newer than the state had their defaults then."""
+        try:
+            config, *others = json.loads(stored)
+            return TrainConfig.model_validate(config) == self._config and others == self._run[1:]
+        except (ValueError, TypeError):
+            return False
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"network": self._network, "averaged": self._averaged, "best": self._best}

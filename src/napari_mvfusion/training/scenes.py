@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -46,9 +47,12 @@ class Scenes:
             self._workers = ProcessPoolExecutor(
                 config.scenes.workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=torch.set_num_threads,
-                initargs=(1,),
+                initializer=_begin_worker,
             )
+
+    def identity(self) -> tuple[str, ...]:
+        """Nothing: scenes depend on the configuration alone."""
+        return ()
 
     def begin(self, step: int) -> Generator[Waiting, None, None]:
         """Make the scenes that the steps from `step` on draw from."""
@@ -108,6 +112,12 @@ class Scenes:
 
     def _arguments(self, seed: int, index: int) -> tuple[SceneSettings, Architecture, int, int]:
         return self._config.scenes, self._config.architecture, seed, index
+
+
+def _begin_worker() -> None:
+    """Share the processor with the network, and leave Ctrl-C, which the whole terminal gets, to the main process."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> Volume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def save_state(
     progress: Progress,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
-    config: str,
+    run: str,
 ) -> None:
-    """Write modules and the moments of their optimisers; written aside and renamed."""
+    """Write modules and the moments of their optimisers, and what tells this run from others; aside and renamed."""
     tensors: dict[str, torch.Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -45,7 +45,7 @@ def save_state(
         for index, values in optimiser.state_dict()["state"].items():
             for key, value in values.items():
                 tensors[f"optimiser/{name}/{index}/{key}"] = torch.as_tensor(value).cpu().contiguous().clone()
-    meta = json.dumps({"progress": progress.__dict__, "config": config})
+    meta = json.dumps({"progress": progress.__dict__, "config": run})
     with written_aside(path, overwrite=True) as aside:
         save_file(tensors, aside, metadata={_META: meta})
 
@@ -54,9 +54,11 @@ def load_state(
     path: Path,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
-    config: str,
+    fits: Callable[[str], bool],
 ) -> Progress:
     """Read back what `save_state` wrote, into modules and optimisers.
+
+    `fits` is asked whether what was noted of the run is the same now.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def load_state(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}): remove its folder, and train from the start") from error
-    if meta["config"] != config:
+    if not fits(meta["config"]):
         raise InputError(
             f"{path} belongs to a run with another configuration or data: choose another name, or remove its folder"
         )

@@ -1,0 +1,127 @@
+"""What the command line shows of a training run: losses, rate, speed and time left, and a line for each validation."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from napari_mvfusion.cli import show
+from napari_mvfusion.events import Warned
+from napari_mvfusion.training.events import (
+    Saved,
+    Started,
+    StepDone,
+    SteppedBack,
+    Stopped,
+    Trained,
+    TrainEvent,
+    Validated,
+    Waiting,
+)
+
+# Losses of single steps jump about; what is shown follows them slowly.
+_FOLLOW = 0.05
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    path : of the best weights, or None
+    stopped : whether the user stopped it
+    step : finished steps
+    figures : of the best validation, by name
+    best_step : where that was
+    seconds : of training
+    """
+
+    path: Path | None = None
+    stopped: bool = False
+    step: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
+    seconds: float = 0.0
+
+
+def follow_training(events: Generator[TrainEvent, None, Path | None], *, title: str, quiet: bool = False) -> Outcome:
+    """Show a run's events as a progress bar, and return how it ended."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=show.err,
+        disable=quiet,
+        transient=True,
+    )
+    outcome = Outcome()
+    smooth: float | None = None
+    with bar:
+        task = bar.add_task(title, total=None)
+        waiting = bar.add_task("preparing", total=1.0, visible=False)
+        for event in events:
+            match event:
+                case Warned(message):
+                    show.say_warning(message)
+                case Started():
+                    bar.update(task, total=event.steps, completed=event.step)
+                    if not quiet:
+                        _say_start(title, event)
+                case Waiting(label, fraction):
+                    bar.update(waiting, description=label, completed=fraction, visible=True)
+                case StepDone():
+                    total = event.losses["total"]
+                    smooth = total if smooth is None else smooth + _FOLLOW * (total - smooth)
+                    outcome.step, outcome.seconds = event.step, event.seconds
+                    bar.update(waiting, visible=False)
+                    bar.update(task, completed=event.step, description=_step_line(title, event, smooth))
+                case Validated():
+                    if event.best:
+                        outcome.figures, outcome.best_step = dict(event.figures), event.step
+                    bar.update(waiting, visible=False)
+                    if not quiet:
+                        show.err.print(_validation_line(event))
+                case SteppedBack(step, rate):
+                    show.say_warning(f"a loss was not finite: back to step {step}, on with the rate {rate:.2g}")
+                case Saved():
+                    pass
+                case Stopped(step, path):
+                    outcome.path, outcome.stopped, outcome.step = path, True, step
+                    kept = "the best weights so far are kept" if path else "nothing is better than the start yet"
+                    show.err.print(f"stopped after {step} steps; {kept}, go on with --resume")
+                case Trained():
+                    outcome.path, outcome.step, outcome.seconds = event.path, event.step, event.seconds
+                    if not quiet:
+                        best = f"the best weights are those of step {outcome.best_step}"
+                        show.err.print(f"{title}: {event.step} steps in {event.seconds:.0f} s; {best}")
+    return outcome
+
+
+def _say_start(title: str, event: Started) -> None:
+    done = f", {event.step} done before" if event.step else ""
+    show.err.print(f"{title} on {event.device}: {event.parameters:,} weights, {event.steps} steps{done}")
+
+
+def _step_line(title: str, event: StepDone, smooth: float) -> str:
+    return f"{title}: loss {smooth:.4f}, rate {event.rate:.1e}, {_speed(event)}"
+
+
+def _speed(event: StepDone) -> str:
+    speed = event.step / max(event.seconds, 1e-9)
+    return f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step"
+
+
+def _validation_line(event: Validated) -> str:
+    mark = " [green]best[/]" if event.best else ""
+    return f"step {event.step}: {_figures(event.figures)}{mark}"
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
