@@ -3,7 +3,7 @@
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.fusion import Fused, fuse, fuse_events
 from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.psf import measure_psf, prepare_psf
 from napari_mvfusion.quality import evaluate
 from napari_mvfusion.readers import open_truth, open_views, open_volume
@@ -22,6 +22,7 @@ __all__ = [
     "Box",
     "Fused",
     "Grid",
+    "LearnedFusion",
     "MVFusionError",
     "RegisteredViews",
     "View",

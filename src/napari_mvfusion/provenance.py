@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.methods.generator import LearnedFusion
 from napari_mvfusion.views import RegisteredViews, View, ViewStatistics
 
 FORMAT: Literal["mvfusion-recipe"] = "mvfusion-recipe"
@@ -28,6 +29,10 @@ def describe_run(
     Needs the statistics of the views, which it computes when `views.scan` has not run yet.
     """
     grid = views.grid
+    parameters = method.model_dump(mode="json", by_alias=True)
+    if isinstance(method, LearnedFusion):
+        # A name alone does not say which weights.
+        parameters["sha256"] = method.weights()
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -38,7 +43,7 @@ def describe_run(
             "origin_um": list(grid.origin_um),
         },
         "views": [_describe_view(view, numbers) for view, numbers in zip(views.views, views.statistics(), strict=True)],
-        "method": {"name": method.name, "parameters": method.model_dump(mode="json", by_alias=True)},
+        "method": {"name": method.name, "parameters": parameters},
         "run": {"device": device.type, "threads": torch.get_num_threads()},
         "software": software_versions(),
     }

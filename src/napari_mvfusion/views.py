@@ -186,7 +186,11 @@ class RegisteredViews:
         for name in names:
             if name not in by_name:
                 raise InputError(f"there is no view '{name}': the views are {', '.join(by_name)}")
-        return RegisteredViews([by_name[name] for name in names], self._frame, window=self._window)
+        chosen = RegisteredViews([by_name[name] for name in names], self._frame, window=self._window)
+        if self._statistics is not None:
+            chosen._statistics = tuple(self._statistics[self.names.index(name)] for name in names)
+        chosen.rough_border = self.rough_border
+        return chosen
 
     def with_psfs(self, psfs: Sequence[np.ndarray | None]) -> RegisteredViews:
         """The same views with other PSFs, one a view, in the order of the views."""

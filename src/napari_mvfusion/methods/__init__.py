@@ -10,14 +10,16 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.average import Average
 from napari_mvfusion.methods.cbif import CBIF
 from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.methods.generator import LearnedFusion
 
-METHODS: dict[str, type[Average] | type[CBIF] | type[EBMD]] = {
+METHODS: dict[str, type[Average] | type[CBIF] | type[EBMD] | type[LearnedFusion]] = {
     Average.name: Average,
     CBIF.name: CBIF,
     EBMD.name: EBMD,
+    LearnedFusion.name: LearnedFusion,
 }
 
-__all__ = ["CBIF", "EBMD", "METHODS", "Average", "make_method"]
+__all__ = ["CBIF", "EBMD", "METHODS", "Average", "LearnedFusion", "make_method"]
 
 
 def make_method(name: str, **parameters: Any) -> Any:

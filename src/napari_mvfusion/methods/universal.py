@@ -106,10 +106,10 @@ class BoundUniversal:
 
     Parameters
     ----------
-    views : the views
+    views : the views, in the order in which they are deconvolved
+    order : where each of them stands among the views of the run
     deconvolution : the bound method that gives the estimate
     network : in evaluation mode, on the device
-    statistics : one a view
     device : where it computes
     autocast : makes the context in which the network runs, for mixed precision
     """
@@ -117,27 +117,31 @@ class BoundUniversal:
     def __init__(
         self,
         views: RegisteredViews,
+        order: Sequence[int],
         deconvolution: BoundEBMD,
         network: UniversalGenerator,
-        statistics: Sequence[ViewStatistics],
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._views = views
         self._deconvolution = deconvolution
         self._network = network
-        self._scale = brightness_scale(statistics)
+        self._scale = brightness_scale(views.statistics())
         self._device = device
         self._autocast = autocast
-        self._last = self._network_stage()
-        steps = [replace(stage, label=f"estimate, {stage.label}") for stage in deconvolution.stages]
-        self._stages_within = dict(zip([stage.label for stage in steps], deconvolution.stages, strict=True))
+        self._last = self._network_stage(tuple(order))
+        self._steps: dict[str, Stage] = {}
+        steps = []
+        for stage in deconvolution.stages:
+            own = replace(stage, label=f"estimate, {stage.label}", views=tuple(order[v] for v in stage.views))
+            self._steps[own.label] = stage
+            steps.append(own)
         self.stages: Sequence[Stage] = [*steps, self._last]
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
         """One tile of a stage: float32 (z, y, x) on the device."""
-        if stage.label != self._last.label:
-            return self._deconvolution.run(self._stages_within[stage.label], tile)
+        if stage.label in self._steps:
+            return self._deconvolution.run(self._steps[stage.label], tile)
         return self._correct(tile)
 
     def converged(self, change: float) -> bool:
@@ -159,13 +163,12 @@ class BoundUniversal:
         half = (3 * a.view_maps + 3 * a.maps + 16 + a.deep_maps / 4) / 8 * _CONVOLUTION_COPIES
         return self._deconvolution.working_bytes(block) + int(_FLOAT_BYTES * voxels * (full + half))
 
-    def _network_stage(self) -> Stage:
+    def _network_stage(self, order: tuple[int, ...]) -> Stage:
         halo = self._halo()
-        deconvolution = self._deconvolution
-        back, blur = deconvolution.largest_radii
+        back, blur = self._deconvolution.largest_radii
         return Stage(
             "network",
-            tuple(range(len(self._views))),
+            order,
             view_halo=triple(h + b for h, b in zip(halo, back, strict=True)),
             estimate_halo=triple(h + b + r for h, b, r in zip(halo, back, blur, strict=True)),
             cost=_NETWORK_COST,
@@ -197,7 +200,7 @@ class BoundUniversal:
         block = self._block(tile.tile)
         network, scale = self._network, self._scale
         estimate = self._padded(tile.estimate[block.inside(tile.estimate_box).slices] / scale)[None, None]
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             known = network.know(estimate)
             seen = None
             for v in range(len(self._views)):
@@ -206,8 +209,7 @@ class BoundUniversal:
                 )
             assert seen is not None
             fused = network.correct(seen, known, estimate)[0, 0]
-        # A copy: tensors made in inference mode could not be written to outside of it.
-        return fused[tile.tile.inside(block).slices].mul(scale).clone()
+        return fused[tile.tile.inside(block).slices] * scale
 
     def _evidence(self, v: int, block: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """View, blurred estimate and correction over a block, brightness divided by the scale."""
@@ -235,7 +237,12 @@ def bind_universal(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> Generator[Event, None, BoundUniversal]:
-    """Scan the views, and bring network and deconvolution together."""
-    statistics = yield from views.scan()
-    deconvolution = yield from deconvolution_of(network.architecture).prepare(views, device)
-    return BoundUniversal(views, deconvolution, network, statistics, device, autocast)
+    """Scan the views, and bring network and deconvolution together.
+
+    Views are deconvolved in the order of angles and names, so that the order in which they were given does not matter.
+    """
+    yield from views.scan()
+    order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
+    ordered = views.select([views.names[v] for v in order])
+    deconvolution = yield from deconvolution_of(network.architecture).prepare(ordered, device)
+    return BoundUniversal(ordered, order, deconvolution, network, device, autocast)

@@ -2,7 +2,7 @@
 
 from napari_mvfusion.networks.build import Generator, build
 from napari_mvfusion.networks.card import ModelCard, PSFRecord
-from napari_mvfusion.networks.files import read_card, save_model
+from napari_mvfusion.networks.files import read_card, save_model, weights_sha256
 from napari_mvfusion.networks.store import (
     ModelEntry,
     add_model,
@@ -35,4 +35,5 @@ __all__ = [
     "rename_model",
     "save_model",
     "user_folder",
+    "weights_sha256",
 ]

@@ -100,6 +100,14 @@ def read_card(path: str | Path) -> ModelCard:
         return _card_in(file, path)
 
 
+def weights_sha256(path: str | Path) -> str:
+    """SHA-256 of the weights in a model's file, as it stands in the header; reading the weights checks it."""
+    path = Path(path)
+    with _opened(path) as file:
+        _card_in(file, path)
+        return str(file.metadata().get(_HASH))
+
+
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     """Read the weights as they are stored, and the card, after all checks.
 

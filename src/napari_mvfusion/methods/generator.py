@@ -1,0 +1,162 @@
+"""Fusion by a learned generator: which model, and how its tiles are joined."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Event
+from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.methods.base import BoundMethod
+from napari_mvfusion.methods.channels import channel_order
+from napari_mvfusion.methods.paper_network import bind_paper
+from napari_mvfusion.methods.universal import bind_universal, deconvolution_of
+from napari_mvfusion.networks import ModelCard, ModelEntry, find_model, load_model, weights_sha256
+from napari_mvfusion.networks.build import Generator as Network
+from napari_mvfusion.networks.paper import PaperGenerator
+from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
+from napari_mvfusion.views import RegisteredViews
+
+_CONTEXT_VOXELS = 16
+_KEPT_NETWORKS = 4
+
+
+class LearnedFusion(BaseModel):
+    """Parameters of fusion by a generator.
+
+    References
+    ----------
+    Yang et al., Multi-View Fusion Using Semi- and Self-Supervised Generative Adversarial Networks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str] = "generator"
+    title: ClassVar[str] = "Generator (learned)"
+    summary: ClassVar[str] = "A network that was trained to undo blur and noise: the sharpest, and faster than EBMD."
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "Best": {},
+        "Fast": {"precision": "mixed"},
+    }
+
+    model: str = Field(
+        default="universal",
+        title="Model",
+        description="Which trained network: universal takes any views with their PSFs; others expect the views that they "
+        "were trained on.",
+    )
+    tiles: Literal["seam_free", "published"] = Field(
+        default="seam_free",
+        title="Tiles",
+        description="seam_free gives the picture that one tile as large as the volume would give; published joins small "
+        "overlapping tiles as the paper did, for its networks only.",
+    )
+    precision: Literal["full", "mixed"] = Field(
+        default="full",
+        title="Precision",
+        description="mixed is faster on GPUs and recent CPUs, and may change a voxel by a few thousandths.",
+    )
+    sha256: str = Field(
+        default="",
+        pattern="^([0-9a-f]{64})?$",
+        title="Hash of the weights",
+        description="Refuse weights that have another hash; recipes fill it in. Empty takes the model as it is.",
+    )
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at model, views and PSFs.
+
+        Returns
+        -------
+        Warnings: an odd PSF, an order of views that had to be guessed.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, it does not take these views, or a PSF that it needs is missing.
+        """
+        entry, card = self._model()
+        if self.sha256 and weights_sha256(entry.path) != self.sha256:
+            raise InputError(
+                f"the model '{card.name}' has other weights than the recipe was made with: install that version of it"
+            )
+        if not card.least_views <= len(views) <= card.most_views:
+            wanted = _number(card)
+            raise InputError(
+                f"the model '{card.name}' takes {wanted} views, and there are {len(views)}: "
+                "choose other views, or the model 'universal'"
+            )
+        if isinstance(card.architecture, UniversalArchitecture):
+            if self.tiles == "published":
+                raise InputError(f"published tiles are for the paper's networks: '{card.name}' has seam_free tiles")
+            return deconvolution_of(card.architecture).check(views)
+        return channel_order(views, card).warnings
+
+    def context(self, views: RegisteredViews) -> Triple:
+        """What a voxel visibly depends on: of the estimate, and of the network."""
+        _, card = self._model()
+        if isinstance(card.architecture, UniversalArchitecture):
+            of_estimate = deconvolution_of(card.architecture).context(views)
+            return triple(max(n, _CONTEXT_VOXELS) for n in of_estimate)
+        return (_CONTEXT_VOXELS,) * 3
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+        """Load the weights, scan the views, and fix what depends on the whole volume.
+
+        Raises
+        ------
+        InputError
+            If the weights are damaged, or the views cannot be used.
+        """
+        entry, card = self._model()
+        network = _network(entry.path, device)
+        autocast = self._autocast(device)
+        if isinstance(network, UniversalGenerator):
+            return (yield from bind_universal(views, network, device, autocast))
+        assert isinstance(network, PaperGenerator)
+        order = channel_order(views, card).indices
+        published = self.tiles == "published"
+        return (yield from bind_paper(views, network, order, device, autocast, published=published))
+
+    def weights(self) -> str:
+        """SHA-256 of the model's weights, which a recipe holds."""
+        return weights_sha256(self._model()[0].path)
+
+    def _model(self) -> tuple[ModelEntry, ModelCard]:
+        entry = find_model(self.model)
+        assert entry.card is not None
+        return entry, entry.card
+
+    def _autocast(self, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+        if self.precision == "full":
+            return nullcontext
+        return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def _number(card: ModelCard) -> str:
+    if card.least_views == card.most_views:
+        return str(card.least_views)
+    return f"{card.least_views} to {card.most_views}"
+
+
+def _network(path: Path, device: torch.device) -> Network:
+    """The network of a file; one that was used lately is not read again."""
+    changed = path.stat()
+    network = _loaded(path, changed.st_mtime_ns, changed.st_size, device)
+    # Statistics of a volume are fixed in the norms: a run must not see those of another.
+    return copy.deepcopy(network) if isinstance(network, PaperGenerator) and network.norms() else network
+
+
+@lru_cache(maxsize=_KEPT_NETWORKS)
+def _loaded(path: Path, changed_ns: int, size: int, device: torch.device) -> Network:
+    del changed_ns, size  # they tell versions of a file apart
+    network, _ = load_model(path, device)
+    return network.requires_grad_(False)

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.fusion import fuse
+from napari_mvfusion.geometry import Triple
+from napari_mvfusion.methods import EBMD, LearnedFusion, make_method
+from napari_mvfusion.methods.channels import channel_order
+from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
+from napari_mvfusion.methods.universal import brightness_scale, whole_evidence
+from napari_mvfusion.networks import ModelCard, build, load_model, save_model
+from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.psf import prepare_psf
+from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
+from napari_mvfusion.views import RegisteredViews, View
+
+ANGLES = (0.0, 90.0, 180.0, 270.0)
+SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1, iterations=2)
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("MVFUSION_MODELS", str(folder))
+    return folder
+
+
+def save(folder: Path, name: str, architecture: UniversalArchitecture | PaperArchitecture, **card: object) -> str:
+    """A model with random weights that do something everywhere."""
+    torch.manual_seed(0)
+    network = build(architecture)
+    with torch.no_grad():
+        for key, weight in network.named_parameters():
+            if key == "out.weight" or key.endswith("second.weight"):
+                weight.normal_(0, 0.02)
+    paper = isinstance(architecture, PaperArchitecture)
+    count = architecture.views if isinstance(architecture, PaperArchitecture) else 2
+    entries = {
+        "least_views": count,
+        "most_views": count if paper else 8,
+        "normalisation": "maximum" if paper else "brightness",
+    } | card
+    save_model(folder / f"{name}.safetensors", network, ModelCard(name=name, architecture=architecture, **entries))
+    return name
+
+
+def specimen(shape: Triple = (48, 44, 52), angles: tuple[float, ...] = ANGLES, seed: int = 1) -> RegisteredViews:
+    rng = np.random.default_rng(seed)
+    truth = embryo(64, rng)[tuple(slice(4, 4 + n) for n in shape)]
+    psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in angles]
+    return simulate(np.ascontiguousarray(truth), angles, psfs, rng=rng).views
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference in units of the range."""
+    return float(np.abs(a - b).max() / np.ptp(a))
+
+
+PAPER = {
+    "no norm": PaperArchitecture(views=4, feature_maps=3, norm="none", activation="leaky_relu", output="softplus"),
+    "instance norm": PaperArchitecture(views=4, feature_maps=3),
+}
+
+
+@pytest.mark.parametrize("tile", [(16, 44, 52), (24, 20, 28), (13, 17, 52)])
+def test_universal_tiles_equal_the_whole(models: Path, tile: Triple) -> None:
+    views = specimen()
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    whole = fuse(views, method).data
+    estimate = fuse(views, EBMD(kernel=SMALL.kernel, iterations=2)).data
+    assert difference(np.asarray(whole), np.asarray(estimate)) > 0.02  # the network does something
+    assert difference(np.asarray(whole), np.asarray(fuse(views, method, tile=tile).data)) < 1e-4
+
+
+def test_universal_tiles_equal_the_whole_with_the_measured_psfs(models: Path, test_data: Path) -> None:
+    psfs = [prepare_psf(test_data / f"psf/quad_view/psf_{a:g}.tif").psf for a in ANGLES]
+    rng = np.random.default_rng(0)
+    views = simulate(embryo(96, rng), ANGLES, psfs, rng=rng).views
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    whole, tiled = (np.asarray(fuse(views, method, tile=tile).data) for tile in (None, (48, 40, 96)))
+    assert difference(whole, tiled) < 1e-4
+
+
+@pytest.mark.parametrize("kind", PAPER)
+@pytest.mark.parametrize("tiles", ["seam_free", "published"])
+def test_tiles_of_the_papers_networks_equal_the_whole(models: Path, kind: str, tiles: str) -> None:
+    views = specimen((72, 44, 50))
+    method = make_method("generator", model=save(models, "paper", PAPER[kind], angles=ANGLES), tiles=tiles)
+    whole, tiled = (np.asarray(fuse(views, method, tile=tile).data) for tile in (None, (24, 44, 20)))
+    assert difference(whole, tiled) < 1e-4
+
+
+def test_one_pass_over_the_volume_is_what_seam_free_tiles_give(models: Path) -> None:
+    views = specimen()
+    name = save(models, "paper", PAPER["no norm"], angles=ANGLES)
+    network, _ = load_model(name)
+    stack = torch.from_numpy(views.read(views.grid.box))
+    with torch.inference_mode():
+        expected = network(stack[None] / stack.max())[0, 0] * stack.max()
+    assert difference(expected.numpy(), np.asarray(fuse(views, LearnedFusion(model=name)).data)) < 1e-5
+
+
+def test_published_tiles_are_the_weighted_mean_of_overlapping_windows(models: Path) -> None:
+    """The windows again, written with plain loops over a mirrored volume."""
+    views = specimen((48, 40, 36))
+    name = save(models, "paper", PAPER["instance norm"], angles=ANGLES)
+    network, _ = load_model(name)
+    stack = views.read(views.grid.box)
+    scale = stack.max()
+    padded = np.pad(stack / scale, [(0, 0), *[(_MARGIN, _OUTER)] * 3], mode="reflect")
+    near = np.minimum(np.arange(_INNER), np.arange(_INNER)[::-1]) + 1
+    weight = np.minimum(np.minimum(near[:, None, None], near[:, None]), near)
+    total, amount = np.zeros((2, *stack.shape[1:]))
+    for z in (0, 16):
+        for y in (0, 8):
+            for x in (0, 4):
+                block = padded[:, z : z + _OUTER, y : y + _OUTER, x : x + _OUTER]
+                with torch.inference_mode():
+                    fused = network(torch.from_numpy(block[None]))[0, 0].numpy()
+                place = np.s_[z : z + _INNER, y : y + _INNER, x : x + _INNER]
+                middle = fused[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+                total[place] += weight * middle
+                amount[place] += weight
+    assert _STEP == 16
+    method = LearnedFusion(model=name, tiles="published")
+    assert difference(total / amount * scale, np.asarray(fuse(views, method).data)) < 1e-5
+
+
+def test_training_reads_what_the_engine_reads(models: Path) -> None:
+    views = specimen((32, 32, 32), angles=(30.0, 75.0, 200.0))
+    name = save(models, "small", SMALL)
+    network, _ = load_model(name)
+    evidence = whole_evidence(views, SMALL, torch.device("cpu"))
+    with torch.inference_mode():
+        fused = network(
+            evidence.views[None], evidence.blurred[None], evidence.correction[None], evidence.estimate[None, None]
+        )
+    expected = fused[0, 0].numpy() * evidence.scale
+    assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name)).data)) < 1e-5
+
+
+def test_evidence_is_blur_and_ratio_carried_back() -> None:
+    """Against convolutions in float64 with scipy, inside the volume."""
+    from scipy.signal import fftconvolve
+
+    from napari_mvfusion.methods.kernels import back_projection_kernels
+
+    views = specimen((40, 36, 32), angles=(0.0, 90.0))
+    evidence = whole_evidence(views, SMALL, torch.device("cpu"))
+    estimate = evidence.estimate.double().numpy()
+    psfs = [np.asarray(view.psf, np.float64) for view in views.views]
+    backs = back_projection_kernels(psfs, SMALL.kernel)
+    for v, (psf, back) in enumerate(zip(psfs, backs, strict=True)):
+        padded = np.pad(estimate, 4, mode="reflect")
+        blurred = fftconvolve(padded, psf, mode="valid")
+        np.testing.assert_allclose(evidence.blurred[v].numpy(), blurred, rtol=2e-4, atol=1e-5)
+        ratio = np.pad(evidence.views[v].double().numpy() / blurred, 4, mode="reflect")
+        carried = fftconvolve(ratio, back, mode="valid")
+        np.testing.assert_allclose(evidence.correction[v].numpy(), carried, rtol=2e-3, atol=1e-4)
+
+
+def test_the_order_of_the_views_does_not_matter(models: Path) -> None:
+    views = specimen((32, 32, 32))
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    turned = views.select(["180", "0", "270", "90"])
+    assert np.array_equal(np.asarray(fuse(views, method).data), np.asarray(fuse(turned, method).data))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_any_number_of_views(models: Path, count: int) -> None:
+    views = specimen((24, 24, 24), angles=tuple(360 * i / count for i in range(count)))
+    fused = np.asarray(fuse(views, LearnedFusion(model=save(models, "small", SMALL))).data)
+    assert np.isfinite(fused).all()
+    assert fused.min() >= 0
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])
+def test_brightness_scales_with_the_views(models: Path, factor: float) -> None:
+    views = specimen((24, 24, 24))
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    scaled = RegisteredViews(replace(view, data=np.asarray(view.data) * np.float32(factor)) for view in views.views)
+    expected = np.asarray(fuse(views, method).data) * factor
+    assert difference(expected, np.asarray(fuse(scaled, method).data)) < 1e-3
+
+
+def test_empty_space_does_not_change_the_brightness_scale() -> None:
+    rng = np.random.default_rng(0)
+    block = rng.gamma(2, size=(8, 8, 8)).astype(np.float32)
+    scale = brightness_scale(RegisteredViews([View(block, "a")]).statistics())
+    around = RegisteredViews([View(np.pad(block, 5), "a")]).statistics()
+    assert brightness_scale(around) == pytest.approx(scale, rel=1e-6)
+    assert scale == pytest.approx(float((block.astype(float) ** 2).sum() / block.sum(dtype=float)), rel=1e-6)
+
+
+def test_where_a_view_has_no_data_it_says_nothing(models: Path) -> None:
+    views = specimen((32, 32, 32))
+    mask = np.ones((32, 32, 32), bool)
+    mask[:16] = False
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    results = []
+    for junk in (0, 500):
+        data = np.where(mask, np.asarray(views.views[0].data), np.float32(junk))
+        changed = [replace(views.views[0], data=data, mask=mask), *views.views[1:]]
+        results.append(np.asarray(fuse(RegisteredViews(changed), method).data))
+    assert np.array_equal(*results)
+
+
+def test_a_recipe_holds_the_hash_of_the_weights_and_refuses_others(models: Path) -> None:
+    views = specimen((24, 24, 24))
+    fused = fuse(views, LearnedFusion(model=save(models, "small", SMALL)))
+    parameters = fused.recipe["method"]["parameters"]
+    again = fuse(views, make_method("generator", **parameters))
+    assert np.array_equal(np.asarray(fused.data), np.asarray(again.data))
+    other = make_method("generator", **(parameters | {"sha256": "0" * 64}))
+    with pytest.raises(InputError, match="'small' has other weights than the recipe"):
+        fuse(views, other)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "message"),
+    [
+        (1, "small", r"'small' takes 2 to 8 views, and there are 1: choose other views"),
+        (2, "paper", r"'paper' takes 4 views, and there are 2"),
+        (4, "nobody", "nobody"),
+    ],
+)
+def test_views_that_a_model_does_not_take(models: Path, count: int, name: str, message: str) -> None:
+    save(models, "small", SMALL)
+    save(models, "paper", PAPER["no norm"], angles=ANGLES)
+    with pytest.raises(InputError, match=message):
+        fuse(specimen((24, 24, 24), angles=ANGLES[:count]), LearnedFusion(model=name))
+
+
+def test_published_tiles_are_refused_for_universal(models: Path) -> None:
+    method = LearnedFusion(model=save(models, "small", SMALL), tiles="published")
+    with pytest.raises(InputError, match="published tiles are for the paper's networks"):
+        method.check(specimen((24, 24, 24)))
+
+
+def test_channels_follow_the_angles_of_the_card() -> None:
+    views = specimen((24, 24, 24))
+    card = ModelCard(
+        name="quad",
+        architecture=PAPER["no norm"],
+        least_views=4,
+        most_views=4,
+        normalisation="maximum",
+        angles=(0, 180, 270, 90),
+    )
+    order = channel_order(views, card)
+    assert order.indices == (0, 2, 3, 1)
+    assert order.warnings == ["views are given to the model 'quad' in its order: 0, 180, 270, 90"]
+    turned = views.select(["0", "180", "270", "90"])
+    assert channel_order(turned, card).warnings == []
+    # 359 degrees are 0, and a few degrees do not matter.
+    near = RegisteredViews(replace(view, angle=(view.angle or 0) - 1) for view in views.views)
+    assert channel_order(near, card).indices == (0, 2, 3, 1)
+    odd = RegisteredViews(replace(view, angle=(view.angle or 0) / 2) for view in views.views)
+    assert channel_order(odd, card).indices == (0, 1, 2, 3)
+    assert "may be poor" in channel_order(odd, card).warnings[0]
+    unknown = RegisteredViews(replace(view, angle=None) for view in views.views)
+    assert "have no angle" in channel_order(unknown, card).warnings[0]
+
+
+def test_channel_order_changes_what_is_fused(models: Path) -> None:
+    views = specimen((32, 32, 32))
+    straight = save(models, "straight", PAPER["no norm"], angles=ANGLES)
+    turned = save(models, "turned", PAPER["no norm"], angles=(180, 0, 270, 90))
+    a = np.asarray(fuse(views, LearnedFusion(model=straight)).data)
+    with pytest.warns(UserWarning, match="in its order: 180, 0, 270, 90"):
+        b = np.asarray(fuse(views, LearnedFusion(model=turned)).data)
+    c = fuse(views.select(["180", "0", "270", "90"]), LearnedFusion(model=turned)).data
+    assert difference(a, b) > 1e-3
+    assert np.array_equal(np.asarray(c), b)
+
+
+def test_fixed_statistics_are_means_over_blocks(models: Path) -> None:
+    """For a volume of one block, fixed statistics are that block's own: tiles are what the paper's network gives."""
+    views = specimen((48, 44, 52))
+    name = save(models, "paper", PAPER["instance norm"], angles=ANGLES)
+    network, _ = load_model(name)
+    stack = torch.from_numpy(views.read(views.grid.box))
+    with torch.inference_mode():
+        expected = network(stack[None] / stack.max())[0, 0] * stack.max()
+    assert difference(expected.numpy(), np.asarray(fuse(views, LearnedFusion(model=name)).data)) < 1e-4
+
+
+def test_mixed_precision_is_close_to_full(models: Path) -> None:
+    views = specimen((32, 32, 32))
+    name = save(models, "small", SMALL)
+    full, mixed = (np.asarray(fuse(views, LearnedFusion(model=name, precision=p)).data) for p in ("full", "mixed"))
+    assert 0 < difference(full, mixed) < 0.02
+
+
+@pytest.mark.filterwarnings("ignore:the PSF of view")
+@pytest.mark.parametrize("shape", [(5, 31, 26), (33, 9, 12)])
+def test_volumes_smaller_than_a_tile_and_of_odd_sizes(models: Path, shape: Triple) -> None:
+    rng = np.random.default_rng(0)
+    # So small that it is cut off, which is what the warning is about.
+    psf = light_sheet_psf(0, axial_fwhm=2, lateral_fwhm=2, shape=(5, 5, 5))
+    views = RegisteredViews(View(rng.gamma(2, size=shape).astype(np.float32), n, psf) for n in "ab")
+    fused = fuse(views, LearnedFusion(model=save(models, "small", SMALL))).data
+    assert fused.shape == shape
+    assert np.isfinite(np.asarray(fused)).all()
+    paper = save(models, "paper", PAPER["no norm"].model_copy(update={"views": 2}))
+    for tiles in ("seam_free", "published"):
+        assert fuse(views, make_method("generator", model=paper, tiles=tiles)).data.shape == shape
+
+
+def test_two_norms_in_one_network_have_statistics_of_their_own() -> None:
+    network = build(PAPER["instance norm"])
+    x = torch.randn(1, 4, 8, 8, 8)
+    norm = network.norms()[0]
+    values = network.c1[0](x)
+    mean, variance = values.mean((0, 2, 3, 4)), values.var((0, 2, 3, 4), unbiased=False)
+    norm.mean, norm.variance = mean, variance
+    torch.testing.assert_close(norm(values), functional.instance_norm(values), rtol=1e-4, atol=1e-5)
