@@ -14,7 +14,7 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 	@$(bin)/mvfusion demo $(args)
 
 test: lint ## set up, then every check and every test; some tests: make test args="-k cbif"
-	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(args)
+	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
 lint: ## set up, then check style, types, layers and the plugin's manifest
 	@scripts/environment.sh all test dev

@@ -1,6 +1,7 @@
 """Fixtures of the GUI tests: the plugin as napari finds it, small views on disk, and a check that nothing stays alive."""
 
 import gc
+import importlib
 import threading
 
 import pytest
@@ -23,6 +24,16 @@ LEFT = Qt.MouseButton.LeftButton
 CHECKED = 120
 # A layer that a click adds is there a moment later.
 SEEN = 40
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _modules_are_no_garbage():
+    """Spare the modules in each search for garbage: napari searches when a layer is removed, and so does each test."""
+    importlib.import_module("napari._qt.qt_main_window")
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

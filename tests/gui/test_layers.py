@@ -11,7 +11,7 @@ from napari_mvfusion.gui.layers import (
     KEY,
     can_be_view,
     contrast_limits,
-    grid_of,
+    frame_of,
     lazy,
     open_layers,
     to_world_um,
@@ -89,7 +89,9 @@ def test_scale_and_affine_of_a_layer_both_count():
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = 1
     layer = Image(np.zeros(SHAPE), scale=(3, 2, 1), translate=(1, 0, 0), affine=affine)
-    assert grid_of(layer) == Grid(SHAPE, (6.0, 4.0, 2.0), (3.0, 1.0, 1.0))
+    grid, to_frame = frame_of(layer)
+    assert grid == Grid(SHAPE, (6.0, 4.0, 2.0), (3.0, 1.0, 1.0))
+    np.testing.assert_array_equal(to_frame, np.eye(4))
 
 
 def test_a_turned_first_layer_gives_the_voxels_of_the_fused_volume(rng):

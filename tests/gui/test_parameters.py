@@ -19,6 +19,7 @@ class Everything(BaseModel):
     size: float = Field(20.0, gt=0, le=500)
     kind: Literal["a_b", "c"] = "c"
     factor: float | Literal["auto"] = 1.5
+    label: str = "as it is"
 
 
 @pytest.fixture
@@ -45,6 +46,11 @@ def test_the_form_of_each_method_starts_with_its_defaults(kind, qtbot):
 
 def test_values_are_those_of_the_model(form):
     assert Everything(**form.values()) == Everything()
+
+
+def test_text_is_entered_as_it_is(form, qtbot):
+    type_into(qtbot, form, "label", "another one")
+    assert form.values()["label"] == "another one"
 
 
 def test_titles_and_descriptions_are_shown(form):

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.layers import Opened, notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.output_form import OutputForm, Target
@@ -31,7 +32,7 @@ from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.gui.worker import Failed, FuseJob, FuseRun, Part, Report
+from napari_mvfusion.gui.worker import FuseJob, FuseRun, Part, Report
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.script import as_command, as_python
@@ -96,6 +97,7 @@ class FusePanel(QWidget):
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.changed.connect(self._due.start)
         self._psfs.said.connect(self._say_anew)
+        self._psfs.failed.connect(self._status.fail)
         self._fuse.clicked.connect(self._start)
         self._cancel.clicked.connect(self._stop)
         self._check()

@@ -309,37 +309,6 @@ def same_place(layer: Image) -> dict[str, Any]:
     }
 
 
-def volume_of(layer: Image) -> Any:
-    """The layer's pixels (z, y, x) at full resolution.
-
-    Raises
-    ------
-    InputError
-        If the layer has other axes, or is a colour picture.
-    """
-    if layer.rgb or layer.ndim != 3:
-        raise InputError(f"layer '{layer.name}' is no volume: one channel with the three axes z, y and x is needed")
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def grid_of(layer: Image) -> Grid:
-    """Where the layer's voxels lie.
-
-    Raises
-    ------
-    InputError
-        If the layer is turned, sheared or mirrored, which a grid cannot be.
-    """
-    matrix = to_world_um(layer)
-    size = np.diag(matrix)[:3]
-    if not np.allclose(matrix[:3, :3], np.diag(size)) or (size <= 0).any():
-        raise InputError(
-            f"layer '{layer.name}' is turned, sheared or mirrored, but a volume can only be scaled and shifted: "
-            "put another layer first, or reset the layer's transform"
-        )
-    return Grid(triple(volume_of(layer).shape), float_triple(size), float_triple(matrix[:3, 3]))
-
-
 def to_world_um(layer: Image) -> np.ndarray:
     """4 x 4 matrix from the layer's voxels (z, y, x, 1) to world micrometres; pixels without units count as 1 um.
 

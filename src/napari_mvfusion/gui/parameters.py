@@ -18,12 +18,14 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QLabel,
+    QLineEdit,
     QSpinBox,
     QWidget,
 )
 
 # Enough to read what is entered; a label that leaves less stands above its field.
 _NARROWEST, _WIDEST = 110, 320
+_MOST_LETTERS = 20
 _LARGEST = 1_000_000
 
 
@@ -32,7 +34,7 @@ class ParameterForm(QWidget):
 
     Parameters
     ----------
-    kind : class of the parameters; fields may be bool, int, float, a Literal, or `float | Literal[WORD]`
+    kind : class of the parameters; fields may be bool, int, float, str, a Literal, or `float | Literal[WORD]`
 
     Raises
     ------
@@ -151,6 +153,25 @@ class Real(_Unscrolled, QDoubleSpinBox):
         self.setValue(self.minimum() if isinstance(value, str) else value)
 
 
+class Text(QLineEdit):
+    """An editor of some text."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.textChanged.connect(lambda _: self.changed.emit())
+
+    def value(self) -> str:
+        """What is entered."""
+        text: str = self.text()
+        return text
+
+    def set_value(self, value: str) -> None:
+        """Show a value."""
+        self.setText(value)
+
+
 class Choice(_Unscrolled, QComboBox):
     """An editor of one of some words."""
 
@@ -160,6 +181,7 @@ class Choice(_Unscrolled, QComboBox):
         super().__init__()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(min(max(map(len, words)), _MOST_LETTERS))
         for word in words:
             self.addItem(word.replace("_", " "), word)
         self.currentIndexChanged.connect(lambda _: self.changed.emit())
@@ -192,7 +214,7 @@ class Switch(QCheckBox):
         self.setChecked(value)
 
 
-Editor = Whole | Real | Choice | Switch
+Editor = Whole | Real | Choice | Switch | Text
 
 
 def make_editor(field: FieldInfo) -> Editor:
@@ -208,6 +230,8 @@ def make_editor(field: FieldInfo) -> Editor:
         return Switch()
     if kinds == {int}:
         return Whole(*_bounds(field, 1))
+    if kinds == {str}:
+        return Text()
     words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
     if len(kinds) == 1 and words:
         return Choice(tuple(words))

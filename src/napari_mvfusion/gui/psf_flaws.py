@@ -7,13 +7,12 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.views.background import Tasks
+from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.grids import fused_grid
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge, PSFKnown
 from napari_mvfusion.gui.views.mending import Mending
 from napari_mvfusion.gui.views.notices import Notices
 from napari_mvfusion.gui.views.problems import CHOOSE, Fix, Kind, Problem
-from napari_mvfusion.gui.worker import Failed
 
 
 class PSFFlaws(QWidget):
@@ -30,6 +29,7 @@ class PSFFlaws(QWidget):
 
     changed = Signal()
     said = Signal(str, str)
+    failed = Signal(object)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,7 +45,7 @@ class PSFFlaws(QWidget):
         layout.addWidget(self._notices)
         self._psfs.changed.connect(self.changed)
         self._mending.said.connect(self.said)
-        self._tasks.failed.connect(self._tell_failure)
+        self._tasks.failed.connect(self.failed)
         self._notices.pressed.connect(self._mend)
         self.hide()
 
@@ -75,9 +75,6 @@ class PSFFlaws(QWidget):
 
     def _mend(self, fix: Fix) -> None:
         self._mending.do(self._layers[fix], fix, self._included)
-
-    def _tell_failure(self, failed: Failed) -> None:
-        self.said.emit("error", failed.message)
 
 
 def _summed_up(layer: Image, about: PSFKnown) -> Problem:

@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLay
 
 from napari_mvfusion.devices import used_bytes
 from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, Warned
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.progress import ProgressBar
-from napari_mvfusion.gui.worker import Failed, JobDone, Report
+from napari_mvfusion.gui.worker import JobDone, Report
 
 _FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
@@ -107,6 +108,13 @@ class Status(QWidget):
         message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
 
+    def fail(self, failed: Failed) -> None:
+        """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
+        self.say("error", failed.message)
+        if failed.details:
+            self._write(failed.details)
+            self._details.show()
+
     def follow(self, event: Report, *, shown: bool) -> None:
         """Show an event; `shown` tells whether the layer of the result holds anything yet."""
         match event:
@@ -142,10 +150,10 @@ class Status(QWidget):
                 saved = f" Saved as {places[0]}{' and more like it' if len(places) > 1 else ''}." if places else ""
                 self.say("done", self._titled(f"done in {in_words(seconds)}.{saved}"))
                 self._write(f"done in {seconds:.1f} s")
-            case Failed(message, details):
+            case Failed():
+                self._write(event.details or event.message)
                 self._idle()
-                self.say("error", self._titled(message))
-                self._write(details or message)
+                self.say("error", self._titled(event.message))
 
     def _titled(self, text: str) -> str:
         """A sentence, after the title where several runs follow each other."""

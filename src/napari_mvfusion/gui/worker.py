@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ import zarr
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import free_bytes, is_out_of_memory, pick_device
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.devices import free_bytes, pick_device
 from napari_mvfusion.events import Cancelled, Event, Finished, TileDone
 from napari_mvfusion.fusion import Fused, fuse_events
+from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import load_recipe, recipe_path, save_recipe
@@ -114,14 +113,6 @@ class JobDone:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The run ended with an error: what the user reads, and what helps to find a mistake in the program."""
-
-    message: str
-    details: str = ""
-
-
 Report = Event | Allocated | PartBegun | PartDone | JobDone | Failed
 
 
@@ -185,14 +176,8 @@ def _steps(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, Non
     try:
         with _threads(job.threads):
             yield from _parts(job, cancel)
-    except MVFusionError as error:
-        yield Failed(str(error))
     except Exception as error:
-        details = traceback.format_exc()
-        if is_out_of_memory(error):
-            yield Failed("memory ran out: close other programs, or write the result to an OME-Zarr", details)
-        else:
-            yield Failed(f"this should not have happened ({error}): please report it with the details below", details)
+        yield failure_of(error, when_memory_ran_out="write the result to an OME-Zarr")
 
 
 def _parts(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, None]:

@@ -18,6 +18,7 @@ from napari_mvfusion.gui.compare.noted_views import view_layers_with_psfs, views
 from napari_mvfusion.gui.compare.pair import PairChoice
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import volume_at
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.layers import KEY, notes
 
 _RESIDUAL_LIMIT = 5.0
@@ -37,7 +38,7 @@ class DifferenceTab(QWidget):
     compared : what can be chosen
     """
 
-    failed = Signal(str)
+    failed = Signal(object)
     warned = Signal(str)
     said = Signal(str)
     begun = Signal()
@@ -59,7 +60,7 @@ class DifferenceTab(QWidget):
         self._subtract.clicked.connect(self._start_difference)
         self._explain.clicked.connect(self._start_residual)
         self._task.found.connect(self._add)
-        self._task.failed.connect(lambda failure: self.failed.emit(failure.message))
+        self._task.failed.connect(self.failed)
         self._task.ended.connect(self._describe)
         self._follow()
 
@@ -135,7 +136,7 @@ class DifferenceTab(QWidget):
             point = self._viewer.dims.point
             volumes = volume_at(a, point), volume_at(b, point)
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         self._place = _place(a) | {"name": f"{a.name} − {b.name}"}
         self._start("Fitting brightness", partial(difference, *volumes))
@@ -147,7 +148,7 @@ class DifferenceTab(QWidget):
             volume = volume_at(fused, self._viewer.dims.point)
             views = views_of(volume, [view], self._viewer.dims.point)
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         self._place = _place(fused) | {"name": f"Residual of {fused.name} in {view.name}"}
         self._start("Blurring", partial(residual, volume, views, views.names[0]))

@@ -21,6 +21,7 @@ from napari_mvfusion.gui.compare.look_tab import LookTab
 from napari_mvfusion.gui.compare.scores import Row, caption
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, require_one_grid, volume_at
+from napari_mvfusion.gui.failures import Failed
 
 
 class FigureBox(QGroupBox):
@@ -33,7 +34,7 @@ class FigureBox(QGroupBox):
     look : knows the shared contrast
     """
 
-    failed = Signal(str)
+    failed = Signal(object)
     said = Signal(str)
     begun = Signal()
 
@@ -60,7 +61,7 @@ class FigureBox(QGroupBox):
             layout.addWidget(widget)
         self._save.clicked.connect(self._ask)
         self._task.found.connect(self._tell)
-        self._task.failed.connect(lambda failure: self.failed.emit(failure.message))
+        self._task.failed.connect(self.failed)
         compared.changed.connect(self._describe)
         self._describe()
 
@@ -92,7 +93,7 @@ class FigureBox(QGroupBox):
             if region is not None:
                 at = triple(np.clip(at, region.start, np.subtract(region.stop, 1)))
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         path = ask_for_file(self, "Save the figure", "comparison", {"png": "Picture", "svg": "Drawing"})
         if path is None:

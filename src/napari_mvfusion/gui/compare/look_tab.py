@@ -23,6 +23,7 @@ from napari_mvfusion.gui.compare.pair import PairChoice
 from napari_mvfusion.gui.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, volume_at
+from napari_mvfusion.gui.failures import Failed
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"
@@ -42,7 +43,7 @@ class LookTab(QWidget):
     compared : the layers
     """
 
-    failed = Signal(str)
+    failed = Signal(object)
     warned = Signal(str)
     begun = Signal()
 
@@ -71,7 +72,7 @@ class LookTab(QWidget):
         self._flicker.wanted.connect(partial(self.set_mode, _FLICKER))
         self._flicker.shown.connect(self._name)
         self._fitting.found.connect(self._take_fit)
-        self._fitting.failed.connect(lambda failure: self.failed.emit(failure.message))
+        self._fitting.failed.connect(self.failed)
         self._follow()
 
     @property
@@ -173,7 +174,7 @@ class LookTab(QWidget):
             self._leave()
             self._mode = ""
             self._describe()
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         self._link(shown)
         self._ask_for_fits(shown)
@@ -248,7 +249,7 @@ class LookTab(QWidget):
                 volumes = [(layer, volume_at(layer, point)) for layer in missing]
                 self._fitting.start(partial(_fits, shown[0], volume_at(shown[0], point), volumes))
             except InputError as error:
-                self.failed.emit(str(error))
+                self.failed.emit(Failed(str(error)))
 
     def _take_fit(self, found: tuple[Image, Image, Fit, str]) -> None:
         layer, reference, fit, problem = found

@@ -20,6 +20,7 @@ from napari_mvfusion.gui.compare.scores import Key, Part, Row, Score, compute, w
 from napari_mvfusion.gui.compare.table import MetricsTable
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import role_of, volume_at
+from napari_mvfusion.gui.failures import Failed
 
 _PARTS = {"all voxels": "all", "foreground": "foreground"}
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
@@ -35,7 +36,7 @@ class MetricsTab(QWidget):
     look : knows the shared contrast, for figures
     """
 
-    failed = Signal(str)
+    failed = Signal(object)
     warned = Signal(str)
     said = Signal(str)
     begun = Signal()
@@ -60,7 +61,7 @@ class MetricsTab(QWidget):
         self._compute.clicked.connect(self._start)
         self._save.clicked.connect(self._save_table)
         self._task.found.connect(self._take)
-        self._task.failed.connect(lambda failure: self.failed.emit(failure.message))
+        self._task.failed.connect(self.failed)
         self._task.ended.connect(self._show)
         for signal in ("failed", "said", "begun"):
             getattr(self._figure, signal).connect(getattr(self, signal).emit)
@@ -165,7 +166,7 @@ class MetricsTab(QWidget):
         try:
             parts = self._missing()
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         self._bar.begin("Starting…")
         self._task.start(partial(compute, parts))
@@ -214,6 +215,6 @@ class MetricsTab(QWidget):
         try:
             write_table(path, self._rows, "" if truth is None else truth.name)
         except OSError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
         else:
             self.said.emit(f"The table is saved as {path}.")

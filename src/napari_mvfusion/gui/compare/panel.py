@@ -37,7 +37,7 @@ class ComparePanel(QWidget):
         self._lay_out()
         for tab in (self._look, self._profile, self._difference, self._metrics):
             tab.begun.connect(self._status.clear)
-            tab.failed.connect(partial(self._status.say, "error"))
+            tab.failed.connect(self._status.fail)
         for tab in (self._look, self._difference, self._metrics):
             tab.warned.connect(partial(self._status.say, "warning"))
         for tab in (self._profile, self._difference, self._metrics):

@@ -20,6 +20,7 @@ from napari_mvfusion.gui.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.compare.profile_plot import COLOURS, ProfilePlot
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, volume_at
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.moments import PairMoments
 from napari_mvfusion.profiles import line_profile
 
@@ -55,7 +56,7 @@ class ProfileTab(QWidget):
     compared : the layers
     """
 
-    failed = Signal(str)
+    failed = Signal(object)
     said = Signal(str)
     begun = Signal()
     about_to_draw = Signal()
@@ -78,7 +79,7 @@ class ProfileTab(QWidget):
         viewer.dims.events.point.connect(self._notice_time)
         viewer.events.theme.connect(self._paint)
         self._reading.found.connect(self._take)
-        self._reading.failed.connect(lambda failure: self.failed.emit(failure.message))
+        self._reading.failed.connect(self.failed)
         self._draw.clicked.connect(self._begin_line)
         self._as.currentIndexChanged.connect(self._show)
         self._save.clicked.connect(self._save_plot)
@@ -132,7 +133,7 @@ class ProfileTab(QWidget):
         try:
             self._line.draw(self._compared.ticked()[0])
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
 
     def _notice_time(self, event: Any = None) -> None:
         """Another time point is shown, where there are any."""
@@ -150,7 +151,7 @@ class ProfileTab(QWidget):
                 for layer in self._compared.ticked()
             ]
         except InputError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
             return
         if ends is None or not chosen:
             self._reading.cancel()
@@ -203,7 +204,7 @@ class ProfileTab(QWidget):
             figure = profile_figure(self._shown, colours={c.name: c.colour for c in self._curves}, value_label=label)
             save_comparison(figure, path)
         except (InputError, OSError) as error:
-            self.failed.emit(str(error))
+            self.failed.emit(Failed(str(error)))
         else:
             self.said.emit(f"The plot is saved as {path}.")
 

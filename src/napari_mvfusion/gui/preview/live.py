@@ -13,10 +13,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Box
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.layers import KEY, Opened, frame_of, same_place
 from napari_mvfusion.gui.preview.region import leading_index, region_in_sight, region_of_box
 from napari_mvfusion.gui.preview.runner import Picture, PreviewRunner, Request
-from napari_mvfusion.gui.worker import Failed
 from napari_mvfusion.methods.base import Method
 
 _SETTLE_MS = 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,9 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.devices import pick_device
-from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Box
-from napari_mvfusion.gui.worker import Failed, StoppableWorker
+from napari_mvfusion.gui.failures import Failed, failure_of
+from napari_mvfusion.gui.worker import StoppableWorker
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.preview import Preview, Previewer
@@ -121,11 +120,8 @@ def _steps(previewer: Previewer, request: Request, cancel: threading.Event) -> G
             yield Picture(request, preview, _limits(preview.values))
     except Interrupted:
         return
-    except MVFusionError as error:
-        yield Failed(str(error))
     except Exception as error:
-        words = f"the preview failed ({error}): please report it with the details below"
-        yield Failed(words, traceback.format_exc())
+        yield failure_of(error, when_memory_ran_out="draw a smaller box to preview")
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

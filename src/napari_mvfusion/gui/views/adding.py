@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import LayerData, view_layers
-from napari_mvfusion.gui.views.background import Checkpoint
+from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.matching import angles_in
 from napari_mvfusion.psf import load_psf
 from napari_mvfusion.readers import open_views

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple
-from napari_mvfusion.gui.views.background import Checkpoint
+from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
 from napari_mvfusion.psf import measure_psf, resample_psf
 from napari_mvfusion.readers.tiff import open_tiff

@@ -17,8 +17,8 @@ from napari_mvfusion.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.gui.layers import stack_of, to_world_um
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import sentence
+from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.adding import tiffs_in
-from napari_mvfusion.gui.views.background import Tasks
 from napari_mvfusion.gui.views.bead_row import BeadRow
 from napari_mvfusion.gui.views.beads import BeadJob, Measured, Progress, measure_all
 from napari_mvfusion.gui.views.grids import own_matrix

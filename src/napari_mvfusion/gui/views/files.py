@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.layers import LayerData, annotate
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.adding import open_files, read_psfs, sort_paths, tiffs_in
-from napari_mvfusion.gui.views.background import Tasks
 from napari_mvfusion.gui.views.matching import Wanted, match_files
 
 _TIFF = "TIFF files (*.tif *.tiff)"

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import annotate, notes
-from napari_mvfusion.gui.views.background import Checkpoint, Tasks
+from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
 from napari_mvfusion.gui.views.grids import own_matrix
 from napari_mvfusion.gui.views.problems import Fix, Mended, Problem, psf_problems

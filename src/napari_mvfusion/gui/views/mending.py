@@ -16,8 +16,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Grid, triple
 from napari_mvfusion.gui.layers import annotate, notes, open_layers
+from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views import choices, grids
-from napari_mvfusion.gui.views.background import Checkpoint, Tasks
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.orientation import check_orientations
 from napari_mvfusion.gui.views.problems import Fix, Mended

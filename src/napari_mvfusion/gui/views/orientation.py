@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, triple
-from napari_mvfusion.gui.views.background import Checkpoint
+from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 from napari_mvfusion.views import RegisteredViews
 

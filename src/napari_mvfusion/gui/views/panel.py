@@ -12,10 +12,11 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.status import Status
-from napari_mvfusion.gui.views.background import Tasks
+from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.beads_form import BeadsForm
 from napari_mvfusion.gui.views.choices import psf_choices
@@ -32,7 +33,6 @@ from napari_mvfusion.gui.views.psf_menu import fill_menu
 from napari_mvfusion.gui.views.row import ViewRow
 from napari_mvfusion.gui.views.states import row_state
 from napari_mvfusion.gui.views.table import ViewTable
-from napari_mvfusion.gui.worker import Failed
 
 _CHECK_MS = 50
 _WIDTH = 390
@@ -268,7 +268,7 @@ class ViewsPanel(QWidget):
         ask()  # type: ignore[operator]
 
     def _show_failure(self, failed: Failed) -> None:
-        self._status.say("error", failed.message)
+        self._status.fail(failed)
         self._due.start()
 
     def resizeEvent(self, event: QEvent) -> None:

@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.gui.layers import stack_of
-from napari_mvfusion.gui.views.background import Checkpoint, Tasks
+from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views.pixels import PixelFacts, look_at
 
 

@@ -1,18 +1,20 @@
-"""Work in threads: a generator runs there, and what it reports and returns arrives on the GUI thread."""
+"""Work in threads: a generator runs there, and what it reports and returns arrives on the GUI thread.
+
+Runs and previews have bridges of their own, `worker.py` and `preview/runner.py`: the engine has its own cancel and events.
+"""
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.worker import Failed
+from napari_mvfusion.gui.failures import Failed, failure_of
 
 Steps = Callable[..., Generator[Any, None, Any]]
 
@@ -21,11 +23,20 @@ class Stopped(Exception):  # noqa: N818 - not an error: unwinds work that nobody
     """The task was stopped."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far the work is: what is being done, and the share that is done, 0 to 1."""
+
+    text: str
+    share: float
+
+
 class Checkpoint:
     """Ends the work of a task that was stopped, where the work calls it; any arguments will do."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
+        self.emit: Callable[[Progress], None] = lambda progress: None
 
     def stop(self) -> None:
         """Let the next call end the work."""
@@ -36,6 +47,11 @@ class Checkpoint:
         if self._stopped.is_set():
             raise Stopped
 
+    def report(self, text: str, share: float) -> None:
+        """Tell how far the work is, from where it cannot yield; a checkpoint too."""
+        self()
+        self.emit(Progress(text, share))
+
 
 class Task(QObject):
     """One generator in a thread. It can be stopped wherever it yields or passes its checkpoint.
@@ -44,9 +60,10 @@ class Task(QObject):
     ----------
     steps : a generator function that gets a `Checkpoint` first; it must touch neither layers nor widgets
     args : what else it is called with
-    parent : the task is deaf once this is destroyed
+    parent : the task is deaf and stops once this is destroyed
     """
 
+    progressed = Signal(str, float)
     reported = Signal(object)
     succeeded = Signal(object)
     failed = Signal(object)
@@ -61,6 +78,8 @@ class Task(QObject):
         self._worker.yielded.connect(self._report)
         self._worker.returned.connect(self._keep)
         self._worker.finished.connect(self._end)
+        checkpoint.emit = self._worker.yielded.emit
+        self.destroyed.connect(checkpoint.stop)
 
     def start(self) -> None:
         """Start the thread."""
@@ -72,7 +91,10 @@ class Task(QObject):
         self.blockSignals(True)
 
     def _report(self, value: Any) -> None:
-        self.reported.emit(value)
+        if isinstance(value, Progress):
+            self.progressed.emit(value.text, value.share)
+        else:
+            self.reported.emit(value)
 
     def _keep(self, value: Any) -> None:
         self._outcome = (value,)
@@ -163,7 +185,5 @@ def _guarded(steps: Steps, checkpoint: Checkpoint, args: tuple[Any, ...]) -> Gen
         return (yield from steps(checkpoint, *args))
     except Stopped:
         return None
-    except MVFusionError as error:
-        return Failed(str(error))
     except Exception as error:
-        return Failed(f"this should not have happened ({error}): please report it", traceback.format_exc())
+        return failure_of(error)
