@@ -1,7 +1,9 @@
-"""Compute devices: which one to use, how much of its memory is free, and whether an error means it ran out."""
+"""Compute devices: which one to use, how much of its memory is free, and what its errors mean."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -87,6 +89,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SHORTAGE_WORDS)
+
+
+@contextmanager
+def losses_in_words() -> Generator[None, None, None]:
+    """Turn the loss of a device into a `DeviceError`. A GPU reports it late: at any later use, such as a copy to the CPU."""
+    try:
+        yield
+    except torch.AcceleratorError as error:
+        if is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"the device failed ({str(error).splitlines()[0]}): run again on it, or with device cpu; a run into a file "
+            "goes on where it stopped"
+        ) from error
 
 
 def release_cached_memory(device: torch.device) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from napari_mvfusion.devices import describe_device, free_bytes, pick_device
+from napari_mvfusion.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
@@ -193,7 +193,7 @@ def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Gene
             steps.close()
             raise Stop
         try:
-            with interruptible(cancel):
+            with interruptible(cancel), losses_in_words():
                 event = next(steps)
         except StopIteration as end:
             result: T = end.value

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mvfusion.devices import is_out_of_memory, release_cached_memory
-from napari_mvfusion.errors import DeviceError, MemoryShortage
+from napari_mvfusion.devices import is_out_of_memory, losses_in_words, release_cached_memory
+from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
 from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
 from napari_mvfusion.geometry import Box, Triple, triple
@@ -85,6 +85,10 @@ class Run:
 
     def events(self) -> Generator[Event, None, None]:
         """Run all stages, then hand the estimate of an iterative method to the output."""
+        with losses_in_words():
+            yield from self._all_stages()
+
+    def _all_stages(self) -> Generator[Event, None, None]:
         stages = self._bound.stages
         for index in range(self._first_stage, len(stages)):
             yield from self._stage(index, stages[index])
@@ -163,10 +167,6 @@ class Run:
                 return self._bound.run(stage, tile)
         except Interrupted:
             raise Stop from None
-        except torch.AcceleratorError as error:
-            raise DeviceError(
-                f"the device failed ({str(error).splitlines()[0]}): run again with resume, or use device cpu"
-            ) from error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -2,11 +2,13 @@
 
 import shlex
 import shutil
+from typing import ClassVar
 
 import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -23,10 +25,11 @@ from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.views.problems import psf_problems
-from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from napari_mvfusion.psf import load_psf
 from napari_mvfusion.recipe import load_recipe, recipe_path
 from napari_mvfusion.views import RegisteredViews
+from small_methods import Diffuse
 
 
 def choose_file(path):
@@ -169,9 +172,11 @@ def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, pe
     show_views(model, small_views)
     person.use("Multi-view")
     person.enter("iterations", "1000")
+    begun = []
+    model.layers.events.inserted.connect(lambda event: begun.append(bool(np.isnan(event.value.data).all())))
     person.press("fuse")
     result = model.layers[-1]
-    assert np.isnan(result.data).all()
+    assert begun == [True]
     assert not person.can_press("fuse")
     assert not person.views.isEnabled()
     person.bot.waitUntil(lambda: np.isfinite(result.data).all(), timeout=20_000)
@@ -222,6 +227,51 @@ def test_an_error_of_the_run_is_told_in_words_and_leaves_no_empty_layer(model, p
     assert message.startswith("View '0'")
     assert "(0, 0, 5)" in message
     assert len(model.layers) == 2
+
+
+class LosesTheDevice(Diffuse):
+    """Does what a GPU does that falls off the bus after the first iteration."""
+
+    name: ClassVar[str] = "lost"
+    title: ClassVar[str] = "Loses the device"
+    largest_tile_voxels: int = 1_000_000
+
+    def prepare(self, views, device):
+        bound = yield from super().prepare(views, device)
+        run = bound.run
+
+        def until_it_is_lost(stage, tile):
+            if stage.label.startswith("iteration 2"):
+                raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ...")
+            return run(stage, tile)
+
+        bound.run = until_it_is_lost
+        return bound
+
+
+def test_a_lost_gpu_ends_the_run_in_words_and_what_is_done_stays(
+    model, qtbot, make_person, small_views, show_views, monkeypatch
+):
+    monkeypatch.setitem(METHODS, "lost", LosesTheDevice)
+    panel = FusePanel(model)
+    qtbot.addWidget(panel)
+    panel.show()
+    person = make_person(panel)
+    show_views(model, small_views)
+    person.use("Loses")
+    person.press("fuse")
+    person.wait_until_done()
+    assert person.messages("error") == [
+        "The device failed (CUDA error: unspecified launch failure): run again on it, or with device cpu; a run into a "
+        "file goes on where it stopped"
+    ]
+    assert model.layers[-1].name == "nuclei lost (failed)"
+    assert model.layers[-1].data.max() > 0
+    person.use("Average")
+    person.press("fuse")
+    person.wait_until_done()
+    assert model.layers[-1].name == "nuclei average"
+    assert not person.messages("error")
 
 
 def test_views_of_different_size_are_fused_on_the_grid_of_the_first(model, person, rng):

@@ -11,7 +11,7 @@ import numpy as np
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.devices import losses_in_words, pick_device
 from napari_mvfusion.geometry import Box
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.worker import StoppableWorker
@@ -116,8 +116,9 @@ class PreviewRunner(QObject):
 
 def _steps(previewer: Previewer, request: Request, cancel: threading.Event) -> Generator[Picture | Failed, None, None]:
     try:
-        for preview in previewer.run(request.method, request.box, cancel=cancel.is_set):
-            yield Picture(request, preview, _limits(preview.values))
+        with losses_in_words():
+            for preview in previewer.run(request.method, request.box, cancel=cancel.is_set):
+                yield Picture(request, preview, _limits(preview.values))
     except Interrupted:
         return
     except Exception as error:
