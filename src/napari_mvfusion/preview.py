@@ -100,14 +100,14 @@ class Previewer:
         # Methods of one stage are as quick as a coarse picture of theirs.
         if coarse_first and len(bound.stages) > 1 and min(wide.shape) >= _COARSE * _LEAST_SIDE:
             coarse = self._region(wide, _COARSE)
-            for step in _steps(self._prepare(method, coarse[0], cancel), *coarse, cancel):
+            for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
                 soon_enough = time.perf_counter() - started < _COARSE_BY_S
                 if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
                     values = _finer(step.values, wide.shape)[inside]
                     yield Preview(box, values, "coarse", False, time.perf_counter() - started)
                     break
         shown = time.perf_counter()
-        for step in _steps(bound, views, reader, cancel):
+        for step in steps_of(bound, views, reader, cancel):
             now = time.perf_counter()
             if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
                 shown = now
@@ -134,7 +134,7 @@ class Previewer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class Step:
     """What a stage left: the fused region so far, the iteration that it completed or 0, and whether it is the last."""
 
     values: torch.Tensor
@@ -143,10 +143,22 @@ class _Step:
     last: bool
 
 
-def _steps(
+def steps_of(
     bound: BoundMethod, views: RegisteredViews, reader: ViewReader, cancel: Callable[[], bool]
-) -> Generator[_Step, None, None]:
-    """All stages of a method, the region being one tile."""
+) -> Generator[Step, None, None]:
+    """Run all stages of a method, the whole volume or region of the views being one tile.
+
+    Parameters
+    ----------
+    bound : the method, prepared for the views
+    views : the views
+    reader : of these views
+    cancel : polled; `Interrupted` is raised when it returns True
+
+    Yields
+    ------
+    What each stage left, until the last one or until the method has converged.
+    """
     whole = views.grid.box
     estimate: torch.Tensor | None = None
     begin: torch.Tensor | None = None
@@ -164,7 +176,7 @@ def _steps(
             last = last or bound.converged(change)
         if begin is None or stage.iteration:
             begin = estimate
-        yield _Step(estimate, stage.label, stage.iteration, last)
+        yield Step(estimate, stage.label, stage.iteration, last)
         if last:
             return
 

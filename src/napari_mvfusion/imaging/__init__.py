@@ -4,6 +4,7 @@ from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border, Layout, good_size, lay_out
 from napari_mvfusion.imaging.chain import Change, Convolver, Link, SlabConvolver, WholeConvolver, convolver_for
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes, transfer_function
+from napari_mvfusion.imaging.wiener import WienerBank
 
 __all__ = [
     "Blur",
@@ -15,6 +16,7 @@ __all__ = [
     "SlabConvolver",
     "TransferCache",
     "WholeConvolver",
+    "WienerBank",
     "convolver_for",
     "crop",
     "good_size",

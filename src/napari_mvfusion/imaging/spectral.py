@@ -24,9 +24,7 @@ def convolve(values: torch.Tensor, layout: Layout, transfer: torch.Tensor) -> to
     -------
     (..., z, y, x) of the layout's target shape.
     """
-    for dim, axis in zip(_AXES, layout.axes, strict=True):
-        values = _extend(values, dim, axis)
-    spectrum = torch.fft.rfftn(values, dim=_AXES) * transfer
+    spectrum = torch.fft.rfftn(to_circle(values, layout), dim=_AXES) * transfer
     blurred: torch.Tensor = torch.fft.irfftn(spectrum, s=layout.sizes, dim=_AXES, norm="forward")
     for dim, axis in zip(_AXES, layout.axes, strict=True):
         blurred = blurred.narrow(dim, 0, axis.target)
@@ -43,6 +41,13 @@ def correlate(values: torch.Tensor, layout: Layout, transfer: torch.Tensor) -> t
     for dim, axis in zip(_AXES, layout.axes, strict=True):
         folded = _fold(folded, dim, axis)
     return folded
+
+
+def to_circle(values: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Lay a block (..., z, y, x) of the layout's source shape out on the circle, with its surroundings."""
+    for dim, axis in zip(_AXES, layout.axes, strict=True):
+        values = _extend(values, dim, axis)
+    return values
 
 
 def _extend(values: torch.Tensor, dim: int, axis: Axis) -> torch.Tensor:

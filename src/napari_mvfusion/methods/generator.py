@@ -17,8 +17,9 @@ from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.methods.base import BoundMethod
 from napari_mvfusion.methods.channels import channel_order
+from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.paper_network import bind_paper
-from napari_mvfusion.methods.universal import bind_universal, deconvolution_of
+from napari_mvfusion.methods.universal import bind_universal
 from napari_mvfusion.networks import ModelCard, ModelEntry, find_model, load_model, weights_sha256
 from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.paper import PaperGenerator
@@ -97,15 +98,14 @@ class LearnedFusion(BaseModel):
         if isinstance(card.architecture, UniversalArchitecture):
             if self.tiles == "published":
                 raise InputError(f"published tiles are for the paper's networks: '{card.name}' has seam_free tiles")
-            return deconvolution_of(card.architecture).check(views)
+            return EBMD().check(views)
         return channel_order(views, card).warnings
 
     def context(self, views: RegisteredViews) -> Triple:
-        """What a voxel visibly depends on: of the estimate, and of the network."""
+        """What a voxel visibly depends on: most of the reach of the PSFs, and of the network."""
         _, card = self._model()
         if isinstance(card.architecture, UniversalArchitecture):
-            of_estimate = deconvolution_of(card.architecture).context(views)
-            return triple(max(n, _CONTEXT_VOXELS) for n in of_estimate)
+            return triple(max(n, _CONTEXT_VOXELS) for n in EBMD().context(views))
         return (_CONTEXT_VOXELS,) * 3
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:

@@ -1,29 +1,34 @@
-"""The universal generator in the engine: a few updates of EBMD, then one pass of the network.
+"""The universal generator in the engine: the Wiener filter of all views, then one pass of the network.
 
-The updates are the stages of EBMD. The last stage reads every view and the estimate with the network's reach, blurs the
-estimate and carries the ratios back as one more update would, and corrects the estimate. Nothing in it depends on the
-extent of a tile: blocks begin at multiples of the network's stride, and go on as far as a voxel can look.
+A tile may not depend on how the volume was cut, but the filter has no end: each voxel depends on all others, ever less.
+So the volume is filtered in cells that depend on its shape alone, each with a margin, which fade into each other. A
+volume up to the size of a cell is filtered as a whole. The network then sees its tile with all that a voxel can look at, in
+blocks that begin at multiples of its stride.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import ceil
 
 import torch
 from torch.nn import functional
 
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.methods.base import Stage, TileInput
-from napari_mvfusion.methods.ebmd import EBMD
-from napari_mvfusion.methods.ebmd_updates import BoundEBMD
 from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
-from napari_mvfusion.views import RegisteredViews, ViewStatistics, drain
+from napari_mvfusion.views import RegisteredViews, ViewStatistics
 
 _FLOAT_BYTES = 4
-_NETWORK_COST = 4.0
+# Longest side of a cell, what is filtered around it, and over how many voxels on each side cells fade into each other.
+_CELL_SIDE = 192
+FILTER_MARGIN = 48
+_FADE = 16
 # Working memory of a convolution beside its input and output, as a multiple of both.
 _CONVOLUTION_COPIES = 3.0
 
@@ -34,14 +39,15 @@ class Evidence:
 
     Attributes
     ----------
-    views, blurred, correction : (view, z, y, x), see `UniversalGenerator.forward`
-    estimate : (z, y, x)
+    views, blurred : (view, z, y, x), see `UniversalGenerator.forward`
+    sharp : (level, z, y, x), likewise
+    estimate : (z, y, x), the level that the network changes, not negative
     scale : brightness of the views that counts as 1
     """
 
     views: torch.Tensor
     blurred: torch.Tensor
-    correction: torch.Tensor
+    sharp: torch.Tensor
     estimate: torch.Tensor
     scale: float
 
@@ -56,49 +62,117 @@ def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
     return squares / total
 
 
-def deconvolution_of(architecture: UniversalArchitecture) -> EBMD:
-    """The method that gives the estimate that a universal generator corrects."""
-    return EBMD.model_validate(
-        {"kernel": architecture.kernel, "iterations": architecture.iterations, "lambda": architecture.lambda_}
-    )
-
-
 def whole_evidence(views: RegisteredViews, architecture: UniversalArchitecture, device: torch.device) -> Evidence:
     """What the network reads of a whole volume that fits into memory; for training.
 
     Parameters
     ----------
-    views : with PSFs, light not negative
-    architecture : says which estimate the network corrects
+    views : with PSFs
+    architecture : says how the views are filtered
     device : where to compute
     """
-    bound = drain(deconvolution_of(architecture).prepare(views, device))
     whole = views.grid.box
     pixels = torch.from_numpy(views.read(whole)).to(device)
     coverage = views.coverage(whole)
     covered = None if coverage is None else torch.from_numpy(coverage).to(device)
-    estimate: torch.Tensor | None = None
-    for stage in bound.stages:
-        which = list(stage.views)
-        tile = TileInput(
-            whole,
-            whole,
-            pixels[which] if len(which) < len(views) else pixels,
-            None if covered is None else covered[which],
-            whole if stage.estimate_halo is not None else None,
-            estimate if stage.estimate_halo is not None else None,
-        )
-        estimate = bound.run(stage, tile)
-    assert estimate is not None
     scale = brightness_scale(views.statistics())
-    found = [
-        bound.evidence(v, whole, pixels[v], None if covered is None else covered[v], estimate)
-        for v in range(len(views))
-    ]
-    blurred = torch.stack([b for b, _ in found])
-    if covered is not None:
-        pixels = torch.lerp(blurred, pixels, covered)
-    return Evidence(pixels / scale, blurred / scale, torch.stack([c for _, c in found]), estimate / scale, scale)
+    filtering = Filtering(views, architecture, scale, device)
+    return filtering.evidence(whole, TileInput(whole, whole, pixels, covered, None, None))
+
+
+class Filtering:
+    """The Wiener filter over a volume, cell by cell.
+
+    Parameters
+    ----------
+    views : the views; their order does not matter
+    architecture : says at which levels
+    scale : brightness that counts as 1
+    device : where it computes
+    """
+
+    def __init__(
+        self, views: RegisteredViews, architecture: UniversalArchitecture, scale: float, device: torch.device
+    ) -> None:
+        self._shape = views.grid.shape
+        self._count = len(views)
+        self._levels = len(architecture.levels)
+        self._base = architecture.base
+        self._scale = scale
+        psfs = [view.psf / view.psf.sum(dtype=float) for view in views.views if view.psf is not None]
+        weights = [view.weight for view in views.views]
+        self._bank = WienerBank(psfs, weights, architecture.levels, architecture.base, device)
+
+    @property
+    def halo(self) -> Triple:
+        """Voxels of the views that a target needs around it, at most."""
+        return triple(min(n, ceil(n / ceil(n / _CELL_SIDE)) + _FADE + FILTER_MARGIN) for n in self._shape)
+
+    def evidence(self, target: Box, tile: TileInput) -> Evidence:
+        """What the network reads of a target, from the pixels of a tile with at least `halo` around the target."""
+        device = tile.values.device
+        blurred = torch.zeros((self._count, *target.shape), device=device)
+        sharp = torch.zeros((self._levels, *target.shape), device=device)
+        for cell, weights in self._cells(target):
+            block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
+            pixels, _ = self._pixels(block, tile)
+            margin = triple(min(FILTER_MARGIN, n - 1) for n in block.shape)
+            part = Box(
+                triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
+                triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
+            )
+            inner = part.inside(target).slices
+            found = self._bank(pixels, part.inside(block), margin)
+            weight = _outer(weights, part, cell, device)
+            for total, values in zip((blurred, sharp), found, strict=True):
+                total[(slice(None), *inner)] += values.mul_(weight)
+        pixels, covered = self._pixels(target, tile)
+        if covered is not None:
+            # Where a view has no data, it agrees with what is expected.
+            pixels = torch.lerp(blurred, pixels, covered)
+        sharp.div_(self._scale)
+        return Evidence(
+            pixels / self._scale, blurred.div_(self._scale), sharp, sharp[self._base].clamp(min=0), self._scale
+        )
+
+    def working_bytes(self, target: Triple) -> int:
+        """An upper bound of the memory in use, with evidence of a target of this shape."""
+        cell = triple(min(n, _CELL_SIDE + 2 * (_FADE + FILTER_MARGIN)) for n in self._shape)
+        voxels = cell[0] * cell[1] * cell[2]
+        size = target[0] * target[1] * target[2]
+        mine = voxels * (2 * self._count + self._levels) + size * (3 * self._count + self._levels)
+        return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (FILTER_MARGIN,) * 3)
+
+    def release(self) -> None:
+        """Drop what is kept between calls."""
+        self._bank.release()
+
+    def _pixels(self, box: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Views over a box; where one has no data it gets the mean of those that have."""
+        inner = (slice(None), *box.inside(tile.view_box).slices)
+        if tile.coverage is None:
+            return tile.values[inner], None
+        values, covered = tile.values[inner], tile.coverage[inner]
+        mean = (values * covered).sum(dim=0).div_(covered.sum(dim=0).clamp_(min=1))
+        return torch.lerp(mean.expand_as(values), values, covered), covered
+
+    def _cells(self, target: Box) -> Iterator[tuple[Box, list[tuple[bool, bool]]]]:
+        """The cells that meet a target, with the axes and sides on which they fade."""
+        axes = []
+        for n, first, last in zip(self._shape, target.start, target.stop, strict=True):
+            count = ceil(n / _CELL_SIDE)
+            edges = [round(n * i / count) for i in range(count + 1)]
+            here = []
+            for low, high in pairwise(edges):
+                start, stop = low - _FADE * (low > 0), high + _FADE * (high < n)
+                if start < last and stop > first:
+                    here.append((start, stop, low > 0, high < n))
+            axes.append(here)
+        for sides in product(*axes):
+            yield (
+                Box(triple(side[0] for side in sides), triple(side[1] for side in sides)),
+                [(side[2], side[3]) for side in sides],
+            )
 
 
 class BoundUniversal:
@@ -106,9 +180,8 @@ class BoundUniversal:
 
     Parameters
     ----------
-    views : the views, in the order in which they are deconvolved
+    views : the views, in the order in which they are added up
     order : where each of them stands among the views of the run
-    deconvolution : the bound method that gives the estimate
     network : in evaluation mode, on the device
     device : where it computes
     autocast : makes the context in which the network runs, for mixed precision
@@ -118,72 +191,54 @@ class BoundUniversal:
         self,
         views: RegisteredViews,
         order: Sequence[int],
-        deconvolution: BoundEBMD,
         network: UniversalGenerator,
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        self._views = views
-        self._deconvolution = deconvolution
+        self._shape = views.grid.shape
         self._network = network
         self._scale = brightness_scale(views.statistics())
-        self._device = device
+        self._filtering = Filtering(views, network.architecture, self._scale, device)
         self._autocast = autocast
-        self._last = self._network_stage(tuple(order))
-        self._steps: dict[str, Stage] = {}
-        steps = []
-        for stage in deconvolution.stages:
-            own = replace(stage, label=f"estimate, {stage.label}", views=tuple(order[v] for v in stage.views))
-            self._steps[own.label] = stage
-            steps.append(own)
-        self.stages: Sequence[Stage] = [*steps, self._last]
+        halo = triple(network.reach + network.stride - 1 + n for n in self._filtering.halo)
+        self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
-        """One tile of a stage: float32 (z, y, x) on the device."""
-        if stage.label in self._steps:
-            return self._deconvolution.run(self._steps[stage.label], tile)
-        return self._correct(tile)
+        """One tile: float32 (z, y, x) on the device."""
+        block = self._block(tile.tile)
+        evidence = self._filtering.evidence(block, tile)
+        network = self._network
+        with torch.no_grad(), self._autocast():
+            known = network.know(self._padded(evidence.sharp)[None])
+            seen = None
+            for view, blurred in zip(evidence.views, evidence.blurred, strict=True):
+                seen = network.see(seen, known, self._padded(view)[None], self._padded(blurred)[None])
+            assert seen is not None
+            fused = network.correct(seen, known)[0, 0]
+        return fused[tile.tile.inside(block).slices] * self._scale
 
     def converged(self, change: float) -> bool:
-        """Never: the network was trained on the estimate after all iterations."""
-        return False
+        """Never asked: there are no iterations."""
+        return True
 
     def release(self) -> None:
         """Drop what is kept between calls."""
-        self._deconvolution.release()
+        self._filtering.release()
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the memory that `run` takes and keeps for tiles up to this shape, without its inputs."""
-        block = self._block_shape(tile_shape)
-        voxels = block[0] * block[1] * block[2]
+        stride, reach = self._network.stride, self._network.reach
+        block = triple(
+            min(-(-n // stride) * stride, t + 2 * (reach + stride))
+            for n, t in zip(self._shape, tile_shape, strict=True)
+        )
         a = self._network.architecture
-        # Full resolution: estimate, a view, its blur and correction, and their cells. Then the widest moment at half
-        # resolution, with the copies that convolutions make.
-        full = 12.0
-        half = (3 * a.view_maps + 3 * a.maps + 16 + a.deep_maps / 4) / 8 * _CONVOLUTION_COPIES
-        return self._deconvolution.working_bytes(block) + int(_FLOAT_BYTES * voxels * (full + half))
-
-    def _network_stage(self, order: tuple[int, ...]) -> Stage:
-        halo = self._halo()
-        back, blur = self._deconvolution.largest_radii
-        return Stage(
-            "network",
-            order,
-            view_halo=triple(h + b for h, b in zip(halo, back, strict=True)),
-            estimate_halo=triple(h + b + r for h, b, r in zip(halo, back, blur, strict=True)),
-            cost=_NETWORK_COST,
-        )
-
-    def _halo(self) -> Triple:
-        """How far a block reaches beyond its tile: as far as a voxel looks, and on to the next multiple of the stride."""
-        return (self._network.reach + self._network.stride - 1,) * 3
-
-    def _block_shape(self, tile_shape: Triple) -> Triple:
-        stride = self._network.stride
-        return triple(
-            min(-(-n // stride) * stride, t + 2 * h)
-            for n, t, h in zip(self._views.grid.shape, tile_shape, self._halo(), strict=True)
-        )
+        # Full resolution: roots and cells of the levels, a view and what is expected of it. Then the widest moment at
+        # half resolution, with the copies that convolutions make.
+        full = 4.0 * len(a.levels) + 8
+        half = (3 * a.view_maps + 3 * a.maps + a.deep_maps / 4) / 8 * _CONVOLUTION_COPIES
+        voxels = block[0] * block[1] * block[2]
+        return self._filtering.working_bytes(block) + int(_FLOAT_BYTES * voxels * (full + half))
 
     def _block(self, tile: Box) -> Box:
         """The box that the network sees for a tile; it begins and ends at multiples of the stride or at the border."""
@@ -192,42 +247,12 @@ class BoundUniversal:
             triple((a - reach) // stride * stride for a in tile.start),
             triple(-(-(b + reach) // stride) * stride for b in tile.stop),
         )
-        return grown.clip(self._views.grid.shape)
-
-    def _correct(self, tile: TileInput) -> torch.Tensor:
-        assert tile.estimate is not None
-        assert tile.estimate_box is not None
-        block = self._block(tile.tile)
-        network, scale = self._network, self._scale
-        estimate = self._padded(tile.estimate[block.inside(tile.estimate_box).slices] / scale)[None, None]
-        with torch.no_grad(), self._autocast():
-            known = network.know(estimate)
-            seen = None
-            for v in range(len(self._views)):
-                seen = network.see(
-                    seen, known, estimate[0], *(self._padded(x)[None] for x in self._evidence(v, block, tile))
-                )
-            assert seen is not None
-            fused = network.correct(seen, known, estimate)[0, 0]
-        return fused[tile.tile.inside(block).slices] * scale
-
-    def _evidence(self, v: int, block: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """View, blurred estimate and correction over a block, brightness divided by the scale."""
-        assert tile.estimate is not None
-        assert tile.estimate_box is not None
-        view_box, estimate_box = self._deconvolution.evidence_boxes(v, block)
-        view = tile.values[v][view_box.inside(tile.view_box).slices]
-        covered = None if tile.coverage is None else tile.coverage[v][view_box.inside(tile.view_box).slices]
-        estimate = tile.estimate[estimate_box.inside(tile.estimate_box).slices]
-        blurred, correction = self._deconvolution.evidence(v, block, view, covered, estimate)
-        inner = block.inside(view_box).slices
-        pixels = view[inner] if covered is None else torch.lerp(blurred, view[inner], covered[inner])
-        return pixels / self._scale, blurred / self._scale, correction
+        return grown.clip(self._shape)
 
     def _padded(self, values: torch.Tensor) -> torch.Tensor:
         """Zeros after the far border, up to a multiple of the stride."""
         stride = self._network.stride
-        after = [-n % stride for n in values.shape]
+        after = [-n % stride for n in values.shape[-3:]]
         return functional.pad(values, [0, after[2], 0, after[1], 0, after[0]]) if any(after) else values
 
 
@@ -237,12 +262,24 @@ def bind_universal(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> Generator[Event, None, BoundUniversal]:
-    """Scan the views, and bring network and deconvolution together.
+    """Scan the views, and bring network and filter together.
 
-    Views are deconvolved in the order of angles and names, so that the order in which they were given does not matter.
+    Views are added up in the order of angles and names, so that the order in which they were given changes nothing.
     """
     yield from views.scan()
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
-    ordered = views.select([views.names[v] for v in order])
-    deconvolution = yield from deconvolution_of(network.architecture).prepare(ordered, device)
-    return BoundUniversal(ordered, order, deconvolution, network, device, autocast)
+    return BoundUniversal(views.select([views.names[v] for v in order]), order, network, device, autocast)
+
+
+def _outer(fades: Sequence[tuple[bool, bool]], part: Box, cell: Box, device: torch.device) -> torch.Tensor:
+    """Weight of a cell over a part of it: 1, and falling to 0 over the fade where another cell follows."""
+    weight = torch.ones((1, 1, 1), device=device)
+    for axis, (before, after) in enumerate(fades):
+        places = torch.arange(part.start[axis], part.stop[axis], device=device, dtype=torch.float32) + 0.5
+        along = torch.ones_like(places)
+        if before:
+            along = torch.minimum(along, (places - cell.start[axis]) / (2 * _FADE))
+        if after:
+            along = torch.minimum(along, (cell.stop[axis] - places) / (2 * _FADE))
+        weight = weight * along.view([-1 if i == axis else 1 for i in range(3)])
+    return weight

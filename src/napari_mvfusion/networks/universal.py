@@ -1,10 +1,10 @@
 """The universal generator: any number of views with any PSFs, in any order.
 
-Physics comes first: a few iterations of multi-view deconvolution give an estimate of the latent image, its blur with each
-PSF says what each view should look like, and the ratio of view and blur, carried back, says where the estimate should
-rise or fall. All three know the PSFs, so the network need not. It looks at every view with the same weights, joins
-the views by their mean and their largest response, and changes the root of the estimate: there, photon noise is the same
-everywhere.
+Physics comes first. The Wiener filter of all views undoes the blur in closed form, at several strengths: the weak ones
+are smooth, the strong ones sharp and noisy. Blurred again, its result says what each view should look like. Both know
+the PSFs, so the network need not: it tells structure from noise, and light that was absorbed from light that was not
+there. It looks at every view with the same weights, joins the views by their mean and their largest response, and changes
+the root of the filtered image: there, photon noise is the same everywhere.
 
 No layer depends on the size of a block. The network sees blocks of 2 x 2 x 2 voxels as channels: PSFs of light-sheet
 microscopes are wider than two voxels, and eight times fewer places leave room for wide layers.
@@ -22,8 +22,7 @@ from torch.nn import functional
 
 _FACTOR = 2
 _CELL = _FACTOR**3
-_VIEW_INPUTS = 3
-_FLOOR = 1e-4
+_VIEW_INPUTS = 2
 _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
@@ -39,20 +38,20 @@ class UniversalArchitecture(BaseModel):
     view_maps : feature maps of each view
     maps, deep_maps : feature maps at half and at quarter resolution
     blocks, deep_blocks : residual blocks before and after the deep level, and in it
-    kernel, iterations, lambda_ : of the deconvolution that gives the estimate, see `napari_mvfusion.methods.EBMD`
+    levels : of the Wiener filter, falling; see `napari_mvfusion.imaging.WienerBank`
+    base : index of the level that the network changes, and that is compared with the views
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["universal"] = "universal"
-    view_maps: int = Field(default=32, ge=1, le=512)
+    view_maps: int = Field(default=24, ge=1, le=512)
     maps: int = Field(default=48, ge=1, le=512)
     deep_maps: int = Field(default=96, ge=1, le=512)
     blocks: int = Field(default=1, ge=0, le=16)
     deep_blocks: int = Field(default=2, ge=0, le=16)
-    kernel: Literal["independent", "efficient_bayesian", "optimisation_1", "optimisation_2"] = "optimisation_1"
-    iterations: int = Field(default=12, ge=1, le=200)
-    lambda_: float = Field(default=0.004, ge=0, le=1, alias="lambda")
+    levels: tuple[float, ...] = Field(default=(0.03, 0.006, 0.0012, 0.00025), min_length=1, max_length=8)
+    base: int = Field(default=1, ge=0, le=7)
 
 
 class _Residual(nn.Module):
@@ -71,6 +70,14 @@ class _Residual(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
+class Known:
+    """What the network knows of the filtered images: their cells, and the root of the one that it changes."""
+
+    cells: torch.Tensor
+    root: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Seen:
     """What the network saw in the views so far: sum and maximum of the responses, and how many there were."""
 
@@ -80,7 +87,7 @@ class Seen:
 
 
 class UniversalGenerator(nn.Module):
-    """Corrects an estimate of the latent image from the views and what the PSFs say about them.
+    """Turns Wiener-filtered images into the latent image, with an eye on the views.
 
     Parameters
     ----------
@@ -93,9 +100,10 @@ class UniversalGenerator(nn.Module):
     def __init__(self, architecture: UniversalArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
-        self.of_view = nn.Conv3d((_VIEW_INPUTS + 1) * _CELL, a.view_maps, 3, padding=1)
+        sharp = len(a.levels) * _CELL
+        self.of_view = nn.Conv3d(_VIEW_INPUTS * _CELL, a.view_maps, 3, padding=1)
         self.of_view_2 = nn.Conv3d(a.view_maps, a.view_maps, 1)
-        self.join = nn.Conv3d(2 * a.view_maps + _CELL, a.maps, 3, padding=1)
+        self.join = nn.Conv3d(2 * a.view_maps + sharp, a.maps, 3, padding=1)
         self.before = nn.Sequential(*(_Residual(a.maps) for _ in range(a.blocks)))
         self.down = nn.Conv3d(a.maps, a.deep_maps, 2, stride=2)
         self.deep = nn.Sequential(*(_Residual(a.deep_maps) for _ in range(a.deep_blocks)))
@@ -104,7 +112,7 @@ class UniversalGenerator(nn.Module):
         self.out = nn.Conv3d(a.maps, _CELL, 3, padding=1)
         for layer in (self.of_view, self.of_view_2, self.join, self.down, self.up):
             nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
-        # The first step of training starts from the estimate itself.
+        # The first step of training starts from the filtered image itself.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(torch.as_tensor(self.out.bias))
 
@@ -116,63 +124,61 @@ class UniversalGenerator(nn.Module):
         cells = 3 + 2 * 2 * self.architecture.blocks + 2 * 2 * self.architecture.deep_blocks + 1
         return self.stride * -(-_FACTOR * cells // self.stride)
 
-    def forward(
-        self, views: torch.Tensor, blurred: torch.Tensor, correction: torch.Tensor, estimate: torch.Tensor
-    ) -> torch.Tensor:
-        """Correct an estimate.
+    def forward(self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+        """Generate the latent image of a block.
 
         Parameters
         ----------
         views : (batch, view, z, y, x), brightness divided by the common scale of the views; sides multiples of 4
-        blurred : the same shape, the estimate blurred with each PSF
-        correction : the same shape, the ratio of view and blurred estimate, carried back
-        estimate : (batch, 1, z, y, x), above 0
+        blurred : the same shape, the filtered image blurred with each PSF
+        sharp : (batch, level, z, y, x), the filtered images
 
         Returns
         -------
-        (batch, 1, z, y, x), above 0, in the brightness of the estimate
+        (batch, 1, z, y, x), not negative, in the brightness of the views
         """
-        known = self.know(estimate)
+        known = self.know(sharp)
         seen = None
         for v in range(views.shape[1]):
-            seen = self.see(seen, known, estimate[:, 0], views[:, v], blurred[:, v], correction[:, v])
+            seen = self.see(seen, known, views[:, v], blurred[:, v])
         assert seen is not None
-        return self.correct(seen, known, estimate)
+        return self.correct(seen, known)
 
-    def know(self, estimate: torch.Tensor) -> torch.Tensor:
-        """What the network knows of the estimate (batch, 1, z, y, x), for `see` and `correct`."""
-        return to_cells(estimate.clamp(min=0).sqrt())
+    def know(self, sharp: torch.Tensor) -> Known:
+        """Take in the filtered images, (batch, level, z, y, x)."""
+        roots = signed_root(sharp)
+        # What each level adds to the one before is small beside it: made as large, the first layer learns at once.
+        added = torch.cat([roots[:, :1], roots.diff(dim=1).mul_(_GAIN)], dim=1).clamp_(-_MOST, _MOST)
+        base = self.architecture.base
+        return Known(to_cells(added), roots[:, base : base + 1])
 
-    def see(
-        self,
-        seen: Seen | None,
-        known: torch.Tensor,
-        estimate: torch.Tensor,
-        view: torch.Tensor,
-        blurred: torch.Tensor,
-        correction: torch.Tensor,
-    ) -> Seen:
-        """Look at one more view, (batch, z, y, x) each, as the estimate; what all views have in common is kept."""
-        of_estimate, of_blur, of_view = (values.clamp(min=0).sqrt() for values in (estimate, blurred, view))
-        carried = of_estimate * correction.clamp(min=_FLOOR).log()
-        # Differences are small beside what they are differences of: made as large, the first layer learns at once.
-        inputs = (
-            torch.stack([of_blur - of_estimate, of_view - of_blur, carried], dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST)
-        )
-        response = functional.leaky_relu(self.of_view(torch.cat([to_cells(inputs), known], dim=1)), _SLOPE)
+    def see(self, seen: Seen | None, known: Known, view: torch.Tensor, blurred: torch.Tensor) -> Seen:
+        """Look at one more view, (batch, z, y, x), and what it should look like; only what views share is kept."""
+        expected = signed_root(blurred)
+        inputs = torch.stack([expected - known.root[:, 0], signed_root(view) - expected], dim=1)
+        cells = to_cells(inputs.mul_(_GAIN).clamp_(-_MOST, _MOST))
+        response = functional.leaky_relu(self.of_view(cells), _SLOPE)
         response = functional.leaky_relu(self.of_view_2(response), _SLOPE)
         if seen is None:
             return Seen(response, response, 1)
         return Seen(seen.total + response, torch.maximum(seen.largest, response), seen.count + 1)
 
-    def correct(self, seen: Seen, known: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
-        """Correct the estimate by what was seen in all views."""
-        half = self.before(self.join(torch.cat([seen.total / seen.count, seen.largest, known], dim=1)))
+    def correct(self, seen: Seen, known: Known) -> torch.Tensor:
+        """Change the filtered image by what was seen in all views: (batch, 1, z, y, x)."""
+        half = self.before(self.join(torch.cat([seen.total / seen.count, seen.largest, known.cells], dim=1)))
         half = self.after(half + self.up(self.deep(self.down(half))))
-        change = to_voxels(self.out(functional.leaky_relu(half, _SLOPE))).float()
-        root = estimate.sqrt() + change
-        # Smoothly to 0 from above where the root would be negative, so that training can bring light back.
-        return (0.5 * (root + (root.square() + _KNEE).sqrt())).square()
+        root = known.root + to_voxels(self.out(functional.leaky_relu(half, _SLOPE))).float()
+        return rise(root)
+
+
+def rise(root: torch.Tensor) -> torch.Tensor:
+    """The square of a root; where that is negative, smoothly to 0 from above, so that training can bring light back."""
+    return (0.5 * (root + (root.square() + _KNEE).sqrt())).square()
+
+
+def signed_root(x: torch.Tensor) -> torch.Tensor:
+    """The root of the magnitude, with the sign."""
+    return x.sign() * x.abs().sqrt()
 
 
 def to_cells(x: torch.Tensor) -> torch.Tensor:

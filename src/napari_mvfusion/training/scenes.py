@@ -137,7 +137,7 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         arrays = {
             "views": evidence.views,
             "blurred": evidence.blurred,
-            "correction": evidence.correction,
+            "sharp": evidence.sharp,
             "estimate": evidence.estimate,
         }
         scale = evidence.scale

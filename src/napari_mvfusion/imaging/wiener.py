@@ -1,0 +1,111 @@
+"""Linear multi-view deconvolution in closed form: the Wiener filter of all views together, at several strengths.
+
+In Fourier space, with views X_v, transfer functions H_v and weights a_v of mean 1, the image that minimises
+`mean_v a_v |H_v W - X_v|^2 + level |W|^2` is
+
+    W = mean_v(a_v conj(H_v) X_v) / (mean_v(a_v |H_v|^2) + level)
+
+A small level undoes more of the blur and lets more noise through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+
+from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.imaging.borders import good_size, lay_out
+from napari_mvfusion.imaging.spectral import HALVED, to_circle
+from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
+
+_AXES = (-3, -2, -1)
+_KEPT_BYTES = 2**29
+
+
+class WienerBank:
+    """The Wiener filter of V views at L levels, and what each view would look like if the result were the truth.
+
+    Parameters
+    ----------
+    psfs : V arrays (z, y, x), odd sizes, sum 1
+    weights : trust in each view; only ratios count
+    levels : L numbers above 0
+    level_of_blur : index of the level whose result is blurred again
+    device : where it computes
+    """
+
+    def __init__(
+        self,
+        psfs: Sequence[np.ndarray],
+        weights: Sequence[float],
+        levels: Sequence[float],
+        level_of_blur: int,
+        device: torch.device,
+    ) -> None:
+        self._kernels = [crop(psf, radius_of(psf)) for psf in (np.asarray(psf, np.float64) for psf in psfs)]
+        self._weights = np.asarray(weights, float) / np.mean(weights)
+        self._levels = tuple(levels)
+        self._level_of_blur = level_of_blur
+        self._device = device
+        self._transfers = TransferCache(_KEPT_BYTES)
+
+    def __call__(self, views: torch.Tensor, target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
+        """Filter a block.
+
+        Parameters
+        ----------
+        views : float32 (view, z, y, x)
+        target : part of the block to compute
+        margin : voxels that the block is mirrored beyond its border, before it wraps round
+
+        Returns
+        -------
+        blurred (view, z, y, x) and sharp (level, z, y, x), float32 over the target
+        """
+        block = triple(views.shape[1:])
+        whole = Box.whole(block)
+        layout = lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
+        samples = prod(layout.sizes)
+        projected = power = None
+        for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
+            # Transfer functions come divided by the number of samples, for the inverse transform.
+            transfer = self._transfer(kernel, layout.sizes) * samples
+            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).mul_(transfer.conj()).mul_(float(weight))
+            strength = transfer.abs().square_().mul_(float(weight))
+            projected = spectrum if projected is None else projected.add_(spectrum)
+            power = strength if power is None else power.add_(strength)
+        assert projected is not None
+        assert power is not None
+        projected.div_(len(self._kernels))
+        power.div_(len(self._kernels))
+        inner = target.slices
+        sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
+        for number, level in enumerate(self._levels):
+            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
+        projected.div_(power.add_(self._levels[self._level_of_blur]))
+        blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
+        for number, kernel in enumerate(self._kernels):
+            seen = projected * self._transfer(kernel, layout.sizes)
+            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+        return blurred, sharp
+
+    def working_bytes(self, block: Triple, margin: Triple) -> int:
+        """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
+        # Block on the circle, its spectrum, the sum, the power, a product, a transfer function and two temporaries.
+        return 8 * transfer_bytes(self._sizes(block, margin), HALVED) + _KEPT_BYTES
+
+    def release(self) -> None:
+        """Drop what is kept between calls."""
+        self._transfers.clear()
+
+    def _sizes(self, block: Triple, margin: Triple) -> Triple:
+        return triple(
+            good_size(max(n + 2 * m, *(kernel.shape[axis] for kernel in self._kernels)))
+            for axis, (n, m) in enumerate(zip(block, margin, strict=True))
+        )
+
+    def _transfer(self, kernel: np.ndarray, sizes: Triple) -> torch.Tensor:
+        return self._transfers.get(kernel, sizes, halved=HALVED, device=self._device)
