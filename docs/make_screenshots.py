@@ -42,8 +42,10 @@ def main():
     live.click()
     methods = panel.findChild(QListWidget, "methods")
     for row in range(methods.count()):
-        methods.item(row).setCheckState(Qt.CheckState.Checked)
-    methods.setCurrentRow(methods.count() - 1)
+        if methods.item(row).data(Qt.ItemDataRole.UserRole) in ("average", "cbif", "ebmd"):
+            methods.item(row).setCheckState(Qt.CheckState.Checked)
+            shown = row
+    methods.setCurrentRow(shown)
     panel.findChild(QSpinBox, "iterations").setValue(20)
     wait()
     fuse.click()

@@ -15,6 +15,8 @@ from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.workspace import check_output, partial_folder
 
+# Of a choice; where a label leaves less room than that, it stands above.
+_MOST_LETTERS = 16
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
 _ENDING = ".zarr"
@@ -60,6 +62,7 @@ class OutputForm(QWidget):
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._layout.addRow("Compute on", self._device)
         self._layout.addRow("Result in", self._place)
         self._layout.addRow("File", self._file)
@@ -187,6 +190,8 @@ class _Words(QComboBox):
         self.clear()
         for text, meaning in choices:
             self.addItem(text, meaning)
+        longest = max((len(text) for text, _ in choices), default=0)
+        self.setMinimumContentsLength(min(longest, _MOST_LETTERS))
         self.blockSignals(False)
 
 

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 # Enough to read what is entered; a label that leaves less stands above its field.
 _NARROWEST, _WIDEST = 110, 320
-_MOST_LETTERS = 20
+_MOST_LETTERS = 12
 _LARGEST = 1_000_000
 
 
