@@ -10,6 +10,7 @@ from napari_mvfusion.readers import open_truth, open_views, open_volume
 from napari_mvfusion.recipe import load_recipe, save_recipe
 from napari_mvfusion.residuals import reprojection
 from napari_mvfusion.simulation import sample, simulate
+from napari_mvfusion.training import TrainConfig, load_config, train, train_events
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import write_tiff, write_zarr
 
@@ -25,10 +26,12 @@ __all__ = [
     "LearnedFusion",
     "MVFusionError",
     "RegisteredViews",
+    "TrainConfig",
     "View",
     "evaluate",
     "fuse",
     "fuse_events",
+    "load_config",
     "load_recipe",
     "measure_psf",
     "open_truth",
@@ -39,6 +42,8 @@ __all__ = [
     "sample",
     "save_recipe",
     "simulate",
+    "train",
+    "train_events",
     "write_tiff",
     "write_zarr",
 ]

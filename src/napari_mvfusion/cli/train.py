@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,14 @@ import typer
 import yaml
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.fuse import describe_inputs
 from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.readers import list_tags, open_volume
+from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import make_config, read_values
-from napari_mvfusion.training.setup import Description, train_events
+from napari_mvfusion.training.setup import suggest_tile, train_events
+from napari_mvfusion.views import RegisteredViews
 
 CANCELLED = 130
 # Without --steps, a run with --minutes ends by the clock.
@@ -47,11 +51,27 @@ class Precision(StrEnum):
 
 
 def train(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DATA]...",
+            help="Your views (self, semi): TIFF folders, OME-Zarrs, or the TIFF files of one volume.",
+        ),
+    ] = None,
     out: Annotated[
         str | None, typer.Option("-o", "--out", help="Name of the new model, or a .safetensors file.")
     ] = None,
     mode: Annotated[Mode | None, typer.Option(help="What to learn from; by default simulated scenes.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any parameters; options go before it.")] = None,
+    truths: Annotated[
+        list[Path] | None, typer.Option("--truth-volumes", help="A sharp volume of another specimen (semi).")
+    ] = None,
+    psfs: Annotated[
+        list[Path] | None, typer.Option("--psf", help="PSF of a view, once a TIFF file given as DATA.")
+    ] = None,
+    psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Which sample of a TIFF folder; all of them by default.")] = None,
+    offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
     start: Annotated[str | None, typer.Option("--from", help="Model to begin with. By default random weights.")] = None,
     views: Annotated[str | None, typer.Option(help="How many views, as 4 or 2-8.")] = None,
     architecture: Annotated[Kind | None, typer.Option(help="Network, where --from does not say it.")] = None,
@@ -96,13 +116,16 @@ def train(
     }
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
+    views_of = _opened(data or [], psfs, psf_folder, tag, offset)
+    if architecture is Kind.PAPER:
+        from_data = len(views_of[0]) if views_of else None
+        given = views and _counts(views)[0]
+        chosen["architecture.views"] = given or (angles and len(options.numbers(angles, "--angles"))) or from_data
     if angles is not None:
         chosen["scenes.angles"] = options.numbers(angles, "--angles")
     if views is not None:
         least, most = _counts(views)
         chosen |= {"scenes.least_views": least, "scenes.most_views": most}
-        if architecture is Kind.PAPER:
-            chosen["architecture.views"] = least
     settings = {name: yaml.safe_load(value) for name, value in options.settings(set_ or []).items()}
     values = _nested(
         {} if config is None else read_values(config),
@@ -111,10 +134,25 @@ def train(
     parameters = make_config(values, "these options" if config is None else str(config))
     if threads is not None:
         torch.set_num_threads(threads)
+    if parameters.mode != "supervised" and views_of and "tile" not in values:
+        parameters = parameters.model_copy(update={"tile": suggest_tile(parameters, views_of)})
+    counted = None if views is None or parameters.mode == "supervised" else _counts(views)
+    for each in views_of:
+        if counted is not None and not counted[0] <= len(each) <= counted[1]:
+            raise InputError(f"the data have {len(each)} views, and --views says {views}: name the right number")
+    sharp = [open_volume(path)[0] for path in truths or []]
     description = Description(title=title, licence=licence, command=shlex.join(["mvfusion", *sys.argv[1:]]))
     with show.ctrl_c_cancels() as cancel:
         events = train_events(
-            parameters, out, start_from=start, device=device, resume=resume, cancel=cancel, description=description
+            parameters,
+            out,
+            views=views_of,
+            sharp=sharp,
+            start_from=start,
+            device=device,
+            resume=resume,
+            cancel=cancel,
+            description=description,
         )
         outcome = follow_training(events, title=Path(out).stem, quiet=quiet or as_json)
     if as_json:
@@ -132,6 +170,20 @@ def train(
         show.out.print(str(outcome.path))
     if outcome.stopped:
         raise typer.Exit(CANCELLED)
+
+
+def _opened(
+    data: Sequence[Path], psfs: list[Path] | None, psf_folder: Path | None, tag: str | None, offset: float
+) -> list[RegisteredViews]:
+    """The volumes that the command line names."""
+    if not any(path.is_dir() for path in data):
+        return [describe_inputs(list(data), psfs, tag, None, psf_folder, None, offset).open()] if data else []
+    opened = []
+    for path in data:
+        several = tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
+        tags: Sequence[str | None] = list_tags(path) if several else [tag]
+        opened += [describe_inputs([path], psfs, t, None, psf_folder, None, offset).open() for t in tags]
+    return opened
 
 
 def _counts(text: str) -> tuple[int, int]:

@@ -85,7 +85,7 @@ class LossWeights(BaseModel):
     floor : noise that every voxel is taken to have at least, as a share of the brightness that counts as 1: without it the
         dark background would learn its own noise ("poisson")
     gains : what the cycle allows for light that views lost on its way: "one" nothing, "view" a factor for each view and
-        tile, "smooth" a factor that changes slowly within the tile; their mean over the views is 1
+        tile, "smooth" a factor for each view that changes slowly within the tile; their mean over the views is 1
     energy : share of a PSF that the blur of a tile keeps; what is cut off leaves more of the tile to compare
     """
 
@@ -98,7 +98,7 @@ class LossWeights(BaseModel):
     adversarial: float = Field(default=1.0, ge=0)
     likelihood: Literal["poisson", "absolute"] = "absolute"
     floor: float = Field(default=0.02, ge=0)
-    gains: Literal["one", "view", "smooth"] = "view"
+    gains: Literal["one", "view", "smooth"] = "smooth"
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +33,7 @@ from napari_mvfusion.training.events import (
     Waiting,
 )
 from napari_mvfusion.training.logs import Log
-from napari_mvfusion.training.objectives import Objective
+from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.samples import Sample, Volume
 from napari_mvfusion.training.state import Progress, load_state, save_state
 
@@ -74,6 +75,7 @@ def train_events(
     *,
     decides: str,
     device: torch.device,
+    adversary: Adversary | None = None,
     start_from: str | Path | None = None,
     resume: bool = False,
     cancel: Callable[[], bool] = lambda: False,
@@ -89,6 +91,7 @@ def train_events(
     card : of the model to be; training and metrics are filled in
     out : `.safetensors` file of the model; the run works in the folder `OUT.training` beside it
     device : where to train
+    adversary : learns at the same rate, where there is one
     start_from : name or file of the model to begin with, or None for random weights
     resume : go on with an unfinished run of `out` where there is one
     cancel : polled between steps; when it returns True the run ends with `Stopped`
@@ -106,7 +109,9 @@ def train_events(
     InputError, OutputError
         If the start does not fit the configuration, or files are in the way; before any training.
     """
-    training = _Training(config, source, objective, score, card, out, decides, device, start_from, resume=resume)
+    training = _Training(
+        config, source, objective, score, card, out, decides, device, adversary, start_from, resume=resume
+    )
     try:
         return (yield from training.events(cancel))
     finally:
@@ -131,6 +136,7 @@ class _Training:
         out: Path,
         decides: str,
         device: torch.device,
+        adversary: Adversary | None,
         start_from: str | Path | None,
         *,
         resume: bool,
@@ -141,7 +147,7 @@ class _Training:
         self._state_path = self._folder / "state.safetensors"
         if out.exists() and not (resume and self._state_path.exists()):
             raise OutputError(f"{out} exists already: choose another name")
-        if self._folder.exists() and not resume:
+        if self._state_path.exists() and not resume:
             raise OutputError(
                 f"{self._folder} holds an unfinished run: go on with it (resume), remove it, or choose another name"
             )
@@ -150,6 +156,11 @@ class _Training:
         self._averaged = copy.deepcopy(self._network).requires_grad_(False).eval()
         self._best = copy.deepcopy(self._averaged)
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=config.rate, betas=_BETAS)
+        self._adversary = adversary
+        self._discriminator = None
+        if adversary is not None:
+            parameters = adversary.discriminator.parameters()
+            self._discriminator = torch.optim.Adam(parameters, lr=config.rate, betas=_BETAS)
         # What the same run has in common before and after a kill.
         self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]
         self._progress = Progress()
@@ -165,6 +176,9 @@ class _Training:
     def close(self) -> None:
         self._log.close()
         self._source.close()
+        if self._progress.step == 0 and not self._state_path.exists():
+            # Nothing was learned: a run that failed at its data leaves nothing behind.
+            shutil.rmtree(self._folder)
 
     def events(self, cancel: Callable[[], bool]) -> Generator[TrainEvent, None, Path | None]:
         config = self._config
@@ -210,7 +224,8 @@ class _Training:
         return path
 
     def _stop(self) -> Generator[TrainEvent, None, Path | None]:
-        yield self._save()
+        if self._progress.step:
+            yield self._save()
         kept = self._keep() if self._progress.best_step else None
         yield Stopped(self._progress.step, kept)
         return kept
@@ -219,12 +234,15 @@ class _Training:
         """One update of the weights; None, and no update, where a loss or gradient is not finite."""
         step = self._progress.step
         rate = self._rate(step)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        optimisers = self._optimisers().values()
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
         samples = self._source.draw(step)
         self._network.train()
-        self._optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
+        judged = 0.0
         for sample in samples:
             with self._autocast():
                 losses = self._objective.losses(self._network, sample)
@@ -232,15 +250,28 @@ class _Training:
             total.backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(samples)
+            judged += self._judge(len(samples))
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._config.clip)
-        if not (math.isfinite(sum(sums.values())) and bool(torch.isfinite(norm))):
+        if not (math.isfinite(sum(sums.values()) + judged) and bool(torch.isfinite(norm))):
             return None
-        self._optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         self._average(step)
         self._progress = replace(self._progress, step=step + 1, seconds=self._seconds())
         sums["total"] = sum(sums.values())
+        if self._adversary is not None:
+            sums["discriminator"] = judged
         self._log.write(step + 1, sums | {"rate": rate})
         return StepDone(step + 1, self._config.steps, sums, rate, self._seconds())
+
+    def _judge(self, samples: int) -> float:
+        """Add the gradients of the discriminator for the tile that was just generated; its share of the loss."""
+        if self._adversary is None:
+            return 0.0
+        with self._autocast():
+            loss = self._adversary.judge() / samples
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def _average(self, step: int) -> None:
         decay = min(self._config.ema, (1 + step) / (10 + step))
@@ -319,10 +350,12 @@ class _Training:
             return False
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"network": self._network, "averaged": self._averaged, "best": self._best}
+        modules: dict[str, nn.Module] = {"network": self._network, "averaged": self._averaged, "best": self._best}
+        return modules if self._adversary is None else modules | {"discriminator": self._adversary.discriminator}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"network": self._optimiser}
+        optimisers: dict[str, torch.optim.Optimizer] = {"network": self._optimiser}
+        return optimisers if self._discriminator is None else optimisers | {"discriminator": self._discriminator}
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._config.precision == "full":

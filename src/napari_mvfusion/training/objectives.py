@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from napari_mvfusion.networks.build import Generator
@@ -23,6 +24,15 @@ class Objective(Protocol):
 
     def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
         """The weighted parts of the loss, by name; the network learns from their sum."""
+
+
+class Adversary(Protocol):
+    """A discriminator that learns beside the generator, from what the objective showed it last."""
+
+    discriminator: nn.Module
+
+    def judge(self) -> torch.Tensor:
+        """Loss of the discriminator on the last tile that was generated; it reaches the discriminator only."""
 
 
 class Supervised:

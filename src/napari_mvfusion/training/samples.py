@@ -8,14 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.methods.universal import Evidence
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.networks.universal import UniversalGenerator
+from napari_mvfusion.residuals import Noise
 
-# What a volume holds a view each of; the others are single volumes.
-PER_VIEW = ("views", "blurred", "correction")
+# What a volume holds several of; the others are single volumes.
+STACKS = ("views", "blurred", "sharp", "coverage")
 _TRIES = 2
 _BRIGHTER = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """How views without a known truth came about.
+
+    Attributes
+    ----------
+    names : of the views
+    psfs : one a view, float32 (z, y, x) with odd sides and sum 1
+    noise : one a view, brightness divided by the network's scale
+    """
+
+    names: tuple[str, ...]
+    psfs: tuple[np.ndarray, ...]
+    noise: tuple[Noise, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +42,18 @@ class Volume:
 
     Attributes
     ----------
-    arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred", "correction" (the
-        same shape) and "estimate" (z, y, x); "target" (z, y, x) where the truth is known
+    arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape) and
+        "sharp" (level, z, y, x); "target" (z, y, x) where the truth is known; "coverage" (view, z, y, x), 1
+        where a view has data, unless it is everywhere
     span : range of the target, or of the views where there is none: errors are counted in units of it
     scale : brightness of the recording that counts as 1
+    recording : PSFs and noise, where the views themselves are learned from
     """
 
     arrays: Mapping[str, np.ndarray]
     span: float
     scale: float
+    recording: Recording | None = None
 
     @property
     def shape(self) -> Triple:
@@ -43,15 +64,39 @@ class Volume:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A tile of a volume, float32 with a leading batch axis of 1 on the device; see `Volume`."""
+    """A tile of a volume, float32 with a leading batch axis of 1 on the device; see `Volume`.
+
+    Attributes
+    ----------
+    tensors, span, recording : as those of the volume
+    flips : axes along which the tile was mirrored, -3 to -1
+    axes : how its axes (z, y, x) were permuted afterwards
+    example : a tile with its truth, of another specimen, to learn from at the same time
+    """
 
     tensors: Mapping[str, torch.Tensor]
     span: float
+    recording: Recording | None = None
+    flips: tuple[int, ...] = ()
+    axes: Triple = (0, 1, 2)
+    example: Sample | None = None
 
     @property
     def target(self) -> torch.Tensor:
         """The truth, (1, 1, z, y, x)."""
         return self.tensors["target"]
+
+
+def arrays_of(evidence: Evidence) -> dict[str, np.ndarray]:
+    """What the universal generator reads, as a volume holds it."""
+    tensors = {
+        "views": evidence.views,
+        "blurred": evidence.blurred,
+        "sharp": evidence.sharp,
+        "estimate": evidence.estimate,
+    }
+    # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
+    return {name: values.cpu().numpy().astype(np.float16) for name, values in tensors.items()}
 
 
 def draw(volume: Volume, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool) -> Sample:
@@ -86,14 +131,22 @@ def cut(
             values = values.flip(flips)
         if axes is not None:
             values = values.permute(*range(values.ndim - 3), *(int(a) - 3 for a in axes))
-        tensors[name] = values[None] if name in PER_VIEW else values[None, None]
-    return Sample(tensors, volume.span)
+        tensors[name] = values[None] if name in STACKS else values[None, None]
+    order = (0, 1, 2) if axes is None else triple(axes)
+    return Sample(tensors, volume.span, volume.recording, tuple(flips or ()), order)
+
+
+def upright(values: torch.Tensor, sample: Sample) -> torch.Tensor:
+    """Bring what lies as a tile does, (..., z, y, x), back to where the tile lay in its volume."""
+    back = [int(a) - 3 for a in np.argsort(sample.axes)]
+    turned = values.permute(*range(values.ndim - 3), *back)
+    return turned.flip(sample.flips) if sample.flips else turned
 
 
 def run_network(network: Generator, sample: Sample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
     t = sample.tensors
-    universal = ("views", "blurred", "correction", "estimate")
+    universal = ("views", "blurred", "sharp")
     names = universal if isinstance(network, UniversalGenerator) else universal[:1]
     generated: torch.Tensor = network(*(t[name] for name in names))
     return generated.float()

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import JsonValue
 
 from napari_mvfusion.devices import pick_device
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.events import Warned
+from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.methods import EBMD
+from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.networks import ModelCard, find_model, place_for, user_folder
 from napari_mvfusion.networks.files import SUFFIX
 from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.provenance import software_versions
 from napari_mvfusion.training import loop
+from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
+from napari_mvfusion.training.cards import Description, card_of, psf_records
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import TrainEvent
-from napari_mvfusion.training.objectives import Objective, Supervised, score_supervised
+from napari_mvfusion.training.objectives import Adversary, Objective, Supervised, score_supervised
 from napari_mvfusion.training.scenes import Scenes
-from napari_mvfusion.views import drain
+from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
+from napari_mvfusion.training.volumes import OwnViews, describe_psfs, region_of, scan_all
+from napari_mvfusion.views import RegisteredViews, VolumeLike, drain
 
 _MODELLED = "modelled and randomised light-sheet PSFs, new ones in every scene"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a card says that the configuration does not.
-
-    Attributes
-    ----------
-    title, summary, licence : of the model
-    command : that makes it again, or "" where there is none
-    data : what it is trained on, in words; made up from the configuration when ""
-    """
-
-    title: str = ""
-    summary: str = ""
-    licence: str = "not stated"
-    command: str = ""
-    data: str = ""
+_SMALLEST_TILE = 16
+_TILE_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -52,12 +42,15 @@ class _Parts:
     score: loop.Score
     decides: str
     card: ModelCard
+    adversary: Adversary | None = None
 
 
 def train_events(
     config: TrainConfig,
     out: str | Path,
     *,
+    views: Sequence[RegisteredViews] = (),
+    sharp: Sequence[VolumeLike] = (),
     start_from: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -70,6 +63,8 @@ def train_events(
     ----------
     config : all parameters; an architecture that it does not set is that of the model to begin with
     out : name of a new model in the user's folder, or a `.safetensors` file; the run works in `OUT.training` beside it
+    views : volumes or time points with PSFs to learn from ("self" and "semi"), in the voxels of the fused volume
+    sharp : volumes (z, y, x) of other specimens without blur, with voxels of the same size ("semi")
     start_from : name or file of the model to begin with, or None for random weights
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     resume : go on with an unfinished run of `out` where there is one
@@ -87,14 +82,22 @@ def train_events(
     Raises
     ------
     InputError, OutputError, DeviceError
-        Before any training: if the start does not fit the configuration, or files are in the way.
+        Before any training: if data or start do not fit the configuration, or files are in the way.
     """
     path = model_path(out, resume=resume)
     where = pick_device(device)
     parent = None if start_from is None else find_model(start_from).card
     if parent is not None and "architecture" not in config.model_fields_set:
         config = config.model_copy(update={"architecture": parent.architecture})
-    parts = _supervised(config, path.stem, where, description or Description(), parent)
+    setup = _Setup(config, path.stem, where, description or Description(), parent)
+    if config.mode == "supervised":
+        if views or sharp:
+            raise InputError(
+                "supervised training makes its own scenes: leave the data out, or choose mode self or semi"
+            )
+        parts = setup.supervised()
+    else:
+        parts = yield from setup.own(views, sharp)
     return (
         yield from loop.train_events(
             config,
@@ -105,6 +108,7 @@ def train_events(
             path,
             decides=parts.decides,
             device=where,
+            adversary=parts.adversary,
             start_from=start_from,
             resume=resume,
             cancel=cancel,
@@ -116,6 +120,8 @@ def train(
     config: TrainConfig,
     out: str | Path,
     *,
+    views: Sequence[RegisteredViews] = (),
+    sharp: Sequence[VolumeLike] = (),
     start_from: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -128,7 +134,16 @@ def train(
     The file with the best weights.
     """
     path = drain(
-        train_events(config, out, start_from=start_from, device=device, resume=resume, description=description)
+        train_events(
+            config,
+            out,
+            views=views,
+            sharp=sharp,
+            start_from=start_from,
+            device=device,
+            resume=resume,
+            description=description,
+        )
     )
     assert path is not None
     return path
@@ -160,57 +175,104 @@ def model_path(out: str | Path, *, resume: bool = False) -> Path:
     return path
 
 
-def _supervised(
-    config: TrainConfig, name: str, device: torch.device, description: Description, parent: ModelCard | None
-) -> _Parts:
-    scenes = config.scenes
-    counts = (scenes.least_views, scenes.most_views) if scenes.angles is None else (len(scenes.angles),) * 2
-    kinds = "of all kinds" if scenes.kinds is None else f"({', '.join(scenes.kinds)})"
-    words = f"endless simulated scenes {kinds} of {scenes.size} voxels a side, seed {config.seed}"
-    card = _card(config, name, description, parent, counts, scenes.angles, words)
-    return _Parts(Scenes(config, device), Supervised(config.weights), score_supervised, "nrmse", card)
+def suggest_tile(config: TrainConfig, views: Sequence[RegisteredViews]) -> Triple:
+    """The largest tile, up to that of the configuration, of which one can be held out beside one to train on.
+
+    Raises
+    ------
+    InputError
+        If a view has no PSF, or the region leaves the volume.
+    """
+    shapes = [region_of(each, config.data).shape for each in views]
+    psfs = [psf.shape for each in views for psf in describe_psfs(each, config.weights.energy).psfs]
+    least = triple(max((shape[axis] for shape in psfs), default=0) for axis in range(3))
+    for side in range(max(config.tile), _SMALLEST_TILE - 1, -_TILE_STEP):
+        tile = triple(min(t, side, max(n[axis] for n in shapes) // 4 * 4) for axis, t in enumerate(config.tile))
+        # Two tiles lie beside each other along some axis, or in different volumes.
+        apart = len(shapes) > 1 or any(n >= 2 * t for n, t in zip(shapes[0], tile, strict=True))
+        if apart and all(t > k for t, k in zip(tile, least, strict=True)):
+            return tile
+    return config.tile
 
 
-def _card(
-    config: TrainConfig,
-    name: str,
-    description: Description,
-    parent: ModelCard | None,
-    counts: tuple[int, int],
-    angles: tuple[float, ...] | None,
-    data: str,
-) -> ModelCard:
-    """The card of a model that is yet to be trained."""
-    paper = isinstance(config.architecture, PaperArchitecture)
-    training: dict[str, JsonValue] = {
-        "mode": config.mode,
-        "data": description.data or data,
-        "losses": _losses(config),
-        "software": dict(software_versions()),
-    }
-    if description.command:
-        training["command"] = description.command
-    if parent is not None:
-        training["parent"] = {"name": parent.name, "version": parent.version, "created": parent.created}
-    return ModelCard(
-        name=name,
-        title=description.title,
-        summary=description.summary,
-        licence=description.licence,
-        architecture=config.architecture,
-        least_views=counts[0],
-        most_views=counts[1],
-        # The universal generator takes views in any order and from anywhere.
-        angles=angles if paper else None,
-        normalisation="maximum" if paper else "brightness",
-        tile=config.tile,
-        psfs=_MODELLED,
-        training=training,
-    )
+class _Setup:
+    """Brings together what a run is made of."""
 
+    def __init__(
+        self,
+        config: TrainConfig,
+        name: str,
+        device: torch.device,
+        description: Description,
+        parent: ModelCard | None,
+    ) -> None:
+        self._config = config
+        self._name = name
+        self._device = device
+        self._description = description
+        self._parent = parent
 
-def _losses(config: TrainConfig) -> str:
-    """The loss in words."""
-    weights = config.weights
-    parts = {"absolute error": weights.absolute, "squared error": weights.square}
-    return " + ".join(f"{weight:g} x {name}" for name, weight in parts.items() if weight)
+    def supervised(self) -> _Parts:
+        """Endless scenes."""
+        config, scenes = self._config, self._config.scenes
+        counts = (scenes.least_views, scenes.most_views) if scenes.angles is None else (len(scenes.angles),) * 2
+        kinds = "of all kinds" if scenes.kinds is None else f"({', '.join(scenes.kinds)})"
+        words = f"endless simulated scenes {kinds} of {scenes.size} voxels a side, seed {config.seed}"
+        card = card_of(config, self._name, self._description, self._parent, counts, scenes.angles, words, _MODELLED)
+        objective = Supervised(config.weights)
+        return _Parts(Scenes(config, self._device), objective, score_supervised, "nrmse", card)
+
+    def own(self, views: Sequence[RegisteredViews], sharp: Sequence[VolumeLike]) -> Generator[TrainEvent, None, _Parts]:
+        """The user's views, and sharp volumes beside them."""
+        config = self._config
+        if not views:
+            raise InputError(f"training in mode {config.mode} learns from your views: name the data")
+        if sharp and config.mode == "self":
+            raise InputError("sharp volumes are for mode semi: choose it, or leave them out")
+        for each in views:
+            self._check_count(each)
+        card = self._own_card(views, len(sharp))
+        ordered = []
+        for each in views:
+            order = channel_order(each, card)
+            for note in [*EBMD().check(each), *order.warnings]:
+                yield Warned(note)
+            ordered.append(each.select([each.names[index] for index in order.indices]))
+        objective: Objective
+        adversary: Adversary | None = None
+        if config.mode == "semi":
+            objective = adversary = SemiSupervised(config.weights, make_discriminator(config, self._device))
+            source: OwnViews = WithSharp(config, ordered, sharp, self._device)
+        else:
+            objective = SelfSupervised(config.weights)
+            source = OwnViews(config, ordered, self._device)
+        yield from scan_all(ordered)
+        score = ScoreViews(config.weights)
+        return _Parts(source, objective, score, score.decides, card, adversary)
+
+    def _own_card(self, views: Sequence[RegisteredViews], sharp: int) -> ModelCard:
+        """The card, with the angles of the channels: those of the parent, of the configuration, or of the views."""
+        parent, scenes = self._parent, self._config.scenes
+        known = [view.angle for view in views[0].views if view.angle is not None]
+        angles = tuple(known) if len(known) == len(views[0]) else None
+        angles = parent.angles if parent is not None else scenes.angles or angles
+        counts = sorted(len(each) for each in views)
+        range_ = (parent.least_views, parent.most_views) if parent is not None else (counts[0], counts[-1])
+        shapes = ", ".join(" x ".join(map(str, each.grid.shape)) for each in views)
+        words = f"own views: {len(views)} volume(s) of {shapes} voxels"
+        words += f", and {sharp} sharp volume(s)" if sharp else ""
+        psfs = psf_records(views)
+        return card_of(self._config, self._name, self._description, parent, range_, angles, words, psfs)
+
+    def _check_count(self, views: RegisteredViews) -> None:
+        architecture, parent = self._config.architecture, self._parent
+        if isinstance(architecture, PaperArchitecture) and len(views) != architecture.views:
+            raise InputError(
+                f"the network takes {architecture.views} views, but the data have {len(views)}: choose a model or an "
+                f"architecture for {len(views)}"
+            )
+        if parent is not None and not parent.least_views <= len(views) <= parent.most_views:
+            raise InputError(
+                f"the model '{parent.name}' takes {parent.least_views} to {parent.most_views} views, but the data have "
+                f"{len(views)}: choose another model, or other views"
+            )

@@ -1,0 +1,154 @@
+"""Semi-supervised learning: beside the views, sharp volumes of other specimens show what a result looks like.
+
+References
+----------
+Yang et al., Multi-View Fusion Using Semi- and Self-Supervised Generative Adversarial Networks.
+Mao et al., Least Squares Generative Adversarial Networks. ICCV 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.networks.build import Generator as Network
+from napari_mvfusion.networks.paper import MultiScaleDiscriminator
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.training.config import LossWeights, TrainConfig
+from napari_mvfusion.training.events import Waiting
+from napari_mvfusion.training.samples import Sample, Volume, draw, run_network
+from napari_mvfusion.training.self_supervised import SelfSupervised
+from napari_mvfusion.training.sharp import blurred_volume, read_sharp, sha256_of
+from napari_mvfusion.training.volumes import OwnViews
+from napari_mvfusion.views import RegisteredViews, VolumeLike
+
+_STREAM = 4
+_NOISE_STREAM = 5
+# Four convolutions with stride 2 must leave more than one patch to normalise over.
+_SMALLEST = 32
+_SMALLEST_FOR_TWO = 64
+
+
+class SemiSupervised:
+    """The cycle over the views, the cycle over sharp volumes, and a discriminator (LSGAN).
+
+    The generator is to make `(D(G(x)) - 1)^2` small, the discriminator `1/2 (D(z) - 1)^2 + 1/2 D(G(x))^2`, both summed
+    over the scales of the discriminator.
+
+    Parameters
+    ----------
+    weights : of the parts
+    discriminator : on the device of the samples
+    """
+
+    def __init__(self, weights: LossWeights, discriminator: MultiScaleDiscriminator) -> None:
+        self._weights = weights
+        self._views = SelfSupervised(weights)
+        self.discriminator: torch.nn.Module = discriminator
+        self._shown: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def losses(self, network: Network, sample: Sample) -> dict[str, torch.Tensor]:
+        """See `Objective`."""
+        assert sample.example is not None
+        generated = run_network(network, sample)
+        # The generator learns through the discriminator, which does not learn here.
+        self.discriminator.requires_grad_(False)
+        adversarial = torch.stack([(scores - 1).square().mean() for scores in self.discriminator(generated)]).sum()
+        self.discriminator.requires_grad_(True)
+        self._shown = (sample.example.target, generated.detach())
+        back = (run_network(network, sample.example) - sample.example.target).abs().mean()
+        return {
+            "cycle": self._views.cycle(generated, sample),
+            "cycle of sharp volumes": self._weights.cycle * back,
+            "adversarial": self._weights.adversarial * adversarial,
+        }
+
+    def judge(self) -> torch.Tensor:
+        """See `Adversary`."""
+        assert self._shown is not None
+        real, generated = self._shown
+        parts = [0.5 * (scores - 1).square().mean() for scores in self.discriminator(real)]
+        parts += [0.5 * scores.square().mean() for scores in self.discriminator(generated)]
+        return torch.stack(parts).sum()
+
+
+def make_discriminator(config: TrainConfig, device: torch.device) -> MultiScaleDiscriminator:
+    """The discriminators for tiles of the configuration: two scales where the tile is large enough; seeded.
+
+    Raises
+    ------
+    InputError
+        If the tile is too small for one.
+    """
+    smallest = min(config.tile)
+    if smallest < _SMALLEST:
+        raise InputError(
+            f"tiles of {' x '.join(map(str, config.tile))} voxels are too small for a discriminator: "
+            f"each side needs {_SMALLEST}, and {_SMALLEST_FOR_TWO} for two scales"
+        )
+    # A generator of its own: how the discriminator starts must not change how the generator starts.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        scales = 2 if smallest >= _SMALLEST_FOR_TWO else 1
+        return MultiScaleDiscriminator(config.discriminator_maps, scales).to(device)
+
+
+class WithSharp(OwnViews):
+    """Tiles of the user's views, each beside a tile of a sharp volume that is blurred as the views are.
+
+    Parameters
+    ----------
+    config, views, device : see `OwnViews`
+    sharp : volumes (z, y, x) of other specimens without blur, on the same voxel size
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        views: Sequence[RegisteredViews],
+        sharp: Sequence[VolumeLike],
+        device: torch.device,
+    ) -> None:
+        super().__init__(config, views, device)
+        if not sharp:
+            raise InputError("no sharp volume was given: semi-supervised training needs at least one")
+        self._sharp = [
+            read_sharp(each, f"sharp volume {number}", config.tile, config.data.side)
+            for number, each in enumerate(sharp, 1)
+        ]
+        self._blurred: list[Volume] = []
+
+    def identity(self) -> tuple[str, ...]:
+        """Those of the views, and hashes of the sharp volumes."""
+        return (*super().identity(), *(sha256_of(each) for each in self._sharp))
+
+    def begin(self, step: int) -> Generator[Waiting, None, None]:
+        """Choose and read the blocks, and blur the sharp volumes as their views are."""
+        yield from super().begin(step)
+        for number, each in enumerate(self._sharp):
+            yield Waiting("blurring the sharp volumes", number / len(self._sharp))
+            self._blurred.append(self._blur(number, each))
+
+    def draw(self, step: int) -> list[Sample]:
+        """The samples of a step."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, _STREAM, step])
+        turn = isinstance(config.architecture, UniversalArchitecture)
+        return [
+            replace(
+                sample,
+                example=draw(
+                    self._blurred[rng.integers(len(self._blurred))], config.tile, rng, self._device, turn=turn
+                ),
+            )
+            for sample in super().draw(step)
+        ]
+
+    def _blur(self, number: int, sharp: np.ndarray) -> Volume:
+        recordings = [volume.recording for volume in self.volumes if volume.recording is not None]
+        rng = np.random.default_rng([self._config.seed, _NOISE_STREAM, number])
+        return blurred_volume(sharp, recordings[number % len(recordings)], self._config.architecture, rng, self._device)

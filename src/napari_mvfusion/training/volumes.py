@@ -1,0 +1,282 @@
+"""Samples from the user's own views: blocks of them in memory, some tiles of which are never trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.methods.universal import FILTER_MARGIN, whole_evidence
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.provenance import psf_sha256
+from napari_mvfusion.psf import crop_psf
+from napari_mvfusion.residuals import Noise, estimate_noise
+from napari_mvfusion.tiles import TilePlan
+from napari_mvfusion.training.config import DataSettings, TrainConfig
+from napari_mvfusion.training.events import Waiting
+from napari_mvfusion.training.held_out import CELL, Split, split_tiles
+from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut
+from napari_mvfusion.views import RegisteredViews
+
+_TRIES = 2
+_BRIGHTER = 0.75
+# The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
+_PLANES = 8
+_SPAN_PERCENTILE = 99.9
+_FIRST_STREAM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A part of one of the volumes.
+
+    Attributes
+    ----------
+    volume : index of the volume
+    box : voxels of its grid; begins at multiples of 4
+    """
+
+    volume: int
+    box: Box
+
+
+class OwnViews:
+    """Tiles of registered views, as a source of samples.
+
+    Small volumes, or regions, are held whole. Large ones are represented by informative blocks; each is read with the
+    surroundings that the filter needs, and divided by the brightness of its whole volume, so that a network sees
+    in training what it sees when it fuses. Which tiles a step draws depends on seed and step alone.
+
+    Parameters
+    ----------
+    config : of the training run
+    views : one or several volumes or time points, each with PSFs; for the paper's networks in the order of the channels
+    device : where samples go, and where the estimates are computed
+    """
+
+    def __init__(self, config: TrainConfig, views: Sequence[RegisteredViews], device: torch.device) -> None:
+        self._config = config
+        self._views = tuple(views)
+        self._device = device
+        self.recordings = tuple(describe_psfs(each, config.weights.energy) for each in views)
+        for each, recording in zip(views, self.recordings, strict=True):
+            check_tile(recording, config.tile)
+            region_of(each, config.data)
+        self._volumes: list[Volume] = []
+        self._split: Split | None = None
+
+    @property
+    def split(self) -> Split:
+        """Which tiles are held out; known once `begin` is done."""
+        assert self._split is not None
+        return self._split
+
+    @property
+    def volumes(self) -> Sequence[Volume]:
+        """The blocks that are held in memory; known once `begin` is done."""
+        return self._volumes
+
+    def identity(self) -> tuple[str, ...]:
+        """Hashes of pixels and PSFs, and where views have data."""
+        found = []
+        for views in self._views:
+            for view, numbers in zip(views.views, views.statistics(), strict=True):
+                assert view.psf is not None
+                placed = "" if view.affine is None else str(np.asarray(view.affine).tolist())
+                words = [view.name, numbers.sha256, psf_sha256(view.psf), f"{view.weight:g} {view.offset:g}", placed]
+                found.append(hashlib.sha256("|".join(words).encode()).hexdigest())
+        return tuple(found)
+
+    def begin(self, step: int) -> Generator[Waiting, None, None]:
+        """Choose the blocks and read them, whatever the step."""
+        del step
+        blocks: list[Block] = []
+        for index, views in enumerate(self._views):
+            blocks += yield from self._blocks_of(index, views)
+        noise: dict[int, tuple[Noise, ...]] = {}
+        for done, block in enumerate(blocks):
+            yield Waiting("preparing the views", done / len(blocks))
+            views = self._views[block.volume]
+            if block.volume not in noise:
+                # The first block of a volume is its most informative one.
+                part = views.region(block.box, views.statistics())
+                noise[block.volume] = tuple(estimate_noise(part, v) for v in range(len(views)))
+            self._volumes.append(self._read(block, noise[block.volume]))
+        guides = [volume.arrays["views"].mean(axis=0, dtype=np.float32) for volume in self._volumes]
+        self._split = split_tiles(guides, self._config.tile, self._config.validation)
+        yield Waiting("preparing the views", 1.0)
+
+    def draw(self, step: int) -> list[Sample]:
+        """The samples of a step."""
+        rng = np.random.default_rng([self._config.seed, _FIRST_STREAM, step])
+        turn = isinstance(self._config.architecture, UniversalArchitecture)
+        corners, light = self.split.corners, self.split.light
+        drawn = []
+        for _ in range(self._config.batch):
+            # Of two places the brighter one is taken more often: most of a volume is dark.
+            tries = rng.integers(0, len(corners), _TRIES)
+            order = tries[np.argsort(light[tries])]
+            block, *corner = corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
+            flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
+            axes = rng.permutation(3) if turn else np.arange(3)
+            volume = self._volumes[int(block)]
+            drawn.append(cut(volume, triple(corner), self._config.tile, self._device, flips=flips, axes=axes))
+        return drawn
+
+    def validation(self) -> list[Volume]:
+        """The tiles that are held out."""
+        found = []
+        for block, box in self.split.held_out:
+            volume = self._volumes[block]
+            arrays = {name: values[(..., *box.slices)] for name, values in volume.arrays.items()}
+            found.append(Volume(arrays, volume.span, volume.scale, volume.recording))
+        return found
+
+    def close(self) -> None:
+        """Forget the blocks."""
+        self._volumes.clear()
+
+    def _blocks_of(self, index: int, views: RegisteredViews) -> Generator[Waiting, None, list[Block]]:
+        """The blocks of a volume, the most informative one first."""
+        settings = self._config.data
+        region = region_of(views, settings)
+        if region.size <= settings.whole_below:
+            return [Block(index, region)]
+        candidates = blocks_in(region, settings.side)
+        detail = []
+        for done, box in enumerate(candidates):
+            yield Waiting("looking for informative blocks", done / len(candidates))
+            detail.append(_detail(views, box))
+        best = np.argsort(-np.array(detail), kind="stable")[: settings.blocks]
+        return [Block(index, candidates[int(i)]) for i in best]
+
+    def _read(self, block: Block, noise: tuple[Noise, ...]) -> Volume:
+        """A block as the network reads it."""
+        views = self._views[block.volume]
+        statistics = views.statistics()
+        architecture = self._config.architecture
+        covered = views.coverage(block.box)
+        if isinstance(architecture, UniversalArchitecture):
+            wide = block.box.grow((FILTER_MARGIN,) * 3).clip(views.grid.shape)
+            evidence = whole_evidence(views.region(wide, statistics), architecture, self._device)
+            inner = (..., *block.box.inside(wide).slices)
+            scale = evidence.scale
+            arrays = {name: values[inner].copy() for name, values in arrays_of(evidence).items()}
+        else:
+            scale = max(numbers.maximum for numbers in statistics)
+            arrays = {"views": (views.read(block.box) / np.float32(scale)).astype(np.float16)}
+        if covered is not None:
+            arrays["coverage"] = covered.astype(np.float16)
+        known = self.recordings[block.volume]
+        scaled = tuple(Noise(n.gain / scale, n.read_variance / scale**2) for n in noise)
+        low, high = np.percentile(arrays["views"], [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
+        return Volume(arrays, float(high - low), scale, Recording(known.names, known.psfs, scaled))
+
+
+def scan_all(views: Sequence[RegisteredViews]) -> Generator[Waiting, None, None]:
+    """Look once at every pixel of several volumes: their statistics, which are kept.
+
+    Raises
+    ------
+    InputError
+        If a pixel is NaN, infinite or negative, or a view is constant or has no data.
+    """
+    for index, each in enumerate(views):
+        for event in each.scan():
+            yield Waiting("looking at the views", (index + event.fraction) / len(views))
+        for view, numbers in zip(each.views, each.statistics(), strict=True):
+            if numbers.minimum == numbers.maximum:
+                raise InputError(
+                    f"{view.label} has the value {numbers.minimum:g} everywhere: leave it out, or check its file"
+                )
+            if numbers.minimum < 0:
+                raise InputError(
+                    f"{view.label} has negative values (down to {numbers.minimum:g}), but light cannot be negative: "
+                    "set its camera offset to the value of dark pixels"
+                )
+
+
+def describe_psfs(views: RegisteredViews, energy: float) -> Recording:
+    """The PSFs of views, cut to a share of their energy and brought to sum 1; noise is yet unknown.
+
+    Raises
+    ------
+    InputError
+        If a view has no PSF.
+    """
+    psfs = []
+    for view in views.views:
+        if view.psf is None:
+            stem = view.name if view.angle is None else f"{view.angle:g}"
+            raise InputError(
+                f"{view.label} has no PSF, which training on views needs: put its PSF beside it as psf_{stem}.tif, or "
+                "name it"
+            )
+        cropped = crop_psf(np.maximum(view.psf, 0), energy)
+        psfs.append(np.ascontiguousarray(cropped / cropped.sum(dtype=np.float64), np.float32))
+    return Recording(views.names, tuple(psfs), (Noise(0.0, 0.0),) * len(views))
+
+
+def check_tile(recording: Recording, tile: Triple) -> None:
+    """Check that the blur of a tile is known somewhere in it.
+
+    Raises
+    ------
+    InputError
+        If a PSF is as large as the tile; names both.
+    """
+    for name, psf in zip(recording.names, recording.psfs, strict=True):
+        if any(n <= k for n, k in zip(tile, psf.shape, strict=True)):
+            raise InputError(
+                f"the PSF of view '{name}' spans {' x '.join(map(str, psf.shape))} voxels, so nothing of the blur of a tile "
+                f"of {' x '.join(map(str, tile))} is known: choose a larger tile, or a lower weights.energy to cut the PSF"
+            )
+
+
+def region_of(views: RegisteredViews, settings: DataSettings) -> Box:
+    """The region of a volume that is trained on; it begins at multiples of 4, as blocks do in the engine.
+
+    Raises
+    ------
+    InputError
+        If it leaves the volume.
+    """
+    if settings.start is None or settings.stop is None:
+        return views.grid.box
+    start = triple(a // CELL * CELL for a in settings.start)
+    if any(a < 0 or b > n or b <= a for a, b, n in zip(start, settings.stop, views.grid.shape, strict=True)):
+        raise InputError(
+            f"the region {settings.start} to {settings.stop} does not lie in the volume of {views.grid.shape}: "
+            "give voxels (z, y, x) inside it"
+        )
+    return Box(start, settings.stop)
+
+
+def blocks_in(region: Box, side: int) -> list[Box]:
+    """Cut a region into even blocks of at most `side` voxels a side, each of which begins at multiples of 4."""
+    sides = triple(min(CELL * ceil(n / ceil(n / side) / CELL), n) for n in region.shape)
+    return [
+        Box(
+            triple(a + o for a, o in zip(part.start, region.start, strict=True)),
+            triple(b + o for b, o in zip(part.stop, region.start, strict=True)),
+        )
+        for part in TilePlan(region.shape, sides).boxes
+    ]
+
+
+def _detail(views: RegisteredViews, box: Box) -> float:
+    """How much there is to see in a block: the standard deviation of the mean view, coarsely sampled."""
+    planes = []
+    for z in range(box.start[0], box.stop[0], _PLANES):
+        plane = views.read(Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))).mean(axis=(0, 1))
+        y, x = (n // CELL for n in plane.shape)
+        if y and x:
+            plane = plane[: CELL * y, : CELL * x].reshape(y, CELL, x, CELL).mean(axis=(1, 3))
+        planes.append(plane)
+    return float(np.std(np.stack(planes)))
