@@ -8,7 +8,7 @@ from typing import Any
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
 
-_FLAGS = ("iterations", "lambda", "kernel", "osem")
+_FLAGS = ("iterations", "lambda", "kernel", "osem", "model")
 
 
 def as_command(inputs: Inputs, method: Method, out: str, *, device: str = "auto") -> str:

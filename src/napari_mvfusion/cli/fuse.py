@@ -31,6 +31,9 @@ def fuse(
     ] = None,
     kernel: Annotated[str | None, typer.Option(help="EBMD: kind of the back-projection kernels.")] = None,
     osem: Annotated[str | None, typer.Option(help="EBMD: ordered-subsets factor; more converges faster.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Generator: name or file of the model; see mvfusion models list.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter of the method.")
     ] = None,
@@ -74,7 +77,7 @@ def fuse(
             events = known.repeat(out, device=device, **common)
         else:
             assert inputs
-            chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem}
+            chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem, "model": model}
             parameters = {key: value for key, value in chosen.items() if value is not None}
             bound_method = make_method(method, **parameters, **options.settings(set_ or []))
             title = method

@@ -21,6 +21,8 @@ Output = Literal["sigmoid", "softplus", "identity"]
 _SLOPE = 0.2
 _EPS = 1e-5
 _SMALLEST_MAPS = 2
+# Softplus and sigmoid of it are about 0.05, as dark as most of a volume.
+_DARK = -3.0
 
 
 class PaperArchitecture(BaseModel):
@@ -113,6 +115,8 @@ class PaperGenerator(nn.Module):
         }
         self.out = nn.Sequential(nn.Conv3d(maps, 1, 1), last[architecture.output])
         self.pool = nn.MaxPool3d(2)
+        if architecture.norm == "none":
+            self._start_well()
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Fuse blocks.
@@ -136,6 +140,23 @@ class PaperGenerator(nn.Module):
     def norms(self) -> list[SharedStatisticsNorm]:
         """All normalisations, in the order of the modules; empty without instance normalisation."""
         return [module for module in self.modules() if isinstance(module, SharedStatisticsNorm)]
+
+    def _start_well(self) -> None:
+        """Weights that keep the size of what passes through, which a norm would do; and an output that starts dark."""
+        slope = 0.0 if self.architecture.activation == "relu" else _SLOPE
+        for module in self.modules():
+            if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
+                nn.init.kaiming_normal_(module.weight, a=slope)
+                nn.init.zeros_(torch.as_tensor(module.bias))
+                if isinstance(module, nn.ConvTranspose3d):
+                    # Of its 4^3 taps each voxel sees 2^3.
+                    fan = module.in_channels * 8
+                    nn.init.normal_(module.weight, 0, (2 / ((1 + slope**2) * fan)) ** 0.5)
+        last = self.out[0]
+        assert isinstance(last, nn.Conv3d)
+        nn.init.normal_(last.weight, 0, 0.1 / last.in_channels**0.5)
+        if self.architecture.output != "identity":
+            nn.init.constant_(torch.as_tensor(last.bias), _DARK)
 
     def _pair(self, inside: int, outside: int) -> nn.Sequential:
         # Positions 0 and 3 are the convolutions also where there is no norm: the keys of the checkpoints say so.

@@ -16,7 +16,7 @@ from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
 _VALIDATION_SIDE = 64
 _KNEE = 0.5
 # Tiles with less error than this hold nothing to learn.
-_EASY = 0.02
+_EASY = 0.04
 
 
 class Objective(Protocol):
