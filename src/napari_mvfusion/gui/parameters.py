@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QLocale, Qt, Signal
+from qtpy.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -23,6 +23,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mvfusion.networks import list_models
+
+_MODELS, _RECIPE = "models", "recipe"
 # Enough to read what is entered; a label that leaves less stands above its field.
 _NARROWEST, _WIDEST = 110, 320
 _MOST_LETTERS = 12
@@ -34,7 +37,9 @@ class ParameterForm(QWidget):
 
     Parameters
     ----------
-    kind : class of the parameters; fields may be bool, int, float, str, a Literal, or `float | Literal[WORD]`
+    kind : class of the parameters; fields may be bool, int, float, str, a Literal, or `float | Literal[WORD]`. A str
+        whose schema says `"choices": "models"` is chosen from the models, and one with `"recipe"` is not shown: only
+        recipes fill it in.
 
     Raises
     ------
@@ -53,6 +58,8 @@ class ParameterForm(QWidget):
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for name, field in kind.model_fields.items():
+            if _chosen_from(field) == _RECIPE:
+                continue
             editor = make_editor(field)
             editor.setObjectName(name)
             editor.setToolTip(_wrapped(field.description))
@@ -74,7 +81,8 @@ class ParameterForm(QWidget):
 
     def defaults(self) -> dict[str, Any]:
         """What the fields are when nothing is entered, by name."""
-        return {name: field.get_default(call_default_factory=True) for name, field in self._kind.model_fields.items()}
+        fields = self._kind.model_fields
+        return {name: fields[name].get_default(call_default_factory=True) for name in self._editors}
 
     def reset(self) -> None:
         """Back to the defaults."""
@@ -181,7 +189,7 @@ class Choice(_Unscrolled, QComboBox):
         super().__init__()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(min(max(map(len, words)), _MOST_LETTERS))
+        self.setMinimumContentsLength(min(max(map(len, words), default=1), _MOST_LETTERS))
         for word in words:
             self.addItem(word.replace("_", " "), word)
         self.currentIndexChanged.connect(lambda _: self.changed.emit())
@@ -194,6 +202,38 @@ class Choice(_Unscrolled, QComboBox):
     def set_value(self, value: str) -> None:
         """Show a value."""
         self.setCurrentIndex(self.findData(value))
+
+
+class ModelChoice(Choice):
+    """An editor of the name of a model; what is there is looked up again whenever the list opens."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.setMinimumContentsLength(_MOST_LETTERS)
+        self._fill()
+
+    def set_value(self, value: str) -> None:
+        """Show a name, also of a model that is not there: the run then says so."""
+        if self.findData(value) < 0:
+            self.addItem(value, value)
+        self.setCurrentIndex(self.findData(value))
+
+    def showPopup(self) -> None:
+        """Open the list with the models that are there now."""
+        self._fill()
+        super().showPopup()
+
+    def _fill(self) -> None:
+        current = self.currentData()
+        with QSignalBlocker(self):
+            self.clear()
+            for entry in list_models():
+                if entry.card is not None:
+                    self.addItem(entry.name, entry.name)
+                    about = ". ".join(part for part in (entry.card.title, entry.card.summary) if part)
+                    self.setItemData(self.count() - 1, _wrapped(about or entry.name), Qt.ItemDataRole.ToolTipRole)
+            if current is not None:
+                self.set_value(current)
 
 
 class Switch(QCheckBox):
@@ -231,7 +271,7 @@ def make_editor(field: FieldInfo) -> Editor:
     if kinds == {int}:
         return Whole(*_bounds(field, 1))
     if kinds == {str}:
-        return Text()
+        return ModelChoice() if _chosen_from(field) == _MODELS else Text()
     words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
     if len(kinds) == 1 and words:
         return Choice(tuple(words))
@@ -244,6 +284,12 @@ def make_editor(field: FieldInfo) -> Editor:
             low += 10.0**-resolution
         return Real(max(low, 0.0) if words else low, high, resolution, words[0] if words else None)
     raise TypeError(f"there is no editor for parameters of type {field.annotation}")
+
+
+def _chosen_from(field: FieldInfo) -> str:
+    """What a field's schema says about where its value comes from."""
+    extra = field.json_schema_extra
+    return str(extra.get("choices", "")) if isinstance(extra, dict) else ""
 
 
 def _is_union(annotation: Any) -> bool:

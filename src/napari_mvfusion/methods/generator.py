@@ -53,6 +53,7 @@ class LearnedFusion(BaseModel):
         title="Model",
         description="Which trained network: universal takes any views with their PSFs; others expect the views that they "
         "were trained on.",
+        json_schema_extra={"choices": "models"},
     )
     tiles: Literal["seam_free", "published"] = Field(
         default="seam_free",
@@ -70,6 +71,7 @@ class LearnedFusion(BaseModel):
         pattern="^([0-9a-f]{64})?$",
         title="Hash of the weights",
         description="Refuse weights that have another hash; recipes fill it in. Empty takes the model as it is.",
+        json_schema_extra={"choices": "recipe"},
     )
 
     def check(self, views: RegisteredViews) -> list[str]:
