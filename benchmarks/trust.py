@@ -4,8 +4,8 @@
 
 FOLDER holds psf_ANGLE.tif of four views at 0, 90, 180 and 270 degrees. The views hold even light and its photon noise, at
 several numbers of photons, or Gaussian noise about an even level. For each method: the standard deviation of the result and
-its largest distance from the mean, both over those of a single view; and the light of the result over that of the views. What
-is above 1 in the first two stands out of the noise.
+its largest distance from the mean, both over those of a single view; and the light of the result over that of the views. A
+number above 1 in the first two columns stands out of the noise.
 """
 
 from __future__ import annotations
