@@ -92,7 +92,7 @@ def test_universal_tiles_equal_the_whole_with_the_measured_psfs(models: Path, te
     assert difference(whole, tiled) < 1e-4
 
 
-@pytest.mark.parametrize("shape", [(36, 20, 20), (20, 47, 22)])
+@pytest.mark.parametrize("shape", [(36, 20, 18), (20, 33, 22)])
 def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
     models: Path, monkeypatch: pytest.MonkeyPatch, shape: Triple
 ) -> None:
@@ -102,7 +102,7 @@ def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
     views = specimen(shape)
     method = LearnedFusion(model=save(models, "small", SMALL))
     whole = np.asarray(fuse(views, method).data)
-    for tile in ((8, 20, 20), (11, 9, 22)):
+    for tile in ((18, 20, 22), (20, 11, 22)):
         assert difference(whole, np.asarray(fuse(views, method, tile=tile).data)) < 1e-4
 
 
@@ -273,6 +273,22 @@ def test_published_tiles_are_refused_for_universal(models: Path) -> None:
     method = LearnedFusion(model=save(models, "small", SMALL), tiles="published")
     with pytest.raises(InputError, match="published tiles are for the paper's networks"):
         method.check(specimen((24, 24, 24)))
+
+
+def test_negative_light_and_nan_are_refused(models: Path) -> None:
+    views = specimen((24, 24, 24))
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    for value, message in ((-5.0, "view '0' has negative values"), (np.nan, "view '0'.*NaN|nan|not finite")):
+        data = np.array(views.views[0].data)
+        data[3, 4, 5] = value
+        with pytest.raises(InputError, match=message):
+            fuse(RegisteredViews([replace(views.views[0], data=data), *views.views[1:]]), method)
+
+
+def test_a_psf_is_missing(models: Path) -> None:
+    views = specimen((24, 24, 24)).with_psfs([None] * 4)
+    with pytest.raises(InputError, match="view '0' has no PSF"):
+        fuse(views, LearnedFusion(model=save(models, "small", SMALL)))
 
 
 def test_channels_follow_the_angles_of_the_card() -> None:

@@ -124,7 +124,7 @@ class EBMD(BaseModel):
         """
         statistics = yield from views.scan()
         for view, numbers in zip(views.views, statistics, strict=True):
-            _check_values(view, numbers)
+            check_light(view, numbers)
         psfs = [_normalised(view.psf) for view in views.views if view.psf is not None]
         kernels = [
             ViewKernels.cropped(psf, back)
@@ -145,7 +145,9 @@ class EBMD(BaseModel):
 def _check_psf(view: View, volume: Triple) -> list[str]:
     if view.psf is None:
         stem = view.name if view.angle is None else f"{view.angle:g}"
-        raise InputError(f"{view.label} has no PSF, which EBMD needs: put its PSF beside it as psf_{stem}.tif")
+        raise InputError(
+            f"{view.label} has no PSF, and the blur of each view must be known: put its PSF beside it as psf_{stem}.tif"
+        )
     check_psf(view.psf, view.label)
     # Zeros around it do not count: what matters is how far it really reaches.
     span = triple(2 * r + 1 for r in radius_of(view.psf))
@@ -161,7 +163,8 @@ def _normalised(psf: np.ndarray) -> np.ndarray:
     return np.asarray(psf / psf.sum(dtype=np.float64), np.float64)
 
 
-def _check_values(view: View, numbers: ViewStatistics) -> None:
+def check_light(view: View, numbers: ViewStatistics) -> None:
+    """Refuse a view that is the same everywhere, or negative somewhere."""
     if numbers.minimum == numbers.maximum:
         raise InputError(f"{view.label} has the value {numbers.minimum:g} everywhere: leave it out, or check its file")
     if numbers.minimum < 0:

@@ -21,6 +21,7 @@ from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.methods.base import Stage, TileInput
+from napari_mvfusion.methods.ebmd import check_light
 from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
 from napari_mvfusion.views import RegisteredViews, ViewStatistics
 
@@ -265,8 +266,15 @@ def bind_universal(
     """Scan the views, and bring network and filter together.
 
     Views are added up in the order of angles and names, so that the order in which they were given changes nothing.
+
+    Raises
+    ------
+    InputError
+        If a view is constant, or negative somewhere.
     """
-    yield from views.scan()
+    statistics = yield from views.scan()
+    for view, numbers in zip(views.views, statistics, strict=True):
+        check_light(view, numbers)
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
     return BoundUniversal(views.select([views.names[v] for v in order]), order, network, device, autocast)
 
