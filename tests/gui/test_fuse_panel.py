@@ -274,6 +274,33 @@ def test_a_lost_gpu_ends_the_run_in_words_and_what_is_done_stays(
     assert not person.messages("error")
 
 
+class NeedsTooMuch(Diffuse):
+    """Asks for more memory than there is, however small the tile."""
+
+    name: ClassVar[str] = "huge"
+    title: ClassVar[str] = "Needs too much"
+    largest_tile_voxels: int = 1
+
+
+def test_a_run_without_memory_ends_in_words_and_leaves_no_empty_layer(
+    model, qtbot, make_person, small_views, show_views, monkeypatch
+):
+    monkeypatch.setitem(METHODS, "huge", NeedsTooMuch)
+    panel = FusePanel(model)
+    qtbot.addWidget(panel)
+    panel.show()
+    person = make_person(panel)
+    show_views(model, small_views)
+    person.use("Needs")
+    person.press("fuse")
+    person.wait_until_done()
+    (message,) = person.messages("error")
+    assert message.startswith("Memory ran out even for a tile of")
+    assert any("going on with smaller tiles" in warning for warning in person.messages("warning"))
+    assert [layer.name for layer in model.layers] == ["nuclei view 0", "nuclei view 180"]
+    assert person.can_press("fuse")
+
+
 def test_views_of_different_size_are_fused_on_the_grid_of_the_first(model, person, rng):
     low = rng.random((10, 12, 14)).astype(np.float32)
     for name, data, size in (("a", np.repeat(low, 2, axis=0), 1.0), ("b", low, 2.0)):
