@@ -17,6 +17,15 @@ def _two_threads():
 
 
 @pytest.fixture
+def one_thread():
+    """One thread, as threads that wait for each other make small networks slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20141)
 
