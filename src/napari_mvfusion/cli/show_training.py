@@ -48,8 +48,18 @@ class Outcome:
     seconds: float = 0.0
 
 
-def follow_training(events: Generator[TrainEvent, None, Path | None], *, title: str, quiet: bool = False) -> Outcome:
-    """Show a run's events as a progress bar, and return how it ended."""
+def follow_training(
+    events: Generator[TrainEvent, None, Path | None], *, title: str, minutes: float | None = None, quiet: bool = False
+) -> Outcome:
+    """Show a run's events as a progress bar, and return how it ended.
+
+    Parameters
+    ----------
+    events : of the run
+    title : what is trained
+    minutes : after which the run ends where it has not done its steps
+    quiet : show warnings only
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -63,25 +73,29 @@ def follow_training(events: Generator[TrainEvent, None, Path | None], *, title: 
     )
     outcome = Outcome()
     smooth: float | None = None
+    first: StepDone | None = None
     with bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(title, total=1.0)
         waiting = bar.add_task("preparing", total=1.0, visible=False)
         for event in events:
             match event:
                 case Warned(message):
                     show.say_warning(message)
                 case Started():
-                    bar.update(task, total=event.steps, completed=event.step)
+                    bar.update(task, completed=event.step / event.steps)
                     if not quiet:
-                        _say_start(title, event)
+                        _say_start(title, event, minutes)
                 case Waiting(label, fraction):
                     bar.update(waiting, description=label, completed=fraction, visible=True)
                 case StepDone():
                     total = event.losses["total"]
+                    first = first or event
                     smooth = total if smooth is None else smooth + _FOLLOW * (total - smooth)
                     outcome.step, outcome.seconds = event.step, event.seconds
                     bar.update(waiting, visible=False)
-                    bar.update(task, completed=event.step, description=_step_line(title, event, smooth))
+                    by_time = 0.0 if minutes is None else event.seconds / (60 * minutes)
+                    done = max(event.step / event.steps, by_time)
+                    bar.update(task, completed=done, description=_step_line(title, event, first, smooth))
                 case Validated():
                     if event.best:
                         outcome.figures, outcome.best_step = dict(event.figures), event.step
@@ -104,17 +118,20 @@ def follow_training(events: Generator[TrainEvent, None, Path | None], *, title: 
     return outcome
 
 
-def _say_start(title: str, event: Started) -> None:
+def _say_start(title: str, event: Started, minutes: float | None) -> None:
     done = f", {event.step} done before" if event.step else ""
-    show.err.print(f"{title} on {event.device}: {event.parameters:,} weights, {event.steps} steps{done}")
+    most = f"{event.steps} steps" if minutes is None else f"at most {minutes:g} minutes"
+    show.err.print(f"{title} on {event.device}: {event.parameters:,} weights, {most}{done}")
 
 
-def _step_line(title: str, event: StepDone, smooth: float) -> str:
-    return f"{title}: loss {smooth:.4f}, rate {event.rate:.1e}, {_speed(event)}"
+def _step_line(title: str, event: StepDone, first: StepDone, smooth: float) -> str:
+    line = f"{title}: loss {smooth:.4f}, rate {event.rate:.1e}"
+    return f"{line}, {_speed(event, first)}" if event.step > first.step else line
 
 
-def _speed(event: StepDone) -> str:
-    speed = event.step / max(event.seconds, 1e-9)
+def _speed(event: StepDone, first: StepDone) -> str:
+    """Steps a second since the first one, or seconds a step."""
+    speed = (event.step - first.step) / max(event.seconds - first.seconds, 1e-9)
     return f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step"
 
 

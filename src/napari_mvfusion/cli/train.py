@@ -154,7 +154,7 @@ def train(
             cancel=cancel,
             description=description,
         )
-        outcome = follow_training(events, title=Path(out).stem, quiet=quiet or as_json)
+        outcome = follow_training(events, title=Path(out).stem, minutes=parameters.minutes, quiet=quiet or as_json)
     if as_json:
         ended = "stopped" if outcome.stopped else "trained"
         show.print_json(
