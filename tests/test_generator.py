@@ -257,7 +257,7 @@ def test_a_recipe_holds_the_hash_of_the_weights_and_refuses_others(models: Path)
 @pytest.mark.parametrize(
     ("count", "name", "message"),
     [
-        (1, "small", r"'small' takes 2 to 8 views, and there are 1: choose other views"),
+        (1, "small", r"'small' takes 2 to 8 views, and there are 1: choose other views, or another model"),
         (2, "paper", r"'paper' takes 4 views, and there are 2"),
         (4, "nobody", "nobody"),
     ],

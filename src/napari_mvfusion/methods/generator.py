@@ -95,7 +95,7 @@ class LearnedFusion(BaseModel):
             wanted = _number(card)
             raise InputError(
                 f"the model '{card.name}' takes {wanted} views, and there are {len(views)}: "
-                "choose other views, or the model 'universal'"
+                "choose other views, or another model"
             )
         if isinstance(card.architecture, UniversalArchitecture):
             if self.tiles == "published":
