@@ -88,7 +88,7 @@ class NotANumber(Supervised):
 
 
 def test_a_network_learns_a_tile_and_the_best_weights_are_kept(tmp_path):
-    events = list(toy_events(tmp_path, toy_config(steps=60, validate_every=15, ema=0.5)))
+    events = list(toy_events(tmp_path, toy_config(steps=32, validate_every=8, ema=0.5, rate=2e-2)))
     losses = [event.losses["total"] for event in events if isinstance(event, StepDone)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     trained = events[-1]
@@ -99,7 +99,7 @@ def test_a_network_learns_a_tile_and_the_best_weights_are_kept(tmp_path):
     volume = Toy().volume
     assert score_supervised(network, [volume], CPU)["nrmse"] == pytest.approx(trained.score, rel=1e-5)
     assert card.metrics["nrmse"] == trained.score
-    assert card.training["steps"] == 60
+    assert card.training["steps"] == 32
 
 
 def test_the_average_follows_the_weights_slowly(tmp_path):
@@ -120,14 +120,14 @@ def test_the_average_follows_the_weights_slowly(tmp_path):
 def test_rates_rise_and_fall_along_a_cosine_or_stay(tmp_path):
     def rates(folder, **changes):
         folder.mkdir()
-        events = toy_events(folder, toy_config(steps=20, validate_every=100, **changes))
+        events = toy_events(folder, toy_config(steps=8, validate_every=100, checkpoint_seconds=60, **changes))
         return [event.rate for event in events if isinstance(event, StepDone)]
 
-    assert rates(tmp_path / "a", schedule="constant") == [1e-2] * 20
+    assert rates(tmp_path / "a", schedule="constant") == [1e-2] * 8
     found = rates(tmp_path / "b", warmup=0.25)
-    np.testing.assert_allclose(found[:5], 1e-2 * np.arange(1, 6) / 6)
-    share = np.arange(15) / 15
-    np.testing.assert_allclose(found[5:], 1e-2 * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * share))))
+    np.testing.assert_allclose(found[:2], 1e-2 * np.arange(1, 3) / 3)
+    share = np.arange(6) / 6
+    np.testing.assert_allclose(found[2:], 1e-2 * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * share))))
 
 
 def test_gradients_are_clipped(tmp_path):
