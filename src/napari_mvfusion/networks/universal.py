@@ -3,8 +3,9 @@
 Physics comes first. The Wiener filter of all views undoes the blur in closed form, at several strengths: the weak ones
 are smooth, the strong ones sharp and noisy. Blurred again, its result says what each view should look like. Both know
 the PSFs, so the network need not: it tells structure from noise, and light that was absorbed from light that was not
-there. It looks at every view with the same weights, joins the views by their mean and their largest response, and changes
-the root of the filtered image: there, photon noise is the same everywhere.
+there. It looks at every view with the same weights, joins the views by their mean and their largest response, chooses
+how much each strength counts in each voxel, and adds what none of them has. All this happens to the roots of the images:
+there, photon noise is the same everywhere.
 
 No layer depends on the size of a block. The network sees blocks of 2 x 2 x 2 voxels as channels: PSFs of light-sheet
 microscopes are wider than two voxels, and eight times fewer places leave room for wide layers.
@@ -39,7 +40,7 @@ class UniversalArchitecture(BaseModel):
     maps, deep_maps : feature maps at half and at quarter resolution
     blocks, deep_blocks : residual blocks before and after the deep level, and in it
     levels : of the Wiener filter, falling; see `napari_mvfusion.imaging.WienerBank`
-    base : index of the level that the network changes, and that is compared with the views
+    base : index of the level that training starts from, and that is compared with the views
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +51,7 @@ class UniversalArchitecture(BaseModel):
     deep_maps: int = Field(default=96, ge=1, le=512)
     blocks: int = Field(default=1, ge=0, le=16)
     deep_blocks: int = Field(default=2, ge=0, le=16)
-    levels: tuple[float, ...] = Field(default=(0.03, 0.006, 0.0012, 0.00025), min_length=1, max_length=8)
+    levels: tuple[float, ...] = Field(default=(0.03, 0.006, 0.0012, 0.00025, 0.00005), min_length=1, max_length=8)
     base: int = Field(default=1, ge=0, le=7)
 
 
@@ -71,10 +72,10 @@ class _Residual(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What the network knows of the filtered images: their cells, and the root of the one that it changes."""
+    """What the network knows of the filtered images: their cells, and their roots (batch, level, z, y, x)."""
 
     cells: torch.Tensor
-    root: torch.Tensor
+    roots: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ class UniversalGenerator(nn.Module):
         self.deep = nn.Sequential(*(_Residual(a.deep_maps) for _ in range(a.deep_blocks)))
         self.up = nn.ConvTranspose3d(a.deep_maps, a.maps, 2, stride=2)
         self.after = nn.Sequential(*(_Residual(a.maps) for _ in range(a.blocks)))
-        self.out = nn.Conv3d(a.maps, _CELL, 3, padding=1)
+        self.out = nn.Conv3d(a.maps, sharp, 3, padding=1)
         for layer in (self.of_view, self.of_view_2, self.join, self.down, self.up):
             nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
         # The first step of training starts from the filtered image itself.
@@ -149,13 +150,13 @@ class UniversalGenerator(nn.Module):
         roots = signed_root(sharp)
         # What each level adds to the one before is small beside it: made as large, the first layer learns at once.
         added = torch.cat([roots[:, :1], roots.diff(dim=1).mul_(_GAIN)], dim=1).clamp_(-_MOST, _MOST)
-        base = self.architecture.base
-        return Known(to_cells(added), roots[:, base : base + 1])
+        return Known(to_cells(added), roots)
 
     def see(self, seen: Seen | None, known: Known, view: torch.Tensor, blurred: torch.Tensor) -> Seen:
         """Look at one more view, (batch, z, y, x), and what it should look like; only what views share is kept."""
         expected = signed_root(blurred)
-        inputs = torch.stack([expected - known.root[:, 0], signed_root(view) - expected], dim=1)
+        base = known.roots[:, self.architecture.base]
+        inputs = torch.stack([expected - base, signed_root(view) - expected], dim=1)
         cells = to_cells(inputs.mul_(_GAIN).clamp_(-_MOST, _MOST))
         response = functional.leaky_relu(self.of_view(cells), _SLOPE)
         response = functional.leaky_relu(self.of_view_2(response), _SLOPE)
@@ -164,11 +165,14 @@ class UniversalGenerator(nn.Module):
         return Seen(seen.total + response, torch.maximum(seen.largest, response), seen.count + 1)
 
     def correct(self, seen: Seen, known: Known) -> torch.Tensor:
-        """Change the filtered image by what was seen in all views: (batch, 1, z, y, x)."""
+        """Join the filtered images by what was seen in all views: (batch, 1, z, y, x)."""
         half = self.before(self.join(torch.cat([seen.total / seen.count, seen.largest, known.cells], dim=1)))
         half = self.after(half + self.up(self.deep(self.down(half))))
-        root = known.root + to_voxels(self.out(functional.leaky_relu(half, _SLOPE))).float()
-        return rise(root)
+        change, *shares = to_voxels(self.out(functional.leaky_relu(half, _SLOPE))).float().unbind(dim=1)
+        root = known.roots[:, 0] + change
+        for level, (share, added) in enumerate(zip(shares, known.roots.diff(dim=1).unbind(dim=1), strict=True), 1):
+            root = root + (share + (level <= self.architecture.base)) * added
+        return rise(root)[:, None]
 
 
 def rise(root: torch.Tensor) -> torch.Tensor:
