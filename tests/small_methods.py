@@ -16,6 +16,7 @@ class Diffuse(BaseModel):
     name: ClassVar[str] = "diffuse"
     title: ClassVar[str] = "Diffuse"
     summary: ClassVar[str] = "Smooths."
+    coarse_first: ClassVar[bool] = True
     presets: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0

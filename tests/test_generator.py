@@ -17,15 +17,14 @@ from napari_mvfusion.methods import LearnedFusion, make_method, universal
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.methods.universal import brightness_scale, whole_evidence
-from napari_mvfusion.networks import ModelCard, build, load_model, save_model
+from napari_mvfusion.networks import ModelCard, build, load_model
 from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from napari_mvfusion.views import RegisteredViews, View
+from small_models import SMALL, save
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
-SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
 
 
 @pytest.fixture
@@ -34,25 +33,6 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("MVFUSION_MODELS", str(folder))
     return folder
-
-
-def save(folder: Path, name: str, architecture: UniversalArchitecture | PaperArchitecture, **card: object) -> str:
-    """A model with random weights that do something everywhere."""
-    torch.manual_seed(0)
-    network = build(architecture)
-    with torch.no_grad():
-        for key, weight in network.named_parameters():
-            if key == "out.weight" or key.endswith("second.weight"):
-                weight.normal_(0, 0.02)
-    paper = isinstance(architecture, PaperArchitecture)
-    count = architecture.views if isinstance(architecture, PaperArchitecture) else 2
-    entries = {
-        "least_views": count,
-        "most_views": count if paper else 8,
-        "normalisation": "maximum" if paper else "brightness",
-    } | card
-    save_model(folder / f"{name}.safetensors", network, ModelCard(name=name, architecture=architecture, **entries))
-    return name
 
 
 def specimen(shape: Triple = (48, 44, 52), angles: tuple[float, ...] = ANGLES, seed: int = 1) -> RegisteredViews:

@@ -12,11 +12,13 @@ from napari_mvfusion.events import Cancelled
 from napari_mvfusion.fusion import fuse, fuse_events
 from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, share
-from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
+from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.preview import Previewer
 from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf, simulate
 from napari_mvfusion.views import RegisteredViews, View
+from small_models import SMALL, save
 
 CPU = torch.device("cpu")
 BOX = Box((24, 20, 16), (40, 60, 62))
@@ -27,9 +29,9 @@ def structured(seed, shape=(72, 80, 76)):
     return ndimage.gaussian_filter(rng.random(shape, np.float32) ** 8, 1.5) * 1000 + 20
 
 
-def two_views():
+def two_views(shape=(72, 80, 76)):
     psfs = [light_sheet_psf(angle) for angle in (0, 90)]
-    truth = structured(0)
+    truth = structured(0, shape)
     return simulate(truth, (0, 90), psfs, snr=30, rng=np.random.default_rng(1)).views
 
 
@@ -153,6 +155,24 @@ def test_cancelled_preview_ends_at_once():
 
     with pytest.raises(Interrupted):
         list(Previewer(views, CPU).run(EBMD(iterations=40), BOX, cancel=cancel))
+
+
+@pytest.mark.parametrize("share_done", [0.5, 1.0])
+@pytest.mark.parametrize("model", ["small", "paper"])
+def test_a_generator_is_cancelled_in_the_middle_of_its_pass(model, share_done, tmp_path, monkeypatch):
+    monkeypatch.setenv("MVFUSION_MODELS", str(tmp_path))
+    save(tmp_path, model, SMALL if model == "small" else PaperArchitecture(views=2, feature_maps=2))
+    previewer, method = Previewer(two_views((52, 52, 32)), CPU), LearnedFusion(model=model)
+    box = Box((8, 8, 8), (24, 24, 24))
+    polls = []
+    list(previewer.run(method, box, cancel=lambda: polls.append(1) or False))
+    assert len(polls) > 20
+    last = int(share_done * len(polls))
+    polls.clear()
+    with pytest.raises(Interrupted):
+        list(previewer.run(method, box, cancel=lambda: polls.append(1) or len(polls) >= last))
+    # Threads that share out work each ask once more.
+    assert last <= len(polls) <= last + torch.get_num_threads()
 
 
 def test_work_stops_between_pieces():

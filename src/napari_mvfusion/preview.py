@@ -97,8 +97,7 @@ class Previewer:
         inside = box.inside(wide).slices
         views, reader = self._region(wide, 1)
         bound = self._prepare(method, views, cancel)
-        # Methods of one stage are as quick as a coarse picture of theirs.
-        if coarse_first and len(bound.stages) > 1 and min(wide.shape) >= _COARSE * _LEAST_SIDE:
+        if coarse_first and method.coarse_first and min(wide.shape) >= _COARSE * _LEAST_SIDE:
             coarse = self._region(wide, _COARSE)
             for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
                 soon_enough = time.perf_counter() - started < _COARSE_BY_S

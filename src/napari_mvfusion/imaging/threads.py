@@ -26,7 +26,7 @@ _cancelled: ContextVar[Callable[[], bool]] = ContextVar("cancelled", default=_ne
 
 @contextmanager
 def interruptible(cancel: Callable[[], bool]) -> Generator[None, None, None]:
-    """Inside, `share` asks `cancel` before each piece of work, and raises `Interrupted` once it says yes.
+    """Inside, `share` and `poll` ask `cancel` before each piece of work, and raise `Interrupted` once it says yes.
 
     Not to be held across the `yield` of a generator: the caller would be interruptible too.
     """
@@ -35,6 +35,18 @@ def interruptible(cancel: Callable[[], bool]) -> Generator[None, None, None]:
         yield
     finally:
         _cancelled.reset(token)
+
+
+def poll() -> None:
+    """Between two pieces of work that is not shared out: stop here if it was cancelled.
+
+    Raises
+    ------
+    Interrupted
+        If it was, see `interruptible`.
+    """
+    if _cancelled.get()():
+        raise Interrupted
 
 
 def groups(length: int, size: int) -> list[slice]:

@@ -19,6 +19,7 @@ import torch
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.borders import good_size, lay_out
 from napari_mvfusion.imaging.spectral import HALVED, to_circle
+from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
 
 _AXES = (-3, -2, -1)
@@ -64,6 +65,11 @@ class WienerBank:
         Returns
         -------
         blurred (view, z, y, x) and sharp (level, z, y, x), float32 over the target
+
+        Raises
+        ------
+        Interrupted
+            If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
         block = triple(views.shape[1:])
         whole = Box.whole(block)
@@ -71,6 +77,7 @@ class WienerBank:
         samples = prod(layout.sizes)
         projected = power = None
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
+            poll()
             # Transfer functions come divided by the number of samples, for the inverse transform.
             transfer = self._transfer(kernel, layout.sizes) * samples
             spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).mul_(transfer.conj()).mul_(float(weight))
@@ -84,10 +91,12 @@ class WienerBank:
         inner = target.slices
         sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
         for number, level in enumerate(self._levels):
+            poll()
             sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
         projected.div_(power.add_(self._levels[self._level_of_blur]))
         blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
         for number, kernel in enumerate(self._kernels):
+            poll()
             seen = projected * self._transfer(kernel, layout.sizes)
             blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
         return blurred, sharp

@@ -97,12 +97,14 @@ class Method(Protocol):
     name : what a recipe and the command line call it
     title : what the user reads
     summary : what it does to the picture, in a line
+    coarse_first : whether it takes so long that a preview begins with a picture of half the resolution
     presets : named sets of parameters that differ from the defaults, best picture first; empty where one is enough
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
+    coarse_first: ClassVar[bool]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class CBIF(BaseModel):
     name: ClassVar[str] = "cbif"
     title: ClassVar[str] = "Content-based fusion"
     summary: ClassVar[str] = "A mean in which each view counts where it has detail: quick, but not deblurred."
+    coarse_first: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     weights: Literal["gaussian", "entropy"] = Field(

@@ -44,7 +44,8 @@ class EBMD(BaseModel):
 
     name: ClassVar[str] = "ebmd"
     title: ClassVar[str] = "Multi-view deconvolution (EBMD)"
-    summary: ClassVar[str] = "Deconvolves all views together with their PSFs: the sharpest, and the slowest."
+    summary: ClassVar[str] = "Deconvolves all views together with their PSFs: sharp, and the slowest."
+    coarse_first: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"kernel": "optimisation_1", "iterations": 10},

@@ -11,10 +11,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.base import BoundMethod
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.ebmd import EBMD
@@ -43,6 +45,7 @@ class LearnedFusion(BaseModel):
     name: ClassVar[str] = "generator"
     title: ClassVar[str] = "Generator (learned)"
     summary: ClassVar[str] = "A network that was trained to undo blur and noise: the sharpest, and faster than EBMD."
+    coarse_first: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"precision": "mixed"},
@@ -161,4 +164,13 @@ def _network(path: Path, device: torch.device) -> Network:
 def _loaded(path: Path, changed_ns: int, size: int, device: torch.device) -> Network:
     del changed_ns, size  # they tell versions of a file apart
     network, _ = load_model(path, device)
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
+            # A pass over a large tile takes seconds: it can be cancelled before each layer.
+            layer.register_forward_pre_hook(_poll_first)
     return network.requires_grad_(False)
+
+
+def _poll_first(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    del layer, inputs
+    poll()
