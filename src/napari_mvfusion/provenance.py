@@ -29,10 +29,6 @@ def describe_run(
     Needs the statistics of the views, which it computes when `views.scan` has not run yet.
     """
     grid = views.grid
-    parameters = method.model_dump(mode="json", by_alias=True)
-    if isinstance(method, LearnedFusion):
-        # A name alone does not say which weights.
-        parameters["sha256"] = method.weights()
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -43,10 +39,19 @@ def describe_run(
             "origin_um": list(grid.origin_um),
         },
         "views": [_describe_view(view, numbers) for view, numbers in zip(views.views, views.statistics(), strict=True)],
-        "method": {"name": method.name, "parameters": parameters},
+        "method": {"name": method.name, "parameters": parameters_of(method)},
         "run": {"device": device.type, "threads": torch.get_num_threads()},
         "software": software_versions(),
     }
+
+
+def parameters_of(method: Method) -> dict[str, Any]:
+    """The parameters of a method as a recipe holds them, with the hash of the weights of a model."""
+    parameters = method.model_dump(mode="json", by_alias=True)
+    if isinstance(method, LearnedFusion):
+        # A name alone does not say which weights.
+        parameters["sha256"] = method.weights()
+    return parameters
 
 
 def software_versions() -> dict[str, str]:

@@ -59,6 +59,15 @@ def _nothing_is_remembered(tmp_path):
     QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
 
 
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    """The folder of the user's models: that of this test, empty at first."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("MVFUSION_MODELS", str(folder))
+    return folder
+
+
 @pytest.fixture
 def plugin(npe2pm):
     """Only this plugin, as it is installed."""

@@ -12,7 +12,7 @@ from napari_mvfusion.geometry import Box
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.preview.region import region_in_sight
-from napari_mvfusion.methods import EBMD, Average
+from napari_mvfusion.methods import EBMD, Average, LearnedFusion
 
 
 @pytest.fixture
@@ -67,6 +67,18 @@ def test_what_is_in_sight_is_fused_as_the_run_will(viewer, at_work, small_views)
     assert layer.data.shape == (32, 32, 128)
     assert np.abs(layer.data - expected).max() < 0.01 * expected.max()
     assert words(at_work).startswith("32 × 32 × 128 voxels · Multi-view deconvolution")
+
+
+def test_the_generator_is_shown_coarse_first_and_then_as_the_run_will(viewer, at_work, small_views):
+    at_work.look_at("Generator")
+    said = []
+    at_work.panel._live.told.connect(lambda kind, text: said.append(text))
+    switch(at_work)
+    wait_for_picture(at_work)
+    assert said[-2:] == ["32 × 32 × 128 voxels · Generator (learned) · coarse", words(at_work)]
+    layer = preview_of(viewer)
+    expected = whole_at(layer, fuse(small_views.views, LearnedFusion()).data)
+    assert np.abs(layer.data - expected).max() < 0.01 * expected.max()
 
 
 def test_it_follows_parameters_methods_and_the_camera(viewer, at_work, small_views):

@@ -18,12 +18,12 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.parameters import ParameterForm
-from napari_mvfusion.methods import METHODS, make_method
+from napari_mvfusion.methods import METHODS, LearnedFusion, make_method
 from napari_mvfusion.methods.base import Method
 
 _NAME = Qt.ItemDataRole.UserRole
 _STANDARD, _OWN = "Standard", "Own values"
-_DEFAULT = "ebmd"
+_DEFAULT = LearnedFusion.name
 _ROW_PADDING = 10
 
 
@@ -152,17 +152,16 @@ class MethodForm(QWidget):
         form = self._forms[name]
         chosen = self._presets.currentText()
         if chosen != _OWN:
-            form.reset()
-            form.set_values(METHODS[name].presets.get(chosen, {}))
+            form.set_values(form.standard_tuning() | dict(METHODS[name].presets.get(chosen, {})))
         self._tell()
 
     def _tell(self) -> None:
         """Name the preset that the values are, if any, and tell that something changed."""
         name = self._current_name()
-        values = self._forms[name].values()
+        form = self._forms[name]
         same = _OWN
         for preset, parameters in (METHODS[name].presets or {_STANDARD: {}}).items():
-            if values == self._forms[name].defaults() | dict(parameters):
+            if form.tuning() == form.standard_tuning() | dict(parameters):
                 same = preset
         self._presets.setCurrentText(same)
         self.changed.emit()

@@ -124,6 +124,8 @@ class Status(QWidget):
             case Prepared():
                 self._rate = Rate()
                 self._device = event.device
+                self._bar.show_share(0)
+                self._step.setText(self._titled("computing…"))
                 self._machine.setText(event.device)
                 self._write(_plan(event))
             case TileDone():

@@ -25,6 +25,7 @@ from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.provenance import parameters_of
 from napari_mvfusion.recipe import load_recipe, recipe_path, save_recipe
 from napari_mvfusion.views import RegisteredViews
 
@@ -240,7 +241,7 @@ def _finished_before(part: Part, job: FuseJob) -> Fused | None:
     if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file():
         return None
     known = load_recipe(recipe_path(part.out))
-    same = known.method.parameters == job.method.model_dump(mode="json", by_alias=True)
+    same = known.method.parameters == parameters_of(job.method)
     if known.method.name != job.method.name or not same or not part.out.is_dir():
         return None
     return Fused(zarr.open_array(part.out / "0", mode="r"), part.views.grid, known.model_dump(mode="json"), part.out)

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget
 from superqt import QElidingLabel
 
-from napari_mvfusion.gui.parameters import Real
+from napari_mvfusion.gui.editors import Real
 from napari_mvfusion.gui.views.cuts import PSFLook
 from napari_mvfusion.gui.views.notices import Notices
 from napari_mvfusion.gui.views.picture import PSFPicture, numbers_of
