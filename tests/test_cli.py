@@ -18,6 +18,8 @@ import tifffile
 import zarr
 
 from napari_mvfusion.cli import main
+from napari_mvfusion.methods import METHODS
+from napari_mvfusion.quality import evaluate
 from napari_mvfusion.readers import open_volume
 
 MVFUSION = Path(sys.executable).with_name("mvfusion")
@@ -244,8 +246,14 @@ def test_the_demo_goes_the_whole_way(tmp_path):
         [str(MVFUSION), "demo", str(out), "--size", "64"], capture_output=True, text=True, env=environment, check=True
     )
     assert (out / "comparison.png").stat().st_size > 10_000
-    for method in ("average", "cbif", "ebmd"):
+    truth = open_volume(out / "embryo" / "embryo_groundtruth.tif")[0]
+    errors = {}
+    for method in METHODS:
         assert method in done.stdout
-        assert open_volume(out / f"{method}.zarr")[1].shape == (64, 64, 64)
+        volume, grid = open_volume(out / f"{method}.zarr")
+        assert grid.shape == (64, 64, 64)
+        errors[method] = evaluate(volume, truth).all.nrmse
+    assert errors["generator"] < errors["ebmd"] < errors["cbif"]
+    assert "Closest to the truth over all voxels: generator" in done.stdout
     (out / ".made-by-mvfusion-demo").unlink()
     assert "was not made by a demo" in run("demo", out, code=3).stderr

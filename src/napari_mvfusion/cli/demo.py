@@ -78,6 +78,8 @@ def demo(
         metrics[name] = evaluate(results[name], made.truth)
 
     show.print_metrics("4. Against the truth (all voxels / foreground)", metrics)
+    best = min(METHODS, key=lambda name: metrics[name].all.nrmse)
+    show.out.print(f"   Closest to the truth over all voxels: {best}")
     captions = {name: f"NRMSE {m.all.nrmse:.3f}" for name, m in metrics.items()}
     picture = out / "comparison.png"
     save_comparison(comparison_figure({"truth": made.truth, **results}, views.grid, captions=captions), picture)
