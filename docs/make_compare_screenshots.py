@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTr
 
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.gui.layers import KEY, open_layers, placement
-from napari_mvfusion.methods import CBIF, EBMD, Average
+from napari_mvfusion.methods import CBIF, EBMD, LearnedFusion
 
-SHOWN = ("embryo view 0", "embryo view 90", "embryo average", "embryo cbif", "embryo ebmd", "embryo ground truth")
+SHOWN = ("embryo view 0", "embryo view 90", "embryo cbif", "embryo ebmd", "embryo universal", "embryo ground truth")
 
 
 class Panel:
@@ -52,11 +52,11 @@ def fill(viewer):
     viewer.open_sample("napari-mvfusion", "embryo")
     truth = viewer.layers["embryo ground truth"]
     views = open_layers([layer for layer in viewer.layers if layer is not truth]).views
-    for method in (Average(), CBIF(), EBMD(iterations=60)):
+    for name, method in (("cbif", CBIF()), ("ebmd", EBMD()), ("universal", LearnedFusion())):
         fused = fuse(views, method)
         viewer.add_image(
             fused.data,
-            name=f"embryo {method.name}",
+            name=f"embryo {name}",
             visible=False,
             metadata={KEY: {"role": "fused", "sample": "embryo", "recipe": fused.recipe}},
             **placement(views.grid),
@@ -121,7 +121,7 @@ def main():
     compute.click()
     wait(1.5)
     shoot(viewer, "compare-computing")
-    wait(120, lambda: compute.toolTip() == "All is computed")
+    wait(400, lambda: compute.toolTip() == "All is computed")
     shoot(viewer, "compare-table")
     panel.wide(viewer, 800)
     shoot(viewer, "compare-wide")
@@ -132,7 +132,7 @@ def main():
     panel.press("subtract")
     wait(3)
     panel.press("explain")
-    wait(15, lambda: any("Residual" in layer.name for layer in viewer.layers))
+    wait(60, lambda: any("Residual" in layer.name for layer in viewer.layers))
     shoot(viewer, "compare-difference")
     viewer.theme = "light"
     panel.tabs.setCurrentIndex(1)

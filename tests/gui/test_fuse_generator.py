@@ -98,9 +98,7 @@ def test_a_model_for_other_views_is_refused_in_words_before_the_run(newcomer, mo
     save(models, "four", PAPER)
     open_list(newcomer)
     newcomer.choose("model", "four")
-    assert newcomer.hint() == (
-        "The model 'four' takes 4 views, and there are 2: choose other views, or another model"
-    )
+    assert newcomer.hint() == ("The model 'four' takes 4 views, and there are 2: choose other views, or another model")
     assert not newcomer.can_press("fuse")
     newcomer.choose("model", "universal")
     assert not newcomer.hint()
@@ -139,7 +137,7 @@ def test_a_run_with_the_universal_model_is_that_of_the_engine_and_its_recipe_hol
     newcomer.press("fuse")
     newcomer.wait_until_done()
     result = model.layers[-1]
-    assert result.name == "nuclei generator"
+    assert result.name == "nuclei universal"
     np.testing.assert_array_equal(result.data, fuse(small_views.views, LearnedFusion()).data)
     parameters = result.metadata[KEY]["recipe"]["method"]["parameters"]
     assert parameters["model"] == "universal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import napari.viewer
@@ -33,6 +34,7 @@ from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import ViewList
 from napari_mvfusion.gui.worker import FuseJob, FuseRun, Part, Report
+from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.script import as_command, as_python
@@ -231,7 +233,7 @@ class FusePanel(QWidget):
     def _add_result(self) -> None:
         """Add the layer of the run, which takes napari a while: after the panel has shown that it begins."""
         assert self._run is not None
-        name = f"{self._sample} {self._job.method.name}".strip()
+        name = f"{self._sample} {_called(self._job.method)}".strip()
         self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
@@ -351,6 +353,11 @@ def _jobs(opened: Opened, methods: list[Method], target: Target) -> list[FuseJob
             )
         )
     return jobs
+
+
+def _called(method: Method) -> str:
+    """What the layer of a result is called: generators by their models, of which one may try several."""
+    return Path(method.model).stem if isinstance(method, LearnedFusion) else method.name
 
 
 def _suffixes(methods: list[Method], opened: Opened) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def check_mirror(
     views : (view, z, y, x), not negative; the 56^3 voxels with the most structure are used
     psfs : one a view, (z, y, x), odd sides
     names : one a view
-    progress : called with about the share that is done, 0 to 1; an error that it raises ends the work
+    progress : called many times with about the share that is done, 0 to 1; an error that it raises ends the work
 
     Returns
     -------
@@ -95,9 +95,12 @@ def check_mirror(
     misfit: dict[tuple[bool, ...], float] = {}
 
     def weigh(orientations: tuple[bool, ...]) -> None:
-        if orientations not in misfit:
-            misfit[orientations] = _misfit(pixels, kernels, orientations)
+        def tell() -> None:
             progress(min(len(misfit) / (2 * len(kernels) + 2), 1.0))
+
+        if orientations not in misfit:
+            misfit[orientations] = _misfit(pixels, kernels, orientations, tell)
+            tell()
 
     def descend(start: tuple[bool, ...]) -> tuple[bool, ...]:
         """Turn one PSF after the other as long as that explains the views better."""
@@ -141,9 +144,12 @@ def _most_structure(views: np.ndarray) -> tuple[slice, slice, slice]:
     return z, y, x
 
 
-def _misfit(pixels: np.ndarray, kernels: Sequence[np.ndarray], mirrored: Sequence[bool]) -> float:
+def _misfit(
+    pixels: np.ndarray, kernels: Sequence[np.ndarray], mirrored: Sequence[bool], tell: Callable[[], None]
+) -> float:
     """Mean squared residual over the expected value, after some Richardson-Lucy updates with every view in turn.
 
+    Calls `tell` before each update.
     Only voxels that no PSF connects with what lies outside are scored.
     """
     shape = pixels.shape[1:]
@@ -153,6 +159,7 @@ def _misfit(pixels: np.ndarray, kernels: Sequence[np.ndarray], mirrored: Sequenc
     psi = np.maximum(pixels.mean(axis=0), 1e-3)
     for _ in range(_ITERATIONS):
         for x, transfer in zip(pixels, transfers, strict=True):
+            tell()
             blurred = np.maximum(_convolve(psi, transfer, sizes), 1e-4)
             psi = np.maximum(psi * _convolve(x / blurred, transfer.conj(), sizes), 1e-4)
     margin = [max(k.shape[a] for k in kernels) // 2 for a in range(3)]

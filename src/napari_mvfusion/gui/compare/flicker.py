@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 KEY = "K"
-_HELD_S = 0.35
+_TAP_MS = 350
 
 
 class Flicker(QObject):
@@ -31,6 +30,10 @@ class Flicker(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._pair: tuple[Image, Image] | None = None
+        # A timer and no clock: while a slow window is drawn, no time passes for the key.
+        self._tap = QTimer(self)
+        self._tap.setSingleShot(True)
+        self._tap.setInterval(_TAP_MS)
         self.has_key = True
         try:
             viewer.bind_key(KEY, self._press)
@@ -74,8 +77,9 @@ class Flicker(QObject):
         if self._pair is None:
             self.wanted.emit()
             return
-        pressed = time.monotonic()
         self.change_over()
+        self._tap.start()
         yield
-        if time.monotonic() - pressed > _HELD_S:
+        if not self._tap.isActive():
             self.change_over()
+        self._tap.stop()
