@@ -127,6 +127,7 @@ def main():
     shoot(viewer, "compare-wide")
     panel.wide(viewer, 390)
     shoot(viewer, "compare-narrow")
+    panel.press("flicker")
     panel.tabs.setCurrentIndex(2)
     line.visible = False
     panel.press("subtract")

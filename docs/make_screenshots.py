@@ -30,6 +30,7 @@ def main():
     viewer.window.resize(1300, 860)
     _, panel = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Fuse")
     fuse, cancel = (panel.findChild(QPushButton, name) for name in ("fuse", "cancel"))
+    wait(2)
     shoot(viewer, "fuse-empty")
     viewer.open_sample("napari-mvfusion", "embryo")
     wait()

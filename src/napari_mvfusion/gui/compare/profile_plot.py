@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 # Of middle brightness, so that they can be told apart and read on black and on white.
-COLOURS = ("#e08e1b", "#2f9be0", "#23a566", "#e0503c", "#b06be0", "#12a5a5", "#d6559e", "#8f9a1e", "#8c8c8c")
+COLOURS = ("#8c8c8c", "#d6559e", "#8f9a1e", "#12a5a5", "#e08e1b", "#2f9be0", "#e0503c", "#23a566", "#b06be0")
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6
 _GRID_ALPHA = 40
