@@ -9,7 +9,7 @@ import napari
 import numpy as np
 from pictures import shoot, wait
 from qtpy.QtCore import QSettings, Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton
 
 from napari_mvfusion.gui.layers import annotate, notes
 
@@ -47,7 +47,6 @@ def main():
             methods.item(row).setCheckState(Qt.CheckState.Checked)
     (ebmd,) = methods.findItems("Multi-view", Qt.MatchFlag.MatchStartsWith)
     methods.setCurrentItem(ebmd)
-    panel.findChild(QSpinBox, "iterations").setValue(20)
     wait()
     fuse.click()
     step = panel.findChild(QLabel, "step")

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.parameters import ParameterForm
+from napari_mvfusion.gui.parameters import WIDEST, ParameterForm
 from napari_mvfusion.methods import METHODS, LearnedFusion, make_method
 from napari_mvfusion.methods.base import Method
 
@@ -48,6 +48,7 @@ class MethodForm(QWidget):
         self._summary.setWordWrap(True)
         self._presets = QComboBox()
         self._presets.setObjectName("presets")
+        self._presets.setMaximumWidth(WIDEST)
         self._presets.setToolTip("Parameters that belong together; change any of them afterwards")
         self._presets.activated.connect(self._apply_preset)
         self._preset_row = QWidget()

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.models import ModelAbout, ModelChoice
 
 _MODELS, _RECIPE = "models", "recipe"
 # Enough to read what is entered; a label that leaves less stands above its field.
-_NARROWEST, _WIDEST = 110, 320
+_NARROWEST, WIDEST = 110, 320
 
 
 class ParameterForm(QWidget):
@@ -54,7 +54,7 @@ class ParameterForm(QWidget):
             if isinstance(editor, (Whole, Real)):
                 # A style of napari's would win over a minimum that is no style.
                 editor.setStyleSheet(f"min-width: {_NARROWEST}px;")
-            editor.setMaximumWidth(_WIDEST)
+            editor.setMaximumWidth(WIDEST)
             editor.changed.connect(self.changed)
             label = QLabel(field.title or name)
             label.setToolTip(wrapped(field.description))
