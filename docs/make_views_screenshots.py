@@ -110,6 +110,7 @@ def main():
         del viewer.layers[f"beads {90 * number}"]
     spoil(viewer)
     wait(1.5)
+    wait(60, lambda: not panel.busy)
     shoot(viewer, "views-problems")
     resize(viewer, panel, WIDE)
     shoot(viewer, "views-problems-wide")
