@@ -370,7 +370,7 @@ def lies():
 def test_lies_about_sizes_cost_nothing(tmp_path, lie):
     path = put(tmp_path, old_file(lies()[lie]))
     tracemalloc.start()
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         with pytest.raises(InputError, match=r"refused|damaged"):
             read_checkpoint(path)
@@ -378,7 +378,7 @@ def test_lies_about_sizes_cost_nothing(tmp_path, lie):
     finally:
         tracemalloc.stop()
     assert peak < 30e6
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_a_wrong_count_before_the_numbers_is_damage(tmp_path):

@@ -275,10 +275,10 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, words):
 
 def test_a_card_that_lies_about_sizes_costs_nothing(saved):
     with_card(saved, lambda v: v["architecture"].update(feature_maps=512))
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(InputError, match="and not"):
         load_model(saved)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 # Names and places.
