@@ -245,3 +245,17 @@ def test_the_description_measures_what_it_says(two_view_psfs):
         np.array(ndimage.center_of_mass(np.maximum(two_view_psfs[0], 0))) - np.array(info.shape) // 2, abs=1e-3
     )
     assert info.minimum < 0
+
+
+def test_an_error_of_the_progress_ends_the_check_between_two_updates(rng):
+    psfs = [gaussian((15, 7, 7), np.diag([9.0, 2.0, 2.0])), gaussian((7, 15, 7), np.diag([2.0, 9.0, 2.0]))]
+    shares = []
+
+    def enough(share):
+        shares.append(share)
+        if len(shares) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        check_mirror(two_views(psfs, rng, 64), psfs, ["a", "b"], progress=enough)
+    assert shares == [0, 0, 0]

@@ -1,6 +1,7 @@
 """The Compare panel in a real window of napari, opened by its menu, clicked and typed at as a person does."""
 
 import gc
+import time
 
 import compare_window
 import numpy as np
@@ -247,6 +248,14 @@ def test_flicker_changes_over_by_key_and_by_button(two):
     two.press("flicker")
     assert dark.visible
     assert bright.visible
+
+
+def test_a_tap_is_no_hold_where_layers_appear_slowly(two):
+    dark, bright = two.viewer.layers["dark"], two.viewer.layers["bright"]
+    two.bot.keyClick(two.canvas(), Qt.Key.Key_K)
+    bright.events.visible.connect(lambda event: time.sleep(0.5))
+    two.bot.keyClick(two.canvas(), Qt.Key.Key_K)
+    assert (dark.visible, bright.visible) == (False, True)
 
 
 def test_a_key_that_somebody_else_uses_is_left_to_them(make_napari_viewer_proxy, plugin, qtbot):
