@@ -180,7 +180,7 @@ class Person:
         return [label.text() for label in self.panel.findChildren(QLabel, kind)]
 
     def wait_until_done(self):
-        self.bot.waitUntil(self.views.isEnabled, timeout=20_000)
+        self.bot.waitUntil(self.views.isEnabled, timeout=60_000)
 
 
 @pytest.fixture
