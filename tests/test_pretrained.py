@@ -1,0 +1,63 @@
+"""The weights that come with the package: what they hold, and that they do what they are shipped for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mvfusion.fusion import fuse
+from napari_mvfusion.methods import EBMD, LearnedFusion
+from napari_mvfusion.networks import list_models, load_model
+from napari_mvfusion.quality import evaluate
+from napari_mvfusion.simulation import embryo, simulate
+from napari_mvfusion.training.config import make_config
+from napari_mvfusion.views import RegisteredViews, View
+
+SHIPPED = [entry for entry in list_models() if entry.shipped]
+ANGLES = (0.0, 90.0, 180.0, 270.0)
+
+
+def test_universal_is_there() -> None:
+    assert "universal" in [entry.name for entry in SHIPPED]
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
+def test_a_shipped_model_says_how_it_was_made(entry) -> None:
+    network, card = load_model(entry.name)
+    assert card.licence == "BSD-3-Clause"
+    assert card.title
+    assert card.metrics["nrmse"] > 0
+    assert str(card.training["command"]).startswith("mvfusion train --config docs/training/")
+    config = make_config(card.training["config"], "the card")
+    assert config.architecture == card.architecture == network.architecture
+
+
+def test_all_weights_together_are_small() -> None:
+    assert sum(entry.path.stat().st_size for entry in SHIPPED) <= 10e6
+
+
+def test_universal_beats_deconvolution_on_measured_psfs_that_it_has_never_seen(quad_psfs) -> None:
+    rng = np.random.default_rng(20)
+    made = simulate(embryo(64, rng), ANGLES, [quad_psfs[int(angle)] for angle in ANGLES], rng=rng)
+    fused = {name: fuse(made.views, method).data for name, method in (("u", LearnedFusion()), ("e", EBMD()))}
+    universal, deconvolved = (evaluate(fused[name], made.truth) for name in "ue")
+    for part in ("all", "foreground"):
+        a, b = getattr(universal, part), getattr(deconvolved, part)
+        assert a.nrmse < 0.9 * b.nrmse
+        assert a.ssim > b.ssim
+        assert a.cc > b.cc
+
+
+@pytest.mark.parametrize("photons", [2, 20, 200])
+def test_universal_invents_nothing_in_noise(quad_psfs, photons: int) -> None:
+    """Views of even light: nothing may stand out of the noise of a view, and the light stays."""
+    rng = np.random.default_rng(photons)
+    shape = (52, 52, 52)
+    noise = [rng.poisson(photons, shape).astype(np.float32) for _ in ANGLES]
+    views = RegisteredViews(
+        View(pixels, f"{angle:g}", quad_psfs[int(angle)], angle) for angle, pixels in zip(ANGLES, noise, strict=True)
+    )
+    fused = np.asarray(fuse(views, LearnedFusion()).data)
+    assert fused.std() < noise[0].std()
+    assert np.abs(fused - fused.mean()).max() < np.abs(noise[0] - photons).max()
+    assert fused.mean() == pytest.approx(photons, rel=0.05)
