@@ -58,11 +58,11 @@ class Evidence:
 def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
     """The brightness that counts as 1: the mean of the views, each voxel weighted with its own brightness.
 
-    Empty space around a specimen does not change it.
+    Empty space around a specimen does not change it. Views without any light have the scale 1.
     """
     squares = sum(numbers.mean_square * numbers.covered_voxels for numbers in statistics)
     total = sum(numbers.mean * numbers.covered_voxels for numbers in statistics)
-    return squares / total
+    return squares / total if total > 0 else 1.0
 
 
 def whole_evidence(views: RegisteredViews, architecture: UniversalArchitecture, device: torch.device) -> Evidence:

@@ -143,11 +143,12 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         scale = evidence.scale
     else:
         pixels = torch.from_numpy(scene.views.read(scene.views.grid.box))
-        scale = float(pixels.max())
+        # A scene may be empty: then nothing has to be scaled.
+        scale = float(pixels.max()) or 1.0
         arrays = {"views": pixels / scale}
     low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE]) / scale
     # Where there is nothing but even light, noise is what must not be learned.
-    span = max(float(high - low), float(high) * 0.5)
+    span = max(float(high - low), float(high) * 0.5) or 1.0
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     stored = {name: values.numpy().astype(np.float16) for name, values in arrays.items()}
     return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
