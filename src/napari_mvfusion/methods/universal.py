@@ -30,8 +30,6 @@ _FLOAT_BYTES = 4
 _CELL_SIDE = 192
 FILTER_MARGIN = 48
 _FADE = 16
-# What is mirrored beyond the border where that need not be exact: enough to keep the far side of the circle away.
-_ROUGH_MARGIN = 12
 # Working memory of a convolution beside its input and output, as a multiple of both.
 _CONVOLUTION_COPIES = 3.0
 
@@ -98,7 +96,6 @@ class Filtering:
         self, views: RegisteredViews, architecture: UniversalArchitecture, scale: float, device: torch.device
     ) -> None:
         self._shape = views.grid.shape
-        self._mirrored = _ROUGH_MARGIN if views.rough_border else FILTER_MARGIN
         self._count = len(views)
         self._levels = len(architecture.levels)
         self._base = architecture.base
@@ -120,7 +117,7 @@ class Filtering:
         for cell, weights in self._cells(target):
             block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
             pixels, _ = self._pixels(block, tile)
-            margin = triple(min(self._mirrored, n - 1) for n in block.shape)
+            margin = triple(min(FILTER_MARGIN, n - 1) for n in block.shape)
             part = Box(
                 triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
                 triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
