@@ -390,7 +390,8 @@ def test_a_damaged_chunk_is_named_when_it_is_read(tmp_path, rng):
     chunk = next((tmp_path / "v.zarr" / "0" / "c").rglob("0"))
     while chunk.is_dir():
         chunk = next(chunk.iterdir())
-    chunk.write_bytes(chunk.read_bytes()[:50])
+    # Its first byte is the version of the compression. As long as it was: the library reads beyond a shorter one.
+    chunk.write_bytes(b"\xff" + chunk.read_bytes()[1:])
     data, _ = open_volume(tmp_path / "v.zarr")
     with pytest.raises(InputError, match=r"v\.zarr is damaged: a chunk"):
         data[:]
