@@ -44,7 +44,7 @@ class LearnedFusion(BaseModel):
 
     name: ClassVar[str] = "generator"
     title: ClassVar[str] = "Generator (learned)"
-    summary: ClassVar[str] = "A network that was trained to undo blur and noise: the sharpest, and faster than EBMD."
+    summary: ClassVar[str] = "Deconvolves in closed form, then a trained network tells structure from noise."
     coarse_first: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
