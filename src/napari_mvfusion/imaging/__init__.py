@@ -2,14 +2,13 @@
 
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border, Layout, good_size, lay_out
-from napari_mvfusion.imaging.chain import Change, Convolver, Link, SlabConvolver, WholeConvolver, convolver_for
+from napari_mvfusion.imaging.chain import Convolver, Link, SlabConvolver, WholeConvolver, convolver_for
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes, transfer_function
 from napari_mvfusion.imaging.wiener import WienerBank
 
 __all__ = [
     "Blur",
     "Border",
-    "Change",
     "Convolver",
     "Layout",
     "Link",

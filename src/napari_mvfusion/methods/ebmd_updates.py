@@ -11,7 +11,6 @@ import torch
 
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import (
-    Change,
     Convolver,
     Layout,
     Link,
@@ -120,46 +119,6 @@ class BoundEBMD:
         self._allow(self._transfer_budget(tile.tile.shape))
         return self._start(tile) if tile.estimate is None else self._update(stage.views[0], tile)
 
-    def evidence(
-        self, v: int, target: Box, view: torch.Tensor, covered: torch.Tensor | None, estimate: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a view says about an estimate, without changing it.
-
-        Parameters
-        ----------
-        v : index of the view
-        target : box of the volume that the answer is wanted for
-        view, covered : its pixels, and where it has data or None for everywhere; over `evidence_boxes(v, target)[0]`
-        estimate : over `evidence_boxes(v, target)[1]`
-
-        Returns
-        -------
-        The estimate blurred with the view's PSF, and the ratio of view and blurred estimate carried back with its
-        kernel: two float32 tensors (z, y, x) of the shape of `target`. Where the view has no data the ratio is 1.
-        """
-        self._allow(self._transfer_budget(target.shape))
-        layouts = self._layouts(v, target)
-        seen = torch.empty(layouts[0].target, device=self._device)
-
-        def note(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
-            seen[:, rows] = blurred
-            return blurred
-
-        correction = self._run(v, layouts, view, covered, estimate, note, _pass)
-        return seen[target.inside(self.evidence_boxes(v, target)[0]).slices], correction
-
-    def evidence_boxes(self, v: int, target: Box) -> tuple[Box, Box]:
-        """Which part of the view, and which of the estimate, `evidence` reads for a target."""
-        shape = self._views.grid.shape
-        view_box = target.grow(self._kernels[v].back_radius).clip(shape)
-        return view_box, target.grow(_add(self._kernels[v].back_radius, self._kernels[v].blur_radius)).clip(shape)
-
-    @property
-    def largest_radii(self) -> tuple[Triple, Triple]:
-        """Voxels that the largest back-projection kernel reaches, and the largest PSF."""
-        back = triple(max(k.back_radius[axis] for k in self._kernels) for axis in range(3))
-        return back, triple(max(k.blur_radius[axis] for k in self._kernels) for axis in range(3))
-
     def converged(self, change: float) -> bool:
         """Whether the change of an iteration is small enough to stop."""
         return change < self._stop_at_change
@@ -225,6 +184,11 @@ class BoundEBMD:
         weight = self._weights.of(v, tile.tile)
         floor, bend = self._floor, 0.5 * self._tikhonov / self._maxima[v]
 
+        def ratio(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
+            # The estimate is nowhere below the floor; its blur falls below it by rounding only.
+            torch.div(view[:, rows], blurred.clamp_(min=floor), out=blurred)
+            return blurred if covered is None else blurred.sub_(1).mul_(covered[:, rows]).add_(1)
+
         def improve(correction: torch.Tensor, rows: slice) -> torch.Tensor:
             old = before[:, rows]
             new = correction.mul_(old)
@@ -233,34 +197,13 @@ class BoundEBMD:
                 new.div_(torch.mul(new, bend).add_(0.25).sqrt_().add_(0.5))
             return torch.lerp(old, new.clamp_(min=floor), weight[:, rows], out=new)
 
-        return self._run(v, self._layouts(v, tile.tile), view, covered, tile.estimate, _pass, improve)
-
-    def _run(
-        self,
-        v: int,
-        layouts: tuple[Layout, Layout],
-        view: torch.Tensor,
-        covered: torch.Tensor | None,
-        estimate: torch.Tensor,
-        note: Change,
-        improve: Change,
-    ) -> torch.Tensor:
-        """Blur the estimate, look at it with `note`, divide the view by it, carry the ratio back, and `improve`."""
-        floor = self._floor
-
-        def ratio(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
-            # The estimate is nowhere below the floor; its blur falls below it by rounding only.
-            blurred = note(blurred.clamp_(min=floor), rows)
-            torch.div(view[:, rows], blurred, out=blurred)
-            return blurred if covered is None else blurred.sub_(1).mul_(covered[:, rows]).add_(1)
-
-        blur, back = layouts
+        blur, back = self._layouts(v, tile.tile)
         kernels = self._kernels[v]
         links = [
             Link(blur, self._transfer(kernels.blur, blur), ratio),
             Link(back, self._transfer(kernels.back, back), improve),
         ]
-        return self._convolver.run(estimate, links)
+        return self._convolver.run(tile.estimate, links)
 
     def _start_layout(self, tile: Box) -> Layout:
         radius = _radius(self._start_kernel)
@@ -315,11 +258,6 @@ class BoundEBMD:
 
     def _is_whole(self, tile: Box) -> bool:
         return tile == self._views.grid.box
-
-
-def _pass(values: torch.Tensor, rows: slice) -> torch.Tensor:
-    del rows
-    return values
 
 
 def _gaussian(sigma: float) -> np.ndarray:
