@@ -1,6 +1,5 @@
 """The Fuse panel, used as a person uses it, without a window of napari."""
 
-import shlex
 import shutil
 from typing import ClassVar
 
@@ -10,14 +9,12 @@ import pytest
 import tifffile
 import torch
 import zarr
+from copied_run import fused_elsewhere
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar
-from typer.testing import CliRunner
 
-from napari_mvfusion.cli.app import app
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.fuse_panel import FusePanel
@@ -566,16 +563,8 @@ def test_a_run_is_copied_as_a_command_and_as_python(model, person, views_folder,
     person.wait_until_done()
     expected = np.asarray(model.layers[-1].data)
     for kind in ("Command", "Python"):
-        next(action for action in person.see("copy").menu().actions() if action.text() == kind).trigger()
-        text = QGuiApplication.clipboard().text()
-        folder = tmp_path / kind
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        if kind == "Command":
-            assert CliRunner().invoke(app, shlex.split(text)[1:]).exit_code == 0, text
-        else:
-            exec(text, {})
-        np.testing.assert_array_equal(zarr.open_array(folder / "fused.zarr" / "0", mode="r")[:], expected)
+        again = fused_elsewhere(person, kind, tmp_path / kind, monkeypatch)
+        np.testing.assert_array_equal(again, expected)
     assert person.messages("done")[-1] == "Copied as Python."
 
 
