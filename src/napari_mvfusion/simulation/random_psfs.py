@@ -17,7 +17,7 @@ LARGEST = 51
 
 _ENERGY = 0.995
 _DRAWN_HALF = 28
-_AXIAL = (4.0, 16.0)
+_AXIAL = (4.0, 18.0)
 _LATERAL = (2.0, 5.0)
 _LEAST_RATIO = 1.2
 _JITTER = 0.1
@@ -63,7 +63,7 @@ class _Optics:
 def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
     """Draw one PSF a view.
 
-    Each is a Gaussian beam times a light sheet, as in `light_sheet_psf`, with axial widths of 4 to 16 voxels and lateral
+    Each is a Gaussian beam times a light sheet, as in `light_sheet_psf`, with axial widths of 4 to 18 voxels and lateral
     ones of 2 to 5, made worse at random: asymmetric, tilted out of the plane, elliptic, with long tails, bent, doubled
     by a fainter copy, hazy. The views of one call share these numbers up to 10 %; in 30 % of the calls they share
     nothing.
@@ -93,7 +93,7 @@ def _random_optics(rng: np.random.Generator) -> _Optics:
 
     lateral = rng.uniform(*_LATERAL)
     return _Optics(
-        axial=log_uniform(rng, max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]),
+        axial=rng.uniform(max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]),
         lateral=lateral,
         detection=rng.uniform(1.2, 4),
         asymmetry=sometimes(0.8, -0.5, 0.5),

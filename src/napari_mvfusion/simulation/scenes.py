@@ -21,21 +21,21 @@ BACKGROUND = "background"
 """The kind of a scene that holds nothing but weak even light."""
 
 KINDS: dict[str, float] = {
-    "blobs": 0.45,
-    "nuclei_cluster": 0.2,
-    "membranes": 0.1,
-    "filaments": 0.07,
+    "blobs": 0.4,
+    "nuclei_cluster": 0.25,
+    "membranes": 0.09,
+    "filaments": 0.06,
     "beads": 0.05,
-    "texture": 0.05,
-    "mixture": 0.08,
-    BACKGROUND: 0.02,
+    "texture": 0.04,
+    "mixture": 0.07,
+    BACKGROUND: 0.04,
 }
 """How often every kind of scene is drawn, relative to the others."""
 
 _SMALLEST = 16
 _CROPPED = 0.6
-_COUNTS = {2: 0.25, 3: 0.12, 4: 0.38}
-_OTHER_COUNT = 0.0625
+_COUNTS = {2: 0.3, 3: 0.15, 4: 0.35}
+_OTHER_COUNT = 0.05
 _LARGEST_WRONG = 0.1
 # Absorption is given for a specimen of this many voxels, as in `simulate`.
 _REFERENCE_SIZE = 289
@@ -190,7 +190,7 @@ def _random_settings(angles: tuple[float, ...], rng: np.random.Generator) -> Set
         angles,
         attenuation=0.0 if rng.random() < 0.3 else float(rng.uniform(0, 0.02)),
         spacing=int(rng.choice([1, 2, 3], p=[0.7, 0.15, 0.15])),
-        snr=log_uniform(rng, 4, 60),
+        snr=log_uniform(rng, 2.5, 60),
         poisson=True,
         offset=0.0,
         read_noise=float(rng.uniform(0.3, 3)) if rng.random() < 0.3 else 0.0,

@@ -78,6 +78,8 @@ class LossWeights(BaseModel):
     Attributes
     ----------
     absolute, square : of the error against the truth, in units of its range (supervised)
+    light : of the square of the mean error of a tile, in units of the truth's range: errors that all have one sign count
+        more than those that cancel (supervised)
     cycle : of the views against the blurred result (self-supervised and semi-supervised)
     gradient : of the squared gradient of the result (self-supervised)
     adversarial : of the discriminators (semi-supervised)
@@ -93,6 +95,7 @@ class LossWeights(BaseModel):
 
     absolute: float = Field(default=1.0, ge=0)
     square: float = Field(default=8.0, ge=0)
+    light: float = Field(default=0.0, ge=0)
     cycle: float = Field(default=10.0, ge=0)
     gradient: float = Field(default=1.0, ge=0)
     adversarial: float = Field(default=1.0, ge=0)

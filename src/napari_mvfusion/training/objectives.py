@@ -14,7 +14,7 @@ from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
 
 _VALIDATION_SIDE = 64
-_KNEE = 0.5
+_KNEE = 1.0
 # Tiles with less error than this hold nothing to learn.
 _EASY = 0.04
 
@@ -36,7 +36,7 @@ class Adversary(Protocol):
 
 
 class Supervised:
-    """The generated volume is the truth: absolute and squared errors in units of the truth's range.
+    """The generated volume is the truth: absolute and squared errors, and light that is lost, in units of the truth's range.
 
     Both are divided by what the start of the network scores, the estimate or the mean of the views: every tile counts
     by how much of its error is mended, and hard ones do not drown the others.
@@ -57,9 +57,11 @@ class Supervised:
 
     def _parts(self, generated: torch.Tensor, sample: Sample) -> dict[str, torch.Tensor]:
         error = (generated - sample.target) / sample.span
-        # Squares up to half of the range, linear beyond: one bright point must not outweigh a tile.
+        # Squares up to the whole range, linear beyond: one bright point must not outweigh a tile.
         square = 2 * functional.huber_loss(error, torch.zeros_like(error), delta=_KNEE)
-        return {"absolute": self._weights.absolute * error.abs().mean(), "square": self._weights.square * square}
+        weights = self._weights
+        parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * square}
+        return parts | ({"light": weights.light * error.mean().square()} if weights.light else {})
 
 
 def score_supervised(network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
