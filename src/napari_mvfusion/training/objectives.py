@@ -15,6 +15,7 @@ from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
 
 _VALIDATION_SIDE = 64
 _KNEE = 1.0
+_LIGHT_KNEE = 0.1
 # Tiles with less error than this hold nothing to learn.
 _EASY = 0.04
 
@@ -57,11 +58,14 @@ class Supervised:
 
     def _parts(self, generated: torch.Tensor, sample: Sample) -> dict[str, torch.Tensor]:
         error = (generated - sample.target) / sample.span
-        # Squares up to the whole range, linear beyond: one bright point must not outweigh a tile.
-        square = 2 * functional.huber_loss(error, torch.zeros_like(error), delta=_KNEE)
         weights = self._weights
-        parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * square}
-        return parts | ({"light": weights.light * error.mean().square()} if weights.light else {})
+        parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * _square(error, _KNEE)}
+        return parts | ({"light": weights.light * _square(error.mean(), _LIGHT_KNEE)} if weights.light else {})
+
+
+def _square(error: torch.Tensor, knee: float) -> torch.Tensor:
+    """Mean square, linear beyond a knee: one bright point must not outweigh a tile."""
+    return 2 * functional.huber_loss(error, torch.zeros_like(error), delta=knee)
 
 
 def score_supervised(network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
