@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from pathlib import Path
-from typing import Any
 
 import napari.viewer
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
@@ -23,9 +21,10 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.failures import Failed
-from napari_mvfusion.gui.layers import Opened, notes, open_layers, same_place
+from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, outermost, suffixes
+from napari_mvfusion.gui.layers import notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
-from napari_mvfusion.gui.output_form import OutputForm, Target
+from napari_mvfusion.gui.output_form import OutputForm
 from napari_mvfusion.gui.preview.form import PreviewForm
 from napari_mvfusion.gui.preview.live import LivePreview, Source
 from napari_mvfusion.gui.psf_flaws import PSFFlaws
@@ -33,12 +32,10 @@ from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.gui.worker import FuseJob, FuseRun, Part, Report
-from napari_mvfusion.methods import LearnedFusion
+from napari_mvfusion.gui.worker import FuseJob, FuseRun, Report
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.script import as_command, as_python
-from napari_mvfusion.views import RegisteredViews
 
 _CHECK_MS = 50
 # Enough for one drawing of the window.
@@ -168,9 +165,9 @@ class FusePanel(QWidget):
         if not running and not none:
             try:
                 opened = open_layers(self._views.chosen())
-                volume = _describe(opened)
+                volume = describe(opened)
                 methods = self._chosen_methods()
-                self._output.expect(_suffixes(methods, opened))
+                self._output.expect(suffixes(methods, opened))
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
                 self._output.target(opened.views.grid)
             except OutputError as error:
@@ -205,7 +202,7 @@ class FusePanel(QWidget):
             layers = self._views.chosen()
             opened = open_layers(layers)
             methods = self._chosen_methods()
-            self._output.expect(_suffixes(methods, opened))
+            self._output.expect(suffixes(methods, opened))
             target = self._output.target(opened.views.grid)
         except MVFusionError as error:
             self._status.clear()
@@ -214,7 +211,7 @@ class FusePanel(QWidget):
         keep(_NAME, {"methods": self._method.state(), "output": self._output.state()})
         self._live.pause()
         self._jobs = len(methods)
-        self._waiting.extend(_jobs(opened, methods, target))
+        self._waiting.extend(jobs_of(opened, methods, target))
         self._sample = notes(layers[0]).get("sample") or ""
         self._place = same_place(layers[0])
         self._limits: tuple[float, float] = tuple(layers[0].contrast_limits)
@@ -223,17 +220,17 @@ class FusePanel(QWidget):
     def _next(self, *, first: bool = False) -> None:
         """Start the run that waits longest."""
         job = self._waiting.popleft()
-        self._run = FuseRun(job, _outermost(self))
+        self._run = FuseRun(job, outermost(self))
         self._job = job
         title = job.method.title if self._jobs > 1 else ""
-        self._status.begin(title, f"{job.method.title}\n{_describe_views(job.views)}", first=first)
+        self._status.begin(title, f"{job.method.title}\n{describe_views(job.views)}", first=first)
         self._check()
         self._launch.start()
 
     def _add_result(self) -> None:
         """Add the layer of the run, which takes napari a while: after the panel has shown that it begins."""
         assert self._run is not None
-        name = f"{self._sample} {_called(self._job.method)}".strip()
+        name = f"{self._sample} {called(self._job.method)}".strip()
         self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
@@ -297,8 +294,8 @@ class FusePanel(QWidget):
                 )
             inputs = Inputs(**opened.inputs)
             methods = self._chosen_methods()
-            self._output.expect(_suffixes(methods, opened))
-            outs = self._output.target(opened.views.grid).outs or [f"fused{s}.zarr" for s in _suffixes(methods, opened)]
+            self._output.expect(suffixes(methods, opened))
+            outs = self._output.target(opened.views.grid).outs or [f"fused{s}.zarr" for s in suffixes(methods, opened)]
         except MVFusionError as error:
             self._status.say("error", str(error))
             return
@@ -329,59 +326,3 @@ class FusePanel(QWidget):
             self._run.reported.disconnect(self._show)
             self._run.ended.disconnect(self._end)
         self.deleteLater()
-
-
-def _jobs(opened: Opened, methods: list[Method], target: Target) -> list[FuseJob]:
-    """One job a method, each with all volumes of a series."""
-    prefer = preferences()
-    each = len(opened.indices)
-    jobs = []
-    for number, method in enumerate(methods):
-        outs: list[Any] = [None] * each if target.outs is None else list(target.outs[number * each :][:each])
-        parts = tuple(Part(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
-        jobs.append(
-            FuseJob(
-                parts,
-                opened.leading,
-                method,
-                target.device,
-                threads=prefer.threads,
-                memory_share=prefer.memory_share,
-                resume=target.resume,
-                overwrite=target.overwrite,
-                inputs=opened.inputs,
-            )
-        )
-    return jobs
-
-
-def _called(method: Method) -> str:
-    """What the layer of a result is called: generators by their models, of which one may try several."""
-    return Path(method.model).stem if isinstance(method, LearnedFusion) else method.name
-
-
-def _suffixes(methods: list[Method], opened: Opened) -> tuple[str, ...]:
-    """What follows the name in the file of each volume, the volumes of one method together."""
-    names = [f"-{method.name}" if len(methods) > 1 else "" for method in methods]
-    return tuple(name + "".join(f"-{i:03}" for i in index) for name in names for index in opened.indices)
-
-
-def _describe(opened: Opened) -> str:
-    """Number of views, and size of the fused volumes."""
-    count = len(opened.indices)
-    series = f"\n{count} volumes, fused one after the other" if opened.leading else ""
-    return _describe_views(opened.views) + series
-
-
-def _describe_views(views: RegisteredViews) -> str:
-    count = "1 view" if len(views) == 1 else f"{len(views)} views"
-    voxels = " × ".join(str(n) for n in views.grid.shape)
-    size = " × ".join(f"{s:g}" for s in views.grid.voxel_size_um)
-    return f"{count}, {voxels} voxels\nvoxel size {size} µm (z, y, x)"
-
-
-def _outermost(widget: QWidget) -> QWidget:
-    """The window that a widget is in, also when it floats: a run lives as long as that."""
-    while (parent := widget.parentWidget()) is not None:
-        widget = parent
-    return widget

@@ -16,7 +16,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, float_triple, triple
+from napari_mvfusion.geometry import Box, Grid, float_triple, triple
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 KEY = "mvfusion"
@@ -307,6 +307,17 @@ def same_place(layer: Image) -> dict[str, Any]:
         "units": layer.units,
         "axis_labels": layer.axis_labels,
     }
+
+
+def place_of_box(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
+    """Where a box of the layer's voxels lies, as arguments of a layer of its own."""
+    ndim = layer.ndim
+    matrix = np.eye(ndim + 1)
+    origin = np.asarray(layer.data_to_world(np.zeros(ndim)))
+    for axis in range(ndim):
+        matrix[:ndim, axis] = np.asarray(layer.data_to_world(np.eye(ndim)[axis])) - origin
+    matrix[:ndim, ndim] = np.asarray(layer.data_to_world(np.array([*index, *box.start], float)))
+    return {"affine": matrix, "units": layer.units, "axis_labels": layer.axis_labels}
 
 
 def to_world_um(layer: Image) -> np.ndarray:

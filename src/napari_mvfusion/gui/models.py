@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QLabel
 
@@ -12,21 +12,36 @@ from napari_mvfusion.gui.editors import MOST_LETTERS, Choice, wrapped
 from napari_mvfusion.networks import ModelCard, ModelEntry, list_models
 
 
+class ModelNews(QObject):
+    """Tells all choices of a model that this program has made, renamed or deleted one."""
+
+    changed = Signal()
+
+
+NEWS = ModelNews()
+
+
 class ModelChoice(Choice):
     """An editor of the name of a model.
 
-    What is there is looked up again whenever the list opens or a key is pressed, so that a model that was
+    What is there is looked up again whenever the list opens or a key is pressed, and at `NEWS`, so that a model that was
     trained meanwhile can be chosen.
+
+    Parameters
+    ----------
+    instead : what can be chosen instead of a model, as its words and what they say about it; its value is ""
     """
 
     described = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, instead: tuple[str, str] | None = None) -> None:
         super().__init__(())
         self.setMinimumContentsLength(MOST_LETTERS)
+        self._instead = instead
         self._about: dict[str, str] = {}
         self._fill()
         self.changed.connect(self._describe)
+        NEWS.changed.connect(self._fill)
 
     def set_value(self, value: str) -> None:
         """Show a name, also of a model that is not there: the run then says so."""
@@ -51,13 +66,16 @@ class ModelChoice(Choice):
     def _fill(self) -> None:
         current = self.currentData()
         known = {entry.name: about_model(entry, entry.card) for entry in list_models() if entry.card is not None}
+        if self._instead is not None:
+            known[""] = self._instead[1]
         if known == self._about and self.count() == len(known):
             return
         self._about = known
         with QSignalBlocker(self):
             self.clear()
             for name, about in known.items():
-                self.addItem(name, name)
+                words = name if name or self._instead is None else self._instead[0]
+                self.addItem(words, name)
                 self.setItemData(self.count() - 1, wrapped(about), Qt.ItemDataRole.ToolTipRole)
             if current is not None:
                 self.set_value(current)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from napari_mvfusion.devices import describe_device, free_bytes, pick_device
+from napari_mvfusion.devices import free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.settings import preferences
+from napari_mvfusion.gui.word_list import WordList, devices
 from napari_mvfusion.workspace import check_output, partial_folder
 
-# Of a choice; where a label leaves less room than that, it stands above.
-_MOST_LETTERS = 16
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
 _ENDING = ".zarr"
@@ -40,9 +38,9 @@ class OutputForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._suffixes: tuple[str, ...] = ("",)
-        self._device = _Words("device", _devices())
+        self._device = WordList("device", devices())
         self._device.setToolTip("What computes. Automatic takes the fastest that is there")
-        self._place = _Words("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
+        self._place = WordList("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
         self._place.setToolTip("<qt>Large volumes go to disk: then a cancelled run can go on later</qt>")
         self._path = QLineEdit()
         self._path.setObjectName("path")
@@ -57,7 +55,7 @@ class OutputForm(QWidget):
         row.addWidget(browse)
         self._file = QWidget()
         self._file.setLayout(row)
-        self._existing = _Words("existing", [])
+        self._existing = WordList("existing", [])
         self._existing.setToolTip("There is something of this name already")
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -169,41 +167,6 @@ def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
         go_on = [("Go on with the unfinished run, then replace it", _RESUME_REPLACE)] if unfinished else []
         return [("Keep it", _KEEP), *go_on, ("Replace it", _REPLACE)]
     return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)] if unfinished else []
-
-
-class _Words(QComboBox):
-    """A list of choices, each with what it means to the program."""
-
-    def __init__(self, name: str, choices: list[tuple[str, str]]) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._choices: list[tuple[str, str]] = []
-        self.offer(choices)
-
-    def offer(self, choices: list[tuple[str, str]]) -> None:
-        """Offer other choices; where they are the same, the answer stays."""
-        if choices == self._choices:
-            return
-        self._choices = choices
-        self.blockSignals(True)
-        self.clear()
-        for text, meaning in choices:
-            self.addItem(text, meaning)
-        longest = max((len(text) for text, _ in choices), default=0)
-        self.setMinimumContentsLength(min(longest, _MOST_LETTERS))
-        self.blockSignals(False)
-
-
-def _devices() -> list[tuple[str, str]]:
-    """The devices of this machine, in words, and as the engine calls them."""
-    names = ["cpu"]
-    if torch.cuda.is_available():
-        names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        names.append("mps")
-    automatic = describe_device(pick_device("auto"))
-    return [(f"Automatic: {automatic}", "auto"), *((describe_device(pick_device(name)), name) for name in names)]
 
 
 def _check_memory(grid: Grid, volumes: int) -> None:

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Box
 from napari_mvfusion.gui.failures import Failed
-from napari_mvfusion.gui.layers import KEY, Opened, frame_of, same_place
+from napari_mvfusion.gui.layers import KEY, Opened, frame_of, place_of_box, same_place
 from napari_mvfusion.gui.preview.region import leading_index, region_in_sight, region_of_box
 from napari_mvfusion.gui.preview.runner import Picture, PreviewRunner, Request
 from napari_mvfusion.methods.base import Method
@@ -153,7 +153,7 @@ class LivePreview(QObject):
             return
         self._asked = asked
         self.told.emit("busy", f"{_size(box)} voxels…")
-        self._place = _placed(first, box, index)
+        self._place = place_of_box(first, box, index)
         if self._layer is not None and not _same_axes(self._layer, first):
             old, self._layer = self._layer, None
             self._viewer.layers.remove(old)
@@ -229,17 +229,6 @@ def _identity(layer: Image) -> tuple[Any, ...]:
     frame, to_frame = frame_of(layer)
     settings = (known.get("weight", 1.0), known.get("offset", 0.0), known.get("name"), layer.name)
     return (id(layer.data), id(known.get("psf")), id(known.get("mask")), frame, to_frame.tobytes(), *settings)
-
-
-def _placed(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
-    """Where a box of the layer's voxels lies, as arguments of a layer of its own."""
-    ndim = layer.ndim
-    matrix = np.eye(ndim + 1)
-    origin = np.asarray(layer.data_to_world(np.zeros(ndim)))
-    for axis in range(ndim):
-        matrix[:ndim, axis] = np.asarray(layer.data_to_world(np.eye(ndim)[axis])) - origin
-    matrix[:ndim, ndim] = np.asarray(layer.data_to_world(np.array([*index, *box.start], float)))
-    return {"affine": matrix, "units": layer.units, "axis_labels": layer.axis_labels}
 
 
 def _same_axes(one: Image | Shapes, other: Image) -> bool:
