@@ -89,6 +89,12 @@ class Toy:
     def draw(self, step):
         return [cut(self.volume, (0, 0, 0), (16, 16, 16), CPU)]
 
+    def least_tile(self):
+        return (16, 16, 16)
+
+    def lower(self, tile, batch):
+        pass
+
     def validation(self):
         return [self.volume]
 

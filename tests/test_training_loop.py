@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.networks import load_model
+from napari_mvfusion.networks import build, load_model
 from napari_mvfusion.training import TrainConfig, loop, train_events
 from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.events import Saved, StepDone, SteppedBack, Stopped, Trained, Validated
@@ -173,7 +173,7 @@ def test_a_start_that_training_only_harms_is_what_is_kept(tmp_path):
     network, card = load_model(events[-1].path)
     assert card.training["best_step"] == 0
     torch.manual_seed(0)
-    for kept, first in zip(network.parameters(), loop.build(network.architecture).parameters(), strict=True):
+    for kept, first in zip(network.parameters(), build(network.architecture).parameters(), strict=True):
         torch.testing.assert_close(kept, first, rtol=0, atol=0)
 
 

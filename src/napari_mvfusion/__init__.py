@@ -10,7 +10,7 @@ from napari_mvfusion.readers import open_truth, open_views, open_volume
 from napari_mvfusion.recipe import load_recipe, save_recipe
 from napari_mvfusion.residuals import reprojection
 from napari_mvfusion.simulation import sample, simulate
-from napari_mvfusion.training import TrainConfig, load_config, train, train_events
+from napari_mvfusion.training import TrainConfig, fine_tune_config, load_config, train, train_events
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import write_tiff, write_zarr
 
@@ -29,6 +29,7 @@ __all__ = [
     "TrainConfig",
     "View",
     "evaluate",
+    "fine_tune_config",
     "fuse",
     "fuse_events",
     "load_config",

@@ -120,7 +120,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
         card = _card_in(file, path)
         noted = file.metadata().get(_HASH)
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-        if _digest(state) != noted:
+        if state_sha256(state) != noted:
             raise InputError(f"the weights in {path} are not those that were saved: the file is damaged, get it again")
         check_state(state, card.architecture, str(path))
         # What is mapped from the file would change or fault with the file.
@@ -139,7 +139,7 @@ def write(path: Path, state: Mapping[str, torch.Tensor], card: ModelCard, *, ove
         raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
-    content = save(dict(state), {_CARD: card.to_json(), _HASH: _digest(state)})
+    content = save(dict(state), {_CARD: card.to_json(), _HASH: state_sha256(state)})
     aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     with writing(path):
         try:
@@ -208,8 +208,8 @@ def _card_in(file: Any, path: Path) -> ModelCard:
     return parse_card(text, str(path))
 
 
-def _digest(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of all names, shapes, types and values."""
+def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of all names, shapes, types and values of weights, as it stands in the header of their file."""
     found = hashlib.sha256()
     for key in sorted(state):
         value = state[key].contiguous()

@@ -2,6 +2,7 @@
 
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import TrainConfig, load_config
+from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.setup import suggest_tile, train, train_events
 
-__all__ = ["Description", "TrainConfig", "load_config", "suggest_tile", "train", "train_events"]
+__all__ = ["Description", "TrainConfig", "fine_tune_config", "load_config", "suggest_tile", "train", "train_events"]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.paper import MultiScaleDiscriminator
 from napari_mvfusion.networks.universal import UniversalArchitecture
@@ -141,12 +142,15 @@ class WithSharp(OwnViews):
         return [
             replace(
                 sample,
-                example=draw(
-                    self._blurred[rng.integers(len(self._blurred))], config.tile, rng, self._device, turn=turn
-                ),
+                example=draw(self._blurred[rng.integers(len(self._blurred))], self._tile, rng, self._device, turn=turn),
             )
             for sample in super().draw(step)
         ]
+
+    def least_tile(self) -> Triple:
+        """The smallest tile for the PSFs, and for as many scales of discriminators as there are."""
+        smallest = _SMALLEST_FOR_TWO if min(self._config.tile) >= _SMALLEST_FOR_TWO else _SMALLEST
+        return triple(max(n, smallest) for n in super().least_tile())
 
     def _blur(self, number: int, sharp: np.ndarray) -> Volume:
         recordings = [volume.recording for volume in self.volumes if volume.recording is not None]

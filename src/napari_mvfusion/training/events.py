@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from napari_mvfusion.events import Warned
+from napari_mvfusion.geometry import Triple
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Waiting:
 class StepDone:
     """One update of the weights.
 
-    `losses` holds every part and their sum as "total"; `seconds` is since the start of this run.
+    `losses` holds every part and their sum as "total"; `seconds` is the time that the run has worked, pauses left out.
     """
 
     step: int
@@ -71,21 +74,88 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The run waits, with a checkpoint on disk; time that passes now counts for nothing."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A paused run goes on."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Memory ran out: the run goes on with this tile (z, y, x) and so many tiles a step."""
+
+    step: int
+    tile: Triple
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Previewed:
+    """The brightest tile that is never trained on ("self" and "semi").
+
+    Attributes
+    ----------
+    step : finished steps
+    before, after : float32 (z, y, x) in the brightness of the views, by the start of the run and by the averaged weights
+    view : the mean of the views there, likewise
+    residual_before, residual_after : mean over the views in units of the expected noise, as `ScoreViews` gives it
+    """
+
+    step: int
+    before: np.ndarray
+    after: np.ndarray
+    view: np.ndarray
+    residual_before: float
+    residual_after: float
+
+
+@dataclass(frozen=True)
 class Stopped:
-    """The user stopped the run; the best weights so far are kept in `path`, or None when there are none yet."""
+    """The user stopped the run; the best weights so far are kept in `path`, or None when there are none yet.
+
+    `before` and `after` are the figures of the start and of the best weights on what is never trained on.
+    """
 
     step: int
     path: Path | None
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """All steps are done, or the score got no better; `path` holds the best weights."""
+    """All steps are done, or the score got no better; `path` holds the best weights.
+
+    `before` and `after` are the figures of the start and of the best weights on what is never trained on.
+    """
 
     step: int
     path: Path
     score: float
     seconds: float
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
 
 
-TrainEvent = Warned | Started | Waiting | StepDone | Validated | SteppedBack | Saved | Stopped | Trained
+TrainEvent = (
+    Warned
+    | Started
+    | Waiting
+    | StepDone
+    | Validated
+    | Previewed
+    | Paused
+    | Continued
+    | Lowered
+    | SteppedBack
+    | Saved
+    | Stopped
+    | Trained
+)

@@ -1,27 +1,34 @@
-"""The training loop: a generator of events that can be stopped between steps, killed, and resumed."""
+"""The training loop: a generator of events that can be paused, stopped between steps, killed, and resumed."""
 
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 import torch
-from torch import nn
 
-from napari_mvfusion.devices import describe_device
-from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.networks import ModelCard, build, load_model, save_model
+from napari_mvfusion.devices import describe_device, is_out_of_memory, losses_in_words, release_cached_memory
+from napari_mvfusion.errors import InputError, MemoryShortage, OutputError
+from napari_mvfusion.events import Warned
+from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.networks import ModelCard, save_model, weights_sha256
 from napari_mvfusion.networks.build import Generator as Network
+from napari_mvfusion.networks.files import state_sha256
+from napari_mvfusion.training.clock import Clock
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import (
+    Continued,
+    Lowered,
+    Paused,
     Saved,
     Started,
     StepDone,
@@ -32,19 +39,25 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
+from napari_mvfusion.training.learner import Learner
 from napari_mvfusion.training.logs import Log
 from napari_mvfusion.training.objectives import Adversary, Objective
+from napari_mvfusion.training.previews import Previews
 from napari_mvfusion.training.samples import Sample, Volume
-from napari_mvfusion.training.state import Progress, load_state, save_state
+from napari_mvfusion.training.shortage import SMALLEST_SIDE, lowered
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, load_state, save_state
 
+T = TypeVar("T")
 _LAST_RATE = 0.01
 _STEP_BACK = 0.5
 _MOST_STEP_BACKS = 8
-_BETAS = (0.9, 0.995)
+_POLL_SECONDS = 0.05
+# A run that goes on may end elsewhere, and be saved more or less often.
+_MAY_CHANGE = ("minutes", "patience", "checkpoint_seconds")
 
 
 class Source(Protocol):
-    """Where samples come from. What it gives for a step depends on the step alone."""
+    """Where samples come from. What it gives for a step depends on the step, and on `lower`, alone."""
 
     def identity(self) -> Sequence[str]:
         """What the samples depend on beside the configuration, for example hashes of files; a resumed run has the same."""
@@ -54,6 +67,15 @@ class Source(Protocol):
 
     def draw(self, step: int) -> Sequence[Sample]:
         """The samples of a step."""
+
+    def least_tile(self) -> Triple:
+        """The smallest tile that can be learned from."""
+
+    def lower(self, tile: Triple, batch: int) -> None:
+        """From now on draw smaller tiles, at the places where the larger ones were, and so many a step.
+
+        What is held out stays as it is.
+        """
 
     def validation(self) -> Sequence[Volume]:
         """What is never trained on."""
@@ -79,6 +101,8 @@ def train_events(
     start_from: str | Path | None = None,
     resume: bool = False,
     cancel: Callable[[], bool] = lambda: False,
+    paused: Callable[[], bool] = lambda: False,
+    preview_seconds: float | None = None,
 ) -> Generator[TrainEvent, None, Path | None]:
     """Train a generator, step by step.
 
@@ -93,8 +117,11 @@ def train_events(
     device : where to train
     adversary : learns at the same rate, where there is one
     start_from : name or file of the model to begin with, or None for random weights
-    resume : go on with an unfinished run of `out` where there is one
-    cancel : polled between steps; when it returns True the run ends with `Stopped`
+    resume : go on with an earlier run of `out` where there is one, also one that is complete: with more `steps`
+        (schedule "constant") or `minutes`, which count from the very start
+    cancel : polled between steps and between the layers of a network; when it returns True the run ends with `Stopped`
+    paused : polled between steps; while it returns True the run waits, with a checkpoint saved
+    preview_seconds : about how often `Previewed` comes, where the score has a residual; None for never
 
     Yields
     ------
@@ -108,19 +135,20 @@ def train_events(
     ------
     InputError, OutputError
         If the start does not fit the configuration, or files are in the way; before any training.
+    MemoryShortage
+        If memory runs out even for the smallest tile; the last checkpoint stays.
     """
-    training = _Training(
-        config, source, objective, score, card, out, decides, device, adversary, start_from, resume=resume
-    )
+    learner = Learner(config, objective, adversary, start_from, device)
+    training = _Training(config, source, learner, score, card, out, decides, device, start_from, resume=resume)
     try:
-        return (yield from training.events(cancel))
+        return (yield from training.events(cancel, paused, preview_seconds))
     finally:
         training.close()
 
 
 def run_folder(out: Path) -> Path:
     """The folder that a run of a model works in: its state, configuration and logs."""
-    return out.with_name(f"{out.stem}.training")
+    return out.with_name(f"{out.stem}{RUN_SUFFIX}")
 
 
 class _Training:
@@ -130,48 +158,40 @@ class _Training:
         self,
         config: TrainConfig,
         source: Source,
-        objective: Objective,
+        learner: Learner,
         score: Score,
         card: ModelCard,
         out: Path,
         decides: str,
         device: torch.device,
-        adversary: Adversary | None,
         start_from: str | Path | None,
         *,
         resume: bool,
     ) -> None:
-        self._config, self._source, self._objective, self._score = config, source, objective, score
+        self._config, self._source, self._learner, self._score = config, source, learner, score
         self._card, self._out, self._decides, self._device = card, out, decides, device
         self._folder = run_folder(out)
-        self._state_path = self._folder / "state.safetensors"
+        self._state_path = self._folder / STATE_FILE
         if out.exists() and not (resume and self._state_path.exists()):
             raise OutputError(f"{out} exists already: choose another name")
         if self._state_path.exists() and not resume:
             raise OutputError(
                 f"{self._folder} holds an unfinished run: go on with it (resume), remove it, or choose another name"
             )
-        torch.manual_seed(config.seed)
-        self._network = _first_network(config, start_from).to(device)
-        self._averaged = copy.deepcopy(self._network).requires_grad_(False).eval()
-        self._best = copy.deepcopy(self._averaged)
-        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=config.rate, betas=_BETAS)
-        self._adversary = adversary
-        self._discriminator = None
-        if adversary is not None:
-            parameters = adversary.discriminator.parameters()
-            self._discriminator = torch.optim.Adam(parameters, lr=config.rate, betas=_BETAS)
         # What the same run has in common before and after a kill.
         self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]
         self._progress = Progress()
-        self._figures: dict[str, float] = {}
+        self._start: Network | None = copy.deepcopy(learner.averaged)
         if self._state_path.exists():
-            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fits)
+            self._load()
+            self._check_own()
+        self._saved_step = self._progress.step
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "config.json").write_text(config.model_dump_json(by_alias=True, indent=2))
         self._log = Log(self._folder, self._progress.step)
-        self._started = time.monotonic() - self._progress.seconds
+        self._clock = Clock(self._progress.seconds)
         self._volumes: Sequence[Volume] = ()
+        self._previews: Previews | None = None
 
     def close(self) -> None:
         self._log.close()
@@ -180,26 +200,64 @@ class _Training:
             # Nothing was learned: a run that failed at its data leaves nothing behind.
             shutil.rmtree(self._folder)
 
-    def events(self, cancel: Callable[[], bool]) -> Generator[TrainEvent, None, Path | None]:
-        config = self._config
-        parameters = sum(p.numel() for p in self._network.parameters())
-        yield Started(describe_device(self._device), parameters, self._progress.step, config.steps)
-        for waiting in self._source.begin(self._progress.step):
+    def events(
+        self, cancel: Callable[[], bool], paused: Callable[[], bool], preview_seconds: float | None
+    ) -> Generator[TrainEvent, None, Path | None]:
+        try:
+            yield from self._prepare(cancel, paused)
+            yield from self._train(cancel, paused, preview_seconds)
+        except Interrupted:
+            return (yield from self._stop())
+        path = self._keep(complete=True)
+        progress = self._progress
+        yield Trained(progress.step, path, progress.best_score, self._clock.seconds, progress.start, progress.best)
+        return path
+
+    def _prepare(self, cancel: Callable[[], bool], paused: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+        progress = self._progress
+        parameters = sum(p.numel() for p in self._learner.network.parameters())
+        yield Started(describe_device(self._device), parameters, progress.step, self._config.steps)
+        for waiting in stoppable(self._source.begin(progress.step), cancel):
             yield waiting
-            if cancel():
-                return (yield from self._stop())
+            if paused():
+                yield from self._wait(cancel, paused)
         yield Waiting("preparing the validation", 0.0)
-        self._volumes = self._source.validation()
-        if self._progress.step == 0:
-            yield self._validate()
+        with interruptible(cancel):
+            self._volumes = self._source.validation()
+        if progress.tile is not None and progress.batch is not None:
+            self._source.lower(progress.tile, progress.batch)
+
+    def _train(
+        self, cancel: Callable[[], bool], paused: Callable[[], bool], preview_seconds: float | None
+    ) -> Generator[TrainEvent, None, None]:
         saved = time.monotonic()
         step_backs = 0
-        over = self._is_over()
-        while not over:
+        while True:
+            over = self._is_over()
+            if self._owes_validation(over=over):
+                validated = self._within_memory(self._validate, cancel)
+                if validated is None:
+                    yield self._see_less()
+                    continue
+                yield validated
+                if self._waited_long_enough():
+                    return
+            if over:
+                return
+            if self._progress.step != self._saved_step and time.monotonic() - saved > self._config.checkpoint_seconds:
+                yield self._save()
+                saved = time.monotonic()
+            if preview_seconds is not None:
+                yield from self._preview(cancel, preview_seconds)
             if cancel():
-                return (yield from self._stop())
-            done = self._step()
+                raise Interrupted
+            if paused():
+                yield from self._wait(cancel, paused)
+                continue
+            done = self._within_memory(self._step, cancel)
             if done is None:
+                yield self._lower()
+            elif done == "not finite":
                 step_backs += 1
                 if step_backs > _MOST_STEP_BACKS:
                     raise InputError(
@@ -207,77 +265,80 @@ class _Training:
                         "lower the learning rate, and check the data for extreme values"
                     )
                 yield self._step_back()
-                continue
-            yield done
-            step = self._progress.step
-            over = self._is_over()
-            if step % config.validate_every == 0 or over:
-                validated = self._validate()
-                yield validated
-                if self._waited_long_enough():
-                    break
-            if time.monotonic() - saved > config.checkpoint_seconds:
-                yield self._save()
-                saved = time.monotonic()
-        path = self._keep()
-        yield Trained(self._progress.step, path, self._progress.best_score, self._seconds())
-        return path
+            else:
+                yield done
 
     def _stop(self) -> Generator[TrainEvent, None, Path | None]:
         if self._progress.step:
             yield self._save()
-        kept = self._keep() if self._progress.best_step else None
-        yield Stopped(self._progress.step, kept)
+        kept = self._keep(complete=False) if self._progress.best_step else None
+        yield Stopped(self._progress.step, kept, self._progress.start, self._progress.best)
         return kept
 
-    def _step(self) -> StepDone | None:
-        """One update of the weights; None, and no update, where a loss or gradient is not finite."""
+    def _wait(self, cancel: Callable[[], bool], paused: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+        """Wait until the pause ends, or the run is cancelled."""
+        if self._progress.step:
+            yield self._save()
+        self._clock.pause()
+        release_cached_memory(self._device)
+        yield Paused(self._progress.step)
+        while paused() and not cancel():
+            time.sleep(_POLL_SECONDS)
+        self._clock.go_on()
+        if not cancel():
+            yield Continued(self._progress.step)
+
+    def _within_memory(self, work: Callable[[], T], cancel: Callable[[], bool]) -> T | None:
+        """Do some work; None where memory ran out, which is then given back."""
+        try:
+            with interruptible(cancel), losses_in_words():
+                return work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here, where the error and with it the frames that hold tensors are gone.
+        self._learner.forget_gradients()
+        gc.collect()
+        release_cached_memory(self._device)
+        return None
+
+    def _step(self) -> StepDone | Literal["not finite"]:
         step = self._progress.step
         rate = self._rate(step)
-        optimisers = self._optimisers().values()
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.zero_grad(set_to_none=True)
-        samples = self._source.draw(step)
-        self._network.train()
-        sums: dict[str, float] = {}
-        judged = 0.0
-        for sample in samples:
-            with self._autocast():
-                losses = self._objective.losses(self._network, sample)
-            total = torch.stack(list(losses.values())).sum() / len(samples)
-            total.backward()  # type: ignore[no-untyped-call]
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(samples)
-            judged += self._judge(len(samples))
-        norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._config.clip)
-        if not (math.isfinite(sum(sums.values()) + judged) and bool(torch.isfinite(norm))):
-            return None
-        for optimiser in optimisers:
-            optimiser.step()
-        self._average(step)
-        self._progress = replace(self._progress, step=step + 1, seconds=self._seconds())
-        sums["total"] = sum(sums.values())
-        if self._adversary is not None:
-            sums["discriminator"] = judged
-        self._log.write(step + 1, sums | {"rate": rate})
-        return StepDone(step + 1, self._config.steps, sums, rate, self._seconds())
+        losses = self._learner.step(self._source.draw(step), step, rate)
+        if losses is None:
+            return "not finite"
+        self._progress = replace(self._progress, step=step + 1, seconds=self._clock.seconds, complete=False)
+        self._log.write(step + 1, losses | {"rate": rate})
+        return StepDone(step + 1, self._config.steps, losses, rate, self._clock.seconds)
 
-    def _judge(self, samples: int) -> float:
-        """Add the gradients of the discriminator for the tile that was just generated; its share of the loss."""
-        if self._adversary is None:
-            return 0.0
-        with self._autocast():
-            loss = self._adversary.judge() / samples
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+    def _lower(self) -> Lowered:
+        """Go on with fewer or smaller tiles."""
+        config, progress = self._config, self._progress
+        now = lowered(progress.tile or config.tile, progress.batch or config.batch, self._source.least_tile())
+        if now is None:
+            raise self._shortage(progress.tile or config.tile)
+        tile, batch = now
+        self._progress = replace(progress, tile=tile, batch=batch)
+        self._source.lower(tile, batch)
+        return Lowered(progress.step, tile, batch)
 
-    def _average(self, step: int) -> None:
-        decay = min(self._config.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for kept, new in zip(self._averaged.parameters(), self._network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+    def _see_less(self) -> Warned:
+        """Validate on parts of the volumes that are never trained on."""
+        sides = [max(volume.shape[axis] for volume in self._volumes) for axis in range(3)]
+        now = self._progress.seen or triple(n // 4 * 4 for n in sides)
+        smaller = lowered(now, 1, (SMALLEST_SIDE,) * 3)
+        if smaller is None:
+            raise self._shortage(now)
+        # Scores on other parts cannot be compared: those of the past are forgotten.
+        self._progress = replace(self._progress, seen=smaller[0], best_score=math.inf, start={}, best={})
+        return Warned(f"memory ran out: validating on parts of {_voxels(smaller[0])} from here on")
+
+    def _shortage(self, tile: Triple) -> MemoryShortage:
+        return MemoryShortage(
+            f"even a tile of {_voxels(tile)} does not fit into the memory of {describe_device(self._device)}: close other "
+            "programs, take a model with fewer feature maps, cut the PSFs (weights.energy), or use device cpu"
+        )
 
     def _rate(self, step: int) -> float:
         config = self._config
@@ -290,21 +351,58 @@ class _Training:
         share = (step - rising) / max(1.0, config.steps - rising)
         return rate * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
 
+    def _owes_validation(self, *, over: bool) -> bool:
+        step = self._progress.step
+        return self._progress.validated != step and (over or step % self._config.validate_every == 0)
+
     def _validate(self) -> Validated:
-        figures = dict(self._score(self._averaged, self._volumes, self._device))
+        step = self._progress.step
+        if self._progress.seen is not None and step and not math.isfinite(self._progress.best_score):
+            rescored = dict(self._score(self._learner.best, self._seen(), self._device))
+            self._progress = replace(self._progress, best_score=rescored[self._decides], best=rescored)
+        figures = dict(self._score(self._learner.averaged, self._seen(), self._device))
         score = figures[self._decides]
         # The start itself counts: a training that does not help is not kept.
         best = score < self._progress.best_score
         if best:
-            self._progress = replace(self._progress, best_score=score, best_step=self._progress.step)
-            self._best.load_state_dict(self._averaged.state_dict())
-            self._figures = figures
-        self._log.write(self._progress.step, {f"validation/{name}": value for name, value in figures.items()})
-        return Validated(self._progress.step, figures, score, best)
+            self._progress = replace(self._progress, best_score=score, best_step=step, best=figures)
+            self._learner.keep_average()
+        self._progress = replace(self._progress, validated=step, start=self._progress.start if step else figures)
+        self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
+        return Validated(step, figures, score, best)
+
+    def _seen(self) -> Sequence[Volume]:
+        """The volumes to validate on, or what memory allows of them."""
+        seen = self._progress.seen
+        if seen is None:
+            return self._volumes
+        box = Box.whole(seen)
+        return [
+            replace(volume, arrays={name: values[(..., *box.slices)] for name, values in volume.arrays.items()})
+            for volume in self._volumes
+        ]
+
+    def _preview(self, cancel: Callable[[], bool], seconds: float) -> Generator[TrainEvent, None, None]:
+        """Show what there is to see, where it is time for that."""
+        volumes = [volume for volume in self._seen() if volume.recording is not None]
+        if self._previews is None and self._start is not None and volumes:
+            start, self._start = self._start, None
+            self._previews = self._within_memory(
+                lambda: Previews(volumes, self._score, start, self._device, seconds), cancel
+            )
+        if self._previews is None or not self._previews.due:
+            return
+        previews = self._previews
+        shown = self._within_memory(lambda: previews.make(self._progress.step, self._learner.averaged), cancel)
+        if shown is None:
+            self._previews = None
+            yield Warned("memory ran out: there are no more previews")
+        else:
+            yield shown
 
     def _is_over(self) -> bool:
         minutes = self._config.minutes
-        return self._progress.step >= self._config.steps or (minutes is not None and self._seconds() > 60 * minutes)
+        return self._progress.step >= self._config.steps or (minutes is not None and self._clock.seconds > 60 * minutes)
 
     def _waited_long_enough(self) -> bool:
         patience = self._config.patience
@@ -312,65 +410,93 @@ class _Training:
         return patience is not None and waited >= patience * self._config.validate_every
 
     def _step_back(self) -> SteppedBack:
-        factor = self._progress.rate_factor * _STEP_BACK
+        before = self._progress
         if self._state_path.exists():
-            self._progress = load_state(self._state_path, self._modules(), self._optimisers(), self._fits)
-        self._progress = replace(self._progress, rate_factor=factor)
+            self._load()
+        self._progress = replace(
+            self._progress, rate_factor=before.rate_factor * _STEP_BACK, tile=before.tile, batch=before.batch
+        )
         return SteppedBack(self._progress.step, self._rate(self._progress.step))
 
+    def _load(self) -> None:
+        learner = self._learner
+        self._progress = load_state(self._state_path, learner.modules(), learner.optimisers(), self._fits)
+
     def _save(self) -> Saved:
-        self._progress = replace(self._progress, seconds=self._seconds())
-        save_state(self._state_path, self._progress, self._modules(), self._optimisers(), json.dumps(self._run))
+        self._progress = replace(self._progress, seconds=self._clock.seconds)
+        learner = self._learner
+        save_state(self._state_path, self._progress, learner.modules(), learner.optimisers(), json.dumps(self._run))
+        self._saved_step = self._progress.step
         return Saved(self._progress.step, self._state_path)
 
-    def _keep(self) -> Path:
-        """Write the best weights as a model."""
+    def _keep(self, *, complete: bool) -> Path:
+        """Write the best weights as a model, and before that a state that knows the model as its own."""
+        known = tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
+        self._progress = replace(self._progress, kept=known, complete=complete)
+        self._save()
+        progress = self._progress
         trained = {
             "config": self._config.model_dump(mode="json", by_alias=True),
-            "steps": self._progress.step,
-            "best_step": self._progress.best_step,
-            "seconds": round(self._seconds()),
+            "steps": progress.step,
+            "best_step": progress.best_step,
+            "seconds": round(progress.seconds),
             "device": describe_device(self._device),
+            "start_metrics": dict(progress.start),
         }
         card = self._card.model_copy(
-            update={"training": self._card.training | trained, "metrics": self._card.metrics | self._figures}
+            update={"training": self._card.training | trained, "metrics": self._card.metrics | dict(progress.best)}
         )
-        save_model(self._out, self._best, card, overwrite=True)
+        save_model(self._out, self._learner.best, card, overwrite=True)
         return self._out
 
-    def _seconds(self) -> float:
-        return time.monotonic() - self._started
+    def _check_own(self) -> None:
+        """Check that the model, where there is one, was written by this run."""
+        if not self._out.exists():
+            return
+        try:
+            there = weights_sha256(self._out)
+        except InputError:
+            there = ""
+        if there not in {*self._progress.kept, self._best_sha256()}:
+            raise OutputError(
+                f"{self._out} is not what the run in {self._folder} made, and would be replaced: rename it, then go on"
+            )
+
+    def _best_sha256(self) -> str:
+        return state_sha256({name: value.cpu() for name, value in self._learner.best.state_dict().items()})
 
     def _fits(self, stored: str) -> bool:
         """Whether a state belongs to this run; parameters that are newer than the state had their defaults then."""
         try:
-            config, *others = json.loads(stored)
-            return TrainConfig.model_validate(config) == self._config and others == self._run[1:]
+            values, *others = json.loads(stored)
+            config = TrainConfig.model_validate(values)
         except (ValueError, TypeError):
             return False
-
-    def _modules(self) -> dict[str, nn.Module]:
-        modules: dict[str, nn.Module] = {"network": self._network, "averaged": self._averaged, "best": self._best}
-        return modules if self._adversary is None else modules | {"discriminator": self._adversary.discriminator}
-
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        optimisers: dict[str, torch.optim.Optimizer] = {"network": self._optimiser}
-        return optimisers if self._discriminator is None else optimisers | {"discriminator": self._discriminator}
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self._config.precision == "full":
-            return nullcontext()
-        return torch.autocast(self._device.type, torch.bfloat16)
+        # On another schedule, the rates of the past depend on the number of steps.
+        free = (*_MAY_CHANGE, "steps") if config.schedule == "constant" else _MAY_CHANGE
+        changed = {name: getattr(self._config, name) for name in free}
+        return config.model_copy(update=changed) == self._config and others == self._run[1:]
 
 
-def _first_network(config: TrainConfig, start_from: str | Path | None) -> Network:
-    """The network to begin with: random weights, or those of a model of the same architecture."""
-    if start_from is None:
-        return build(config.architecture)
-    network, card = load_model(start_from)
-    if card.architecture != config.architecture:
-        raise InputError(
-            f"the model '{card.name}' has another architecture than the configuration: leave the architecture out of "
-            "the configuration to take the model's"
-        )
-    return network.train()
+def stoppable(events: Generator[TrainEvent, None, T], cancel: Callable[[], bool]) -> Generator[TrainEvent, None, T]:
+    """The same events, interrupted once `cancel` says so; it is polled inside the work too.
+
+    Raises
+    ------
+    Interrupted
+        When that happens.
+    """
+    while True:
+        try:
+            with interruptible(cancel):
+                event = next(events)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield event
+        if cancel():
+            raise Interrupted
+
+
+def _voxels(tile: Triple) -> str:
+    return f"{' x '.join(map(str, tile))} voxels"

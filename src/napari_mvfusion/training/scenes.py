@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 import numpy as np
 import torch
 
+from napari_mvfusion.geometry import Triple
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.methods.universal import whole_evidence
 from napari_mvfusion.networks.build import Architecture
@@ -18,6 +19,7 @@ from napari_mvfusion.simulation import Simulation, random_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.samples import Sample, Volume, draw
+from napari_mvfusion.training.shortage import SMALLEST_SIDE
 
 _SPAN_PERCENTILE = 99.9
 # Scenes to validate on come from seeds of their own.
@@ -41,6 +43,7 @@ class Scenes:
         self._device = device
         self._volumes: dict[int, Volume] = {}
         self._coming: dict[int, Future[Volume]] = {}
+        self._tile, self._batch = config.tile, config.batch
         self._workers: ProcessPoolExecutor | None = None
         if config.scenes.workers:
             # A forked child would inherit locks of threads that it does not have.
@@ -74,9 +77,17 @@ class Scenes:
         rng = np.random.default_rng([config.seed, 1, step])
         turn = isinstance(config.architecture, UniversalArchitecture)
         return [
-            draw(self._take(int(rng.choice(window))), config.tile, rng, self._device, turn=turn)
-            for _ in range(config.batch)
+            draw(self._take(int(rng.choice(window))), self._tile, rng, self._device, turn=turn)
+            for _ in range(self._batch)
         ]
+
+    def least_tile(self) -> Triple:
+        """The smallest tile that can be learned from."""
+        return (SMALLEST_SIDE,) * 3
+
+    def lower(self, tile: Triple, batch: int) -> None:
+        """From now on draw smaller tiles, and so many a step."""
+        self._tile, self._batch = tile, batch
 
     def validation(self) -> list[Volume]:
         """Scenes that are never trained on."""

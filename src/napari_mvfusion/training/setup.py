@@ -12,6 +12,7 @@ from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.events import Warned
 from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.networks import ModelCard, find_model, place_for, user_folder
@@ -21,7 +22,7 @@ from napari_mvfusion.training import loop
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
 from napari_mvfusion.training.cards import Description, card_of, psf_records
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import TrainEvent
+from napari_mvfusion.training.events import Stopped, TrainEvent
 from napari_mvfusion.training.objectives import Adversary, Objective, Supervised, score_supervised
 from napari_mvfusion.training.scenes import Scenes
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
@@ -55,6 +56,8 @@ def train_events(
     device: str = "auto",
     resume: bool = False,
     cancel: Callable[[], bool] = lambda: False,
+    paused: Callable[[], bool] = lambda: False,
+    preview_seconds: float | None = None,
     description: Description | None = None,
 ) -> Generator[TrainEvent, None, Path | None]:
     """Train a generator, step by step.
@@ -67,8 +70,11 @@ def train_events(
     sharp : volumes (z, y, x) of other specimens without blur, with voxels of the same size ("semi")
     start_from : name or file of the model to begin with, or None for random weights
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
-    resume : go on with an unfinished run of `out` where there is one
-    cancel : polled between steps; when it returns True the run ends with `Stopped`
+    resume : go on with an earlier run of `out` where there is one, also one that is complete: with more `steps`
+        (schedule "constant") or `minutes`, which count from the very start
+    cancel : polled between steps and between the layers of a network; when it returns True the run ends with `Stopped`
+    paused : polled between steps; while it returns True the run waits, with a checkpoint saved
+    preview_seconds : about how often `Previewed` comes ("self" and "semi"), or None for never
     description : what the model's card says beside the configuration
 
     Yields
@@ -83,6 +89,8 @@ def train_events(
     ------
     InputError, OutputError, DeviceError
         Before any training: if data or start do not fit the configuration, or files are in the way.
+    MemoryShortage
+        If memory runs out even for the smallest tile; the last checkpoint stays.
     """
     path = model_path(out, resume=resume)
     where = pick_device(device)
@@ -97,7 +105,11 @@ def train_events(
             )
         parts = setup.supervised()
     else:
-        parts = yield from setup.own(views, sharp)
+        try:
+            parts = yield from loop.stoppable(setup.own(views, sharp), cancel)
+        except Interrupted:
+            yield Stopped(0, None)
+            return None
     return (
         yield from loop.train_events(
             config,
@@ -112,6 +124,8 @@ def train_events(
             start_from=start_from,
             resume=resume,
             cancel=cancel,
+            paused=paused,
+            preview_seconds=preview_seconds,
         )
     )
 

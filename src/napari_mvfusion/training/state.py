@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,20 +15,68 @@ from safetensors.torch import save_file
 from torch import nn
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.writers.aside import written_aside
 
+RUN_SUFFIX = ".training"
+STATE_FILE = "state.safetensors"
 _META = "state"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: finished steps, the best score and its step, and the factor on the rate after step-backs."""
+    """Where a run stands.
+
+    Attributes
+    ----------
+    step : finished steps
+    best_score, best_step : of the weights that would be kept
+    rate_factor : on the rate, after step-backs
+    seconds : of work, pauses left out
+    validated : step of the last validation, or -1
+    start, best : figures of the start and of the best weights
+    tile, batch : what memory allowed after it ran out, or None
+    seen : part of a validation volume that memory allowed, or None for all of it
+    kept : hashes of the weights that were written as its model
+    complete : whether it came to its end
+    """
 
     step: int = 0
     best_score: float = float("inf")
     best_step: int = 0
     rate_factor: float = 1.0
     seconds: float = 0.0
+    validated: int = -1
+    start: Mapping[str, float] = field(default_factory=dict)
+    best: Mapping[str, float] = field(default_factory=dict)
+    tile: Triple | None = None
+    batch: int | None = None
+    seen: Triple | None = None
+    kept: tuple[str, ...] = ()
+    complete: bool = False
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Progress:
+        """Make one from what JSON kept of it; fields that are newer than the file have their defaults."""
+        tiles = {name: triple(values[name]) for name in ("tile", "seen") if values.get(name) is not None}
+        return cls(**{**values, **tiles, "kept": tuple(values.get("kept", ()))})
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a state says beside its weights.
+
+    Attributes
+    ----------
+    progress : where the run stands
+    config : its parameters
+    start_from : name or file of the model that it began with, or None
+    """
+
+    progress: Progress
+    config: TrainConfig
+    start_from: str | None
 
 
 def save_state(
@@ -45,7 +95,7 @@ def save_state(
         for index, values in optimiser.state_dict()["state"].items():
             for key, value in values.items():
                 tensors[f"optimiser/{name}/{index}/{key}"] = torch.as_tensor(value).cpu().contiguous().clone()
-    meta = json.dumps({"progress": progress.__dict__, "config": run})
+    meta = json.dumps({"progress": asdict(progress), "config": run})
     with written_aside(path, overwrite=True) as aside:
         save_file(tensors, aside, metadata={_META: meta})
 
@@ -65,12 +115,10 @@ def load_state(
     InputError
         If the file is damaged or belongs to another configuration.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()[_META])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): remove its folder, and train from the start") from error
+    with _reading(path), safe_open(path, framework="pt") as file:
+        meta = json.loads(file.metadata()[_META])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        progress = Progress.read(meta["progress"])
     if not fits(meta["config"]):
         raise InputError(
             f"{path} belongs to a run with another configuration or data: choose another name, or remove its folder"
@@ -86,4 +134,26 @@ def load_state(
                 index, field = key.removeprefix(prefix).split("/")
                 state.setdefault(int(index), {})[field] = value
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    return Progress(**meta["progress"])
+    return progress
+
+
+def read_note(path: Path) -> Note:
+    """Read what a state says beside its weights.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or of a newer version.
+    """
+    with _reading(path), safe_open(path, framework="pt") as file:
+        meta = json.loads(file.metadata()[_META])
+        config, start_from, *_ = json.loads(meta["config"])
+        return Note(Progress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): remove its folder, and train from the start") from error

@@ -22,6 +22,7 @@ from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
 from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut
+from napari_mvfusion.training.shortage import least_side
 from napari_mvfusion.views import RegisteredViews
 
 _TRIES = 2
@@ -64,6 +65,7 @@ class OwnViews:
         self._config = config
         self._views = tuple(views)
         self._device = device
+        self._tile, self._batch = config.tile, config.batch
         self.recordings = tuple(describe_psfs(each, config.weights.energy) for each in views)
         for each, recording in zip(views, self.recordings, strict=True):
             check_tile(recording, config.tile)
@@ -118,7 +120,7 @@ class OwnViews:
         turn = isinstance(self._config.architecture, UniversalArchitecture)
         corners, light = self.split.corners, self.split.light
         drawn = []
-        for _ in range(self._config.batch):
+        for _ in range(self._batch):
             # Of two places the brighter one is taken more often: most of a volume is dark.
             tries = rng.integers(0, len(corners), _TRIES)
             order = tries[np.argsort(light[tries])]
@@ -126,8 +128,20 @@ class OwnViews:
             flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
             axes = rng.permutation(3) if turn else np.arange(3)
             volume = self._volumes[int(block)]
-            drawn.append(cut(volume, triple(corner), self._config.tile, self._device, flips=flips, axes=axes))
+            drawn.append(cut(volume, triple(corner), self._tile, self._device, flips=flips, axes=axes))
         return drawn
+
+    def least_tile(self) -> Triple:
+        """The smallest tile in which the blur with every PSF is known somewhere."""
+        psfs = [psf.shape for recording in self.recordings for psf in recording.psfs]
+        return triple(least_side(max(shape[axis] for shape in psfs)) for axis in range(3))
+
+    def lower(self, tile: Triple, batch: int) -> None:
+        """From now on draw smaller tiles, at the corners of the larger ones, and so many a step.
+
+        A smaller tile lies inside the larger one at its corner, so it touches nothing that is held out either.
+        """
+        self._tile, self._batch = tile, batch
 
     def validation(self) -> list[Volume]:
         """The tiles that are held out."""

@@ -1,0 +1,57 @@
+"""How a training process ended, in words."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from napari_mvfusion.devices import is_out_of_memory
+from napari_mvfusion.errors import MVFusionError
+
+_GO_ON = "go on from its last checkpoint (resume)"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last word of a training process.
+
+    Attributes
+    ----------
+    how : all was done, the user stopped it, an error ended it, or the process died
+    path : of the model, where there is one
+    words : what went wrong and the fix, for the user; "" where nothing did
+    details : what helps to find a mistake in the program
+    """
+
+    how: Literal["trained", "stopped", "failed", "crashed"]
+    path: Path | None
+    words: str
+    details: str
+
+
+def failed(error: Exception, details: str) -> Ended:
+    """The end by an error."""
+    if isinstance(error, MVFusionError):
+        return Ended("failed", None, str(error), "")
+    if is_out_of_memory(error):
+        return Ended("failed", None, "memory ran out: close other programs, or train on a smaller region", details)
+    words = f"this should not have happened ({error}): please report it with the details below"
+    return Ended("failed", None, words, details)
+
+
+def crashed(code: int, details: str) -> Ended:
+    """The end of a process that had no time for a last word.
+
+    Parameters
+    ----------
+    code : exit code; negative for a signal
+    details : the last lines that it wrote
+    """
+    cause, advice = f"exit code {code}", _GO_ON
+    if code < 0:
+        cause = f"signal {-code}"
+        if code == -getattr(signal, "SIGKILL", 9):
+            advice = f"the system may have run out of memory; close other programs, and {_GO_ON}"
+    return Ended("crashed", None, f"the training process ended unexpectedly ({cause}): {advice}", details)

@@ -1,0 +1,59 @@
+"""How one fine-tunes: the parameters that the widget, the command line and the notebook begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from napari_mvfusion.training.config import DataSettings, TrainConfig, make_config
+from napari_mvfusion.training.setup import suggest_tile
+from napari_mvfusion.views import RegisteredViews
+
+# A run with minutes ends by the clock.
+ENDLESS = 10_000_000
+# What is not named here has the default of the mode.
+_FINE_TUNE: Mapping[str, Mapping[str, Any]] = {
+    "self": {"schedule": "constant"},
+    "semi": {"schedule": "constant"},
+}
+
+
+def fine_tune_values(mode: str, minutes: float | None) -> dict[str, Any]:
+    """The parameters of a fine-tune that are not the defaults of `TrainConfig`, as plain values.
+
+    Parameters
+    ----------
+    mode : "self" or "semi"
+    minutes : of training, or None to go by steps
+    """
+    clock = {} if minutes is None else {"steps": ENDLESS, "minutes": minutes}
+    return {"mode": mode, **_FINE_TUNE[mode], **clock}
+
+
+def fine_tune_config(
+    mode: Literal["self", "semi"],
+    *,
+    minutes: float | None,
+    views: Sequence[RegisteredViews],
+    data: DataSettings = DataSettings(),  # noqa: B008 - frozen
+    **changes: Any,
+) -> TrainConfig:
+    """The parameters of a fine-tune.
+
+    Parameters
+    ----------
+    mode : "self" on views alone, "semi" with sharp volumes beside them
+    minutes : of training, or None to go by `steps`
+    views : what is trained on; the tile is chosen to fit, unless it is among the changes
+    data : which part of them
+    changes : other fields of `TrainConfig`
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, a view has no PSF, or the region leaves the volume.
+    """
+    config = make_config(fine_tune_values(mode, minutes) | {"data": data} | changes, "these parameters")
+    if "tile" in changes or not views:
+        return config
+    return config.model_copy(update={"tile": suggest_tile(config, views)})

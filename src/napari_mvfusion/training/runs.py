@@ -1,0 +1,93 @@
+"""Training runs that were begun and can go on: those in the user's model folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.networks import user_folder
+from napari_mvfusion.networks.card import check_name
+from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_note
+from napari_mvfusion.workspace import writing
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run that can go on.
+
+    Attributes
+    ----------
+    name : of the model to be
+    folder : of the run
+    step : steps that are done, at the last checkpoint
+    steps : of the whole run
+    config : all parameters
+    start_from : name or file of the model it began with, or None
+    saved : time of the last checkpoint
+    seconds : that it has worked
+    complete : whether it came to its end; it can go on with more steps or minutes
+    """
+
+    name: str
+    folder: Path
+    step: int
+    steps: int
+    config: TrainConfig
+    start_from: str | None
+    saved: datetime
+    seconds: float = 0.0
+    complete: bool = False
+
+
+def unfinished_runs() -> list[UnfinishedRun]:
+    """The runs in the user's model folder that can go on, newest first; those that cannot be read are left out."""
+    folders = user_folder().glob(f"*{RUN_SUFFIX}")
+    found = [run for folder in folders if (run := _read(folder)) is not None and not run.complete]
+    return sorted(found, key=lambda run: run.saved, reverse=True)
+
+
+def find_run(name: str) -> UnfinishedRun | None:
+    """The run that made a model of the user, also one that is complete; None where it is gone or cannot be read."""
+    return _read(user_folder() / f"{check_name(name)}{RUN_SUFFIX}")
+
+
+def discard_run(name: str) -> None:
+    """Remove the folder of a run in the user's model folder: state, configuration and logs. A model stays.
+
+    Raises
+    ------
+    InputError
+        If there is no such run.
+    OutputError
+        If it cannot be removed.
+    """
+    folder = user_folder() / f"{check_name(name)}{RUN_SUFFIX}"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"there is no training run '{name}' in {user_folder()}")
+    with writing(folder):
+        shutil.rmtree(folder)
+
+
+def _read(folder: Path) -> UnfinishedRun | None:
+    state = folder / STATE_FILE
+    try:
+        note = read_note(state)
+        saved = datetime.fromtimestamp(state.stat().st_mtime, UTC)
+    except (InputError, OSError):
+        return None
+    progress = note.progress
+    return UnfinishedRun(
+        folder.name.removesuffix(RUN_SUFFIX),
+        folder,
+        progress.step,
+        note.config.steps,
+        note.config,
+        note.start_from,
+        saved,
+        progress.seconds,
+        progress.complete,
+    )

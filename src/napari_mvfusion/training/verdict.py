@@ -1,0 +1,107 @@
+"""Whether a fine-tune helped, as a sentence: figures on tiles that were never trained on, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from typing import Literal
+
+import torch
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.methods.channels import channel_order
+from napari_mvfusion.networks import load_model
+from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.self_supervised import ScoreViews
+from napari_mvfusion.training.volumes import OwnViews
+from napari_mvfusion.views import RegisteredViews, drain
+
+# A residual so far below 1 shows that noise was learned; what lies nearer may be an error of the estimated noise.
+_BELOW_THE_FLOOR = 0.05
+# Less than this share of the misfit is no difference that one could see.
+_NOTICEABLE = 0.02
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be thought of a fine-tune.
+
+    Attributes
+    ----------
+    kind : in two words
+    sentence : for the user, with both residuals
+    before, after : residual of the start and of the kept weights in units of the expected noise; 1 is the noise floor
+    """
+
+    kind: Literal["better", "no better", "overfitted"]
+    sentence: str
+    before: float
+    after: float
+
+
+def judge(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
+    """Compare the figures of the start and of the weights that were kept, both on tiles that were never trained on.
+
+    "overfitted" is a residual more than 0.05 below the noise floor that is also further from it than before; "better"
+    lowers the misfit, the distance from the noise floor, by at least 2 %.
+
+    Parameters
+    ----------
+    before, after : figures of `ScoreViews`: "residual", and "misfit" where it is known
+
+    Raises
+    ------
+    InputError
+        If there is no residual, as after supervised training.
+    """
+    if "residual" not in before or "residual" not in after:
+        raise InputError("there are no residuals to compare: only runs on your own views (self, semi) have them")
+    was, is_ = before["residual"], after["residual"]
+    words = f"the residual on tiles that were never trained on went from {was:.2f} to {is_:.2f} (1 is the noise floor)"
+    if is_ < 1 - _BELOW_THE_FLOOR and _distance(is_) > _distance(was):
+        return Verdict("overfitted", f"Overfitted: noise was learned; {words}. Use the start instead.", was, is_)
+    if _misfit(after) <= (1 - _NOTICEABLE) * _misfit(before):
+        return Verdict("better", f"Better: {words}.", was, is_)
+    if was == is_:
+        words = f"the residual on tiles that were never trained on stays at {was:.2f} (1 is the noise floor)"
+    return Verdict("no better", f"No better: {words}. Use the start, or train longer.", was, is_)
+
+
+def compare_models(
+    start: str, tuned: str, views: RegisteredViews, config: TrainConfig, device: torch.device | str = "cpu"
+) -> Verdict:
+    """Compare two models on the tiles that a run with this configuration holds out of these views.
+
+    Parameters
+    ----------
+    start, tuned : names or files of models
+    views : with PSFs
+    config : of the run; says which tiles are held out
+    device : where to compute
+
+    Raises
+    ------
+    InputError
+        If a model or the views cannot be used.
+    """
+    where = torch.device(device)
+    figures = []
+    for name in (start, tuned):
+        network, card = load_model(name, where)
+        ordered = views.select([views.names[index] for index in channel_order(views, card).indices])
+        source = OwnViews(config.model_copy(update={"architecture": card.architecture}), [ordered], where)
+        drain(source.begin(0))
+        figures.append(ScoreViews(config.weights)(network, source.validation(), where))
+        source.close()
+    return judge(*figures)
+
+
+def _misfit(figures: Mapping[str, float]) -> float:
+    return figures.get("misfit", _distance(figures["residual"]))
+
+
+def _distance(residual: float) -> float:
+    """How far a residual is from the noise floor, on a logarithmic scale."""
+    return abs(log(max(residual, _TINY)))
