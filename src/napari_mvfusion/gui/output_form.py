@@ -93,7 +93,7 @@ class OutputForm(QWidget):
         device = self.device
         pick_device(device)
         if not self._place.currentData():
-            _check_memory(grid, len(self._suffixes))
+            check_memory(grid, len(self._suffixes))
             return Target(device, None)
         paths = self._paths()
         if not paths:
@@ -169,7 +169,14 @@ def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
     return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)] if unfinished else []
 
 
-def _check_memory(grid: Grid, volumes: int) -> None:
+def check_memory(grid: Grid, volumes: int) -> None:
+    """Refuse results that do not fit into memory.
+
+    Raises
+    ------
+    InputError
+        If the volumes are larger than what is free.
+    """
     needed, free = volumes * grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
     if needed > free:
         raise InputError(

@@ -112,8 +112,12 @@ class Status(QWidget):
         """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
         self.say("error", failed.message)
         if failed.details:
-            self._write(failed.details)
-            self._details.show()
+            self.note(failed.details)
+
+    def note(self, details: str) -> None:
+        """Write something into the folded details."""
+        self._write(details)
+        self._details.show()
 
     def follow(self, event: Report, *, shown: bool) -> None:
         """Show an event; `shown` tells whether the layer of the result holds anything yet."""

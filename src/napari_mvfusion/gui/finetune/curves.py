@@ -1,0 +1,159 @@
+"""The curves of a training run: the parts of the loss, and below them the residual with the noise floor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.finetune.history import History
+
+_COLOURS = {
+    "cycle": "#2f9be0",
+    "gradient": "#e08e1b",
+    "cycle of sharp volumes": "#12a5a5",
+    "adversarial": "#d6559e",
+    "discriminator": "#b06be0",
+}
+_SPARE, _RESIDUAL, _FLOOR = "#8f9a1e", "#23a566", "#e0503c"
+_WORDS = {
+    "cycle": "fit to the views",
+    "gradient": "roughness",
+    "cycle of sharp volumes": "fit to the sharp volumes",
+    "adversarial": "unlike sharp volumes",
+    "discriminator": "judge of sharpness",
+}
+_TIPS = (
+    "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
+    "<b>roughness</b> (gradient): holds noise down.<br>"
+    "<b>unlike sharp volumes</b> (adversarial): only with sharp volumes.<br>All are smaller the better; the scale is "
+    "logarithmic.</qt>"
+)
+_RESIDUAL_TIP = (
+    "<qt>How much of the views is left unexplained on tiles that are never trained on, in units of the noise that is "
+    "expected. 1 is the noise floor: higher misses structure, lower has learned noise.</qt>"
+)
+_LEFT_PIXELS = 44
+_LEAST = 1e-9
+_GRID_ALPHA = 40
+_OVERHANG_PIXELS = 4
+
+
+class Curves(QWidget):
+    """Two plots over one axis of steps, each with a line of words about its colours."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._losses = _Plot(logarithmic=True)
+        self._losses.view.setObjectName("loss_plot")
+        self._losses.view.setToolTip(_TIPS)
+        self._residual = _Plot(logarithmic=False)
+        self._residual.view.setObjectName("residual_plot")
+        self._residual.view.setToolTip(_RESIDUAL_TIP)
+        self._legend = QLabel()
+        self._legend.setObjectName("loss_legend")
+        self._legend.setWordWrap(True)
+        self._legend.setToolTip(_TIPS)
+        words = QLabel(
+            f"{_dash(_RESIDUAL)}&nbsp;unexplained on tiles never trained on {_dash(_FLOOR)}&nbsp;noise&nbsp;floor"
+        )
+        words.setTextFormat(Qt.TextFormat.RichText)
+        words.setWordWrap(True)
+        words.setToolTip(_RESIDUAL_TIP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._legend)
+        layout.addWidget(self._losses.view, 3)
+        layout.addWidget(words)
+        layout.addWidget(self._residual.view, 2)
+
+    def show_history(self, history: History) -> None:
+        """Draw what a run has reported so far."""
+        curves = {name: curve.points() for name, curve in history.losses.items()}
+        logarithms = {
+            name: (steps, np.log10(np.maximum(np.abs(values), _LEAST)), _COLOURS.get(name, _SPARE))
+            for name, (steps, values) in curves.items()
+            if len(steps)
+        }
+        self._losses.draw(list(logarithms.values()))
+        self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
+        steps, values = history.residual.points()
+        if len(steps):
+            last = max(float(steps[-1]), max((float(x[-1]) for x, _, _ in logarithms.values()), default=0.0))
+            self._residual.draw([(steps, values, _RESIDUAL)], level=(1.0, last), dots=True)
+        else:
+            self._residual.draw([])
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a theme of napari."""
+        for plot in (self._losses, self._residual):
+            plot.set_theme(name)
+
+
+class _Plot:
+    """One plot; curves are kept and get new points, which is quicker than new curves."""
+
+    def __init__(self, *, logarithmic: bool) -> None:
+        self.view = pyqtgraph.GraphicsLayoutWidget()
+        self.view.setBackground(None)
+        self.view.setMinimumHeight(95)
+        self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
+        self._axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
+        for axis in self._axes.values():
+            axis.linkToView(self._box)
+        self._axes["left"].setGrid(_GRID_ALPHA)
+        self._axes["left"].setWidth(_LEFT_PIXELS)
+        self._axes["left"].setLogMode(y=logarithmic)
+        self._axes["bottom"].setLabel("steps")
+        self.view.addItem(self._axes["left"], 0, 0)
+        self.view.addItem(self._box, 0, 1)
+        self.view.addItem(self._axes["bottom"], 1, 1)
+        self.view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
+        self.view.ci.layout.setSpacing(0)
+        self._items: list[pyqtgraph.PlotDataItem] = []
+
+    def draw(
+        self,
+        curves: list[tuple[np.ndarray, np.ndarray, str]],
+        *,
+        level: tuple[float, float] | None = None,
+        dots: bool = False,
+    ) -> None:
+        """Draw curves (steps, values, colour), and a level up to the last step."""
+        wanted = [(x, y, colour, Qt.PenStyle.SolidLine) for x, y, colour in curves]
+        if level is not None:
+            wanted.append((np.array([0.0, level[1]]), np.full(2, level[0]), _FLOOR, Qt.PenStyle.DashLine))
+        while len(self._items) > len(wanted):
+            self._box.removeItem(self._items.pop())
+        while len(self._items) < len(wanted):
+            item = pyqtgraph.PlotDataItem(connect="finite")
+            self._box.addItem(item)
+            self._items.append(item)
+        for item, (x, y, colour, style) in zip(self._items, wanted, strict=True):
+            item.setPen(pyqtgraph.mkPen(QColor(colour), width=2, style=style))
+            if dots and style == Qt.PenStyle.SolidLine:
+                item.setSymbol("o")
+                item.setSymbolSize(5)
+                item.setSymbolBrush(QColor(colour))
+                item.setSymbolPen(None)
+            item.setData(x, y)
+        if curves:
+            self._box.autoRange(padding=0.05)
+
+    def set_theme(self, name: str) -> None:
+        text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))
+        for axis in self._axes.values():
+            axis.setPen(text)
+            axis.setTextPen(text)
+
+
+def _plain(name: str) -> str:
+    return _WORDS.get(name, name).replace(" ", "&nbsp;")
+
+
+def _dash(colour: str) -> str:
+    return f'<span style="color:{colour};"><b>━━</b></span>'

@@ -1,0 +1,39 @@
+"""Volumes and time points in a folder, as descriptions of how to open them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.readers import list_tags
+from napari_mvfusion.recipe import Inputs
+
+
+def inputs_in(folder: Path) -> list[Inputs]:
+    """All registered views in a folder: its own samples, or those of the folders and OME-Zarrs in it.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    found = _samples(folder)
+    if not found and folder.suffix.lower() != ".zarr":
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+            found += _samples(inner)
+    if not found:
+        raise InputError(
+            f"{folder} holds no registered views: choose a folder of NAME_view_ANGLE.tif and psf_ANGLE.tif, an OME-Zarr, or "
+            "a folder of these"
+        )
+    return found
+
+
+def _samples(folder: Path) -> list[Inputs]:
+    if folder.suffix.lower() == ".zarr":
+        return [Inputs(source=str(folder.resolve()))]
+    try:
+        tags = list_tags(folder)
+    except InputError:
+        return []
+    return [Inputs(source=str(folder.resolve()), tag=tag) for tag in tags]

@@ -1,0 +1,101 @@
+"""Rename, export and delete a model of the user, with the run that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.compare.files import ask_for_file
+from napari_mvfusion.gui.finetune.question import Question
+from napari_mvfusion.gui.models import NEWS
+from napari_mvfusion.networks import delete_model, export_model, list_models, rename_model, user_folder
+from napari_mvfusion.networks.files import SUFFIX
+from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.training.runs import discard_run
+from napari_mvfusion.workspace import writing
+
+
+class ModelActions(QObject):
+    """What can be done with a model; asks in the panel first.
+
+    Signals: `renamed` (old name, new name), `deleted` (name), and `said` (kind, words).
+
+    Parameters
+    ----------
+    question : where to ask
+    parent : the widget in front of which dialogs stand
+    """
+
+    renamed = Signal(str, str)
+    deleted = Signal(str)
+    said = Signal(str, str)
+
+    def __init__(self, question: Question, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._question = question
+        self._parent = parent
+
+    def rename(self, name: str) -> None:
+        """Ask for another name."""
+        self._question.ask_text(f"Another name for '{name}':", name, "Rename", lambda new: self._rename(name, new))
+
+    def export(self, name: str) -> None:
+        """Ask for a file, and write a copy there."""
+        path = ask_for_file(self._parent, f"Export {name}", name, {SUFFIX.lstrip("."): "Model"})
+        if path is not None:
+            self._try(lambda: export_model(name, path, overwrite=True), f"Exported as {path}.")
+
+    def delete(self, name: str) -> None:
+        """Ask whether it shall go."""
+        self._question.ask(
+            f"Delete the model '{name}' from this computer? This cannot be undone.",
+            "Delete",
+            lambda: self._delete(name),
+        )
+
+    def _rename(self, old: str, new: str) -> None:
+        if new == old:
+            return
+
+        def act() -> None:
+            entry = rename_model(old, new)
+            folder = run_folder(entry.path.with_name(f"{old}{SUFFIX}"))
+            if folder.is_dir():
+                with writing(folder):
+                    folder.rename(run_folder(entry.path))
+
+        if self._try(act, f"'{old}' is called '{new}' now."):
+            self.renamed.emit(old, new)
+
+    def _delete(self, name: str) -> None:
+        def act() -> None:
+            delete_model(name)
+            if run_folder(file_of(name)).is_dir():
+                discard_run(name)
+
+        if self._try(act, f"Deleted '{name}'."):
+            self.deleted.emit(name)
+
+    def _try(self, act: Callable[[], None], words: str) -> bool:
+        try:
+            act()
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return False
+        NEWS.changed.emit()
+        self.said.emit("done", words)
+        return True
+
+
+def is_own(name: str) -> bool:
+    """Whether a model of the user has this name."""
+    return any(entry.name == name and not entry.shipped for entry in list_models())
+
+
+def file_of(name: str) -> Path:
+    """Where a model of the user with this name lies, or would lie."""
+    return user_folder() / f"{name}{SUFFIX}"

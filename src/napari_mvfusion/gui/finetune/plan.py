@@ -1,0 +1,213 @@
+"""From what is entered to a training job, with what it will take; runs in a thread, as files may have to be opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_mvfusion.devices import describe_device, pick_device
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.finetune.expert import ExpertSettings, changes_of
+from napari_mvfusion.gui.status import in_words
+from napari_mvfusion.gui.tasks import Checkpoint
+from napari_mvfusion.methods import LearnedFusion
+from napari_mvfusion.networks import list_models, user_folder
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.training.cards import Description
+from napari_mvfusion.training.config import DataSettings, TrainConfig
+from napari_mvfusion.training.estimate import Estimate, estimate, measure_step
+from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.training.setup import model_path
+from napari_mvfusion.training.volumes import check_tile, describe_psfs, region_of
+from napari_mvfusion.views import RegisteredViews
+
+OwnMode = Literal["self", "semi"]
+# Measured on two cores: a new process loads torch, then every voxel of every view is looked at and filtered.
+_BEGIN_SECONDS = 5.0
+_VOXEL_SECONDS = 1.5e-6
+_GIB = 2**30
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What is entered in the panel.
+
+    Attributes
+    ----------
+    start : name of the model to begin with, or None for random weights
+    mode, minutes, region, expert : of the training
+    device, threads : where
+    data : views, or how to open them
+    sharp : files, or pixels (z, y, x) that may be lazy
+    name : of the new model
+    """
+
+    start: str | None
+    mode: OwnMode
+    minutes: float
+    region: DataSettings
+    expert: ExpertSettings
+    device: str
+    threads: int
+    data: tuple[RegisteredViews | Inputs, ...]
+    sharp: tuple[Any, ...]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A job that can be started.
+
+    Attributes
+    ----------
+    job : what would be run
+    views : its data, opened
+    estimate : what it takes
+    remarks : what is odd about the views
+    """
+
+    job: TrainJob
+    views: tuple[RegisteredViews, ...]
+    estimate: Estimate
+    remarks: tuple[str, ...]
+
+    def words(self) -> str:
+        """How long it takes, how far it comes, and what it needs."""
+        config, found = self.job.config, self.estimate
+        minutes = config.minutes or 0.0
+        device = describe_device(pick_device(self.job.device))
+        steps = ""
+        if found.step_seconds:
+            steps = f", about {_rounded(60 * minutes / found.step_seconds)} steps"
+        # A run ends with the step that it is in.
+        tile = " × ".join(str(n) for n in config.tile)
+        text = (
+            f"Takes {in_words(60 * minutes)} and about {in_words(self.preparation_seconds())} to prepare{steps} of "
+            f"{_tiles(config.batch)} of {tile} voxels on {device}. "
+            f"Memory: up to {found.memory_bytes / _GIB:.1f} GiB of {found.free_bytes / _GIB:.1f} GiB that are free."
+        )
+        if not found.fits:
+            text += " That may not fit: choose a smaller region, a smaller tile or fewer tiles a step."
+        return text
+
+    def preparation_seconds(self) -> float:
+        """About how long it takes until the first step on a CPU with two cores."""
+        voxels = 0
+        for views in self.views:
+            settings = self.job.config.data
+            held = min(region_of(views, settings).size, max(settings.whole_below, settings.blocks * settings.side**3))
+            voxels += len(views) * held
+        return _BEGIN_SECONDS + _VOXEL_SECONDS * voxels
+
+
+def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
+    """Yield the plan, and then again with the number of steps, which may have to be measured.
+
+    Raises
+    ------
+    InputError, OutputError, DeviceError
+        If it could not be trained like that; says what to do instead.
+    """
+    pick_device(wish.device)
+    check_name_is_free(wish.name)
+    views = tuple(each.open() if isinstance(each, Inputs) else each for each in wish.data)
+    check()
+    remarks: list[str] = []
+    for each in views:
+        if wish.start is not None:
+            remarks += LearnedFusion(model=wish.start).check(each)
+        check()
+    if wish.mode == "semi" and not wish.sharp:
+        raise InputError("no sharp volume is ticked: semi-supervised training needs one of another specimen at least")
+    config = make_fine_tune(wish, views)
+    for each in views:
+        check_tile(describe_psfs(each, config.weights.energy), config.tile)
+        check()
+    job = TrainJob(
+        config=config,
+        out=wish.name,
+        data=wish.data,
+        sharp=wish.sharp,
+        start_from=wish.start,
+        device=wish.device,
+        threads=wish.threads,
+        description=Description(title=f"Fine-tuned from {wish.start}" if wish.start else "Trained on own views"),
+    )
+    found = estimate(config, views, wish.device, start_from=wish.start)
+    plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)))
+    yield plan
+    if found.step_seconds is None:
+        measure_step(_architecture(wish.start), wish.device, wish.threads)
+        check()
+        yield replace(plan, estimate=estimate(config, views, wish.device, start_from=wish.start))
+
+
+def make_fine_tune(wish: Wish, views: Sequence[RegisteredViews]) -> TrainConfig:
+    """The configuration of a run."""
+    standard = fine_tune_config(wish.mode, minutes=wish.minutes, views=())
+    changes = changes_of(wish.expert, standard)
+    return fine_tune_config(wish.mode, minutes=wish.minutes, views=views, data=wish.region, **changes)
+
+
+def with_pixels(check: Checkpoint, job: TrainJob) -> Generator[None, None, TrainJob]:
+    """The job with sharp volumes that are read; lazy ones cannot be sent to another process."""
+    sharp = []
+    for each in job.sharp:
+        check()
+        sharp.append(each if not hasattr(each, "dtype") else np.asarray(each, np.float32))
+        yield
+    return replace(job, sharp=tuple(sharp))
+
+
+def check_name_is_free(name: str) -> None:
+    """Refuse a name that a model or a run has already.
+
+    Raises
+    ------
+    InputError, OutputError
+        If it is taken, or no name.
+    """
+    if not name:
+        raise InputError("the new model has no name: enter one")
+    if run_folder(model_path(name)).exists():
+        raise InputError(f"there is an unfinished run of '{name}': go on with it, discard it, or choose another name")
+
+
+def suggest_name(start: str | None, sample: str) -> str:
+    """A name that nothing has yet, from what is trained on and what it begins with."""
+    words = "-".join(part for part in (sample, start or "scratch") if part)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-._")[: _LONGEST_NAME - 4] or "model"
+    taken = {entry.name.lower() for entry in list_models()}
+    taken |= {folder.stem.lower() for folder in user_folder().glob("*.training")}
+    number = 2
+    name = f"{stem}-tuned" if start and not sample else stem
+    found = name
+    while found.lower() in taken:
+        found = f"{name}-{number}"
+        number += 1
+    return found
+
+
+def _architecture(start: str | None) -> Any:
+    from_model = [entry.card for entry in list_models() if entry.name == start and entry.card is not None]
+    return from_model[0].architecture if from_model else UniversalArchitecture()
+
+
+def _tiles(count: int) -> str:
+    return "one tile" if count == 1 else f"{count} tiles"
+
+
+def _rounded(count: float) -> str:
+    """A number that does not promise more than is known."""
+    if count < 10:
+        return f"{max(count, 1):.0f}"
+    digits = 10 ** (len(str(int(count))) - 2)
+    return f"{round(count / digits) * digits:.0f}"

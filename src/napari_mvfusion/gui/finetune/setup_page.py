@@ -1,0 +1,223 @@
+"""Before a fine-tune: what it begins with, what it learns from, for how long, and what that takes."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.finetune.data_form import DataForm
+from napari_mvfusion.gui.finetune.plan import Plan, Wish, plan_steps, suggest_name
+from napari_mvfusion.gui.finetune.start_form import StartForm
+from napari_mvfusion.gui.finetune.training_form import TrainingForm
+from napari_mvfusion.gui.finetune.unfinished import UnfinishedRuns
+from napari_mvfusion.gui.settings import keep, last_used, preferences
+from napari_mvfusion.gui.status import sentence
+from napari_mvfusion.gui.tasks import Tasks
+from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.script import training_command, training_python
+
+_NAME = "finetune"
+_CHECK_MS = 100
+_PLAN = "plan"
+_LOOKING = "The views are being looked at"
+
+
+class SetupPage(QWidget):
+    """The forms; `start_wanted` gives the plan of the run.
+
+    Parameters
+    ----------
+    viewer : of the layers
+    """
+
+    start_wanted = Signal(object)
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.unfinished = UnfinishedRuns()
+        self.start = StartForm()
+        self.data = DataForm(viewer)
+        self.training = TrainingForm()
+        self._plan: Plan | None = None
+        self._active = True
+        self._tasks = Tasks(self)
+        self._lay_out()
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_CHECK_MS)
+        self._due.timeout.connect(self.check)
+        self._restore()
+        for part in (self.start, self.data, self.training):
+            part.changed.connect(self._due.start)
+        self.start.said.connect(self.said)
+        self.data.said.connect(self.said)
+        self.data.failed.connect(self.failed)
+        self._tasks.failed.connect(self._refuse)
+        self._go.clicked.connect(self._start)
+        self.check()
+
+    def set_active(self, active: bool) -> None:
+        """While a run goes on nothing is planned."""
+        self._active = active
+        if active:
+            self.unfinished.refresh()
+            self.check()
+        else:
+            self._due.stop()
+            self._tasks.stop(_PLAN)
+
+    def check(self) -> None:
+        """Look at what is entered, and plan the run in a thread."""
+        if not self._active:
+            return
+        self._plan = None
+        self.training.set_mode(self.data.mode)
+        self.data.refresh()
+        self.training.suggest(suggest_name(self.start.name(), self.data.sample))
+        problem = self.data.nothing
+        if not problem:
+            try:
+                wish = self.wish()
+            except MVFusionError as error:
+                problem = str(error)
+        if problem:
+            self._tasks.stop(_PLAN)
+            self._show_problem(problem, shown=not self.data.nothing)
+            return
+        self._tasks.start(_PLAN, plan_steps, wish, done=lambda _: None, report=self._take)
+        self._allow(_LOOKING)
+
+    def wish(self) -> Wish:
+        """What is entered.
+
+        Raises
+        ------
+        InputError
+            If it cannot be understood.
+        """
+        return Wish(
+            self.start.name(),
+            self.data.mode,
+            self.training.minutes,
+            self.data.region(),
+            self.training.expert(),
+            self.training.device,
+            preferences().threads,
+            self.data.data(),
+            self.data.sharp(),
+            self.training.name,
+        )
+
+    def close_down(self) -> None:
+        """The panel is closed."""
+        self._due.stop()
+        self._tasks.stop_all()
+        self.data.close_down()
+
+    def _lay_out(self) -> None:
+        inputs = QWidget()
+        column = QVBoxLayout(inputs)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.unfinished)
+        for title, part in (("Start", self.start), ("Views to learn from", self.data), ("Training", self.training)):
+            box = QGroupBox(title)
+            QVBoxLayout(box).addWidget(part)
+            column.addWidget(box)
+        column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(inputs)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._takes = QLabel()
+        self._takes.setObjectName("takes")
+        self._takes.setWordWrap(True)
+        self._hint = QLabel()
+        self._hint.setObjectName("hint")
+        self._hint.setWordWrap(True)
+        self._go = QPushButton("Start")
+        self._go.setObjectName("start_training")
+        self._copy = QPushButton("Copy as…")
+        self._copy.setObjectName("copy")
+        menu = QMenu(self._copy)
+        menu.addAction("Command", lambda: self._copy_text("command"))
+        menu.addAction("Python", lambda: self._copy_text("Python"))
+        self._copy.setMenu(menu)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._go, 2)
+        buttons.addWidget(self._copy, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self._takes)
+        layout.addWidget(self._hint)
+        layout.addLayout(buttons)
+
+    def _restore(self) -> None:
+        state = last_used(_NAME)
+        self.data.restore(state.get("data", {}))
+        if "training" in state:
+            self.training.restore(state["training"])
+        self.start.choose(state.get("start", "universal"))
+
+    def _take(self, plan: Plan) -> None:
+        self._plan = plan
+        self._takes.setText(plan.words())
+        self._takes.show()
+        self._hint.setText(sentence(" ".join(plan.remarks)))
+        self._hint.setVisible(bool(plan.remarks))
+        self._allow("The PSF in the red box has to be mended first" if self.data.blocked else "")
+
+    def _refuse(self, failed: Failed) -> None:
+        self._show_problem(failed.message)
+        if failed.details:
+            self.failed.emit(failed)
+
+    def _show_problem(self, problem: str, *, shown: bool = True) -> None:
+        self._plan = None
+        self._takes.hide()
+        self._hint.setText(sentence(problem))
+        self._hint.setVisible(shown)
+        self._allow(problem)
+
+    def _allow(self, obstacle: str) -> None:
+        self._go.setEnabled(not obstacle)
+        self._go.setToolTip(f"<qt>{sentence(obstacle) or 'Train in the background; napari stays free'}</qt>")
+        self._copy.setEnabled(self._plan is not None)
+        self._copy.setToolTip(
+            f"<qt>{sentence(obstacle) or 'Copies this run to the clipboard, to repeat it in a terminal or a notebook'}</qt>"
+        )
+
+    def _start(self) -> None:
+        if self._plan is None:
+            return
+        state = {"data": self.data.state(), "training": self.training.state(), "start": self.start.name() or ""}
+        keep(_NAME, state)
+        self.start_wanted.emit(self._plan)
+
+    def _copy_text(self, kind: str) -> None:
+        if self._plan is None:
+            return
+        job = self._plan.job
+        inputs = [each for each in job.data if isinstance(each, Inputs)]
+        try:
+            if len(inputs) < len(job.data):
+                raise InputError(
+                    "the views, as they are now, cannot be opened from files elsewhere: save them with their PSFs as a "
+                    "folder or OME-Zarr, and open that"
+                )
+            if any(hasattr(each, "dtype") for each in job.sharp):
+                raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")
+            write = training_command if kind == "command" else training_python
+            text = write(inputs, job)
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return
+        QGuiApplication.clipboard().setText(text)
+        self.said.emit("done", f"Copied as {kind}.")

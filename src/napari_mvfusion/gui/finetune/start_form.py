@@ -1,0 +1,100 @@
+"""What a fine-tune begins with: a model or random weights; own models can be renamed, exported and deleted here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.finetune.model_actions import ModelActions, is_own
+from napari_mvfusion.gui.finetune.question import Question
+from napari_mvfusion.gui.models import ModelAbout, ModelChoice
+
+_SCRATCH = (
+    "From scratch",
+    "<b>Random weights</b><br>The universal network without anything learned. It takes hours rather than minutes.",
+)
+
+
+class StartForm(QWidget):
+    """A list of models with what the chosen one is."""
+
+    changed = Signal()
+    said = Signal(str, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model = ModelChoice(instead=_SCRATCH)
+        self._model.setObjectName("start")
+        self._model.setToolTip("The weights that the training begins with")
+        self._question = Question()
+        self._actions = ModelActions(self._question, self)
+        self._menu_button = QPushButton("Model…")
+        self._menu_button.setObjectName("model_menu")
+        menu = QMenu(self._menu_button)
+        for words, act in (
+            ("Rename…", self._actions.rename),
+            ("Export…", self._actions.export),
+            ("Delete…", self._actions.delete),
+        ):
+            menu.addAction(words, partial(self._act, act))
+        self._menu_button.setMenu(menu)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._model, 1)
+        row.addWidget(self._menu_button)
+        cell = QWidget()
+        cell.setLayout(row)
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Weights", cell)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(ModelAbout(self._model))
+        layout.addWidget(self._question)
+        self._model.changed.connect(self._follow)
+        self._actions.said.connect(self.said)
+        self._actions.renamed.connect(self._renamed)
+        self._actions.deleted.connect(self._deleted)
+        self._follow()
+
+    def name(self) -> str | None:
+        """The chosen model, None for random weights."""
+        return self._model.value() or None
+
+    def choose(self, name: str) -> None:
+        """Choose a model."""
+        self._model.set_value(name)
+
+    def _act(self, act: object) -> None:
+        name = self.name()
+        if name is not None and callable(act):
+            act(name)
+
+    def _follow(self) -> None:
+        name = self.name()
+        own = name is not None and is_own(name)
+        self._menu_button.setEnabled(own)
+        self._menu_button.setToolTip(
+            "Rename, export or delete this model"
+            if own
+            else "Only models of your own can be renamed, exported or deleted"
+        )
+        self._question.hide()
+        self.changed.emit()
+
+    def _renamed(self, old: str, new: str) -> None:
+        self._forget(old)
+        self._model.set_value(new)
+
+    def _deleted(self, name: str) -> None:
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """The list keeps a chosen name that is gone, for the words about it; here it has gone on purpose."""
+        row = self._model.findData(name)
+        if row >= 0:
+            self._model.removeItem(row)
