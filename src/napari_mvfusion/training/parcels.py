@@ -74,7 +74,7 @@ def _packed_volume(volume: VolumeLike, label: str) -> VolumeLike:
         mapped = _mapped(volume)
         return np.ascontiguousarray(volume) if mapped is None else mapped
     try:
-        pickle.dumps(volume)
+        pickle.dumps(volume, protocol=5, buffer_callback=lambda buffer: None)
     except Exception as error:  # pickling runs code of the array's library, which may fail in any way
         bytes_ = int(np.prod(volume.shape, dtype=np.int64)) * np.dtype(volume.dtype).itemsize
         if bytes_ > _SHARE_OF_MEMORY * free_bytes(torch.device("cpu")):

@@ -19,7 +19,7 @@ from typing import IO
 
 import napari_mvfusion
 from napari_mvfusion.training.ended import Ended, crashed, failed
-from napari_mvfusion.training.events import TrainEvent
+from napari_mvfusion.training.events import Started, TrainEvent
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.parcels import packed
 from napari_mvfusion.training.wire import receive, send
@@ -28,6 +28,7 @@ __all__ = ["Ended", "TrainingProcess"]
 
 # A run that does not answer to stop within this time is killed; its last checkpoint stays.
 _GRACE_SECONDS = 6.0
+_LINGER_SECONDS = 1.0
 _LAST_LINES = 40
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _BEGIN = "import sys; sys.path.append(sys.argv[1]); from napari_mvfusion.training.child import main; main()"
@@ -51,7 +52,7 @@ class TrainingProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._started = self._paused = self._stopping = False
+        self._started = self._paused = self._stopping = self._at_work = False
         self._not_sent: Ended | None = None
 
     @property
@@ -97,6 +98,10 @@ class TrainingProcess:
 
     def stop(self) -> None:
         """Keep the best weights, save a checkpoint, and end; what does not answer is killed."""
+        if not self._at_work:
+            # It loads libraries or gets its data: there is nothing to keep yet.
+            self.kill()
+            return
         with self._lock:
             if self._stopping:
                 return
@@ -135,7 +140,7 @@ class TrainingProcess:
         assert process.stdout is not None
         assert process.stderr is not None
         lines: deque[bytes] = deque(maxlen=_LAST_LINES)
-        listener = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
+        listener = threading.Thread(target=_keep_last, args=(process.stderr, lines), daemon=True)
         sender = threading.Thread(target=self._send, args=(process.stdin, job), daemon=True)
         listener.start()
         sender.start()
@@ -147,13 +152,14 @@ class TrainingProcess:
                 if isinstance(event, Ended):
                     ended = event
                 else:
+                    self._at_work |= isinstance(event, Started)
                     self._events.put(event)
         code = process.wait()
         self._commands.put(None)
         sender.join()
-        listener.join()
+        # A process of a process that was killed may hold the pipe open.
+        listener.join(_LINGER_SECONDS)
         process.stdout.close()
-        process.stderr.close()
         if ended is not None:
             return ended
         if self._not_sent is not None:
@@ -176,6 +182,11 @@ class TrainingProcess:
             del parcel
             while (command := self._commands.get()) is not None:
                 send(pipe, command)
+
+
+def _keep_last(pipe: IO[bytes], lines: deque[bytes]) -> None:
+    with pipe:
+        lines.extend(pipe)
 
 
 def _begin() -> subprocess.Popen[bytes]:

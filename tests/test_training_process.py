@@ -1,0 +1,306 @@
+"""A training run in a process of its own: what it is told, how it ends, and that nobody else ends with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from safetensors import safe_open
+
+from napari_mvfusion.networks import load_model
+from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.training import TrainConfig
+from napari_mvfusion.training.events import (
+    Continued,
+    Paused,
+    Previewed,
+    Saved,
+    Started,
+    StepDone,
+    Stopped,
+    Trained,
+    Validated,
+    Waiting,
+)
+from napari_mvfusion.training.job import TrainJob, run_job
+from napari_mvfusion.training.parcels import MappedPixels, packed
+from napari_mvfusion.training.process import Ended, TrainingProcess
+from napari_mvfusion.training.state import read_note
+from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.writers import write_views_folder
+from small_training import OWN, own_views
+
+PATIENCE = 120.0
+ENDLESS = {"steps": 100_000, "validate_every": 50, "checkpoint_seconds": 0.2}
+
+
+@pytest.fixture(scope="module")
+def views():
+    return own_views()[0]
+
+
+def job(tmp_path, *data, **changes):
+    options = {name: changes.pop(name) for name in ("resume", "sharp", "preview_seconds") if name in changes}
+    config = TrainConfig.model_validate(OWN | changes)
+    return TrainJob(config, str(tmp_path / "mine.safetensors"), data, device="cpu", threads=1, **options)
+
+
+class Run:
+    """A process, and all that it said so far."""
+
+    def __init__(self, what):
+        self.process = TrainingProcess(what)
+        self.events = []
+        self.process.start()
+
+    def until(self, kind, count=1):
+        """Wait for so many events of a kind; the last of them."""
+        end = time.monotonic() + PATIENCE
+        while sum(isinstance(event, kind) for event in self.events) < count:
+            assert time.monotonic() < end, self.events[-5:]
+            self.events += self.process.events(0.1)
+            last = self.events[-1] if self.events else None
+            assert not isinstance(last, Ended) or kind is Ended, last
+        return [event for event in self.events if isinstance(event, kind)][count - 1]
+
+
+@pytest.fixture
+def run():
+    runs = []
+
+    def begin(what):
+        runs.append(Run(what))
+        return runs[-1]
+
+    yield begin
+    for each in runs:
+        each.process.kill()
+        each.until(Ended)
+
+
+def children():
+    return psutil.Process().children(recursive=True)
+
+
+def test_it_trains_as_this_process_would(tmp_path, views, run):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    list(run_job(job(tmp_path / "here", views)))
+    began = time.monotonic()
+    there = run(job(tmp_path / "there", views, preview_seconds=0.01))
+    assert time.monotonic() - began < 0.5
+    ended = there.until(Ended)
+    assert ended == Ended("trained", tmp_path / "there" / "mine.safetensors", "", "")
+    assert there.process.events(0.1) == []
+    assert not there.process.running
+    ours, _ = load_model(tmp_path / "here" / "mine.safetensors")
+    theirs, _ = load_model(ended.path)
+    for name, value in ours.state_dict().items():
+        np.testing.assert_allclose(value, theirs.state_dict()[name], rtol=1e-4, atol=1e-6)
+    kinds = [type(event) for event in there.events]
+    assert kinds[-2:] == [Trained, Ended]
+    assert kinds.count(StepDone) == 7
+    assert {Waiting, Started, Validated, Previewed, Saved} <= set(kinds)
+
+
+def test_the_child_knows_nothing_of_a_display_and_opens_files_itself(tmp_path, views, run, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":77")
+    write_views_folder(tmp_path / "data", views, "fish")
+    there = run(job(tmp_path, Inputs(source=str(tmp_path / "data")), **ENDLESS))
+    there.until(StepDone)
+    (child,) = children()
+    assert "DISPLAY" not in child.environ()
+    maps = {Path(each.path).name for each in child.memory_maps()}
+    assert not any("Qt" in name for name in maps)
+
+
+def test_pause_waits_and_costs_no_time_and_stop_works_meanwhile(tmp_path, views, run):
+    there = run(job(tmp_path, views, **ENDLESS))
+    there.until(StepDone, 3)
+    there.process.pause()
+    paused = there.until(Paused)
+    assert there.process.paused
+    before = [event for event in there.events if isinstance(event, StepDone)][-1]
+    assert before.step == paused.step
+    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step == paused.step
+    time.sleep(1.5)
+    assert there.process.events() == []
+    there.process.go_on()
+    assert there.until(Continued).step == paused.step
+    count = sum(isinstance(event, StepDone) for event in there.events)
+    after = there.until(StepDone, count + 1)
+    assert after.seconds - before.seconds < 1.0
+    there.process.pause()
+    there.until(Paused, 2)
+    there.process.stop()
+    assert there.until(Ended).how == "stopped"
+    assert not any(isinstance(event, Continued) for event in there.events[-3:])
+
+
+def test_stop_keeps_the_best_and_ends_within_two_seconds(tmp_path, views, run):
+    there = run(job(tmp_path, views, **ENDLESS | {"validate_every": 2}))
+    there.until(Validated, 4)
+    began = time.monotonic()
+    there.process.stop()
+    ended = there.until(Ended)
+    assert time.monotonic() - began < 2
+    assert ended.how == "stopped"
+    stopped = there.until(Stopped)
+    assert stopped.path == ended.path
+    assert children() == []
+    if ended.path is not None:
+        load_model(ended.path)
+
+
+def test_stop_in_the_middle_of_preparing_the_data_answers_too(tmp_path, run):
+    large = own_views((128, 128, 128))[0]
+    there = run(job(tmp_path, large, data={"whole_below": 1, "side": 16, "blocks": 512}))
+    there.until(Waiting, 3)
+    began = time.monotonic()
+    there.process.stop()
+    assert there.until(Ended).how == "stopped"
+    assert time.monotonic() - began < 2
+    assert not (tmp_path / "mine.training").exists()
+
+
+def test_stop_before_it_has_begun_ends_it_at_once(tmp_path, views, run):
+    there = run(job(tmp_path, views))
+    there.process.stop()
+    began = time.monotonic()
+    assert there.until(Ended) == Ended("stopped", None, "", there.events[-1].details)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_is_told_and_its_checkpoint_goes_on(tmp_path, views, run, number):
+    there = run(job(tmp_path, views, **ENDLESS))
+    saved = there.until(Saved, 2)
+    (child,) = children()
+    os.kill(child.pid, number)
+    ended = there.until(Ended)
+    assert (ended.how, ended.path) == ("crashed", None)
+    assert f"the training process ended unexpectedly (signal {number:d})" in ended.words
+    assert "last checkpoint" in ended.words
+    again = run(job(tmp_path, views, resume=True, **ENDLESS))
+    assert again.until(Started).step >= saved.step
+    again.until(StepDone)
+
+
+def test_errors_come_in_words(tmp_path, views, run):
+    without = RegisteredViews([View(view.data, view.name) for view in views.views])
+    ended = run(job(tmp_path, without)).until(Ended)
+    assert (ended.how, ended.details) == ("failed", "")
+    assert "view '0' has no PSF" in ended.words
+    negative = RegisteredViews([View(view.data - 50, view.name, psf=view.psf) for view in views.views])
+    assert "negative values" in run(job(tmp_path, negative)).until(Ended).words
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_that_hangs_is_killed_and_its_checkpoint_stays(tmp_path, views, run, monkeypatch):
+    monkeypatch.setattr("napari_mvfusion.training.process._GRACE_SECONDS", 1.0)
+    there = run(job(tmp_path, views, **ENDLESS))
+    there.until(Saved)
+    (child,) = children()
+    child.suspend()
+    there.process.stop()
+    began = time.monotonic()
+    assert there.until(Ended).how == "stopped"
+    assert time.monotonic() - began < 3
+    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step > 0
+
+
+# --- where it is started from
+
+
+BEGIN = """
+    import sys, time
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from small_training import OWN, own_views
+    from napari_mvfusion.training import TrainConfig
+    from napari_mvfusion.training.events import Saved
+    from napari_mvfusion.training.job import TrainJob
+    from napari_mvfusion.training.process import TrainingProcess, Ended
+    print("the script begins", flush=True)
+    config = TrainConfig.model_validate(OWN | dict(steps={steps}, checkpoint_seconds=0.2))
+    job = TrainJob(config, {out!r}, (own_views()[0],), device="cpu", threads=1)
+    process = TrainingProcess(job)
+    process.start()
+    while True:
+        for event in process.events(0.1):
+            if isinstance(event, (Saved, Ended)):
+                print(event, flush=True)
+            if isinstance(event, Ended):
+                sys.exit()
+"""
+
+
+def script(tmp_path, steps):
+    out = tmp_path / "mine.safetensors"
+    return textwrap.dedent(BEGIN.format(tests=str(Path(__file__).parent), out=str(out), steps=steps))
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(script(tmp_path, 3))
+    # Names that a child must not take for modules of its own.
+    (tmp_path / "numpy.py").write_text("raise ImportError('this is not numpy')")
+    done = subprocess.run(
+        [sys.executable, "-P", str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout.count("the script begins") == 1
+    assert "Ended(how='trained'" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_the_death_of_the_parent_ends_the_child_with_a_checkpoint(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", script(tmp_path, 100_000)], stdout=subprocess.PIPE, text=True)
+    with parent.stdout as lines:
+        assert "the script begins" in next(lines)
+        assert "Saved" in next(lines)
+        (child,) = psutil.Process(parent.pid).children()
+        parent.kill()
+        parent.wait()
+    child.wait(10)
+    state = tmp_path / "mine.training" / "state.safetensors"
+    with safe_open(state, framework="pt") as file:
+        assert file.keys()
+    assert read_note(state).progress.step > 0
+
+
+# --- how views travel
+
+
+def test_views_travel_as_what_they_are(tmp_path, views):
+    pixels = np.array(views.views[0].data)
+    path = tmp_path / "pixels.raw"
+    pixels.tofile(path)
+    mapped = np.memmap(path, pixels.dtype, mode="r", shape=pixels.shape)
+    cases = {
+        "mapped": mapped[4:, ::2, ::-1],
+        "strided": pixels[4:, ::2, ::-1],
+        "lazy": da.from_array(pixels, chunks=16)[4:, ::2, ::-1],
+        "unpicklable": da.from_array(pixels, chunks=16).map_blocks(Unpicklable())[4:, ::2, ::-1],
+    }
+    given = RegisteredViews([View(data, name, psf=views.views[0].psf) for name, data in cases.items()])
+    sent = packed(job(tmp_path, given)).data[0]
+    assert isinstance(sent.views[0].data, MappedPixels)
+    np.testing.assert_array_equal(sent.read(sent.grid.box), given.read(given.grid.box))
+
+
+class Unpicklable:
+    """A function that cannot be sent."""
+
+    def __call__(self, block):
+        return block
+
+    def __reduce__(self):
+        raise TypeError("this stays here")
