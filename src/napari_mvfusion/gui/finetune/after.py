@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
@@ -24,7 +26,7 @@ _BUSY = "Something is being fused: cancel it, or wait"
 
 
 class After(QObject):
-    """Acts on the buttons of a run that is over; `back` asks for the settings.
+    """Acts on the buttons of a run that is over; `back` asks for the settings, `renamed` gives the new name.
 
     Parameters
     ----------
@@ -34,6 +36,7 @@ class After(QObject):
     """
 
     back = Signal()
+    renamed = Signal(str)
 
     def __init__(self, viewer: ViewerModel, page: RunPage, data: DataForm, parent: QWidget) -> None:
         super().__init__(parent)
@@ -102,7 +105,6 @@ class After(QObject):
             else "No view is ticked: tick them in the settings"
         )
         start = "" if self._job.start_from else "It was trained from random weights: there is no start to compare with"
-        renamed = "It was renamed: continue it from the settings" if self._name != self._job.out else ""
         gone = "" if model == "" or file_of(self._job.out).with_suffix(".training").is_dir() else _NO_MODEL
         self._page.outcome.allow(
             {
@@ -112,7 +114,7 @@ class After(QObject):
                 "rename": model or busy,
                 "delete": model or busy,
                 "another": busy,
-                "continue": renamed or gone or busy,
+                "continue": gone or busy,
             }
         )
 
@@ -175,7 +177,10 @@ class After(QObject):
     def _rename(self, old: str, new: str) -> None:
         del old
         self._name = new
+        if self._job is not None:
+            self._job = replace(self._job, out=new)
         self._page.rename(new)
+        self.renamed.emit(new)
         self._allow()
 
     def _delete(self, name: str) -> None:

@@ -7,7 +7,7 @@ import pyqtgraph
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.finetune.history import History
 
@@ -17,6 +17,7 @@ _COLOURS = {
     "cycle of sharp volumes": "#12a5a5",
     "adversarial": "#d6559e",
     "discriminator": "#b06be0",
+    "again": "#8c8c8c",
 }
 _SPARE, _RESIDUAL, _FLOOR = "#8f9a1e", "#23a566", "#e0503c"
 _WORDS = {
@@ -25,10 +26,12 @@ _WORDS = {
     "cycle of sharp volumes": "fit to the sharp volumes",
     "adversarial": "unlike sharp volumes",
     "discriminator": "judge of sharpness",
+    "again": "own results found again",
 }
 _TIPS = (
     "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
     "<b>roughness</b> (gradient): holds noise down.<br>"
+    "<b>own results found again</b> (again): what the start gives, recorded anew with noise.<br>"
     "<b>unlike sharp volumes</b> (adversarial): only with sharp volumes.<br>All are smaller the better; the scale is "
     "logarithmic.</qt>"
 )
@@ -47,19 +50,17 @@ class Curves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._losses = _Plot(logarithmic=True)
+        self._losses = _Plot(130, logarithmic=True)
         self._losses.view.setObjectName("loss_plot")
         self._losses.view.setToolTip(_TIPS)
-        self._residual = _Plot(logarithmic=False)
+        self._residual = _Plot(105, logarithmic=False)
         self._residual.view.setObjectName("residual_plot")
         self._residual.view.setToolTip(_RESIDUAL_TIP)
         self._legend = QLabel()
         self._legend.setObjectName("loss_legend")
         self._legend.setWordWrap(True)
         self._legend.setToolTip(_TIPS)
-        words = QLabel(
-            f"{_dash(_RESIDUAL)}&nbsp;unexplained on tiles never trained on {_dash(_FLOOR)}&nbsp;noise&nbsp;floor"
-        )
+        words = QLabel(f"{_dash(_RESIDUAL)}&nbsp;left unexplained {_dash(_FLOOR)}&nbsp;noise&nbsp;floor")
         words.setTextFormat(Qt.TextFormat.RichText)
         words.setWordWrap(True)
         words.setToolTip(_RESIDUAL_TIP)
@@ -82,6 +83,7 @@ class Curves(QWidget):
         self._losses.draw(list(logarithms.values()))
         self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
         steps, values = history.residual.points()
+        self.setVisible(bool(logarithms) or len(steps) > 0)
         if len(steps):
             last = max(float(steps[-1]), max((float(x[-1]) for x, _, _ in logarithms.values()), default=0.0))
             self._residual.draw([(steps, values, _RESIDUAL)], level=(1.0, last), dots=True)
@@ -97,10 +99,11 @@ class Curves(QWidget):
 class _Plot:
     """One plot; curves are kept and get new points, which is quicker than new curves."""
 
-    def __init__(self, *, logarithmic: bool) -> None:
+    def __init__(self, height: int, *, logarithmic: bool) -> None:
         self.view = pyqtgraph.GraphicsLayoutWidget()
         self.view.setBackground(None)
-        self.view.setMinimumHeight(95)
+        self.view.setMinimumHeight(height)
+        self.view.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
         self._axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
         for axis in self._axes.values():

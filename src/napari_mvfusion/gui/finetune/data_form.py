@@ -25,7 +25,7 @@ from napari_mvfusion.views import RegisteredViews
 
 _LAYERS, _FILES = "layers", "files"
 _SOURCES = [("Opened layers", _LAYERS), ("Files: volumes and time points", _FILES)]
-_MODES = [("Only these views", "self"), ("These views and sharp volumes", "semi")]
+_MODES = [("Only the views", "self"), ("Views, sharp volumes", "semi")]
 NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 NO_FILES = "No files yet. Add a folder of views."
 
@@ -55,9 +55,9 @@ class DataForm(QWidget):
         self._region = RegionForm(viewer)
         self._mode = WordList("mode", _MODES)
         self._mode.setToolTip(
-            "<qt><b>Only these views</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
-            "<b>And sharp volumes</b> (semi-supervised): it also has to look like sharp volumes of other specimens, which "
-            "need not match the views.</qt>"
+            "<qt><b>Only the views</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
+            "<b>Views, sharp volumes</b> (semi-supervised): it also has to look like sharp volumes, "
+            "which may show other specimens.</qt>"
         )
         self._sharp = SharpList(viewer.layers)
         self._lay_out()

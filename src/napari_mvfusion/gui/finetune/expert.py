@@ -38,11 +38,11 @@ class ExpertSettings(BaseModel):
         title="Tiles a step",
         description="How many tiles each step looks at. More make steadier steps that take as much longer.",
     )
-    likelihood: Literal["poisson", "absolute"] = Field(
+    likelihood: Literal["split", "poisson", "absolute"] = Field(
         default="absolute",
         title="Fit to the views by",
-        description="absolute counts the mean difference to the views; poisson expects the noise of photons, so that "
-        "bright voxels may differ more.",
+        description="split divides the noise of the views, reads one half and compares with the other, so that noise cannot "
+        "be learned; poisson expects the noise of photons; absolute counts the mean difference.",
     )
     gradient: float = Field(
         default=1.0,
@@ -52,11 +52,11 @@ class ExpertSettings(BaseModel):
         description="How much rough results are punished. Higher gives less noise and softer edges; 0 lets the background "
         "learn noise.",
     )
-    gains: Literal["smooth", "view", "one"] = Field(
+    gains: Literal["start", "smooth", "view", "one"] = Field(
         default="smooth",
         title="Light lost on the way",
-        description="What is allowed for when a view is darker than the others: smooth, slowly changing within a tile; "
-        "view, one factor a view; one, nothing.",
+        description="What is allowed for where a view is darker than the others: start, found once from what the start gives; "
+        "smooth, slowly changing within a tile; view, one factor a view; one, nothing.",
     )
     ema: float = Field(
         default=0.99,

@@ -17,12 +17,16 @@ from napari_mvfusion.gui.finetune.run_page import RunPage
 from napari_mvfusion.gui.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.jobs import outermost
 from napari_mvfusion.gui.models import NEWS
+from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.networks import delete_model
+from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.process import Ended
 from napari_mvfusion.training.runs import UnfinishedRun, discard_run
+from napari_mvfusion.training.state import STATE_FILE, read_note
 
 _WIDTH = 390
 _READ = "read"
@@ -55,12 +59,14 @@ class FineTunePanel(QWidget):
         self._setup.said.connect(self._say_anew)
         self._setup.failed.connect(self._status.fail)
         self._setup.unfinished.go_on.connect(self._go_on_with)
+        self._setup.start.go_on.connect(self._go_on_with_model)
         self._setup.unfinished.discarded.connect(self._forget)
         self._tasks.failed.connect(self._status.fail)
         self._page.over.connect(self._end)
         self._page.discarded.connect(self._discard)
         self._page.outcome.go_on.connect(self._go_on)
         self._after.back.connect(self._back)
+        self._after.renamed.connect(self._rename)
 
     def sizeHint(self) -> QSize:
         """Wide enough for what the forms say."""
@@ -76,19 +82,32 @@ class FineTunePanel(QWidget):
 
     def _go_on_with(self, run: UnfinishedRun) -> None:
         """Go on with a run of an earlier session; the core refuses other data than it had."""
+        self._resume(run.name, run.config, run.start_from)
+
+    def _go_on_with_model(self, name: str, minutes: float) -> None:
+        """Train a model of an earlier run on."""
+        try:
+            note = read_note(run_folder(file_of(name)) / STATE_FILE)
+        except InputError as error:
+            self._say_anew("error", str(error))
+            return
+        config = note.config.model_copy(update={"minutes": note.progress.seconds / 60 + minutes})
+        self._resume(name, config, note.start_from)
+
+    def _resume(self, name: str, config: TrainConfig, start_from: str | None) -> None:
         try:
             data = self._setup.data.data()
         except InputError as error:
-            self._say_anew("error", f"{error}. Choose the views that '{run.name}' was trained on, then go on with it")
+            self._say_anew("error", f"{error}. Choose the views that '{name}' was trained on, then go on with it")
             return
-        training = self._setup.training
         job = TrainJob(
-            run.config,
-            run.name,
+            config,
+            name,
             data=data,
             sharp=self._setup.data.sharp(),
-            start_from=run.start_from,
-            device=training.device,
+            start_from=start_from,
+            device=self._setup.training.device,
+            threads=preferences().threads,
             resume=True,
         )
         self._begin(job, going_on=False)
@@ -124,6 +143,10 @@ class FineTunePanel(QWidget):
         self._setup.training.forget_name()
         NEWS.changed.emit()
         self._after.show_outcome(self._job, ended)
+
+    def _rename(self, name: str) -> None:
+        assert self._job is not None
+        self._job = replace(self._job, out=name)
 
     def _discard(self) -> None:
         assert self._job is not None

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxL
 from napari_mvfusion.gui.word_list import WordList
 from napari_mvfusion.training.events import Previewed
 
-_PLANES = [("xy (across z)", "0"), ("xz (across y)", "1"), ("yz (across x)", "2")]
+_PLANES = [("xy", "0"), ("xz", "1"), ("yz", "2")]
 _LOW, _HIGH = 1.0, 99.8
 _LEAST_PIXELS = 90
 
@@ -46,8 +46,10 @@ class BeforeAfter(QWidget):
             grid.addWidget(picture, 0, column)
             grid.addWidget(words, 1, column)
             grid.setColumnStretch(column, 1)
+        label = QLabel("A tile never trained on")
+        label.setWordWrap(True)
         row = QHBoxLayout()
-        row.addWidget(QLabel("A tile that is never trained on"), 1)
+        row.addWidget(label, 1)
         row.addWidget(self._plane)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -57,6 +59,7 @@ class BeforeAfter(QWidget):
     def clear(self) -> None:
         """Show nothing: a new run begins."""
         self._shown = None
+        self.hide()
         for picture in self._pictures:
             picture.show_image(None)
         for words, name in zip(self._words, ("Views", "Before", "Now"), strict=True):
@@ -65,6 +68,7 @@ class BeforeAfter(QWidget):
     def show_preview(self, event: Previewed) -> None:
         """Show what a run sent."""
         self._shown = event
+        self.show()
         self._draw()
 
     def _draw(self) -> None:

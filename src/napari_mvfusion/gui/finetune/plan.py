@@ -87,12 +87,11 @@ class Plan:
         steps = ""
         if found.step_seconds:
             steps = f", about {_rounded(60 * minutes / found.step_seconds)} steps"
-        # A run ends with the step that it is in.
         tile = " × ".join(str(n) for n in config.tile)
         text = (
-            f"Takes {in_words(60 * minutes)} and about {in_words(self.preparation_seconds())} to prepare{steps} of "
-            f"{_tiles(config.batch)} of {tile} voxels on {device}. "
-            f"Memory: up to {found.memory_bytes / _GIB:.1f} GiB of {found.free_bytes / _GIB:.1f} GiB that are free."
+            f"About {in_words(self.preparation_seconds())} to prepare, then {in_words(60 * minutes)} on {device}{steps}. "
+            f"Each step learns from {_tiles(config.batch)} of {tile} voxels. "
+            f"Memory: up to {found.memory_bytes / _GIB:.1f} of {found.free_bytes / _GIB:.1f} GiB that are free."
         )
         if not found.fits:
             text += " That may not fit: choose a smaller region, a smaller tile or fewer tiles a step."

@@ -54,6 +54,7 @@ class RunView(QWidget):
         layout.addWidget(self._machine)
         layout.addWidget(self._curves, 1)
         layout.addWidget(self._pictures)
+        layout.addStretch()
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(_REDRAW_MS)

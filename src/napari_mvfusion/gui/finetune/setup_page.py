@@ -54,7 +54,7 @@ class SetupPage(QWidget):
         self._due.timeout.connect(self.check)
         self._restore()
         for part in (self.start, self.data, self.training):
-            part.changed.connect(self._due.start)
+            part.changed.connect(self._check_soon)
         self.start.said.connect(self.said)
         self.data.said.connect(self.said)
         self.data.failed.connect(self.failed)
@@ -71,6 +71,13 @@ class SetupPage(QWidget):
         else:
             self._due.stop()
             self._tasks.stop(_PLAN)
+
+    def _check_soon(self) -> None:
+        """Something was entered: what was planned before must not be started any more."""
+        if self._active:
+            self._plan = None
+            self._allow(_LOOKING)
+            self._due.start()
 
     def check(self) -> None:
         """Look at what is entered, and plan the run in a thread."""

@@ -33,7 +33,9 @@ class SharpList(QWidget):
         self._list.setObjectName("sharp")
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 6)
-        words = QLabel("Sharp volumes of other specimens, with voxels of the same size:")
+        words = QLabel(
+            "Sharp volumes of other specimens, with voxels of the same size. Add TIFF files, or open them as layers."
+        )
         words.setWordWrap(True)
         add = QPushButton("Add files…")
         add.setObjectName("add_sharp")
@@ -62,6 +64,7 @@ class SharpList(QWidget):
         """Add files, ticked."""
         for path in paths:
             self._add(path.name, path, ticked=True).setToolTip(str(path))
+        self._list.show()
         self.changed.emit()
 
     def detach(self) -> None:
@@ -85,6 +88,7 @@ class SharpList(QWidget):
         for path in files:
             self._add(path.name, path, ticked=path in ticked).setToolTip(str(path))
         self._list.blockSignals(False)
+        self._list.setVisible(self._list.count() > 0)
         self.changed.emit()
 
     def _add(self, name: str, what: Any, *, ticked: bool) -> QListWidgetItem:

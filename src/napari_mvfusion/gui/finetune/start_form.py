@@ -7,10 +7,12 @@ from functools import partial
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.finetune.model_actions import ModelActions, is_own
+from napari_mvfusion.gui.finetune.model_actions import ModelActions, file_of, is_own
 from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.models import ModelAbout, ModelChoice
+from napari_mvfusion.training.loop import run_folder
 
+_MORE_MINUTES = "5"
 _SCRATCH = (
     "From scratch",
     "<b>Random weights</b><br>The universal network without anything learned. It takes hours rather than minutes.",
@@ -22,6 +24,7 @@ class StartForm(QWidget):
 
     changed = Signal()
     said = Signal(str, str)
+    go_on = Signal(str, float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,6 +36,7 @@ class StartForm(QWidget):
         self._menu_button = QPushButton("Model…")
         self._menu_button.setObjectName("model_menu")
         menu = QMenu(self._menu_button)
+        self._go_on = menu.addAction("Continue its training…", partial(self._act, self._ask_minutes))
         for words, act in (
             ("Rename…", self._actions.rename),
             ("Export…", self._actions.export),
@@ -74,15 +78,34 @@ class StartForm(QWidget):
         if name is not None and callable(act):
             act(name)
 
+    def _ask_minutes(self, name: str) -> None:
+        self._question.ask_text(
+            f"Minutes to train '{name}' on, with the views that are chosen below:",
+            _MORE_MINUTES,
+            "Continue",
+            partial(self._continue, name),
+        )
+
+    def _continue(self, name: str, text: str) -> None:
+        try:
+            minutes = float(text)
+        except ValueError:
+            minutes = 0.0
+        if minutes > 0:
+            self.go_on.emit(name, minutes)
+        else:
+            self.said.emit("error", f"'{text}' is no number of minutes: enter for example 5")
+
     def _follow(self) -> None:
         name = self.name()
         own = name is not None and is_own(name)
         self._menu_button.setEnabled(own)
         self._menu_button.setToolTip(
-            "Rename, export or delete this model"
+            "<qt>Continue, rename, export or delete this model</qt>"
             if own
-            else "Only models of your own can be renamed, exported or deleted"
+            else "<qt>Only models of your own can be continued, renamed, exported or deleted</qt>"
         )
+        self._go_on.setEnabled(own and run_folder(file_of(str(name))).is_dir())
         self._question.hide()
         self.changed.emit()
 

@@ -1,0 +1,158 @@
+"""Make the pictures of the Fine-tune panel in docs/images again; trains for some minutes.
+
+scripts/with-display.sh .venv/bin/python docs/make_finetune_screenshots.py
+"""
+
+import os
+import signal
+import tempfile
+
+import napari
+import numpy as np
+import psutil
+from pictures import shoot, wait
+from qtpy.QtCore import QSettings, Qt
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QScrollArea, QSpinBox, QWidget
+
+from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.simulation import sample
+
+SIZE = 64
+# Small tiles, so that two cores come far enough to see something.
+TILE, MEASURED = "32", 5
+PATIENCE = 400
+
+
+class Panel:
+    """The panel, pressed by a program."""
+
+    def __init__(self, viewer):
+        self.viewer = viewer
+        _, self.widget = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Fine-tune")
+
+    def see(self, name, kind=QWidget):
+        """The part of this name that is in sight, or else any."""
+        parts = self.widget.findChildren(kind, name)
+        return next((part for part in parts if part.isVisible()), parts[0])
+
+    def press(self, name):
+        """Press a button."""
+        self.see(name, QPushButton).click()
+        wait()
+
+    def choose(self, name, text):
+        """Choose from a list."""
+        box = self.see(name, QComboBox)
+        box.setCurrentIndex(next(row for row in range(box.count()) if box.itemText(row).startswith(text)))
+        wait()
+
+    def read(self, name):
+        """The text of a label in sight."""
+        label = self.see(name, QLabel)
+        return label.text() if label.isVisible() else ""
+
+    def step(self):
+        """The step that is shown."""
+        words = self.read("step").split()
+        return int(words[1]) if words[:1] == ["Step"] else 0
+
+    def until(self, true):
+        """Wait for something."""
+        wait(PATIENCE, true)
+        assert true()
+
+    def wide(self, pixels):
+        """Make the dock as wide as that."""
+        dock = self.widget.parentWidget()
+        while not dock.inherits("QDockWidget"):
+            dock = dock.parentWidget()
+        dock.window().resizeDocks([dock], [pixels], Qt.Orientation.Horizontal)
+        wait()
+
+    def scroll(self, share):
+        """Scroll what can be scrolled."""
+        for area in self.widget.findChildren(QScrollArea):
+            bar = area.verticalScrollBar()
+            bar.setValue(round(share * bar.maximum()))
+        wait()
+
+
+def main():
+    """Go once through the life of the panel."""
+    os.environ["MVFUSION_MODELS"] = tempfile.mkdtemp()
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, tempfile.mkdtemp())
+    viewer = napari.Viewer()
+    viewer.theme = "dark"
+    viewer.window.resize(1300, 900)
+    panel = Panel(viewer)
+    wait(2)
+    shoot(viewer, "finetune-empty")
+    for data, look, _ in view_layers(sample("embryo", SIZE).views, sample="embryo"):
+        viewer.add_image(data, **look)
+    viewer.fit_to_view()
+    panel.until(panel.see("start_training").isEnabled)
+    panel.until(lambda: "steps" in panel.read("takes"))
+    shoot(viewer, "finetune-ready")
+    panel.press("unfold")
+    panel.scroll(1)
+    shoot(viewer, "finetune-expert")
+    panel.choose("mode", "Views, sharp")
+    panel.choose("region", "A box")
+    low, high = SIZE * 0.2, SIZE * 0.8
+    middle = viewer.dims.point[0]
+    corners = [[middle, low, low], [middle, low, high], [middle, high, high], [middle, high, low]]
+    viewer.layers["Training box"].add([np.array(corners)], shape_type="rectangle")
+    panel.scroll(0.35)
+    shoot(viewer, "finetune-sharp-box")
+    panel.choose("mode", "Only")
+    panel.choose("region", "Where")
+    panel.choose("tile", TILE)
+    panel.see("validate_every", QSpinBox).setValue(MEASURED)
+    panel.press("unfold")
+    panel.choose("how_long", "Another")
+    panel.see("minutes", QDoubleSpinBox).setValue(60)
+    panel.scroll(0)
+    panel.until(panel.see("start_training").isEnabled)
+    panel.press("start_training")
+    wait(2)
+    shoot(viewer, "finetune-preparing")
+    panel.until(lambda: panel.step() > 22 and ":" in panel.read("words_now"))
+    shoot(viewer, "finetune-running")
+    panel.press("pause")
+    panel.until(lambda: "paused" in panel.read("step"))
+    shoot(viewer, "finetune-paused")
+    panel.press("discard")
+    shoot(viewer, "finetune-discard")
+    panel.press("question_no")
+    panel.press("pause")
+    panel.until(lambda: panel.step() > 32)
+    panel.press("stop")
+    panel.until(lambda: bool(panel.read("outcome")))
+    shoot(viewer, "finetune-done")
+    panel.press("compare")
+    panel.until(lambda: any("Over the whole" in label.text() for label in panel.widget.findChildren(QLabel)))
+    viewer.fit_to_view()
+    shoot(viewer, "finetune-compare")
+    panel.press("leave_grid")
+    panel.press("delete")
+    shoot(viewer, "finetune-delete")
+    panel.press("question_no")
+    viewer.theme = "light"
+    shoot(viewer, "finetune-done-light")
+    viewer.theme = "dark"
+    panel.press("continue")
+    panel.until(lambda: panel.step() > 0)
+    (child,) = (p for p in psutil.Process().children() if "napari_mvfusion" in " ".join(p.cmdline()))
+    os.kill(child.pid, signal.SIGKILL)
+    panel.until(lambda: bool(panel.read("outcome")))
+    shoot(viewer, "finetune-crash")
+    panel.press("another")
+    wait(3)
+    shoot(viewer, "finetune-unfinished")
+    panel.wide(300)
+    shoot(viewer, "finetune-narrow")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
