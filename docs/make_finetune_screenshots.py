@@ -19,8 +19,8 @@ from napari_mvfusion.simulation import sample
 
 SIZE = 64
 # Small tiles, so that two cores come far enough to see something.
-TILE, MEASURED = "32", 5
-PATIENCE = 400
+TILE, MEASURED, HELD_OUT = "32", 4, 2
+PATIENCE = 1500
 
 
 class Panel:
@@ -108,6 +108,7 @@ def main():
     panel.choose("region", "Where")
     panel.choose("tile", TILE)
     panel.see("validate_every", QSpinBox).setValue(MEASURED)
+    panel.see("validation", QSpinBox).setValue(HELD_OUT)
     panel.press("unfold")
     panel.choose("how_long", "Another")
     panel.see("minutes", QDoubleSpinBox).setValue(60)
@@ -116,7 +117,7 @@ def main():
     panel.press("start_training")
     wait(2)
     shoot(viewer, "finetune-preparing")
-    panel.until(lambda: panel.step() > 22 and ":" in panel.read("words_now"))
+    panel.until(lambda: panel.step() > 12 and ":" in panel.read("words_now"))
     shoot(viewer, "finetune-running")
     panel.press("pause")
     panel.until(lambda: "paused" in panel.read("step"))
@@ -125,7 +126,7 @@ def main():
     shoot(viewer, "finetune-discard")
     panel.press("question_no")
     panel.press("pause")
-    panel.until(lambda: panel.step() > 32)
+    panel.until(lambda: panel.step() > 20)
     panel.press("stop")
     panel.until(lambda: bool(panel.read("outcome")))
     shoot(viewer, "finetune-done")

@@ -55,7 +55,7 @@ class ExpertSettings(BaseModel):
     gains: Literal["start", "smooth", "view", "one"] = Field(
         default="smooth",
         title="Light lost on the way",
-        description="What is allowed for where a view is darker than the others: start, found once from what the start gives; "
+        description="What is allowed for where a view is darker than the others: start, found once at the start; "
         "smooth, slowly changing within a tile; view, one factor a view; one, nothing.",
     )
     ema: float = Field(

@@ -115,11 +115,7 @@ class FineTunePanel(QWidget):
     def _go_on(self, minutes: float) -> None:
         """Train on: the minutes of a configuration count from the very start."""
         assert self._job is not None
-        worked = self._page.view.seconds / 60
-        planned = self._job.config.minutes or 0.0
-        # After a crash what is left is done first.
-        longer = max(planned, worked + minutes)
-        config = self._job.config.model_copy(update={"minutes": longer})
+        config = self._job.config.model_copy(update={"minutes": self._page.view.seconds / 60 + minutes})
         self._begin(replace(self._job, config=config, resume=True), going_on=True)
 
     def _begin(self, job: TrainJob, *, going_on: bool) -> None:
@@ -133,7 +129,6 @@ class FineTunePanel(QWidget):
         self._job = job
         self._run = TrainingRun(job, outermost(self))
         self._page.begin(self._run, going_on=going_on)
-        self._had_model = file_of(job.out).is_file()
         self._pages.setCurrentWidget(self._page)
         self._run.start()
 
@@ -153,7 +148,7 @@ class FineTunePanel(QWidget):
         self._run = None
         name = self._job.out
         try:
-            if not self._had_model and file_of(name).is_file():
+            if not self._page.had_model and file_of(name).is_file():
                 delete_model(name)
             discard_run(name)
         except InputError:

@@ -40,6 +40,7 @@ class RunPage(QWidget):
         self._run: TrainingRun | None = None
         self._discarding = False
         self.verdict: Verdict | None = None
+        self.had_model = False
         self.view = RunView()
         self.outcome = Outcome()
         self.question = Question()
@@ -86,7 +87,7 @@ class RunPage(QWidget):
         """Follow a run that starts."""
         self._run = run
         self._discarding = False
-        self._had_model = file_of(run.job.out).is_file()
+        self.had_model = file_of(run.job.out).is_file()
         self._last: Stopped | Trained | None = None
         self.verdict = None
         start = run.job.start_from or "random weights"
@@ -154,7 +155,7 @@ class RunPage(QWidget):
     def _ask_to_discard(self) -> None:
         assert self._run is not None
         name = self._run.job.out
-        stays = f" The model '{name}' stays as it was before." if self._had_model else ""
+        stays = f" The model '{name}' stays as it was before." if self.had_model else ""
         self.question.ask(
             f"End the training and forget all that '{name}' has learned? This cannot be undone.{stays}",
             "Discard",
