@@ -19,9 +19,10 @@ from napari_mvfusion.residuals import Noise
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.held_out import split_tiles
+from napari_mvfusion.training.recorded import record
 from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
 from napari_mvfusion.training.self_supervised import Reprojector, ScoreViews, SelfSupervised, squared_gradient
-from napari_mvfusion.training.sharp import blurred_volume, read_sharp
+from napari_mvfusion.training.sharp import read_sharp
 from napari_mvfusion.training.volumes import OwnViews, blocks_in, check_tile, describe_psfs
 from napari_mvfusion.views import RegisteredViews, drain
 from small_training import CPU, OWN, PAPER, own_views, psf
@@ -419,7 +420,7 @@ def test_large_tiles_get_two_discriminators_small_ones_one_and_tiny_ones_words(s
 def test_a_sharp_volume_is_recorded_as_the_views_are(semi):
     config, source, _, sharp = semi
     recording = source.volumes[0].recording
-    volume = blurred_volume(sharp, recording, config.architecture, np.random.default_rng(0), CPU)
+    volume = record(sharp, recording, config.architecture, np.random.default_rng(0), CPU)
     target = volume.arrays["target"].astype(np.float64)
     np.testing.assert_allclose(target, sharp / volume.scale, rtol=1e-3, atol=1e-3)
     image, inner = blurred(target, recording.psfs[0])

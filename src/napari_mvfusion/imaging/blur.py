@@ -101,6 +101,19 @@ class Blur:
             return convolve(latent, self._layout, self._transfer[view])
         return convolve(latent.unsqueeze(-4), self._layout, self._transfer)
 
+    def each(self, latents: torch.Tensor) -> torch.Tensor:
+        """Blur one volume a view, each with the PSF of its view.
+
+        Parameters
+        ----------
+        latents : float32 (..., view, z, y, x)
+
+        Returns
+        -------
+        float32 (..., view, z, y, x)
+        """
+        return convolve(latents, self._layout, self._transfer)
+
     def adjoint(self, images: torch.Tensor, view: int | None = None) -> torch.Tensor:
         """Apply the exact adjoint of `blur`, border rule included: correlate with the PSFs, and add up the views.
 

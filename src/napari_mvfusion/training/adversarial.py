@@ -21,9 +21,10 @@ from napari_mvfusion.networks.paper import MultiScaleDiscriminator
 from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.events import Waiting
+from napari_mvfusion.training.recorded import record
 from napari_mvfusion.training.samples import Sample, Volume, draw, run_network
 from napari_mvfusion.training.self_supervised import SelfSupervised
-from napari_mvfusion.training.sharp import blurred_volume, read_sharp, sha256_of
+from napari_mvfusion.training.sharp import read_sharp, sha256_of
 from napari_mvfusion.training.volumes import OwnViews
 from napari_mvfusion.views import RegisteredViews, VolumeLike
 
@@ -103,7 +104,7 @@ class WithSharp(OwnViews):
 
     Parameters
     ----------
-    config, views, device : see `OwnViews`
+    config, views, device, start : see `OwnViews`
     sharp : volumes (z, y, x) of other specimens without blur, on the same voxel size
     """
 
@@ -113,8 +114,9 @@ class WithSharp(OwnViews):
         views: Sequence[RegisteredViews],
         sharp: Sequence[VolumeLike],
         device: torch.device,
+        start: Network | None = None,
     ) -> None:
-        super().__init__(config, views, device)
+        super().__init__(config, views, device, start)
         if not sharp:
             raise InputError("no sharp volume was given: semi-supervised training needs at least one")
         self._sharp = [
@@ -155,4 +157,4 @@ class WithSharp(OwnViews):
     def _blur(self, number: int, sharp: np.ndarray) -> Volume:
         recordings = [volume.recording for volume in self.volumes if volume.recording is not None]
         rng = np.random.default_rng([self._config.seed, _NOISE_STREAM, number])
-        return blurred_volume(sharp, recordings[number % len(recordings)], self._config.architecture, rng, self._device)
+        return record(sharp, recordings[number % len(recordings)], self._config.architecture, rng, self._device)

@@ -55,6 +55,8 @@ class DataSettings(BaseModel):
     whole_below : volumes or regions of up to this many voxels are held in memory as one block
     blocks : larger ones are represented by this many informative blocks at most
     side : voxels along each axis of such a block
+    copies : of every block that are held, each with its noise split in another way (likelihood "split"), and of every
+        result that is recorded again (`again`)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +66,7 @@ class DataSettings(BaseModel):
     whole_below: int = Field(default=160**3, ge=1)
     blocks: int = Field(default=8, ge=1)
     side: int = Field(default=128, ge=16)
+    copies: int = Field(default=4, ge=1, le=64)
 
     @model_validator(mode="after")
     def _both_or_none(self) -> DataSettings:
@@ -83,11 +86,18 @@ class LossWeights(BaseModel):
     cycle : of the views against the blurred result (self-supervised and semi-supervised)
     gradient : of the squared gradient of the result (self-supervised)
     adversarial : of the discriminators (semi-supervised)
-    likelihood : measure of the cycle: "poisson" expects the noise of counted photons, "absolute" is that of the paper
+    again : of what the start of the run generates, recorded again with the PSFs, losses of light and noise of the views: the
+        network has to find it again, as it would a truth (self-supervised)
+    likelihood : measure of the cycle. "split": the noise of the views is split, the network reads one half, and its
+        result is compared with the other, whose noise it cannot know. "poisson" expects the noise of counted photons;
+        "absolute" is that of the paper. Both read what they are compared with, and can learn its noise.
     floor : noise that every voxel is taken to have at least, as a share of the brightness that counts as 1: without it the
-        dark background would learn its own noise ("poisson")
-    gains : what the cycle allows for light that views lost on its way: "one" nothing, "view" a factor for each view and
-        tile, "smooth" a factor for each view that changes slowly within the tile; their mean over the views is 1
+        dark background would weigh too much ("split"), or learn its own noise ("poisson")
+    gains : what the cycle allows for light that views lost on its way: "start" a transmission of each view that changes
+        slowly, before the blur, found once from what the start of the run generates, and a factor for each view and tile;
+        "smooth" a factor for each view that changes slowly within the tile; "view" a factor for each view and tile; "one"
+        nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" leaves the brightness
+        to `again`, or to the sharp volumes.
     energy : share of a PSF that the blur of a tile keeps; what is cut off leaves more of the tile to compare
     """
 
@@ -99,9 +109,10 @@ class LossWeights(BaseModel):
     cycle: float = Field(default=10.0, ge=0)
     gradient: float = Field(default=1.0, ge=0)
     adversarial: float = Field(default=1.0, ge=0)
-    likelihood: Literal["poisson", "absolute"] = "absolute"
+    again: float = Field(default=0.0, ge=0)
+    likelihood: Literal["split", "poisson", "absolute"] = "absolute"
     floor: float = Field(default=0.02, ge=0)
-    gains: Literal["one", "view", "smooth"] = "smooth"
+    gains: Literal["start", "smooth", "view", "one"] = "smooth"
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
 
@@ -186,6 +197,14 @@ class TrainConfig(BaseModel):
             raise ValueError(f"sides of a tile must be multiples of 4 and at least 16, not {self.tile}")
         if self.mode == "supervised" and any(n > self.scenes.size for n in self.tile):
             raise ValueError(f"tiles {self.tile} are larger than scenes of {self.scenes.size} voxels")
+        return self
+
+    @model_validator(mode="after")
+    def _brightness_is_held(self) -> TrainConfig:
+        if self.mode == "self" and self.weights.gains == "start" and not self.weights.again:
+            raise ValueError(
+                "weights.gains 'start' leaves the brightness free: set weights.again above 0, or other gains"
+            )
         return self
 
     @model_validator(mode="after")

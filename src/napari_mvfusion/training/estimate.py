@@ -28,8 +28,10 @@ _HALF = 2
 # A process that has loaded all libraries and runs a network; and what a GPU holds for a process beside its tensors.
 _PROCESS_BYTES = 700 * 2**20
 _CONTEXT_BYTES = 600 * 2**20
-# Trained, averaged, best and first weights, gradients, two moments, and a copy while a state is written.
-_COPIES_OF_WEIGHTS = 8
+# Trained, averaged, best and first weights, gradients, two moments, and copies while a state is written; those of a
+# discriminator are fewer.
+_COPIES_OF_WEIGHTS = 12
+_COPIES_OF_DISCRIMINATOR = 7
 # A convolution's workspace and the gradients that are in flight, as a multiple of all that is kept for the way back.
 _ON_THE_WAY_BACK = 1.6
 # Arrays of the padded tile and of each view that the blur and its gradient hold.
@@ -94,7 +96,8 @@ def estimate(
     )
     step = _step(config, architecture, count, psf)
     speed = _measured.get(_key(architecture, where))
-    voxels = prod(config.tile) * config.batch * (3 if config.mode == "semi" else 1)
+    tiles = 3 if config.mode == "semi" else 2 if config.weights.again else 1
+    voxels = prod(config.tile) * config.batch * tiles
     seconds = None if speed is None else voxels * speed
     on_device = max(step, reading)
     if where.type == "cuda":
@@ -163,7 +166,11 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     arrays = len(views) * (1 + covered)
     if isinstance(architecture, UniversalArchitecture):
         arrays += len(views) + len(architecture.levels) + 1
-    return _HALF * arrays * sum(prod(shape) for shape in _blocks(views, config))
+    weights, copies = config.weights, config.data.copies
+    again = copies * (arrays + 1) if weights.again and config.mode == "self" else 0
+    lost = len(views) if weights.gains == "start" or again else 0
+    halves = copies * (arrays + len(views)) + len(views) if weights.likelihood == "split" else 0
+    return _HALF * (arrays + lost + halves + again) * sum(prod(shape) for shape in _blocks(views, config))
 
 
 def _reading(views: RegisteredViews, config: TrainConfig, architecture: Architecture, device: torch.device) -> int:
@@ -186,9 +193,11 @@ def _step(config: TrainConfig, architecture: Architecture, views: int, psf: Trip
     kept = _kept(network, inputs)
     if config.mode == "semi":
         discriminator = make_discriminator(config, torch.device("cpu")).to("meta")
-        weights += 4 * _FLOAT * sum(p.numel() for p in discriminator.parameters())
+        weights += _COPIES_OF_DISCRIMINATOR * _FLOAT * sum(p.numel() for p in discriminator.parameters())
         # Views and sharp volumes pass the generator, and both results the discriminators.
         kept = 2 * kept + 2 * _kept(discriminator, [inputs[0][:, :1]])
+    elif config.weights.again:
+        kept = 2 * kept
     padded = prod(good_size(n + k - 1) for n, k in zip(config.tile, psf, strict=True))
     blur = _FLOAT * _BLUR_COPIES * (views + 1) * padded
     tiles = prod(config.tile) * _FLOAT

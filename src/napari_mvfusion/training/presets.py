@@ -11,9 +11,12 @@ from napari_mvfusion.views import RegisteredViews
 
 # A run with minutes ends by the clock.
 ENDLESS = 10_000_000
+# The noise is split, so that it cannot be learned; what the start makes of the views has to be found again when it is
+# recorded once more, which teaches the network this microscope on this specimen.
+_HALVES = {"likelihood": "split", "gains": "start", "cycle": 0.5}
 # What is not named here has the default of the mode.
 _FINE_TUNE: Mapping[str, Mapping[str, Any]] = {
-    "self": {"schedule": "constant"},
+    "self": {"schedule": "constant", "weights": _HALVES | {"again": 1.0, "gradient": 0.0}},
     "semi": {"schedule": "constant"},
 }
 
@@ -35,7 +38,7 @@ def fine_tune_config(
     *,
     minutes: float | None,
     views: Sequence[RegisteredViews],
-    data: DataSettings = DataSettings(),  # noqa: B008 - frozen
+    data: DataSettings | Mapping[str, Any] = DataSettings(),  # noqa: B008 - frozen
     **changes: Any,
 ) -> TrainConfig:
     """The parameters of a fine-tune.
@@ -46,14 +49,19 @@ def fine_tune_config(
     minutes : of training, or None to go by `steps`
     views : what is trained on; the tile is chosen to fit, unless it is among the changes
     data : which part of them
-    changes : other fields of `TrainConfig`
+    changes : other fields of `TrainConfig`; a dictionary changes only what it names
 
     Raises
     ------
     InputError
         If a value cannot be used, a view has no PSF, or the region leaves the volume.
     """
-    config = make_config(fine_tune_values(mode, minutes) | {"data": data} | changes, "these parameters")
+    values = fine_tune_values(mode, minutes) | {"data": data}
+    for name, value in changes.items():
+        # A few weights of the loss, for example, leave the others as they are.
+        usual = values.get(name)
+        values[name] = {**usual, **value} if isinstance(usual, Mapping) and isinstance(value, Mapping) else value
+    config = make_config(values, "these parameters")
     if "tile" in changes or not views:
         return config
     return config.model_copy(update={"tile": suggest_tile(config, views)})

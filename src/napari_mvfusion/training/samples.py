@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.methods.universal import Evidence
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.networks.universal import UniversalGenerator
 from napari_mvfusion.residuals import Noise
 
 # What a volume holds several of; the others are single volumes.
-STACKS = ("views", "blurred", "sharp", "coverage")
+STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission")
 _TRIES = 2
 _BRIGHTER = 0.75
 
@@ -44,16 +44,19 @@ class Volume:
     ----------
     arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape) and
         "sharp" (level, z, y, x); "target" (z, y, x) where the truth is known; "coverage" (view, z, y, x), 1
-        where a view has data, unless it is everywhere
+        where a view has data, unless it is everywhere; "transmission" (view, z, y, x), how much of the result each view
+        saw; "other" and "expected" (view, z, y, x), the views with the other half of their noise, and without any, roughly
     span : range of the target, or of the views where there is none: errors are counted in units of it
     scale : brightness of the recording that counts as 1
     recording : PSFs and noise, where the views themselves are learned from
+    split : the same, as the network reads it with half of the noise
     """
 
     arrays: Mapping[str, np.ndarray]
     span: float
     scale: float
     recording: Recording | None = None
+    split: Volume | None = None
 
     @property
     def shape(self) -> Triple:
@@ -112,6 +115,12 @@ def draw(volume: Volume, tile: Triple, rng: np.random.Generator, device: torch.d
     flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
     axes = rng.permutation(3) if turn else np.arange(3)
     return cut(volume, corner, tile, device, flips=flips, axes=axes)
+
+
+def part_of(volume: Volume, box: Box) -> Volume:
+    """A box of a volume, without a copy."""
+    arrays = {name: values[(..., *box.slices)] for name, values in volume.arrays.items()}
+    return replace(volume, arrays=arrays)
 
 
 def cut(

@@ -1,8 +1,7 @@
 """Learning from the views themselves: what is generated, blurred as each view saw it, must look like that view.
 
 The blur of a tile is known only where the PSF does not reach beyond the tile, and is compared there alone. Light that
-a view lost on its way through the specimen is allowed for by a gain; the gains of all views have the mean 1, so that the
-brightness of the result is fixed.
+a view lost on its way through the specimen is allowed for by a gain, or by a transmission that was found beforehand.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from napari_mvfusion.imaging import Blur, TransferCache
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.residuals import Noise
 from napari_mvfusion.training.config import LossWeights
+from napari_mvfusion.training.objectives import Supervised
+from napari_mvfusion.training.recorded import SPLIT
 from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
 
 # A view that is this much brighter or darker than the others is not explained by lost light.
@@ -29,6 +30,8 @@ _SMOOTH_REACH = 2.0
 _DARK = 0.02
 _TINY = 1e-12
 _CACHE_BYTES = 2**30
+# How far what was recorded again is from being found again.
+_AGAIN = LossWeights(absolute=0.1, square=18.0, light=300.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Reprojector:
 
     Parameters
     ----------
-    gains : see `LossWeights`
+    gains : see `LossWeights`; "start" reads the transmission of each view from the sample
     """
 
     def __init__(self, gains: str) -> None:
@@ -74,6 +77,11 @@ class Reprojector:
         blur, known = self._blur(sample.recording, triple(latent.shape), latent.device)
         if "coverage" in sample.tensors:
             known = known * upright(sample.tensors["coverage"], sample)[0]
+        if self._gains == "start":
+            blurred = blur.each(upright(sample.tensors["transmission"], sample)[0] * latent)
+            with torch.no_grad():
+                gains = _factors(blurred, views, known)
+            return Reprojection(gains * blurred, views, known)
         blurred = blur(latent)
         with torch.no_grad():
             gains = self._gain(blurred, views, known)
@@ -100,9 +108,7 @@ class Reprojector:
             return blurred.new_ones(1, 1, 1, 1)
         weighted = known * blurred
         if self._gains == "view":
-            above = (weighted * views).sum(dim=(1, 2, 3), keepdim=True)
-            below = (weighted * blurred).sum(dim=(1, 2, 3), keepdim=True)
-            gains = torch.where(below > _TINY, above / below.clamp(min=_TINY), torch.ones_like(below))
+            gains = _factors(blurred, views, known)
         else:
             smooth = self._smooth(triple(blurred.shape[1:]), blurred.device)
             gains = (smooth(known * views, 0) + _DARK) / (smooth(weighted, 0) + _DARK)
@@ -120,6 +126,14 @@ class Reprojector:
         return self._gaussians[key]
 
 
+def _factors(blurred: torch.Tensor, views: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The factor of each view that brings it nearest to what was recorded, (view, 1, 1, 1)."""
+    weighted = known * blurred
+    above = (weighted * views).sum(dim=(1, 2, 3), keepdim=True)
+    below = (weighted * blurred).sum(dim=(1, 2, 3), keepdim=True)
+    return torch.where(below > _TINY, above / below.clamp(min=_TINY), torch.ones_like(below))
+
+
 class SelfSupervised:
     """The cycle over the views, and the squared gradient of the result, which keeps noise down.
 
@@ -127,11 +141,13 @@ class SelfSupervised:
     ----------
     weights : of both, and how the cycle is measured: "absolute" is the mean absolute error; "poisson" the squared error
         of generalised Anscombe transforms (1 is the noise of photons), times the noise of a voxel of brightness 1, so that
-        both have the size of an error in brightness
+        both have the size of an error in brightness; "split" the squared error against the other half of the noise, over
+        the variance that it is expected to have
     """
 
     def __init__(self, weights: LossWeights) -> None:
         self._weights = weights
+        self._found_again = Supervised(_AGAIN)
         self._reproject = Reprojector(weights.gains)
 
     def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
@@ -140,13 +156,19 @@ class SelfSupervised:
         parts = {"cycle": self.cycle(generated, sample)}
         if self._weights.gradient:
             parts["gradient"] = self._weights.gradient * squared_gradient(generated)
+        if sample.example is not None:
+            again = torch.stack(list(self._found_again.losses(network, sample.example).values())).sum()
+            parts["again"] = self._weights.again * again
         return parts
 
     def cycle(self, generated: torch.Tensor, sample: Sample) -> torch.Tensor:
         """The weighted cycle of a generated tile (1, 1, z, y, x), a scalar."""
         assert sample.recording is not None
         reprojected = self._reproject(generated, sample)
-        if self._weights.likelihood == "absolute":
+        if self._weights.likelihood == "split":
+            squares, variance = against_other_half(reprojected, sample, self._weights.floor)
+            errors = reprojected.mean(squares / variance)
+        elif self._weights.likelihood == "absolute":
             errors = reprojected.mean((reprojected.fitted - reprojected.views).abs())
         else:
             errors = torch.stack(list(_anscombe(reprojected, sample.recording.noise, self._weights.floor)))
@@ -157,6 +179,18 @@ def squared_gradient(volume: torch.Tensor) -> torch.Tensor:
     """Mean squared gradient of a volume (..., z, y, x), by differences of neighbours: a scalar."""
     parts = [volume.diff(dim=axis).square().mean() for axis in (-3, -2, -1)]
     return torch.stack(parts).sum()
+
+
+def against_other_half(
+    reprojected: Reprojection, sample: Sample, floor: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared difference from the views with the other half of their noise, and the variance of that; (view, z, y, x)."""
+    assert sample.recording is not None
+    other, expected = (upright(sample.tensors[name], sample)[0] for name in ("other", "expected"))
+    gain = expected.new_tensor([known.gain for known in sample.recording.noise])[:, None, None, None]
+    read = expected.new_tensor([known.read_variance for known in sample.recording.noise])[:, None, None, None]
+    variance = (1 + SPLIT**-2) * (gain * expected.clamp(min=0) + read + floor**2)
+    return (reprojected.fitted - other).square(), variance.clamp(min=_TINY)
 
 
 def _anscombe(reprojected: Reprojection, noise: Sequence[Noise], floor: float) -> list[torch.Tensor]:
@@ -178,13 +212,16 @@ class ScoreViews:
 
     Parameters
     ----------
-    weights : say which gains are allowed for
-    """
+    weights : say which gains are allowed for, and whether noise is split
 
-    decides = "misfit"
+    Attributes
+    ----------
+    decides : name of the figure that picks the weights that are kept
+    """
 
     def __init__(self, weights: LossWeights) -> None:
         self._reproject = Reprojector(weights.gains)
+        self.decides = "unexplained" if weights.likelihood == "split" else "misfit"
 
     def __call__(self, network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
         """Mean over tiles and views.
@@ -192,8 +229,9 @@ class ScoreViews:
         Returns
         -------
         "residual", root mean square residual over that of the expected noise: 1 is the noise floor, below it noise was
-        learned; "misfit", how far its logarithm is from 0, which decides; and "residual_estimate", of what the universal
-        generator corrects.
+        learned; "misfit", how far its logarithm is from 0; "residual_estimate", of what the universal generator corrects;
+        and where noise is split "unexplained", what is left of the squared difference from the other half when the variance
+        of its noise is taken away, in units of the noise of the views: 0 is perfect, and noise cannot lower it.
         """
         found: dict[str, list[float]] = {"residual": [], "misfit": []}
         with torch.no_grad():
@@ -202,6 +240,9 @@ class ScoreViews:
                 residuals = self._residuals(run_network(network, sample), sample)
                 found["residual"] += residuals
                 found["misfit"] += [abs(float(np.log(max(r, _TINY)))) for r in residuals]
+                if volume.split is not None:
+                    half = cut(volume.split, (0, 0, 0), volume.shape, device)
+                    found.setdefault("unexplained", []).extend(self._unexplained(run_network(network, half), half))
                 if "estimate" in sample.tensors:
                     estimated = self._residuals(sample.tensors["estimate"], sample)
                     found.setdefault("residual_estimate", []).extend(estimated)
@@ -219,3 +260,11 @@ class ScoreViews:
             for v, noise in enumerate(sample.recording.noise)
             if some[v]
         ]
+
+    def _unexplained(self, generated: torch.Tensor, sample: Sample) -> list[float]:
+        """What is left of the difference from the other half, for each view that has data in the tile."""
+        reprojected = self._reproject(generated, sample)
+        squares, variance = (reprojected.mean(part) for part in against_other_half(reprojected, sample))
+        some = reprojected.known.sum(dim=(1, 2, 3)) > 0
+        left = (1 + SPLIT**-2) * (squares - variance) / variance
+        return [float(value) for value in left[some]]

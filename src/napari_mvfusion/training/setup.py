@@ -15,7 +15,8 @@ from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.channels import channel_order
-from napari_mvfusion.networks import ModelCard, find_model, place_for, user_folder
+from napari_mvfusion.networks import ModelCard, find_model, load_model, place_for, user_folder
+from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.files import SUFFIX
 from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.training import loop
@@ -97,7 +98,7 @@ def train_events(
     parent = None if start_from is None else find_model(start_from).card
     if parent is not None and "architecture" not in config.model_fields_set:
         config = config.model_copy(update={"architecture": parent.architecture})
-    setup = _Setup(config, path.stem, where, description or Description(), parent)
+    setup = _Setup(config, path.stem, where, description or Description(), parent, start_from)
     if config.mode == "supervised":
         if views or sharp:
             raise InputError(
@@ -219,7 +220,9 @@ class _Setup:
         device: torch.device,
         description: Description,
         parent: ModelCard | None,
+        start_from: str | Path | None,
     ) -> None:
+        self._start_from = start_from
         self._config = config
         self._name = name
         self._device = device
@@ -256,13 +259,20 @@ class _Setup:
         adversary: Adversary | None = None
         if config.mode == "semi":
             objective = adversary = SemiSupervised(config.weights, make_discriminator(config, self._device))
-            source: OwnViews = WithSharp(config, ordered, sharp, self._device)
+            source: OwnViews = WithSharp(config, ordered, sharp, self._device, self._start())
         else:
             objective = SelfSupervised(config.weights)
-            source = OwnViews(config, ordered, self._device)
+            source = OwnViews(config, ordered, self._device, self._start())
         yield from scan_all(ordered)
         score = ScoreViews(config.weights)
         return _Parts(source, objective, score, score.decides, card, adversary)
+
+    def _start(self) -> Network | None:
+        """The network that training starts from, for what it makes of the views."""
+        if self._start_from is None or self._parent is None:
+            return None
+        network, card = load_model(self._start_from, self._device)
+        return network if card.architecture == self._config.architecture else None
 
     def _own_card(self, views: Sequence[RegisteredViews], sharp: int) -> ModelCard:
         """The card, with the angles of the channels: those of the parent, of the configuration, or of the views."""

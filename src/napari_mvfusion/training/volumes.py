@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -12,7 +12,10 @@ import torch
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, Triple, triple
-from napari_mvfusion.methods.universal import FILTER_MARGIN, whole_evidence
+from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering, brightness_scale
+from napari_mvfusion.networks.build import Architecture
+from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.provenance import psf_sha256
 from napari_mvfusion.psf import crop_psf
@@ -21,7 +24,14 @@ from napari_mvfusion.tiles import TilePlan
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
-from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut
+from napari_mvfusion.training.recorded import (
+    expected_light,
+    find_transmissions,
+    generate,
+    record_again,
+    split_noise,
+)
+from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut, draw, part_of
 from napari_mvfusion.training.shortage import least_side
 from napari_mvfusion.views import RegisteredViews
 
@@ -31,6 +41,8 @@ _BRIGHTER = 0.75
 _PLANES = 8
 _SPAN_PERCENTILE = 99.9
 _FIRST_STREAM = 3
+_SPLIT_STREAM = 6
+_AGAIN_STREAM = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +71,19 @@ class OwnViews:
     config : of the training run
     views : one or several volumes or time points, each with PSFs; for the paper's networks in the order of the channels
     device : where samples go, and where the estimates are computed
+    start : the network that training starts from, of the architecture of the configuration; None takes the filtered
+        image for what it generates
     """
 
-    def __init__(self, config: TrainConfig, views: Sequence[RegisteredViews], device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        views: Sequence[RegisteredViews],
+        device: torch.device,
+        start: Network | None = None,
+    ) -> None:
         self._config = config
+        self._start = start
         self._views = tuple(views)
         self._device = device
         self._tile, self._batch = config.tile, config.batch
@@ -71,6 +92,9 @@ class OwnViews:
             check_tile(recording, config.tile)
             region_of(each, config.data)
         self._volumes: list[Volume] = []
+        self._halves: list[list[Volume]] = []
+        self._again: list[Volume] = []
+        self._results: dict[int, np.ndarray] = {}
         self._split: Split | None = None
 
     @property
@@ -109,7 +133,14 @@ class OwnViews:
                 # The first block of a volume is its most informative one.
                 part = views.region(block.box, views.statistics())
                 noise[block.volume] = tuple(estimate_noise(part, v) for v in range(len(views)))
-            self._volumes.append(self._read(block, noise[block.volume]))
+            yield from self._read(number := len(self._volumes), block, noise[block.volume])
+            if self._config.weights.again and self._config.mode == "self":
+                for copy in range(self._config.data.copies):
+                    yield Waiting("recording the result again", done / len(blocks))
+                    rng = np.random.default_rng([self._config.seed, _AGAIN_STREAM, number, copy])
+                    volume, architecture = self._volumes[number], self._config.architecture
+                    self._again.append(record_again(self._results[number], volume, architecture, rng, self._device))
+        self._results.clear()
         guides = [volume.arrays["views"].mean(axis=0, dtype=np.float32) for volume in self._volumes]
         self._split = split_tiles(guides, self._config.tile, self._config.validation)
         yield Waiting("preparing the views", 1.0)
@@ -127,8 +158,13 @@ class OwnViews:
             block, *corner = corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
             flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
             axes = rng.permutation(3) if turn else np.arange(3)
-            volume = self._volumes[int(block)]
-            drawn.append(cut(volume, triple(corner), self._tile, self._device, flips=flips, axes=axes))
+            halves = self._halves[int(block)]
+            volume = halves[rng.integers(len(halves))] if halves else self._volumes[int(block)]
+            sample = cut(volume, triple(corner), self._tile, self._device, flips=flips, axes=axes)
+            if self._again:
+                again = self._again[rng.integers(len(self._again))]
+                sample = replace(sample, example=draw(again, self._tile, rng, self._device, turn=turn))
+            drawn.append(sample)
         return drawn
 
     def least_tile(self) -> Triple:
@@ -145,16 +181,19 @@ class OwnViews:
 
     def validation(self) -> list[Volume]:
         """The tiles that are held out."""
-        found = []
+        found: list[Volume] = []
         for block, box in self.split.held_out:
-            volume = self._volumes[block]
-            arrays = {name: values[(..., *box.slices)] for name, values in volume.arrays.items()}
-            found.append(Volume(arrays, volume.span, volume.scale, volume.recording))
+            tile = part_of(self._volumes[block], box)
+            if halves := self._halves[block]:
+                tile = replace(tile, split=part_of(halves[len(found) % len(halves)], box))
+            found.append(tile)
         return found
 
     def close(self) -> None:
         """Forget the blocks."""
         self._volumes.clear()
+        self._halves.clear()
+        self._again.clear()
 
     def _blocks_of(self, index: int, views: RegisteredViews) -> Generator[Waiting, None, list[Block]]:
         """The blocks of a volume, the most informative one first."""
@@ -170,27 +209,89 @@ class OwnViews:
         best = np.argsort(-np.array(detail), kind="stable")[: settings.blocks]
         return [Block(index, candidates[int(i)]) for i in best]
 
-    def _read(self, block: Block, noise: tuple[Noise, ...]) -> Volume:
-        """A block as the network reads it."""
-        views = self._views[block.volume]
-        statistics = views.statistics()
-        architecture = self._config.architecture
+    def _read(self, number: int, block: Block, noise: tuple[Noise, ...]) -> Generator[Waiting, None, None]:
+        """Read a block as the network reads it, with what is known of how it was recorded."""
+        views, settings, weights = self._views[block.volume], self._config.data, self._config.weights
+        reading = _Reading(self._config.architecture, views, block.box, self._device)
+        whole = reading.arrays(reading.pixels)
+        scale = reading.scale
+        arrays = {name: values[reading.inner].copy() for name, values in whole.items()}
         covered = views.coverage(block.box)
-        if isinstance(architecture, UniversalArchitecture):
-            wide = block.box.grow((FILTER_MARGIN,) * 3).clip(views.grid.shape)
-            evidence = whole_evidence(views.region(wide, statistics), architecture, self._device)
-            inner = (..., *block.box.inside(wide).slices)
-            scale = evidence.scale
-            arrays = {name: values[inner].copy() for name, values in arrays_of(evidence).items()}
-        else:
-            scale = max(numbers.maximum for numbers in statistics)
-            arrays = {"views": (views.read(block.box) / np.float32(scale)).astype(np.float16)}
         if covered is not None:
             arrays["coverage"] = covered.astype(np.float16)
         known = self.recordings[block.volume]
         scaled = tuple(Noise(n.gain / scale, n.read_variance / scale**2) for n in noise)
         low, high = np.percentile(arrays["views"], [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
-        return Volume(arrays, float(high - low), scale, Recording(known.names, known.psfs, scaled))
+        volume = Volume(arrays, float(high - low), scale, Recording(known.names, known.psfs, scaled))
+        again = weights.again > 0 and self._config.mode == "self"
+        if weights.gains == "start" or again:
+            yield Waiting("looking at what the start makes of the views", 0.0)
+            result = self._result(volume, views, block.box)
+            arrays["transmission"] = find_transmissions(result, volume, self._device).astype(np.float16)
+            self._results[number] = result
+        self._volumes.append(volume)
+        self._halves.append([])
+        if weights.likelihood != "split":
+            return
+        light = whole["blurred"].astype(np.float32) if "blurred" in whole else expected_light(whole["views"])
+        given = {"expected": light[reading.inner].astype(np.float16)}
+        given |= {name: arrays[name] for name in ("coverage", "transmission") if name in arrays}
+        for copy in range(settings.copies):
+            yield Waiting("splitting the noise", copy / settings.copies)
+            rng = np.random.default_rng([self._config.seed, _SPLIT_STREAM, number, copy])
+            read, other = split_noise(reading.pixels / np.float32(scale), light, scaled, rng)
+            half = {
+                name: values[reading.inner].copy() for name, values in reading.arrays(read * np.float32(scale)).items()
+            }
+            half |= given | {"other": other[reading.inner].astype(np.float16)}
+            self._halves[number].append(replace(volume, arrays=half))
+
+    def _result(self, volume: Volume, views: RegisteredViews, box: Box) -> np.ndarray:
+        """What the start makes of a block, in the network's brightness."""
+        if self._start is not None:
+            return generate(self._start, volume, self._device)
+        if "estimate" in volume.arrays:
+            return volume.arrays["estimate"].astype(np.float32)
+        reading = _Reading(UniversalArchitecture(), views, box, self._device)
+        estimate = reading.arrays(reading.pixels)["estimate"][reading.inner].astype(np.float32)
+        return estimate * np.float32(reading.scale / volume.scale)
+
+
+class _Reading:
+    """A block with the surroundings that the filter needs, as a network reads it.
+
+    Attributes
+    ----------
+    pixels : float32 (view, z, y, x), of the block with its surroundings
+    inner : the block within them
+    scale : brightness that counts as 1
+    """
+
+    def __init__(self, architecture: Architecture, views: RegisteredViews, box: Box, device: torch.device) -> None:
+        self._device = device
+        self._filtering: Filtering | None = None
+        statistics = views.statistics()
+        wide = box
+        if isinstance(architecture, UniversalArchitecture):
+            wide = box.grow((FILTER_MARGIN,) * 3).clip(views.grid.shape)
+            self.scale = brightness_scale(statistics)
+            self._filtering = Filtering(views.region(wide, statistics), architecture, self.scale, device)
+        else:
+            self.scale = max(numbers.maximum for numbers in statistics)
+        self.inner = (..., *box.inside(wide).slices)
+        self.pixels = views.read(wide)
+        self._covered = views.coverage(wide)
+        self._whole = Box.whole(wide.shape)
+
+    def arrays(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """What a network reads of these pixels, float16, with the surroundings."""
+        if self._filtering is None:
+            return {"views": (pixels / np.float32(self.scale)).astype(np.float16)}
+        covered = None if self._covered is None else torch.from_numpy(self._covered).to(self._device)
+        values = torch.from_numpy(pixels).to(self._device)
+        return arrays_of(
+            self._filtering.evidence(self._whole, TileInput(self._whole, self._whole, values, covered, None, None))
+        )
 
 
 def scan_all(views: Sequence[RegisteredViews]) -> Generator[Waiting, None, None]:

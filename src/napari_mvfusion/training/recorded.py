@@ -1,0 +1,210 @@
+"""How views came about: what each of them lost on its way, its noise in two halves, and the same recording once more.
+
+All of it follows from what a generator makes of the views before it is trained. It need not be perfect: the transmission
+of a view changes slowly, and details do not matter to it; and to find again what one has made is a task with a known
+answer, whatever it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from napari_mvfusion.geometry import triple
+from napari_mvfusion.imaging import Blur
+from napari_mvfusion.methods.universal import whole_evidence
+from napari_mvfusion.networks.build import Architecture, Generator
+from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.residuals import Noise
+from napari_mvfusion.tiles import TilePlan
+from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, run_network
+from napari_mvfusion.views import RegisteredViews, View
+
+SPLIT = 0.5
+"""Noise is added to what a network reads, this share of it; what it is compared with gets the inverse, taken away."""
+
+_SPAN_PERCENTILE = 99.9
+# Blocks up to this side pass the network at once; larger ones in parts, with surroundings.
+_WHOLE_SIDE = 128
+_PART_SIDE = 96
+_SURROUNDINGS = 16
+# The transmission of a view is found on ever finer scales, voxels.
+_SCALES = (10.0, 6.0, 4.0)
+# Light below which the transmission is taken to be 1, and how far from 1 it can be.
+_DARK = 0.01
+_LEAST_TRANSMISSION, _MOST_TRANSMISSION = 0.1, 8.0
+
+
+def generate(network: Generator, volume: Volume, device: torch.device) -> np.ndarray:
+    """What a network makes of a block, in the network's brightness: float32 (z, y, x), not negative.
+
+    Blocks longer than 128 voxels pass in parts with 16 voxels around them: good enough for what is learned from it.
+    """
+    shape = volume.shape
+    inner = triple(n // 4 * 4 for n in shape)
+    part = triple(n if n <= _WHOLE_SIDE else _PART_SIDE for n in inner)
+    result = np.zeros(shape, np.float32)
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            for box in TilePlan(inner, part).boxes:
+                wide = box.grow((_SURROUNDINGS,) * 3).clip(inner)
+                made = run_network(network, cut(volume, wide.start, wide.shape, device))[0, 0].cpu().numpy()
+                result[box.slices] = made[box.inside(wide).slices]
+    finally:
+        network.train(training)
+    # Up to three voxels at the far border, where the block is no multiple of what networks count in.
+    pad = [(0, n - i) for n, i in zip(shape, inner, strict=True)]
+    return np.pad(result[tuple(slice(i) for i in inner)], pad, mode="edge").clip(min=0)
+
+
+def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device) -> np.ndarray:
+    """How much of a result each view saw, from the ratio of smoothed images.
+
+    Parameters
+    ----------
+    result : (z, y, x), of the block, in the network's brightness
+    volume : the block, with its recording
+    device : where the blur is computed
+
+    Returns
+    -------
+    float32 (view, z, y, x): the views are about `transmission times result (x) PSF`
+    """
+    assert volume.recording is not None
+    blur = Blur(volume.recording.psfs, volume.shape, "mirror", device)
+    latent = torch.from_numpy(result).to(device)
+    views = volume.arrays["views"].astype(np.float32)
+    covered = volume.arrays.get("coverage")
+    found = np.ones_like(views)
+    for sigma in _SCALES:
+        fitted = blur.each(torch.from_numpy(found).to(device) * latent).cpu().numpy()
+        for v, (seen, expected) in enumerate(zip(views, fitted, strict=True)):
+            if covered is not None:
+                seen, expected = seen * covered[v], expected * covered[v]
+            ratio = (_smooth(seen, sigma) + _DARK) / (_smooth(expected, sigma).clip(min=0) + _DARK)
+            found[v] = (found[v] * ratio).clip(_LEAST_TRANSMISSION, _MOST_TRANSMISSION)
+    return found
+
+
+def split_noise(
+    pixels: np.ndarray, expected: np.ndarray, noise: tuple[Noise, ...], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split views into two whose noise is independent, as far as it is that of `noise` and nearly Gaussian.
+
+    With noise `n` drawn anew like that of the views, `pixels + a n` and `pixels - n / a` have independent errors; `a` is
+    `SPLIT`. What a network makes of the first can match the second only where it is right.
+
+    Parameters
+    ----------
+    pixels : float32 (view, z, y, x)
+    expected : the same shape, light without noise, roughly
+    noise : of each view, in units of the pixels
+    rng : for the noise
+
+    Returns
+    -------
+    The first and the second, float32 (view, z, y, x); they may be negative.
+
+    References
+    ----------
+    Pang et al., Recorrupted-to-Recorrupted: Unsupervised Deep Learning for Image Denoising. CVPR 2021.
+    """
+    first, second = np.empty_like(pixels), np.empty_like(pixels)
+    for v, known in enumerate(noise):
+        spread = np.sqrt(known.gain * expected[v].clip(min=0) + known.read_variance)
+        drawn = rng.standard_normal(pixels.shape[1:], np.float32) * spread.astype(np.float32)
+        first[v] = pixels[v] + SPLIT * drawn
+        second[v] = pixels[v] - drawn / SPLIT
+    return first, second
+
+
+def record(
+    latent: np.ndarray,
+    recording: Recording,
+    architecture: Architecture,
+    rng: np.random.Generator,
+    device: torch.device,
+    *,
+    transmission: np.ndarray | None = None,
+) -> Volume:
+    """What a network would read of a volume, had it been recorded as the user's views were.
+
+    Parameters
+    ----------
+    latent : (z, y, x), not negative; in any unit, or in the network's brightness with a transmission
+    recording : PSFs and noise of the views, in the network's brightness
+    architecture : of the network
+    rng : for the noise
+    device : where the filter is computed
+    transmission : (view, z, y, x), how much of it each view sees; all of it when None
+
+    Returns
+    -------
+    Volume with "target", the volume in the brightness of the views.
+    """
+    seen = torch.from_numpy(np.ascontiguousarray(latent, np.float32)).to(device)
+    blur = Blur(recording.psfs, triple(latent.shape), "mirror", device)
+    if transmission is None:
+        blurred = blur(seen).cpu().numpy().clip(min=0)
+    else:
+        blurred = blur.each(torch.from_numpy(np.ascontiguousarray(transmission)).to(device) * seen).cpu().numpy()
+        blurred = blurred.clip(min=0)
+    universal = isinstance(architecture, UniversalArchitecture)
+    unit = 1.0
+    if transmission is None:
+        # As bright as the views, so that the noise is theirs.
+        total = float(blurred.sum(dtype=np.float64))
+        unit = float((blurred.astype(np.float64) ** 2).sum() / total) if universal else float(blurred.max())
+    views = []
+    for image, noise in zip(blurred / np.float32(unit), recording.noise, strict=True):
+        pixels = rng.poisson(image / noise.gain) * noise.gain if noise.gain > 0 else image
+        pixels = pixels + rng.normal(0, np.sqrt(noise.read_variance), image.shape)
+        views.append(np.maximum(pixels, 0).astype(np.float32))
+    if isinstance(architecture, UniversalArchitecture):
+        registered = RegisteredViews(
+            View(pixels, name, psf=psf)
+            for pixels, name, psf in zip(views, recording.names, recording.psfs, strict=True)
+        )
+        evidence = whole_evidence(registered, architecture, device)
+        scale, arrays = evidence.scale, arrays_of(evidence)
+    else:
+        scale = float(max(pixels.max() for pixels in views)) or 1.0
+        arrays = {"views": (np.stack(views) / np.float32(scale)).astype(np.float16)}
+    target = np.asarray(latent, np.float32) / np.float32(unit * scale)
+    low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
+    span = float(high - low) or float(high) or 1.0
+    return Volume(arrays | {"target": target.astype(np.float16)}, span, unit * scale)
+
+
+def record_again(
+    result: np.ndarray, volume: Volume, architecture: Architecture, rng: np.random.Generator, device: torch.device
+) -> Volume:
+    """Record a result as its views were: with their PSFs, transmission and noise, turned and mirrored at random.
+
+    Parameters
+    ----------
+    result : (z, y, x), of the block, in the network's brightness
+    volume : the block, with its recording and transmission
+    architecture : of the network
+    rng : for noise and orientation
+    device : where the filter is computed
+    """
+    assert volume.recording is not None
+    axes = rng.permutation(3)
+    flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
+    turned = np.flip(result.transpose(axes), flips)
+    transmission = volume.arrays["transmission"].astype(np.float32).transpose(0, *(axes + 1))
+    transmission = np.flip(transmission, tuple(axis + 1 for axis in flips))
+    return record(turned, volume.recording, architecture, rng, device, transmission=transmission)
+
+
+def expected_light(views: np.ndarray) -> np.ndarray:
+    """Views without their noise, roughly, where no filtered image says it: float32 (view, z, y, x)."""
+    return np.stack([_smooth(view.astype(np.float32), 1.0) for view in views])
+
+
+def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
+    return np.asarray(ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.0))
