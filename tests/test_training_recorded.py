@@ -1,0 +1,212 @@
+"""What is known of how views came about: halves of their noise, what each view lost, and the same recording once more."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, signal
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.networks import build
+from napari_mvfusion.residuals import Noise
+from napari_mvfusion.training.config import LossWeights, TrainConfig, make_config
+from napari_mvfusion.training.objectives import Supervised
+from napari_mvfusion.training.presets import fine_tune_values
+from napari_mvfusion.training.recorded import SPLIT, find_transmissions, generate, record_again, split_noise
+from napari_mvfusion.training.samples import Recording, Volume, cut, run_network, upright
+from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
+from napari_mvfusion.training.volumes import OwnViews
+from napari_mvfusion.views import drain
+from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
+from test_training_own import Fixed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SPLIT_CONFIG = OWN | {"weights": fine_tune_values("self", None)["weights"], "data": {"copies": 2}}
+
+
+def bright(seed=0, shape=(40, 36, 32)):
+    """A specimen of soft blobs on a weak ground, brightness 0.1 to 1."""
+    values = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 2)
+    return (0.1 + 0.9 * (values - values.min()) / np.ptp(values)).astype(np.float32)
+
+
+def blurred(latent, kernel):
+    """By another package, in float64, mirrored at the border."""
+    return ndimage.convolve(latent.astype(np.float64), kernel.astype(np.float64), mode="mirror")
+
+
+def recorded(latent, transmissions, photons, rng):
+    """A block of views with the noise of counted photons."""
+    kernels = tuple(psf(axis) for axis in (0, 1))
+    expected = [blurred(latent * t, k) for t, k in zip(transmissions, kernels, strict=True)]
+    views = np.stack([rng.poisson(e * photons) / photons for e in expected]).astype(np.float16)
+    return Volume({"views": views}, 1.0, 1.0, Recording(("a", "b"), kernels, (Noise(1 / photons, 0.0),) * 2))
+
+
+def test_errors_of_the_two_halves_are_independent_and_as_large_as_they_should_be():
+    rng = np.random.default_rng(0)
+    clean = np.stack([bright(0, (64, 64, 64)), bright(1, (64, 64, 64))])
+    noise = (Noise(0.01, 4e-4), Noise(0.0, 1e-3))
+    pixels = [rng.poisson(clean[0] / 0.01) * 0.01 + rng.normal(0, 0.02, clean[0].shape)]
+    pixels.append(clean[1] + rng.normal(0, 1e-3**0.5, clean[1].shape))
+    first, second = split_noise(np.stack(pixels).astype(np.float32), clean, noise, rng)
+    for v, known in enumerate(noise):
+        variance = known.gain * clean[v] + known.read_variance
+        errors = [(half[v] - clean[v]) / np.sqrt(variance) for half in (first, second)]
+        assert np.corrcoef(errors[0].ravel(), errors[1].ravel())[0, 1] == pytest.approx(0, abs=0.01)
+        assert errors[0].var() == pytest.approx(1 + SPLIT**2, rel=0.01)
+        assert errors[1].var() == pytest.approx(1 + SPLIT**-2, rel=0.01)
+
+
+def test_what_views_lost_is_found_from_the_truth():
+    latent = bright()
+    z, y, _ = np.meshgrid(*(np.linspace(0, 1, n) for n in latent.shape), indexing="ij")
+    lost = np.stack([np.exp(-1.2 * z), 0.6 + 0.4 * y]).astype(np.float32)
+    volume = recorded(latent, lost, 400, np.random.default_rng(0))
+    found = find_transmissions(latent, volume, CPU)
+    # The smoothing flattens the slope at the border.
+    inner = (slice(None), *(slice(6, -6),) * 3)
+    np.testing.assert_allclose(found[inner], lost[inner], rtol=0.06)
+
+
+def test_a_view_without_data_somewhere_does_not_change_what_others_lost():
+    latent = bright()
+    volume = recorded(latent, np.ones((2, *latent.shape)), 400, np.random.default_rng(0))
+    coverage = np.ones((2, *latent.shape), np.float16)
+    coverage[1, :20] = 0
+    arrays = {"views": volume.arrays["views"] * coverage, "coverage": coverage}
+    found = find_transmissions(latent, Volume(arrays, 1.0, 1.0, volume.recording), CPU)
+    np.testing.assert_allclose(found[0], 1, atol=0.05)
+    np.testing.assert_allclose(found[1, 26:], 1, atol=0.08)
+
+
+@pytest.mark.parametrize("architecture", [UNIVERSAL, PAPER.model_dump()], ids=["universal", "paper"])
+def test_a_result_is_recorded_again_as_the_views_were(architecture):
+    config = make_config(SPLIT_CONFIG | {"architecture": architecture}, "test")
+    views, _ = own_views()
+    source = OwnViews(config, [views], CPU)
+    drain(source.begin(0))
+    (volume,) = source.volumes
+    result = bright(3, volume.shape)
+    made = record_again(result, volume, config.architecture, np.random.default_rng(5), CPU)
+    assert sorted(made.shape) == sorted(volume.shape)
+    target = made.arrays["target"].astype(np.float32) * made.scale
+    # The same specimen, turned: the same values.
+    np.testing.assert_allclose(np.sort(target.ravel()), np.sort(result.ravel()), rtol=2e-3, atol=2e-3)
+    # With the PSFs of the views, and their noise.
+    rng = np.random.default_rng(5)
+    axes = rng.permutation(3)
+    flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
+    lost = volume.arrays["transmission"].astype(np.float64)
+    for v, kernel in enumerate(volume.recording.psfs):
+        expected = blurred(np.flip((lost[v] * result).transpose(axes), flips), kernel)
+        error = made.arrays["views"][v].astype(np.float64) * made.scale - expected
+        noise = volume.recording.noise[v]
+        assert (error**2).mean() == pytest.approx((noise.gain * expected + noise.read_variance).mean(), rel=0.05)
+
+
+def test_the_network_reads_one_half_and_is_compared_with_the_other():
+    views, _ = own_views(photons=100.0)
+    source = OwnViews(TrainConfig.model_validate(SPLIT_CONFIG), [views], CPU)
+    drain(source.begin(0))
+    (volume,) = source.volumes
+    whole = [volume.arrays["views"][(..., *box.slices)] for _, box in source.split.held_out]
+    (tile,) = source.validation()
+    assert tile.arrays["views"].tobytes() == whole[0].tobytes()
+    assert tile.split is not None
+    first, second = (tile.split.arrays[name].astype(np.float32) for name in ("views", "other"))
+    middle = (first / SPLIT + second * SPLIT) / (SPLIT + 1 / SPLIT)
+    np.testing.assert_allclose(middle, whole[0].astype(np.float32), atol=6e-3)
+    samples = [source.draw(step)[0] for step in range(12)]
+    for sample in samples:
+        assert {"other", "expected", "transmission"} <= sample.tensors.keys()
+        assert sample.example is not None
+        assert "target" in sample.example.tensors
+    again = OwnViews(TrainConfig.model_validate(SPLIT_CONFIG), [views], CPU)
+    drain(again.begin(0))
+    twins = [again.draw(step)[0] for step in range(12)]
+    for sample, twin in zip(samples, twins, strict=True):
+        assert torch.equal(sample.tensors["views"], twin.tensors["views"])
+        assert torch.equal(sample.example.target, twin.example.target)
+
+
+def test_the_losses_are_the_weighted_difference_from_the_other_half_and_from_what_was_recorded_again():
+    weights = LossWeights(likelihood="split", gains="start", cycle=0.5, again=2.0, gradient=0.0, floor=0.03)
+    views, _ = own_views()
+    source = OwnViews(TrainConfig.model_validate(SPLIT_CONFIG | {"weights": weights}), [views], CPU)
+    drain(source.begin(0))
+    (sample,) = source.draw(3)
+    network = build(TrainConfig.model_validate(SPLIT_CONFIG).architecture)
+    losses = SelfSupervised(weights).losses(network, sample)
+    assert set(losses) == {"cycle", "again"}
+    latent = upright(run_network(network, sample).detach(), sample)[0, 0].numpy().astype(np.float64)
+    t = {n: upright(sample.tensors[n], sample)[0].numpy() for n in ("views", "other", "expected", "transmission")}
+    parts = []
+    for v, (kernel, noise) in enumerate(zip(sample.recording.psfs, sample.recording.noise, strict=True)):
+        fitted = signal.fftconvolve(t["transmission"][v] * latent, kernel, "valid")
+        inner = tuple(slice(n // 2, -(n // 2)) for n in kernel.shape)
+        view, other, expected = (t[n][v][inner].astype(np.float64) for n in ("views", "other", "expected"))
+        fitted *= (fitted * view).sum() / (fitted**2).sum()
+        variance = 5 * (noise.gain * expected.clip(0) + noise.read_variance + 0.03**2)
+        parts.append(((fitted - other) ** 2 / variance).mean())
+    assert losses["cycle"].item() == pytest.approx(0.5 * np.mean(parts), rel=1e-4)
+    found_again = Supervised(LossWeights(absolute=0.1, square=18.0, light=300.0)).losses(network, sample.example)
+    assert losses["again"].item() == pytest.approx(2 * sum(found_again.values()).item(), rel=1e-5)
+
+
+def test_noise_that_is_learned_lowers_the_residual_but_not_what_is_unexplained():
+    """The truth explains the views up to their noise; a fit of the noise only seems better."""
+    latent, rng = bright(0, (32, 32, 32)), np.random.default_rng(1)
+    clean = np.stack([blurred(latent, psf(axis)) for axis in (0, 1)])
+    photons, kernels = 60, tuple(psf(axis) for axis in (0, 1))
+    pixels = (rng.poisson(clean * photons) / photons).astype(np.float32)
+    noise = (Noise(1 / photons, 0.0),) * 2
+    first, second = split_noise(pixels, clean.astype(np.float32), noise, rng)
+    ones = np.ones_like(pixels, np.float16)
+    recording = Recording(("a", "b"), kernels, noise)
+    half = {"views": first, "other": second, "expected": clean, "transmission": ones}
+    half = {name: values.astype(np.float16) for name, values in half.items()}
+    whole = {"views": pixels.astype(np.float16), "transmission": ones}
+    volume = Volume(whole, 1.0, 1.0, recording, Volume(half, 1.0, 1.0, recording))
+    score = ScoreViews(LossWeights(likelihood="split", gains="start"))
+    assert score.decides == "unexplained"
+    truth = score(Fixed(latent), [volume], CPU)
+    assert truth["residual"] == pytest.approx(1, abs=0.03)
+    assert truth["unexplained"] == pytest.approx(0, abs=0.1)
+
+    def fit_noise(seen):
+        """Landweber iterations without end: what fits one noise best."""
+        estimate = latent.astype(np.float64)
+        for _ in range(60):
+            for v, kernel in enumerate(kernels):
+                estimate += blurred(seen[v] - blurred(estimate, kernel), kernel[::-1, ::-1, ::-1])
+        return estimate.astype(np.float32)
+
+    spoiled = score(Fixed(fit_noise(pixels)), [volume], CPU)
+    assert spoiled["residual"] < 0.95 * truth["residual"]
+    # The network reads the first half: what it learns of that noise is an error against the other.
+    halves = score(Fixed(fit_noise(first)), [volume], CPU)
+    assert halves["unexplained"] > truth["unexplained"] + 0.02
+    darker = score(Fixed(ndimage.gaussian_filter(latent, 2)), [volume], CPU)
+    assert darker["unexplained"] > truth["unexplained"] + 0.02
+
+
+def test_a_block_passes_the_network_in_parts_as_it_does_whole(monkeypatch):
+    views, _ = own_views((40, 36, 33))
+    source = OwnViews(TrainConfig.model_validate(OWN), [views], CPU)
+    drain(source.begin(0))
+    (volume,) = source.volumes
+    torch.manual_seed(0)
+    network = build(TrainConfig.model_validate(OWN).architecture)
+    whole = generate(network, volume, CPU)
+    assert whole.shape == (40, 36, 33)
+    expected = run_network(network, cut(volume, (0, 0, 0), (40, 36, 32), CPU)).detach().numpy()[0, 0]
+    np.testing.assert_allclose(whole[..., :32], expected, atol=1e-6)
+    monkeypatch.setattr("napari_mvfusion.training.recorded._WHOLE_SIDE", 16)
+    monkeypatch.setattr("napari_mvfusion.training.recorded._PART_SIDE", 16)
+    np.testing.assert_allclose(generate(network, volume, CPU), whole, atol=0.02)
+    assert network.training
+
+
+def test_brightness_cannot_be_left_free():
+    with pytest.raises(InputError, match=r"leaves the brightness free: set weights\.again above 0"):
+        make_config(OWN | {"weights": {"gains": "start"}}, "test")
