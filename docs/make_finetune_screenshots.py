@@ -10,16 +10,21 @@ import tempfile
 import napari
 import numpy as np
 import psutil
+import torch
 from pictures import shoot, wait
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QScrollArea, QSpinBox, QWidget
 
 from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.networks import ModelCard, add_model, build
+from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.simulation import sample
 
 SIZE = 64
-# Small tiles, so that two cores come far enough to see something.
-TILE, MEASURED, HELD_OUT = "32", 4, 2
+# A small network and small tiles, so that a slow machine comes far enough to see something.
+MODEL, TITLE = "starter", "A small network"
+SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
+TILE, MEASURED = "32", 10
 PATIENCE = 1500
 
 
@@ -81,12 +86,18 @@ def main():
     """Go once through the life of the panel."""
     os.environ["MVFUSION_MODELS"] = tempfile.mkdtemp()
     QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, tempfile.mkdtemp())
+    card = ModelCard(
+        name=MODEL, title=TITLE, architecture=SMALL, least_views=2, most_views=8, normalisation="brightness"
+    )
+    torch.manual_seed(0)
+    add_model(build(SMALL), card)
     viewer = napari.Viewer()
     viewer.theme = "dark"
     viewer.window.resize(1300, 900)
     panel = Panel(viewer)
     wait(2)
     shoot(viewer, "finetune-empty")
+    panel.choose("start", MODEL)
     for data, look, _ in view_layers(sample("embryo", SIZE).views, sample="embryo"):
         viewer.add_image(data, **look)
     viewer.fit_to_view()
@@ -108,7 +119,6 @@ def main():
     panel.choose("region", "Where")
     panel.choose("tile", TILE)
     panel.see("validate_every", QSpinBox).setValue(MEASURED)
-    panel.see("validation", QSpinBox).setValue(HELD_OUT)
     panel.press("unfold")
     panel.choose("how_long", "Another")
     panel.see("minutes", QDoubleSpinBox).setValue(60)
@@ -117,7 +127,7 @@ def main():
     panel.press("start_training")
     wait(2)
     shoot(viewer, "finetune-preparing")
-    panel.until(lambda: panel.step() > 12 and ":" in panel.read("words_now"))
+    panel.until(lambda: panel.step() > 120 and ":" in panel.read("words_now"))
     shoot(viewer, "finetune-running")
     panel.press("pause")
     panel.until(lambda: "paused" in panel.read("step"))
@@ -126,7 +136,7 @@ def main():
     shoot(viewer, "finetune-discard")
     panel.press("question_no")
     panel.press("pause")
-    panel.until(lambda: panel.step() > 20)
+    panel.until(lambda: panel.step() > 240)
     panel.press("stop")
     panel.until(lambda: bool(panel.read("outcome")))
     shoot(viewer, "finetune-done")

@@ -1,6 +1,6 @@
 """Somebody who uses the Fine-tune panel: finds things by what they are called, waits, and reads what is shown."""
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
 LEFT = Qt.MouseButton.LeftButton
@@ -35,6 +35,7 @@ class FineTunePerson:
 
     def choose(self, name, text):
         box = self.see(name, QComboBox)
+        self.bot.keyClick(box, Qt.Key.Key_Shift)  # as any key, it looks up what is there
         row = next(row for row in range(box.count()) if box.itemText(row).startswith(text))
         box.setCurrentIndex(row)
         box.activated.emit(row)
@@ -57,6 +58,10 @@ class FineTunePerson:
 
     def wait(self, until):
         self.bot.waitUntil(until, timeout=PATIENCE)
+
+    def leave(self):
+        """Let the last measurement end, which cannot be cancelled."""
+        self.wait(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
 
     def wait_for_plan(self):
         self.wait(lambda: self.can_press("start_training"))

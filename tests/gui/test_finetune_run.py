@@ -45,7 +45,8 @@ def ready(model, models, qtbot, monkeypatch):
     person.press("unfold")
     person.enter("validate_every", "4")
     person.wait_for_plan()
-    return person
+    yield person
+    person.leave()
 
 
 def children():
@@ -58,7 +59,9 @@ def own_models():
 
 
 def residuals(person):
-    return person.panel._page.view._history.residual.points()[1]
+    if not person.panel._page.view._history.figures:
+        return []
+    return person.panel._page.view._history.figures["residual"].points()[1]
 
 
 def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, qtbot):

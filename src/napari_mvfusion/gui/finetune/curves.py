@@ -19,7 +19,8 @@ _COLOURS = {
     "discriminator": "#b06be0",
     "again": "#8c8c8c",
 }
-_SPARE, _RESIDUAL, _FLOOR = "#8f9a1e", "#23a566", "#e0503c"
+_SPARE, _FLOOR = "#8f9a1e", "#e0503c"
+_FIGURES = {"residual": ("#23a566", "residual"), "unexplained": ("#b06be0", "structure missed")}
 _WORDS = {
     "cycle": "fit to the views",
     "gradient": "roughness",
@@ -36,8 +37,9 @@ _TIPS = (
     "logarithmic.</qt>"
 )
 _RESIDUAL_TIP = (
-    "<qt>How much of the views is left unexplained on tiles that are never trained on, in units of the noise that is "
-    "expected. 1 is the noise floor: higher misses structure, lower has learned noise.</qt>"
+    "<qt>Measured on tiles that are never trained on, in units of the noise that is expected.<br><b>residual</b>: what the "
+    "result leaves of the views. 1, the dashed line, is the noise alone: higher misses structure, lower learned noise.<br>"
+    "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
 _LEFT_PIXELS = 44
 _LEAST = 1e-9
@@ -60,16 +62,16 @@ class Curves(QWidget):
         self._legend.setObjectName("loss_legend")
         self._legend.setWordWrap(True)
         self._legend.setToolTip(_TIPS)
-        words = QLabel(f"{_dash(_RESIDUAL)}&nbsp;left unexplained {_dash(_FLOOR)}&nbsp;noise&nbsp;floor")
-        words.setTextFormat(Qt.TextFormat.RichText)
-        words.setWordWrap(True)
-        words.setToolTip(_RESIDUAL_TIP)
+        self._about = QLabel()
+        self._about.setTextFormat(Qt.TextFormat.RichText)
+        self._about.setWordWrap(True)
+        self._about.setToolTip(_RESIDUAL_TIP)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self._legend)
         layout.addWidget(self._losses.view, 3)
-        layout.addWidget(words)
+        layout.addWidget(self._about)
         layout.addWidget(self._residual.view, 2)
 
     def show_history(self, history: History) -> None:
@@ -82,13 +84,16 @@ class Curves(QWidget):
         }
         self._losses.draw(list(logarithms.values()))
         self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
-        steps, values = history.residual.points()
-        self.setVisible(bool(logarithms) or len(steps) > 0)
-        if len(steps):
-            last = max(float(steps[-1]), max((float(x[-1]) for x, _, _ in logarithms.values()), default=0.0))
-            self._residual.draw([(steps, values, _RESIDUAL)], level=(1.0, last), dots=True)
-        else:
-            self._residual.draw([])
+        figures = {name: curve.points() for name, curve in history.figures.items()}
+        self.setVisible(bool(logarithms or figures))
+        ends = [float(steps[-1]) for steps, *_ in (*logarithms.values(), *figures.values()) if len(steps)]
+        self._residual.draw(
+            [(steps, values, _FIGURES[name][0]) for name, (steps, values) in figures.items()],
+            level=(1.0, max(ends, default=0.0)) if figures else None,
+            dots=True,
+        )
+        words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
+        self._about.setText(" ".join([*words, f"{_dash(_FLOOR)}&nbsp;noise"]))
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""

@@ -52,6 +52,14 @@ class ExpertSettings(BaseModel):
         description="How much rough results are punished. Higher gives less noise and softer edges; 0 lets the background "
         "learn noise.",
     )
+    again: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        title="Own results again",
+        description="How much it counts to find again what the start makes of the views, recorded anew with their blur, "
+        "losses of light and noise. Higher stays closer to the start; 0 leaves it out.",
+    )
     gains: Literal["start", "smooth", "view", "one"] = Field(
         default="smooth",
         title="Light lost on the way",
@@ -101,6 +109,7 @@ def settings_of(config: TrainConfig) -> ExpertSettings:
         batch=config.batch,
         likelihood=weights.likelihood,
         gradient=weights.gradient,
+        again=weights.again,
         gains=weights.gains,
         ema=config.ema,
         precision=config.precision,
@@ -119,7 +128,7 @@ def changes_of(settings: ExpertSettings, standard: TrainConfig) -> dict[str, Any
         changes["rate"] = settings.rate * _RATE_UNIT
     if settings.tile != AUTOMATIC:
         changes["tile"] = (int(settings.tile),) * 3
-    parts = ("likelihood", "gradient", "gains")
+    parts = ("likelihood", "gradient", "again", "gains")
     if any(getattr(settings, name) != getattr(usual, name) for name in parts):
         changes["weights"] = standard.weights.model_copy(update={name: getattr(settings, name) for name in parts})
     return changes

@@ -10,6 +10,8 @@ import numpy as np
 _MOST_POINTS = 400
 # Sums and what only the other network minimises say nothing about the generator.
 _LEFT_OUT = ("total",)
+# The residual in units of the noise, and where noise is split what is left of the other half without its noise.
+FIGURES = ("residual", "unexplained")
 
 
 @dataclass
@@ -49,11 +51,11 @@ class Curve:
 
 
 class History:
-    """The curves of a run: each part of the loss, and the residual on tiles that are never trained on."""
+    """The curves of a run: each part of the loss, and figures on tiles that are never trained on."""
 
     def __init__(self) -> None:
         self.losses: dict[str, Curve] = {}
-        self.residual = Curve()
+        self.figures: dict[str, Curve] = {}
 
     def add_losses(self, step: int, losses: Mapping[str, float]) -> None:
         """Add the losses of a step."""
@@ -61,6 +63,8 @@ class History:
             if name not in _LEFT_OUT:
                 self.losses.setdefault(name, Curve()).add(step, value)
 
-    def add_residual(self, step: int, value: float) -> None:
-        """Add what a validation found."""
-        self.residual.add(step, value)
+    def add_figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add what was measured on tiles that are never trained on."""
+        for name in FIGURES:
+            if name in figures:
+                self.figures.setdefault(name, Curve()).add(step, figures[name])

@@ -183,7 +183,7 @@ def check_name_is_free(name: str) -> None:
 def suggest_name(start: str | None, sample: str) -> str:
     """A name that nothing has yet, from what is trained on and what it begins with."""
     words = "-".join(part for part in (sample, start or "scratch") if part)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-._")[: _LONGEST_NAME - 4] or "model"
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", words).strip("-._")[: _LONGEST_NAME - 4] or "model"
     taken = {entry.name.lower() for entry in list_models()}
     taken |= {folder.stem.lower() for folder in user_folder().glob("*.training")}
     number = 2

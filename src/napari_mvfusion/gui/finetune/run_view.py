@@ -102,8 +102,7 @@ class RunView(QWidget):
                 self._times.append((event.step, event.seconds))
                 self._redraw_soon()
             case Validated(step, figures):
-                if "residual" in figures:
-                    self._history.add_residual(step, figures["residual"])
+                self._history.add_figures(step, figures)
                 self._redraw_soon()
             case Previewed():
                 self._pictures.show_preview(event)

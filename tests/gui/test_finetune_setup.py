@@ -1,0 +1,235 @@
+"""What is entered in the Fine-tune panel before a run, and the parts of it that know no run."""
+
+import numpy as np
+import pytest
+import tifffile
+from finetune_person import FineTunePerson
+from napari.layers import Image, Shapes
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
+from napari_mvfusion.gui.finetune.files import inputs_in
+from napari_mvfusion.gui.finetune.history import Curve, History
+from napari_mvfusion.gui.finetune.panel import FineTunePanel
+from napari_mvfusion.gui.finetune.plan import suggest_name
+from napari_mvfusion.gui.finetune.region import drawn_box
+from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.networks import list_models
+from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.writers import write_views_folder
+from small_models import SMALL, save
+from small_training import own_views
+
+
+@pytest.fixture
+def person(model, models, qtbot):
+    """A person in front of the panel without any layers, who has chosen a small model of their own."""
+    save(models, "small", SMALL)
+    dock = QWidget()
+    qtbot.addWidget(dock)
+    panel = FineTunePanel(model)
+    QVBoxLayout(dock).addWidget(panel)
+    dock.resize(400, 1000)
+    dock.show()
+    qtbot.waitExposed(dock)
+    person = FineTunePerson(panel, qtbot)
+    person.dock = dock  # lives as long
+    person.choose("start", "small")
+    yield person
+    person.leave()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a folder of views for each of two time points."""
+    whole = tmp_path / "movie"
+    for number in range(2):
+        views, _ = own_views(seed=number)
+        write_views_folder(whole / f"t{number}", views, f"t{number}")
+    return whole
+
+
+def plan(person):
+    person.wait_for_plan()
+    return person.panel._setup._plan
+
+
+def open_views(person, model):
+    views, _ = own_views()
+    for data, look, _ in view_layers(views, sample="fish"):
+        model.add_image(data, **look)
+    person.wait_for_plan()
+
+
+def test_a_long_curve_is_thinned_to_means_and_forgets_what_a_run_went_back_from():
+    curve = Curve()
+    for step in range(1, 10_001):
+        curve.add(step, float(step))
+    steps, values = curve.points()
+    assert 300 < len(steps) <= 800
+    np.testing.assert_allclose(steps, values)
+    assert steps[-1] > 9900
+    curve.add(5000, 0.0)
+    assert curve.points()[0].max() < 5000
+
+
+def test_the_sum_of_the_losses_is_no_curve():
+    history = History()
+    history.add_losses(1, {"cycle": 1.0, "gradient": 2.0, "total": 3.0})
+    assert set(history.losses) == {"cycle", "gradient"}
+
+
+@pytest.mark.parametrize(("depth", "start", "stop"), [(None, (0, 2, 5), (20, 12, 25)), (6, (7, 2, 5), (13, 12, 25))])
+def test_a_rectangle_becomes_a_box_of_voxels(depth, start, stop):
+    layer = Image(np.zeros((20, 30, 40)), scale=(2, 1, 0.5), translate=(5, 0, 0))
+    corners = np.array([[25, 2, 2.5], [25, 12, 2.5], [25, 12, 12.5], [25, 2, 12.5]])
+    box = drawn_box(Shapes([corners]), layer, (20, 30, 40), depth)
+    assert (box.start, box.stop) == (start, stop)
+    assert drawn_box(Shapes(ndim=3), layer, (20, 30, 40), depth) is None
+
+
+@pytest.mark.parametrize("mode", ["self", "semi"])
+def test_usual_expert_settings_change_nothing_and_others_what_they_say(mode):
+    standard = fine_tune_config(mode, minutes=5, views=())
+    usual = settings_of(standard)
+    assert changes_of(usual, standard) == {}
+    other = usual.model_copy(update={"rate": 3.0, "tile": "48", "gradient": 2.5, "seed": 7})
+    changed = fine_tune_config(mode, minutes=5, views=(), **changes_of(other, standard))
+    assert changed.rate == pytest.approx(3e-4)
+    assert changed.tile == (48, 48, 48)
+    assert changed.seed == 7
+    assert changed.weights == standard.weights.model_copy(update={"gradient": 2.5})
+
+
+def test_a_proposed_name_is_a_name_and_new(models):
+    assert suggest_name("universal", "Fly 3 (left)") == "Fly-3-left-universal"
+    assert suggest_name("universal", "") == "universal-tuned"
+    save(models, "fish-universal", SMALL)
+    (models / "fish-universal-2.training").mkdir()
+    assert suggest_name("universal", "fish") == "fish-universal-3"
+
+
+def test_a_folder_of_folders_is_a_series_of_volumes(folder, tmp_path):
+    assert [inputs.tag for inputs in inputs_in(folder)] == ["t0", "t1"]
+    assert len(inputs_in(folder / "t0")) == 1
+    with pytest.raises(InputError, match="holds no registered views"):
+        inputs_in(tmp_path / "models")
+
+
+def test_volumes_in_files_are_opened_where_the_run_is(person, folder):
+    person.choose("source", "Files")
+    person.wait(lambda: "No files yet" in person.see("start_training").toolTip())
+    person.panel._setup.data._files.add(folder)
+    job = plan(person).job
+    assert [each.tag for each in job.data] == ["t0", "t1"]
+    assert person.read("volume") == "2 volumes, all are learned from"
+    volumes = person.see("volumes", QListWidget)
+    volumes.item(0).setSelected(True)
+    person.press("remove_folder")
+    assert len(plan(person).job.data) == 1
+
+
+def test_time_points_of_layers_are_volumes(person, model):
+    views, _ = own_views()
+    for data, look, _ in view_layers(views, sample="fish"):
+        place = look | {"scale": (1, 1, 1, 1), "translate": (0, 0, 0, 0), "units": ("s", "um", "um", "um")}
+        model.add_image(np.stack([data] * 3), **place | {"axis_labels": ("t", "z", "y", "x")})
+    person.wait_for_plan()
+    assert len(plan(person).job.data) == 3
+    assert "3 volumes, all are learned from" in person.read("volume")
+
+
+def test_the_time_is_chosen_or_entered(person, model):
+    open_views(person, model)
+    assert plan(person).job.config.minutes == 5
+    person.choose("how_long", "Thorough")
+    assert plan(person).job.config.minutes == 30
+    assert "then 30 min" in person.read("takes")
+    person.choose("how_long", "Another")
+    person.see("minutes", QDoubleSpinBox).setValue(0.5)
+    assert plan(person).job.config.minutes == 0.5
+
+
+def test_from_scratch_is_a_start_too(person, model):
+    open_views(person, model)
+    person.choose("start", "From scratch")
+    job = plan(person).job
+    assert job.start_from is None
+    assert job.out == "fish-scratch"
+    assert "Random weights" in person.read("about")
+    # How fast the network is gets measured, once.
+    person.wait(lambda: " steps." in person.read("takes"))
+
+
+def test_sharp_volumes_are_layers_or_files(person, model, tmp_path):
+    open_views(person, model)
+    _, sharp = own_views(seed=3)
+    tifffile.imwrite(tmp_path / "sharp.tif", sharp)
+    model.add_image(sharp, name="other fish", metadata={"mvfusion": {"role": "truth"}})
+    person.choose("mode", "Views, sharp")
+    person.wait(lambda: "No sharp volume is ticked" in person.read("hint"))
+    listed = person.see("sharp", QListWidget)
+    assert listed.item(0).text() == "other fish"
+    listed.item(0).setCheckState(Qt.CheckState.Checked)
+    person.press("unfold")
+    person.choose("tile", "32")
+    person.wait_for_plan()
+    person.panel._setup.data._sharp.add_files([tmp_path / "sharp.tif"])
+    job = plan(person).job
+    assert job.config.mode == "semi"
+    assert [type(each).__name__ for each in job.sharp[1:]] == [type(tmp_path).__name__]
+    assert job.sharp[0].shape == sharp.shape
+
+
+def test_a_model_for_other_views_is_refused_before_the_start(person, model, models):
+    save(models, "many", SMALL, least_views=4)
+    open_views(person, model)
+    person.choose("start", "many")
+    person.wait(lambda: "takes 4 to 8 views, and there are 2" in person.read("hint"))
+    assert not person.can_press("start_training")
+
+
+def test_the_menu_of_a_model_of_ones_own(person, tmp_path, models):
+    menu = person.see("model_menu", QPushButton).menu()
+    actions = {action.text(): action for action in menu.actions()}
+    assert not actions["Continue its training…"].isEnabled(), "it comes from no run here"
+    actions["Rename…"].trigger()
+    person.enter("question_entry", "tiny")
+    assert [entry.name for entry in list_models() if not entry.shipped] == ["tiny"]
+    assert person.see("start").currentText() == "tiny"
+    actions["Rename…"].trigger()
+    person.enter("question_entry", "no/name")
+    person.wait(lambda: any("cannot be the name of a model" in text for text in person.messages("error")))
+    actions["Delete…"].trigger()
+    assert "Delete the model 'tiny'" in person.read("question_text")
+    person.press("question_no")
+    actions["Delete…"].trigger()
+    person.press("question_yes")
+    assert not list(models.glob("*.safetensors"))
+    assert person.see("start").findText("tiny") < 0
+    person.choose("start", "universal")
+    assert not person.can_press("model_menu")
+    assert "Only models of your own" in person.see("model_menu").toolTip()
+
+
+def test_a_run_from_files_can_be_copied_and_others_say_why_not(person, model, folder):
+    for data, look, _ in get_reader(str(folder / "t0"))(str(folder / "t0")):
+        model.add_image(data, **look)
+    person.wait_for_plan()
+    actions = {action.text(): action for action in person.see("copy", QPushButton).menu().actions()}
+    actions["Command"].trigger()
+    text = QGuiApplication.clipboard().text()
+    assert text.startswith("mvfusion train ")
+    assert "--from small" in text
+    assert "--minutes 5" in text
+    person.wait(lambda: person.messages("done") == ["Copied as command."])
+    actions["Python"].trigger()
+    assert "start_from='small'" in QGuiApplication.clipboard().text()
+    model.layers[0].translate = (3, 0, 0)
+    person.wait_for_plan()
+    actions["Command"].trigger()
+    person.wait(lambda: any("cannot be opened from files elsewhere" in text for text in person.messages("error")))
