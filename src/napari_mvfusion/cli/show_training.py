@@ -11,6 +11,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from napari_mvfusion.cli import show
 from napari_mvfusion.events import Warned
 from napari_mvfusion.training.events import (
+    Continued,
+    Lowered,
+    Paused,
+    Previewed,
     Saved,
     Started,
     StepDone,
@@ -21,6 +25,7 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
+from napari_mvfusion.training.verdict import Verdict, judge
 
 # Losses of single steps jump about; what is shown follows them slowly.
 _FOLLOW = 0.05
@@ -38,6 +43,7 @@ class Outcome:
     figures : of the best validation, by name
     best_step : where that was
     seconds : of training
+    verdict : whether it helped, where that is known (self, semi)
     """
 
     path: Path | None = None
@@ -46,6 +52,7 @@ class Outcome:
     figures: dict[str, float] = field(default_factory=dict)
     best_step: int = 0
     seconds: float = 0.0
+    verdict: Verdict | None = None
 
 
 def follow_training(
@@ -104,18 +111,42 @@ def follow_training(
                         show.err.print(_validation_line(event))
                 case SteppedBack(step, rate):
                     show.say_warning(f"a loss was not finite: back to step {step}, on with the rate {rate:.2g}")
-                case Saved():
+                case Lowered(_, tile, batch):
+                    voxels = " x ".join(map(str, tile))
+                    show.say_warning(f"memory ran out: going on with {batch} tile(s) of {voxels} voxels a step")
+                case Paused(step):
+                    show.err.print(f"waiting after step {step}")
+                case Continued():
+                    show.err.print("going on")
+                case Saved() | Previewed():
                     pass
                 case Stopped(step, path):
                     outcome.path, outcome.stopped, outcome.step = path, True, step
+                    outcome.verdict = _verdict(event)
                     kept = "the best weights so far are kept" if path else "nothing is better than the start yet"
                     show.err.print(f"stopped after {step} steps; {kept}, go on with --resume")
                 case Trained():
                     outcome.path, outcome.step, outcome.seconds = event.path, event.step, event.seconds
+                    outcome.verdict = _verdict(event)
+                    outcome.best_step, outcome.figures = event.best_step, outcome.figures or dict(event.after)
                     if not quiet:
-                        best = f"the best weights are those of step {outcome.best_step}"
-                        show.err.print(f"{title}: {event.step} steps in {event.seconds:.0f} s; {best}")
+                        _say_end(title, event, outcome)
     return outcome
+
+
+def _verdict(event: Trained | Stopped) -> Verdict | None:
+    """Whether it helped; nothing where there are no residuals, or nothing is kept."""
+    known = "residual" in event.before and "residual" in event.after
+    return judge(event.before, event.after) if known and event.path is not None else None
+
+
+def _say_end(title: str, event: Trained, outcome: Outcome) -> None:
+    best = f"the best weights are those of step {event.best_step}"
+    if event.best_step == 0:
+        best = "no step was better than the start, so the model has the weights of the start"
+    show.err.print(f"{title}: {event.step} steps in {event.seconds:.0f} s; {best}")
+    if outcome.verdict is not None:
+        show.err.print(outcome.verdict.sentence)
 
 
 def _say_start(title: str, event: Started, minutes: float | None) -> None:

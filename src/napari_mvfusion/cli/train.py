@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +21,11 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.readers import list_tags, open_volume
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import make_config, read_values
+from napari_mvfusion.training.presets import ENDLESS, fine_tune_values
 from napari_mvfusion.training.setup import suggest_tile, train_events
 from napari_mvfusion.views import RegisteredViews
 
 CANCELLED = 130
-# Without --steps, a run with --minutes ends by the clock.
-_ENDLESS = 10_000_000
 
 
 class Mode(StrEnum):
@@ -71,7 +71,13 @@ def train(
     ] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     tag: Annotated[str | None, typer.Option(help="Which sample of a TIFF folder; all of them by default.")] = None,
+    only: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90; all by default.")] = None,
+    voxel_size: Annotated[str | None, typer.Option(help="Micrometres as z,y,x, where the files do not say.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Model to begin with. By default random weights.")] = None,
     views: Annotated[str | None, typer.Option(help="How many views, as 4 or 2-8.")] = None,
     architecture: Annotated[Kind | None, typer.Option(help="Network, where --from does not say it.")] = None,
@@ -94,16 +100,22 @@ def train(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that simulate scenes.")] = None,
     title: Annotated[str, typer.Option(help="A line about the model, for its card.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the model, for its card.")] = "not stated",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same model.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run of the same model, also for more minutes or steps in all."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them."""
+    """Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.
+
+    With --mode self or semi and without --config, the parameters are those of the Fine-tune widget.
+    """
     if out is None:
         raise typer.BadParameter("say what the model is called, for example -o mine", param_hint="--out")
     chosen: dict[str, Any] = {
         "mode": mode and mode.value,
-        "steps": _ENDLESS if steps is None and minutes is not None else steps,
+        "steps": ENDLESS if steps is None and minutes is not None else steps,
         "minutes": minutes,
         "batch": batch,
         "tile": options.tile_of(tile),
@@ -116,7 +128,7 @@ def train(
     }
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
-    views_of = _opened(data or [], psfs, psf_folder, tag, offset)
+    views_of = _opened(data or [], psfs, tag, only, psf_folder, voxel_size, offset, weights or [])
     if architecture is Kind.PAPER:
         from_data = len(views_of[0]) if views_of else None
         given = views and _counts(views)[0]
@@ -127,8 +139,9 @@ def train(
         least, most = _counts(views)
         chosen |= {"scenes.least_views": least, "scenes.most_views": most}
     settings = {name: yaml.safe_load(value) for name, value in options.settings(set_ or []).items()}
+    usual = fine_tune_values(mode.value, minutes) if mode in (Mode.SELF, Mode.SEMI) else {}
     values = _nested(
-        {} if config is None else read_values(config),
+        usual if config is None else read_values(config),
         {name: value for name, value in chosen.items() if value is not None} | settings,
     )
     parameters = make_config(values, "these options" if config is None else str(config))
@@ -164,6 +177,7 @@ def train(
                 "steps": outcome.step,
                 "best_step": outcome.best_step,
                 "figures": outcome.figures,
+                "verdict": None if outcome.verdict is None else asdict(outcome.verdict),
             }
         )
     elif outcome.path is not None:
@@ -173,17 +187,28 @@ def train(
 
 
 def _opened(
-    data: Sequence[Path], psfs: list[Path] | None, psf_folder: Path | None, tag: str | None, offset: float
+    data: Sequence[Path],
+    psfs: list[Path] | None,
+    tag: str | None,
+    only: str | None,
+    psf_folder: Path | None,
+    voxel_size: str | None,
+    offset: float,
+    weights: Sequence[str],
 ) -> list[RegisteredViews]:
     """The volumes that the command line names."""
+
+    def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
+        return describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights).open()
+
     if not any(path.is_dir() for path in data):
-        return [describe_inputs(list(data), psfs, tag, None, psf_folder, None, offset).open()] if data else []
-    opened = []
+        return [opened(list(data), tag)] if data else []
+    found = []
     for path in data:
         several = tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
         tags: Sequence[str | None] = list_tags(path) if several else [tag]
-        opened += [describe_inputs([path], psfs, t, None, psf_folder, None, offset).open() for t in tags]
-    return opened
+        found += [opened([path], each) for each in tags]
+    return found
 
 
 def _counts(text: str) -> tuple[int, int]:

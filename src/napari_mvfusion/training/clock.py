@@ -6,7 +6,7 @@ import time
 
 
 class Clock:
-    """Counts seconds, those of pauses left out.
+    """Counts seconds once it is told to go on, those of pauses left out.
 
     Parameters
     ----------
@@ -15,12 +15,17 @@ class Clock:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._before = seconds
-        self._since: float | None = time.monotonic()
+        self._since: float | None = None
 
     @property
     def seconds(self) -> float:
         """All that was counted."""
         return self._before + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it counts."""
+        return self._since is not None
 
     def pause(self) -> None:
         """Stop counting."""

@@ -140,7 +140,8 @@ class TrainConfig(BaseModel):
     mode : "supervised" on simulated scenes, "self" on views alone, "semi" on views and unpaired sharp volumes
     architecture : of the generator; what is started from must have the same
     steps : updates of the weights
-    minutes : the run ends after this time where it has not done its steps, or None
+    minutes : the run ends after so long where it has not done its steps, or None; getting the data ready, and pauses, do
+        not count
     batch : tiles a step
     tile : (z, y, x) voxels
     rate : largest learning rate of Adam

@@ -133,7 +133,8 @@ class Stopped:
 class Trained:
     """All steps are done, or the score got no better; `path` holds the best weights.
 
-    `before` and `after` are the figures of the start and of the best weights on what is never trained on.
+    `before` and `after` are the figures of the start and of the best weights on what is never trained on; `best_step` is 0
+    where no step was better than the start, whose weights are kept then.
     """
 
     step: int
@@ -142,6 +143,7 @@ class Trained:
     seconds: float
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
+    best_step: int = 0
 
 
 TrainEvent = (

@@ -53,13 +53,13 @@ class Learner:
         self._config, self._objective, self._adversary, self._device = config, objective, adversary, device
         torch.manual_seed(config.seed)
         self.network = _first_network(config, start_from).to(device)
-        _poll_between_layers(self.network)
+        poll_between_layers(self.network)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.best = copy.deepcopy(self.averaged)
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=config.rate, betas=_BETAS)
         self._discriminator = None
         if adversary is not None:
-            _poll_between_layers(adversary.discriminator)
+            poll_between_layers(adversary.discriminator)
             parameters = adversary.discriminator.parameters()
             self._discriminator = torch.optim.Adam(parameters, lr=config.rate, betas=_BETAS)
 
@@ -155,8 +155,8 @@ def _first_network(config: TrainConfig, start_from: str | Path | None) -> Networ
     return network.train()
 
 
-def _poll_between_layers(network: nn.Module) -> None:
-    """A step takes seconds on a CPU: let it be interrupted before each layer, forwards and backwards."""
+def poll_between_layers(network: nn.Module) -> None:
+    """Let the passes of a network, which take seconds on a CPU, be interrupted before each layer, forwards and backwards."""
     for layer in network.modules():
         if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
             layer.register_forward_pre_hook(_poll_first)

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 
 from napari_mvfusion.devices import describe_device, is_out_of_memory, losses_in_words, release_cached_memory
-from napari_mvfusion.errors import InputError, MemoryShortage, OutputError
+from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, OutputError
 from napari_mvfusion.events import Warned
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
@@ -43,7 +43,7 @@ from napari_mvfusion.training.learner import Learner
 from napari_mvfusion.training.logs import Log
 from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.previews import Previews
-from napari_mvfusion.training.samples import Sample, Volume
+from napari_mvfusion.training.samples import Sample, Volume, part_of
 from napari_mvfusion.training.shortage import SMALLEST_SIDE, lowered
 from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, load_state, save_state
 
@@ -52,6 +52,7 @@ _LAST_RATE = 0.01
 _STEP_BACK = 0.5
 _MOST_STEP_BACKS = 8
 _POLL_SECONDS = 0.05
+_CLOSE = "close other programs"
 # A run that goes on may end elsewhere, and be saved more or less often.
 _MAY_CHANGE = ("minutes", "patience", "checkpoint_seconds")
 
@@ -118,7 +119,7 @@ def train_events(
     adversary : learns at the same rate, where there is one
     start_from : name or file of the model to begin with, or None for random weights
     resume : go on with an earlier run of `out` where there is one, also one that is complete: with more `steps`
-        (schedule "constant") or `minutes`, which count from the very start
+        (schedule "constant") or `minutes`, both counted from the very start
     cancel : polled between steps and between the layers of a network; when it returns True the run ends with `Stopped`
     paused : polled between steps; while it returns True the run waits, with a checkpoint saved
     preview_seconds : about how often `Previewed` comes, where the score has a residual; None for never
@@ -186,18 +187,17 @@ class _Training:
             self._load()
             self._check_own()
         self._saved_step = self._progress.step
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "config.json").write_text(config.model_dump_json(by_alias=True, indent=2))
-        self._log = Log(self._folder, self._progress.step)
+        self._log: Log | None = None
         self._clock = Clock(self._progress.seconds)
         self._volumes: Sequence[Volume] = ()
         self._previews: Previews | None = None
 
     def close(self) -> None:
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
         self._source.close()
-        if self._progress.step == 0 and not self._state_path.exists():
-            # Nothing was learned: a run that failed at its data leaves nothing behind.
+        if self._folder.exists() and not self._state_path.exists():
+            # Nothing was learned: a run that failed leaves nothing behind.
             shutil.rmtree(self._folder)
 
     def events(
@@ -208,9 +208,24 @@ class _Training:
             yield from self._train(cancel, paused, preview_seconds)
         except Interrupted:
             return (yield from self._stop())
+        except Exception as error:
+            if isinstance(error, MVFusionError) or not is_out_of_memory(error):
+                raise
+            raise MemoryShortage(
+                f"memory ran out beside the steps of training: {_CLOSE}, or train on a smaller region; the last checkpoint "
+                "stays"
+            ) from error
         path = self._keep(complete=True)
         progress = self._progress
-        yield Trained(progress.step, path, progress.best_score, self._clock.seconds, progress.start, progress.best)
+        yield Trained(
+            progress.step,
+            path,
+            progress.best_score,
+            progress.seconds,
+            progress.start,
+            progress.best,
+            progress.best_step,
+        )
         return path
 
     def _prepare(self, cancel: Callable[[], bool], paused: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
@@ -230,6 +245,10 @@ class _Training:
     def _train(
         self, cancel: Callable[[], bool], paused: Callable[[], bool], preview_seconds: float | None
     ) -> Generator[TrainEvent, None, None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "config.json").write_text(self._config.model_dump_json(by_alias=True, indent=2))
+        self._log = Log(self._folder, self._progress.step)
+        self._clock.go_on()
         saved = time.monotonic()
         step_backs = 0
         while True:
@@ -279,12 +298,14 @@ class _Training:
         """Wait until the pause ends, or the run is cancelled."""
         if self._progress.step:
             yield self._save()
+        was_running = self._clock.runs
         self._clock.pause()
         release_cached_memory(self._device)
         yield Paused(self._progress.step)
         while paused() and not cancel():
             time.sleep(_POLL_SECONDS)
-        self._clock.go_on()
+        if was_running:
+            self._clock.go_on()
         if not cancel():
             yield Continued(self._progress.step)
 
@@ -309,7 +330,7 @@ class _Training:
         if losses is None:
             return "not finite"
         self._progress = replace(self._progress, step=step + 1, seconds=self._clock.seconds, complete=False)
-        self._log.write(step + 1, losses | {"rate": rate})
+        self._note(step + 1, losses | {"rate": rate})
         return StepDone(step + 1, self._config.steps, losses, rate, self._clock.seconds)
 
     def _lower(self) -> Lowered:
@@ -336,8 +357,8 @@ class _Training:
 
     def _shortage(self, tile: Triple) -> MemoryShortage:
         return MemoryShortage(
-            f"even a tile of {_voxels(tile)} does not fit into the memory of {describe_device(self._device)}: close other "
-            "programs, take a model with fewer feature maps, cut the PSFs (weights.energy), or use device cpu"
+            f"even a tile of {_voxels(tile)} does not fit into the memory of {describe_device(self._device)}: {_CLOSE}, "
+            "take a model with fewer feature maps, cut the PSFs (weights.energy), or use device cpu"
         )
 
     def _rate(self, step: int) -> float:
@@ -368,8 +389,12 @@ class _Training:
             self._progress = replace(self._progress, best_score=score, best_step=step, best=figures)
             self._learner.keep_average()
         self._progress = replace(self._progress, validated=step, start=self._progress.start if step else figures)
-        self._log.write(step, {f"validation/{name}": value for name, value in figures.items()})
+        self._note(step, {f"validation/{name}": value for name, value in figures.items()})
         return Validated(step, figures, score, best)
+
+    def _note(self, step: int, values: Mapping[str, float]) -> None:
+        assert self._log is not None
+        self._log.write(step, values)
 
     def _seen(self) -> Sequence[Volume]:
         """The volumes to validate on, or what memory allows of them."""
@@ -378,13 +403,13 @@ class _Training:
             return self._volumes
         box = Box.whole(seen)
         return [
-            replace(volume, arrays={name: values[(..., *box.slices)] for name, values in volume.arrays.items()})
-            for volume in self._volumes
+            replace(part_of(each, box), split=None if each.split is None else part_of(each.split, box))
+            for each in self._volumes
         ]
 
     def _preview(self, cancel: Callable[[], bool], seconds: float) -> Generator[TrainEvent, None, None]:
         """Show what there is to see, where it is time for that."""
-        volumes = [volume for volume in self._seen() if volume.recording is not None]
+        volumes = [replace(volume, split=None) for volume in self._seen() if volume.recording is not None]
         if self._previews is None and self._start is not None and volumes:
             start, self._start = self._start, None
             self._previews = self._within_memory(

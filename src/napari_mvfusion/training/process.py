@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO
 
 import napari_mvfusion
+from napari_mvfusion.events import Warned
 from napari_mvfusion.training.ended import Ended, crashed, failed
-from napari_mvfusion.training.events import Started, TrainEvent
+from napari_mvfusion.training.events import Continued, Paused, Started, TrainEvent, Waiting
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.parcels import packed
 from napari_mvfusion.training.wire import receive, send
@@ -30,6 +31,7 @@ __all__ = ["Ended", "TrainingProcess"]
 _GRACE_SECONDS = 6.0
 _LINGER_SECONDS = 1.0
 _LAST_LINES = 40
+_BEFORE_WORK = (Warned, Started, Waiting, Paused, Continued)
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _BEGIN = "import sys; sys.path.append(sys.argv[1]); from napari_mvfusion.training.child import main; main()"
 
@@ -99,7 +101,7 @@ class TrainingProcess:
     def stop(self) -> None:
         """Keep the best weights, save a checkpoint, and end; what does not answer is killed."""
         if not self._at_work:
-            # It loads libraries or gets its data: there is nothing to keep yet.
+            # It gets its data ready: there is nothing to keep yet, and an earlier checkpoint stays.
             self.kill()
             return
         with self._lock:
@@ -152,7 +154,7 @@ class TrainingProcess:
                 if isinstance(event, Ended):
                     ended = event
                 else:
-                    self._at_work |= isinstance(event, Started)
+                    self._at_work |= not isinstance(event, _BEFORE_WORK)
                     self._events.put(event)
         code = process.wait()
         self._commands.put(None)

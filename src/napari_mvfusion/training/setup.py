@@ -24,6 +24,7 @@ from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make
 from napari_mvfusion.training.cards import Description, card_of, psf_records
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import Stopped, TrainEvent
+from napari_mvfusion.training.learner import poll_between_layers
 from napari_mvfusion.training.objectives import Adversary, Objective, Supervised, score_supervised
 from napari_mvfusion.training.scenes import Scenes
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
@@ -272,6 +273,7 @@ class _Setup:
         if self._start_from is None or self._parent is None:
             return None
         network, card = load_model(self._start_from, self._device)
+        poll_between_layers(network)
         return network if card.architecture == self._config.architecture else None
 
     def _own_card(self, views: Sequence[RegisteredViews], sharp: int) -> ModelCard:

@@ -90,11 +90,11 @@ def save_state(
     tensors: dict[str, torch.Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
-            tensors[f"module/{name}/{key}"] = value.detach().cpu().contiguous().clone()
+            tensors[f"module/{name}/{key}"] = value.detach().cpu().contiguous()
     for name, optimiser in optimisers.items():
         for index, values in optimiser.state_dict()["state"].items():
             for key, value in values.items():
-                tensors[f"optimiser/{name}/{index}/{key}"] = torch.as_tensor(value).cpu().contiguous().clone()
+                tensors[f"optimiser/{name}/{index}/{key}"] = torch.as_tensor(value).cpu().contiguous()
     meta = json.dumps({"progress": asdict(progress), "config": run})
     with written_aside(path, overwrite=True) as aside:
         save_file(tensors, aside, metadata={_META: meta})
