@@ -22,6 +22,7 @@ from napari_mvfusion.training.samples import Sample, Volume, draw
 from napari_mvfusion.training.shortage import SMALLEST_SIDE
 
 _SPAN_PERCENTILE = 99.9
+_LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.
 _VALIDATION_SEED = 1_000_003
 _MADE_AHEAD = 2
@@ -158,8 +159,8 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         scale = float(pixels.max()) or 1.0
         arrays = {"views": pixels / scale}
     low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE]) / scale
-    # Where there is nothing but even light, noise is what must not be learned.
-    span = max(float(high - low), float(high) * 0.5) or 1.0
+    # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
+    span = max(float(high - low), float(high) * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     stored = {name: values.numpy().astype(np.float16) for name, values in arrays.items()}
     return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
