@@ -107,7 +107,7 @@ def main():
     panel.press("unfold")
     panel.scroll(1)
     shoot(viewer, "finetune-expert")
-    panel.choose("mode", "Views, sharp")
+    panel.choose("mode", "Sharp")
     panel.choose("region", "A box")
     low, high = SIZE * 0.2, SIZE * 0.8
     middle = viewer.dims.point[0]
@@ -115,7 +115,7 @@ def main():
     viewer.layers["Training box"].add([np.array(corners)], shape_type="rectangle")
     panel.scroll(0.35)
     shoot(viewer, "finetune-sharp-box")
-    panel.choose("mode", "Only")
+    panel.choose("mode", "Nothing")
     panel.choose("region", "Where")
     panel.choose("tile", TILE)
     panel.see("validate_every", QSpinBox).setValue(MEASURED)

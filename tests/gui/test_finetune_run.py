@@ -166,9 +166,9 @@ def test_what_the_plan_refuses_stands_on_the_disabled_button(ready, model):
     assert "There is a model 'small' already" in ready.see("start_training").toolTip()
     ready.enter("name", "other")
     ready.wait_for_plan()
-    ready.choose("mode", "Views, sharp")
+    ready.choose("mode", "Sharp")
     ready.wait(lambda: "No sharp volume is ticked" in ready.read("hint"))
-    ready.choose("mode", "Only")
+    ready.choose("mode", "Nothing")
     ready.choose("region", "A box")
     ready.wait(lambda: "No box is drawn" in ready.read("hint"))
     box = model.layers["Training box"]

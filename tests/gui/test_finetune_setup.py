@@ -170,7 +170,7 @@ def test_sharp_volumes_are_layers_or_files(person, model, tmp_path):
     _, sharp = own_views(seed=3)
     tifffile.imwrite(tmp_path / "sharp.tif", sharp)
     model.add_image(sharp, name="other fish", metadata={"mvfusion": {"role": "truth"}})
-    person.choose("mode", "Views, sharp")
+    person.choose("mode", "Sharp")
     person.wait(lambda: "No sharp volume is ticked" in person.read("hint"))
     listed = person.see("sharp", QListWidget)
     assert listed.item(0).text() == "other fish"

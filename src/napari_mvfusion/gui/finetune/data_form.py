@@ -25,7 +25,7 @@ from napari_mvfusion.views import RegisteredViews
 
 _LAYERS, _FILES = "layers", "files"
 _SOURCES = [("Opened layers", _LAYERS), ("Files: volumes and time points", _FILES)]
-_MODES = [("Only the views", "self"), ("Views, sharp volumes", "semi")]
+_MODES = [("Nothing else", "self"), ("Sharp volumes", "semi")]
 NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 NO_FILES = "No files yet. Add a folder of views."
 
@@ -55,8 +55,8 @@ class DataForm(QWidget):
         self._region = RegionForm(viewer)
         self._mode = WordList("mode", _MODES)
         self._mode.setToolTip(
-            "<qt><b>Only the views</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
-            "<b>Views, sharp volumes</b> (semi-supervised): it also has to look like sharp volumes, "
+            "<qt><b>Nothing else</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
+            "<b>Sharp volumes</b> (semi-supervised): it also has to look like sharp volumes, "
             "which may show other specimens.</qt>"
         )
         self._sharp = SharpList(viewer.layers)
@@ -185,8 +185,8 @@ class DataForm(QWidget):
         for form in (top, bottom):
             form.setContentsMargins(0, 0, 0, 0)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("From", self._source)
-        bottom.addRow("Learn from", self._mode)
+        top.addRow("Where", self._source)
+        bottom.addRow("Learn also from", self._mode)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(top)

@@ -88,9 +88,10 @@ class Plan:
         if found.step_seconds:
             steps = f", about {_rounded(60 * minutes / found.step_seconds)} steps"
         tile = " × ".join(str(n) for n in config.tile)
+        size = f"{tile} voxels".replace(" ", "\N{NO-BREAK SPACE}")
         text = (
             f"About {in_words(self.preparation_seconds())} to prepare, then {in_words(60 * minutes)} on {device}{steps}. "
-            f"Each step learns from {_tiles(config.batch)} of {tile} voxels. "
+            f"Each step learns from {_tiles(config.batch)} of {size}. "
             f"Memory: up to {found.memory_bytes / _GIB:.1f} of {found.free_bytes / _GIB:.1f} GiB that are free."
         )
         if not found.fits:
