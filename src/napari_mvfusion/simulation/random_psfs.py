@@ -17,7 +17,9 @@ LARGEST = 51
 
 _ENERGY = 0.995
 _DRAWN_HALF = 28
-_AXIAL = (4.0, 18.0)
+AXIAL = (4.0, 18.0)
+"""Full widths at half maximum along the detection axis that random PSFs have, voxels."""
+
 _LATERAL = (2.0, 5.0)
 _LEAST_RATIO = 1.2
 _JITTER = 0.1
@@ -60,26 +62,31 @@ class _Optics:
     roll: float
 
 
-def random_psfs(angles: Sequence[float], rng: np.random.Generator) -> list[np.ndarray]:
+def random_psfs(
+    angles: Sequence[float], rng: np.random.Generator, axial: tuple[float, float] = AXIAL
+) -> list[np.ndarray]:
     """Draw one PSF a view.
 
-    Each is a Gaussian beam times a light sheet, as in `light_sheet_psf`, with axial widths of 4 to 18 voxels and lateral
-    ones of 2 to 5, made worse at random: asymmetric, tilted out of the plane, elliptic, with long tails, bent, doubled
-    by a fainter copy, hazy. The views of one call share these numbers up to 10 %; in 30 % of the calls they share
-    nothing.
+    Each is a Gaussian beam times a light sheet, as in `light_sheet_psf`, with axial widths of 4 to 18 voxels, or as
+    `axial` says, and lateral ones of 2 to 5, made worse at random: asymmetric, tilted out of the plane, elliptic, with
+    long tails, bent, doubled by a fainter copy, hazy. The views of one call share these numbers up to 10 %; in 30 % of
+    the calls they share nothing.
 
     Parameters
     ----------
     angles : direction of the detection axis of each view about x, degrees: 0 lies along z, 90 along y
     rng : source of all randomness
+    axial : least and largest full width at half maximum along the detection axis, voxels
 
     Returns
     -------
     One float32 (z, y, x) a view in the frame of the fused volume, sum 1, the peak at the centre, cut to the
     smallest odd box that holds 99.5 % of what lies within 51 voxels.
     """
-    shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng)
-    return [_draw(_random_optics(rng) if shared is None else _varied(shared, rng), angle) for angle in angles]
+    shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng, axial)
+    return [
+        _draw(_random_optics(rng, axial) if shared is None else _varied(shared, rng, axial), angle) for angle in angles
+    ]
 
 
 def scaled_psf(psf: np.ndarray, factor: float) -> np.ndarray:
@@ -87,13 +94,13 @@ def scaled_psf(psf: np.ndarray, factor: float) -> np.ndarray:
     return _boxed(resample_psf(psf, np.eye(3) * factor))
 
 
-def _random_optics(rng: np.random.Generator) -> _Optics:
+def _random_optics(rng: np.random.Generator, widths: tuple[float, float]) -> _Optics:
     def sometimes(probability: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < probability else 0.0
 
     lateral = rng.uniform(*_LATERAL)
     return _Optics(
-        axial=rng.uniform(max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]),
+        axial=rng.uniform(max(widths[0], _LEAST_RATIO * lateral), widths[1]),
         lateral=lateral,
         detection=rng.uniform(1.2, 4),
         asymmetry=sometimes(0.8, -0.5, 0.5),
@@ -112,12 +119,12 @@ def _random_optics(rng: np.random.Generator) -> _Optics:
     )
 
 
-def _varied(optics: _Optics, rng: np.random.Generator) -> _Optics:
+def _varied(optics: _Optics, rng: np.random.Generator, widths: tuple[float, float]) -> _Optics:
     factors = rng.uniform(1 - _JITTER, 1 + _JITTER, len(fields(optics)))
     changed = {f.name: getattr(optics, f.name) * factor for f, factor in zip(fields(optics), factors, strict=True)}
     varied = replace(optics, **changed)
     lateral = float(np.clip(varied.lateral, *_LATERAL))
-    axial = float(np.clip(varied.axial, max(_AXIAL[0], _LEAST_RATIO * lateral), _AXIAL[1]))
+    axial = float(np.clip(varied.axial, max(widths[0], _LEAST_RATIO * lateral), widths[1]))
     return replace(varied, lateral=lateral, axial=axial)
 
 

@@ -12,7 +12,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid, Triple
 from napari_mvfusion.simulation.microscope import Settings, Simulation
 from napari_mvfusion.simulation.painting import log_uniform
-from napari_mvfusion.simulation.random_psfs import random_psfs, scaled_psf
+from napari_mvfusion.simulation.random_psfs import AXIAL, random_psfs, scaled_psf
 from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
 from napari_mvfusion.simulation.specimens import SPECIMENS
 from napari_mvfusion.views import RegisteredViews, View
@@ -75,6 +75,7 @@ def random_scene(
     views: tuple[int, int] = (2, 8),
     angles: Sequence[float] | None = None,
     kinds: Mapping[str, float] | None = None,
+    axial: tuple[float, float] = AXIAL,
 ) -> Simulation:
     """Draw a scene: a random specimen recorded by a random multi-view microscope.
 
@@ -93,6 +94,7 @@ def random_scene(
     angles : directions of the views about x, degrees; random when None: evenly spaced from a random start (half of the
         scenes), quarter or even turns from 0 (40 %), or anywhere (10 %)
     kinds : relative frequency of each kind of scene, by its name in `KINDS`, which is used when None
+    axial : of the PSFs, see `random_psfs`
 
     Returns
     -------
@@ -118,7 +120,7 @@ def random_scene(
     background = rng.uniform(0, 0.03) if rng.random() < 0.3 else 0.0
     wrong = np.exp(rng.uniform(-_LARGEST_WRONG, _LARGEST_WRONG, len(directions)) * (rng.random() < 0.2))
 
-    psfs = random_psfs(directions, for_psfs)
+    psfs = random_psfs(directions, for_psfs, axial)
     inner: Triple = (size, size, size)
     margin = margin_for(psfs, settings.spacing)
     if size % 2 == 0:

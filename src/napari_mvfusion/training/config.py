@@ -14,6 +14,7 @@ from napari_mvfusion.networks.build import Architecture
 from napari_mvfusion.networks.card import problems_of
 from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.simulation.random_psfs import AXIAL, LARGEST
 
 Mode = Literal["supervised", "self", "semi"]
 
@@ -27,6 +28,7 @@ class SceneSettings(BaseModel):
     least_views, most_views : views of a scene
     angles : fixed directions in degrees, or None for random ones
     kinds : how often each kind of specimen is drawn, or None for the default mixture
+    axial : least and largest width of the PSFs along the detection axis (full width at half maximum), voxels
     pool : scenes that are drawn from at a time; the oldest leaves when a new one comes
     first : scenes that are ready before the first step
     steps_per_scene : steps after which a new scene comes
@@ -40,6 +42,7 @@ class SceneSettings(BaseModel):
     most_views: int = Field(default=8, ge=1, le=8)
     angles: tuple[float, ...] | None = None
     kinds: dict[str, float] | None = None
+    axial: tuple[float, float] = AXIAL
     pool: int = Field(default=64, ge=1)
     first: int = Field(default=8, ge=1)
     steps_per_scene: int = Field(default=16, ge=1)
@@ -211,6 +214,10 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _views_fit(self) -> TrainConfig:
         scenes = self.scenes
+        if not 1 < scenes.axial[0] <= scenes.axial[1] <= LARGEST / 2:
+            raise ValueError(
+                f"scenes.axial {scenes.axial} must be two widths between 1 and {LARGEST // 2} voxels, rising"
+            )
         if scenes.least_views > scenes.most_views:
             raise ValueError(f"scenes cannot have {scenes.least_views} views at least and {scenes.most_views} at most")
         if isinstance(self.architecture, PaperArchitecture) and self.mode == "supervised":

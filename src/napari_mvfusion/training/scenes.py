@@ -141,6 +141,7 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         views=(settings.least_views, settings.most_views),
         angles=settings.angles,
         kinds=settings.kinds,
+        axial=settings.axial,
     )
     target = visible_truth(scene)
     device = torch.device("cpu")
