@@ -182,7 +182,11 @@ def _differences(values: Mapping[str, Any], standard: Mapping[str, Any]) -> dict
         if value == usual:
             continue
         alike = isinstance(value, Mapping) and isinstance(usual, Mapping) and value.get("kind") == usual.get("kind")
-        found[name] = _differences(value, usual or {}) if alike else value
+        if not alike:
+            found[name] = value
+            continue
+        # The kind of an architecture says what its other entries are.
+        found[name] = {key: value[key] for key in ("kind",) if key in value} | _differences(value, usual or {})
     return found
 
 
