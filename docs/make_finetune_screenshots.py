@@ -62,9 +62,10 @@ class Panel:
         return int(words[1]) if words[:1] == ["Step"] else 0
 
     def until(self, true):
-        """Wait for something."""
-        wait(PATIENCE, true)
-        assert true()
+        """Wait for something, no longer than the run goes on."""
+        ended = bool(self.read("outcome"))
+        wait(PATIENCE, lambda: true() or (not ended and bool(self.read("outcome"))))
+        assert true(), self.read("outcome")
 
     def wide(self, pixels):
         """Make the dock as wide as that."""
@@ -89,8 +90,14 @@ def main():
     card = ModelCard(
         name=MODEL, title=TITLE, architecture=SMALL, least_views=2, most_views=8, normalisation="brightness"
     )
+    # Random weights that do something everywhere, so that there is something to learn.
     torch.manual_seed(0)
-    add_model(build(SMALL), card)
+    network = build(SMALL)
+    with torch.no_grad():
+        for key, weight in network.named_parameters():
+            if key == "out.weight" or key.endswith("second.weight"):
+                weight.normal_(0, 0.02)
+    add_model(network, card)
     viewer = napari.Viewer()
     viewer.theme = "dark"
     viewer.window.resize(1300, 900)
@@ -127,7 +134,7 @@ def main():
     panel.press("start_training")
     wait(2)
     shoot(viewer, "finetune-preparing")
-    panel.until(lambda: panel.step() > 120 and ":" in panel.read("words_now"))
+    panel.until(lambda: panel.step() > 60 and ":" in panel.read("words_now"))
     shoot(viewer, "finetune-running")
     panel.press("pause")
     panel.until(lambda: "paused" in panel.read("step"))
@@ -136,7 +143,7 @@ def main():
     shoot(viewer, "finetune-discard")
     panel.press("question_no")
     panel.press("pause")
-    panel.until(lambda: panel.step() > 240)
+    panel.until(lambda: panel.step() > 110)
     panel.press("stop")
     panel.until(lambda: bool(panel.read("outcome")))
     shoot(viewer, "finetune-done")

@@ -42,6 +42,8 @@ _RESIDUAL_TIP = (
     "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
 _LEFT_PIXELS = 44
+# Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.
+_FAINT, _SMOOTH = "#60", 16
 _LEAST = 1e-9
 _GRID_ALPHA = 40
 _OVERHANG_PIXELS = 4
@@ -82,7 +84,10 @@ class Curves(QWidget):
             for name, (steps, values) in curves.items()
             if len(steps)
         }
-        self._losses.draw(list(logarithms.values()))
+        # Every step draws other tiles: the mean over some steps shows where it goes.
+        faint = [(x, y, f"{_FAINT}{colour[1:]}") for x, y, colour in logarithms.values()]
+        means = [(x, _smoothed(y), colour) for x, y, colour in logarithms.values()]
+        self._losses.draw([*faint, *means])
         self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
         figures = {name: curve.points() for name, curve in history.figures.items()}
         self.setVisible(bool(logarithms or figures))
@@ -157,6 +162,17 @@ class _Plot:
         for axis in self._axes.values():
             axis.setPen(text)
             axis.setTextPen(text)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean over some values before each and after it."""
+    reach = len(values) // _SMOOTH
+    if reach == 0:
+        return values
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    places = np.arange(len(values))
+    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
 def _plain(name: str) -> str:
