@@ -20,7 +20,7 @@ from napari_mvfusion.training.process import Ended
 from napari_mvfusion.training.verdict import Verdict, judge
 
 _KINDS = {"better": "done", "no better": "warning", "overfitted": "warning"}
-_NOTHING_KEPT = "No model was kept: nothing better than the start was measured yet. Continue trains on."
+_NOTHING_KEPT = "No model was kept, as nothing better than the start was measured yet."
 
 
 class RunPage(QWidget):
@@ -187,15 +187,18 @@ class RunPage(QWidget):
 
     def _tell(self, path: Path | None) -> None:
         """Say whether it helped."""
-        if path is None:
-            self.outcome.say("warning", _NOTHING_KEPT)
-            return
         if self._last is not None:
             try:
                 self.verdict = judge(self._last.before, self._last.after)
             except InputError:
                 self.verdict = None  # stopped before the first measurement
+        if path is None:
+            words = "" if self.verdict is None else f"{self.verdict.sentence} "
+            self.outcome.say("warning", f"{words}{_NOTHING_KEPT}")
+            return
         kept = f" The model '{path.stem}' is in the lists now."
+        if isinstance(self._last, Trained) and self._last.best_step == 0:
+            kept = f" The model '{path.stem}' has the weights of the start."
         if self.verdict is None:
             self.outcome.say("done", f"Done.{kept}")
         else:
