@@ -87,16 +87,18 @@ def test_a_result_is_recorded_again_as_the_views_were(architecture):
     drain(source.begin(0))
     (volume,) = source.volumes
     result = bright(3, volume.shape)
-    made = record_again(result, volume, config.architecture, np.random.default_rng(5), CPU)
+    again = record_again(result, volume, config.architecture, np.random.default_rng(5), CPU)
+    made, axes, flips = again.volume, again.axes, again.flips
     assert sorted(made.shape) == sorted(volume.shape)
     target = made.arrays["target"].astype(np.float32) * made.scale
     # The same specimen, turned: the same values.
     np.testing.assert_allclose(np.sort(target.ravel()), np.sort(result.ravel()), rtol=2e-3, atol=2e-3)
     # With the PSFs of the views, and their noise.
-    rng = np.random.default_rng(5)
-    axes = rng.permutation(3)
-    flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     lost = volume.arrays["transmission"].astype(np.float64)
+    for corner in ((0, 0, 0), (4, 12, 8), (24, 16, 16)):
+        part = result[tuple(slice(c, c + 16) for c in corner)]
+        there = target[tuple(slice(c, c + 16) for c in again.corner(corner, (16, 16, 16)))]
+        np.testing.assert_allclose(there, np.flip(part.transpose(axes), flips), rtol=2e-3, atol=2e-3)
     for v, kernel in enumerate(volume.recording.psfs):
         expected = blurred(np.flip((lost[v] * result).transpose(axes), flips), kernel)
         error = made.arrays["views"][v].astype(np.float64) * made.scale - expected
@@ -127,6 +129,19 @@ def test_the_network_reads_one_half_and_is_compared_with_the_other():
     for sample, twin in zip(samples, twins, strict=True):
         assert torch.equal(sample.tensors["views"], twin.tensors["views"])
         assert torch.equal(sample.example.target, twin.example.target)
+
+
+def test_what_is_found_again_shows_nothing_that_is_held_out():
+    views, _ = own_views()
+    source = OwnViews(TrainConfig.model_validate(SPLIT_CONFIG | {"batch": 4}), [views], CPU)
+    drain(source.begin(0))
+    marked = np.zeros(source.volumes[0].shape, np.float32)
+    for _, box in source.split.held_out:
+        marked[box.slices] = 1
+    for again in source._again[0]:
+        again.volume.arrays["target"][:] = np.flip(marked.transpose(again.axes), again.flips)
+    examples = [sample.example for step in range(20) for sample in source.draw(step)]
+    assert not any(example.target.any() for example in examples)
 
 
 def test_the_losses_are_the_weighted_difference_from_the_other_half_and_from_what_was_recorded_again():

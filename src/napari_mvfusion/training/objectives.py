@@ -16,7 +16,7 @@ from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
 _VALIDATION_SIDE = 64
 _KNEE = 1.0
 _LIGHT_KNEE = 0.03
-# No tile counts more than this, in units of what the start scores: a few bad ones must not steer the network.
+# Beyond this, in units of what the start scores, tiles count by the logarithm: a few bad ones must not steer the network.
 _MOST = 2.0
 # Tiles with less error than this hold nothing to learn.
 _EASY = 0.04
@@ -56,8 +56,8 @@ class Supervised:
                 sample.tensors["estimate"] if "estimate" in sample.tensors else sample.tensors["views"].mean(1, True)
             )
             hard = torch.stack(list(self._parts(start, sample).values())).sum() + _EASY
-            most = torch.stack(list(parts.values())).sum().detach() / hard
-            hard = hard * (most / _MOST).clamp(min=1)
+            excess = (torch.stack(list(parts.values())).sum() / (hard * _MOST)).clamp(min=1)
+            hard = hard * excess / (1 + excess.log())
         return {name: part / hard for name, part in parts.items()}
 
     def _parts(self, generated: torch.Tensor, sample: Sample) -> dict[str, torch.Tensor]:

@@ -7,11 +7,13 @@ answer, whatever it is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_mvfusion.geometry import triple
+from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.methods.universal import whole_evidence
 from napari_mvfusion.networks.build import Architecture, Generator
@@ -179,9 +181,37 @@ def record(
     return Volume(arrays | {"target": target.astype(np.float16)}, span, unit * scale)
 
 
+@dataclass(frozen=True, eq=False)
+class Again:
+    """A result that was recorded again.
+
+    Attributes
+    ----------
+    volume : as the network reads it, with its target
+    axes : how the axes of the result were permuted
+    flips : axes that were mirrored afterwards
+    """
+
+    volume: Volume
+    axes: Triple
+    flips: tuple[int, ...]
+
+    def corner(self, corner: Triple, tile: Triple) -> Triple:
+        """Where the tile at a corner of the result lies now; a tile whose sides differ needs unpermuted axes."""
+        turned = [corner[axis] for axis in self.axes]
+        shape = self.volume.shape
+        return triple(shape[i] - tile[i] - c if i in self.flips else c for i, c in enumerate(turned))
+
+
 def record_again(
-    result: np.ndarray, volume: Volume, architecture: Architecture, rng: np.random.Generator, device: torch.device
-) -> Volume:
+    result: np.ndarray,
+    volume: Volume,
+    architecture: Architecture,
+    rng: np.random.Generator,
+    device: torch.device,
+    *,
+    turn: bool = True,
+) -> Again:
     """Record a result as its views were: with their PSFs, transmission and noise, turned and mirrored at random.
 
     Parameters
@@ -191,14 +221,16 @@ def record_again(
     architecture : of the network
     rng : for noise and orientation
     device : where the filter is computed
+    turn : also permute axes, not only mirror them
     """
     assert volume.recording is not None
-    axes = rng.permutation(3)
+    axes = rng.permutation(3) if turn else np.arange(3)
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     turned = np.flip(result.transpose(axes), flips)
     transmission = volume.arrays["transmission"].astype(np.float32).transpose(0, *(axes + 1))
     transmission = np.flip(transmission, tuple(axis + 1 for axis in flips))
-    return record(turned, volume.recording, architecture, rng, device, transmission=transmission)
+    made = record(turned, volume.recording, architecture, rng, device, transmission=transmission)
+    return Again(made, triple(axes), flips)
 
 
 def expected_light(views: np.ndarray) -> np.ndarray:

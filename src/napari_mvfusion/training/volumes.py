@@ -25,13 +25,14 @@ from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
 from napari_mvfusion.training.recorded import (
+    Again,
     expected_light,
     find_transmissions,
     generate,
     record_again,
     split_noise,
 )
-from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut, draw, part_of
+from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut, part_of
 from napari_mvfusion.training.shortage import least_side
 from napari_mvfusion.views import RegisteredViews
 
@@ -93,7 +94,7 @@ class OwnViews:
             region_of(each, config.data)
         self._volumes: list[Volume] = []
         self._halves: list[list[Volume]] = []
-        self._again: list[Volume] = []
+        self._again: list[list[Again]] = []
         self._results: dict[int, np.ndarray] = {}
         self._split: Split | None = None
 
@@ -134,12 +135,16 @@ class OwnViews:
                 part = views.region(block.box, views.statistics())
                 noise[block.volume] = tuple(estimate_noise(part, v) for v in range(len(views)))
             yield from self._read(number := len(self._volumes), block, noise[block.volume])
+            self._again.append([])
             if self._config.weights.again and self._config.mode == "self":
+                turn = len(set(self._config.tile)) == 1
                 for copy in range(self._config.data.copies):
                     yield Waiting("recording the result again", done / len(blocks))
                     rng = np.random.default_rng([self._config.seed, _AGAIN_STREAM, number, copy])
                     volume, architecture = self._volumes[number], self._config.architecture
-                    self._again.append(record_again(self._results[number], volume, architecture, rng, self._device))
+                    self._again[-1].append(
+                        record_again(self._results[number], volume, architecture, rng, self._device, turn=turn)
+                    )
         self._results.clear()
         guides = [volume.arrays["views"].mean(axis=0, dtype=np.float32) for volume in self._volumes]
         self._split = split_tiles(guides, self._config.tile, self._config.validation)
@@ -149,23 +154,32 @@ class OwnViews:
         """The samples of a step."""
         rng = np.random.default_rng([self._config.seed, _FIRST_STREAM, step])
         turn = isinstance(self._config.architecture, UniversalArchitecture)
-        corners, light = self.split.corners, self.split.light
         drawn = []
         for _ in range(self._batch):
-            # Of two places the brighter one is taken more often: most of a volume is dark.
-            tries = rng.integers(0, len(corners), _TRIES)
-            order = tries[np.argsort(light[tries])]
-            block, *corner = corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
-            flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
-            axes = rng.permutation(3) if turn else np.arange(3)
-            halves = self._halves[int(block)]
-            volume = halves[rng.integers(len(halves))] if halves else self._volumes[int(block)]
-            sample = cut(volume, triple(corner), self._tile, self._device, flips=flips, axes=axes)
-            if self._again:
-                again = self._again[rng.integers(len(self._again))]
-                sample = replace(sample, example=draw(again, self._tile, rng, self._device, turn=turn))
+            block, corner = self._place(rng)
+            halves = self._halves[block]
+            volume = halves[rng.integers(len(halves))] if halves else self._volumes[block]
+            sample = self._cut(volume, corner, rng, turn=turn)
+            block, corner = self._place(rng)
+            if again := self._again[block]:
+                found = again[rng.integers(len(again))]
+                place = found.corner(corner, self._tile)
+                sample = replace(sample, example=self._cut(found.volume, place, rng, turn=turn))
             drawn.append(sample)
         return drawn
+
+    def _place(self, rng: np.random.Generator) -> tuple[int, Triple]:
+        """A random block and corner; of two places the brighter one is taken more often: most of a volume is dark."""
+        tries = rng.integers(0, len(self.split.corners), _TRIES)
+        order = tries[np.argsort(self.split.light[tries])]
+        block, *corner = self.split.corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
+        return int(block), triple(corner)
+
+    def _cut(self, volume: Volume, corner: Triple, rng: np.random.Generator, *, turn: bool) -> Sample:
+        """The tile at a corner, mirrored at random, and turned where the network allows it."""
+        flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
+        axes = rng.permutation(3) if turn else np.arange(3)
+        return cut(volume, corner, self._tile, self._device, flips=flips, axes=axes)
 
     def least_tile(self) -> Triple:
         """The smallest tile in which the blur with every PSF is known somewhere."""
