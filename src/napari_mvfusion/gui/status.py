@@ -238,7 +238,9 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{round(seconds / 5) * 5} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
 def sentence(text: str) -> str:

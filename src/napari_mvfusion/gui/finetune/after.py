@@ -155,20 +155,18 @@ class After(QObject):
 
     def _finish(self, layers: list[Image]) -> None:
         if self._comparing_models:
+            # How long it took says nothing here.
+            self._page.messages.clear()
             self._comparing.show_layers(layers)
             self._comparing.measure(layers, self._views)
-            if self._page.verdict is not None:
-                self._page.messages.say(
-                    "done" if self._page.verdict.kind == "better" else "warning", self._page.verdict.sentence
-                )
         self._allow()
 
     def _tell_residuals(self, residuals: list[float]) -> None:
         before, after = residuals
         self._say(
             "done",
-            f"Over the whole volume the start leaves {before:.2f} of the views unexplained, the new model {after:.2f} "
-            "(1 is the noise alone).",
+            f"Over the whole volume, with the light that views lost on their way, the residual is {before:.2f} with the "
+            f"start and {after:.2f} with the new model.",
         )
 
     def _say(self, kind: str, text: str) -> None:

@@ -51,10 +51,10 @@ class Comparing(QObject):
         return bool(self._shown)
 
     def show_layers(self, layers: list[Image]) -> None:
-        """Show these layers side by side, with the contrast of the first."""
+        """Show these layers side by side, with the contrast of the last."""
         self._looks.keep(self._viewer.layers)
-        low, high = layers[0].contrast_limits
-        for layer in layers[1:]:
+        low, high = layers[-1].contrast_limits
+        for layer in layers[:-1]:
             layer.contrast_limits_range = (
                 min(low, layer.contrast_limits_range[0]),
                 max(high, layer.contrast_limits_range[1]),

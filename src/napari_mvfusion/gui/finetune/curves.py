@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyqtgraph
 from napari.utils.theme import get_theme
@@ -42,6 +44,8 @@ _RESIDUAL_TIP = (
     "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
 _LEFT_PIXELS = 44
+_LEAST_PIXELS = 330
+_MANY_DECADES = 1.5
 # Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.
 _FAINT, _SMOOTH = "#60", 16
 _LEAST = 1e-9
@@ -54,10 +58,10 @@ class Curves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._losses = _Plot(130, logarithmic=True)
+        self._losses = _Plot(150, logarithmic=True)
         self._losses.view.setObjectName("loss_plot")
         self._losses.view.setToolTip(_TIPS)
-        self._residual = _Plot(105, logarithmic=False)
+        self._residual = _Plot(120, logarithmic=False)
         self._residual.view.setObjectName("residual_plot")
         self._residual.view.setToolTip(_RESIDUAL_TIP)
         self._legend = QLabel()
@@ -71,6 +75,7 @@ class Curves(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
+        self.setMinimumHeight(_LEAST_PIXELS)
         layout.addWidget(self._legend)
         layout.addWidget(self._losses.view, 3)
         layout.addWidget(self._about)
@@ -112,6 +117,8 @@ class _Plot:
     def __init__(self, height: int, *, logarithmic: bool) -> None:
         self.view = pyqtgraph.GraphicsLayoutWidget()
         self.view.setBackground(None)
+        # Else it keeps the background of the theme that it was made in.
+        self.view.setStyleSheet("background: transparent; border: none;")
         self.view.setMinimumHeight(height)
         self.view.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
@@ -120,7 +127,7 @@ class _Plot:
             axis.linkToView(self._box)
         self._axes["left"].setGrid(_GRID_ALPHA)
         self._axes["left"].setWidth(_LEFT_PIXELS)
-        self._axes["left"].setLogMode(y=logarithmic)
+        self._logarithmic = logarithmic
         self._axes["bottom"].setLabel("steps")
         self.view.addItem(self._axes["left"], 0, 0)
         self.view.addItem(self._box, 0, 1)
@@ -156,12 +163,23 @@ class _Plot:
             item.setData(x, y)
         if curves:
             self._box.autoRange(padding=0.05)
+        if curves and self._logarithmic:
+            self._axes["left"].setTicks([_ticks(np.concatenate([y for _, y, _ in curves]))])
 
     def set_theme(self, name: str) -> None:
         text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))
         for axis in self._axes.values():
             axis.setPen(text)
             axis.setTextPen(text)
+
+
+def _ticks(logarithms: np.ndarray) -> list[tuple[float, str]]:
+    """Places and words of a logarithmic axis: 1, 2 and 5 of every decade, or 1 alone where there are many."""
+    low, high = float(logarithms.min()), float(logarithms.max())
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    steps = (1, 2, 5) if high - low < _MANY_DECADES else (1,)
+    values = [step * 10.0**decade for decade in decades for step in steps]
+    return [(math.log10(value), f"{value:g}") for value in values]
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

@@ -184,6 +184,7 @@ class DataForm(QWidget):
         top, bottom = QFormLayout(), QFormLayout()
         for form in (top, bottom):
             form.setContentsMargins(0, 0, 0, 0)
+            form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         top.addRow("Where", self._source)
         bottom.addRow("Learn also from", self._mode)

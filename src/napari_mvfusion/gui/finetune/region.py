@@ -53,6 +53,7 @@ class RegionForm(QWidget):
         self._words.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._form.addRow("Region", self._choice)
         self._form.addRow("Depth (voxels)", self._depth)

@@ -52,6 +52,7 @@ class StartForm(QWidget):
         cell.setLayout(row)
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Weights", cell)
         layout = QVBoxLayout(self)

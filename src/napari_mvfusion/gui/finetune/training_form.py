@@ -140,6 +140,7 @@ class TrainingForm(QWidget):
     def _lay_out(self) -> None:
         self._form = QFormLayout()
         self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._form.addRow("How long", self._times)
         self._form.addRow("Minutes", self._minutes)
