@@ -48,6 +48,7 @@ class Precision(StrEnum):
 
     FULL = "full"
     MIXED = "mixed"
+    AUTO = "auto"
 
 
 def train(
@@ -91,7 +92,9 @@ def train(
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x, or one number.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights (on a CPU).")] = None,
-    precision: Annotated[Precision | None, typer.Option(help="mixed is faster where bfloat16 is.")] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="mixed is faster where bfloat16 is; auto knows where.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other parameter, as scenes.size=64.")
     ] = None,

@@ -152,7 +152,7 @@ class TrainConfig(BaseModel):
     warmup : share of the steps
     clip : largest norm of the gradient
     ema : how slowly the averaged weights, which are kept, follow the trained ones
-    precision : "mixed" computes in bfloat16 where that is safe
+    precision : "mixed" computes in bfloat16 where that is safe; "auto" does so on devices that are fast at it
     seed : of everything random
     validate_every : steps
     validation : scenes, or tiles of the user's views, that are never trained on
@@ -177,7 +177,7 @@ class TrainConfig(BaseModel):
     warmup: float = Field(default=0.05, ge=0, le=1)
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.998, ge=0, lt=1)
-    precision: Literal["full", "mixed"] = "full"
+    precision: Literal["full", "mixed", "auto"] = "full"
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=250, ge=1)
     validation: int = Field(default=8, ge=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from napari_mvfusion.devices import is_fast_in_bfloat16
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.networks import build, load_model
@@ -137,7 +138,8 @@ class Learner:
                 kept.lerp_(new, 1 - decay)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self._config.precision == "full":
+        precision = self._config.precision
+        if precision == "full" or (precision == "auto" and not is_fast_in_bfloat16(self._device)):
             return nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 

@@ -16,8 +16,8 @@ ENDLESS = 10_000_000
 _HALVES = {"likelihood": "split", "gains": "start", "cycle": 0.5}
 # What is not named here has the default of the mode.
 _FINE_TUNE: Mapping[str, Mapping[str, Any]] = {
-    "self": {"schedule": "constant", "weights": _HALVES | {"again": 1.0, "gradient": 0.0}},
-    "semi": {"schedule": "constant"},
+    "self": {"schedule": "constant", "precision": "auto", "weights": _HALVES | {"again": 1.0, "gradient": 0.0}},
+    "semi": {"schedule": "constant", "precision": "auto"},
 }
 
 

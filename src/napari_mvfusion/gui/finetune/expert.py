@@ -73,10 +73,10 @@ class ExpertSettings(BaseModel):
         title="Averaging of weights",
         description="What is kept is an average over the last steps: 0.99 over about 100 of them, 0 the last step alone.",
     )
-    precision: Literal["full", "mixed"] = Field(
-        default="full",
+    precision: Literal["auto", "full", "mixed"] = Field(
+        default="auto",
         title="Precision",
-        description="mixed is faster on GPUs and recent CPUs, and takes less memory.",
+        description="mixed is faster on GPUs and recent CPUs, and takes less memory; auto takes it there.",
     )
     validation: int = Field(
         default=4,
