@@ -45,23 +45,26 @@ class Gaps:
     """Times between the ticks of a timer on this thread."""
 
     def __init__(self) -> None:
-        self._ticks: list[float] = []
+        self._ticks: list[tuple[float, float]] = []
         self._timer = QTimer()
-        self._timer.timeout.connect(lambda: self._ticks.append(time.perf_counter()))
+        self._timer.timeout.connect(lambda: self._ticks.append((time.perf_counter(), time.thread_time())))
 
     def start(self) -> None:
         """Begin to tick."""
-        self._ticks = [time.perf_counter()]
+        self._ticks = [(time.perf_counter(), time.thread_time())]
         self._timer.start(_TICK_MS)
 
     def stop(self) -> dict[str, float]:
         """The gaps since `start`, milliseconds."""
         self._timer.stop()
-        gaps = 1000 * np.diff(self._ticks)
+        gaps, busy = 1000 * np.diff(self._ticks, axis=0).T
         return {
             "longest_ms": round(float(gaps.max()), 1),
             "99_percent_ms": round(float(np.percentile(gaps, 99)), 1),
             "longer_than_50_ms": int((gaps > 50).sum()),
+            # What the thread computed itself; the rest of a gap it waited for the interpreter or a processor.
+            "longest_computing_ms": round(float(busy.max()), 1),
+            "computing_longer_than_50_ms": int((busy > 50).sum()),
             "ticks": len(gaps),
         }
 
