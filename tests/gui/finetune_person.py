@@ -67,7 +67,8 @@ class FineTunePerson:
         self.wait(lambda: self.can_press("start_training"))
 
     def wait_for_step(self, step):
-        self.wait(lambda: self.step() >= step)
+        self.wait(lambda: self.step() >= step or bool(self.read("outcome")))
+        assert self.step() >= step, self.read("outcome")
 
     def step(self):
         """The number of the step that is shown, 0 before the first."""
