@@ -96,10 +96,15 @@ class Curves(QWidget):
         self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
         figures = {name: curve.points() for name, curve in history.figures.items()}
         self.setVisible(bool(logarithms or figures))
-        ends = [float(steps[-1]) for steps, *_ in (*logarithms.values(), *figures.values()) if len(steps)]
+        ends = [
+            float(steps[end])
+            for steps, *_ in (*logarithms.values(), *figures.values())
+            if len(steps)
+            for end in (0, -1)
+        ]
         self._residual.draw(
             [(steps, values, _FIGURES[name][0]) for name, (steps, values) in figures.items()],
-            level=(1.0, max(ends, default=0.0)) if figures else None,
+            noise=(min(ends), max(ends)) if ends and figures else None,
             dots=True,
         )
         words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
@@ -140,13 +145,13 @@ class _Plot:
         self,
         curves: list[tuple[np.ndarray, np.ndarray, str]],
         *,
-        level: tuple[float, float] | None = None,
+        noise: tuple[float, float] | None = None,
         dots: bool = False,
     ) -> None:
-        """Draw curves (steps, values, colour), and a level up to the last step."""
+        """Draw curves (steps, values, colour), and the noise between two steps."""
         wanted = [(x, y, colour, Qt.PenStyle.SolidLine) for x, y, colour in curves]
-        if level is not None:
-            wanted.append((np.array([0.0, level[1]]), np.full(2, level[0]), _FLOOR, Qt.PenStyle.DashLine))
+        if noise is not None:
+            wanted.append((np.array(noise), np.ones(2), _FLOOR, Qt.PenStyle.DashLine))
         while len(self._items) > len(wanted):
             self._box.removeItem(self._items.pop())
         while len(self._items) < len(wanted):
