@@ -66,6 +66,11 @@ class FineTunePerson:
     def wait_for_plan(self):
         self.wait(lambda: self.can_press("start_training"))
 
+    def start(self):
+        """Start once the plan is there: what has changed is looked at first."""
+        self.wait_for_plan()
+        self.press("start_training")
+
     def wait_for_step(self, step):
         self.wait(lambda: self.step() >= step or bool(self.read("outcome")))
         assert self.step() >= step, self.read("outcome")

@@ -68,7 +68,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     fuse = FusePanel(model)
     qtbot.addWidget(fuse)
     assert "steps" in ready.read("takes") or "to prepare" in ready.read("takes")
-    ready.press("start_training")
+    ready.start()
     ready.wait_for_step(6)
     # The curve grows, and what the start leaves unexplained is its first point.
     ready.wait(lambda: len(residuals(ready)) >= 2)
@@ -121,7 +121,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
 
 
 def test_a_killed_process_is_told_in_words_and_goes_on_from_its_checkpoint(ready, model, qtbot):
-    ready.press("start_training")
+    ready.start()
     ready.wait_for_step(2)
     ready.press("pause")
     ready.wait(lambda: bool(unfinished_runs()))
@@ -151,7 +151,7 @@ def test_a_killed_process_is_told_in_words_and_goes_on_from_its_checkpoint(ready
 
 
 def test_closing_the_panel_stops_and_keeps(ready, qtbot):
-    ready.press("start_training")
+    ready.start()
     ready.wait_for_step(5)
     (child,) = children()
     ready.panel.setParent(None)

@@ -48,7 +48,7 @@ def test_closing_the_window_during_a_run_leaves_no_process_and_keeps_what_was_le
         viewer.add_image(data, **look)
     person.wait_for_plan()
     person.leave()
-    person.press("start_training")
+    person.start()
     person.wait_for_step(5)
     (child,) = (p for p in psutil.Process().children() if "napari_mvfusion" in " ".join(p.cmdline()))
     viewer.close()
