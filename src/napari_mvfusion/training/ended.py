@@ -10,7 +10,7 @@ from typing import Literal
 from napari_mvfusion.devices import is_out_of_memory
 from napari_mvfusion.errors import MVFusionError
 
-_GO_ON = "go on from its last checkpoint (resume)"
+_GO_ON = "go on from its last checkpoint"
 
 
 @dataclass(frozen=True)
