@@ -102,8 +102,12 @@ def _losses(config: TrainConfig) -> str:
     weights = config.weights
     cycle = {f"cycle ({weights.likelihood})": weights.cycle}
     parts = {
-        "supervised": {"absolute error": weights.absolute, "squared error": weights.square},
-        "self": cycle | {"squared gradient": weights.gradient},
+        "supervised": {
+            "absolute error": weights.absolute,
+            "squared error": weights.square,
+            "squared mean error": weights.light,
+        },
+        "self": cycle | {"squared gradient": weights.gradient, "result recorded again": weights.again},
         "semi": cycle | {"cycle of sharp volumes": weights.cycle, "adversarial": weights.adversarial},
     }[config.mode]
     return " + ".join(f"{weight:g} x {name}" for name, weight in parts.items() if weight)
