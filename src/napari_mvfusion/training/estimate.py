@@ -124,7 +124,8 @@ def measure_step(architecture: Architecture, device: str, threads: int = 0) -> N
         if key in _measured:
             return
         before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
+        if threads:
+            torch.set_num_threads(threads)
         with torch.random.fork_rng(devices=[]):
             network = build(architecture).to(where)
             inputs = _inputs(architecture, _views_of(architecture, _MEASURED_VIEWS), (_SMALL,) * 3, where)
@@ -135,7 +136,8 @@ def measure_step(architecture: Architecture, device: str, threads: int = 0) -> N
             if where.type == "cuda":
                 torch.cuda.synchronize(where)
             seconds = time.perf_counter() - began
-        torch.set_num_threads(before)
+        if threads:
+            torch.set_num_threads(before)
         _measured[key] = seconds / _SMALL**3
 
 
