@@ -11,8 +11,9 @@ import torch
 DATA_VARIABLE = "MVFUSION_TEST_DATA"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _two_threads():
+    """Every test begins with two threads, whatever an earlier one has set."""
     torch.set_num_threads(2)
 
 

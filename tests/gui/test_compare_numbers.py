@@ -204,8 +204,7 @@ def test_the_figure_shows_the_slices_and_the_region_in_view(person, tmp_path):
     with Image.open(tmp_path / "all.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
     assert ElementTree.parse(tmp_path / "part.svg").getroot().tag.endswith("svg")
-    person.bot.wait(200)
-    assert "part.svg" in person.messages("done")[0]
+    person.bot.waitUntil(lambda: "part.svg" in person.messages("done")[0], timeout=20_000)
 
 
 def test_a_series_is_compared_at_the_time_point_that_is_shown(empty, small_views):
