@@ -188,6 +188,16 @@ class TrainConfig(BaseModel):
     data: DataSettings = DataSettings()
     weights: LossWeights = LossWeights()
 
+    @property
+    def finds_again(self) -> bool:
+        """Whether what the start generates is recorded again, to be found again."""
+        return self.mode == "self" and self.weights.again > 0
+
+    @property
+    def finds_transmissions(self) -> bool:
+        """Whether it is found beforehand how much light each view lost."""
+        return self.finds_again or self.weights.gains == "start"
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_mode(cls, values: object) -> object:

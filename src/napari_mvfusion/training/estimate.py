@@ -96,7 +96,7 @@ def estimate(
     )
     step = _step(config, architecture, count, psf)
     speed = _measured.get(_key(architecture, where))
-    tiles = 3 if config.mode == "semi" else 2 if config.weights.again else 1
+    tiles = 3 if config.mode == "semi" else 2 if config.finds_again else 1
     voxels = prod(config.tile) * config.batch * tiles
     seconds = None if speed is None else voxels * speed
     on_device = max(step, reading)
@@ -170,8 +170,8 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     if isinstance(architecture, UniversalArchitecture):
         arrays += len(views) + len(architecture.levels) + 1
     weights, copies = config.weights, config.data.copies
-    again = copies * (arrays + 1) if weights.again and config.mode == "self" else 0
-    lost = len(views) if weights.gains == "start" or again else 0
+    again = copies * (arrays + 1) if config.finds_again else 0
+    lost = len(views) if config.finds_transmissions else 0
     halves = copies * (arrays + len(views)) + len(views) if weights.likelihood == "split" else 0
     return _HALF * (arrays + lost + halves + again) * sum(prod(shape) for shape in _blocks(views, config))
 
@@ -199,7 +199,7 @@ def _step(config: TrainConfig, architecture: Architecture, views: int, psf: Trip
         weights += _COPIES_OF_DISCRIMINATOR * _FLOAT * sum(p.numel() for p in discriminator.parameters())
         # Views and sharp volumes pass the generator, and both results the discriminators.
         kept = 2 * kept + 2 * _kept(discriminator, [inputs[0][:, :1]])
-    elif config.weights.again:
+    elif config.finds_again:
         kept = 2 * kept
     padded = prod(good_size(n + k - 1) for n, k in zip(config.tile, psf, strict=True))
     blur = _FLOAT * _BLUR_COPIES * (views + 1) * padded

@@ -20,13 +20,12 @@ from napari_mvfusion.networks.build import Architecture, Generator
 from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.residuals import Noise
 from napari_mvfusion.tiles import TilePlan
-from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, run_network
+from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, ends, run_network
 from napari_mvfusion.views import RegisteredViews, View
 
 SPLIT = 0.5
 """Noise is added to what a network reads, this share of it; what it is compared with gets the inverse, taken away."""
 
-_SPAN_PERCENTILE = 99.9
 # Blocks up to this side pass the network at once; larger ones in parts, with surroundings.
 _WHOLE_SIDE = 128
 _PART_SIDE = 96
@@ -176,8 +175,8 @@ def record(
         scale = float(max(pixels.max() for pixels in views)) or 1.0
         arrays = {"views": (np.stack(views) / np.float32(scale)).astype(np.float16)}
     target = np.asarray(latent, np.float32) / np.float32(unit * scale)
-    low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
-    span = float(high - low) or float(high) or 1.0
+    low, high = ends(target)
+    span = (high - low) or high or 1.0
     return Volume(arrays | {"target": target.astype(np.float16)}, span, unit * scale)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +16,11 @@ from napari_mvfusion.residuals import Noise
 
 # What a volume holds several of; the others are single volumes.
 STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission")
-_TRIES = 2
+TRIES = 2
+"""Places that are drawn for a tile, of which one is taken; see `rather_bright`."""
+
 _BRIGHTER = 0.75
+_SPAN_PERCENTILE = 99.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +110,31 @@ def draw(volume: Volume, tile: Triple, rng: np.random.Generator, device: torch.d
 
     Of two places the brighter one is taken more often: most of a volume is dark.
     """
-    corners = [_corner(volume.shape, tile, rng) for _ in range(_TRIES)]
+    corners = [_corner(volume.shape, tile, rng) for _ in range(TRIES)]
     guide = volume.arrays.get("target", volume.arrays["views"][0])
     light = [float(guide[_slices(corner, tile)].mean(dtype=np.float32)) for corner in corners]
+    return cut_at_random(volume, corners[rather_bright(light, rng)], tile, rng, device, turn=turn)
+
+
+def rather_bright(light: Sequence[float] | np.ndarray, rng: np.random.Generator) -> int:
+    """Index of the brightest of some places, or at times of the darkest: most of a volume is dark."""
     order = np.argsort(light)
-    corner = corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
+    return int(order[-1] if rng.random() < _BRIGHTER else order[0])
+
+
+def cut_at_random(
+    volume: Volume, corner: Triple, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool
+) -> Sample:
+    """The tile that begins at a corner, mirrored at random, and turned at random where the network allows it."""
     flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
     axes = rng.permutation(3) if turn else np.arange(3)
     return cut(volume, corner, tile, device, flips=flips, axes=axes)
+
+
+def ends(values: np.ndarray) -> tuple[float, float]:
+    """The darkest and the brightest value, without the last 0.1 % on either side."""
+    low, high = np.percentile(values, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
+    return float(low), float(high)
 
 
 def part_of(volume: Volume, box: Box) -> Volume:

@@ -18,10 +18,9 @@ from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
-from napari_mvfusion.training.samples import Sample, Volume, draw
+from napari_mvfusion.training.samples import Sample, Volume, draw, ends
 from napari_mvfusion.training.shortage import SMALLEST_SIDE
 
-_SPAN_PERCENTILE = 99.9
 _LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.
 _VALIDATION_SEED = 1_000_003
@@ -159,9 +158,9 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         # A scene may be empty: then nothing has to be scaled.
         scale = float(pixels.max()) or 1.0
         arrays = {"views": pixels / scale}
-    low, high = np.percentile(target, [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE]) / scale
+    low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
-    span = max(float(high - low), float(high) * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
+    span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     stored = {name: values.numpy().astype(np.float16) for name, values in arrays.items()}
     return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)

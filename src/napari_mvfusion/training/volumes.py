@@ -32,15 +32,22 @@ from napari_mvfusion.training.recorded import (
     record_again,
     split_noise,
 )
-from napari_mvfusion.training.samples import Recording, Sample, Volume, arrays_of, cut, part_of
+from napari_mvfusion.training.samples import (
+    TRIES,
+    Recording,
+    Sample,
+    Volume,
+    arrays_of,
+    cut_at_random,
+    ends,
+    part_of,
+    rather_bright,
+)
 from napari_mvfusion.training.shortage import least_side
 from napari_mvfusion.views import RegisteredViews
 
-_TRIES = 2
-_BRIGHTER = 0.75
 # The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
 _PLANES = 8
-_SPAN_PERCENTILE = 99.9
 _FIRST_STREAM = 3
 _SPLIT_STREAM = 6
 _AGAIN_STREAM = 7
@@ -95,7 +102,6 @@ class OwnViews:
         self._volumes: list[Volume] = []
         self._halves: list[list[Volume]] = []
         self._again: list[list[Again]] = []
-        self._results: dict[int, np.ndarray] = {}
         self._split: Split | None = None
 
     @property
@@ -134,18 +140,16 @@ class OwnViews:
                 # The first block of a volume is its most informative one.
                 part = views.region(block.box, views.statistics())
                 noise[block.volume] = tuple(estimate_noise(part, v) for v in range(len(views)))
-            yield from self._read(number := len(self._volumes), block, noise[block.volume])
+            result = yield from self._read(block, noise[block.volume])
             self._again.append([])
-            if self._config.weights.again and self._config.mode == "self":
+            if self._config.finds_again:
+                assert result is not None
                 turn = len(set(self._config.tile)) == 1
+                number, volume, architecture = len(self._volumes) - 1, self._volumes[-1], self._config.architecture
                 for copy in range(self._config.data.copies):
                     yield Waiting("recording the result again", done / len(blocks))
                     rng = np.random.default_rng([self._config.seed, _AGAIN_STREAM, number, copy])
-                    volume, architecture = self._volumes[number], self._config.architecture
-                    self._again[-1].append(
-                        record_again(self._results[number], volume, architecture, rng, self._device, turn=turn)
-                    )
-        self._results.clear()
+                    self._again[-1].append(record_again(result, volume, architecture, rng, self._device, turn=turn))
         guides = [volume.arrays["views"].mean(axis=0, dtype=np.float32) for volume in self._volumes]
         self._split = split_tiles(guides, self._config.tile, self._config.validation)
         yield Waiting("preparing the views", 1.0)
@@ -169,17 +173,13 @@ class OwnViews:
         return drawn
 
     def _place(self, rng: np.random.Generator) -> tuple[int, Triple]:
-        """A random block and corner; of two places the brighter one is taken more often: most of a volume is dark."""
-        tries = rng.integers(0, len(self.split.corners), _TRIES)
-        order = tries[np.argsort(self.split.light[tries])]
-        block, *corner = self.split.corners[order[-1] if rng.random() < _BRIGHTER else order[0]]
+        """A random block and corner, rather a bright one."""
+        tries = rng.integers(0, len(self.split.corners), TRIES)
+        block, *corner = self.split.corners[tries[rather_bright(self.split.light[tries], rng)]]
         return int(block), triple(corner)
 
     def _cut(self, volume: Volume, corner: Triple, rng: np.random.Generator, *, turn: bool) -> Sample:
-        """The tile at a corner, mirrored at random, and turned where the network allows it."""
-        flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
-        axes = rng.permutation(3) if turn else np.arange(3)
-        return cut(volume, corner, self._tile, self._device, flips=flips, axes=axes)
+        return cut_at_random(volume, corner, self._tile, rng, self._device, turn=turn)
 
     def least_tile(self) -> Triple:
         """The smallest tile in which the blur with every PSF is known somewhere."""
@@ -223,8 +223,13 @@ class OwnViews:
         best = np.argsort(-np.array(detail), kind="stable")[: settings.blocks]
         return [Block(index, candidates[int(i)]) for i in best]
 
-    def _read(self, number: int, block: Block, noise: tuple[Noise, ...]) -> Generator[Waiting, None, None]:
-        """Read a block as the network reads it, with what is known of how it was recorded."""
+    def _read(self, block: Block, noise: tuple[Noise, ...]) -> Generator[Waiting, None, np.ndarray | None]:
+        """Read a block as the network reads it, with what is known of how it was recorded.
+
+        Returns
+        -------
+        What the start makes of it, float32 (z, y, x) in the network's brightness, where that is needed.
+        """
         views, settings, weights = self._views[block.volume], self._config.data, self._config.weights
         reading = _Reading(self._config.architecture, views, block.box, self._device)
         whole = reading.arrays(reading.pixels)
@@ -235,18 +240,18 @@ class OwnViews:
             arrays["coverage"] = covered.astype(np.float16)
         known = self.recordings[block.volume]
         scaled = tuple(Noise(n.gain / scale, n.read_variance / scale**2) for n in noise)
-        low, high = np.percentile(arrays["views"], [100 - _SPAN_PERCENTILE, _SPAN_PERCENTILE])
-        volume = Volume(arrays, float(high - low), scale, Recording(known.names, known.psfs, scaled))
-        again = weights.again > 0 and self._config.mode == "self"
-        if weights.gains == "start" or again:
+        low, high = ends(arrays["views"])
+        volume = Volume(arrays, high - low, scale, Recording(known.names, known.psfs, scaled))
+        result = None
+        if self._config.finds_transmissions:
             yield Waiting("looking at what the start makes of the views", 0.0)
             result = self._result(volume, views, block.box)
             arrays["transmission"] = find_transmissions(result, volume, self._device).astype(np.float16)
-            self._results[number] = result
+        number = len(self._volumes)
         self._volumes.append(volume)
         self._halves.append([])
         if weights.likelihood != "split":
-            return
+            return result
         light = whole["blurred"].astype(np.float32) if "blurred" in whole else expected_light(whole["views"])
         given = {"expected": light[reading.inner].astype(np.float16)}
         given |= {name: arrays[name] for name in ("coverage", "transmission") if name in arrays}
@@ -259,6 +264,7 @@ class OwnViews:
             }
             half |= given | {"other": other[reading.inner].astype(np.float16)}
             self._halves[number].append(replace(volume, arrays=half))
+        return result
 
     def _result(self, volume: Volume, views: RegisteredViews, box: Box) -> np.ndarray:
         """What the start makes of a block, in the network's brightness."""
