@@ -22,18 +22,15 @@ import numpy as np
 
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.methods import LearnedFusion
-from napari_mvfusion.psf import crop_psf, prepare_psf, resample_psf, rotate_psf
-from napari_mvfusion.quality import evaluate
-from napari_mvfusion.residuals import reprojection
+from napari_mvfusion.psf import crop_psf, resample_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from napari_mvfusion.training import train_events
 from napari_mvfusion.training.events import Started, StepDone, Trained, Validated
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.verdict import judge
 from napari_mvfusion.views import RegisteredViews
+from quality import FIGURES, QUAD, measured_psf, scores
 
-FIGURES = ("nrmse", "psnr", "ssim", "cc")
-QUAD = (0.0, 90.0, 180.0, 270.0)
 ENERGY = 0.999
 
 
@@ -76,12 +73,9 @@ CASES = {
 
 def record(case: Case, seed: int, size: int, options: argparse.Namespace) -> tuple[RegisteredViews, np.ndarray]:
     """The views of a specimen, and the truth."""
-    folder = options.two_view_psfs if case.phantom == "nuclei" else options.psfs
     psfs = []
     for angle in case.angles:
-        path = folder / f"psf_{angle:g}.tif"
-        psf = prepare_psf(path).psf if path.exists() else rotate_psf(prepare_psf(folder / "psf_0.tif").psf, angle)
-        psf = crop_psf(np.maximum(case.change(psf), 0), ENERGY)
+        psf = crop_psf(np.maximum(case.change(measured_psf(case.phantom, angle, options)), 0), ENERGY)
         psfs.append(np.asarray(psf / psf.sum(dtype=np.float64), np.float32))
     rng = np.random.default_rng(seed)
     made = simulate(PHANTOMS[case.phantom](size, rng), case.angles, psfs, rng=rng, **case.microscope)
@@ -90,13 +84,7 @@ def record(case: Case, seed: int, size: int, options: argparse.Namespace) -> tup
 
 def figures(views: RegisteredViews, truth: np.ndarray, model: str) -> dict[str, Any]:
     """Figures of the volume that a model fuses."""
-    fused = np.asarray(fuse(views, LearnedFusion(model=model)).data)
-    metrics = evaluate(fused, truth)
-    light = float(np.mean([numbers.mean for numbers in views.statistics()]))
-    return {part: {key: getattr(getattr(metrics, part), key) for key in FIGURES} for part in ("all", "foreground")} | {
-        "residual": float(np.mean([found.rms for found in reprojection(fused, views)])),
-        "light": float(fused.mean(dtype=np.float64)) / light,
-    }
+    return scores(np.asarray(fuse(views, LearnedFusion(model=model)).data), truth, views)
 
 
 def fine_tune(views: RegisteredViews, out: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -72,16 +72,16 @@ CASES = {
 def record(case: Case, seed: int, options: argparse.Namespace) -> tuple[RegisteredViews, np.ndarray]:
     """The views of a specimen with the PSFs that methods get, and the truth."""
     rng = np.random.default_rng(seed)
-    psfs = [measured_psf(case, angle, options) for angle in case.angles]
+    psfs = [measured_psf(case.phantom, angle, options) for angle in case.angles]
     made = simulate(PHANTOMS[case.phantom](case.size, rng), case.angles, psfs, rng=rng, **case.microscope)
     if case.width == 1:
         return made.views, made.truth
     return made.views.with_psfs([resample_psf(psf, np.eye(3) * case.width) for psf in psfs]), made.truth
 
 
-def measured_psf(case: Case, angle: float, options: argparse.Namespace) -> np.ndarray:
+def measured_psf(phantom: str, angle: float, options: argparse.Namespace) -> np.ndarray:
     """The measured PSF of a view, or that of view 0 turned to its angle."""
-    folder = options.two_view_psfs if case.phantom == "nuclei" else options.psfs
+    folder = options.two_view_psfs if phantom == "nuclei" else options.psfs
     path = folder / f"psf_{angle:g}.tif"
     if path.exists():
         return prepare_psf(path).psf

@@ -1,7 +1,9 @@
 """Somebody who uses the Fine-tune panel: finds things by what they are called, waits, and reads what is shown."""
 
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.finetune.panel import FineTunePanel
 
 LEFT = Qt.MouseButton.LeftButton
 # A process begins by loading its libraries, which takes a while where others compute too.
@@ -79,3 +81,17 @@ class FineTunePerson:
         """The number of the step that is shown, 0 before the first."""
         words = self.read("step").split(" ")
         return int(words[1]) if words[0] == "Step" else 0
+
+
+def in_front_of_the_panel(model, qtbot):
+    """Somebody who has just opened the panel."""
+    dock = QWidget()
+    qtbot.addWidget(dock)
+    panel = FineTunePanel(model)
+    QVBoxLayout(dock).addWidget(panel)
+    dock.resize(400, 1000)
+    dock.show()
+    qtbot.waitExposed(dock)
+    person = FineTunePerson(panel, qtbot)
+    person.dock = dock  # lives as long
+    return person

@@ -6,10 +6,9 @@ import signal
 import numpy as np
 import psutil
 import pytest
-from finetune_person import FineTunePerson
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from finetune_person import in_front_of_the_panel
+from qtpy.QtWidgets import QComboBox, QLabel
 
-from napari_mvfusion.gui.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
 from napari_mvfusion.networks import list_models, load_model
@@ -25,15 +24,7 @@ def ready(model, models, qtbot, monkeypatch):
     """A person in front of the panel with two small views open, a small model chosen, and half a minute to train."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     save(models, "small", SMALL)
-    dock = QWidget()
-    qtbot.addWidget(dock)
-    panel = FineTunePanel(model)
-    QVBoxLayout(dock).addWidget(panel)
-    dock.resize(400, 1000)
-    dock.show()
-    qtbot.waitExposed(dock)
-    person = FineTunePerson(panel, qtbot)
-    person.dock = dock  # lives as long
+    person = in_front_of_the_panel(model, qtbot)
     assert "No views yet" in person.read("volume")
     assert "No views yet" in person.see("start_training").toolTip()
     person.choose("start", "small")

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 import tifffile
-from finetune_person import FineTunePerson
+from finetune_person import in_front_of_the_panel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QPushButton
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
 from napari_mvfusion.gui.finetune.files import inputs_in
 from napari_mvfusion.gui.finetune.history import Curve, History
-from napari_mvfusion.gui.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.finetune.plan import suggest_name
 from napari_mvfusion.gui.finetune.region import drawn_box
 from napari_mvfusion.gui.layers import view_layers
@@ -29,15 +28,7 @@ from small_training import own_views
 def person(model, models, qtbot):
     """A person in front of the panel without any layers, who has chosen a small model of their own."""
     save(models, "small", SMALL)
-    dock = QWidget()
-    qtbot.addWidget(dock)
-    panel = FineTunePanel(model)
-    QVBoxLayout(dock).addWidget(panel)
-    dock.resize(400, 1000)
-    dock.show()
-    qtbot.waitExposed(dock)
-    person = FineTunePerson(panel, qtbot)
-    person.dock = dock  # lives as long
+    person = in_front_of_the_panel(model, qtbot)
     person.choose("start", "small")
     yield person
     person.leave()

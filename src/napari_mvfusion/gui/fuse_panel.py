@@ -31,7 +31,7 @@ from napari_mvfusion.gui.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
-from napari_mvfusion.gui.view_list import ViewList
+from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.worker import FuseJob, FuseRun, Report
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
@@ -43,7 +43,6 @@ _LAUNCH_MS = 20
 _WIDTH = 390
 _NAME = "fuse"
 _MEND_FIRST = "The PSF in the red box has to be mended first"
-_NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 
 
 class FusePanel(QWidget):
@@ -161,7 +160,7 @@ class FusePanel(QWidget):
         self._cancel.setEnabled(running)
         self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
         none = self._views.topLevelItemCount() == 0
-        problem, volume, remarks = "", _NO_VIEWS if none else "", []
+        problem, volume, remarks = "", NO_VIEWS if none else "", []
         if not running and not none:
             try:
                 opened = open_layers(self._views.chosen())
@@ -186,7 +185,7 @@ class FusePanel(QWidget):
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
-        obstacle = "A run is going on" if running else _NO_VIEWS if none else problem
+        obstacle = "A run is going on" if running else NO_VIEWS if none else problem
         self._fuse.setEnabled(not obstacle)
         self._fuse.setToolTip(obstacle or "Fuse the ticked views with the ticked methods")
         self._copy.setEnabled(not running and not none)

@@ -25,6 +25,8 @@ _VIEW, _PSF = range(2)
 _MOST_ROWS = 8
 _LAYER = Qt.ItemDataRole.UserRole
 
+NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
+
 
 class ViewList(QTreeWidget):
     """A row a layer that can be a view, in the order of the layer list: a tick, its name, and a button for its PSF.

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.finetune.sharp_list import SharpList
 from napari_mvfusion.gui.jobs import describe
 from napari_mvfusion.gui.layers import Opened, notes, open_layers
 from napari_mvfusion.gui.psf_flaws import PSFFlaws
-from napari_mvfusion.gui.view_list import ViewList
+from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.word_list import WordList
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.training.config import DataSettings
@@ -26,7 +26,6 @@ from napari_mvfusion.views import RegisteredViews
 _LAYERS, _FILES = "layers", "files"
 _SOURCES = [("Opened layers", _LAYERS), ("Files: volumes and time points", _FILES)]
 _MODES = [("Nothing else", "self"), ("Sharp volumes", "semi")]
-NO_VIEWS = "No views yet. Drop their folder on the window, or use File > Open Sample > Multi-view fusion."
 NO_FILES = "No files yet. Add a folder of views."
 
 
