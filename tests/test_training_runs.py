@@ -11,6 +11,7 @@ from napari_mvfusion.training.events import Paused, Previewed, Saved, Started, S
 from napari_mvfusion.training.held_out import split_tiles
 from napari_mvfusion.training.runs import discard_run, find_run, unfinished_runs
 from napari_mvfusion.training.verdict import compare_models, judge
+from napari_mvfusion.training.volumes import OwnViews
 from small_training import CPU, OWN, own_views, toy_config
 from test_training_loop import Scripted, state, toy_events
 
@@ -208,11 +209,15 @@ def test_figures_without_residuals_are_not_judged():
         judge({"nrmse": 1.0}, {"nrmse": 0.5})
 
 
-def test_two_models_are_compared_on_the_tiles_that_a_run_holds_out(models, views):
+def test_two_models_are_compared_on_the_tiles_that_a_run_holds_out(models, views, monkeypatch):
     events_of("start", views, steps=2)
     end = events_of("mine", views, start_from="start", steps=9, validate_every=1)[-1]
     config = find_run("mine").config
+    begun = []
+    begin = OwnViews.begin
+    monkeypatch.setattr(OwnViews, "begin", lambda source, step: begun.append(step) or begin(source, step))
     verdict = compare_models("start", "mine", views, config, CPU)
+    assert len(begun) == 1, "the views are read once for both"
     assert verdict.before == pytest.approx(end.before["residual"], rel=1e-3)
     assert verdict.after == pytest.approx(end.after["residual"], rel=1e-3)
     assert verdict.kind == judge(end.before, end.after).kind

@@ -88,12 +88,21 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     assert np.isfinite(model.layers[-1].data).all()
     ready.press("compare")
     ready.wait(lambda: any("Over the whole volume" in text for text in ready.messages("done")))
-    assert [layer.name for layer in model.layers[-2:]] == ["fish small", "fish fish-small [1]"]
+    fused, maps = model.layers[-4:-2], model.layers[-2:]
+    assert [layer.name for layer in fused] == ["fish small", "fish fish-small [1]"]
+    assert [layer.name for layer in maps] == ["residual, start", "residual, fish-small"]
     assert model.canvas.grid.enabled
-    shown = [layer for layer in model.layers if layer.visible]
-    assert len({tuple(layer.contrast_limits) for layer in shown}) == 1
+    assert [layer for layer in model.layers if layer.visible] == [*fused, *maps]
+    for pair in (fused, maps):
+        assert pair[0].contrast_limits == pair[1].contrast_limits
+        assert pair[0].colormap.name == pair[1].colormap.name
+        np.testing.assert_allclose(pair[0].extent.world, fused[0].extent.world)
+    # Training lowers what is unexplained, and the layers show that.
+    before, after = (float(np.square(layer.data).mean()) for layer in maps)
+    assert after < before
     ready.press("leave_grid")
     assert not model.canvas.grid.enabled
+    assert not any(layer.visible for layer in maps)
 
     before = ready.panel._page.view.steps
     ready.press("continue")

@@ -309,6 +309,18 @@ def same_place(layer: Image) -> dict[str, Any]:
     }
 
 
+def place_of_volume(layer: Image) -> dict[str, Any]:
+    """Where a volume of the layer lies, as arguments of a layer with the axes z, y and x."""
+    return {
+        "scale": layer.scale[-_SPATIAL:],
+        "translate": layer.translate[-_SPATIAL:],
+        "units": layer.units[-_SPATIAL:],
+        "axis_labels": layer.axis_labels[-_SPATIAL:],
+        "affine": layer.affine.affine_matrix[-_SPATIAL - 1 :, -_SPATIAL - 1 :],
+        **({"rotate": layer.rotate, "shear": layer.shear} if layer.ndim == _SPATIAL else {}),
+    }
+
+
 def place_of_box(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
     """Where a box of the layer's voxels lies, as arguments of a layer of its own."""
     ndim = layer.ndim

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Literal
@@ -12,7 +12,9 @@ import torch
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.networks import load_model
+from napari_mvfusion.networks.build import Architecture
 from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.samples import Volume
 from napari_mvfusion.training.self_supervised import ScoreViews
 from napari_mvfusion.training.volumes import OwnViews
 from napari_mvfusion.views import RegisteredViews, drain
@@ -89,19 +91,26 @@ def compare_models(
         If a model or the views cannot be used.
     """
     where = torch.device(device)
-    figures = []
+    figures: list[Mapping[str, float]] = []
     first, first_card = load_model(start, where)
     # Nothing is trained: one half of the noise is enough, and nothing has to be found again.
     data = config.data.model_copy(update={"copies": 1})
     quick = config.model_copy(update={"data": data, "weights": config.weights.model_copy(update={"again": 0.0})})
+    read: tuple[Architecture, tuple[str, ...]] | None = None
+    tiles: Sequence[Volume] = ()
     for name in (start, tuned):
-        network, card = load_model(name, where)
-        ordered = views.select([views.names[index] for index in channel_order(views, card).indices])
-        known = first if card.architecture == first_card.architecture else network
-        source = OwnViews(quick.model_copy(update={"architecture": card.architecture}), [ordered], where, known)
-        drain(source.begin(0))
-        figures.append(ScoreViews(config.weights)(network, source.validation(), where))
-        source.close()
+        network, card = (first, first_card) if name == start else load_model(name, where)
+        order = tuple(views.names[index] for index in channel_order(views, card).indices)
+        # Models of one architecture read the same; the views are looked at once for both.
+        if read != (card.architecture, order):
+            read = card.architecture, order
+            known = first if card.architecture == first_card.architecture else network
+            ordered = [views.select(list(order))]
+            source = OwnViews(quick.model_copy(update={"architecture": card.architecture}), ordered, where, known)
+            drain(source.begin(0))
+            tiles = source.validation()
+            source.close()
+        figures.append(ScoreViews(config.weights)(network, tiles, where))
     return judge(*figures)
 
 

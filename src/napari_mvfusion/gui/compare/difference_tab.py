@@ -19,7 +19,7 @@ from napari_mvfusion.gui.compare.pair import PairChoice
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import volume_at
 from napari_mvfusion.gui.failures import Failed
-from napari_mvfusion.gui.layers import KEY, notes
+from napari_mvfusion.gui.layers import KEY, notes, place_of_volume
 
 _RESIDUAL_LIMIT = 5.0
 # Light where there is much, dark in the middle, so that it can be seen on a dark canvas and in 3D.
@@ -138,7 +138,7 @@ class DifferenceTab(QWidget):
         except InputError as error:
             self.failed.emit(Failed(str(error)))
             return
-        self._place = _place(a) | {"name": f"{a.name} − {b.name}"}
+        self._place = place_of_volume(a) | {"name": f"{a.name} − {b.name}"}
         self._start("Fitting brightness", partial(difference, *volumes))
 
     def _start_residual(self) -> None:
@@ -150,7 +150,7 @@ class DifferenceTab(QWidget):
         except InputError as error:
             self.failed.emit(Failed(str(error)))
             return
-        self._place = _place(fused) | {"name": f"Residual of {fused.name} in {view.name}"}
+        self._place = place_of_volume(fused) | {"name": f"Residual of {fused.name} in {view.name}"}
         self._start("Blurring", partial(residual, volume, views, views.names[0]))
 
     def _start(self, words: str, work: Any) -> None:
@@ -178,19 +178,6 @@ class DifferenceTab(QWidget):
             **self._place,
         )
         layer.contrast_limits_range = (-3 * limit, 3 * limit)
-
-
-def _place(layer: Image) -> dict[str, Any]:
-    """Where the volume of a layer lies, as arguments of a layer with the axes z, y and x."""
-    matrix = layer.affine.affine_matrix[-4:, -4:]
-    return {
-        "scale": layer.scale[-3:],
-        "translate": layer.translate[-3:],
-        "units": layer.units[-3:],
-        "axis_labels": layer.axis_labels[-3:],
-        "affine": matrix,
-        **({"rotate": layer.rotate, "shear": layer.shear} if layer.ndim == 3 else {}),
-    }
 
 
 def _offer(box: QComboBox, layers: list[Image], proposed: list[Image]) -> None:

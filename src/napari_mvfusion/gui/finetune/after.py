@@ -52,9 +52,9 @@ class After(QObject):
         self._cancel.setToolTip("Stops within a second; what is finished stays")
         self._one = QPushButton("Leave the side by side view")
         self._one.setObjectName("leave_grid")
-        for button in (self._cancel, self._one):
-            page.layout().addWidget(button)
-            button.hide()
+        for part in (self._comparing.bar, self._cancel, self._one):
+            page.layout().addWidget(part)
+            part.hide()
         page.outcome.pressed.connect(self._act)
         self._cancel.clicked.connect(self._fusing.cancel)
         self._one.clicked.connect(self._comparing.stop)
@@ -79,6 +79,7 @@ class After(QObject):
     def clear(self) -> None:
         """Another run begins, or the settings are shown: one picture again."""
         self._fusing.cancel()
+        self._comparing.cancel()
         self._comparing.stop()
         self._job = None
         self._allow()
@@ -137,6 +138,7 @@ class After(QObject):
 
     def _fuse(self, models: list[str]) -> None:
         assert self._job is not None
+        self._comparing.cancel()
         self._comparing.stop()
         self._views = self._data.layers
         self._comparing_models = len(models) > 1
@@ -158,15 +160,15 @@ class After(QObject):
             # How long it took says nothing here.
             self._page.messages.clear()
             self._comparing.show_layers(layers)
-            self._comparing.measure(layers, self._views)
+            self._comparing.measure(layers, ["residual, start", f"residual, {self._name}"], self._views)
         self._allow()
 
     def _tell_residuals(self, residuals: list[float]) -> None:
         before, after = residuals
         self._say(
             "done",
-            f"Over the whole volume, with the light that views lost on their way, the residual is {before:.2f} with the "
-            f"start and {after:.2f} with the new model.",
+            f"Over the whole volume the residual is {before:.2f} with the start and {after:.2f} with the new model. 1 is "
+            "the noise alone; the light that views lost on their way is allowed for. The residual layers show where it is.",
         )
 
     def _say(self, kind: str, text: str) -> None:
