@@ -7,7 +7,7 @@ from finetune_person import in_front_of_the_panel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QPushButton
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QListWidget, QPushButton, QStyle, QStyleOptionComboBox
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
@@ -143,6 +143,21 @@ def test_the_time_is_chosen_or_entered(person, model):
     person.choose("how_long", "Another")
     person.see("minutes", QDoubleSpinBox).setValue(0.5)
     assert plan(person).job.config.minutes == 0.5
+
+
+@pytest.mark.parametrize("width", [300, 330, 360, 390])
+def test_no_choice_is_cut_off_in_a_narrow_dock(person, model, width):
+    open_views(person, model)
+    person.dock.setFixedWidth(width)
+    person.bot.wait(50)
+    for name in ("source", "region", "mode", "how_long"):
+        box = person.see(name, QComboBox)
+        option = QStyleOptionComboBox()
+        box.initStyleOption(option)
+        edit = QStyle.SubControl.SC_ComboBoxEditField
+        place = box.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, edit, box)
+        texts = [box.itemText(row) for row in range(box.count())]
+        assert max(box.fontMetrics().horizontalAdvance(text) for text in texts) <= place.width(), name
 
 
 def test_from_scratch_is_a_start_too(person, model):

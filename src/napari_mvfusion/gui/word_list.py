@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPaintEvent
+from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 from napari_mvfusion.devices import describe_device, pick_device
 
@@ -12,7 +14,7 @@ _MOST_LETTERS = 16
 
 
 class WordList(QComboBox):
-    """A list of choices, each with what it means to the program."""
+    """A list of choices, each with what it means to the program; one that is too long for its place ends in dots."""
 
     def __init__(self, name: str, choices: list[tuple[str, str]]) -> None:
         super().__init__()
@@ -30,9 +32,25 @@ class WordList(QComboBox):
         self.clear()
         for text, meaning in choices:
             self.addItem(text, meaning)
+            self.setItemData(self.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
         longest = max((len(text) for text, _ in choices), default=0)
         self.setMinimumContentsLength(min(longest, _MOST_LETTERS))
         self.blockSignals(False)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw as Qt does, which cuts letters off where a choice is too long."""
+        del event
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        place = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, place.width()
+        )
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 def devices() -> list[tuple[str, str]]:

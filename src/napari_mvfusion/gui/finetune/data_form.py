@@ -24,7 +24,7 @@ from napari_mvfusion.training.config import DataSettings
 from napari_mvfusion.views import RegisteredViews
 
 _LAYERS, _FILES = "layers", "files"
-_SOURCES = [("Opened layers", _LAYERS), ("Files: volumes and time points", _FILES)]
+_SOURCES = [("Opened layers", _LAYERS), ("Files of volumes", _FILES)]
 _MODES = [("Nothing else", "self"), ("Sharp volumes", "semi")]
 NO_FILES = "No files yet. Add a folder of views."
 
@@ -44,7 +44,10 @@ class DataForm(QWidget):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._source = WordList("source", _SOURCES)
-        self._source.setToolTip("Where the views are that are learned from")
+        self._source.setToolTip(
+            "<qt>Where the views are that are learned from; several volumes, such as time points, are learned from "
+            "together</qt>"
+        )
         self._views = ViewList(viewer.layers)
         self._psfs = PSFFlaws(viewer)
         self._files = FolderList()

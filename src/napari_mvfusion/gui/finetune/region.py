@@ -19,9 +19,9 @@ from napari_mvfusion.training.config import DataSettings
 
 _NAME = "Training box"
 _AUTO, _WHOLE, _BOX = "auto", "whole", "box"
-_CHOICES = [("Where there is most to see", _AUTO), ("The whole volume", _WHOLE), ("A box that I draw", _BOX)]
+_CHOICES = [("Informative blocks", _AUTO), ("The whole volume", _WHOLE), ("A box that I draw", _BOX)]
 _TIPS = {
-    _AUTO: "Up to 8 informative blocks of large volumes, and small ones whole: memory and time stay small.",
+    _AUTO: "Of large volumes up to 8 blocks where there is most to see, and small ones whole: memory and time stay small.",
     _WHOLE: "All of it is held in memory. For volumes that are small, or that differ from place to place.",
     _BOX: "Draw a rectangle over the views; it is taken as deep as you say.",
 }
