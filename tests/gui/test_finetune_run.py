@@ -6,8 +6,10 @@ import signal
 import numpy as np
 import psutil
 import pytest
+import tifffile
 from finetune_person import in_front_of_the_panel
-from qtpy.QtWidgets import QComboBox, QLabel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QListWidget
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def ready(model, models, qtbot, monkeypatch):
-    """A person in front of the panel with two small views open, a small model chosen, and half a minute to train."""
+    """A person in front of the panel with two small views open, a small model chosen, and some minutes to train."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     save(models, "small", SMALL)
     person = in_front_of_the_panel(model, qtbot)
@@ -53,6 +55,17 @@ def residuals(person):
     if not person.panel._page.view._history.figures:
         return []
     return person.panel._page.view._history.figures["residual"].points()[1]
+
+
+def improved(person):
+    """Whether weights that are better than the start were found."""
+    points = residuals(person)
+    return len(points) > 0 and min(points) < points[0]
+
+
+def loss_curve(person, name):
+    curve = person.panel._page.view._history.losses.get(name)
+    return [] if curve is None else curve.points()[1]
 
 
 def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, qtbot):
@@ -120,6 +133,43 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     assert not unfinished_runs()
 
 
+def test_sharp_volumes_of_others_train_an_adversary_too_and_the_model_fuses(ready, model, qtbot, tmp_path, make_person):
+    # A discriminator needs tiles of 32, and one of them is held out beside another.
+    for layer in [layer for layer in model.layers if layer.name.startswith("fish view")]:
+        model.layers.remove(layer)
+    for data, look, _ in view_layers(own_views((64, 36, 36))[0], sample="fish"):
+        model.add_image(data, **look)
+    sharp = [own_views(seed=seed)[1] for seed in (3, 4)]
+    model.add_image(sharp[0], name="other fish", metadata={"mvfusion": {"role": "truth"}})
+    tifffile.imwrite(tmp_path / "third fish.tif", sharp[1])
+    ready.choose("mode", "Sharp")
+    ready.panel._setup.data._sharp.add_files([tmp_path / "third fish.tif"])
+    ready.see("sharp", QListWidget).item(0).setCheckState(Qt.CheckState.Checked)
+    ready.enter("validate_every", "2")
+    ready.start()
+    ready.wait(lambda: ready.read("outcome") or len(loss_curve(ready, "adversarial")) >= 3 and improved(ready))
+    assert not ready.read("outcome")
+    assert {"cycle", "cycle of sharp volumes", "discriminator"} <= set(ready.panel._page.view._history.losses)
+    assert np.isfinite(loss_curve(ready, "adversarial")).all()
+    ready.press("stop")
+    ready.wait(lambda: bool(ready.read("outcome")))
+    assert ready.read("outcome").endswith("The model 'fish-small' is in the lists now.")
+    training = load_model("fish-small")[1].training
+    assert training["config"]["mode"] == "semi"
+
+    model.layers.remove("other fish")
+    fuse = FusePanel(model)
+    qtbot.addWidget(fuse)
+    fuse.show()
+    fusing = make_person(fuse)
+    qtbot.wait(120)
+    fusing.choose("model", "fish-small")
+    fusing.press("fuse")
+    fusing.wait_until_done()
+    assert model.layers[-1].name == "fish fish-small"
+    assert np.isfinite(model.layers[-1].data).all()
+
+
 def test_a_killed_process_is_told_in_words_and_goes_on_from_its_checkpoint(ready, model, qtbot):
     ready.start()
     ready.wait_for_step(2)
@@ -165,6 +215,10 @@ def test_what_the_plan_refuses_stands_on_the_disabled_button(ready, model):
     assert not ready.can_press("start_training")
     assert "There is a model 'small' already" in ready.see("start_training").toolTip()
     ready.enter("name", "other")
+    ready.wait_for_plan()
+    ready.choose("tile", "32")
+    ready.wait(lambda: "can be held out of 40 x 32 x 32 voxels beside one to train on" in ready.read("hint"))
+    ready.choose("tile", "automatic")
     ready.wait_for_plan()
     ready.choose("mode", "Sharp")
     ready.wait(lambda: "No sharp volume is ticked" in ready.read("hint"))

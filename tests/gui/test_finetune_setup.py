@@ -49,8 +49,8 @@ def plan(person):
     return person.panel._setup._plan
 
 
-def open_views(person, model):
-    views, _ = own_views()
+def open_views(person, model, shape=(40, 32, 32)):
+    views, _ = own_views(shape)
     for data, look, _ in view_layers(views, sample="fish"):
         model.add_image(data, **look)
     person.wait_for_plan()
@@ -172,7 +172,7 @@ def test_from_scratch_is_a_start_too(person, model):
 
 
 def test_sharp_volumes_are_layers_or_files(person, model, tmp_path):
-    open_views(person, model)
+    open_views(person, model, (64, 32, 32))
     _, sharp = own_views(seed=3)
     tifffile.imwrite(tmp_path / "sharp.tif", sharp)
     model.add_image(sharp, name="other fish", metadata={"mvfusion": {"role": "truth"}})

@@ -72,13 +72,33 @@ def split_tiles(blocks: Sequence[np.ndarray], tile: Triple, count: int) -> Split
         start = triple(CELL * c for c in corner)
         held.append((b, Box(start, triple(a + n for a, n in zip(start, tile, strict=True)))))
     if not held:
-        sizes = ", ".join(" x ".join(map(str, block.shape)) for block in blocks)
-        raise InputError(
-            f"no tile of {' x '.join(map(str, tile))} voxels can be held out of {sizes} voxels beside one to train on: "
-            f"choose a smaller tile, or a larger region"
-        )
+        raise _too_small([triple(block.shape) for block in blocks], tile)
     corners = np.concatenate([np.insert(np.argwhere(values) * CELL, 0, b, axis=1) for b, values in enumerate(free)])
     return Split(tuple(held), corners, np.concatenate([v[f] for v, f in zip(light, free, strict=True)]))
+
+
+def check_blocks(shapes: Sequence[Triple], tile: Triple) -> None:
+    """Check by their sizes alone that one tile of the blocks can be held out beside another.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    room = [[n // CELL - t // CELL for n, t in zip(shape, tile, strict=True)] for shape in shapes]
+    fitting = [beyond for beyond in room if min(beyond) >= 0]
+    if len(fitting) == 1 and any(beyond >= t // CELL for beyond, t in zip(fitting[0], tile, strict=True)):
+        return
+    if len(fitting) < 2:
+        raise _too_small(shapes, tile)
+
+
+def _too_small(shapes: Sequence[Triple], tile: Triple) -> InputError:
+    sizes = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
+    return InputError(
+        f"no tile of {' x '.join(map(str, tile))} voxels can be held out of {sizes} voxels beside one to train on: "
+        "choose a smaller tile, or a larger region"
+    )
 
 
 def _light(block: np.ndarray, tile: Triple) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_mvfusion.devices import describe_device, pick_device
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Triple
 from napari_mvfusion.gui.finetune.expert import ExpertSettings, changes_of
 from napari_mvfusion.gui.status import in_words
 from napari_mvfusion.gui.tasks import Checkpoint
@@ -21,11 +22,12 @@ from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.estimate import Estimate, estimate, measure_step
+from napari_mvfusion.training.held_out import check_blocks
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.setup import model_path
-from napari_mvfusion.training.volumes import check_tile, describe_psfs, region_of
+from napari_mvfusion.training.volumes import blocks_in, check_tile, describe_psfs, region_of
 from napari_mvfusion.views import RegisteredViews
 
 OwnMode = Literal["self", "semi"]
@@ -131,6 +133,7 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
     for each in views:
         check_tile(describe_psfs(each, config.weights.energy), config.tile)
         check()
+    check_blocks([shape for each in views for shape in _blocks(each, config.data)], config.tile)
     job = TrainJob(
         config=config,
         out=wish.name,
@@ -199,6 +202,14 @@ def suggest_name(start: str | None, sample: str) -> str:
 def _architecture(start: str | None) -> Any:
     from_model = [entry.card for entry in list_models() if entry.name == start and entry.card is not None]
     return from_model[0].architecture if from_model else UniversalArchitecture()
+
+
+def _blocks(views: RegisteredViews, settings: DataSettings) -> list[Triple]:
+    """Sizes of what can be held of a volume."""
+    region = region_of(views, settings)
+    if region.size <= settings.whole_below:
+        return [region.shape]
+    return [box.shape for box in blocks_in(region, settings.side)]
 
 
 def _tiles(count: int) -> str:
