@@ -147,7 +147,7 @@ def test_sharp_volumes_of_others_train_an_adversary_too_and_the_model_fuses(read
     ready.see("sharp", QListWidget).item(0).setCheckState(Qt.CheckState.Checked)
     ready.enter("validate_every", "2")
     ready.start()
-    ready.wait(lambda: ready.read("outcome") or len(loss_curve(ready, "adversarial")) >= 3 and improved(ready))
+    ready.wait(lambda: ready.read("outcome") or (len(loss_curve(ready, "adversarial")) >= 3 and improved(ready)))
     assert not ready.read("outcome")
     assert {"cycle", "cycle of sharp volumes", "discriminator"} <= set(ready.panel._page.view._history.losses)
     assert np.isfinite(loss_curve(ready, "adversarial")).all()
