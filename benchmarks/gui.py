@@ -30,7 +30,7 @@ import napari
 import numpy as np
 from napari.components import LayerList, ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
@@ -40,38 +40,12 @@ from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
+from window import Gaps, live
 
 ANGLES = (0, 90, 180, 270)
 ITERATIONS = (10, 9, 11)
 _TICK_MS = 5
-# Seldom, because each poll takes the interpreter from the work.
-_POLL_MS = 20
 _TURNS = 5
-
-
-class Gaps:
-    """Times between the ticks of a timer on this thread, in milliseconds."""
-
-    def __init__(self) -> None:
-        self._ticks: list[float] = []
-        self._timer = QTimer()
-        self._timer.timeout.connect(lambda: self._ticks.append(time.perf_counter()))
-
-    def start(self) -> None:
-        """Begin to tick. Latencies are measured without: each tick takes the interpreter from the work."""
-        self._ticks = [time.perf_counter()]
-        self._timer.start(_TICK_MS)
-
-    def stop(self) -> dict[str, float]:
-        """The gaps since `start`."""
-        self._timer.stop()
-        gaps = 1000 * np.diff(self._ticks)
-        return {
-            "longest_ms": float(gaps.max()),
-            "99_percent_ms": float(np.percentile(gaps, 99)),
-            "longer_than_50_ms": int((gaps > 50).sum()),
-            "gaps": len(gaps),
-        }
 
 
 @dataclass
@@ -133,17 +107,6 @@ class Handlers:
                 self._napari_ms += 1000 * (time.perf_counter() - started)
 
         return counted
-
-
-def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-    """Let the window live for a while, or until something is true."""
-    loop = QEventLoop()
-    end = time.monotonic() + seconds
-    poll = QTimer()
-    poll.timeout.connect(lambda: (until() or time.monotonic() > end) and loop.quit())
-    poll.start(_POLL_MS)
-    loop.exec()
-    poll.stop()
 
 
 def open_views(folder: Path) -> tuple[napari.Viewer, QWidget]:
@@ -299,7 +262,7 @@ def main() -> None:
     handlers = Handlers()
     viewer, panel = open_views(options.psfs)
     handlers.longest.clear()
-    gaps = Gaps()
+    gaps = Gaps(_TICK_MS)
     live(0.5)
     figures: dict[str, object] = dict(napari_alone(viewer, gaps))
     figures |= preview(panel, gaps, options.rounds)

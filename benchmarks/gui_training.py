@@ -20,68 +20,31 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import napari
-import numpy as np
-from qtpy.QtCore import QEventLoop, QSettings, QTimer
+from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QLabel, QPushButton
 
+from napari_mvfusion.gui.finetune import setup_page
 from napari_mvfusion.gui.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.settings import Preferences
 from napari_mvfusion.simulation import sample
 from napari_mvfusion.training.events import StepDone
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.views import RegisteredViews
+from window import Gaps, live
 
 _TICK_MS = 10
-_POLL_MS = 50
+_PARTS = ("nothing", "process", "thread")
 _PATIENCE_SECONDS = 300.0
 
 
-class Gaps:
-    """Times between the ticks of a timer on this thread."""
-
-    def __init__(self) -> None:
-        self._ticks: list[tuple[float, float]] = []
-        self._timer = QTimer()
-        self._timer.timeout.connect(lambda: self._ticks.append((time.perf_counter(), time.thread_time())))
-
-    def start(self) -> None:
-        """Begin to tick."""
-        self._ticks = [(time.perf_counter(), time.thread_time())]
-        self._timer.start(_TICK_MS)
-
-    def stop(self) -> dict[str, float]:
-        """The gaps since `start`, milliseconds."""
-        self._timer.stop()
-        gaps, busy = 1000 * np.diff(self._ticks, axis=0).T
-        return {
-            "longest_ms": round(float(gaps.max()), 1),
-            "99_percent_ms": round(float(np.percentile(gaps, 99)), 1),
-            "longer_than_50_ms": int((gaps > 50).sum()),
-            # What the thread computed itself; the rest of a gap it waited for the interpreter or a processor.
-            "longest_computing_ms": round(float(busy.max()), 1),
-            "computing_longer_than_50_ms": int((busy > 50).sum()),
-            "ticks": len(gaps),
-        }
-
-
-def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-    """Let the window live for a while, or until something is true."""
-    loop = QEventLoop()
-    end = time.monotonic() + seconds
-    poll = QTimer()
-    poll.timeout.connect(lambda: (until() or time.monotonic() > end) and loop.quit())
-    poll.start(_POLL_MS)
-    loop.exec()
-    poll.stop()
-
-
-def in_a_process(viewer: napari.Viewer, gaps: Gaps, seconds: float) -> dict[str, float]:
+def in_a_process(viewer: napari.Viewer, gaps: Gaps, seconds: float, threads: int) -> dict[str, float | str]:
     """The panel, from the first step on, and while it prepares."""
+    setup_page.preferences = lambda: Preferences(threads=threads)
     _, panel = viewer.window.add_plugin_dock_widget("napari-mvfusion", "Fine-tune")
     assert isinstance(panel, FineTunePanel)
     start, stop = (panel.findChild(QPushButton, name) for name in ("start_training", "stop"))
@@ -92,15 +55,17 @@ def in_a_process(viewer: napari.Viewer, gaps: Gaps, seconds: float) -> dict[str,
     start.click()
     live(_PATIENCE_SECONDS, lambda: step.text().startswith("Step"))
     preparing = gaps.stop()
+    first, began = int(step.text().split()[1]), time.perf_counter()
     gaps.start()
     live(seconds)
-    training = gaps.stop()
-    shown = step.text()
+    training: dict[str, float | str] = dict(gaps.stop())
+    last, device = int(step.text().split()[1]), panel.findChild(QLabel, "machine").text()
+    took = time.perf_counter() - began
     began = time.perf_counter()
     stop.click()
     live(30, outcome.isVisible)
     training["stop_s"] = round(time.perf_counter() - began, 2)
-    training["steps"] = int(shown.split()[1])
+    training |= {"steps": last, "steps_per_s": round((last - first) / took, 2), "device": device.split(" · ")[0]}
     training |= {f"preparing_{name}": value for name, value in preparing.items()}
     return training
 
@@ -135,6 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128, help="voxels a side")
     parser.add_argument("--seconds", type=float, default=60, help="of training that are watched")
+    parser.add_argument("--threads", type=int, default=0, help="of the process; 0 leaves the choice to the panel")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS, help="what to measure")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -146,13 +113,17 @@ def main() -> None:
         for data, look, _ in view_layers(views, sample="embryo"):
             viewer.add_image(data, **look)
         live(2)
-        gaps = Gaps()
-        gaps.start()
-        live(5)
-        figures = {"nothing": gaps.stop()}
-        figures["process"] = in_a_process(viewer, gaps, options.seconds)
-        live(2)
-        figures["thread"] = in_a_thread(views, gaps, options.seconds)
+        gaps = Gaps(_TICK_MS)
+        figures: dict[str, dict[str, float | str]] = {}
+        if "nothing" in options.parts:
+            gaps.start()
+            live(5)
+            figures["nothing"] = dict(gaps.stop())
+        if "process" in options.parts:
+            figures["process"] = in_a_process(viewer, gaps, options.seconds, options.threads)
+            live(2)
+        if "thread" in options.parts:
+            figures["thread"] = dict(in_a_thread(views, gaps, options.seconds))
         viewer.close()
     for key, value in figures.items():
         print(f"{key:10} {value}")

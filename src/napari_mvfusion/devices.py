@@ -57,13 +57,19 @@ def used_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def describe_device(device: torch.device) -> str:
-    """The device in words, for a label: "CPU, 2 threads" or "CUDA: NVIDIA H200"."""
+def describe_device(device: torch.device, threads: int = 0) -> str:
+    """The device in words, for a label: "CPU, 2 threads" or "CUDA: NVIDIA H200".
+
+    Parameters
+    ----------
+    device : in question
+    threads : of a CPU; 0 for those that torch takes
+    """
     if device.type == "cuda":
         return f"CUDA: {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return "Apple GPU (MPS)"
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -21,6 +21,9 @@ class ProgressBar(QProgressBar):
 
         A bar of Qt draws the window, canvas and all, each time before `setValue` returns, unless its updates are off.
         """
+        value = round(_STEPS * share)
+        if value == self.value():
+            return
         self.setUpdatesEnabled(False)
-        self.setValue(round(_STEPS * share))
+        self.setValue(value)
         self.setUpdatesEnabled(True)

@@ -53,12 +53,20 @@ class WordList(QComboBox):
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
-def devices() -> list[tuple[str, str]]:
-    """The devices of this machine, in words, and as the engine calls them."""
+def devices(threads: int = 0) -> list[tuple[str, str]]:
+    """The devices of this machine, in words, and as the engine calls them.
+
+    Parameters
+    ----------
+    threads : of a CPU, where it is not what torch takes
+    """
     names = ["cpu"]
     if torch.cuda.is_available():
         names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
-    automatic = describe_device(pick_device("auto"))
-    return [(f"Automatic: {automatic}", "auto"), *((describe_device(pick_device(name)), name) for name in names)]
+    automatic = describe_device(pick_device("auto"), threads)
+    return [
+        (f"Automatic: {automatic}", "auto"),
+        *((describe_device(pick_device(name), threads), name) for name in names),
+    ]

@@ -140,6 +140,7 @@ class _Plot:
         self.view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
         self.view.ci.layout.setSpacing(0)
         self._items: list[pyqtgraph.PlotDataItem] = []
+        self._looks: list[tuple[str, Qt.PenStyle]] = []
 
     def draw(
         self,
@@ -154,22 +155,33 @@ class _Plot:
             wanted.append((np.array(noise), np.ones(2), _FLOOR, Qt.PenStyle.DashLine))
         while len(self._items) > len(wanted):
             self._box.removeItem(self._items.pop())
+            self._looks.pop()
         while len(self._items) < len(wanted):
             item = pyqtgraph.PlotDataItem(connect="finite")
             self._box.addItem(item)
             self._items.append(item)
-        for item, (x, y, colour, style) in zip(self._items, wanted, strict=True):
-            item.setPen(pyqtgraph.mkPen(QColor(colour), width=2, style=style))
-            if dots and style == Qt.PenStyle.SolidLine:
-                item.setSymbol("o")
-                item.setSymbolSize(5)
-                item.setSymbolBrush(QColor(colour))
-                item.setSymbolPen(None)
+            self._looks.append(("", Qt.PenStyle.NoPen))
+        for number, (x, y, colour, style) in enumerate(wanted):
+            item = self._items[number]
+            # Whatever is set draws the curve again.
+            if self._looks[number] != (colour, style):
+                self._looks[number] = (colour, style)
+                self._paint(item, colour, style, dots=dots)
             item.setData(x, y)
         if curves:
             self._box.autoRange(padding=0.05)
         if curves and self._logarithmic:
             self._axes["left"].setTicks([_ticks(np.concatenate([y for _, y, _ in curves]))])
+
+    @staticmethod
+    def _paint(item: pyqtgraph.PlotDataItem, colour: str, style: Qt.PenStyle, *, dots: bool) -> None:
+        item.setPen(pyqtgraph.mkPen(QColor(colour), width=2, style=style))
+        marked = dots and style == Qt.PenStyle.SolidLine
+        item.setSymbol("o" if marked else None)
+        if marked:
+            item.setSymbolSize(5)
+            item.setSymbolBrush(QColor(colour))
+            item.setSymbolPen(None)
 
     def set_theme(self, name: str) -> None:
         text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))

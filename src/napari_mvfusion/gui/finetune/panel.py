@@ -12,7 +12,7 @@ from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.finetune.after import After
 from napari_mvfusion.gui.finetune.bridge import TrainingRun
 from napari_mvfusion.gui.finetune.model_actions import file_of
-from napari_mvfusion.gui.finetune.plan import Plan, with_pixels
+from napari_mvfusion.gui.finetune.plan import Plan, as_sent
 from napari_mvfusion.gui.finetune.run_page import RunPage
 from napari_mvfusion.gui.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.jobs import outermost
@@ -123,7 +123,7 @@ class FineTunePanel(QWidget):
         self._status.clear()
         self._setup.set_active(False)
         self._after.clear()
-        self._tasks.start(_READ, with_pixels, job, done=lambda read: self._launch(read, going_on=going_on))
+        self._tasks.start(_READ, as_sent, job, done=lambda read: self._launch(read, going_on=going_on))
 
     def _launch(self, job: TrainJob, *, going_on: bool) -> None:
         self._job = job

@@ -13,6 +13,7 @@ from napari_mvfusion.devices import describe_device, pick_device
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.gui.finetune.expert import ExpertSettings, changes_of
+from napari_mvfusion.gui.finetune.threads import beside_a_window
 from napari_mvfusion.gui.status import in_words
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.methods import LearnedFusion
@@ -85,7 +86,7 @@ class Plan:
         """How long it takes, how far it comes, and what it needs."""
         config, found = self.job.config, self.estimate
         minutes = config.minutes or 0.0
-        device = describe_device(pick_device(self.job.device))
+        device = describe_device(pick_device(self.job.device), beside_a_window(self.job.threads, self.job.device))
         steps = ""
         if found.step_seconds:
             steps = f", about {_rounded(60 * minutes / found.step_seconds)} steps"
@@ -148,7 +149,7 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
     plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)))
     yield plan
     if found.step_seconds is None:
-        measure_step(_architecture(wish.start), wish.device, wish.threads)
+        measure_step(_architecture(wish.start), wish.device, beside_a_window(wish.threads, wish.device))
         check()
         yield replace(plan, estimate=estimate(config, views, wish.device, start_from=wish.start))
 
@@ -160,14 +161,20 @@ def make_fine_tune(wish: Wish, views: Sequence[RegisteredViews]) -> TrainConfig:
     return fine_tune_config(wish.mode, minutes=wish.minutes, views=views, data=wish.region, **changes)
 
 
-def with_pixels(check: Checkpoint, job: TrainJob) -> Generator[None, None, TrainJob]:
-    """The job with sharp volumes that are read; lazy ones cannot be sent to another process."""
+def as_sent(check: Checkpoint, job: TrainJob) -> Generator[None, None, TrainJob]:
+    """The job as another process gets it: with sharp volumes that are read, and threads that leave the window some.
+
+    Raises
+    ------
+    DeviceError
+        If the device is gone.
+    """
     sharp = []
     for each in job.sharp:
         check()
         sharp.append(each if not hasattr(each, "dtype") else np.asarray(each, np.float32))
         yield
-    return replace(job, sharp=tuple(sharp))
+    return replace(job, sharp=tuple(sharp), threads=beside_a_window(job.threads, job.device))
 
 
 def check_name_is_free(name: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.events import Warned
@@ -27,13 +29,16 @@ from napari_mvfusion.training.events import (
     Waiting,
 )
 
-_REDRAW_MS = 400
+# With software rendering the whole window is put together again whenever a part of it is drawn: all parts are drawn
+# at once, and seldom.
+_REDRAW_MS = 1000
+_CURVES_SECONDS = 2.0
 _WINDOW_SECONDS = 20.0
 _LEAST_SECONDS = 1e-3
 
 
 class RunView(QWidget):
-    """Follows the events of a run; what comes often is drawn a few times a second."""
+    """Follows the events of a run; what comes often is drawn once a second, curves less often, and only while seen."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,6 +64,7 @@ class RunView(QWidget):
         self._due.setSingleShot(True)
         self._due.setInterval(_REDRAW_MS)
         self._due.timeout.connect(self._draw)
+        self._preview: Previewed | None = None
         self._forget(None)
 
     @property
@@ -83,7 +89,7 @@ class RunView(QWidget):
         self._step.show()
         self._machine.setText("")
         self._machine.hide()
-        self._draw()
+        self._draw_all()
 
     def follow(self, event: TrainEvent) -> str:
         """Show an event; what is odd comes back as words for a message."""
@@ -100,12 +106,15 @@ class RunView(QWidget):
                 self._steps, self._seconds = event.step, event.seconds
                 self._history.add_losses(event.step, event.losses)
                 self._times.append((event.step, event.seconds))
+                self._curves_grew = True
                 self._redraw_soon()
             case Validated(step, figures):
                 self._history.add_figures(step, figures)
+                self._curves_grew = True
                 self._redraw_soon()
             case Previewed():
-                self._pictures.show_preview(event)
+                self._preview = event
+                self._redraw_soon()
             case Paused():
                 self._paused = True
                 self._describe()
@@ -125,7 +134,10 @@ class RunView(QWidget):
     def end(self, words: str) -> None:
         """The run is over; its curves stay."""
         self._due.stop()
-        self._draw()
+        self._draw_all()
+        # What is said now stays.
+        self._times.clear()
+        self._paused = False
         self._bar.hide()
         self._step.setText(words)
         self._step.setVisible(bool(words))
@@ -142,6 +154,11 @@ class RunView(QWidget):
         """The panel is closed."""
         self._due.stop()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Catch up with what happened unseen."""
+        super().showEvent(event)
+        self._redraw_soon()
+
     def _forget(self, minutes: float | None) -> None:
         self._minutes = minutes
         self._history = getattr(self, "_history", None) or History()
@@ -149,15 +166,37 @@ class RunView(QWidget):
         self._steps, self._seconds = 0, 0.0
         self._paused = False
         self._times: deque[tuple[int, float]] = deque()
+        self._preview = None
+        self._curves_grew = False
+        self._drawn = 0.0
 
     def _redraw_soon(self) -> None:
         if not self._due.isActive():
             self._due.start()
 
     def _draw(self) -> None:
-        self._curves.show_history(self._history)
+        """Draw what has changed, if anybody sees it; later what is not due yet."""
+        if not self.isVisible():
+            return
         if self._times or self._paused:
             self._describe()
+        if self._preview is not None:
+            self._pictures.show_preview(self._preview)
+            self._preview = None
+        if self._curves_grew:
+            if time.monotonic() - self._drawn < _CURVES_SECONDS:
+                self._redraw_soon()
+            else:
+                self._draw_curves()
+
+    def _draw_all(self) -> None:
+        self._draw()
+        self._draw_curves()
+
+    def _draw_curves(self) -> None:
+        self._curves_grew = False
+        self._curves.show_history(self._history)
+        self._drawn = time.monotonic()
 
     def _describe(self) -> None:
         """Progress, time that is left, speed and device."""

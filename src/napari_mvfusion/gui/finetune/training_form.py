@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QVBoxLayout, QWi
 from napari_mvfusion.gui.editors import Real
 from napari_mvfusion.gui.finetune.expert import ExpertSettings, settings_of
 from napari_mvfusion.gui.finetune.plan import OwnMode
+from napari_mvfusion.gui.finetune.threads import beside_a_window
 from napari_mvfusion.gui.parameters import ParameterForm
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.word_list import WordList, devices
@@ -48,7 +49,7 @@ class TrainingForm(QWidget):
         self._name.setObjectName("name")
         self._name.setToolTip("<qt>What the new model is called in the lists: letters, digits, - _ and .</qt>")
         self._named_by_hand = False
-        self._device = WordList("device", devices())
+        self._device = WordList("device", devices(beside_a_window(preferences().threads, "cpu")))
         self._device.setToolTip("What computes. Automatic takes the fastest that is there")
         self._expert = ParameterForm(ExpertSettings)
         self._expert.setObjectName("expert")
