@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import psutil
 import pytest
+import torch
 from safetensors import safe_open
 
 from napari_mvfusion.networks import load_model
@@ -32,9 +33,10 @@ from napari_mvfusion.training.events import (
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.parcels import MappedPixels, packed
 from napari_mvfusion.training.process import Ended, TrainingProcess
-from napari_mvfusion.training.state import read_note
+from napari_mvfusion.training.state import read_best, read_note
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import write_views_folder
+from small_models import SMALL, save
 from small_training import OWN, own_views
 
 PATIENCE = 120.0
@@ -47,7 +49,7 @@ def views():
 
 
 def job(tmp_path, *data, **changes):
-    options = {name: changes.pop(name) for name in ("resume", "sharp", "preview_seconds") if name in changes}
+    options = {name: changes.pop(name) for name in ("resume", "sharp", "start_from", "preview_seconds") if name in changes}
     config = TrainConfig.model_validate(OWN | changes)
     return TrainJob(config, str(tmp_path / "mine.safetensors"), data, device="cpu", threads=1, **options)
 
@@ -204,17 +206,57 @@ def test_errors_come_in_words(tmp_path, views, run):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_child_that_hangs_is_killed_and_its_checkpoint_stays(tmp_path, views, run, monkeypatch):
-    monkeypatch.setattr("napari_mvfusion.training.process._GRACE_SECONDS", 1.0)
-    there = run(job(tmp_path, views, **ENDLESS))
+def test_a_child_that_hangs_is_killed_and_the_best_of_its_checkpoint_is_kept(tmp_path, views, run):
+    # A start of random weights soon gets better.
+    save(tmp_path, "start", SMALL)
+    settings = {"architecture": SMALL.model_dump(), "start_from": str(tmp_path / "start.safetensors")}
+    settings |= ENDLESS | {"validate_every": 4, "rate": 1e-4}
+    there = run(job(tmp_path, views, **settings))
+    state = tmp_path / "mine.training" / "state.safetensors"
     there.until(Saved)
+    end = time.monotonic() + PATIENCE
+    while not read_note(state).progress.best_step:
+        assert time.monotonic() < end
+        time.sleep(0.1)
     (child,) = children()
     child.suspend()
     there.process.stop()
     began = time.monotonic()
-    assert there.until(Ended).how == "stopped"
-    assert time.monotonic() - began < 3
+    ended = there.until(Ended)
+    assert time.monotonic() - began < 4
+    assert ended.how == "stopped"
+    assert "did not answer" in ended.words
+    network, card = load_model(ended.path)
+    progress = read_note(state).progress
+    assert card.training["best_step"] == progress.best_step
+    assert card.metrics["residual"] == progress.best["residual"]
+    assert card.training["device"].startswith("CPU")
+    for name, weights in read_best(state).items():
+        torch.testing.assert_close(network.state_dict()[name], weights, rtol=0, atol=0)
+    # The model is known as its own: the run goes on.
+    again = run(job(tmp_path, views, resume=True, **settings))
+    assert again.until(StepDone).step > progress.step
+
+
+def test_a_child_that_hangs_before_anything_is_better_leaves_its_checkpoint(tmp_path, views, run):
+    there = run(job(tmp_path, views, **ENDLESS | {"validate_every": 1000}))
+    there.until(Saved)
+    (child,) = children()
+    child.suspend()
+    there.process.stop()
+    assert there.until(Ended) == Ended("stopped", None, "the training did not answer and was ended", "")
     assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step > 0
+
+
+def test_a_child_that_keeps_slowly_is_waited_for(tmp_path, views, run, monkeypatch):
+    monkeypatch.setattr("napari_mvfusion.training.process._GRACE_SECONDS", 0.0)
+    there = run(job(tmp_path, views, **ENDLESS | {"validate_every": 1}))
+    there.until(Validated, 3)
+    there.process._heard.set()
+    there.process.stop()
+    ended = there.until(Ended)
+    assert (ended.how, ended.words) == ("stopped", "")
+    assert there.until(Stopped)
 
 
 # --- where it is started from

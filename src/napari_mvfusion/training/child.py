@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-from napari_mvfusion.training.ended import Ended, failed
+from napari_mvfusion.training.ended import Ended, Heard, failed
 from napari_mvfusion.training.events import Stopped, Trained
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.wire import receive, send
@@ -29,12 +29,30 @@ _NICER = 5
 
 
 class _Commands:
-    """What the other side asked for; read in a thread."""
+    """What the other side asked for; read in a thread.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    answers : where to say that it was heard
+    """
+
+    def __init__(self, answers: IO[bytes]) -> None:
         self.stop = False
         self.pause = False
         self.alone = False
+        self._answers = answers
+        self._answering = threading.Lock()
+        self._answered = False
+
+    def stopping(self) -> bool:
+        """Whether to stop; polled by the work, which thereby shows that it does not hang."""
+        if self.stop:
+            # The thread that sends events waits for the work, and the work may be shared by threads.
+            with self._answering:
+                if not self._answered:
+                    self._answered = True
+                    _tell(self._answers, self, Heard())
+        return self.stop
 
     def follow(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -55,7 +73,7 @@ def main() -> None:
     with contextlib.suppress(psutil.Error, OSError):
         _be_nice()
     ended: Ended
-    commands = _Commands()
+    commands = _Commands(events_out)
     try:
         try:
             job = receive(commands_in)
@@ -73,7 +91,7 @@ def main() -> None:
 
 def _run(job: TrainJob, commands: _Commands, events_out: IO[bytes]) -> Ended:
     ended = Ended("stopped", None, "", "")
-    for event in run_job(job, cancel=lambda: commands.stop, paused=lambda: commands.pause):
+    for event in run_job(job, cancel=commands.stopping, paused=lambda: commands.pause):
         _tell(events_out, commands, event)
         if isinstance(event, Stopped | Trained):
             ended = Ended("trained" if isinstance(event, Trained) else "stopped", event.path, "", "")

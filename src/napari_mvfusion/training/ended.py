@@ -31,6 +31,11 @@ class Ended:
     details: str
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A training process has noticed that it is to stop, and keeps what it has."""
+
+
 def failed(error: Exception, details: str) -> Ended:
     """The end by an error."""
     if isinstance(error, MVFusionError):

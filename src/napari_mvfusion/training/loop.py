@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
@@ -39,50 +39,28 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
+from napari_mvfusion.training.kept import finished_card, note_card
 from napari_mvfusion.training.learner import Learner
 from napari_mvfusion.training.logs import Log
 from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.previews import Previews
-from napari_mvfusion.training.samples import Sample, Volume, part_of
+from napari_mvfusion.training.samples import Volume, part_of
 from napari_mvfusion.training.shortage import SMALLEST_SIDE, lowered
+from napari_mvfusion.training.source import Source, stoppable
 from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, load_state, save_state
+
+__all__ = ["Score", "Source", "run_folder", "stoppable", "train_events"]
 
 T = TypeVar("T")
 _LAST_RATE = 0.01
 _STEP_BACK = 0.5
 _MOST_STEP_BACKS = 8
 _POLL_SECONDS = 0.05
+# Better weights are safe on disk after this time, if there was no checkpoint meanwhile.
+_BETTER_SECONDS = 10.0
 _CLOSE = "close other programs"
 # A run that goes on may end elsewhere, and be saved more or less often.
 _MAY_CHANGE = ("minutes", "patience", "checkpoint_seconds")
-
-
-class Source(Protocol):
-    """Where samples come from. What it gives for a step depends on the step, and on `lower`, alone."""
-
-    def identity(self) -> Sequence[str]:
-        """What the samples depend on beside the configuration, for example hashes of files; a resumed run has the same."""
-
-    def begin(self, step: int) -> Generator[Waiting, None, None]:
-        """Get ready for the steps from `step` on."""
-
-    def draw(self, step: int) -> Sequence[Sample]:
-        """The samples of a step."""
-
-    def least_tile(self) -> Triple:
-        """The smallest tile that can be learned from."""
-
-    def lower(self, tile: Triple, batch: int) -> None:
-        """From now on draw smaller tiles, at the places where the larger ones were, and so many a step.
-
-        What is held out stays as it is.
-        """
-
-    def validation(self) -> Sequence[Volume]:
-        """What is never trained on."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
 
 
 Score = Callable[[Network, Sequence[Volume], torch.device], Mapping[str, float]]
@@ -170,7 +148,8 @@ class _Training:
         resume: bool,
     ) -> None:
         self._config, self._source, self._learner, self._score = config, source, learner, score
-        self._card, self._out, self._decides, self._device = card, out, decides, device
+        self._out, self._decides, self._device = out, decides, device
+        self._card = card.model_copy(update={"training": card.training | {"device": describe_device(device)}})
         self._folder = run_folder(out)
         self._state_path = self._folder / STATE_FILE
         if out.exists() and not (resume and self._state_path.exists()):
@@ -247,6 +226,7 @@ class _Training:
     ) -> Generator[TrainEvent, None, None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "config.json").write_text(self._config.model_dump_json(by_alias=True, indent=2))
+        note_card(self._folder, self._card)
         self._log = Log(self._folder, self._progress.step)
         self._clock.go_on()
         saved = time.monotonic()
@@ -263,7 +243,7 @@ class _Training:
                     return
             if over:
                 return
-            if self._progress.step != self._saved_step and time.monotonic() - saved > self._config.checkpoint_seconds:
+            if self._progress.step != self._saved_step and time.monotonic() - saved > self._checkpoint_seconds():
                 yield self._save()
                 saved = time.monotonic()
             if preview_seconds is not None:
@@ -425,6 +405,11 @@ class _Training:
         else:
             yield shown
 
+    def _checkpoint_seconds(self) -> float:
+        """How long after a checkpoint the next one is due."""
+        seconds = self._config.checkpoint_seconds
+        return min(seconds, _BETTER_SECONDS) if self._progress.best_step > self._saved_step else seconds
+
     def _is_over(self) -> bool:
         minutes = self._config.minutes
         return self._progress.step >= self._config.steps or (minutes is not None and self._clock.seconds > 60 * minutes)
@@ -459,18 +444,7 @@ class _Training:
         known = tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
         self._progress = replace(self._progress, kept=known, complete=complete)
         self._save()
-        progress = self._progress
-        trained = {
-            "config": self._config.model_dump(mode="json", by_alias=True),
-            "steps": progress.step,
-            "best_step": progress.best_step,
-            "seconds": round(progress.seconds),
-            "device": describe_device(self._device),
-            "start_metrics": dict(progress.start),
-        }
-        card = self._card.model_copy(
-            update={"training": self._card.training | trained, "metrics": self._card.metrics | dict(progress.best)}
-        )
+        card = finished_card(self._card, self._config, self._progress)
         save_model(self._out, self._learner.best, card, overwrite=True)
         return self._out
 
@@ -501,26 +475,6 @@ class _Training:
         free = (*_MAY_CHANGE, "steps") if config.schedule == "constant" else _MAY_CHANGE
         changed = {name: getattr(self._config, name) for name in free}
         return config.model_copy(update=changed) == self._config and others == self._run[1:]
-
-
-def stoppable(events: Generator[TrainEvent, None, T], cancel: Callable[[], bool]) -> Generator[TrainEvent, None, T]:
-    """The same events, interrupted once `cancel` says so; it is polled inside the work too.
-
-    Raises
-    ------
-    Interrupted
-        When that happens.
-    """
-    while True:
-        try:
-            with interruptible(cancel):
-                event = next(events)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        yield event
-        if cancel():
-            raise Interrupted
 
 
 def _voxels(tile: Triple) -> str:

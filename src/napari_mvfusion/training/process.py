@@ -18,17 +18,23 @@ from pathlib import Path
 from typing import IO
 
 import napari_mvfusion
+from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.events import Warned
-from napari_mvfusion.training.ended import Ended, crashed, failed
+from napari_mvfusion.training.ended import Ended, Heard, crashed, failed
 from napari_mvfusion.training.events import Continued, Paused, Started, TrainEvent, Waiting
 from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.kept import keep_from_checkpoint
+from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.parcels import packed
+from napari_mvfusion.training.setup import model_path
 from napari_mvfusion.training.wire import receive, send
 
 __all__ = ["Ended", "TrainingProcess"]
 
-# A run that does not answer to stop within this time is killed; its last checkpoint stays.
-_GRACE_SECONDS = 6.0
+# A run that does not notice within this time that it is to stop hangs, and is killed: what is kept comes from its last
+# checkpoint. One that has noticed gets longer, for a slow disk.
+_GRACE_SECONDS = 2.0
+_KEEPING_SECONDS = 10.0
 _LINGER_SECONDS = 1.0
 _LAST_LINES = 40
 _BEFORE_WORK = (Warned, Started, Waiting, Paused, Continued)
@@ -55,6 +61,8 @@ class TrainingProcess:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._started = self._paused = self._stopping = self._at_work = False
+        self._heard = threading.Event()
+        self._silent = False
         self._not_sent: Ended | None = None
 
     @property
@@ -99,7 +107,10 @@ class TrainingProcess:
         self._commands.put("go on")
 
     def stop(self) -> None:
-        """Keep the best weights, save a checkpoint, and end; what does not answer is killed."""
+        """Keep the best weights, save a checkpoint, and end.
+
+        A run that does not notice within two seconds is killed; the best weights of its last checkpoint are kept then.
+        """
         if not self._at_work:
             # It gets its data ready: there is nothing to keep yet, and an earlier checkpoint stays.
             self.kill()
@@ -119,8 +130,12 @@ class TrainingProcess:
                 self._process.kill()
 
     def _kill_after_grace(self) -> None:
-        if not self._over.wait(_GRACE_SECONDS):
-            self.kill()
+        if self._over.wait(_GRACE_SECONDS):
+            return
+        if self._heard.is_set() and self._over.wait(_KEEPING_SECONDS):
+            return
+        self._silent = True
+        self.kill()
 
     def _run(self, job: TrainJob) -> None:
         """Start the process and follow it to its end."""
@@ -146,6 +161,7 @@ class TrainingProcess:
         sender = threading.Thread(target=self._send, args=(process.stdin, job), daemon=True)
         listener.start()
         sender.start()
+        out = job.out
         del job
         ended: Ended | None = None
         with contextlib.suppress(EOFError, OSError):
@@ -153,6 +169,8 @@ class TrainingProcess:
                 event = receive(process.stdout)
                 if isinstance(event, Ended):
                     ended = event
+                elif isinstance(event, Heard):
+                    self._heard.set()
                 else:
                     self._at_work |= not isinstance(event, _BEFORE_WORK)
                     self._events.put(event)
@@ -166,6 +184,8 @@ class TrainingProcess:
             return ended
         if self._not_sent is not None:
             return self._not_sent
+        if self._silent:
+            return _kept(out)
         if self._stopping:
             return Ended("stopped", None, "", f"it was ended before it answered (exit code {code})")
         return crashed(code, b"".join(lines).decode(errors="replace"))
@@ -184,6 +204,17 @@ class TrainingProcess:
             del parcel
             while (command := self._commands.get()) is not None:
                 send(pipe, command)
+
+
+def _kept(out: str) -> Ended:
+    """The end of a run that was killed because it did not stop: what its last checkpoint holds is kept."""
+    words = "the training did not answer and was ended"
+    try:
+        path = model_path(out, resume=True)
+        kept = keep_from_checkpoint(run_folder(path), path)
+    except MVFusionError as error:
+        return Ended("stopped", None, words, str(error))
+    return Ended("stopped", kept, f"{words}; what is kept is that of its last checkpoint" if kept else words, "")
 
 
 def _keep_last(pipe: IO[bytes], lines: deque[bytes]) -> None:

@@ -151,6 +151,23 @@ def read_note(path: Path) -> Note:
         return Note(Progress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
 
 
+def read_best(path: Path) -> dict[str, torch.Tensor]:
+    """Read the weights that were best, by the names that they have in their network.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    prefix = "module/best/"
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return {
+            key.removeprefix(prefix): file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118 - not a mapping
+            if key.startswith(prefix)
+        }
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:

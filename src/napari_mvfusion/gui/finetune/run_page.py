@@ -183,6 +183,10 @@ class RunPage(QWidget):
                 self.messages.note(ended.details)
         else:
             self._tell(ended.path)
+            if ended.words:
+                self.messages.say("warning", f"{ended.words}.")
+            if ended.details:
+                self.messages.note(ended.details)
         self.over.emit(ended)
 
     def _tell(self, path: Path | None) -> None:

@@ -1,0 +1,73 @@
+"""The model of a run: its card when it is written, and the best weights of a run that could not write them itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.networks import ModelCard, save_model
+from napari_mvfusion.networks.card import parse_card
+from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.state import STATE_FILE, Progress, read_best, read_note
+from napari_mvfusion.workspace import writing
+
+_CARD_FILE = "card.json"
+
+
+def finished_card(card: ModelCard, config: TrainConfig, progress: Progress) -> ModelCard:
+    """The card of a run's model, with how it was trained and how good it is.
+
+    Parameters
+    ----------
+    card : of the run, from its beginning
+    config : of the run
+    progress : where it stands
+    """
+    trained = {
+        "config": config.model_dump(mode="json", by_alias=True),
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "seconds": round(progress.seconds),
+        "start_metrics": dict(progress.start),
+    }
+    return card.model_copy(
+        update={"training": card.training | trained, "metrics": card.metrics | dict(progress.best)},
+    )
+
+
+def note_card(folder: Path, card: ModelCard) -> None:
+    """Write the card of a run into its folder, for `keep_from_checkpoint`."""
+    with writing(folder / _CARD_FILE):
+        (folder / _CARD_FILE).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+
+
+def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
+    """Write the best weights of a run that is gone as its model.
+
+    Parameters
+    ----------
+    folder : of the run
+    out : file of the model; replaced where it exists, as the run itself would have done
+
+    Returns
+    -------
+    The file, or None where the run had saved nothing better than its start yet.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the checkpoint is damaged, or the model cannot be written.
+    """
+    state = folder / STATE_FILE
+    if not state.exists():
+        return None
+    note = read_note(state)
+    if not note.progress.best_step:
+        return None
+    path = folder / _CARD_FILE
+    try:
+        card = parse_card(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}): go on with the run, then stop it") from error
+    save_model(out, read_best(state), finished_card(card, note.config, note.progress), overwrite=True)
+    return out
