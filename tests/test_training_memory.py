@@ -101,7 +101,8 @@ def run_limited(tmp_path, spare_mib, when, **changes):
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are kept by Linux")
 def test_a_run_that_is_short_of_memory_goes_on_with_less_and_so_does_its_resume(tmp_path, monkeypatch):
     config = {"tile": (40, 40, 40), "batch": 2, "steps": 5, "architecture": BIGGER, "checkpoint_seconds": 60}
-    said = run_limited(tmp_path, 24, "StepDone", **config)
+    # Far more than the smallest tile takes, and far less than the first.
+    said = run_limited(tmp_path, 64, "StepDone", **config)
     assert said[2].startswith("Lowered(step=1, tile=(40, 40, 40), batch=1)"), said
     smaller = [line for line in said if line.startswith("Lowered") and "(40, 40, 40)" not in line]
     assert smaller, said
