@@ -11,6 +11,7 @@ from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.networks.universal import UniversalArchitecture
 
 SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
+LIGHT = SMALL.model_copy(update={"light": True, "updates": 2})
 
 
 def save(folder: Path, name: str, architecture: UniversalArchitecture | PaperArchitecture, **card: object) -> str:

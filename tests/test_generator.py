@@ -19,10 +19,11 @@ from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.methods.universal import brightness_scale, whole_evidence
 from napari_mvfusion.networks import ModelCard, build, load_model
 from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.networks.universal import UniversalArchitecture, with_light
 from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from napari_mvfusion.views import RegisteredViews, View
-from small_models import SMALL, save
+from small_models import LIGHT, SMALL, save
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
 
@@ -47,40 +48,46 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.ptp(a))
 
 
+UNIVERSAL = pytest.mark.parametrize("architecture", [SMALL, LIGHT], ids=["filter alone", "lost light and updates"])
 PAPER = {
     "no norm": PaperArchitecture(views=4, feature_maps=3, norm="none", activation="leaky_relu", output="softplus"),
     "instance norm": PaperArchitecture(views=4, feature_maps=3),
 }
 
 
+@UNIVERSAL
 @pytest.mark.parametrize("tile", [(16, 44, 52), (24, 20, 28), (13, 17, 52)])
-def test_universal_tiles_equal_the_whole(models: Path, tile: Triple) -> None:
+def test_universal_tiles_equal_the_whole(models: Path, tile: Triple, architecture: UniversalArchitecture) -> None:
     views = specimen()
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     whole, tiled = (np.asarray(fuse(views, method, tile=t).data) for t in (None, tile))
-    filtered = whole_evidence(views, SMALL, torch.device("cpu"))
+    filtered = whole_evidence(views, architecture, torch.device("cpu"))
     assert difference(whole, filtered.estimate.numpy() * filtered.scale) > 0.02  # the network does something
     assert difference(whole, tiled) < 1e-4
 
 
-def test_universal_tiles_equal_the_whole_with_the_measured_psfs(models: Path, test_data: Path) -> None:
+@UNIVERSAL
+def test_universal_tiles_equal_the_whole_with_the_measured_psfs(
+    models: Path, test_data: Path, architecture: UniversalArchitecture
+) -> None:
     psfs = [prepare_psf(test_data / f"psf/quad_view/psf_{a:g}.tif").psf for a in ANGLES]
     rng = np.random.default_rng(0)
     views = simulate(embryo(96, rng), ANGLES, psfs, rng=rng).views
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     whole, tiled = (np.asarray(fuse(views, method, tile=tile).data) for tile in (None, (48, 40, 96)))
     assert difference(whole, tiled) < 1e-4
 
 
+@UNIVERSAL
 @pytest.mark.parametrize("shape", [(36, 20, 18), (20, 33, 22)])
 def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
-    models: Path, monkeypatch: pytest.MonkeyPatch, shape: Triple
+    models: Path, monkeypatch: pytest.MonkeyPatch, shape: Triple, architecture: UniversalArchitecture
 ) -> None:
     """Cells of 16 voxels stand for those of 192, so that a small volume has several along each axis."""
     for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
         monkeypatch.setattr(universal, name, value)
     views = specimen(shape)
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     whole = np.asarray(fuse(views, method).data)
     for tile in ((18, 20, 22), (20, 11, 22)):
         assert difference(whole, np.asarray(fuse(views, method, tile=tile).data)) < 1e-4
@@ -147,13 +154,16 @@ def test_published_tiles_are_the_weighted_mean_of_overlapping_windows(models: Pa
     assert difference(total / amount * scale, np.asarray(fuse(views, method).data)) < 1e-5
 
 
-def test_training_reads_what_the_engine_reads(models: Path) -> None:
+@UNIVERSAL
+def test_training_reads_what_the_engine_reads(models: Path, architecture: UniversalArchitecture) -> None:
     views = specimen((32, 32, 32), angles=(30.0, 75.0, 200.0))
-    name = save(models, "small", SMALL)
+    name = save(models, "small", architecture)
     network, _ = load_model(name)
-    evidence = whole_evidence(views, SMALL, torch.device("cpu"))
+    evidence = whole_evidence(views, architecture, torch.device("cpu"))
+    assert (evidence.passed is not None) == architecture.light
+    passed = None if evidence.passed is None else evidence.passed[None]
     with torch.inference_mode():
-        fused = network(evidence.views[None], evidence.blurred[None], evidence.sharp[None])
+        fused = network(evidence.views[None], evidence.blurred[None], evidence.sharp[None], passed)
     expected = fused[0, 0].numpy() * evidence.scale
     assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name)).data)) < 1e-5
 
@@ -182,9 +192,51 @@ def test_the_filter_minimises_what_it_says() -> None:
         np.testing.assert_allclose(seen, convolved(sharp[1].double().numpy(), psf), rtol=1e-4, atol=1e-4)
 
 
-def test_the_order_of_the_views_does_not_matter(models: Path) -> None:
+def test_the_filter_alone_is_one_level_and_blurs_as_the_views_do() -> None:
+    """Its result blurred, and the level that is blurred alone, are what a call gives."""
+    rng = np.random.default_rng(0)
+    psfs = [light_sheet_psf(a, axial_fwhm=4, lateral_fwhm=2, shape=(9, 9, 9)) for a in (0.0, 70.0)]
+    bank = WienerBank(psfs, [1.0, 1.0], (0.02, 0.002), 1, torch.device("cpu"))
+    views = torch.from_numpy(rng.gamma(2, size=(2, 20, 16, 24)).astype(np.float32))
+    blurred, sharp = bank(views, Box.whole((20, 16, 24)), (6, 6, 6))
+    np.testing.assert_allclose(bank.one(views, (6, 6, 6)), sharp[1], rtol=1e-4, atol=1e-4)
+    # What lies beyond the border is the filtered image's own there, and its mirror image here.
+    inner = np.s_[:, 8:-8, 7:-7, 8:-8]
+    np.testing.assert_allclose(bank.blurred(sharp[1], (6, 6, 6))[inner], blurred[inner], rtol=0.02)
+
+
+def test_updates_bring_the_filter_closer_to_the_views_and_to_the_truth() -> None:
+    """With light lost: blurred again and dimmed, the filtered image must explain the views better than without updates."""
+    rng = np.random.default_rng(1)
+    truth = embryo(64, rng)
+    psfs = [light_sheet_psf(a, axial_fwhm=10, lateral_fwhm=3, shape=(21, 21, 21)) for a in ANGLES]
+    views = simulate(truth, ANGLES, psfs, rng=rng).views
+    error, missing = [], []
+    for architecture in (SMALL, LIGHT.model_copy(update={"updates": 0}), LIGHT):
+        found = whole_evidence(views, architecture, torch.device("cpu"))
+        estimate = found.estimate.numpy()
+        error.append(1 - np.corrcoef(estimate.ravel(), truth.ravel())[0, 1])
+        expected = found.blurred if found.passed is None else found.passed * found.blurred
+        missing.append(float((expected - found.views).square().mean()))
+    assert error[1] < 0.95 * error[0]
+    assert error[2] < 0.9 * error[1]
+    assert missing[2] < 0.95 * missing[1] < 0.2 * missing[0]
+
+
+def test_weights_for_lost_light_begin_as_those_without() -> None:
+    torch.manual_seed(0)
+    without, along = build(SMALL), build(LIGHT)
+    along.load_state_dict(with_light(without.state_dict()))
+    views, blurred = torch.rand(2, 1, 3, 8, 8, 8)
+    sharp, passed = torch.rand(1, len(SMALL.levels), 8, 8, 8), torch.rand(1, 3, 8, 8, 8)
+    assert torch.equal(without(views, blurred, sharp), along(views, blurred, sharp))
+    assert torch.equal(along(views, blurred, sharp, torch.ones_like(passed)), along(views, blurred, sharp))
+
+
+@UNIVERSAL
+def test_the_order_of_the_views_does_not_matter(models: Path, architecture: UniversalArchitecture) -> None:
     views = specimen((32, 32, 32))
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     turned = views.select(["180", "0", "270", "90"])
     assert np.array_equal(np.asarray(fuse(views, method).data), np.asarray(fuse(turned, method).data))
 
@@ -197,10 +249,11 @@ def test_any_number_of_views(models: Path, count: int) -> None:
     assert fused.min() >= 0
 
 
+@UNIVERSAL
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])
-def test_brightness_scales_with_the_views(models: Path, factor: float) -> None:
+def test_brightness_scales_with_the_views(models: Path, factor: float, architecture: UniversalArchitecture) -> None:
     views = specimen((24, 24, 24))
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     scaled = RegisteredViews(replace(view, data=np.asarray(view.data) * np.float32(factor)) for view in views.views)
     expected = np.asarray(fuse(views, method).data) * factor
     assert difference(expected, np.asarray(fuse(scaled, method).data)) < 1e-3
@@ -215,11 +268,12 @@ def test_empty_space_does_not_change_the_brightness_scale() -> None:
     assert scale == pytest.approx(float((block.astype(float) ** 2).sum() / block.sum(dtype=float)), rel=1e-6)
 
 
-def test_where_a_view_has_no_data_it_says_nothing(models: Path) -> None:
+@UNIVERSAL
+def test_where_a_view_has_no_data_it_says_nothing(models: Path, architecture: UniversalArchitecture) -> None:
     views = specimen((32, 32, 32))
     mask = np.ones((32, 32, 32), bool)
     mask[:16] = False
-    method = LearnedFusion(model=save(models, "small", SMALL))
+    method = LearnedFusion(model=save(models, "small", architecture))
     results = []
     for junk in (0, 500):
         data = np.where(mask, np.asarray(views.views[0].data), np.float32(junk))

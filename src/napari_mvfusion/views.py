@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import ceil, prod
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 
 T = TypeVar("T")
 
+# About how many cells an overview has.
+_OVERVIEW_CELLS = 2**16
 _SCAN_VOXELS = 4 * 2**20
 _EDGE_TOLERANCE = 1e-6
 
@@ -102,11 +105,30 @@ class View:
         return triple(self.data.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """A view of the whole volume, averaged over cubic cells; the last ones may be cut off.
+
+    Attributes
+    ----------
+    cell : voxels along a side of a cell
+    shape : voxels of the whole volume
+    values : float32 (z, y, x), mean brightness of the voxels of each cell where the view has data, 0 where it has none
+    covered : the same shape, share of each cell where the view has data
+    """
+
+    cell: int
+    shape: Triple
+    values: np.ndarray
+    covered: np.ndarray
+
+
 @dataclass(frozen=True)
 class ViewStatistics:
     """Whole-volume numbers of one view as it is read, camera offset already subtracted.
 
-    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order.
+    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `overview` is
+    the view in large cells, None where it is not known.
     """
 
     minimum: float
@@ -115,6 +137,7 @@ class ViewStatistics:
     mean_square: float
     covered_voxels: int
     sha256: str
+    overview: Overview | None = field(default=None, compare=False, repr=False)
 
 
 class RegisteredViews:
@@ -303,11 +326,13 @@ class RegisteredViews:
             squares = np.zeros(len(self))
             count = np.zeros(len(self), np.int64)
             digests = [hashlib.sha256() for _ in self.views]
+            overviews = [OverviewSums(self.grid.shape) for _ in self.views]
             for done, slab in enumerate(slabs, 1):
                 for i in range(len(self)):
                     values = self.read(slab, [i])[0]
                     digests[i].update(values)
                     covered = self.coverage(slab, [i])
+                    overviews[i].add(slab, values, None if covered is None else covered[0])
                     if covered is not None:
                         values = values[covered[0] > 0]
                     if values.size:
@@ -329,14 +354,19 @@ class RegisteredViews:
                     float(squares[i] / count[i]),
                     int(count[i]),
                     sha.hexdigest(),
+                    sums.overview(),
                 )
-                for i, sha in enumerate(digests)
+                for i, (sha, sums) in enumerate(zip(digests, overviews, strict=True))
             )
         return self._statistics
 
     def statistics(self) -> tuple[ViewStatistics, ...]:
         """The result of `scan`, without its progress."""
         return drain(self.scan())
+
+    def in_frame(self, box: Box) -> Box:
+        """The box in voxels of the whole grid, of which these views may be a region."""
+        return self._in_frame(box)
 
     def _check(self, box: Box) -> None:
         if box != box.clip(self.grid.shape):
@@ -396,6 +426,56 @@ class RegisteredViews:
                 mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
                 sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
                 out *= sampled > 1 - 1e-3
+
+
+class OverviewSums:
+    """Adds up slabs of a view in cells.
+
+    Parameters
+    ----------
+    shape : voxels of the whole volume
+    """
+
+    def __init__(self, shape: Triple) -> None:
+        self._shape = shape
+        self._cell = max(1, ceil((prod(shape) / _OVERVIEW_CELLS) ** (1 / 3)))
+        cells = triple(-(-n // self._cell) for n in shape)
+        self._light, self._voxels = np.zeros(cells), np.zeros(cells)
+
+    def add(self, slab: Box, values: np.ndarray, covered: np.ndarray | None) -> None:
+        """Add a slab of whole planes; values are 0 where the view has no data."""
+        rows = np.arange(slab.start[0], slab.stop[0]) // self._cell
+        np.add.at(self._light, rows, self._in_cells(values))
+        shares = np.ones((1, *values.shape[1:]), np.float32) if covered is None else (covered > 0).astype(np.float32)
+        np.add.at(self._voxels, rows, np.broadcast_to(self._in_cells(shares), (len(rows), *self._voxels.shape[1:])))
+
+    def overview(self, planes: np.ndarray | None = None) -> Overview:
+        """What was added up.
+
+        Parameters
+        ----------
+        planes : where only some planes were added, these, rising; cells between them are interpolated linearly
+        """
+        sizes = [np.minimum(self._cell, n - np.arange(0, n, self._cell)) for n in self._shape]
+        if planes is not None:
+            sizes[0] = np.bincount(planes // self._cell, minlength=len(sizes[0]))
+        values = (self._light / np.maximum(self._voxels, 1)).astype(np.float32)
+        covered = (self._voxels / np.einsum("i,j,k->ijk", np.maximum(sizes[0], 1), *sizes[1:])).astype(np.float32)
+        known = np.flatnonzero(sizes[0])
+        if len(known) < len(sizes[0]):
+            places = np.interp(np.arange(len(sizes[0])), known, np.arange(len(known)))
+            below = np.floor(places).astype(int)
+            above = np.minimum(below + 1, len(known) - 1)
+            share = (places - below).astype(np.float32)[:, None, None]
+            values, covered = (
+                full[known[below]] * (1 - share) + full[known[above]] * share for full in (values, covered)
+            )
+        return Overview(self._cell, self._shape, values, covered)
+
+    def _in_cells(self, planes: np.ndarray) -> np.ndarray:
+        for axis in (1, 2):
+            planes = np.add.reduceat(planes, np.arange(0, planes.shape[axis], self._cell), axis=axis)
+        return planes
 
 
 def drain(generator: Generator[object, None, T]) -> T:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.geometry import Box, Triple, triple
-from napari_mvfusion.imaging.borders import good_size, lay_out
+from napari_mvfusion.imaging.borders import Layout, good_size, lay_out
 from napari_mvfusion.imaging.spectral import HALVED, to_circle
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
@@ -50,7 +50,7 @@ class WienerBank:
         self._weights = np.asarray(weights, float) / np.mean(weights)
         self._levels = tuple(levels)
         self._level_of_blur = level_of_blur
-        self._device = device
+        self.device = device
         self._transfers = TransferCache(_KEPT_BYTES)
 
     def __call__(self, views: torch.Tensor, target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,6 +71,61 @@ class WienerBank:
         Interrupted
             If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
+        layout, projected, power = self._project(views, margin)
+        inner = target.slices
+        sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
+        for number, level in enumerate(self._levels):
+            poll()
+            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
+        projected.div_(power.add_(self._levels[self._level_of_blur]))
+        blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
+        for number, kernel in enumerate(self._kernels):
+            poll()
+            seen = projected * self._transfer(kernel, layout.sizes)
+            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+        return blurred, sharp
+
+    def one(self, views: torch.Tensor, margin: Triple) -> torch.Tensor:
+        """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
+        layout, projected, power = self._project(views, margin)
+        projected.div_(power.add_(self._levels[self._level_of_blur]))
+        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES)
+        return image[Box.whole(triple(views.shape[1:])).slices]
+
+    def blurred(self, image: torch.Tensor, margin: Triple) -> torch.Tensor:
+        """What each view would look like if an image were the truth.
+
+        Parameters
+        ----------
+        image : float32 (z, y, x), a block as for a call
+        margin : likewise
+
+        Returns
+        -------
+        float32 (view, z, y, x), without what the weights say.
+        """
+        block = triple(image.shape)
+        whole = Box.whole(block)
+        layout = lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
+        spectrum = torch.fft.rfftn(to_circle(image, layout), dim=_AXES)
+        blurred = torch.empty((len(self._kernels), *block), device=image.device)
+        for number, kernel in enumerate(self._kernels):
+            poll()
+            seen = spectrum * self._transfer(kernel, layout.sizes)
+            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[whole.slices]
+        return blurred
+
+    def working_bytes(self, block: Triple, margin: Triple) -> int:
+        """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
+        # Block on the circle, its spectrum, the sum, the power, a product, a transfer function and two temporaries.
+        return 8 * transfer_bytes(self._sizes(block, margin), HALVED) + _KEPT_BYTES
+
+    def release(self) -> None:
+        """Drop what is kept between calls."""
+        self._transfers.clear()
+
+    def _project(self, views: torch.Tensor, margin: Triple) -> tuple[Layout, torch.Tensor, torch.Tensor]:
+        """Spectra of the views brought back to the image, and how much of each frequency they saw; means over the views."""
         block = triple(views.shape[1:])
         whole = Box.whole(block)
         layout = lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
@@ -86,29 +141,7 @@ class WienerBank:
             power = strength if power is None else power.add_(strength)
         assert projected is not None
         assert power is not None
-        projected.div_(len(self._kernels))
-        power.div_(len(self._kernels))
-        inner = target.slices
-        sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
-        for number, level in enumerate(self._levels):
-            poll()
-            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
-        projected.div_(power.add_(self._levels[self._level_of_blur]))
-        blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
-        for number, kernel in enumerate(self._kernels):
-            poll()
-            seen = projected * self._transfer(kernel, layout.sizes)
-            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
-        return blurred, sharp
-
-    def working_bytes(self, block: Triple, margin: Triple) -> int:
-        """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
-        # Block on the circle, its spectrum, the sum, the power, a product, a transfer function and two temporaries.
-        return 8 * transfer_bytes(self._sizes(block, margin), HALVED) + _KEPT_BYTES
-
-    def release(self) -> None:
-        """Drop what is kept between calls."""
-        self._transfers.clear()
+        return layout, projected.div_(len(self._kernels)), power.div_(len(self._kernels))
 
     def _sizes(self, block: Triple, margin: Triple) -> Triple:
         return triple(
@@ -117,4 +150,4 @@ class WienerBank:
         )
 
     def _transfer(self, kernel: np.ndarray, sizes: Triple) -> torch.Tensor:
-        return self._transfers.get(kernel, sizes, halved=HALVED, device=self._device)
+        return self._transfers.get(kernel, sizes, halved=HALVED, device=self.device)

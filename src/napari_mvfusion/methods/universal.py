@@ -17,6 +17,7 @@ from math import ceil
 import torch
 from torch.nn import functional
 
+from napari_mvfusion.absorption import Transmission, find_transmission
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import WienerBank
@@ -30,6 +31,8 @@ _FLOAT_BYTES = 4
 _CELL_SIDE = 192
 FILTER_MARGIN = 48
 _FADE = 16
+# Light of all views together below which a voxel counts as seen by none.
+_LEAST_LIGHT = 0.05
 # Working memory of a convolution beside its input and output, as a multiple of both.
 _CONVOLUTION_COPIES = 3.0
 
@@ -42,6 +45,7 @@ class Evidence:
     ----------
     views, blurred : (view, z, y, x), see `UniversalGenerator.forward`
     sharp : (level, z, y, x), likewise
+    passed : (view, z, y, x), likewise, a share; None where all light is known to have passed, or nothing is known
     estimate : (z, y, x), the level that the network changes, not negative
     scale : brightness of the views that counts as 1
     """
@@ -49,6 +53,7 @@ class Evidence:
     views: torch.Tensor
     blurred: torch.Tensor
     sharp: torch.Tensor
+    passed: torch.Tensor | None
     estimate: torch.Tensor
     scale: float
 
@@ -63,7 +68,17 @@ def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
     return squares / total if total > 0 else 1.0
 
 
-def whole_evidence(views: RegisteredViews, architecture: UniversalArchitecture, device: torch.device) -> Evidence:
+def transmission_for(views: RegisteredViews, architecture: UniversalArchitecture) -> Transmission | None:
+    """The light that views lost, where the architecture wants to know it; see `find_transmission`."""
+    return find_transmission(views) if architecture.light else None
+
+
+def whole_evidence(
+    views: RegisteredViews,
+    architecture: UniversalArchitecture,
+    device: torch.device,
+    passed: torch.Tensor | None = None,
+) -> Evidence:
     """What the network reads of a whole volume that fits into memory; for training.
 
     Parameters
@@ -71,13 +86,15 @@ def whole_evidence(views: RegisteredViews, architecture: UniversalArchitecture, 
     views : with PSFs
     architecture : says how the views are filtered
     device : where to compute
+    passed : float32 (view, z, y, x), share of the light that each view got; looked for when None
     """
     whole = views.grid.box
     pixels = torch.from_numpy(views.read(whole)).to(device)
     coverage = views.coverage(whole)
     covered = None if coverage is None else torch.from_numpy(coverage).to(device)
     scale = brightness_scale(views.statistics())
-    filtering = Filtering(views, architecture, scale, device)
+    light = transmission_for(views, architecture) if passed is None else passed
+    filtering = Filtering(views, architecture, scale, device, light)
     return filtering.evidence(whole, TileInput(whole, whole, pixels, covered, None, None))
 
 
@@ -90,11 +107,22 @@ class Filtering:
     architecture : says at which levels
     scale : brightness that counts as 1
     device : where it computes
+    light : how much of it each view got: a function of the whole volume, an array over all of these views, float32
+        (view, z, y, x), or None for all
     """
 
     def __init__(
-        self, views: RegisteredViews, architecture: UniversalArchitecture, scale: float, device: torch.device
+        self,
+        views: RegisteredViews,
+        architecture: UniversalArchitecture,
+        scale: float,
+        device: torch.device,
+        light: Transmission | torch.Tensor | None = None,
     ) -> None:
+        self._views = views
+        self._light = light
+        self._finds_light = architecture.light
+        self._updates = architecture.updates
         self._shape = views.grid.shape
         self._count = len(views)
         self._levels = len(architecture.levels)
@@ -102,6 +130,7 @@ class Filtering:
         self._scale = scale
         psfs = [view.psf / view.psf.sum(dtype=float) for view in views.views if view.psf is not None]
         weights = [view.weight for view in views.views]
+        self._trust = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
         self._bank = WienerBank(psfs, weights, architecture.levels, architecture.base, device)
 
     @property
@@ -114,48 +143,84 @@ class Filtering:
         device = tile.values.device
         blurred = torch.zeros((self._count, *target.shape), device=device)
         sharp = torch.zeros((self._levels, *target.shape), device=device)
+        passed = self._passed(target)
         for cell, weights in self._cells(target):
             block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
-            pixels, _ = self._pixels(block, tile)
-            margin = triple(min(FILTER_MARGIN, n - 1) for n in block.shape)
             part = Box(
                 triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
                 triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
             )
             inner = part.inside(target).slices
-            found = self._bank(pixels, part.inside(block), margin)
+            found = self._filter(block, part.inside(block), tile)
             weight = _outer(weights, part, cell, device)
             for total, values in zip((blurred, sharp), found, strict=True):
                 total[(slice(None), *inner)] += values.mul_(weight)
-        pixels, covered = self._pixels(target, tile)
+        pixels, covered = self._pixels(target, tile, passed)
         if covered is not None:
             # Where a view has no data, it agrees with what is expected.
-            pixels = torch.lerp(blurred, pixels, covered)
+            pixels = torch.lerp(blurred if passed is None else passed * blurred, pixels, covered)
         sharp.div_(self._scale)
         return Evidence(
-            pixels / self._scale, blurred.div_(self._scale), sharp, sharp[self._base].clamp(min=0), self._scale
+            pixels / self._scale, blurred.div_(self._scale), sharp, passed, sharp[self._base].clamp(min=0), self._scale
         )
+
+    def _filter(self, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
+        """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
+        margin = triple(min(FILTER_MARGIN, n - 1) for n in block.shape)
+        passed = self._passed(block)
+        pixels, covered = self._pixels(block, tile, passed)
+        # Photon noise grows with the root of the light: divided by what passed on average, every view counts by its light.
+        mean = None if passed is None else (passed * self._trust).sum(dim=0)
+        values = pixels if mean is None else pixels / mean
+        if not self._updates:
+            return self._bank(values, part, margin)
+        image = self._bank.one(values, margin).clamp_(min=0)
+        for number in range(1, self._updates + 1):
+            seen = self._bank.blurred(image, margin)
+            missing = pixels - (seen if passed is None else passed * seen)
+            if covered is not None:
+                missing.mul_(covered)
+            if mean is not None:
+                missing.div_(mean)
+            if number < self._updates:
+                image = self._bank.one(missing, margin).add_(image).clamp_(min=0)
+        more, sharp = self._bank(missing, part, margin)
+        return more.add_(seen[(slice(None), *part.slices)]), sharp.add_(image[part.slices])
+
+    def _passed(self, box: Box) -> torch.Tensor | None:
+        """Share of the light that each view got over a box, (view, z, y, x)."""
+        if isinstance(self._light, torch.Tensor):
+            return self._light[(slice(None), *box.slices)]
+        return None if self._light is None else self._light.over(self._views.in_frame(box), self._bank.device)
 
     def working_bytes(self, target: Triple) -> int:
         """An upper bound of the memory in use, with evidence of a target of this shape."""
         cell = triple(min(n, _CELL_SIDE + 2 * (_FADE + FILTER_MARGIN)) for n in self._shape)
         voxels = cell[0] * cell[1] * cell[2]
         size = target[0] * target[1] * target[2]
+        # Views, what they are expected to be, what passed and what is missing, of a cell; then the evidence.
         mine = voxels * (2 * self._count + self._levels) + size * (3 * self._count + self._levels)
+        if self._finds_light:
+            mine += voxels * (self._count + 1) + size * self._count
+        if self._updates:
+            mine += voxels * (2 * self._count + self._levels)
         return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (FILTER_MARGIN,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._bank.release()
 
-    def _pixels(self, box: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Views over a box; where one has no data it gets the mean of those that have."""
+    def _pixels(
+        self, box: Box, tile: TileInput, passed: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Views over a box; where one has no data it gets the mean of those that have, and loses light as it would."""
         inner = (slice(None), *box.inside(tile.view_box).slices)
         if tile.coverage is None:
             return tile.values[inner], None
         values, covered = tile.values[inner], tile.coverage[inner]
-        mean = (values * covered).sum(dim=0).div_(covered.sum(dim=0).clamp_(min=1))
-        return torch.lerp(mean.expand_as(values), values, covered), covered
+        light = covered if passed is None else covered * passed
+        mean = (values * covered).sum(dim=0).div_(light.sum(dim=0).clamp_(min=_LEAST_LIGHT))
+        return torch.lerp(mean.expand_as(values) if passed is None else mean * passed, values, covered), covered
 
     def _cells(self, target: Box) -> Iterator[tuple[Box, list[tuple[bool, bool]]]]:
         """The cells that meet a target, with the axes and sides on which they fade."""
@@ -199,7 +264,8 @@ class BoundUniversal:
         self._shape = views.grid.shape
         self._network = network
         self._scale = brightness_scale(views.statistics())
-        self._filtering = Filtering(views, network.architecture, self._scale, device)
+        light = transmission_for(views, network.architecture)
+        self._filtering = Filtering(views, network.architecture, self._scale, device, light)
         self._autocast = autocast
         halo = triple(network.reach + network.stride - 1 + n for n in self._filtering.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
@@ -212,8 +278,9 @@ class BoundUniversal:
         with torch.no_grad(), self._autocast():
             known = network.know(self._padded(evidence.sharp)[None])
             seen = None
-            for view, blurred in zip(evidence.views, evidence.blurred, strict=True):
-                seen = network.see(seen, known, self._padded(view)[None], self._padded(blurred)[None])
+            for v, (view, blurred) in enumerate(zip(evidence.views, evidence.blurred, strict=True)):
+                passed = None if evidence.passed is None else self._padded(evidence.passed[v] - 1)[None] + 1
+                seen = network.see(seen, known, self._padded(view)[None], self._padded(blurred)[None], passed)
             assert seen is not None
             fused = network.correct(seen, known)[0, 0]
         return fused[tile.tile.inside(block).slices] * self._scale

@@ -13,6 +13,7 @@ microscopes are wider than two voxels, and eight times fewer places leave room f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,9 @@ from torch.nn import functional
 
 _FACTOR = 2
 _CELL = _FACTOR**3
+# Of each view: how it blurs, how it differs from what is expected, and how much light passed, where that is known.
 _VIEW_INPUTS = 2
+_LIGHT_INPUTS = 1
 _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
@@ -41,6 +44,8 @@ class UniversalArchitecture(BaseModel):
     blocks, deep_blocks : residual blocks before and after the deep level, and in it
     levels : of the Wiener filter, falling; see `napari_mvfusion.imaging.WienerBank`
     base : index of the level that training starts from, and that is compared with the views
+    light : whether lost light is looked for, and undone before the filter
+    updates : how often the filter goes on from what it made before, without what is negative
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +58,8 @@ class UniversalArchitecture(BaseModel):
     deep_blocks: int = Field(default=2, ge=0, le=16)
     levels: tuple[float, ...] = Field(default=(0.03, 0.006, 0.0012, 0.00025, 0.00005), min_length=1, max_length=8)
     base: int = Field(default=1, ge=0, le=7)
+    light: bool = False
+    updates: int = Field(default=0, ge=0, le=8)
 
 
 class _Residual(nn.Module):
@@ -102,7 +109,8 @@ class UniversalGenerator(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         sharp = len(a.levels) * _CELL
-        self.of_view = nn.Conv3d(_VIEW_INPUTS * _CELL, a.view_maps, 3, padding=1)
+        inputs = _VIEW_INPUTS + _LIGHT_INPUTS * a.light
+        self.of_view = nn.Conv3d(inputs * _CELL, a.view_maps, 3, padding=1)
         self.of_view_2 = nn.Conv3d(a.view_maps, a.view_maps, 1)
         self.join = nn.Conv3d(2 * a.view_maps + sharp, a.maps, 3, padding=1)
         self.before = nn.Sequential(*(_Residual(a.maps) for _ in range(a.blocks)))
@@ -125,7 +133,9 @@ class UniversalGenerator(nn.Module):
         cells = 3 + 2 * 2 * self.architecture.blocks + 2 * 2 * self.architecture.deep_blocks + 1
         return self.stride * -(-_FACTOR * cells // self.stride)
 
-    def forward(self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, passed: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Generate the latent image of a block.
 
         Parameters
@@ -133,6 +143,7 @@ class UniversalGenerator(nn.Module):
         views : (batch, view, z, y, x), brightness divided by the common scale of the views; sides multiples of 4
         blurred : the same shape, the filtered image blurred with each PSF
         sharp : (batch, level, z, y, x), the filtered images
+        passed : as the views, the share of the light that each of them got; all of it when None
 
         Returns
         -------
@@ -141,7 +152,7 @@ class UniversalGenerator(nn.Module):
         known = self.know(sharp)
         seen = None
         for v in range(views.shape[1]):
-            seen = self.see(seen, known, views[:, v], blurred[:, v])
+            seen = self.see(seen, known, views[:, v], blurred[:, v], None if passed is None else passed[:, v])
         assert seen is not None
         return self.correct(seen, known)
 
@@ -152,12 +163,24 @@ class UniversalGenerator(nn.Module):
         added = torch.cat([roots[:, :1], roots.diff(dim=1).mul_(_GAIN)], dim=1).clamp_(-_MOST, _MOST)
         return Known(to_cells(added), roots)
 
-    def see(self, seen: Seen | None, known: Known, view: torch.Tensor, blurred: torch.Tensor) -> Seen:
+    def see(
+        self,
+        seen: Seen | None,
+        known: Known,
+        view: torch.Tensor,
+        blurred: torch.Tensor,
+        passed: torch.Tensor | None = None,
+    ) -> Seen:
         """Look at one more view, (batch, z, y, x), and what it should look like; only what views share is kept."""
         expected = signed_root(blurred)
         base = known.roots[:, self.architecture.base]
-        inputs = torch.stack([expected - base, signed_root(view) - expected], dim=1)
-        cells = to_cells(inputs.mul_(_GAIN).clamp_(-_MOST, _MOST))
+        if passed is None:
+            inputs = [expected - base, signed_root(view) - expected]
+        else:
+            inputs = [expected - base, signed_root(view) - signed_root(passed * blurred)]
+        if self.architecture.light:
+            inputs.append(torch.zeros_like(view) if passed is None else passed.sqrt() - 1)
+        cells = to_cells(torch.stack(inputs, dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST))
         response = functional.leaky_relu(self.of_view(cells), _SLOPE)
         response = functional.leaky_relu(self.of_view_2(response), _SLOPE)
         if seen is None:
@@ -173,6 +196,13 @@ class UniversalGenerator(nn.Module):
         for level, (share, added) in enumerate(zip(shares, known.roots.diff(dim=1).unbind(dim=1), strict=True), 1):
             root = root + (share + (level <= self.architecture.base)) * added
         return rise(root)[:, None]
+
+
+def with_light(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a network that does not look for lost light, for one that does: so far it makes nothing of it."""
+    first = state["of_view.weight"]
+    more = first.new_zeros(first.shape[0], _LIGHT_INPUTS * _CELL, *first.shape[2:])
+    return {**state, "of_view.weight": torch.cat([first, more], dim=1)}
 
 
 def rise(root: torch.Tensor) -> torch.Tensor:

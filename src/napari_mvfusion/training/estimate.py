@@ -168,7 +168,7 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     covered = any(view.affine is not None or view.mask is not None for view in views.views)
     arrays = len(views) * (1 + covered)
     if isinstance(architecture, UniversalArchitecture):
-        arrays += len(views) + len(architecture.levels) + 1
+        arrays += (2 if architecture.light else 1) * len(views) + len(architecture.levels) + 1
     weights, copies = config.weights, config.data.copies
     again = copies * (arrays + 1) if config.finds_again else 0
     lost = len(views) if config.finds_transmissions else 0

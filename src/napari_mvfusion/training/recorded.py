@@ -79,7 +79,8 @@ def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device)
     latent = torch.from_numpy(result).to(device)
     views = volume.arrays["views"].astype(np.float32)
     covered = volume.arrays.get("coverage")
-    found = np.ones_like(views)
+    passed = volume.arrays.get("passed")
+    found = np.ones_like(views) if passed is None else passed.astype(np.float32)
     for sigma in _SCALES:
         fitted = blur.each(torch.from_numpy(found).to(device) * latent).cpu().numpy()
         for v, (seen, expected) in enumerate(zip(views, fitted, strict=True)):
@@ -130,6 +131,7 @@ def record(
     device: torch.device,
     *,
     transmission: np.ndarray | None = None,
+    passed: np.ndarray | None = None,
 ) -> Volume:
     """What a network would read of a volume, had it been recorded as the user's views were.
 
@@ -141,6 +143,7 @@ def record(
     rng : for the noise
     device : where the filter is computed
     transmission : (view, z, y, x), how much of it each view sees; all of it when None
+    passed : (view, z, y, x), what the network shall think of that; nothing when None
 
     Returns
     -------
@@ -169,7 +172,8 @@ def record(
             View(pixels, name, psf=psf)
             for pixels, name, psf in zip(views, recording.names, recording.psfs, strict=True)
         )
-        evidence = whole_evidence(registered, architecture, device)
+        known = None if passed is None else torch.from_numpy(np.ascontiguousarray(passed, np.float32)).to(device)
+        evidence = whole_evidence(registered, architecture, device, known)
         scale, arrays = evidence.scale, arrays_of(evidence)
     else:
         scale = float(max(pixels.max() for pixels in views)) or 1.0
@@ -226,9 +230,14 @@ def record_again(
     axes = rng.permutation(3) if turn else np.arange(3)
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     turned = np.flip(result.transpose(axes), flips)
-    transmission = volume.arrays["transmission"].astype(np.float32).transpose(0, *(axes + 1))
-    transmission = np.flip(transmission, tuple(axis + 1 for axis in flips))
-    made = record(turned, volume.recording, architecture, rng, device, transmission=transmission)
+    shares = {
+        name: np.flip(volume.arrays[name].transpose(0, *(axes + 1)), tuple(axis + 1 for axis in flips)).astype(
+            np.float32
+        )
+        for name in ("transmission", "passed")
+        if name in volume.arrays
+    }
+    made = record(turned, volume.recording, architecture, rng, device, **shares)
     return Again(made, triple(axes), flips)
 
 

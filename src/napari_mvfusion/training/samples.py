@@ -15,7 +15,7 @@ from napari_mvfusion.networks.universal import UniversalGenerator
 from napari_mvfusion.residuals import Noise
 
 # What a volume holds several of; the others are single volumes.
-STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission")
+STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission", "passed")
 TRIES = 2
 """Places that are drawn for a tile, of which one is taken; see `rather_bright`."""
 
@@ -45,10 +45,11 @@ class Volume:
 
     Attributes
     ----------
-    arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape) and
-        "sharp" (level, z, y, x); "target" (z, y, x) where the truth is known; "coverage" (view, z, y, x), 1
-        where a view has data, unless it is everywhere; "transmission" (view, z, y, x), how much of the result each view
-        saw; "other" and "expected" (view, z, y, x), the views with the other half of their noise, and without any, roughly
+    arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape),
+        "sharp" (level, z, y, x) and, where light was lost, "passed" (view, z, y, x), see `Evidence`; "target" (z, y, x)
+        where the truth is known; "coverage" (view, z, y, x), 1 where a view has data, unless it is everywhere;
+        "transmission" (view, z, y, x), how much of the result each view saw; "other" and "expected" (view, z, y, x), the
+        views with the other half of their noise, and without any, roughly
     span : range of the target, or of the views where there is none: errors are counted in units of it
     scale : brightness of the recording that counts as 1
     recording : PSFs and noise, where the views themselves are learned from
@@ -101,6 +102,8 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray]:
         "sharp": evidence.sharp,
         "estimate": evidence.estimate,
     }
+    if evidence.passed is not None:
+        tensors["passed"] = evidence.passed
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     return {name: values.cpu().numpy().astype(np.float16) for name, values in tensors.items()}
 
@@ -175,9 +178,10 @@ def upright(values: torch.Tensor, sample: Sample) -> torch.Tensor:
 def run_network(network: Generator, sample: Sample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
     t = sample.tensors
-    universal = ("views", "blurred", "sharp")
-    names = universal if isinstance(network, UniversalGenerator) else universal[:1]
-    generated: torch.Tensor = network(*(t[name] for name in names))
+    if isinstance(network, UniversalGenerator):
+        generated: torch.Tensor = network(t["views"], t["blurred"], t["sharp"], t.get("passed"))
+    else:
+        generated = network(t["views"])
     return generated.float()
 
 

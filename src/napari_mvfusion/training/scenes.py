@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,13 +19,17 @@ from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
-from napari_mvfusion.training.samples import Sample, Volume, draw, ends
+from napari_mvfusion.training.samples import Sample, Volume, arrays_of, draw, ends
 from napari_mvfusion.training.shortage import SMALLEST_SIDE
+from napari_mvfusion.views import RegisteredViews
 
 _LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.
 _VALIDATION_SEED = 1_000_003
 _MADE_AHEAD = 2
+# In these scenes angles are unknown, and with them where light was lost: the network must get along.
+_UNKNOWN_ANGLES = 0.15
+_ANGLES_STREAM = 8
 
 
 class Scenes:
@@ -145,24 +150,20 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
     target = visible_truth(scene)
     device = torch.device("cpu")
     if isinstance(architecture, UniversalArchitecture):
-        evidence = whole_evidence(scene.views, architecture, device)
-        arrays = {
-            "views": evidence.views,
-            "blurred": evidence.blurred,
-            "sharp": evidence.sharp,
-            "estimate": evidence.estimate,
-        }
+        views = scene.views
+        if architecture.light and np.random.default_rng([seed, index, _ANGLES_STREAM]).random() < _UNKNOWN_ANGLES:
+            views = RegisteredViews([replace(view, angle=None) for view in views.views], views.grid)
+        evidence = whole_evidence(views, architecture, device)
+        stored = arrays_of(evidence)
         scale = evidence.scale
     else:
         pixels = torch.from_numpy(scene.views.read(scene.views.grid.box))
         # A scene may be empty: then nothing has to be scaled.
         scale = float(pixels.max()) or 1.0
-        arrays = {"views": pixels / scale}
+        stored = {"views": (pixels / scale).numpy().astype(np.float16)}
     low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
     span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
-    # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
-    stored = {name: values.numpy().astype(np.float16) for name, values in arrays.items()}
     return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
 
 

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mvfusion.absorption import Transmission, find_transmission
+from napari_mvfusion.geometry import Box, Grid, Triple
+from napari_mvfusion.psf import prepare_psf, rotate_psf
+from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
+from napari_mvfusion.simulation.recording import dim
+from napari_mvfusion.views import RegisteredViews, View
+
+ANGLES = (0.0, 90.0, 180.0, 270.0)
+CPU = torch.device("cpu")
+REFERENCE = 289
+
+
+def recorded(
+    attenuation: float, angles: tuple[float, ...] = ANGLES, size: int = 64, **microscope: object
+) -> tuple[RegisteredViews, np.ndarray]:
+    rng = np.random.default_rng(3)
+    truth = embryo(size, rng)
+    psfs = [light_sheet_psf(a, axial_fwhm=7, lateral_fwhm=2.5, shape=(15, 15, 15)) for a in angles]
+    made = simulate(truth, angles, psfs, attenuation=attenuation, rng=rng, **microscope)  # type: ignore[arg-type]
+    return made.views, truth
+
+
+def passed(truth: np.ndarray, angle: float, attenuation: float) -> np.ndarray:
+    """What the simulator lets through, followed voxel by voxel along the light."""
+    dimmed = dim(truth / truth.max(), angle, attenuation * REFERENCE / truth.shape[1])
+    ratio = np.ones_like(truth)
+    bright = truth > 0.05 * truth.max()
+    ratio[bright] = dimmed[bright] * truth.max() / truth[bright]
+    # Views are scaled to the light of the truth.
+    return ratio * truth.sum() / (ratio * truth).sum()
+
+
+def error(found: np.ndarray, wanted: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square difference, where there is light."""
+    return float(np.sqrt((np.square(found - wanted) * truth).mean() / truth.mean()))
+
+
+@pytest.mark.parametrize(
+    "angles", [ANGLES, (0.0, 120.0, 240.0), (20.0, 200.0), (0.0, 90.0)], ids=["four", "three", "opposed", "two"]
+)
+@pytest.mark.parametrize("attenuation", [0.005, 0.01, 0.02])
+def test_lost_light_is_what_the_specimen_took(angles: tuple[float, ...], attenuation: float) -> None:
+    views, truth = recorded(attenuation, angles)
+    views.statistics()
+    found = find_transmission(views)
+    assert found is not None
+    assert found.strengths[0] == max(found.strengths) > 0
+    light = found.over(views.grid.box, CPU).numpy()
+    for values, angle in zip(light, angles, strict=True):
+        wanted = passed(truth, angle, attenuation)
+        assert error(values, wanted, truth) < 0.4 * error(np.ones_like(truth), wanted, truth)
+
+
+def test_lost_light_with_the_measured_psfs(test_data) -> None:
+    psfs = [prepare_psf(test_data / f"psf/quad_view/psf_{a:g}.tif").psf for a in ANGLES]
+    rng = np.random.default_rng(0)
+    truth = embryo(96, rng)
+    views = simulate(truth, ANGLES, psfs, attenuation=0.01, rng=rng).views
+    found = find_transmission(views)
+    assert found is not None
+    for values, angle in zip(found.over(views.grid.box, CPU).numpy(), ANGLES, strict=True):
+        assert error(values, passed(truth, angle, 0.01), truth) < 0.1
+
+
+@pytest.mark.parametrize("snr", [5.0, 50.0])
+def test_where_no_light_is_lost_none_is_missed(snr: float, test_data) -> None:
+    """PSFs that differ between views, and noise, must not be taken for lost light."""
+    first = prepare_psf(test_data / "psf/quad_view/psf_0.tif").psf
+    angles = (0.0, 50.0, 180.0)
+    rng = np.random.default_rng(0)
+    psfs = [rotate_psf(first, angle) for angle in angles]
+    views = simulate(embryo(64, rng), angles, psfs, attenuation=0.0, snr=snr, rng=rng).views
+    found = find_transmission(views)
+    if found is not None:
+        assert np.abs(found.over(views.grid.box, CPU).numpy() - 1).mean() < 0.03
+
+
+def test_the_light_of_the_result_is_the_mean_of_the_views() -> None:
+    views, _ = recorded(0.01)
+    found = find_transmission(views)
+    assert found is not None
+    mean = views.read(views.grid.box).mean(axis=0)
+    cells = mean.reshape(*(side for n in mean.shape for side in (n // found.cell, found.cell))).mean(axis=(1, 3, 5))
+    assert (cells / found.values.mean(axis=0)).sum() == pytest.approx(cells.sum(), rel=1e-3)
+
+
+def test_gains_of_views_belong_to_what_passed() -> None:
+    views, _ = recorded(0.01)
+    dim = RegisteredViews(
+        replace(view, data=np.asarray(view.data) * np.float32(0.7 if view.name == "90" else 1)) for view in views.views
+    )
+    plain, found = find_transmission(views), find_transmission(dim)
+    assert plain is not None
+    assert found is not None
+    ratio = found.values / plain.values
+    np.testing.assert_allclose(ratio[1] / ratio[0], 0.7, rtol=0.03)
+    np.testing.assert_allclose(ratio[2] / ratio[0], 1, rtol=0.03)
+
+
+def test_voxels_that_are_no_cubes() -> None:
+    """Every second plane of the fused volume, twice as thick, and views at 45 degrees: ways must not bend."""
+    angles = (45.0, 135.0, 225.0)
+    views, truth = recorded(0.01, angles)
+    halves = []
+    for view in views.views:
+        assert view.psf is not None
+        psf = np.asarray(view.psf).reshape(15, 15, 15)[1::2]
+        halves.append(View(np.asarray(view.data)[::2], view.name, psf / psf.sum(), view.angle))
+    thick = RegisteredViews(halves, Grid((32, 64, 64), (2.0, 1.0, 1.0)))
+    found = find_transmission(thick)
+    assert found is not None
+    for values, angle in zip(found.over(thick.grid.box, CPU).numpy(), angles, strict=True):
+        wanted = passed(truth, angle, 0.01)[::2]
+        assert error(values, wanted, truth[::2]) < 0.4 * error(np.ones_like(wanted), wanted, truth[::2])
+
+
+@pytest.mark.parametrize("missing", ["angle", "psf", "views", "light"])
+def test_nothing_is_known_without_angles_psfs_and_other_views(missing: str) -> None:
+    views, _ = recorded(0.01)
+    given = list(views.views)
+    if missing == "views":
+        given = given[:1]
+    elif missing == "light":
+        given = [replace(view, data=np.zeros((64, 64, 64), np.float32)) for view in given]
+    else:
+        given[2] = replace(given[2], **{missing: None})
+    assert find_transmission(RegisteredViews(given)) is None
+
+
+def test_a_region_sees_its_part_of_the_whole() -> None:
+    views, _ = recorded(0.01)
+    whole = find_transmission(views)
+    box = Box((10, 20, 6), (40, 50, 60))
+    part = views.region(box, views.statistics())
+    found = find_transmission(part)
+    assert whole is not None
+    assert found is not None
+    expected = whole.over(views.grid.box, CPU)[(slice(None), *box.slices)]
+    np.testing.assert_allclose(found.over(part.in_frame(part.grid.box), CPU), expected, rtol=1e-5)
+
+
+def test_between_cells_it_is_linear() -> None:
+    shape: Triple = (4, 3, 5)
+    z, y, x = np.indices(shape, np.float32)
+    found = Transmission(3, (z + 10 * y + 100 * x)[None], (0,) * 6)
+    values = found.over(Box((4, 3, 2), (8, 5, 9)), CPU).numpy()[0]
+    z, y, x = (((np.arange(a, b) + 0.5) / 3 - 0.5) for a, b in ((4, 8), (3, 5), (2, 9)))
+    np.testing.assert_allclose(values, z[:, None, None] + 10 * y[:, None] + 100 * x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(70, 45, 61), (5, 200, 90)])
+def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mvfusion.views._OVERVIEW_CELLS", 2000)
+    monkeypatch.setattr("napari_mvfusion.views._SCAN_VOXELS", 7 * shape[1] * shape[2])
+    rng = np.random.default_rng(0)
+    data = rng.random(shape, np.float32)
+    mask = rng.random(shape) > 0.3
+    plain, masked = (
+        numbers.overview for numbers in RegisteredViews([View(data, "a"), View(data, "b", mask=mask)]).statistics()
+    )
+    assert plain is not None
+    assert masked is not None
+    assert plain.cell > 1
+    for cell in np.ndindex(plain.values.shape):
+        part = tuple(slice(c * plain.cell, (c + 1) * plain.cell) for c in cell)
+        assert plain.values[cell] == pytest.approx(data[part].mean(), rel=1e-4)
+        assert plain.covered[cell] == 1
+        assert masked.values[cell] == pytest.approx(data[part][mask[part]].mean(), rel=1e-4)
+        assert masked.covered[cell] == pytest.approx(mask[part].mean(), rel=1e-4)
