@@ -1,8 +1,11 @@
-"""Make the pictures of the Fine-tune panel in docs/images again; trains for some minutes.
+"""Make the pictures of the Fine-tune panel in docs/images again; trains the shipped generator for some minutes.
 
-scripts/with-display.sh .venv/bin/python docs/make_finetune_screenshots.py
+scripts/with-display.sh .venv/bin/python docs/make_finetune_screenshots.py [NAME ...]
+
+With names of pictures, such as finetune-compare, only these are made, and only what they need is done.
 """
 
+import argparse
 import os
 import signal
 import tempfile
@@ -10,21 +13,18 @@ import tempfile
 import napari
 import numpy as np
 import psutil
-import torch
-from pictures import shoot, wait
+from pictures import IMAGES, shoot, wait
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QScrollArea, QSpinBox, QWidget
 
 from napari_mvfusion.gui.layers import view_layers
-from napari_mvfusion.networks import ModelCard, add_model, build
-from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.simulation import sample
 
 SIZE = 64
-# A small network and small tiles, so that a slow machine comes far enough to see something.
-MODEL, TITLE = "starter", "A small network"
-SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
+# Small tiles, so that a slow machine comes far enough to see something.
 TILE, MEASURED = "32", 10
+# Steps after which a run is shown, killed, and ended.
+SHOWN, ENDED = 40, 90
 PATIENCE = 1500
 
 
@@ -83,92 +83,131 @@ class Panel:
         wait()
 
 
-def main():
-    """Go once through the life of the panel."""
-    os.environ["MVFUSION_MODELS"] = tempfile.mkdtemp()
-    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, tempfile.mkdtemp())
-    card = ModelCard(
-        name=MODEL, title=TITLE, architecture=SMALL, least_views=2, most_views=8, normalisation="brightness"
-    )
-    # Random weights that do something everywhere, so that there is something to learn.
-    torch.manual_seed(0)
-    network = build(SMALL)
-    with torch.no_grad():
-        for key, weight in network.named_parameters():
-            if key == "out.weight" or key.endswith("second.weight"):
-                weight.normal_(0, 0.02)
-    add_model(network, card)
-    viewer = napari.Viewer()
-    viewer.theme = "dark"
-    viewer.window.resize(1300, 900)
-    panel = Panel(viewer)
-    wait(2)
-    shoot(viewer, "finetune-empty")
-    panel.choose("start", MODEL)
+class Album:
+    """The pictures that are wanted.
+
+    Parameters
+    ----------
+    wanted : names, all pictures when empty
+    """
+
+    def __init__(self, viewer, wanted):
+        self.viewer = viewer
+        self._wanted = wanted
+
+    def has(self, *names):
+        """Whether any of these is wanted."""
+        return not self._wanted or any(f"finetune-{name}" in self._wanted for name in names)
+
+    def shoot(self, name):
+        """Take a picture, if it is wanted."""
+        if self.has(name):
+            shoot(self.viewer, f"finetune-{name}")
+
+
+def before(panel, album):
+    """The settings."""
+    album.shoot("empty")
     for data, look, _ in view_layers(sample("embryo", SIZE).views, sample="embryo"):
-        viewer.add_image(data, **look)
-    viewer.fit_to_view()
+        album.viewer.add_image(data, **look)
+    album.viewer.fit_to_view()
     panel.until(panel.see("start_training").isEnabled)
     panel.until(lambda: "steps" in panel.read("takes"))
-    shoot(viewer, "finetune-ready")
+    album.shoot("ready")
+    if album.has("narrow"):
+        panel.wide(300)
+        panel.scroll(0)
+        album.shoot("narrow")
+        panel.wide(390)
     panel.press("unfold")
     panel.scroll(1)
-    shoot(viewer, "finetune-expert")
-    panel.choose("mode", "Sharp")
-    panel.choose("region", "A box")
-    low, high = SIZE * 0.2, SIZE * 0.8
-    middle = viewer.dims.point[0]
-    corners = [[middle, low, low], [middle, low, high], [middle, high, high], [middle, high, low]]
-    viewer.layers["Training box"].add([np.array(corners)], shape_type="rectangle")
-    panel.scroll(0.35)
-    shoot(viewer, "finetune-sharp-box")
-    panel.choose("mode", "Nothing")
-    panel.choose("region", "Where")
+    album.shoot("expert")
+    if album.has("sharp-box"):
+        panel.choose("mode", "Sharp")
+        panel.choose("region", "A box")
+        low, high = SIZE * 0.2, SIZE * 0.8
+        middle = album.viewer.dims.point[0]
+        corners = [[middle, low, low], [middle, low, high], [middle, high, high], [middle, high, low]]
+        album.viewer.layers["Training box"].add([np.array(corners)], shape_type="rectangle")
+        panel.scroll(0.35)
+        album.shoot("sharp-box")
+        panel.choose("mode", "Nothing")
+        panel.choose("region", "Informative")
+        album.viewer.layers.selection.active = album.viewer.layers[-1]
     panel.choose("tile", TILE)
     panel.see("validate_every", QSpinBox).setValue(MEASURED)
     panel.press("unfold")
     panel.choose("how_long", "Another")
     panel.see("minutes", QDoubleSpinBox).setValue(60)
     panel.scroll(0)
+
+
+def during(panel, album):
+    """A run that starts, waits, is killed, and goes on."""
     panel.until(panel.see("start_training").isEnabled)
     panel.press("start_training")
     wait(2)
-    shoot(viewer, "finetune-preparing")
-    panel.until(lambda: panel.step() > 40 and ":" in panel.read("words_now"))
-    shoot(viewer, "finetune-running")
+    album.shoot("preparing")
+    if not album.has("running", "paused", "discard", "crash", "unfinished"):
+        return
+    panel.until(lambda: panel.step() > SHOWN and ":" in panel.read("words_now"))
+    album.shoot("running")
     panel.press("pause")
     panel.until(lambda: "paused" in panel.read("step"))
-    shoot(viewer, "finetune-paused")
+    album.shoot("paused")
     panel.press("discard")
-    shoot(viewer, "finetune-discard")
+    album.shoot("discard")
     panel.press("question_no")
     (child,) = (p for p in psutil.Process().children() if "napari_mvfusion" in " ".join(p.cmdline()))
     os.kill(child.pid, signal.SIGKILL)
     wait(PATIENCE, lambda: bool(panel.read("outcome")))
-    shoot(viewer, "finetune-crash")
+    album.shoot("crash")
     panel.press("another")
     wait(3)
-    shoot(viewer, "finetune-unfinished")
+    album.shoot("unfinished")
     panel.press("continue_unfinished")
-    panel.until(lambda: panel.step() > 70)
+
+
+def after(panel, album):
+    """A run that has ended, and what can be done with its model."""
+    panel.until(lambda: panel.step() > ENDED)
     panel.press("stop")
     panel.until(lambda: bool(panel.read("outcome")))
-    shoot(viewer, "finetune-done")
-    panel.press("compare")
-    panel.until(lambda: any("Over the whole" in label.text() for label in panel.widget.findChildren(QLabel)))
-    viewer.fit_to_view()
-    shoot(viewer, "finetune-compare")
-    panel.press("leave_grid")
-    panel.press("delete")
-    shoot(viewer, "finetune-delete")
-    panel.press("question_no")
-    viewer.theme = "light"
-    shoot(viewer, "finetune-done-light")
+    album.shoot("done")
+    if album.has("compare"):
+        panel.press("compare")
+        panel.until(lambda: any("Over the whole" in label.text() for label in panel.widget.findChildren(QLabel)))
+        album.viewer.fit_to_view()
+        album.shoot("compare")
+        panel.press("leave_grid")
+    if album.has("delete"):
+        panel.press("delete")
+        album.shoot("delete")
+        panel.press("question_no")
+    album.viewer.theme = "light"
+    album.shoot("done-light")
+
+
+def main():
+    """Go once through the life of the panel."""
+    known = sorted(path.stem for path in IMAGES.glob("finetune-*.png"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*known, []], help="of pictures; all when empty")
+    wanted = set(parser.parse_args().names)
+    os.environ["MVFUSION_MODELS"] = tempfile.mkdtemp()
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, tempfile.mkdtemp())
+    viewer = napari.Viewer()
     viewer.theme = "dark"
-    panel.press("another")
-    wait(3)
-    panel.wide(300)
-    shoot(viewer, "finetune-narrow")
+    viewer.window.resize(1300, 900)
+    panel, album = Panel(viewer), Album(viewer, wanted)
+    wait(2)
+    before(panel, album)
+    running = ("preparing", "running", "paused", "discard", "crash", "unfinished")
+    ended = ("done", "compare", "delete", "done-light")
+    if album.has(*running, *ended):
+        during(panel, album)
+    if album.has(*ended):
+        after(panel, album)
     viewer.close()
 
 
