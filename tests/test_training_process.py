@@ -49,7 +49,9 @@ def views():
 
 
 def job(tmp_path, *data, **changes):
-    options = {name: changes.pop(name) for name in ("resume", "sharp", "start_from", "preview_seconds") if name in changes}
+    options = {
+        name: changes.pop(name) for name in ("resume", "sharp", "start_from", "preview_seconds") if name in changes
+    }
     config = TrainConfig.model_validate(OWN | changes)
     return TrainJob(config, str(tmp_path / "mine.safetensors"), data, device="cpu", threads=1, **options)
 
