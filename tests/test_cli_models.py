@@ -7,8 +7,12 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import torch
 
+from napari_mvfusion.networks import ModelCard, build, load_model, save_model
+from napari_mvfusion.networks.universal import with_light
 from old_torch import Raw, named, old_file, text
+from small_models import LIGHT, SMALL, save
 from test_cli import run
 from test_networks_legacy import content, weights
 
@@ -134,3 +138,36 @@ def test_deleting_asks(checkpoint, monkeypatch, answer, left):
 def test_an_empty_folder_is_said():
     assert own() == []
     assert "your models lie in" in run("models", "list").stdout
+
+
+def test_two_models_are_averaged(folder):
+    folder.mkdir()
+    save(folder, "first", SMALL)
+    torch.manual_seed(7)
+    card = ModelCard(name="second", architecture=LIGHT, least_views=2, most_views=8, normalisation="brightness")
+    save_model(folder / "second.safetensors", build(LIGHT), card)
+    done = run("models", "average", "first", "second", "--share", 0.25, "--name", "between")
+    assert "averaged 'first' and 'second' into 'between'" in done.stdout
+    (first, _), (second, _), (between, card) = (load_model(name) for name in ("first", "second", "between"))
+    assert card.architecture == LIGHT
+    assert card.training["average"] == {"first": "first", "second": "second", "share": 0.25}
+    wanted = with_light(first.state_dict())
+    for key, value in between.state_dict().items():
+        torch.testing.assert_close(value, 0.75 * wanted[key] + 0.25 * second.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "words"),
+    [
+        ("first", ["--share", "1.5"], "must lie between 0 and 1"),
+        ("wide", [], "the networks of 'first' and 'wide' differ"),
+        ("nobody", [], "nobody"),
+    ],
+)
+def test_models_that_cannot_be_averaged(folder, second, options, words):
+    folder.mkdir()
+    save(folder, "first", SMALL)
+    save(folder, "wide", SMALL.model_copy(update={"maps": 12}))
+    done = run("models", "average", "first", second, *options, "--name", "between", code=2)
+    assert words in done.stderr.replace("\n", " ")
+    assert "between" not in own()

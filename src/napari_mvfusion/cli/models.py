@@ -16,6 +16,7 @@ from napari_mvfusion.networks import (
     ModelEntry,
     PSFRecord,
     add_model,
+    average_models,
     delete_model,
     export_model,
     find_model,
@@ -137,6 +138,18 @@ def export(
     """Copy a model to a file, to give it away."""
     export_model(name, out, overwrite=overwrite)
     show.out.print(f"exported '{name}' to {out}")
+
+
+@app.command()
+def average(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="A model.")],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="A model that was trained from the first.")],
+    name: Annotated[str, typer.Option(help="What to call the new model.")],
+    share: Annotated[float, typer.Option(help="How much the second counts, 0 to 1.")] = 0.5,
+) -> None:
+    """Average the weights of two models, of which one was trained from the other: often better than either."""
+    entry = average_models(first, second, share, name)
+    show.out.print(f"averaged '{first}' and '{second}' into '{entry.name}'")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Networks that map views to the latent image, their weights, and the cards that describe them."""
 
+from napari_mvfusion.networks.average import average_models
 from napari_mvfusion.networks.build import Generator, build
 from napari_mvfusion.networks.card import ModelCard, PSFRecord
 from napari_mvfusion.networks.files import read_card, save_model, weights_sha256
@@ -23,6 +24,7 @@ __all__ = [
     "ModelEntry",
     "PSFRecord",
     "add_model",
+    "average_models",
     "build",
     "delete_model",
     "export_model",
