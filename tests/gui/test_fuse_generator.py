@@ -72,10 +72,11 @@ def test_what_the_card_says_stands_below_the_model(newcomer, models):
 
 
 def test_a_model_that_is_trained_meanwhile_can_be_chosen_at_once(newcomer, models, model, small_views):
-    assert names(newcomer) == ["universal"]
+    shipped = ["unet-four-views", "unet-two-views", "universal"]
+    assert names(newcomer) == shipped
     save(models, "mine", SMALL)
     open_list(newcomer)
-    assert names(newcomer) == ["universal", "mine"]
+    assert names(newcomer) == [*shipped, "mine"]
     assert newcomer.see("model", QComboBox).currentText() == "universal"
     newcomer.choose("model", "mine")
     newcomer.press("fuse")
@@ -107,7 +108,9 @@ def test_a_model_that_is_gone_is_named(newcomer, models):
     (models / "mine.safetensors").unlink()
     newcomer.tick(0)
     newcomer.tick(0)
-    assert newcomer.hint().startswith("There is no model 'mine': choose from universal")
+    assert newcomer.hint().startswith(
+        "There is no model 'mine': choose from unet-four-views, unet-two-views, universal"
+    )
     assert not newcomer.can_press("fuse")
     open_list(newcomer)
     assert newcomer.see("model", QComboBox).currentText() == "mine"
