@@ -10,7 +10,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.networks.build import build
 from napari_mvfusion.networks.card import ModelCard
 from napari_mvfusion.networks.store import ModelEntry, add_model, load_model, place_for
-from napari_mvfusion.networks.universal import UniversalArchitecture, with_light
+from napari_mvfusion.networks.universal import gains_light, with_light
 
 
 def average_models(first: str | Path, second: str | Path, share: float, name: str) -> ModelEntry:
@@ -39,7 +39,7 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
         raise InputError(f"the share of the second model is {share:g}: it must lie between 0 and 1")
     (before, card), (after, new) = load_model(first), load_model(second)
     weights, added = dict(before.state_dict()), dict(after.state_dict())
-    if _gained_light(card, new):
+    if gains_light(card.architecture, new.architecture):
         weights = with_light(weights)
     elif card.architecture != new.architecture:
         raise InputError(f"the networks of '{card.name}' and '{new.name}' differ: average models of one architecture")
@@ -50,11 +50,3 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
     made = {"average": {"first": card.name, "second": new.name, "share": share}}
     changed = {"name": name, "training": {**new.training, **made}, "metrics": {}}
     return add_model(network, ModelCard.model_validate({**new.model_dump(exclude={"created"}), **changed}))
-
-
-def _gained_light(card: ModelCard, new: ModelCard) -> bool:
-    """Whether the second looks for lost light, and is the same otherwise."""
-    a, b = card.architecture, new.architecture
-    if not (isinstance(a, UniversalArchitecture) and isinstance(b, UniversalArchitecture)):
-        return False
-    return b.light and not a.light and a.model_copy(update={"light": True, "updates": b.updates}) == b

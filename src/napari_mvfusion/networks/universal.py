@@ -198,6 +198,14 @@ class UniversalGenerator(nn.Module):
         return rise(root)[:, None]
 
 
+def gains_light(given: BaseModel, wanted: BaseModel) -> bool:
+    """Whether the second architecture looks for lost light where the first does not, and is the same otherwise."""
+    if not (isinstance(given, UniversalArchitecture) and isinstance(wanted, UniversalArchitecture)):
+        return False
+    more = {"light": True, "updates": wanted.updates}
+    return wanted.light and not given.light and given.model_copy(update=more) == wanted
+
+
 def with_light(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights of a network that does not look for lost light, for one that does: so far it makes nothing of it."""
     first = state["of_view.weight"]

@@ -16,7 +16,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.networks import build, load_model
 from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.universal import UniversalArchitecture, with_light
+from napari_mvfusion.networks.universal import gains_light, with_light
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.samples import Sample
@@ -150,13 +150,10 @@ def _first_network(config: TrainConfig, start_from: str | Path | None) -> Networ
     if start_from is None:
         return build(config.architecture)
     network, card = load_model(start_from)
-    wanted, given = config.architecture, card.architecture
-    if isinstance(wanted, UniversalArchitecture) and isinstance(given, UniversalArchitecture) and not given.light:
-        more = {"light": wanted.light, "updates": wanted.updates}
-        if wanted.light and given.model_copy(update=more) == wanted:
-            wider = build(wanted)
-            wider.load_state_dict(with_light(network.state_dict()))
-            return wider.train()
+    if gains_light(card.architecture, config.architecture):
+        wider = build(config.architecture)
+        wider.load_state_dict(with_light(network.state_dict()))
+        return wider.train()
     if card.architecture != config.architecture:
         raise InputError(
             f"the model '{card.name}' has another architecture than the configuration: leave the architecture out of "
