@@ -14,9 +14,10 @@ from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Box, Triple
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.methods import LearnedFusion, make_method, universal
+from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
-from napari_mvfusion.methods.universal import brightness_scale, whole_evidence
+from napari_mvfusion.methods.universal import Filtering, brightness_scale, updates_for, whole_evidence
 from napari_mvfusion.networks import ModelCard, build, load_model
 from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.networks.universal import UniversalArchitecture, with_light
@@ -165,7 +166,19 @@ def test_training_reads_what_the_engine_reads(models: Path, architecture: Univer
     with torch.inference_mode():
         fused = network(evidence.views[None], evidence.blurred[None], evidence.sharp[None], passed)
     expected = fused[0, 0].numpy() * evidence.scale
-    assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name)).data)) < 1e-5
+    assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name, mirrored=False)).data)) < 1e-5
+
+
+def test_the_mirror_image_of_the_views_becomes_that_of_the_result(models: Path) -> None:
+    views = specimen((32, 24, 28))
+    turned = RegisteredViews(
+        replace(view, data=np.flip(np.asarray(view.data)).copy(), psf=np.flip(view.psf).copy()) for view in views.views
+    )
+    name = save(models, "small", SMALL)
+    for mirrored, alike in ((True, True), (False, False)):
+        method = LearnedFusion(model=name, mirrored=mirrored)
+        a, b = (np.asarray(fuse(each, method).data) for each in (views, turned))
+        assert (difference(a, np.flip(b)) < 1e-4) == alike
 
 
 def test_the_filter_minimises_what_it_says() -> None:
@@ -221,6 +234,60 @@ def test_updates_bring_the_filter_closer_to_the_views_and_to_the_truth() -> None
     assert error[1] < 0.95 * error[0]
     assert error[2] < 0.9 * error[1]
     assert missing[2] < 0.95 * missing[1] < 0.2 * missing[0]
+
+
+def test_bright_views_get_more_updates_than_dark_ones() -> None:
+    rng = np.random.default_rng(0)
+    architecture = LIGHT.model_copy(update={"updates": 4, "by_noise": True})
+    clear = ndimage.gaussian_filter(specimen((48, 48, 48)).read(Box.whole((48, 48, 48))), (0, 2, 2, 2))
+
+    def updates(photons: float, architecture: UniversalArchitecture = architecture) -> float:
+        dark = [rng.poisson(view * (photons / view.mean())).astype(np.float32) for view in clear]
+        numbers = RegisteredViews(View(view, str(v)) for v, view in enumerate(dark)).statistics()
+        assert updates_for(numbers, architecture.model_copy(update={"by_noise": False})) == architecture.updates
+        return updates_for(numbers, architecture)
+
+    # Weighted with itself, the specimen is brighter than its mean.
+    share = float(np.mean([np.square(view).mean() / view.mean() ** 2 for view in clear]))
+    assert updates(0.5) == 1
+    assert updates(32 / share) == pytest.approx(1.5, abs=0.1)
+    assert updates(128 / share) == pytest.approx(2.5, abs=0.1)
+    assert updates(20000) == 4
+    flat = RegisteredViews([View(np.ones((8, 8, 8), np.float32), "flat")]).statistics()
+    assert updates_for(flat, architecture) == 4
+
+
+def test_a_part_of_an_update_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    views = specimen((32, 32, 32))
+    found = []
+    for updates in (2.0, 2.001, 2.25, 2.5, 3.0):
+        monkeypatch.setattr(universal, "updates_for", lambda *_, updates=updates: updates)
+        found.append(whole_evidence(views, LIGHT, torch.device("cpu")).estimate.numpy())
+    assert np.array_equal(found[0], found[1])
+    steps = [difference(found[0], each) for each in found[2:]]
+    assert 0 < steps[0] < steps[1] < steps[2]
+
+
+def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
+        monkeypatch.setattr(universal, name, value)
+    views = specimen((32, 20, 18))
+    method = LearnedFusion(model=save(models, "small", SMALL))
+    made: list[Box] = []
+    filtered = Filtering._filter
+
+    def counted(self: Filtering, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
+        made.append(block)
+        return filtered(self, block, part, tile)
+
+    monkeypatch.setattr(Filtering, "_filter", counted)
+    whole = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
+    assert len(made) == 2 * 2 * 2
+    made.clear()
+    monkeypatch.setattr(universal, "_KEPT_BYTES", 3 * 19 * 13 * 12 * 4 * (4 + len(SMALL.levels)))
+    few = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
+    assert len(made) > 8
+    assert difference(whole, few) < 1e-6
 
 
 def test_weights_for_lost_light_begin_as_those_without() -> None:

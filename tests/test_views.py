@@ -162,3 +162,19 @@ def test_a_view_that_misses_the_volume_is_named(rng):
     views = RegisteredViews([View(rng.random(SHAPE), "far", affine=far)], Grid(SHAPE))
     with pytest.raises(InputError, match="view 'far' has no data inside the fused volume"):
         views.statistics()
+
+
+def test_the_noise_of_a_view_is_that_of_its_pixels_and_not_its_structure() -> None:
+    rng = np.random.default_rng(0)
+    structure = 500 * ndimage.gaussian_filter(rng.random((40, 70, 60)), 2).astype(np.float32)
+    noisy = structure + rng.normal(0, 3, structure.shape).astype(np.float32)
+    mask = np.ones(structure.shape, bool)
+    mask[:, :30] = False
+    broken = np.where(mask, noisy, rng.random(structure.shape, np.float32) * 1e6)
+    views = RegisteredViews([View(structure, "clear"), View(noisy, "noisy"), View(broken, "masked", mask=mask)])
+    clear, whole, masked = (numbers.noise for numbers in views.statistics())
+    assert clear < 0.1
+    assert whole == pytest.approx(9, rel=0.05)
+    assert masked == pytest.approx(9, rel=0.08)
+    flat = RegisteredViews([View(np.ones((9, 4, 9), np.float32), "too small to tell")])
+    assert flat.statistics()[0].noise == 0

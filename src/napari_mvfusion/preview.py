@@ -20,7 +20,7 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.reading import ViewReader
-from napari_mvfusion.views import OverviewSums, RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.views import NoiseSums, OverviewSums, RegisteredViews, View, ViewStatistics, drain
 
 _COARSE = 2
 _SAMPLED_PLANES = 12
@@ -187,13 +187,15 @@ def _sample_statistics(views: RegisteredViews) -> tuple[ViewStatistics, ...]:
     statistics = []
     for index in range(len(views)):
         parts = []
-        sums = OverviewSums(views.grid.shape)
+        sums, noise = OverviewSums(views.grid.shape), NoiseSums()
         for z in planes:
             plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
             values = views.read(plane, [index])[0]
             covered = views.coverage(plane, [index])
-            sums.add(plane, values, None if covered is None else covered[0])
-            parts.append(values.ravel() if covered is None else values[covered[0] > 0])
+            inside = None if covered is None else covered[0] > 0
+            sums.add(plane, values, inside)
+            noise.add(values, inside)
+            parts.append(values.ravel() if inside is None else values[inside])
         sample = np.concatenate(parts)
         sample = sample if sample.size else np.zeros(1, np.float32)
         statistics.append(
@@ -205,6 +207,7 @@ def _sample_statistics(views: RegisteredViews) -> tuple[ViewStatistics, ...]:
                 int(sample.size),
                 "",
                 sums.overview(planes),
+                noise.variance,
             )
         )
     return tuple(statistics)
@@ -221,8 +224,8 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
         psf = None if view.psf is None else resample_psf(view.psf, np.eye(3) / factor)
         mask = None if covered is None else _binned(covered[0], factor) > 1 - 1e-3
         coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask))
-    # Overviews are of the fine grid: the coarse picture does without them.
-    statistics = tuple(replace(numbers, overview=None) for numbers in statistics)
+    # Overviews are of the fine grid: the coarse picture does without them. Means have less noise.
+    statistics = tuple(replace(numbers, overview=None, noise=numbers.noise / factor**3) for numbers in statistics)
     size = float_triple(s * factor for s in views.grid.voxel_size_um)
     made = RegisteredViews(coarse, Grid(shape, size))
     return made.region(made.grid.box, statistics, rough_border=True)

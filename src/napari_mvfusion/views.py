@@ -21,6 +21,10 @@ from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 
 T = TypeVar("T")
 
+# Fourth differences of white noise of variance 1 have variance 1. Every so many planes tell enough of it.
+_FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / 70**0.5
+_DIFFERENCE_REACH = 2
+_NOISE_PLANES = 8
 # About how many cells an overview has.
 _OVERVIEW_CELLS = 2**16
 _SCAN_VOXELS = 4 * 2**20
@@ -128,7 +132,8 @@ class ViewStatistics:
     """Whole-volume numbers of one view as it is read, camera offset already subtracted.
 
     `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `overview` is
-    the view in large cells, None where it is not known.
+    the view in large cells, None where it is not known. `noise` is the variance of white noise that is as rough as the
+    view is along y and x; interpolated views are smoother than they were recorded.
     """
 
     minimum: float
@@ -138,6 +143,7 @@ class ViewStatistics:
     covered_voxels: int
     sha256: str
     overview: Overview | None = field(default=None, compare=False, repr=False)
+    noise: float = field(default=0.0, compare=False)
 
 
 class RegisteredViews:
@@ -327,14 +333,18 @@ class RegisteredViews:
             count = np.zeros(len(self), np.int64)
             digests = [hashlib.sha256() for _ in self.views]
             overviews = [OverviewSums(self.grid.shape) for _ in self.views]
+            noises = [NoiseSums() for _ in self.views]
             for done, slab in enumerate(slabs, 1):
                 for i in range(len(self)):
                     values = self.read(slab, [i])[0]
                     digests[i].update(values)
                     covered = self.coverage(slab, [i])
-                    overviews[i].add(slab, values, None if covered is None else covered[0])
-                    if covered is not None:
-                        values = values[covered[0] > 0]
+                    inside = None if covered is None else covered[0] > 0
+                    overviews[i].add(slab, values, inside)
+                    every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
+                    noises[i].add(values[every], None if inside is None else inside[every])
+                    if inside is not None:
+                        values = values[inside]
                     if values.size:
                         low[i] = min(low[i], values.min())
                         high[i] = max(high[i], values.max())
@@ -355,8 +365,9 @@ class RegisteredViews:
                     int(count[i]),
                     sha.hexdigest(),
                     sums.overview(),
+                    noise.variance,
                 )
-                for i, (sha, sums) in enumerate(zip(digests, overviews, strict=True))
+                for i, (sha, sums, noise) in enumerate(zip(digests, overviews, noises, strict=True))
             )
         return self._statistics
 
@@ -443,10 +454,10 @@ class OverviewSums:
         self._light, self._voxels = np.zeros(cells), np.zeros(cells)
 
     def add(self, slab: Box, values: np.ndarray, covered: np.ndarray | None) -> None:
-        """Add a slab of whole planes; values are 0 where the view has no data."""
+        """Add a slab of whole planes; values are 0 where the view has no data, which is where `covered` is False."""
         rows = np.arange(slab.start[0], slab.stop[0]) // self._cell
         np.add.at(self._light, rows, self._in_cells(values))
-        shares = np.ones((1, *values.shape[1:]), np.float32) if covered is None else (covered > 0).astype(np.float32)
+        shares = np.ones((1, *values.shape[1:]), np.float32) if covered is None else covered.astype(np.float32)
         np.add.at(self._voxels, rows, np.broadcast_to(self._in_cells(shares), (len(rows), *self._voxels.shape[1:])))
 
     def overview(self, planes: np.ndarray | None = None) -> Overview:
@@ -476,6 +487,35 @@ class OverviewSums:
         for axis in (1, 2):
             planes = np.add.reduceat(planes, np.arange(0, planes.shape[axis], self._cell), axis=axis)
         return planes
+
+
+class NoiseSums:
+    """Adds up how rough the planes of a view are.
+
+    In fourth differences along y and x blurred structure nearly vanishes, white noise keeps its variance.
+    """
+
+    def __init__(self) -> None:
+        self._power, self._count = 0.0, 0
+
+    def add(self, planes: np.ndarray, covered: np.ndarray | None) -> None:
+        """Add planes (z, y, x), and where they have data."""
+        if not planes.size or min(planes.shape[1:]) <= 2 * _DIFFERENCE_REACH:
+            return
+        rough, kept = planes, covered
+        for axis in (1, 2):
+            inner = tuple(slice(_DIFFERENCE_REACH, -_DIFFERENCE_REACH) if a == axis else slice(None) for a in range(3))
+            rough = ndimage.correlate1d(rough, _FOURTH_DIFFERENCE, axis)[inner]
+            if kept is not None:
+                kept = ndimage.minimum_filter1d(kept, 2 * _DIFFERENCE_REACH + 1, axis)[inner]
+        found = rough.ravel() if kept is None else rough[kept]
+        self._power += float(np.einsum("i,i->", found, found, dtype=np.float64))
+        self._count += found.size
+
+    @property
+    def variance(self) -> float:
+        """Mean square of the differences, 0 where nothing could be compared."""
+        return self._power / self._count if self._count else 0.0
 
 
 def drain(generator: Generator[object, None, T]) -> T:

@@ -8,16 +8,18 @@ blocks that begin at multiples of its stride.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise, product
-from math import ceil
+from math import ceil, log2
 
 import torch
 from torch.nn import functional
 
 from napari_mvfusion.absorption import Transmission, find_transmission
+from napari_mvfusion.devices import free_bytes
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import WienerBank
@@ -27,10 +29,18 @@ from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalG
 from napari_mvfusion.views import RegisteredViews, ViewStatistics
 
 _FLOAT_BYTES = 4
+_AXES = (-3, -2, -1)
 # Longest side of a cell, what is filtered around it, and over how many voxels on each side cells fade into each other.
 _CELL_SIDE = 192
 FILTER_MARGIN = 48
 _FADE = 16
+# Photons a voxel, where views are as bright as they are on average, that the first update needs.
+_FIRST_UPDATE_PHOTONS = 4
+# Share of an update that is not worth its time.
+_LEAST_STEP = 0.02
+# Filtered cells that neighbouring tiles share are kept: so many bytes, or this part of the free memory.
+_KEPT_BYTES = 2**31
+_KEPT_SHARE = 8
 # Light of all views together below which a voxel counts as seen by none.
 _LEAST_LIGHT = 0.05
 # Working memory of a convolution beside its input and output, as a multiple of both.
@@ -68,6 +78,21 @@ def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
     return squares / total if total > 0 else 1.0
 
 
+def updates_for(statistics: Sequence[ViewStatistics], architecture: UniversalArchitecture) -> float:
+    """How often the filter goes on from what it made before; a fraction stands for a smaller last step.
+
+    Every update undoes more of the blur, and lets more noise through: with an architecture that goes by noise, each
+    after the first takes four times as many photons, twice the ratio of signal to noise. The noisiest view decides.
+    """
+    if not architecture.by_noise or not architecture.updates:
+        return architecture.updates
+    scale = brightness_scale(statistics)
+    photons = min(n.mean * scale / n.noise if n.noise > 0 else float("inf") for n in statistics)
+    if photons <= _FIRST_UPDATE_PHOTONS:
+        return 1.0
+    return float(min(max(log2(photons / _FIRST_UPDATE_PHOTONS) / 2, 1.0), architecture.updates))
+
+
 def transmission_for(views: RegisteredViews, architecture: UniversalArchitecture) -> Transmission | None:
     """The light that views lost, where the architecture wants to know it; see `find_transmission`."""
     return find_transmission(views) if architecture.light else None
@@ -94,7 +119,8 @@ def whole_evidence(
     covered = None if coverage is None else torch.from_numpy(coverage).to(device)
     scale = brightness_scale(views.statistics())
     light = transmission_for(views, architecture) if passed is None else passed
-    filtering = Filtering(views, architecture, scale, device, light)
+    updates = updates_for(views.statistics(), architecture)
+    filtering = Filtering(views, architecture, scale, device, light, updates)
     return filtering.evidence(whole, TileInput(whole, whole, pixels, covered, None, None))
 
 
@@ -109,6 +135,8 @@ class Filtering:
     device : where it computes
     light : how much of it each view got: a function of the whole volume, an array over all of these views, float32
         (view, z, y, x), or None for all
+    updates : see `updates_for`
+    keep_bytes : how much of filtered cells is kept for other targets, which then must be of the same pixels
     """
 
     def __init__(
@@ -118,11 +146,13 @@ class Filtering:
         scale: float,
         device: torch.device,
         light: Transmission | torch.Tensor | None = None,
+        updates: float | None = None,
+        keep_bytes: int = 0,
     ) -> None:
         self._views = views
         self._light = light
         self._finds_light = architecture.light
-        self._updates = architecture.updates
+        self._updates = architecture.updates if updates is None else updates
         self._shape = views.grid.shape
         self._count = len(views)
         self._levels = len(architecture.levels)
@@ -132,6 +162,8 @@ class Filtering:
         weights = [view.weight for view in views.views]
         self._trust = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
         self._bank = WienerBank(psfs, weights, architecture.levels, architecture.base, device)
+        self._keep_bytes = keep_bytes
+        self._kept: OrderedDict[Box, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
     @property
     def halo(self) -> Triple:
@@ -144,17 +176,16 @@ class Filtering:
         blurred = torch.zeros((self._count, *target.shape), device=device)
         sharp = torch.zeros((self._levels, *target.shape), device=device)
         passed = self._passed(target)
-        for cell, weights in self._cells(target):
-            block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
+        for cell, fades in self._cells(target):
             part = Box(
                 triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
                 triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
             )
             inner = part.inside(target).slices
-            found = self._filter(block, part.inside(block), tile)
-            weight = _outer(weights, part, cell, device)
+            weight = _outer(fades, part, cell, device)
+            found = self._filtered(cell, part, tile, keep=tile.tile.shape != self._shape)
             for total, values in zip((blurred, sharp), found, strict=True):
-                total[(slice(None), *inner)] += values.mul_(weight)
+                total[(slice(None), *inner)].addcmul_(values, weight)
         pixels, covered = self._pixels(target, tile, passed)
         if covered is not None:
             # Where a view has no data, it agrees with what is expected.
@@ -163,6 +194,22 @@ class Filtering:
         return Evidence(
             pixels / self._scale, blurred.div_(self._scale), sharp, passed, sharp[self._base].clamp(min=0), self._scale
         )
+
+    def _filtered(self, cell: Box, part: Box, tile: TileInput, *, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """A part of a filtered cell, from those that are kept or made now."""
+        block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
+        one = _FLOAT_BYTES * cell.size * (self._count + self._levels)
+        if not keep or one > self._keep_bytes:
+            return self._filter(block, part.inside(block), tile)
+        found = self._kept.pop(cell, None)
+        if found is None:
+            while (len(self._kept) + 1) * one > self._keep_bytes:
+                self._kept.popitem(last=False)
+            found = self._filter(block, cell.inside(block), tile)
+        self._kept[cell] = found  # the last one that was asked for is the last to go
+        blurred, sharp = found
+        inner = (slice(None), *part.inside(cell).slices)
+        return blurred[inner], sharp[inner]
 
     def _filter(self, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
@@ -175,15 +222,19 @@ class Filtering:
         if not self._updates:
             return self._bank(values, part, margin)
         image = self._bank.one(values, margin).clamp_(min=0)
-        for number in range(1, self._updates + 1):
+        # Whole steps, and a smaller one for what is left of a number that is not whole.
+        left = self._updates - 1
+        while True:
             seen = self._bank.blurred(image, margin)
             missing = pixels - (seen if passed is None else passed * seen)
             if covered is not None:
                 missing.mul_(covered)
             if mean is not None:
                 missing.div_(mean)
-            if number < self._updates:
-                image = self._bank.one(missing, margin).add_(image).clamp_(min=0)
+            if left < _LEAST_STEP:
+                break
+            image = self._bank.one(missing, margin).mul_(min(left, 1.0)).add_(image).clamp_(min=0)
+            left -= 1
         more, sharp = self._bank(missing, part, margin)
         return more.add_(seen[(slice(None), *part.slices)]), sharp.add_(image[part.slices])
 
@@ -193,8 +244,8 @@ class Filtering:
             return self._light[(slice(None), *box.slices)]
         return None if self._light is None else self._light.over(self._views.in_frame(box), self._bank.device)
 
-    def working_bytes(self, target: Triple) -> int:
-        """An upper bound of the memory in use, with evidence of a target of this shape."""
+    def working_bytes(self, target: Triple, *, alone: bool = True) -> int:
+        """An upper bound of the memory in use, with evidence of a target of this shape; if not alone, others follow."""
         cell = triple(min(n, _CELL_SIDE + 2 * (_FADE + FILTER_MARGIN)) for n in self._shape)
         voxels = cell[0] * cell[1] * cell[2]
         size = target[0] * target[1] * target[2]
@@ -204,11 +255,18 @@ class Filtering:
             mine += voxels * (self._count + 1) + size * self._count
         if self._updates:
             mine += voxels * (2 * self._count + self._levels)
+        if not alone:
+            cells = self._views.grid.box.size
+            for n in self._shape:
+                count = ceil(n / _CELL_SIDE)
+                cells = cells * (n + 2 * _FADE * (count - 1)) // n
+            mine += min(cells * (self._count + self._levels), self._keep_bytes // _FLOAT_BYTES)
         return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (FILTER_MARGIN,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._bank.release()
+        self._kept.clear()
 
     def _pixels(
         self, box: Box, tile: TileInput, passed: torch.Tensor | None
@@ -251,6 +309,7 @@ class BoundUniversal:
     network : in evaluation mode, on the device
     device : where it computes
     autocast : makes the context in which the network runs, for mixed precision
+    mirrored : whether the result is the mean with that of the mirror image
     """
 
     def __init__(
@@ -260,12 +319,17 @@ class BoundUniversal:
         network: UniversalGenerator,
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]],
+        *,
+        mirrored: bool = False,
     ) -> None:
+        self._mirrored = mirrored
         self._shape = views.grid.shape
         self._network = network
         self._scale = brightness_scale(views.statistics())
         light = transmission_for(views, network.architecture)
-        self._filtering = Filtering(views, network.architecture, self._scale, device, light)
+        updates = updates_for(views.statistics(), network.architecture)
+        keep_bytes = min(_KEPT_BYTES, free_bytes(device) // _KEPT_SHARE)
+        self._filtering = Filtering(views, network.architecture, self._scale, device, light, updates, keep_bytes)
         self._autocast = autocast
         halo = triple(network.reach + network.stride - 1 + n for n in self._filtering.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
@@ -274,16 +338,26 @@ class BoundUniversal:
         """One tile: float32 (z, y, x) on the device."""
         block = self._block(tile.tile)
         evidence = self._filtering.evidence(block, tile)
+        fused = self._generate(evidence, ())
+        if self._mirrored:
+            fused = fused.add_(self._generate(evidence, _AXES)).mul_(0.5)
+        return fused[tile.tile.inside(block).slices] * self._scale
+
+    def _generate(self, evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
+        """What the network makes of the block turned round along some axes, turned back: (z, y, x) with padding."""
+
+        def turned(values: torch.Tensor) -> torch.Tensor:
+            return self._padded(values).flip(axes)[None]
+
         network = self._network
         with torch.no_grad(), self._autocast():
-            known = network.know(self._padded(evidence.sharp)[None])
+            known = network.know(turned(evidence.sharp))
             seen = None
             for v, (view, blurred) in enumerate(zip(evidence.views, evidence.blurred, strict=True)):
-                passed = None if evidence.passed is None else self._padded(evidence.passed[v] - 1)[None] + 1
-                seen = network.see(seen, known, self._padded(view)[None], self._padded(blurred)[None], passed)
+                passed = None if evidence.passed is None else turned(evidence.passed[v] - 1) + 1
+                seen = network.see(seen, known, turned(view), turned(blurred), passed)
             assert seen is not None
-            fused = network.correct(seen, known)[0, 0]
-        return fused[tile.tile.inside(block).slices] * self._scale
+            return network.correct(seen, known)[0, 0].flip(axes)
 
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
@@ -306,7 +380,8 @@ class BoundUniversal:
         full = 4.0 * len(a.levels) + 8
         half = (3 * a.view_maps + 3 * a.maps + a.deep_maps / 4) / 8 * _CONVOLUTION_COPIES
         voxels = block[0] * block[1] * block[2]
-        return self._filtering.working_bytes(block) + int(_FLOAT_BYTES * voxels * (full + half))
+        filtering = self._filtering.working_bytes(block, alone=tile_shape == self._shape)
+        return filtering + int(_FLOAT_BYTES * voxels * (full + half))
 
     def _block(self, tile: Box) -> Box:
         """The box that the network sees for a tile; it begins and ends at multiples of the stride or at the border."""
@@ -329,6 +404,8 @@ def bind_universal(
     network: UniversalGenerator,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
+    *,
+    mirrored: bool = False,
 ) -> Generator[Event, None, BoundUniversal]:
     """Scan the views, and bring network and filter together.
 
@@ -343,7 +420,8 @@ def bind_universal(
     for view, numbers in zip(views.views, statistics, strict=True):
         check_light(view, numbers)
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
-    return BoundUniversal(views.select([views.names[v] for v in order]), order, network, device, autocast)
+    ordered = views.select([views.names[v] for v in order])
+    return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored)
 
 
 def _outer(fades: Sequence[tuple[bool, bool]], part: Box, cell: Box, device: torch.device) -> torch.Tensor:

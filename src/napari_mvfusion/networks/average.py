@@ -10,7 +10,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.networks.build import build
 from napari_mvfusion.networks.card import ModelCard
 from napari_mvfusion.networks.store import ModelEntry, add_model, load_model, place_for
-from napari_mvfusion.networks.universal import gains_light, with_light
+from napari_mvfusion.networks.universal import carried_over
 
 
 def average_models(first: str | Path, second: str | Path, share: float, name: str) -> ModelEntry:
@@ -18,7 +18,7 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
 
     Parameters
     ----------
-    first, second : name or file; the second was trained from the first, and may look for lost light where that does not
+    first, second : name or file; the second was trained from the first, and may do more before the network
     share : of the second, 0 to 1
     name : of the new model; its card is that of the second
 
@@ -38,10 +38,9 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
     if not 0 <= share <= 1:
         raise InputError(f"the share of the second model is {share:g}: it must lie between 0 and 1")
     (before, card), (after, new) = load_model(first), load_model(second)
-    weights, added = dict(before.state_dict()), dict(after.state_dict())
-    if gains_light(card.architecture, new.architecture):
-        weights = with_light(weights)
-    elif card.architecture != new.architecture:
+    added = after.state_dict()
+    weights = carried_over(before.state_dict(), card.architecture, new.architecture)
+    if weights is None:
         raise InputError(f"the networks of '{card.name}' and '{new.name}' differ: average models of one architecture")
     network = build(new.architecture)
     network.load_state_dict(

@@ -46,6 +46,7 @@ class UniversalArchitecture(BaseModel):
     base : index of the level that training starts from, and that is compared with the views
     light : whether lost light is looked for, and undone before the filter
     updates : how often the filter goes on from what it made before, without what is negative
+    by_noise : whether it does so less often where views have more noise, and `updates` is the most
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +61,7 @@ class UniversalArchitecture(BaseModel):
     base: int = Field(default=1, ge=0, le=7)
     light: bool = False
     updates: int = Field(default=0, ge=0, le=8)
+    by_noise: bool = False
 
 
 class _Residual(nn.Module):
@@ -198,12 +200,22 @@ class UniversalGenerator(nn.Module):
         return rise(root)[:, None]
 
 
-def gains_light(given: BaseModel, wanted: BaseModel) -> bool:
-    """Whether the second architecture looks for lost light where the first does not, and is the same otherwise."""
+def carried_over(
+    state: Mapping[str, torch.Tensor], given: BaseModel, wanted: BaseModel
+) -> Mapping[str, torch.Tensor] | None:
+    """Weights of a network for another that differs only in what is done before it.
+
+    Lost light may be looked for where it was not, and the filter may go on for longer or shorter. None where
+    architectures differ in anything else.
+    """
+    if given == wanted:
+        return state
     if not (isinstance(given, UniversalArchitecture) and isinstance(wanted, UniversalArchitecture)):
-        return False
-    more = {"light": True, "updates": wanted.updates}
-    return wanted.light and not given.light and given.model_copy(update=more) == wanted
+        return None
+    before = {name: getattr(wanted, name) for name in ("light", "updates", "by_noise")}
+    if given.model_copy(update=before) != wanted or (given.light and not wanted.light):
+        return None
+    return state if given.light == wanted.light else with_light(state)
 
 
 def with_light(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -29,8 +29,9 @@ KINDS: dict[str, float] = {
     "texture": 0.04,
     "mixture": 0.07,
     BACKGROUND: 0.04,
+    "small_blobs": 0.0,
 }
-"""How often every kind of scene is drawn, relative to the others."""
+"""How often every kind of scene is drawn, relative to the others; 0 where only a configuration asks for it."""
 
 _SMALLEST = 16
 _CROPPED = 0.6

@@ -16,7 +16,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.networks import build, load_model
 from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.universal import gains_light, with_light
+from napari_mvfusion.networks.universal import carried_over
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.samples import Sample
@@ -150,16 +150,17 @@ def _first_network(config: TrainConfig, start_from: str | Path | None) -> Networ
     if start_from is None:
         return build(config.architecture)
     network, card = load_model(start_from)
-    if gains_light(card.architecture, config.architecture):
-        wider = build(config.architecture)
-        wider.load_state_dict(with_light(network.state_dict()))
-        return wider.train()
-    if card.architecture != config.architecture:
+    if card.architecture == config.architecture:
+        return network.train()
+    weights = carried_over(network.state_dict(), card.architecture, config.architecture)
+    if weights is None:
         raise InputError(
             f"the model '{card.name}' has another architecture than the configuration: leave the architecture out of "
             "the configuration to take the model's"
         )
-    return network.train()
+    changed = build(config.architecture)
+    changed.load_state_dict(weights)
+    return changed.train()
 
 
 def poll_between_layers(network: nn.Module) -> None:
