@@ -156,6 +156,26 @@ def test_between_cells_it_is_linear() -> None:
     np.testing.assert_allclose(values, z[:, None, None] + 10 * y[:, None] + 100 * x, rtol=1e-5)
 
 
+def test_what_was_found_is_kept_for_the_same_views_only() -> None:
+    views, _ = recorded(0.02)
+    statistics = views.statistics()
+    found = find_transmission(views)
+    assert find_transmission(views.region(Box((8, 8, 8), (40, 40, 40)), statistics)) is found
+    wide = [replace(view, psf=rotate_psf(view.psf, 5)) for view in views.views]
+    for changed in (
+        RegisteredViews(wide, views.grid),
+        RegisteredViews([replace(view, angle=view.angle + 1) for view in views.views], views.grid),
+        views.select([view.name for view in views.views[:3]]),
+    ):
+        again = changed.region(changed.grid.box, statistics[: len(changed)])
+        other = find_transmission(again)
+        assert found is not None
+        assert other is not None
+        assert other.values.shape != found.values.shape or not np.array_equal(other.values, found.values)
+    assert find_transmission(views) is not found  # only the last
+    assert np.array_equal(find_transmission(views).values, found.values)
+
+
 @pytest.mark.parametrize("shape", [(70, 45, 61), (5, 200, 90)])
 def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_mvfusion.views._OVERVIEW_CELLS", 2000)

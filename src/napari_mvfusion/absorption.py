@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
@@ -45,6 +46,10 @@ _LEAST, _MOST = 0.05, 8.0
 # Views in which lost light cannot be told from an edge of the field.
 _COVERED = 0.99
 _FEWEST_CELLS = 50
+
+
+# What was found last for an overview, with all that it was found from.
+_LAST: WeakKeyDictionary[Overview, tuple[object, Transmission | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +99,12 @@ def find_transmission(views: RegisteredViews) -> Transmission | None:
     angles = [view.angle for view in views.views if view.angle is not None]
     if len(views) < 2 or not len(known) == len(psfs) == len(angles) == len(views):
         return None
-    return _Fit(known, psfs, angles, views.grid.voxel_size_um).run()
+    # Previews and blocks of one volume ask again and again.
+    key = (tuple(map(ref, known)), tuple(psf.tobytes() for psf in psfs), tuple(angles), views.grid.voxel_size_um)
+    last = _LAST.get(known[0])
+    if last is None or last[0] != key:
+        last = _LAST[known[0]] = (key, _Fit(known, psfs, angles, views.grid.voxel_size_um).run())
+    return last[1]
 
 
 class _Fit:

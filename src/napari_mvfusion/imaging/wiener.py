@@ -23,7 +23,7 @@ from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
 
 _AXES = (-3, -2, -1)
-_KEPT_BYTES = 2**29
+_KEPT_BYTES = 2**30
 
 
 class WienerBank:
@@ -118,7 +118,9 @@ class WienerBank:
     def working_bytes(self, block: Triple, margin: Triple) -> int:
         """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
         # Block on the circle, its spectrum, the sum, the power, a product, a transfer function and two temporaries.
-        return 8 * transfer_bytes(self._sizes(block, margin), HALVED) + _KEPT_BYTES
+        sizes = self._sizes(block, margin)
+        kept = min(_KEPT_BYTES, len(self._kernels) * transfer_bytes(sizes, HALVED))
+        return 8 * transfer_bytes(sizes, HALVED) + kept
 
     def release(self) -> None:
         """Drop what is kept between calls."""

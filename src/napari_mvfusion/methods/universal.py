@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise, product
-from math import ceil, log2
+from math import ceil, log2, prod
 
 import torch
 from torch.nn import functional
@@ -34,6 +34,8 @@ _AXES = (-3, -2, -1)
 _CELL_SIDE = 192
 FILTER_MARGIN = 48
 _FADE = 16
+# How far a block is mirrored beyond its border before it wraps round.
+_MIRRORED = 24
 # Photons a voxel, where views are as bright as they are on average, that the first update needs.
 _FIRST_UPDATE_PHOTONS = 4
 # Share of an update that is not worth its time.
@@ -213,7 +215,7 @@ class Filtering:
 
     def _filter(self, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
-        margin = triple(min(FILTER_MARGIN, n - 1) for n in block.shape)
+        margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         passed = self._passed(block)
         pixels, covered = self._pixels(block, tile, passed)
         # Photon noise grows with the root of the light: divided by what passed on average, every view counts by its light.
@@ -246,7 +248,10 @@ class Filtering:
 
     def working_bytes(self, target: Triple, *, alone: bool = True) -> int:
         """An upper bound of the memory in use, with evidence of a target of this shape; if not alone, others follow."""
-        cell = triple(min(n, _CELL_SIDE + 2 * (_FADE + FILTER_MARGIN)) for n in self._shape)
+        around = _FADE + FILTER_MARGIN
+        counts = [ceil(n / _CELL_SIDE) for n in self._shape]
+        # A cell in the middle has others on both sides, one of two on one.
+        cell = triple(min(n, ceil(n / c) + min(c - 1, 2) * around) for n, c in zip(self._shape, counts, strict=True))
         voxels = cell[0] * cell[1] * cell[2]
         size = target[0] * target[1] * target[2]
         # Views, what they are expected to be, what passed and what is missing, of a cell; then the evidence.
@@ -256,12 +261,9 @@ class Filtering:
         if self._updates:
             mine += voxels * (2 * self._count + self._levels)
         if not alone:
-            cells = self._views.grid.box.size
-            for n in self._shape:
-                count = ceil(n / _CELL_SIDE)
-                cells = cells * (n + 2 * _FADE * (count - 1)) // n
+            cells = prod(n + 2 * _FADE * (c - 1) for n, c in zip(self._shape, counts, strict=True))
             mine += min(cells * (self._count + self._levels), self._keep_bytes // _FLOAT_BYTES)
-        return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (FILTER_MARGIN,) * 3)
+        return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (_MIRRORED,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""
