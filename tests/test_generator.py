@@ -105,7 +105,7 @@ def test_cells_fade_into_each_other_without_a_trace(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(universal, "_CELL_SIDE", 33)
     monkeypatch.setattr(universal, "_FADE", 8)
     cells = whole_evidence(views, SMALL, torch.device("cpu"))
-    for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 1e-5, 1e-5, 2e-4, 5e-4), strict=True):
+    for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 2e-5, 5e-5, 3e-4, 1e-3), strict=True):
         assert 0 < difference(a.numpy(), b.numpy()) < most
     assert difference(whole.blurred.numpy(), cells.blurred.numpy()) < 1e-5
 

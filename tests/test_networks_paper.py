@@ -122,6 +122,19 @@ def fixed(network):
     return network
 
 
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_folded_norms_change_nothing(activation):
+    network = make(activation=activation)
+    for norm in network.norms():
+        norm.mean, norm.variance = torch.randn(norm.channels), torch.rand(norm.channels) + 0.1
+    views = torch.rand(1, 3, 8, 12, 16)
+    with torch.no_grad():
+        before = network(views)
+        network.fold_norms()
+        assert network.norms() == []
+        torch.testing.assert_close(network(views), before, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("network", [make(norm="none"), fixed(make())], ids=["none", "fixed"])
 def test_a_voxel_does_not_depend_on_what_is_far_from_it(network):
     views = torch.rand(1, 3, 8, 8, 96)

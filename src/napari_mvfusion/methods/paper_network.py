@@ -189,6 +189,7 @@ def _fix_statistics(
     for norm, (mean, square) in zip(norms, (each / len(boxes) for each in sums), strict=True):
         norm.record = None
         norm.mean, norm.variance = mean, (square - mean.square()).clamp_(min=0)
+    network.fold_norms()
 
 
 def _spread_blocks(shape: Triple) -> list[Box]:

@@ -74,9 +74,7 @@ class SharedStatisticsNorm(nn.Module):
                 values = x.float()
                 self.record(values.mean(dim=(0, 2, 3, 4)), values.square().mean(dim=(0, 2, 3, 4)))
             return nn.functional.instance_norm(x, eps=_EPS)
-        scale = (self.variance + _EPS).rsqrt()
-        shape = (1, -1, 1, 1, 1)
-        return x * scale.view(shape).to(x.dtype) - (self.mean * scale).view(shape).to(x.dtype)
+        return nn.functional.batch_norm(x, self.mean, self.variance, eps=_EPS)
 
 
 class PaperGenerator(nn.Module):
@@ -141,6 +139,22 @@ class PaperGenerator(nn.Module):
         """All normalisations, in the order of the modules; empty without instance normalisation."""
         return [module for module in self.modules() if isinstance(module, SharedStatisticsNorm)]
 
+    def fold_norms(self) -> None:
+        """Let the convolution before each normalisation with fixed statistics do its work; the result stays the same."""
+        for layers in (module for module in self.modules() if isinstance(module, nn.Sequential)):
+            for number, norm in enumerate(layers):
+                if not isinstance(norm, SharedStatisticsNorm) or norm.mean is None or norm.variance is None:
+                    continue
+                before = layers[number - 1]
+                assert isinstance(before, (nn.Conv3d, nn.ConvTranspose3d))
+                assert before.bias is not None
+                scale = (norm.variance + _EPS).rsqrt()
+                outward = 0 if isinstance(before, nn.Conv3d) else 1
+                with torch.no_grad():
+                    before.weight *= scale.view([-1 if axis == outward else 1 for axis in range(5)])
+                    before.bias.sub_(norm.mean).mul_(scale)
+                layers[number] = nn.Identity()
+
     def _start_well(self) -> None:
         """Weights that keep the size of what passes through, which a norm would do; and an output that starts dark."""
         slope = 0.0 if self.architecture.activation == "relu" else _SLOPE
@@ -178,7 +192,7 @@ class PaperGenerator(nn.Module):
         return SharedStatisticsNorm(channels) if self.architecture.norm == "instance" else nn.Identity()
 
     def _activation(self) -> nn.Module:
-        return nn.ReLU() if self.architecture.activation == "relu" else nn.LeakyReLU(_SLOPE)
+        return nn.ReLU(inplace=True) if self.architecture.activation == "relu" else nn.LeakyReLU(_SLOPE, inplace=True)
 
 
 class PatchDiscriminator(nn.Module):
