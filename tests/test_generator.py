@@ -105,7 +105,7 @@ def test_cells_fade_into_each_other_without_a_trace(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(universal, "_CELL_SIDE", 33)
     monkeypatch.setattr(universal, "_FADE", 8)
     cells = whole_evidence(views, SMALL, torch.device("cpu"))
-    for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 2e-5, 5e-5, 3e-4, 1e-3), strict=True):
+    for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 1e-5, 3e-5, 2e-4, 5e-4), strict=True):
         assert 0 < difference(a.numpy(), b.numpy()) < most
     assert difference(whole.blurred.numpy(), cells.blurred.numpy()) < 1e-5
 
@@ -471,7 +471,7 @@ def test_two_norms_in_one_network_have_statistics_of_their_own() -> None:
     network = build(PAPER["instance norm"])
     x = torch.randn(1, 4, 8, 8, 8)
     norm = network.norms()[0]
-    values = network.c1[0](x)
+    values = network.c1[0](x).detach()
     mean, variance = values.mean((0, 2, 3, 4)), values.var((0, 2, 3, 4), unbiased=False)
     norm.mean, norm.variance = mean, variance
     torch.testing.assert_close(norm(values), functional.instance_norm(values), rtol=1e-4, atol=1e-5)

@@ -35,7 +35,7 @@ _CELL_SIDE = 192
 FILTER_MARGIN = 48
 _FADE = 16
 # How far a block is mirrored beyond its border before it wraps round.
-_MIRRORED = 24
+_MIRRORED = 32
 # Photons a voxel, where views are as bright as they are on average, that the first update needs.
 _FIRST_UPDATE_PHOTONS = 4
 # Share of an update that is not worth its time.
