@@ -250,8 +250,8 @@ def test_bright_views_get_more_updates_than_dark_ones() -> None:
     # Weighted with itself, the specimen is brighter than its mean.
     share = float(np.mean([np.square(view).mean() / view.mean() ** 2 for view in clear]))
     assert updates(0.5) == 1
-    assert updates(32 / share) == pytest.approx(1.5, abs=0.1)
-    assert updates(128 / share) == pytest.approx(2.5, abs=0.1)
+    assert updates(16 / share) == pytest.approx(1.5, abs=0.1)
+    assert updates(64 / share) == pytest.approx(2.5, abs=0.1)
     assert updates(20000) == 4
     flat = RegisteredViews([View(np.ones((8, 8, 8), np.float32), "flat")]).statistics()
     assert updates_for(flat, architecture) == 4

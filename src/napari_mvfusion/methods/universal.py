@@ -37,7 +37,7 @@ _FADE = 16
 # How far a block is mirrored beyond its border before it wraps round.
 _MIRRORED = 32
 # Photons a voxel, where views are as bright as they are on average, that the first update needs.
-_FIRST_UPDATE_PHOTONS = 4
+_FIRST_UPDATE_PHOTONS = 2
 # Share of an update that is not worth its time.
 _LEAST_STEP = 0.02
 # Filtered cells that neighbouring tiles share are kept: so many bytes, or this part of the free memory.
