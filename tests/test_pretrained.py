@@ -43,15 +43,15 @@ def test_universal_beats_deconvolution_on_measured_psfs_that_it_has_never_seen(q
     universal, deconvolved = (evaluate(fused[name], made.truth) for name in "ue")
     for part in ("all", "foreground"):
         a, b = getattr(universal, part), getattr(deconvolved, part)
-        assert a.nrmse < 0.88 * b.nrmse
+        assert a.nrmse < 0.85 * b.nrmse
         assert a.cc > b.cc
     # Over all voxels of a specimen as small as this, EBMD's darker background is ahead in SSIM.
     assert universal.foreground.ssim > deconvolved.foreground.ssim
 
 
-@pytest.mark.parametrize("photons", [20, 200])
+@pytest.mark.parametrize("photons", [2, 20, 200])
 def test_universal_invents_nothing_in_noise(quad_psfs, photons: int) -> None:
-    """Views of even light: the result is smoother, its extremes are about those of a view at most, and the light stays."""
+    """Views of even light: the result is smoother, its extremes are at most those of a view, and the light stays."""
     rng = np.random.default_rng(photons)
     shape = (52, 52, 52)
     noise = [rng.poisson(photons, shape).astype(np.float32) for _ in ANGLES]
@@ -60,5 +60,5 @@ def test_universal_invents_nothing_in_noise(quad_psfs, photons: int) -> None:
     )
     fused = np.asarray(fuse(views, LearnedFusion()).data)
     assert fused.std() < noise[0].std()
-    assert np.abs(fused - fused.mean()).max() < 1.1 * np.abs(noise[0] - photons).max()
+    assert np.abs(fused - fused.mean()).max() < np.abs(noise[0] - photons).max()
     assert fused.mean() == pytest.approx(photons, rel=0.05)

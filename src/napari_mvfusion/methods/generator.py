@@ -174,6 +174,9 @@ def _loaded(path: Path, changed_ns: int, size: int, device: torch.device) -> Net
         if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
             # A pass over a large tile takes seconds: it can be cancelled before each layer.
             layer.register_forward_pre_hook(_poll_first)
+            if device.type == "cpu":
+                # With weights laid out so, convolutions of wide blocks take two thirds of the time.
+                layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last_3d)
     return network.requires_grad_(False)
 
 

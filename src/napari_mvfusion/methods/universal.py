@@ -36,8 +36,8 @@ FILTER_MARGIN = 48
 _FADE = 16
 # How far a block is mirrored beyond its border before it wraps round.
 _MIRRORED = 32
-# Photons a voxel, where views are as bright as they are on average, that the first update needs.
-_FIRST_UPDATE_PHOTONS = 2
+# Variance of the structure over that of the noise, with which no update would be made; four times as much allows one.
+_NO_UPDATE = 1.5
 # Share of an update that is not worth its time.
 _LEAST_STEP = 0.02
 # Filtered cells that neighbouring tiles share are kept: so many bytes, or this part of the free memory.
@@ -83,16 +83,14 @@ def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
 def updates_for(statistics: Sequence[ViewStatistics], architecture: UniversalArchitecture) -> float:
     """How often the filter goes on from what it made before; a fraction stands for a smaller last step.
 
-    Every update undoes more of the blur, and lets more noise through: with an architecture that goes by noise, each
-    after the first takes four times as many photons, twice the ratio of signal to noise. The noisiest view decides.
+    Every update undoes more of the blur, and lets more noise through: with an architecture that goes by noise, each takes
+    twice the ratio of signal to noise. The noisiest view decides. Even light is no signal. One is always made.
     """
     if not architecture.by_noise or not architecture.updates:
         return architecture.updates
-    scale = brightness_scale(statistics)
-    photons = min(n.mean * scale / n.noise if n.noise > 0 else float("inf") for n in statistics)
-    if photons <= _FIRST_UPDATE_PHOTONS:
-        return 1.0
-    return float(min(max(log2(photons / _FIRST_UPDATE_PHOTONS) / 2, 1.0), architecture.updates))
+    structure = [numbers.mean_square - numbers.mean**2 - numbers.noise for numbers in statistics]
+    ratio = min(s / n.noise if n.noise > 0 else float("inf") for s, n in zip(structure, statistics, strict=True))
+    return float(min(max(log2(max(ratio, _NO_UPDATE) / _NO_UPDATE) / 2, 1.0), architecture.updates))
 
 
 def transmission_for(views: RegisteredViews, architecture: UniversalArchitecture) -> Transmission | None:
