@@ -200,6 +200,7 @@ def test_estimates_grow_with_the_tile_and_know_the_speed_once_it_is_measured():
     assert estimate(small, views, "cpu").memory_bytes < estimate(large, views, "cpu").memory_bytes
     seconds = [estimate(config, views, "cpu").step_seconds for config in (small, large)]
     assert seconds[0] > 0
+    assert estimate(small, views, "cpu", threads=1).step_seconds is None, "other threads have another speed"
     np.testing.assert_allclose(seconds[1] / seconds[0], 16**3)
     assert estimate(small, views, "cpu").fits
     huge = large.model_copy(update={"tile": (4096,) * 3})

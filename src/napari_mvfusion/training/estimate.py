@@ -40,7 +40,7 @@ _LOSS_COPIES = 10
 _SMALL = 32
 _MEASURED_VIEWS = 2
 
-_measured: dict[tuple[str, str], float] = {}
+_measured: dict[tuple[str, str, int], float] = {}
 _measuring = threading.Lock()
 
 
@@ -69,7 +69,12 @@ class Estimate:
 
 
 def estimate(
-    config: TrainConfig, views: Sequence[RegisteredViews], device: str, *, start_from: str | None = None
+    config: TrainConfig,
+    views: Sequence[RegisteredViews],
+    device: str,
+    *,
+    start_from: str | None = None,
+    threads: int = 0,
 ) -> Estimate:
     """Estimate a run on one's own views; takes milliseconds.
 
@@ -79,6 +84,7 @@ def estimate(
     views : what is trained on
     device : as for `napari_mvfusion.training.train`
     start_from : the model to begin with, which says the architecture where the configuration does not
+    threads : with which the speed was measured
 
     Raises
     ------
@@ -95,7 +101,7 @@ def estimate(
         for axis in range(3)
     )
     step = _step(config, architecture, count, psf)
-    speed = _measured.get(_key(architecture, where))
+    speed = _measured.get(_key(architecture, where, threads))
     tiles = 3 if config.mode == "semi" else 2 if config.finds_again else 1
     voxels = prod(config.tile) * config.batch * tiles
     seconds = None if speed is None else voxels * speed
@@ -119,7 +125,7 @@ def measure_step(architecture: Architecture, device: str, threads: int = 0) -> N
     threads : that torch may use here; 0 leaves them as they are
     """
     where = pick_device(device)
-    key = _key(architecture, where)
+    key = _key(architecture, where, threads)
     with _measuring:
         if key in _measured:
             return
@@ -150,8 +156,8 @@ def architecture_of(config: TrainConfig, start_from: str | None) -> Architecture
     return found.architecture
 
 
-def _key(architecture: Architecture, device: torch.device) -> tuple[str, str]:
-    return architecture.model_dump_json(), str(device)
+def _key(architecture: Architecture, device: torch.device, threads: int) -> tuple[str, str, int]:
+    return architecture.model_dump_json(), str(device), threads
 
 
 def _blocks(views: RegisteredViews, config: TrainConfig) -> list[Triple]:

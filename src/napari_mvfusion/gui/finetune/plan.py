@@ -145,13 +145,15 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
         threads=wish.threads,
         description=Description(title=f"Fine-tuned from {wish.start}" if wish.start else "Trained on own views"),
     )
-    found = estimate(config, views, wish.device, start_from=wish.start)
+    threads = beside_a_window(wish.threads, wish.device)
+    found = estimate(config, views, wish.device, start_from=wish.start, threads=threads)
     plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)))
     yield plan
     if found.step_seconds is None:
-        measure_step(_architecture(wish.start), wish.device, beside_a_window(wish.threads, wish.device))
+        measure_step(_architecture(wish.start), wish.device, threads)
         check()
-        yield replace(plan, estimate=estimate(config, views, wish.device, start_from=wish.start))
+        known = estimate(config, views, wish.device, start_from=wish.start, threads=threads)
+        yield replace(plan, estimate=known)
 
 
 def make_fine_tune(wish: Wish, views: Sequence[RegisteredViews]) -> TrainConfig:
