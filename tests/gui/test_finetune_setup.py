@@ -1,15 +1,18 @@
 """What is entered in the Fine-tune panel before a run, and the parts of it that know no run."""
 
+import threading
+
 import numpy as np
 import pytest
 import tifffile
 from finetune_person import in_front_of_the_panel
 from napari.layers import Image, Shapes
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QListWidget, QPushButton, QStyle, QStyleOptionComboBox
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.finetune import setup_page
 from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
 from napari_mvfusion.gui.finetune.files import inputs_in
 from napari_mvfusion.gui.finetune.history import Curve, History
@@ -47,6 +50,11 @@ def folder(tmp_path):
 def plan(person):
     person.wait_for_plan()
     return person.panel._setup._plan
+
+
+def copy(person, kind):
+    actions = {action.text(): action for action in person.see("copy", QPushButton).menu().actions()}
+    actions[kind].trigger()
 
 
 def open_views(person, model, shape=(40, 32, 32)):
@@ -226,16 +234,60 @@ def test_a_run_from_files_can_be_copied_and_others_say_why_not(person, model, fo
     for data, look, _ in get_reader(str(folder / "t0"))(str(folder / "t0")):
         model.add_image(data, **look)
     person.wait_for_plan()
-    actions = {action.text(): action for action in person.see("copy", QPushButton).menu().actions()}
-    actions["Command"].trigger()
+    copy(person, "Command")
     text = QGuiApplication.clipboard().text()
     assert text.startswith("mvfusion train ")
     assert "--from small" in text
     assert "--minutes 5" in text
     person.wait(lambda: person.messages("done") == ["Copied as command."])
-    actions["Python"].trigger()
+    copy(person, "Python")
     assert "start_from='small'" in QGuiApplication.clipboard().text()
     model.layers[0].translate = (3, 0, 0)
     person.wait_for_plan()
-    actions["Command"].trigger()
+    copy(person, "Command")
     person.wait(lambda: any("cannot be opened from files elsewhere" in text for text in person.messages("error")))
+
+
+def test_a_copy_waits_for_the_plan_that_is_being_made(person, model, folder, models):
+    for data, look, _ in get_reader(str(folder / "t0"))(str(folder / "t0")):
+        model.add_image(data, **look)
+    person.wait_for_plan()
+    person.see("how_long", QComboBox).setCurrentIndex(2)
+    copy(person, "Python")
+    person.wait(lambda: person.messages("done") == ["Copied as Python."])
+    assert "minutes=30" in QGuiApplication.clipboard().text()
+    save(models, "many", SMALL, least_views=4)
+    person.choose("start", "many")
+    copy(person, "Command")
+    person.wait(lambda: any("takes 4 to 8 views, and there are 2" in text for text in person.messages("error")))
+    assert "minutes=30" in QGuiApplication.clipboard().text()
+
+
+def test_a_plan_of_what_was_entered_before_cannot_be_started(person, model, monkeypatch):
+    open_views(person, model)
+    go_on = threading.Event()
+
+    def slow(check, wish):
+        go_on.wait(30)
+        yield from plan_steps(check, wish)
+
+    plan_steps = setup_page.plan_steps
+    monkeypatch.setattr(setup_page, "plan_steps", slow)
+    page = person.panel._setup
+    page.check()
+    page._due.setInterval(60_000)
+    person.choose("how_long", "Thorough")
+    go_on.set()
+    assert QThreadPool.globalInstance().waitForDone(30_000)
+    person.bot.wait(50)
+    assert not person.can_press("start_training")
+
+
+def test_a_look_at_the_psfs_makes_no_other_plan(person, model):
+    open_views(person, model)
+    person.wait(lambda: " steps." in person.read("takes"))
+    before = plan(person)
+    data = person.panel._setup.data
+    with person.bot.waitSignal(data.judged):
+        data._psfs._psfs.changed.emit()
+    assert plan(person) is before

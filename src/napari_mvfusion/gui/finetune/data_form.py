@@ -30,7 +30,7 @@ NO_FILES = "No files yet. Add a folder of views."
 
 
 class DataForm(QWidget):
-    """A choice of data.
+    """A choice of data; `changed` tells of another one, `judged` that more is known of the PSFs of this one.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ class DataForm(QWidget):
     """
 
     changed = Signal()
+    judged = Signal()
     said = Signal(str, str)
     failed = Signal(object)
 
@@ -65,8 +66,9 @@ class DataForm(QWidget):
         self._lay_out()
         self._source.currentIndexChanged.connect(self._show_parts)
         self._mode.currentIndexChanged.connect(self._show_parts)
-        for part in (self._views, self._psfs, self._files, self._region, self._sharp):
+        for part in (self._views, self._files, self._region, self._sharp):
             part.changed.connect(self.changed)
+        self._psfs.changed.connect(self.judged)
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.said.connect(self.said)
         self._psfs.failed.connect(self.failed)

@@ -24,6 +24,7 @@ _NAME = "finetune"
 _CHECK_MS = 100
 _PLAN = "plan"
 _LOOKING = "The views are being looked at"
+_BLOCKED = "The PSF in the red box has to be mended first"
 
 
 class SetupPage(QWidget):
@@ -45,6 +46,7 @@ class SetupPage(QWidget):
         self.data = DataForm(viewer)
         self.training = TrainingForm()
         self._plan: Plan | None = None
+        self._copy_wanted = ""
         self._active = True
         self._tasks = Tasks(self)
         self._lay_out()
@@ -55,6 +57,7 @@ class SetupPage(QWidget):
         self._restore()
         for part in (self.start, self.data, self.training):
             part.changed.connect(self._check_soon)
+        self.data.judged.connect(self._look_at_psfs)
         self.start.said.connect(self.said)
         self.data.said.connect(self.said)
         self.data.failed.connect(self.failed)
@@ -71,13 +74,22 @@ class SetupPage(QWidget):
         else:
             self._due.stop()
             self._tasks.stop(_PLAN)
+            self._copy_wanted = ""
 
     def _check_soon(self) -> None:
         """Something was entered: what was planned before must not be started any more."""
         if self._active:
             self._plan = None
+            self._tasks.stop(_PLAN)
             self._allow(_LOOKING)
             self._due.start()
+
+    def _look_at_psfs(self) -> None:
+        """More is known of the PSFs: what is planned stays, whether it may be started can change."""
+        if self._active:
+            self.data.refresh()
+            if self._plan is not None:
+                self._allow_plan()
 
     def check(self) -> None:
         """Look at what is entered, and plan the run in a thread."""
@@ -87,6 +99,8 @@ class SetupPage(QWidget):
         self.training.set_mode(self.data.mode)
         self.data.refresh()
         self.training.suggest(suggest_name(self.start.name(), self.data.sample))
+        # What these have changed is looked at here.
+        self._due.stop()
         problem = self.data.nothing
         if not problem:
             try:
@@ -179,7 +193,12 @@ class SetupPage(QWidget):
         self._takes.show()
         self._hint.setText(sentence(" ".join(plan.remarks)))
         self._hint.setVisible(bool(plan.remarks))
-        self._allow("The PSF in the red box has to be mended first" if self.data.blocked else "")
+        self._allow_plan()
+        if self._copy_wanted:
+            self._copy_text(self._copy_wanted)
+
+    def _allow_plan(self) -> None:
+        self._allow(_BLOCKED if self.data.blocked else "")
 
     def _refuse(self, failed: Failed) -> None:
         self._show_problem(failed.message)
@@ -192,6 +211,9 @@ class SetupPage(QWidget):
         self._hint.setText(sentence(problem))
         self._hint.setVisible(shown)
         self._allow(problem)
+        if self._copy_wanted:
+            self._copy_wanted = ""
+            self.said.emit("error", problem)
 
     def _allow(self, obstacle: str) -> None:
         self._go.setEnabled(not obstacle)
@@ -209,6 +231,8 @@ class SetupPage(QWidget):
         self.start_wanted.emit(self._plan)
 
     def _copy_text(self, kind: str) -> None:
+        """Copy the plan; one that is being made, as after a late change, is copied when it is there."""
+        self._copy_wanted = kind if self._plan is None else ""
         if self._plan is None:
             return
         job = self._plan.job
