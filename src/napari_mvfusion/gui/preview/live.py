@@ -187,7 +187,7 @@ class LivePreview(QObject):
             self._layer.contrast_limits = (low, high)
             self._limits_due = not preview.final
         words = f"{_size(preview.box)} voxels · {picture.request.method.title}"
-        seconds = f"{preview.seconds:.1f} s"
+        seconds = f"{preview.seconds:.1f}\N{NO-BREAK SPACE}s"
         self.told.emit(
             "done" if preview.final else "busy", f"{words} · {preview.label if not preview.final else seconds}"
         )
