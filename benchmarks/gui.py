@@ -181,7 +181,7 @@ def latencies(panel: QWidget, rounds: int) -> tuple[list[float], list[float]]:
         started = time.perf_counter()
         live(30, lambda: "coarse" in words.text())
         shown.append(time.perf_counter() - started)
-        live(30, lambda: words.text().endswith(" s"))
+        live(30, lambda: words.text().endswith("\N{NO-BREAK SPACE}s"))
         shown.append(time.perf_counter() - started)
         if number.value() == ITERATIONS[0]:
             firsts.append(shown[0])
@@ -199,7 +199,7 @@ def preview(panel: QWidget, gaps: Gaps, rounds: int) -> dict[str, object]:
         gaps.start()
         switch.click()
         live(0.2)
-        live(30, lambda: words.text().endswith(" s"))
+        live(30, lambda: words.text().endswith("\N{NO-BREAK SPACE}s"))
         return gaps.stop()
 
     def end() -> dict[str, float]:

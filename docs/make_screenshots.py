@@ -38,7 +38,7 @@ def main():
     shoot(viewer, "fuse-filled")
     live = panel.findChild(QCheckBox, "live")
     live.click()
-    wait(120, lambda: panel.findChild(QLabel, "preview").text().endswith(" s"))
+    wait(120, lambda: panel.findChild(QLabel, "preview").text().endswith("\N{NO-BREAK SPACE}s"))
     shoot(viewer, "fuse-preview")
     live.click()
     methods = panel.findChild(QListWidget, "methods")
