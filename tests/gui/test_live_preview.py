@@ -45,7 +45,9 @@ def words(person):
 def wait_for_picture(person):
     """Until the full picture of the last change is there."""
     person.bot.wait(120)
-    person.bot.waitUntil(lambda: words(person).endswith("\N{NO-BREAK SPACE}s") and "…" not in words(person), timeout=20_000)
+    person.bot.waitUntil(
+        lambda: words(person).endswith("\N{NO-BREAK SPACE}s") and "…" not in words(person), timeout=20_000
+    )
 
 
 def preview_of(viewer):
