@@ -77,7 +77,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     # The curve grows, and what the start leaves unexplained is its first point.
     ready.wait(lambda: len(residuals(ready)) >= 2)
     assert "cycle" in ready.panel._page.view._history.losses
-    assert "fit" in ready.read("loss_legend")
+    ready.wait(lambda: "fit" in ready.read("loss_legend"))
     ready.wait(lambda: "steps/s" in ready.read("machine"))
     ready.wait(lambda: ": " in ready.read("words_now"))
     ready.press("pause")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_mvfusion.gui.finetune.curves import Curves
+from napari_mvfusion.gui.finetune.curves import Curves, _Legend
 from napari_mvfusion.gui.finetune.plan import as_sent
 from napari_mvfusion.gui.finetune.run_view import RunView
 from napari_mvfusion.gui.finetune.threads import beside_a_window
@@ -40,6 +41,19 @@ def view(qtbot, drawn):
     view.close_down()
 
 
+class Compositions(QObject):
+    """Counts how many times a window is put together."""
+
+    def __init__(self, window):
+        super().__init__(window)
+        self.count = 0
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched, event):  # noqa: N802 - the name is Qt's
+        self.count += event.type() == QEvent.Type.UpdateRequest
+        return False
+
+
 def steps(view, first, last):
     for step in range(first, last + 1):
         view.follow(StepDone(step, 1000, {"cycle": 1 / step}, 1e-4, step / 10))
@@ -72,8 +86,49 @@ def test_what_is_not_seen_is_drawn_once_it_is(view, drawn, qtbot):
     assert drawn == [0]
     view.show()
     qtbot.waitUntil(lambda: drawn[-1] == 5, timeout=5000)
-    assert view.findChild(QLabel, "words_now").text() == "Now: 1.20"
+    qtbot.waitUntil(lambda: view.findChild(QLabel, "words_now").text() == "Now: 1.20", timeout=5000)
     assert said(view).startswith("Step 5")
+
+
+def test_whatever_changes_the_window_is_put_together_once(view, drawn, qtbot):
+    tile = np.random.default_rng(0).random((8, 8, 8), np.float32)
+    qtbot.wait(200)
+    compositions, turns = Compositions(view), []
+    view._due.timeout.connect(lambda: turns.append(1))
+    for last in (3, 6):
+        view.follow(Validated(last - 1, {"residual": 1.1, "unexplained": 0.2}, 1.1, best=True))
+        view.follow(Previewed(last - 1, tile, tile, tile, 1.3, 1.2))
+        steps(view, last - 2, last)
+        qtbot.waitUntil(lambda last=last: drawn[-1] == last, timeout=10_000)
+        qtbot.wait(200)
+    assert "fit" in view.findChild(QLabel, "loss_legend").text()
+    assert 2 <= compositions.count <= len(turns)
+
+
+def test_a_legend_is_as_high_as_its_words(qtbot):
+    legend = _Legend()
+    qtbot.addWidget(legend)
+    line = legend.heightForWidth(100)
+    legend.setText("<b>fit</b>&nbsp;to the views, and what else there is to say of them")
+    for width in (60, 100, 1000):
+        assert legend.heightForWidth(width) == QLabel.heightForWidth(legend, width)
+    assert legend.heightForWidth(1000) == line
+
+
+def test_a_plot_is_painted_anew_with_its_size_and_theme(view, qtbot):
+    def picture():
+        return view.findChild(QWidget, "loss_plot").grab().toImage()
+
+    steps(view, 1, 50)
+    view.end("")
+    small = picture()
+    view.set_theme("light")
+    assert picture() != small
+    view.resize(view.width() + 100, view.height())
+    qtbot.wait(50)
+    wide = picture()
+    assert wide.width() > small.width()
+    assert len({wide.pixel(wide.width() - 20, y) for y in range(wide.height())}) > 1, "lines of the grid reach there"
 
 
 def test_the_end_draws_all_at_once(view, drawn):

@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QTextDocument
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.finetune.history import History
@@ -59,27 +59,24 @@ class Curves(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._losses = _Plot(150, logarithmic=True)
-        self._losses.view.setObjectName("loss_plot")
-        self._losses.view.setToolTip(_TIPS)
+        self._losses.setObjectName("loss_plot")
+        self._losses.setToolTip(_TIPS)
         self._residual = _Plot(120, logarithmic=False)
-        self._residual.view.setObjectName("residual_plot")
-        self._residual.view.setToolTip(_RESIDUAL_TIP)
-        self._legend = QLabel()
+        self._residual.setObjectName("residual_plot")
+        self._residual.setToolTip(_RESIDUAL_TIP)
+        self._legend = _Legend()
         self._legend.setObjectName("loss_legend")
-        self._legend.setWordWrap(True)
         self._legend.setToolTip(_TIPS)
-        self._about = QLabel()
-        self._about.setTextFormat(Qt.TextFormat.RichText)
-        self._about.setWordWrap(True)
+        self._about = _Legend()
         self._about.setToolTip(_RESIDUAL_TIP)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         self.setMinimumHeight(_LEAST_PIXELS)
         layout.addWidget(self._legend)
-        layout.addWidget(self._losses.view, 3)
+        layout.addWidget(self._losses, 3)
         layout.addWidget(self._about)
-        layout.addWidget(self._residual.view, 2)
+        layout.addWidget(self._residual, 2)
 
     def show_history(self, history: History) -> None:
         """Draw what a run has reported so far."""
@@ -116,16 +113,40 @@ class Curves(QWidget):
             plot.set_theme(name)
 
 
-class _Plot:
-    """One plot; curves are kept and get new points, which is quicker than new curves."""
+class _Legend(QLabel):
+    """Coloured words that wrap; to ask Qt for their height would have them drawn again, and the window with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setWordWrap(True)
+
+    def heightForWidth(self, width: int) -> int:
+        """As a label has it, and one line without words: nothing moves when they come."""
+        document = QTextDocument()
+        document.setDocumentMargin(0)
+        document.setDefaultFont(self.font())
+        document.setHtml(self.text())
+        document.setTextWidth(width)
+        return math.ceil(document.size().height())
+
+
+class _Plot(QWidget):
+    """A picture of a plot of pyqtgraph, which is hidden: in sight, it has the window drawn four times for each change.
+
+    Curves are kept and get new points, which is quicker than new curves.
+    """
 
     def __init__(self, height: int, *, logarithmic: bool) -> None:
-        self.view = pyqtgraph.GraphicsLayoutWidget()
-        self.view.setBackground(None)
+        super().__init__()
+        self.setMinimumHeight(height)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self._picture: QPixmap | None = None
+        self._view = pyqtgraph.GraphicsLayoutWidget(self)
+        self._view.hide()
+        self._view.setBackground(None)
         # Else it keeps the background of the theme that it was made in.
-        self.view.setStyleSheet("background: transparent; border: none;")
-        self.view.setMinimumHeight(height)
-        self.view.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self._view.setStyleSheet("background: transparent; border: none;")
         self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
         self._axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
         for axis in self._axes.values():
@@ -134,11 +155,11 @@ class _Plot:
         self._axes["left"].setWidth(_LEFT_PIXELS)
         self._logarithmic = logarithmic
         self._axes["bottom"].setLabel("steps")
-        self.view.addItem(self._axes["left"], 0, 0)
-        self.view.addItem(self._box, 0, 1)
-        self.view.addItem(self._axes["bottom"], 1, 1)
-        self.view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
-        self.view.ci.layout.setSpacing(0)
+        self._view.addItem(self._axes["left"], 0, 0)
+        self._view.addItem(self._box, 0, 1)
+        self._view.addItem(self._axes["bottom"], 1, 1)
+        self._view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
+        self._view.ci.layout.setSpacing(0)
         self._items: list[pyqtgraph.PlotDataItem] = []
         self._looks: list[tuple[str, Qt.PenStyle]] = []
 
@@ -172,6 +193,19 @@ class _Plot:
             self._box.autoRange(padding=0.05)
         if curves and self._logarithmic:
             self._axes["left"].setTicks([_ticks(np.concatenate([y for _, y, _ in curves]))])
+        self._show_anew()
+
+    def _show_anew(self) -> None:
+        self._picture = None
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the plot anew where it or the size has changed."""
+        del event
+        if self._picture is None or self._view.size() != self.size():
+            self._view.resize(self.size())
+            self._picture = self._view.grab()
+        QPainter(self).drawPixmap(0, 0, self._picture)
 
     @staticmethod
     def _paint(item: pyqtgraph.PlotDataItem, colour: str, style: Qt.PenStyle, *, dots: bool) -> None:
@@ -184,10 +218,12 @@ class _Plot:
             item.setSymbolPen(None)
 
     def set_theme(self, name: str) -> None:
+        """Take the colours of a theme of napari."""
         text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))
         for axis in self._axes.values():
             axis.setPen(text)
             axis.setTextPen(text)
+        self._show_anew()
 
 
 def _ticks(logarithms: np.ndarray) -> list[tuple[float, str]]:

@@ -175,23 +175,27 @@ class RunView(QWidget):
             self._due.start()
 
     def _draw(self) -> None:
-        """Draw what has changed, if anybody sees it; later what is not due yet."""
+        """Draw what has changed, if anybody sees it: never curves and pictures at once, and later what is not due yet."""
         if not self.isVisible():
             return
         if self._times or self._paused:
             self._describe()
-        if self._preview is not None:
-            self._pictures.show_preview(self._preview)
-            self._preview = None
-        if self._curves_grew:
-            if time.monotonic() - self._drawn < _CURVES_SECONDS:
-                self._redraw_soon()
-            else:
-                self._draw_curves()
+        if self._curves_grew and time.monotonic() - self._drawn >= _CURVES_SECONDS:
+            self._draw_curves()
+        else:
+            self._draw_pictures()
+        if self._curves_grew or self._preview is not None:
+            self._redraw_soon()
 
     def _draw_all(self) -> None:
         self._draw()
+        self._draw_pictures()
         self._draw_curves()
+
+    def _draw_pictures(self) -> None:
+        if self._preview is not None:
+            self._pictures.show_preview(self._preview)
+            self._preview = None
 
     def _draw_curves(self) -> None:
         self._curves_grew = False
