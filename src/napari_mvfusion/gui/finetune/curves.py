@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pyqtgraph
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QTextDocument
+from qtpy.QtCore import QRectF, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent, QTextDocument
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.finetune.history import History
@@ -203,9 +203,24 @@ class _Plot(QWidget):
         """Paint the plot anew where it or the size has changed."""
         del event
         if self._picture is None or self._view.size() != self.size():
-            self._view.resize(self.size())
-            self._picture = self._view.grab()
+            self._picture = self._rendered()
         QPainter(self).drawPixmap(0, 0, self._picture)
+
+    def _rendered(self) -> QPixmap:
+        """Without `grab`, which lays out the whole window."""
+        if self._view.size() != self.size():
+            self._view.resize(self.size())
+            self._view.viewport().resize(self.size())
+            # Hidden, it is not told of its size.
+            self._view.resizeEvent(QResizeEvent(self.size(), self.size()))
+        self._view.ci.layout.activate()
+        picture = QPixmap(self.size() * self.devicePixelRatio())
+        picture.setDevicePixelRatio(self.devicePixelRatio())
+        picture.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(picture)
+        self._view.render(painter, QRectF(self.rect()), self.rect())
+        painter.end()
+        return picture
 
     @staticmethod
     def _paint(item: pyqtgraph.PlotDataItem, colour: str, style: Qt.PenStyle, *, dots: bool) -> None:
