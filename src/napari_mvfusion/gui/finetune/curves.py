@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent, QTextDocument
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.finetune.history import History
@@ -114,21 +114,23 @@ class Curves(QWidget):
 
 
 class _Legend(QLabel):
-    """Coloured words that wrap; to ask Qt for their height would have them drawn again, and the window with them."""
+    """Coloured words that wrap; Qt draws them, and the window, again each time that it computes their height."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
+        self._heights: dict[int, int] = {}
+        self._words = ("", "")
 
     def heightForWidth(self, width: int) -> int:
-        """As a label has it, and one line without words: nothing moves when they come."""
-        document = QTextDocument()
-        document.setDocumentMargin(0)
-        document.setDefaultFont(self.font())
-        document.setHtml(self.text())
-        document.setTextWidth(width)
-        return math.ceil(document.size().height())
+        """Of the words as they are now; looked up where it was asked before."""
+        words = (self.text(), self.font().key())
+        if words != self._words:
+            self._heights, self._words = {}, words
+        if width not in self._heights:
+            self._heights[width] = super().heightForWidth(width)
+        return self._heights[width]
 
 
 class _Plot(QWidget):
