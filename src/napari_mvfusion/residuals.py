@@ -20,14 +20,11 @@ from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
 from napari_mvfusion.moments import PairMoments
 from napari_mvfusion.tiles import TilePlan
-from napari_mvfusion.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.views import DIFFERENCE_REACH, FOURTH_DIFFERENCE, RegisteredViews, View, VolumeLike
 
 # With the largest halos in use a tile of this side keeps a blur below about 1 GiB.
 _TILE = 224
 
-# Fourth differences: blurred structure nearly vanishes in them, white noise does not.
-_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / sqrt(70)
-_REACH = 2
 _BRIGHTNESS_SIGMA = 2.0
 _BRIGHTNESS_HALO = 6
 _LEVELS = 64
@@ -216,9 +213,9 @@ def estimate_noise(views: RegisteredViews, index: int, *, tile: int = _TILE) -> 
         pixels, inside = _observed(views, index, wide)
         mean, difference = pixels, pixels
         for axis in across:
-            difference = ndimage.correlate1d(difference, _DIFFERENCE, axis, mode="mirror")
-            mean = ndimage.correlate1d(mean, _DIFFERENCE**2, axis, mode="mirror")
-            inside = ndimage.minimum_filter1d(inside, 2 * _REACH + 1, axis, mode="mirror")
+            difference = ndimage.correlate1d(difference, FOURTH_DIFFERENCE, axis, mode="mirror")
+            mean = ndimage.correlate1d(mean, FOURTH_DIFFERENCE**2, axis, mode="mirror")
+            inside = ndimage.minimum_filter1d(inside, 2 * DIFFERENCE_REACH + 1, axis, mode="mirror")
         brightness = ndimage.gaussian_filter(pixels, _BRIGHTNESS_SIGMA, mode="mirror", radius=_BRIGHTNESS_HALO)
         core = box.inside(wide).slices
         kept = inside[core]

@@ -21,9 +21,10 @@ from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 
 T = TypeVar("T")
 
-# Fourth differences of white noise of variance 1 have variance 1. Every so many planes tell enough of it.
-_FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / 70**0.5
-_DIFFERENCE_REACH = 2
+FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / 70**0.5
+"""Of white noise these have its variance; blurred structure nearly vanishes in them."""
+DIFFERENCE_REACH = 2
+# Every so many planes tell enough of the noise.
 _NOISE_PLANES = 8
 # About how many cells an overview has.
 _OVERVIEW_CELLS = 2**16
@@ -500,14 +501,14 @@ class NoiseSums:
 
     def add(self, planes: np.ndarray, covered: np.ndarray | None) -> None:
         """Add planes (z, y, x), and where they have data."""
-        if not planes.size or min(planes.shape[1:]) <= 2 * _DIFFERENCE_REACH:
+        if not planes.size or min(planes.shape[1:]) <= 2 * DIFFERENCE_REACH:
             return
         rough, kept = planes, covered
         for axis in (1, 2):
-            inner = tuple(slice(_DIFFERENCE_REACH, -_DIFFERENCE_REACH) if a == axis else slice(None) for a in range(3))
-            rough = ndimage.correlate1d(rough, _FOURTH_DIFFERENCE, axis)[inner]
+            inner = tuple(slice(DIFFERENCE_REACH, -DIFFERENCE_REACH) if a == axis else slice(None) for a in range(3))
+            rough = ndimage.correlate1d(rough, FOURTH_DIFFERENCE, axis)[inner]
             if kept is not None:
-                kept = ndimage.minimum_filter1d(kept, 2 * _DIFFERENCE_REACH + 1, axis)[inner]
+                kept = ndimage.minimum_filter1d(kept, 2 * DIFFERENCE_REACH + 1, axis)[inner]
         found = rough.ravel() if kept is None else rough[kept]
         self._power += float(np.einsum("i,i->", found, found, dtype=np.float64))
         self._count += found.size

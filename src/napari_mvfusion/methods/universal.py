@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise, product
 from math import ceil, log2, prod
 
@@ -119,8 +120,7 @@ def whole_evidence(
     covered = None if coverage is None else torch.from_numpy(coverage).to(device)
     scale = brightness_scale(views.statistics())
     light = transmission_for(views, architecture) if passed is None else passed
-    updates = updates_for(views.statistics(), architecture)
-    filtering = Filtering(views, architecture, scale, device, light, updates)
+    filtering = Filtering(views, architecture, scale, device, light)
     return filtering.evidence(whole, TileInput(whole, whole, pixels, covered, None, None))
 
 
@@ -135,7 +135,6 @@ class Filtering:
     device : where it computes
     light : how much of it each view got: a function of the whole volume, an array over all of these views, float32
         (view, z, y, x), or None for all
-    updates : see `updates_for`
     keep_bytes : how much of filtered cells is kept for other targets, which then must be of the same pixels
     """
 
@@ -146,13 +145,11 @@ class Filtering:
         scale: float,
         device: torch.device,
         light: Transmission | torch.Tensor | None = None,
-        updates: float | None = None,
         keep_bytes: int = 0,
     ) -> None:
         self._views = views
         self._light = light
-        self._finds_light = architecture.light
-        self._updates = architecture.updates if updates is None else updates
+        self._architecture = architecture
         self._shape = views.grid.shape
         self._count = len(views)
         self._levels = len(architecture.levels)
@@ -194,6 +191,10 @@ class Filtering:
         return Evidence(
             pixels / self._scale, blurred.div_(self._scale), sharp, passed, sharp[self._base].clamp(min=0), self._scale
         )
+
+    @cached_property
+    def _updates(self) -> float:
+        return updates_for(self._views.statistics(), self._architecture)
 
     def _filtered(self, cell: Box, part: Box, tile: TileInput, *, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """A part of a filtered cell, from those that are kept or made now."""
@@ -254,9 +255,9 @@ class Filtering:
         size = target[0] * target[1] * target[2]
         # Views, what they are expected to be, what passed and what is missing, of a cell; then the evidence.
         mine = voxels * (2 * self._count + self._levels) + size * (3 * self._count + self._levels)
-        if self._finds_light:
+        if self._architecture.light:
             mine += voxels * (self._count + 1) + size * self._count
-        if self._updates:
+        if self._architecture.updates:
             mine += voxels * (2 * self._count + self._levels)
         if not alone:
             cells = prod(n + 2 * _FADE * (c - 1) for n, c in zip(self._shape, counts, strict=True))
@@ -327,9 +328,8 @@ class BoundUniversal:
         self._network = network
         self._scale = brightness_scale(views.statistics())
         light = transmission_for(views, network.architecture)
-        updates = updates_for(views.statistics(), network.architecture)
         keep_bytes = min(_KEPT_BYTES, free_bytes(device) // _KEPT_SHARE)
-        self._filtering = Filtering(views, network.architecture, self._scale, device, light, updates, keep_bytes)
+        self._filtering = Filtering(views, network.architecture, self._scale, device, light, keep_bytes)
         self._autocast = autocast
         halo = triple(network.reach + network.stride - 1 + n for n in self._filtering.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]

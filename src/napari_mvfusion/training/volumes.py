@@ -13,7 +13,7 @@ import torch
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering, brightness_scale, transmission_for, updates_for
+from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering, brightness_scale, transmission_for
 from napari_mvfusion.networks.build import Architecture
 from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.universal import UniversalArchitecture
@@ -297,8 +297,7 @@ class _Reading:
             self.scale = brightness_scale(statistics)
             light = transmission_for(views, architecture)
             part = views.region(wide, statistics)
-            updates = updates_for(statistics, architecture)
-            self._filtering = Filtering(part, architecture, self.scale, device, light, updates)
+            self._filtering = Filtering(part, architecture, self.scale, device, light)
         else:
             self.scale = max(numbers.maximum for numbers in statistics)
         self.inner = (..., *box.inside(wide).slices)
