@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.gui.finetune.curves import Curves, _Legend
 from napari_mvfusion.gui.finetune.plan import as_sent
+from napari_mvfusion.gui.finetune.plot import Plot
 from napari_mvfusion.gui.finetune.run_view import RunView
 from napari_mvfusion.gui.finetune.threads import beside_a_window
 from napari_mvfusion.training.events import Previewed, Started, StepDone, Validated
@@ -116,19 +117,41 @@ def test_a_legend_is_as_high_as_its_words(qtbot):
 
 
 def test_a_plot_is_painted_anew_with_its_size_and_theme(view, qtbot):
+    plot = view.findChild(Plot, "loss_plot")
+
     def picture():
-        return view.findChild(QWidget, "loss_plot").grab().toImage()
+        return plot.grab().toImage()
+
+    def reaches_the_right():
+        image = picture()
+        return len({image.pixel(image.width() - 20, y) for y in range(image.height())}) > 1
 
     steps(view, 1, 50)
     view.end("")
+    qtbot.waitUntil(reaches_the_right, timeout=5000)
     small = picture()
     view.set_theme("light")
-    assert picture() != small
+    qtbot.waitUntil(lambda: picture() != small, timeout=5000)
     view.resize(view.width() + 100, view.height())
-    qtbot.wait(50)
-    wide = picture()
-    assert wide.width() > small.width()
-    assert len({wide.pixel(wide.width() - 20, y) for y in range(wide.height())}) > 1, "lines of the grid reach there"
+    qtbot.waitUntil(lambda: picture().width() > small.width() and reaches_the_right(), timeout=5000)
+    # Stretched until it is made anew, so that it has to be as wide as the plot by itself.
+    qtbot.waitUntil(lambda: plot._picture.width() == plot.width() * plot.devicePixelRatio(), timeout=5000)
+
+
+def test_between_the_parts_of_the_curves_the_window_answers(view, drawn, qtbot):
+    """A timer that is due at once comes to its turn between any two of them."""
+    curves = view.findChild(Plot, "loss_plot").parentWidget()
+    seen, ticker = [], QTimer()
+    ticker.timeout.connect(lambda: seen.append(len(curves._turns)))
+    steps(view, 1, 3)
+    view.follow(Validated(3, {"residual": 1.1}, 1.1, best=True))
+    ticker.start()
+    view.end("")
+    parts = len(curves._turns)
+    qtbot.waitUntil(lambda: not curves._turns, timeout=5000)
+    ticker.stop()
+    assert parts > 4
+    assert set(range(1, parts)) <= set(seen)
 
 
 def test_the_end_draws_all_at_once(view, drawn):

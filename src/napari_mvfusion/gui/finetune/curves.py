@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-import pyqtgraph
-from napari.utils.theme import get_theme
-from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.finetune.history import History
+from napari_mvfusion.gui.finetune.plot import Line, Plot
 
 _COLOURS = {
     "cycle": "#2f9be0",
@@ -43,14 +43,10 @@ _RESIDUAL_TIP = (
     "result leaves of the views. 1, the dashed line, is the noise alone: higher misses structure, lower learned noise.<br>"
     "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
-_LEFT_PIXELS = 44
 _LEAST_PIXELS = 330
-_MANY_DECADES = 1.5
 # Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.
 _FAINT, _SMOOTH = "#60", 16
 _LEAST = 1e-9
-_GRID_ALPHA = 40
-_OVERHANG_PIXELS = 4
 
 
 class Curves(QWidget):
@@ -58,10 +54,10 @@ class Curves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._losses = _Plot(150, logarithmic=True)
+        self._losses = Plot(150, "steps", logarithmic=True)
         self._losses.setObjectName("loss_plot")
         self._losses.setToolTip(_TIPS)
-        self._residual = _Plot(120, logarithmic=False)
+        self._residual = Plot(120, "steps", logarithmic=False)
         self._residual.setObjectName("residual_plot")
         self._residual.setToolTip(_RESIDUAL_TIP)
         self._legend = _Legend()
@@ -77,40 +73,65 @@ class Curves(QWidget):
         layout.addWidget(self._losses, 3)
         layout.addWidget(self._about)
         layout.addWidget(self._residual, 2)
+        self._turns: deque[Callable[[], None]] = deque()
+        # Due whenever nothing else is.
+        self._next = QTimer(self)
+        self._next.timeout.connect(self._take_turn)
+        for plot in (self._losses, self._residual):
+            plot.outdated.connect(self._render_anew)
 
     def show_history(self, history: History) -> None:
-        """Draw what a run has reported so far."""
-        curves = {name: curve.points() for name, curve in history.losses.items()}
-        logarithms = {
-            name: (steps, np.log10(np.maximum(np.abs(values), _LEAST)), _COLOURS.get(name, _SPARE))
-            for name, (steps, values) in curves.items()
-            if len(steps)
-        }
-        # Every step draws other tiles: the mean over some steps shows where it goes.
-        faint = [(x, y, f"{_FAINT}{colour[1:]}") for x, y, colour in logarithms.values()]
-        means = [(x, _smoothed(y), colour) for x, y, colour in logarithms.values()]
-        self._losses.draw([*faint, *means])
-        self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in logarithms))
+        """Draw what a run has reported so far: one part in each turn of the event loop, so that the window answers."""
+        losses = {name: curve.points() for name, curve in history.losses.items()}
+        losses = {name: (x, np.log10(np.maximum(np.abs(y), _LEAST))) for name, (x, y) in losses.items() if len(x)}
         figures = {name: curve.points() for name, curve in history.figures.items()}
-        self.setVisible(bool(logarithms or figures))
-        ends = [
-            float(steps[end])
-            for steps, *_ in (*logarithms.values(), *figures.values())
-            if len(steps)
-            for end in (0, -1)
-        ]
-        self._residual.draw(
-            [(steps, values, _FIGURES[name][0]) for name, (steps, values) in figures.items()],
-            noise=(min(ends), max(ends)) if ends and figures else None,
-            dots=True,
+        self._turns = deque(
+            [
+                partial(self._losses.draw, _loss_lines(losses)),
+                partial(
+                    self._residual.draw, _figure_lines(figures, [x for x, _ in (*losses.values(), *figures.values())])
+                ),
+                partial(self._tell, list(losses), list(figures)),
+                *self._pictures(),
+            ]
         )
-        words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
-        self._about.setText(" ".join([*words, f"{_dash(_FLOOR)}&nbsp;noise"]))
+        self._next.start()
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""
         for plot in (self._losses, self._residual):
             plot.set_theme(name)
+
+    def close_down(self) -> None:
+        """The panel is closed."""
+        self._next.stop()
+
+    def _tell(self, losses: list[str], figures: list[str]) -> None:
+        """Name what is drawn; nothing is seen without any."""
+        self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in losses))
+        words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
+        self._about.setText(" ".join([*words, f"{_dash(_FLOOR)}&nbsp;noise"]))
+        self.setVisible(bool(losses or figures))
+
+    def _pictures(self) -> list[Callable[[], None]]:
+        """The turns that put points in sight: both plots at once, as the window is put together again for each."""
+        return [self._losses.render_picture, self._residual.render_picture, self._show]
+
+    def _show(self) -> None:
+        self._losses.update()
+        self._residual.update()
+
+    def _render_anew(self) -> None:
+        """A plot has another size or theme, or is seen for the first time."""
+        if not self._turns:
+            self._turns.extend(self._pictures())
+            self._next.start()
+
+    def _take_turn(self) -> None:
+        if self._turns:
+            self._turns.popleft()()
+        if not self._turns:
+            self._next.stop()
 
 
 class _Legend(QLabel):
@@ -133,123 +154,20 @@ class _Legend(QLabel):
         return self._heights[width]
 
 
-class _Plot(QWidget):
-    """A picture of a plot of pyqtgraph, which is hidden: in sight, it has the window drawn four times for each change.
-
-    Curves are kept and get new points, which is quicker than new curves.
-    """
-
-    def __init__(self, height: int, *, logarithmic: bool) -> None:
-        super().__init__()
-        self.setMinimumHeight(height)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        self._picture: QPixmap | None = None
-        self._view = pyqtgraph.GraphicsLayoutWidget(self)
-        self._view.hide()
-        self._view.setBackground(None)
-        # Else it keeps the background of the theme that it was made in.
-        self._view.setStyleSheet("background: transparent; border: none;")
-        self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
-        self._axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
-        for axis in self._axes.values():
-            axis.linkToView(self._box)
-        self._axes["left"].setGrid(_GRID_ALPHA)
-        self._axes["left"].setWidth(_LEFT_PIXELS)
-        self._logarithmic = logarithmic
-        self._axes["bottom"].setLabel("steps")
-        self._view.addItem(self._axes["left"], 0, 0)
-        self._view.addItem(self._box, 0, 1)
-        self._view.addItem(self._axes["bottom"], 1, 1)
-        self._view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
-        self._view.ci.layout.setSpacing(0)
-        self._items: list[pyqtgraph.PlotDataItem] = []
-        self._looks: list[tuple[str, Qt.PenStyle]] = []
-
-    def draw(
-        self,
-        curves: list[tuple[np.ndarray, np.ndarray, str]],
-        *,
-        noise: tuple[float, float] | None = None,
-        dots: bool = False,
-    ) -> None:
-        """Draw curves (steps, values, colour), and the noise between two steps."""
-        wanted = [(x, y, colour, Qt.PenStyle.SolidLine) for x, y, colour in curves]
-        if noise is not None:
-            wanted.append((np.array(noise), np.ones(2), _FLOOR, Qt.PenStyle.DashLine))
-        while len(self._items) > len(wanted):
-            self._box.removeItem(self._items.pop())
-            self._looks.pop()
-        while len(self._items) < len(wanted):
-            item = pyqtgraph.PlotDataItem(connect="finite")
-            self._box.addItem(item)
-            self._items.append(item)
-            self._looks.append(("", Qt.PenStyle.NoPen))
-        for number, (x, y, colour, style) in enumerate(wanted):
-            item = self._items[number]
-            # Whatever is set draws the curve again.
-            if self._looks[number] != (colour, style):
-                self._looks[number] = (colour, style)
-                self._paint(item, colour, style, dots=dots)
-            item.setData(x, y)
-        if curves:
-            self._box.autoRange(padding=0.05)
-        if curves and self._logarithmic:
-            self._axes["left"].setTicks([_ticks(np.concatenate([y for _, y, _ in curves]))])
-        self._show_anew()
-
-    def _show_anew(self) -> None:
-        self._picture = None
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the plot anew where it or the size has changed."""
-        del event
-        if self._picture is None or self._view.size() != self.size():
-            self._picture = self._rendered()
-        QPainter(self).drawPixmap(0, 0, self._picture)
-
-    def _rendered(self) -> QPixmap:
-        """Without `grab`, which lays out the whole window."""
-        if self._view.size() != self.size():
-            self._view.resize(self.size())
-            self._view.viewport().resize(self.size())
-            # Hidden, it is not told of its size.
-            self._view.resizeEvent(QResizeEvent(self.size(), self.size()))
-        self._view.ci.layout.activate()
-        picture = QPixmap(self.size() * self.devicePixelRatio())
-        picture.setDevicePixelRatio(self.devicePixelRatio())
-        picture.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(picture)
-        self._view.render(painter, QRectF(self.rect()), self.rect())
-        painter.end()
-        return picture
-
-    @staticmethod
-    def _paint(item: pyqtgraph.PlotDataItem, colour: str, style: Qt.PenStyle, *, dots: bool) -> None:
-        item.setPen(pyqtgraph.mkPen(QColor(colour), width=2, style=style))
-        marked = dots and style == Qt.PenStyle.SolidLine
-        item.setSymbol("o" if marked else None)
-        if marked:
-            item.setSymbolSize(5)
-            item.setSymbolBrush(QColor(colour))
-            item.setSymbolPen(None)
-
-    def set_theme(self, name: str) -> None:
-        """Take the colours of a theme of napari."""
-        text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))
-        for axis in self._axes.values():
-            axis.setPen(text)
-            axis.setTextPen(text)
-        self._show_anew()
+def _loss_lines(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Line]:
+    """Each loss faintly, and its mean over some steps: every step draws other tiles."""
+    colours = {name: _COLOURS.get(name, _SPARE) for name in losses}
+    faint = [Line(x, y, f"{_FAINT}{colours[name][1:]}") for name, (x, y) in losses.items()]
+    return [*faint, *(Line(x, _smoothed(y), colours[name]) for name, (x, y) in losses.items())]
 
 
-def _ticks(logarithms: np.ndarray) -> list[tuple[float, str]]:
-    """Places and words of a logarithmic axis: 1, 2 and 5 of every decade, or 1 alone where there are many."""
-    low, high = float(logarithms.min()), float(logarithms.max())
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    steps = (1, 2, 5) if high - low < _MANY_DECADES else (1,)
-    values = [step * 10.0**decade for decade in decades for step in steps]
-    return [(math.log10(value), f"{value:g}") for value in values]
+def _figure_lines(figures: dict[str, tuple[np.ndarray, np.ndarray]], steps: list[np.ndarray]) -> list[Line]:
+    """What was measured, and the noise over all steps there are."""
+    if not figures:
+        return []
+    lines = [Line(x, y, _FIGURES[name][0], dots=True) for name, (x, y) in figures.items()]
+    ends = [float(end) for x in steps if len(x) for end in (x[0], x[-1])]
+    return [*lines, Line(np.array([min(ends), max(ends)]), np.ones(2), _FLOOR, dashed=True)] if ends else lines
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

@@ -153,6 +153,7 @@ class RunView(QWidget):
     def close_down(self) -> None:
         """The panel is closed."""
         self._due.stop()
+        self._curves.close_down()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what happened unseen."""
