@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushBu
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.settings import WRITER
 from napari_mvfusion.gui.view_list import ViewList
 from napari_mvfusion.simulation import sample
 from napari_mvfusion.views import RegisteredViews
@@ -43,6 +44,9 @@ def _nothing_stays_alive(qapp):
     threads = set(threading.enumerate())
     yield
     assert QThreadPool.globalInstance().waitForDone(5000), "a worker is still running"
+    for thread in threading.enumerate():
+        if thread.name == WRITER:
+            thread.join(5)
     gc.collect()
     for _ in range(3):
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

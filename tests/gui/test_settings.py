@@ -1,14 +1,19 @@
 """Napari's preferences of the plugin, and what they change."""
 
+import json
+import threading
+from pathlib import Path
+
 import pytest
 import torch
 from napari.components import ViewerModel
 from napari.settings import get_plugin_settings
+from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QComboBox
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
-from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
+from napari_mvfusion.gui.settings import WRITER, Preferences, keep, last_used, preferences
 
 
 @pytest.fixture
@@ -63,3 +68,26 @@ def test_what_is_kept_comes_back_and_rubbish_does_not_hurt():
     assert last_used("panel") == {"a": [1, 2.5, "c"]}
     keep("panel", ["no", "dict"])
     assert last_used("panel") == {}
+
+
+def test_what_is_kept_is_written_while_the_window_goes_on(qtbot, monkeypatch):
+    goes, begun = threading.Event(), threading.Event()
+    sync = QSettings.sync
+
+    def slow(store):
+        begun.set()
+        assert goes.wait(10)
+        sync(store)
+
+    monkeypatch.setattr(QSettings, "sync", slow)
+    for number in range(3):
+        keep("panel", {"a": number})
+    assert begun.wait(10)
+    assert last_used("panel") == {"a": 2}, "it is there while the disk takes its time"
+    goes.set()
+    for thread in threading.enumerate():
+        if thread.name == WRITER:
+            thread.join(10)
+    path = Path(QSettings("napari-mvfusion", "napari-mvfusion").fileName())
+    assert json.loads(QSettings(str(path), QSettings.Format.IniFormat).value("panel")) == {"a": 2}
+    assert last_used("panel") == {"a": 2}

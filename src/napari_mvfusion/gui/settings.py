@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 from napari.settings import get_plugin_settings
 from qtpy.QtCore import QSettings
 
+WRITER = "mvfusion-settings"
 _PLUGIN = "napari-mvfusion"
+_UNWRITTEN: dict[str, str] = {}
+_LOOK, _WRITE = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def preferences() -> Preferences:
 
 def last_used(panel: str) -> dict[str, Any]:
     """What `keep` was given for this panel in this or an earlier session, or an empty dict."""
-    text = QSettings(_PLUGIN, _PLUGIN).value(panel, "")
+    text = _UNWRITTEN.get(panel) or QSettings(_PLUGIN, _PLUGIN).value(panel, "")
     try:
         values = json.loads(str(text))
     except ValueError:
@@ -50,5 +54,21 @@ def last_used(panel: str) -> dict[str, Any]:
 
 
 def keep(panel: str, values: dict[str, Any]) -> None:
-    """Remember JSON types for `last_used`."""
-    QSettings(_PLUGIN, _PLUGIN).setValue(panel, json.dumps(values))
+    """Remember JSON types for `last_used`. They are written in a thread, as the window must not wait for a disk."""
+    with _LOOK:
+        _UNWRITTEN[panel] = json.dumps(values)
+    threading.Thread(target=_write, args=(panel,), name=WRITER).start()
+
+
+def _write(panel: str) -> None:
+    """Write the latest values of a panel."""
+    with _WRITE:
+        text = _UNWRITTEN.get(panel)
+        if text is None:
+            return  # another thread wrote them
+        settings = QSettings(_PLUGIN, _PLUGIN)
+        settings.setValue(panel, text)
+        settings.sync()
+        with _LOOK:
+            if _UNWRITTEN[panel] is text:
+                del _UNWRITTEN[panel]
