@@ -155,6 +155,30 @@ def test_a_loss_that_is_not_finite_steps_back_to_the_checkpoint_at_half_the_rate
     assert all(torch.isfinite(value).all() for value in state(tmp_path).values())
 
 
+class Judge(Supervised):
+    """Learns beside a discriminator; in one call its loss is finite and the gradient of that is not."""
+
+    def __init__(self, weights, wrong):
+        super().__init__(weights)
+        self.discriminator = torch.nn.Linear(1, 1)
+        self._wrong, self._calls = wrong, 0
+
+    def judge(self):
+        self._calls += 1
+        value = self.discriminator.weight.square().sum()
+        return (0 * value).sqrt() if self._calls == self._wrong else value
+
+
+def test_a_gradient_of_the_discriminator_that_is_not_finite_steps_back_too(tmp_path):
+    config = toy_config(schedule="constant", steps=6)
+    judge = Judge(config.weights, 4)
+    events = list(toy_events(tmp_path, config, judge, adversary=judge))
+    (back,) = [event for event in events if isinstance(event, SteppedBack)]
+    assert (back.step, back.rate) == (3, 5e-3)
+    assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3, 4, 5, 6]
+    assert all(torch.isfinite(value).all() for value in state(tmp_path).values())
+
+
 def test_a_run_that_never_has_a_finite_loss_ends_with_words(tmp_path):
     with pytest.raises(InputError, match="not finite 9 times, at last in step 1: lower the learning rate"):
         list(toy_events(tmp_path, objective=NotANumber(lambda call: True)))

@@ -242,7 +242,17 @@ class MultiScaleDiscriminator(nn.Module):
         self.scales = nn.ModuleList(PatchDiscriminator(feature_maps) for _ in range(scales))
 
     def forward(self, volume: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Score blocks (batch, 1, z, y, x), one tensor of patch scores a scale."""
+        """Score blocks (batch, 1, z, y, x), one tensor of patch scores a scale; on a CPU always in full precision.
+
+        There torch (2.13) computes gradients of weights wrongly, or not at all, where a convolution sees fewer voxels than
+        its kernel has and computes in bfloat16: the last ones here see two.
+        """
+        if volume.device.type != "cpu":
+            return self._scores(volume)
+        with torch.autocast("cpu", enabled=False):
+            return self._scores(volume.float())
+
+    def _scores(self, volume: torch.Tensor) -> Sequence[torch.Tensor]:
         scores = []
         for number, scale in enumerate(self.scales):
             if number:

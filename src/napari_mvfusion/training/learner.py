@@ -95,8 +95,12 @@ class Learner:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(samples)
             judged += self._judge(len(samples))
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)
-        if not (math.isfinite(sum(sums.values()) + judged) and bool(torch.isfinite(norm))):
+        norms = [nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)]
+        if self._adversary is not None:
+            gradients = (p.grad for p in self._adversary.discriminator.parameters() if p.grad is not None)
+            norms.append(nn.utils.get_total_norm(gradients))
+        # A finite loss can have a gradient that is not.
+        if not math.isfinite(sum(sums.values()) + judged + sum(float(norm) for norm in norms)):
             return None
         for optimiser in optimisers:
             optimiser.step()
