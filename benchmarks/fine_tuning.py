@@ -4,7 +4,8 @@
 
 QUAD holds psf_ANGLE.tif of four views (0, 90, 180 and 270 degrees), TWO those of two (0 and 180). A specimen is recorded
 with them, turned or widened as the case says; the shipped generator is trained on these views alone, as the widget
-does it; the specimen's truth is used for the figures only.
+does it; the specimen's truth is used for the figures only. With --sharp N, the truths of N other specimens are learned from
+too (semi-supervised).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from napari_mvfusion.views import RegisteredViews
 from quality import FIGURES, QUAD, measured_psf, scores
 
 ENERGY = 0.999
+_OTHERS = 70
 
 
 def out_of_plane(psf: np.ndarray) -> np.ndarray:
@@ -87,12 +89,20 @@ def figures(views: RegisteredViews, truth: np.ndarray, model: str) -> dict[str, 
     return scores(np.asarray(fuse(views, LearnedFusion(model=model)).data), truth, views)
 
 
-def fine_tune(views: RegisteredViews, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+def others(case: Case, size: int, count: int) -> list[np.ndarray]:
+    """Sharp volumes of other specimens of the kind."""
+    return [PHANTOMS[case.phantom](size, np.random.default_rng(_OTHERS + n)) for n in range(count)]
+
+
+def fine_tune(
+    views: RegisteredViews, sharp: Sequence[np.ndarray], out: Path, options: argparse.Namespace
+) -> dict[str, Any]:
     """Train as the widget does; what the run said of itself."""
-    config = fine_tune_config("self", minutes=options.minutes, views=[views], seed=options.seed, **options.changes)
+    mode = "semi" if sharp else "self"
+    config = fine_tune_config(mode, minutes=options.minutes, views=[views], seed=options.seed, **options.changes)
     began = time.perf_counter()
     found: dict[str, Any] = {"scores": []}
-    for event in train_events(config, out, views=[views], start_from=options.model):
+    for event in train_events(config, out, views=[views], sharp=sharp, start_from=options.model):
         match event:
             case Started():
                 pass
@@ -121,6 +131,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--model", default="universal")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sharp", type=int, default=0, help="how many other specimens are known sharp")
     parser.add_argument("--size", type=int, help="of the volumes, instead of the case's own")
     parser.add_argument("--changes", type=json.loads, default={}, help="other parameters of the run, as JSON")
     parser.add_argument("--json", type=Path, required=True)
@@ -129,11 +140,12 @@ def main() -> None:
     for name in options.cases:
         case = CASES[name]
         views, truth = record(case, 7, options.size or case.size, options)
+        sharp = others(case, options.size or case.size, options.sharp)
         print(f"{name}, {' x '.join(map(str, truth.shape))}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "tuned.safetensors"
             before = figures(views, truth, options.model)
-            run = fine_tune(views, out, options)
+            run = fine_tune(views, sharp, out, options)
             after = figures(views, truth, str(out))
         known[name] = {"before": before, "after": after, "run": run}
         for part in ("all", "foreground"):

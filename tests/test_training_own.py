@@ -17,7 +17,8 @@ from napari_mvfusion.networks import build
 from napari_mvfusion.networks.paper import PaperGenerator
 from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.residuals import Noise
-from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
+from napari_mvfusion.simulation import sample as simulated
+from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator, stretched
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.held_out import check_blocks, split_tiles
 from napari_mvfusion.training.recorded import record
@@ -26,7 +27,7 @@ from napari_mvfusion.training.self_supervised import Reprojector, ScoreViews, Se
 from napari_mvfusion.training.sharp import read_sharp
 from napari_mvfusion.training.volumes import OwnViews, blocks_in, check_tile, describe_psfs
 from napari_mvfusion.views import RegisteredViews, drain
-from small_training import CPU, OWN, PAPER, own_views, psf
+from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -406,6 +407,53 @@ def test_the_losses_are_those_of_least_squares_gans(semi):
     judged = sum(0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean() for r, f in zip(real, fake, strict=True))
     assert float(objective.judge().detach()) == pytest.approx(judged, rel=1e-4)
     assert float(losses["cycle of sharp volumes"].detach()) == pytest.approx(10 * float(back.abs().mean()), rel=1e-4)
+
+
+def test_with_again_sharp_volumes_are_found_again_as_own_results_are(semi):
+    config, source, network, _ = semi
+    (sample,) = source.draw(0)
+    objective = SemiSupervised(LossWeights(again=3), make_discriminator(config, CPU))
+    found = float(objective.losses(network, sample)["cycle of sharp volumes"].detach())
+    own = SelfSupervised(LossWeights(again=3)).losses(network, sample)["again"]
+    assert found == pytest.approx(float(own.detach()))
+
+
+def test_sharp_volumes_lose_the_light_that_the_views_lost():
+    """What is recorded is what the views would have seen of the target through the user's specimen, whichever is asked."""
+    made = simulated("embryo", 64)
+    _, sharp = own_views((40, 36, 32), seed=7)
+    lit = UNIVERSAL | {"light": True}
+    weights = {"likelihood": "split", "gains": "lost"}
+    values = OWN | {"mode": "semi", "tile": (32, 32, 32), "architecture": lit, "weights": weights}
+    source = WithSharp(TrainConfig.model_validate(values), [made.views], [sharp], CPU)
+    drain(source.begin(0))
+    block, volume = source.volumes[0], source._blurred[0]
+    lost = stretched(block.arrays["passed"], sharp.shape)
+    assert lost.shape == (4, *sharp.shape)
+    corners = (slice(None), *np.ix_((0, -1), (0, -1), (0, -1)))
+    np.testing.assert_allclose(lost[corners], block.arrays["passed"][corners].astype(np.float32), rtol=1e-6)
+    assert lost.max() > 1.2 * lost.min()
+    np.testing.assert_array_equal(block.arrays["transmission"], block.arrays["passed"])
+    assert all(
+        np.array_equal(part.arrays["transmission"], part.split.arrays["transmission"]) for part in source.validation()
+    )
+    np.testing.assert_allclose(volume.arrays["passed"].astype(np.float32), lost, rtol=2e-3)
+    target = volume.arrays["target"].astype(np.float64)
+    for v, kernel in enumerate(block.recording.psfs):
+        image, inner = blurred(target * lost[v], kernel)
+        seen = volume.arrays["views"][v][inner].astype(np.float64)
+        assert seen.sum() == pytest.approx(image.sum(), rel=0.01)
+
+
+def test_where_no_light_was_lost_all_of_it_is_seen():
+    values = OWN | {"weights": {"likelihood": "split", "gains": "lost", "again": 1}}
+    source = OwnViews(TrainConfig.model_validate(values), [own_views()[0]], CPU)
+    drain(source.begin(0))
+    assert "passed" not in source.volumes[0].arrays
+    assert (source.volumes[0].arrays["transmission"] == 1).all()
+    assert source.draw(0)[0].example is not None
+    with pytest.raises(ValueError, match="gains 'lost' leaves the brightness free"):
+        TrainConfig.model_validate(OWN | {"weights": {"gains": "lost"}})
 
 
 def test_large_tiles_get_two_discriminators_small_ones_one_and_tiny_ones_words(semi):

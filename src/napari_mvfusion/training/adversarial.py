@@ -23,7 +23,7 @@ from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.recorded import record
 from napari_mvfusion.training.samples import Sample, Volume, draw, run_network
-from napari_mvfusion.training.self_supervised import SelfSupervised
+from napari_mvfusion.training.self_supervised import SelfSupervised, found_again
 from napari_mvfusion.training.sharp import read_sharp, sha256_of
 from napari_mvfusion.training.volumes import OwnViews
 from napari_mvfusion.views import RegisteredViews, VolumeLike
@@ -62,12 +62,16 @@ class SemiSupervised:
         adversarial = torch.stack([(scores - 1).square().mean() for scores in self.discriminator(generated)]).sum()
         self.discriminator.requires_grad_(True)
         self._shown = (sample.example.target, generated.detach())
-        back = (run_network(network, sample.example) - sample.example.target).abs().mean()
         return {
             "cycle": self._views.cycle(generated, sample),
-            "cycle of sharp volumes": self._weights.cycle * back,
+            "cycle of sharp volumes": self._found_again(network, sample.example),
             "adversarial": self._weights.adversarial * adversarial,
         }
+
+    def _found_again(self, network: Network, example: Sample) -> torch.Tensor:
+        if self._weights.again:
+            return self._weights.again * found_again(network, example)
+        return self._weights.cycle * (run_network(network, example) - example.target).abs().mean()
 
     def judge(self) -> torch.Tensor:
         """See `Adversary`."""
@@ -155,6 +159,18 @@ class WithSharp(OwnViews):
         return triple(max(n, smallest) for n in super().least_tile())
 
     def _blur(self, number: int, sharp: np.ndarray) -> Volume:
-        recordings = [volume.recording for volume in self.volumes if volume.recording is not None]
+        """Record a sharp volume as the views of a block were, with the light that they lost on their way."""
+        block = self.volumes[number % len(self.volumes)]
+        assert block.recording is not None
+        # Not "transmission": that also evens out what the start gets wrong of this very specimen.
+        passed = stretched(block.arrays["passed"], triple(sharp.shape)) if "passed" in block.arrays else None
         rng = np.random.default_rng([self._config.seed, _NOISE_STREAM, number])
-        return record(sharp, recordings[number % len(recordings)], self._config.architecture, rng, self._device)
+        architecture = self._config.architecture
+        return record(sharp, block.recording, architecture, rng, self._device, transmission=passed, passed=passed)
+
+
+def stretched(shares: np.ndarray, shape: Triple) -> np.ndarray:
+    """Slowly varying maps (view, z, y, x) on another number of voxels, from border to border: float32 (view, *shape)."""
+    values = torch.from_numpy(np.ascontiguousarray(shares, np.float32))[None]
+    resized = torch.nn.functional.interpolate(values, shape, mode="trilinear", align_corners=True)[0]
+    return np.asarray(resized.numpy())

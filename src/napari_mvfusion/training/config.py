@@ -90,7 +90,8 @@ class LossWeights(BaseModel):
     gradient : of the squared gradient of the result (self-supervised)
     adversarial : of the discriminators (semi-supervised)
     again : of what the start of the run generates, recorded again with the PSFs, losses of light and noise of the views: the
-        network has to find it again, as it would a truth (self-supervised)
+        network has to find it again, as it would a truth (self-supervised). Sharp volumes are recorded so too; 0 leaves the
+        absolute error of the paper, times `cycle` (semi-supervised)
     likelihood : measure of the cycle. "split": the noise of the views is split, the network reads one half, and its
         result is compared with the other, whose noise it cannot know. "poisson" expects the noise of counted photons;
         "absolute" is that of the paper. Both read what they are compared with, and can learn its noise.
@@ -98,9 +99,10 @@ class LossWeights(BaseModel):
         dark background would weigh too much ("split"), or learn its own noise ("poisson")
     gains : what the cycle allows for light that views lost on its way: "start" a transmission of each view that changes
         slowly, before the blur, found once from what the start of the run generates, and a factor for each view and tile;
+        "lost" the same with the light that views are known to have lost (`napari_mvfusion.absorption`), whatever the start;
         "smooth" a factor for each view that changes slowly within the tile; "view" a factor for each view and tile; "one"
-        nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" leaves the brightness
-        to `again`, or to the sharp volumes.
+        nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" and "lost" leave the
+        brightness to `again`, or to the sharp volumes.
     energy : share of a PSF that the blur of a tile keeps; what is cut off leaves more of the tile to compare
     """
 
@@ -115,7 +117,7 @@ class LossWeights(BaseModel):
     again: float = Field(default=0.0, ge=0)
     likelihood: Literal["split", "poisson", "absolute"] = "absolute"
     floor: float = Field(default=0.02, ge=0)
-    gains: Literal["start", "smooth", "view", "one"] = "smooth"
+    gains: Literal["start", "lost", "smooth", "view", "one"] = "smooth"
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
 
@@ -194,9 +196,14 @@ class TrainConfig(BaseModel):
         return self.mode == "self" and self.weights.again > 0
 
     @property
-    def finds_transmissions(self) -> bool:
-        """Whether it is found beforehand how much light each view lost."""
+    def asks_start(self) -> bool:
+        """Whether it matters what the start generates of the views."""
         return self.finds_again or self.weights.gains == "start"
+
+    @property
+    def has_transmissions(self) -> bool:
+        """Whether it is found beforehand how much light each view lost."""
+        return self.asks_start or self.weights.gains == "lost"
 
     @model_validator(mode="before")
     @classmethod
@@ -215,9 +222,10 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _brightness_is_held(self) -> TrainConfig:
-        if self.mode == "self" and self.weights.gains == "start" and not self.weights.again:
+        gains = self.weights.gains
+        if self.mode == "self" and gains in ("start", "lost") and not self.weights.again:
             raise ValueError(
-                "weights.gains 'start' leaves the brightness free: set weights.again above 0, or other gains"
+                f"weights.gains '{gains}' leaves the brightness free: set weights.again above 0, or other gains"
             )
         return self
 

@@ -177,7 +177,7 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
         arrays += (2 if architecture.light else 1) * len(views) + len(architecture.levels) + 1
     weights, copies = config.weights, config.data.copies
     again = copies * (arrays + 1) if config.finds_again else 0
-    lost = len(views) if config.finds_transmissions else 0
+    lost = len(views) if config.has_transmissions else 0
     halves = copies * (arrays + len(views)) + len(views) if weights.likelihood == "split" else 0
     return _HALF * (arrays + lost + halves + again) * sum(prod(shape) for shape in _blocks(views, config))
 

@@ -132,18 +132,21 @@ def record(
     *,
     transmission: np.ndarray | None = None,
     passed: np.ndarray | None = None,
+    unit: float | None = None,
 ) -> Volume:
     """What a network would read of a volume, had it been recorded as the user's views were.
 
     Parameters
     ----------
-    latent : (z, y, x), not negative; in any unit, or in the network's brightness with a transmission
+    latent : (z, y, x), not negative
     recording : PSFs and noise of the views, in the network's brightness
     architecture : of the network
     rng : for the noise
     device : where the filter is computed
     transmission : (view, z, y, x), how much of it each view sees; all of it when None
     passed : (view, z, y, x), what the network shall think of that; nothing when None
+    unit : brightness of the volume that counts as 1; when None it is made as bright as the views are, so that their noise
+        is its noise
 
     Returns
     -------
@@ -157,9 +160,7 @@ def record(
         blurred = blur.each(torch.from_numpy(np.ascontiguousarray(transmission)).to(device) * seen).cpu().numpy()
         blurred = blurred.clip(min=0)
     universal = isinstance(architecture, UniversalArchitecture)
-    unit = 1.0
-    if transmission is None:
-        # As bright as the views, so that the noise is theirs.
+    if unit is None:
         total = float(blurred.sum(dtype=np.float64))
         unit = float((blurred.astype(np.float64) ** 2).sum() / total) if universal else float(blurred.max())
     views = []
@@ -237,7 +238,7 @@ def record_again(
         for name in ("transmission", "passed")
         if name in volume.arrays
     }
-    made = record(turned, volume.recording, architecture, rng, device, **shares)
+    made = record(turned, volume.recording, architecture, rng, device, unit=1.0, **shares)
     return Again(made, triple(axes), flips)
 
 

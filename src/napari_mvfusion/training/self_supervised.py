@@ -30,7 +30,7 @@ _SMOOTH_REACH = 2.0
 _DARK = 0.02
 _TINY = 1e-12
 _CACHE_BYTES = 2**30
-# How far what was recorded again is from being found again.
+# Errors of what was recorded from a known volume and has to be found again.
 _AGAIN = LossWeights(absolute=0.1, square=18.0, light=300.0)
 
 
@@ -59,7 +59,7 @@ class Reprojector:
 
     Parameters
     ----------
-    gains : see `LossWeights`; "start" reads the transmission of each view from the sample
+    gains : see `LossWeights`; "start" and "lost" read the transmission of each view from the sample
     """
 
     def __init__(self, gains: str) -> None:
@@ -77,7 +77,7 @@ class Reprojector:
         blur, known = self._blur(sample.recording, triple(latent.shape), latent.device)
         if "coverage" in sample.tensors:
             known = known * upright(sample.tensors["coverage"], sample)[0]
-        if self._gains == "start":
+        if self._gains in ("start", "lost"):
             blurred = blur.each(upright(sample.tensors["transmission"], sample)[0] * latent)
             with torch.no_grad():
                 gains = _factors(blurred, views, known)
@@ -147,7 +147,6 @@ class SelfSupervised:
 
     def __init__(self, weights: LossWeights) -> None:
         self._weights = weights
-        self._found_again = Supervised(_AGAIN)
         self._reproject = Reprojector(weights.gains)
 
     def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
@@ -157,8 +156,7 @@ class SelfSupervised:
         if self._weights.gradient:
             parts["gradient"] = self._weights.gradient * squared_gradient(generated)
         if sample.example is not None:
-            again = torch.stack(list(self._found_again.losses(network, sample.example).values())).sum()
-            parts["again"] = self._weights.again * again
+            parts["again"] = self._weights.again * found_again(network, sample.example)
         return parts
 
     def cycle(self, generated: torch.Tensor, sample: Sample) -> torch.Tensor:
@@ -173,6 +171,11 @@ class SelfSupervised:
         else:
             errors = torch.stack(list(_anscombe(reprojected, sample.recording.noise, self._weights.floor)))
         return self._weights.cycle * errors.mean()
+
+
+def found_again(network: Generator, example: Sample) -> torch.Tensor:
+    """How far a tile that was recorded from a known volume is from being found again, a scalar."""
+    return torch.stack(list(Supervised(_AGAIN).losses(network, example).values())).sum()
 
 
 def squared_gradient(volume: torch.Tensor) -> torch.Tensor:

@@ -243,9 +243,12 @@ class OwnViews:
         low, high = ends(arrays["views"])
         volume = Volume(arrays, high - low, scale, Recording(known.names, known.psfs, scaled))
         result = None
-        if self._config.finds_transmissions:
+        if self._config.asks_start:
             yield Waiting("looking at what the start makes of the views", 0.0)
             result = self._result(volume, views, block.box)
+        if weights.gains == "lost":
+            arrays["transmission"] = arrays.get("passed", np.ones_like(arrays["views"]))
+        elif result is not None:
             arrays["transmission"] = find_transmissions(result, volume, self._device).astype(np.float16)
         number = len(self._volumes)
         self._volumes.append(volume)

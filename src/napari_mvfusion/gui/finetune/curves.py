@@ -26,7 +26,7 @@ _FIGURES = {"residual": ("#23a566", "residual"), "unexplained": ("#b06be0", "str
 _WORDS = {
     "cycle": "fit to the views",
     "gradient": "roughness",
-    "cycle of sharp volumes": "fit to the sharp volumes",
+    "cycle of sharp volumes": "sharp volumes found again",
     "adversarial": "unlike sharp volumes",
     "discriminator": "judge of sharpness",
     "again": "own results found again",
@@ -35,6 +35,7 @@ _TIPS = (
     "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
     "<b>roughness</b> (gradient): holds noise down.<br>"
     "<b>own results found again</b> (again): what the start gives, recorded anew with noise.<br>"
+    "<b>sharp volumes found again</b>: the same with sharp volumes, where there are some.<br>"
     "<b>unlike sharp volumes</b> (adversarial): only with sharp volumes.<br>All are smaller the better; the scale is "
     "logarithmic.</qt>"
 )

@@ -56,14 +56,23 @@ class ExpertSettings(BaseModel):
         default=0.0,
         ge=0,
         le=1000,
-        title="Own results again",
-        description="How much it counts to find again what the start makes of the views, recorded anew with their blur, "
-        "losses of light and noise. Higher stays closer to the start; 0 leaves it out.",
+        title="Known volumes again",
+        description="How much it counts to find again what the start makes of the views, or sharp volumes where there are "
+        "some, recorded with the blur, losses of light and noise of the views. Higher stays closer to the start.",
     )
-    gains: Literal["start", "smooth", "view", "one"] = Field(
+    adversarial: float = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        title="Look of sharp volumes",
+        description="How much it counts that results look like sharp volumes, with sharp volumes only. Higher may invent "
+        "detail; 0 leaves it out.",
+    )
+    gains: Literal["start", "lost", "smooth", "view", "one"] = Field(
         default="smooth",
         title="Light lost on the way",
-        description="What is allowed for where a view is darker than the others: start, found once at the start; "
+        description="What is allowed for where a view is darker than the others: start, found from what the start makes of "
+        "the views; lost, what the specimen absorbed, found from views and angles; "
         "smooth, slowly changing within a tile; view, one factor a view; one, nothing.",
     )
     ema: float = Field(
@@ -110,6 +119,7 @@ def settings_of(config: TrainConfig) -> ExpertSettings:
         likelihood=weights.likelihood,
         gradient=weights.gradient,
         again=weights.again,
+        adversarial=weights.adversarial,
         gains=weights.gains,
         ema=config.ema,
         precision=config.precision,
@@ -128,7 +138,7 @@ def changes_of(settings: ExpertSettings, standard: TrainConfig) -> dict[str, Any
         changes["rate"] = settings.rate * _RATE_UNIT
     if settings.tile != AUTOMATIC:
         changes["tile"] = (int(settings.tile),) * 3
-    parts = ("likelihood", "gradient", "again", "gains")
+    parts = ("likelihood", "gradient", "again", "adversarial", "gains")
     if any(getattr(settings, name) != getattr(usual, name) for name in parts):
         changes["weights"] = standard.weights.model_copy(update={name: getattr(settings, name) for name in parts})
     return changes
