@@ -194,17 +194,18 @@ def test_the_figure_shows_the_slices_and_the_region_in_view(person, tmp_path):
     compute(person)
     save_as(tmp_path / "all.png")
     person.press("save_figure")
-    person.bot.waitUntil(lambda: (tmp_path / "all.png").exists(), timeout=20_000)
+    # The file is there a moment before the panel says so.
+    person.bot.waitUntil(lambda: "all.png" in "".join(person.messages("done")), timeout=20_000)
     person.viewer.scene.camera.zoom *= 3
     box = person.see("only_region", QCheckBox)
     person.bot.mouseClick(box, Qt.MouseButton.LeftButton)
     save_as(tmp_path / "part.svg")
     person.press("save_figure")
-    person.bot.waitUntil(lambda: (tmp_path / "part.svg").exists(), timeout=20_000)
+    person.bot.waitUntil(lambda: "part.svg" in "".join(person.messages("done")), timeout=20_000)
     with Image.open(tmp_path / "all.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
     assert ElementTree.parse(tmp_path / "part.svg").getroot().tag.endswith("svg")
-    person.bot.waitUntil(lambda: "part.svg" in person.messages("done")[0], timeout=20_000)
+    assert "all.png" not in "".join(person.messages("done")), "the next message takes the place of the last one"
 
 
 def test_a_series_is_compared_at_the_time_point_that_is_shown(empty, small_views):
