@@ -139,8 +139,9 @@ def main() -> None:
     known = json.loads(options.json.read_text()) if options.json.exists() else {}
     for name in options.cases:
         case = CASES[name]
-        views, truth = record(case, 7, options.size or case.size, options)
-        sharp = others(case, options.size or case.size, options.sharp)
+        size = options.size or case.size
+        views, truth = record(case, 7, size, options)
+        sharp = others(case, size, options.sharp)
         print(f"{name}, {' x '.join(map(str, truth.shape))}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "tuned.safetensors"

@@ -78,6 +78,11 @@ class DataSettings(BaseModel):
         return self
 
 
+Gains = Literal["start", "lost", "smooth", "view", "one"]
+BEFORE_THE_BLUR: tuple[Gains, ...] = ("start", "lost")
+"""Gains that are transmissions before the blur; they leave the brightness free."""
+
+
 class LossWeights(BaseModel):
     """How much every part of the loss counts.
 
@@ -117,7 +122,7 @@ class LossWeights(BaseModel):
     again: float = Field(default=0.0, ge=0)
     likelihood: Literal["split", "poisson", "absolute"] = "absolute"
     floor: float = Field(default=0.02, ge=0)
-    gains: Literal["start", "lost", "smooth", "view", "one"] = "smooth"
+    gains: Gains = "smooth"
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
 
@@ -203,7 +208,7 @@ class TrainConfig(BaseModel):
     @property
     def has_transmissions(self) -> bool:
         """Whether it is found beforehand how much light each view lost."""
-        return self.asks_start or self.weights.gains == "lost"
+        return self.finds_again or self.weights.gains in BEFORE_THE_BLUR
 
     @model_validator(mode="before")
     @classmethod
@@ -223,7 +228,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _brightness_is_held(self) -> TrainConfig:
         gains = self.weights.gains
-        if self.mode == "self" and gains in ("start", "lost") and not self.weights.again:
+        if self.mode == "self" and gains in BEFORE_THE_BLUR and not self.weights.again:
             raise ValueError(
                 f"weights.gains '{gains}' leaves the brightness free: set weights.again above 0, or other gains"
             )

@@ -17,7 +17,7 @@ from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging import Blur, TransferCache
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.residuals import Noise
-from napari_mvfusion.training.config import LossWeights
+from napari_mvfusion.training.config import BEFORE_THE_BLUR, LossWeights
 from napari_mvfusion.training.objectives import Supervised
 from napari_mvfusion.training.recorded import SPLIT
 from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
@@ -77,7 +77,7 @@ class Reprojector:
         blur, known = self._blur(sample.recording, triple(latent.shape), latent.device)
         if "coverage" in sample.tensors:
             known = known * upright(sample.tensors["coverage"], sample)[0]
-        if self._gains in ("start", "lost"):
+        if self._gains in BEFORE_THE_BLUR:
             blurred = blur.each(upright(sample.tensors["transmission"], sample)[0] * latent)
             with torch.no_grad():
                 gains = _factors(blurred, views, known)

@@ -247,7 +247,7 @@ class OwnViews:
             yield Waiting("looking at what the start makes of the views", 0.0)
             result = self._result(volume, views, block.box)
         if weights.gains == "lost":
-            arrays["transmission"] = arrays.get("passed", np.ones_like(arrays["views"]))
+            arrays["transmission"] = arrays["passed"] if "passed" in arrays else np.ones_like(arrays["views"])
         elif result is not None:
             arrays["transmission"] = find_transmissions(result, volume, self._device).astype(np.float16)
         number = len(self._volumes)

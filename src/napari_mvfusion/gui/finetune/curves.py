@@ -129,8 +129,7 @@ class Curves(QWidget):
             self._next.start()
 
     def _take_turn(self) -> None:
-        if self._turns:
-            self._turns.popleft()()
+        self._turns.popleft()()
         if not self._turns:
             self._next.stop()
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.config import Gains, TrainConfig
 
 _RATE_UNIT = 1e-4
 AUTOMATIC = "automatic"
@@ -68,7 +68,7 @@ class ExpertSettings(BaseModel):
         description="How much it counts that results look like sharp volumes, with sharp volumes only. Higher may invent "
         "detail; 0 leaves it out.",
     )
-    gains: Literal["start", "lost", "smooth", "view", "one"] = Field(
+    gains: Gains = Field(
         default="smooth",
         title="Light lost on the way",
         description="What is allowed for where a view is darker than the others: start, found from what the start makes of "

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_mvfusion.gui.bare_plot import BarePlot
+
 _LEFT_PIXELS = 44
 _MANY_DECADES = 1.5
-_GRID_ALPHA = 40
 _OVERHANG_PIXELS = 4
 
 
@@ -41,8 +41,8 @@ class Line:
 class Plot(QWidget):
     """A picture of a plot of pyqtgraph, which is hidden: in sight, it has the window drawn four times for each change.
 
-    Points and picture are made apart, so that the window can answer between them: `outdated` asks for `render`, which
-    makes the picture, and `update` shows it.
+    Points and picture are made apart, so that the window can answer between them: `outdated` asks for `render_picture`,
+    which makes the picture, and `update` shows it.
 
     Parameters
     ----------
@@ -59,24 +59,12 @@ class Plot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._picture: QPixmap | None = None
         self._fresh = False
-        self._view = pyqtgraph.GraphicsLayoutWidget(self)
+        self._logarithmic = logarithmic
+        self._view = BarePlot(label, top=2, bottom=_OVERHANG_PIXELS, mouse=False, parent=self)
         self._view.hide()
-        self._view.setBackground(None)
         # Else it keeps the background of the theme that it was made in.
         self._view.setStyleSheet("background: transparent; border: none;")
-        self._box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
-        self._axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
-        for axis in self._axes.values():
-            axis.linkToView(self._box)
-        self._axes["left"].setGrid(_GRID_ALPHA)
-        self._axes["left"].setWidth(_LEFT_PIXELS)
-        self._logarithmic = logarithmic
-        self._axes["bottom"].setLabel(label)
-        self._view.addItem(self._axes["left"], 0, 0)
-        self._view.addItem(self._box, 0, 1)
-        self._view.addItem(self._axes["bottom"], 1, 1)
-        self._view.ci.layout.setContentsMargins(0, 2, 4, _OVERHANG_PIXELS)
-        self._view.ci.layout.setSpacing(0)
+        self._view.axes["left"].setWidth(_LEFT_PIXELS)
         self._curves: list[pyqtgraph.PlotCurveItem] = []
         self._dots: list[pyqtgraph.ScatterPlotItem] = []
 
@@ -84,8 +72,8 @@ class Plot(QWidget):
         """Take other points; the picture stays as it was. Curves are kept, which is quicker than new ones."""
         self._fresh = False
         dotted = [line for line in lines if line.dots]
-        _as_many(self._curves, len(lines), self._box, pyqtgraph.PlotCurveItem)
-        _as_many(self._dots, len(dotted), self._box, _dots)
+        _as_many(self._curves, len(lines), self._view.box, pyqtgraph.PlotCurveItem)
+        _as_many(self._dots, len(dotted), self._view.box, _dots)
         for curve, line in zip(self._curves, lines, strict=True):
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
             pen = pyqtgraph.mkPen(QColor(line.colour), width=2, style=style)
@@ -93,16 +81,13 @@ class Plot(QWidget):
         for dots, line in zip(self._dots, dotted, strict=True):
             dots.setData(line.x, line.y, brush=QColor(line.colour))
         if lines:
-            self._box.autoRange(padding=0.05)
+            self._view.box.autoRange(padding=0.05)
             if self._logarithmic:
-                self._axes["left"].setTicks([_ticks(np.concatenate([line.y for line in lines]))])
+                self._view.axes["left"].setTicks([_ticks(np.concatenate([line.y for line in lines]))])
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""
-        text = QColor(*(int(part) for part in get_theme(name).text.as_rgb_tuple()[:3]))
-        for axis in self._axes.values():
-            axis.setPen(text)
-            axis.setTextPen(text)
+        self._view.set_theme(name)
         self._fresh = False
         self.update()
 
