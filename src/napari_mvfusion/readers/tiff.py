@@ -16,12 +16,8 @@ import tifffile
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.views import VolumeLike
+from napari_mvfusion.voxel_sizes import ome_pixels, voxel_size_of
 
-_UM = {
-    "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "inch": 25400.0,
-}  # fmt: skip
 _AXIS_WORDS = {"T": "time points", "C": "channels", "S": "colour samples"}
 _DECODING_ERRORS = (OSError, RuntimeError, ValueError, IndexError, zlib.error)
 
@@ -161,7 +157,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> TiffVolume:
         data = series.asarray().reshape(volume)
     notes = _notes(tiff)
     origin = json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)
-    return TiffVolume(path, data, _voxel_size(tiff), float_triple(origin), json.loads(notes.get("recipe", "null")))
+    return TiffVolume(path, data, voxel_size_of(tiff), float_triple(origin), json.loads(notes.get("recipe", "null")))
 
 
 def _refuse_entities(path: Path, tiff: tifffile.TiffFile) -> None:
@@ -193,48 +189,10 @@ def _promised_planes(tiff: tifffile.TiffFile) -> int | None:
         images = tiff.imagej_metadata.get("images")
         return None if images is None else int(images)
     if tiff.is_ome and tiff.ome_metadata:
-        pixels = _ome_pixels(tiff.ome_metadata)
+        pixels = ome_pixels(tiff.ome_metadata)
         if pixels is not None:
             return math.prod(int(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
     return None
-
-
-def _voxel_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    if tiff.is_ome and tiff.ome_metadata:
-        pixels = _ome_pixels(tiff.ome_metadata)
-        if pixels is not None and all(f"PhysicalSize{axis}" in pixels.attrib for axis in "ZYX"):
-            return _positive(
-                [
-                    float(pixels.attrib[f"PhysicalSize{axis}"])
-                    * _micrometres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-                    for axis in "ZYX"
-                ]
-            )
-    if tiff.is_imagej and tiff.imagej_metadata:
-        unit = str(tiff.imagej_metadata.get("unit", "")).lower()
-        page = tiff.pages[0]
-        if unit in _UM and "XResolution" in page.tags and "YResolution" in page.tags:
-            x, y = (_per_pixel(page.tags[name].value) for name in ("XResolution", "YResolution"))
-            z = float(tiff.imagej_metadata.get("spacing", x))
-            return _positive([value * _UM[unit] for value in (z, y, x)])
-    return None
-
-
-def _positive(sizes: list[float]) -> FloatTriple | None:
-    return float_triple(sizes) if all(math.isfinite(s) and s > 0 for s in sizes) else None
-
-
-def _per_pixel(resolution: tuple[int, int]) -> float:
-    pixels, units = resolution
-    return units / pixels if pixels else math.nan
-
-
-def _micrometres(unit: str) -> float:
-    return _UM.get(unit.lower(), math.nan)
-
-
-def _ome_pixels(xml: str) -> ElementTree.Element | None:
-    return ElementTree.fromstring(xml).find(".//{*}Pixels")
 
 
 def _notes(tiff: tifffile.TiffFile) -> dict[str, str]:
