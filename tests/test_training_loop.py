@@ -249,6 +249,7 @@ def test_files_in_the_way_and_states_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         next(toy_events(tmp_path))
     path = tmp_path / "toy.training" / "state.safetensors"
+    path.with_name("state-before.safetensors").unlink()
     content = path.read_bytes()
     for damaged in (content[:200], b"", content[:-50]):
         path.write_bytes(damaged)

@@ -33,7 +33,7 @@ from napari_mvfusion.training.events import (
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.parcels import MappedPixels, packed
 from napari_mvfusion.training.process import Ended, TrainingProcess
-from napari_mvfusion.training.state import read_best, read_note
+from napari_mvfusion.training.state import read_kept, read_note
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import write_views_folder
 from small_models import SMALL, save
@@ -233,7 +233,7 @@ def test_a_child_that_hangs_is_killed_and_the_best_of_its_checkpoint_is_kept(tmp
     assert card.training["best_step"] == progress.best_step
     assert card.metrics["residual"] == progress.best["residual"]
     assert card.training["device"].startswith("CPU")
-    for name, weights in read_best(state).items():
+    for name, weights in read_kept(state)[1].items():
         torch.testing.assert_close(network.state_dict()[name], weights, rtol=0, atol=0)
     # The model is known as its own: the run goes on.
     again = run(job(tmp_path, views, resume=True, **settings))

@@ -8,7 +8,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.networks import ModelCard, save_model
 from napari_mvfusion.networks.card import parse_card
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.state import STATE_FILE, Progress, read_best, read_note
+from napari_mvfusion.training.state import STATE_FILE, Progress, has_state, read_kept
 from napari_mvfusion.workspace import writing
 
 _CARD_FILE = "card.json"
@@ -59,9 +59,9 @@ def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
         If the checkpoint is damaged, or the model cannot be written.
     """
     state = folder / STATE_FILE
-    if not state.exists():
+    if not has_state(state):
         return None
-    note = read_note(state)
+    note, best = read_kept(state)
     if not note.progress.best_step:
         return None
     path = folder / _CARD_FILE
@@ -69,5 +69,5 @@ def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
         card = parse_card(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): go on with the run, then stop it") from error
-    save_model(out, read_best(state), finished_card(card, note.config, note.progress), overwrite=True)
+    save_model(out, best, finished_card(card, note.config, note.progress), overwrite=True)
     return out

@@ -8,6 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+# More than any step has; int() reads any number of them.
+_DIGITS = 19
+
 
 class Log:
     """Appends a row for every step and validation to `log.csv`, and the same to TensorBoard.
@@ -24,9 +27,7 @@ class Log:
         path = folder / "log.csv"
         kept: list[list[str]] = []
         if path.exists():
-            with path.open(newline="") as file:
-                # A kill may have cut the last row short.
-                kept = [row for row in list(csv.reader(file))[1:] if len(row) == 3 and int(row[0]) <= step]
+            kept = [row for row in _rows(path) if int(row[0]) <= step]
         self._file = path.open("w", newline="")
         self._rows = csv.writer(self._file)
         self._rows.writerow(self._FIELDS)
@@ -50,3 +51,10 @@ class Log:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The whole rows of a log; a kill may have cut the last one short, and a disk may have damaged others."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = (line.split(",") for line in lines[1:])
+    return [row for row in rows if len(row) == 3 and row[0].isascii() and row[0].isdigit() and len(row[0]) < _DIGITS]

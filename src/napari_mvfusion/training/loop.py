@@ -47,7 +47,7 @@ from napari_mvfusion.training.previews import Previews
 from napari_mvfusion.training.samples import Volume, part_of
 from napari_mvfusion.training.shortage import SMALLEST_SIDE, lowered
 from napari_mvfusion.training.source import Source, stoppable
-from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, load_state, save_state
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, has_state, load_state, save_state
 
 __all__ = ["Score", "Source", "run_folder", "stoppable", "train_events"]
 
@@ -152,9 +152,9 @@ class _Training:
         self._card = card.model_copy(update={"training": card.training | {"device": describe_device(device)}})
         self._folder = run_folder(out)
         self._state_path = self._folder / STATE_FILE
-        if out.exists() and not (resume and self._state_path.exists()):
+        if out.exists() and not (resume and has_state(self._state_path)):
             raise OutputError(f"{out} exists already: choose another name")
-        if self._state_path.exists() and not resume:
+        if has_state(self._state_path) and not resume:
             raise OutputError(
                 f"{self._folder} holds an unfinished run: go on with it (resume), remove it, or choose another name"
             )
@@ -162,7 +162,9 @@ class _Training:
         self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]
         self._progress = Progress()
         self._start: Network | None = copy.deepcopy(learner.averaged)
-        if self._state_path.exists():
+        self._remarks: list[str] = []
+        self._newest_is_whole = True
+        if has_state(self._state_path):
             self._load()
             self._check_own()
         self._saved_step = self._progress.step
@@ -175,7 +177,7 @@ class _Training:
         if self._log is not None:
             self._log.close()
         self._source.close()
-        if self._folder.exists() and not self._state_path.exists():
+        if self._folder.exists() and not has_state(self._state_path):
             # Nothing was learned: a run that failed leaves nothing behind.
             shutil.rmtree(self._folder)
 
@@ -211,6 +213,7 @@ class _Training:
         progress = self._progress
         parameters = sum(p.numel() for p in self._learner.network.parameters())
         yield Started(describe_device(self._device), parameters, progress.step, self._config.steps)
+        yield from self._say_remarks()
         for waiting in stoppable(self._source.begin(progress.step), cancel):
             yield waiting
             if paused():
@@ -264,6 +267,7 @@ class _Training:
                         "lower the learning rate, and check the data for extreme values"
                     )
                 yield self._step_back()
+                yield from self._say_remarks()
             else:
                 yield done
 
@@ -421,21 +425,36 @@ class _Training:
 
     def _step_back(self) -> SteppedBack:
         before = self._progress
-        if self._state_path.exists():
+        if has_state(self._state_path):
             self._load()
         self._progress = replace(
             self._progress, rate_factor=before.rate_factor * _STEP_BACK, tile=before.tile, batch=before.batch
         )
         return SteppedBack(self._progress.step, self._rate(self._progress.step))
 
+    def _say_remarks(self) -> Generator[TrainEvent, None, None]:
+        """Say what was found when a state was loaded."""
+        remarks, self._remarks = self._remarks, []
+        yield from map(Warned, remarks)
+
     def _load(self) -> None:
         learner = self._learner
-        self._progress = load_state(self._state_path, learner.modules(), learner.optimisers(), self._fits)
+        loaded = load_state(self._state_path, learner.modules(), learner.optimisers(), self._fits)
+        self._progress, self._newest_is_whole = loaded.progress, loaded.newest
+        self._remarks += loaded.remarks
 
     def _save(self) -> Saved:
         self._progress = replace(self._progress, seconds=self._clock.seconds)
         learner = self._learner
-        save_state(self._state_path, self._progress, learner.modules(), learner.optimisers(), json.dumps(self._run))
+        save_state(
+            self._state_path,
+            self._progress,
+            learner.modules(),
+            learner.optimisers(),
+            json.dumps(self._run),
+            keep_last=self._newest_is_whole,
+        )
+        self._newest_is_whole = True
         self._saved_step = self._progress.step
         return Saved(self._progress.step, self._state_path)
 

@@ -11,7 +11,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.networks import user_folder
 from napari_mvfusion.networks.card import check_name
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_note
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_note, saved_at
 from napari_mvfusion.workspace import writing
 
 
@@ -76,7 +76,7 @@ def _read(folder: Path) -> UnfinishedRun | None:
     state = folder / STATE_FILE
     try:
         note = read_note(state)
-        saved = datetime.fromtimestamp(state.stat().st_mtime, UTC)
+        saved = datetime.fromtimestamp(saved_at(state), UTC)
     except (InputError, OSError):
         return None
     progress = note.progress

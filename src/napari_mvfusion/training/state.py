@@ -1,27 +1,42 @@
-"""What a training run has to remember to go on after a kill: one safetensors file, no pickle."""
+"""What a training run has to remember to go on after a kill: one safetensors file with a hash, no pickle.
+
+A new state is written aside and read back before it takes the place of the last one, which stays beside it under another
+name until the next. Whatever happens meanwhile, one whole state is there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.geometry import Triple
+from napari_mvfusion.networks.card import problems_of
+from napari_mvfusion.networks.files import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.writers.aside import written_aside
 
+T = TypeVar("T")
+
 RUN_SUFFIX = ".training"
 STATE_FILE = "state.safetensors"
+LAST_STATE_FILE = "state-before.safetensors"
 _META = "state"
+_WEIGHTS_HASH = "weights_sha256"
+_HASH = "sha256"
+_START_ANEW = "remove its folder, and train from the start"
 
 
 @dataclass(frozen=True)
@@ -59,8 +74,12 @@ class Progress:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Progress:
         """Make one from what JSON kept of it; fields that are newer than the file have their defaults."""
-        tiles = {name: triple(values[name]) for name in ("tile", "seen") if values.get(name) is not None}
-        return cls(**{**values, **tiles, "kept": tuple(values.get("kept", ()))})
+        if unknown := set(values) - {each.name for each in fields(cls)}:
+            raise ValueError(f"it holds {', '.join(sorted(unknown))}, which this version does not know")
+        return _PROGRESS.validate_python(values)
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 @dataclass(frozen=True)
@@ -79,14 +98,63 @@ class Note:
     start_from: str | None
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A state that was read back.
+
+    Attributes
+    ----------
+    progress : where the run stands
+    remarks : what the user has to know of the file, in words
+    newest : whether it was the newest state, and not the one before
+    """
+
+    progress: Progress
+    remarks: tuple[str, ...]
+    newest: bool
+
+
+def has_state(path: Path) -> bool:
+    """Whether there is a state at a path, or the one before it beside it."""
+    return any(each.exists() for each in _places(path))
+
+
+def saved_at(path: Path) -> float:
+    """When the newest state at a path was saved, seconds since 1970.
+
+    Raises
+    ------
+    OSError
+        If there is none.
+    """
+    return next((place for place in _places(path) if place.exists()), path).stat().st_mtime
+
+
 def save_state(
     path: Path,
     progress: Progress,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
     run: str,
+    *,
+    keep_last: bool = True,
 ) -> None:
-    """Write modules and the moments of their optimisers, and what tells this run from others; aside and renamed."""
+    """Write modules and the moments of their optimisers, and what tells this run from others.
+
+    Parameters
+    ----------
+    path : file of the state
+    progress : where the run stands
+    modules, optimisers : by name
+    run : what tells this run from others
+    keep_last : keep the state that was there until the next; not wanted where it is known to be damaged, as the one
+        before it is the last that is whole
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or does not come back as it was written. The last state stays then.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -96,8 +164,17 @@ def save_state(
             for key, value in values.items():
                 tensors[f"optimiser/{name}/{index}/{key}"] = torch.as_tensor(value).cpu().contiguous()
     meta = json.dumps({"progress": asdict(progress), "config": run})
+    weights = state_sha256(tensors)
+    hashes = {_WEIGHTS_HASH: weights, _HASH: _note_sha256(meta, weights)}
     with written_aside(path, overwrite=True) as aside:
-        save_file(tensors, aside, metadata={_META: meta})
+        save_file(tensors, aside, metadata={_META: meta, **hashes})
+        _to_the_disk(aside)
+        try:
+            _whole(aside)
+        except InputError as error:
+            raise OutputError(f"{path} does not come back as it was written: check the disk") from error
+        if keep_last and path.exists():
+            os.replace(path, path.with_name(LAST_STATE_FILE))
 
 
 def load_state(
@@ -105,72 +182,139 @@ def load_state(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
     fits: Callable[[str], bool],
-) -> Progress:
-    """Read back what `save_state` wrote, into modules and optimisers.
+) -> Loaded:
+    """Read back what `save_state` wrote, into modules and optimisers; where it is damaged, the state before it.
 
     `fits` is asked whether what was noted of the run is the same now.
 
     Raises
     ------
     InputError
-        If the file is damaged or belongs to another configuration.
+        If there is no undamaged state, or it belongs to another configuration.
     """
-    with _reading(path), safe_open(path, framework="pt") as file:
-        meta = json.loads(file.metadata()[_META])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        progress = Progress.read(meta["progress"])
+    (meta, tensors, checked), there, remarks = _first_whole(path, _whole)
     if not fits(meta["config"]):
         raise InputError(
-            f"{path} belongs to a run with another configuration or data: choose another name, or remove its folder"
+            f"{there} belongs to a run with another configuration or data: choose another name, or remove its folder"
         )
-    for name, module in modules.items():
-        prefix = f"module/{name}/"
-        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    for name, optimiser in optimisers.items():
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        prefix = f"optimiser/{name}/"
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                index, field = key.removeprefix(prefix).split("/")
-                state.setdefault(int(index), {})[field] = value
-        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    return progress
+    progress = Progress.read(meta["progress"])
+    with _reading(there):
+        for name, module in modules.items():
+            prefix = f"module/{name}/"
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, optimiser in optimisers.items():
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            prefix = f"optimiser/{name}/"
+            for key, value in tensors.items():
+                if key.startswith(prefix):
+                    index, entry = key.removeprefix(prefix).split("/")
+                    state.setdefault(int(index), {})[entry] = value
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+    said = [f"{remark}: going on from the state before it, of step {progress.step}" for remark in remarks]
+    if not checked:
+        said.append(f"{there} was saved by an earlier version without a hash: damage to it would not be noticed")
+    return Loaded(progress, tuple(said), there == path)
 
 
 def read_note(path: Path) -> Note:
-    """Read what a state says beside its weights.
+    """Read what a state says beside its weights, which are not looked at; or what the state before it says.
 
     Raises
     ------
     InputError
         If the file is missing, damaged, or of a newer version.
     """
-    with _reading(path), safe_open(path, framework="pt") as file:
-        meta = json.loads(file.metadata()[_META])
-        config, start_from, *_ = json.loads(meta["config"])
-        return Note(Progress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
+    return _first_whole(path, _read_note)[0]
 
 
-def read_best(path: Path) -> dict[str, torch.Tensor]:
-    """Read the weights that were best, by the names that they have in their network.
+def read_kept(path: Path) -> tuple[Note, dict[str, torch.Tensor]]:
+    """Read what a state, or the one before it, says, and its best weights by the names that they have in their network.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged.
+        If there is no undamaged state.
     """
     prefix = "module/best/"
+    (meta, tensors, _), there, _ = _first_whole(path, _whole)
+    with _reading(there):
+        note = _note(meta)
+    return note, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Where a state may lie: in its place, or in that of the one before."""
+    return path, path.with_name(LAST_STATE_FILE)
+
+
+def _first_whole(path: Path, read: Callable[[Path], T]) -> tuple[T, Path, list[str]]:
+    """What can be read of the newest undamaged state, its file, and what is wrong with a newer one."""
+    problems: list[InputError] = []
+    remarks: list[str] = []
+    for place in _places(path):
+        try:
+            return read(place), place, remarks
+        except InputError as error:
+            problems.append(error)
+            remarks.append(f"{place} is {'damaged' if place.exists() else 'missing'}")
+    raise problems[0]
+
+
+def _whole(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bool]:
+    """What a state says, all its tensors, and whether they are known to be those that were saved."""
     with _reading(path), safe_open(path, framework="pt") as file:
-        return {
-            key.removeprefix(prefix): file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118 - not a mapping
-            if key.startswith(prefix)
-        }
+        meta, weights = _checked_meta(file.metadata())
+        # What is mapped from the file would change with the file.
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a mapping
+        if weights is not None and state_sha256(tensors) != weights:
+            raise ValueError("its numbers are not those that were saved")
+        Progress.read(meta["progress"])
+        return meta, tensors, weights is not None
+
+
+def _read_note(path: Path) -> Note:
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return _note(_checked_meta(file.metadata())[0])
+
+
+def _note(meta: Mapping[str, Any]) -> Note:
+    config, start_from, *_ = json.loads(meta["config"])
+    return Note(Progress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
+
+
+def _checked_meta(header: Mapping[str, str] | None) -> tuple[dict[str, Any], str | None]:
+    """What a header says of the run, and the hash of the weights; None where it is of a version that had none."""
+    header = header or {}
+    weights = None
+    # The header of an older version holds nothing else; another one without hashes is damaged.
+    if set(header) != {_META}:
+        weights = header[_WEIGHTS_HASH]
+        if header[_HASH] != _note_sha256(header[_META], weights):
+            raise ValueError("what it says of the run is not what was saved")
+    meta = json.loads(header[_META])
+    if not isinstance(meta, dict) or not isinstance(meta["progress"], dict) or not isinstance(meta["config"], str):
+        raise ValueError("it does not say where the run stands")
+    return meta, weights
+
+
+def _note_sha256(meta: str, weights: str) -> str:
+    return hashlib.sha256(f"{weights} {meta}".encode()).hexdigest()
+
+
+def _to_the_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
+    """Turn all that a damaged file can lead to into words."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing: {_START_ANEW}")
     try:
         yield
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): remove its folder, and train from the start") from error
+    except ValidationError as error:
+        raise InputError(f"{path} cannot be read ({problems_of(error)}): {_START_ANEW}") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}): {_START_ANEW}") from error
