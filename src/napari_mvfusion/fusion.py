@@ -20,7 +20,7 @@ from napari_mvfusion.devices import describe_device, free_bytes, losses_in_words
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
-from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.outputs import ArrayOutput, FileOutput, Output, check_suffix
 from napari_mvfusion.planning import RunPlan, Storage, plan_run
@@ -140,6 +140,10 @@ def fuse_events(
         check_suffix(path)
         check_output(path, overwrite=overwrite, resume=resume)
     target_device = pick_device(device)
+    if limit_forked_child() and target_device.type == "cpu":
+        yield Warned(
+            "this process was forked, so one thread computes: start processes with 'spawn' or 'forkserver' to use all"
+        )
     for message in method.check(views):
         yield Warned(message)
     try:

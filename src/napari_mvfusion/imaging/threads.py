@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,6 +16,28 @@ import torch
 
 class Interrupted(Exception):  # noqa: N818 - not an error: unwinds work that nobody waits for any more
     """The work was cancelled between two of its pieces."""
+
+
+_forked = False
+
+
+def limit_forked_child() -> bool:
+    """Let torch use one thread where this process is a forked child, and tell whether it is one.
+
+    A fork copies one thread alone. OpenMP does not notice that its others are gone, and waits for them for ever at the
+    next operation that it shares out; with one thread there is none.
+    """
+    if _forked:
+        torch.set_num_threads(1)
+    return _forked
+
+
+def _after_fork() -> None:
+    """In the child: forget the workers, whose threads stayed in the parent."""
+    global _forked
+    _forked = True
+    _pool.cache_clear()
+    limit_forked_child()
 
 
 def _never() -> bool:
@@ -105,3 +128,7 @@ def _use_one_thread() -> None:
     # The first question makes torch set this thread up, which would otherwise happen later and undo the setting.
     torch.get_num_threads()
     torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)
