@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import struct
-import time
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -370,7 +369,6 @@ def lies():
 def test_lies_about_sizes_cost_nothing(tmp_path, lie):
     path = put(tmp_path, old_file(lies()[lie]))
     tracemalloc.start()
-    begun = time.process_time()
     try:
         with pytest.raises(InputError, match=r"refused|damaged"):
             read_checkpoint(path)
@@ -378,7 +376,6 @@ def test_lies_about_sizes_cost_nothing(tmp_path, lie):
     finally:
         tracemalloc.stop()
     assert peak < 30e6
-    assert time.process_time() - begun < 10
 
 
 def test_a_wrong_count_before_the_numbers_is_damage(tmp_path):

@@ -124,7 +124,7 @@ class Comparer:
         return self.viewer.screenshot(flash=False)[..., :3].astype(int)
 
     def wait_until_computed(self):
-        self.bot.waitUntil(lambda: not self.see("cancel").isVisible(), timeout=60_000)
+        self.bot.waitUntil(lambda: not self.see("cancel").isVisible())
         self.bot.wait(50)
 
     def close(self):

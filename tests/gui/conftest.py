@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QSettings, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushButton, QWidget
 
@@ -17,6 +18,7 @@ from napari_mvfusion.gui.view_list import ViewList
 from napari_mvfusion.simulation import sample
 from napari_mvfusion.views import RegisteredViews
 from napari_mvfusion.writers import write_views_folder
+from patience import PATIENCE
 
 # Pools that their libraries keep for the next call.
 KEPT_POOLS = ("ThreadPoolExecutor", "asyncio_", "zarr_", "mvfusion-slab")
@@ -43,7 +45,7 @@ def _nothing_stays_alive(qapp):
     widgets = set(QApplication.topLevelWidgets())
     threads = set(threading.enumerate())
     yield
-    assert QThreadPool.globalInstance().waitForDone(5000), "a worker is still running"
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE), "a worker is still running"
     for thread in threading.enumerate():
         if thread.name == WRITER:
             thread.join(5)
@@ -94,6 +96,25 @@ def views_folder(tmp_path, small_views):
     write_views_folder(folder, views, "a", truth=small_views.truth)
     write_views_folder(folder, views, "b")
     return folder
+
+
+class PatientBot(QtBot):
+    """Waits for what comes at once as long as it takes on a machine that has other work."""
+
+    def waitUntil(self, callback, *, timeout=PATIENCE):  # noqa: N802 - the name is Qt's
+        super().waitUntil(callback, timeout=timeout)
+
+    def waitSignal(self, signal, *, timeout=PATIENCE, **options):  # noqa: N802
+        return super().waitSignal(signal, timeout=timeout, **options)
+
+    def waitExposed(self, widget, *, timeout=PATIENCE):  # noqa: N802
+        return super().waitExposed(widget, timeout=timeout)
+
+
+@pytest.fixture
+def qtbot(qapp, request):
+    """The bot of pytest-qt, with patience."""
+    return PatientBot(request)
 
 
 class Person:
@@ -184,7 +205,7 @@ class Person:
         return [label.text() for label in self.panel.findChildren(QLabel, kind)]
 
     def wait_until_done(self):
-        self.bot.waitUntil(self.views.isEnabled, timeout=60_000)
+        self.bot.waitUntil(self.views.isEnabled)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_mvfusion.gui.finetune.panel import FineTunePanel
 
 LEFT = Qt.MouseButton.LeftButton
-# A process begins by loading its libraries, which takes a while where others compute too.
-PATIENCE = 90_000
 
 
 class FineTunePerson:
@@ -59,7 +57,7 @@ class FineTunePerson:
         return [label.text() for label in self.panel.findChildren(QLabel, kind) if label.isVisibleTo(self.panel)]
 
     def wait(self, until):
-        self.bot.waitUntil(until, timeout=PATIENCE)
+        self.bot.waitUntil(until)
 
     def leave(self):
         """Let the last measurement end, which cannot be cancelled."""

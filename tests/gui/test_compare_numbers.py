@@ -34,7 +34,7 @@ def draw(person, line):
     person.press("draw")
     assert person.viewer.layers.selection.active.mode == "add_line"
     person.viewer.layers["Profile"].add([np.array(line, float)], shape_type="line")
-    person.bot.waitUntil(lambda: bool(curves(person)), timeout=5000)
+    person.bot.waitUntil(lambda: bool(curves(person)))
 
 
 def test_a_line_is_drawn_once_and_read_through_all_ticked_layers(person, small_views):
@@ -51,16 +51,14 @@ def test_a_line_is_drawn_once_and_read_through_all_ticked_layers(person, small_v
     assert curve.distance[-1] == pytest.approx(0.5 * np.hypot(24, 80), rel=1e-6)
     assert len({curve.colour for curve in found.values()}) == 5
     person.tick("nuclei view 0")
-    person.bot.waitUntil(lambda: "nuclei view 0" not in curves(person), timeout=5000)
+    person.bot.waitUntil(lambda: "nuclei view 0" not in curves(person))
     person.viewer.dims.set_current_step(0, 9)
     expected = line_profile(small_views.truth, (9, 3, 20), (9, 27, 100), curve.values.size)
-    person.bot.waitUntil(
-        lambda: np.allclose(curves(person)["nuclei ground truth"].values, expected, atol=1e-5), timeout=5000
-    )
+    person.bot.waitUntil(lambda: np.allclose(curves(person)["nuclei ground truth"].values, expected, atol=1e-5))
     person.viewer.layers["Profile"].data = [(np.array([[9.0, 5, 5], [9, 5, 15]]), "line")]
-    person.bot.waitUntil(lambda: curves(person)["nuclei cbif"].distance[-1] == pytest.approx(5), timeout=5000)
+    person.bot.waitUntil(lambda: curves(person)["nuclei cbif"].distance[-1] == pytest.approx(5))
     del person.viewer.layers["Profile"]
-    person.bot.waitUntil(lambda: not curves(person), timeout=5000)
+    person.bot.waitUntil(lambda: not curves(person))
 
 
 def test_the_plot_is_saved_and_can_be_opened(person, tmp_path):
@@ -195,13 +193,13 @@ def test_the_figure_shows_the_slices_and_the_region_in_view(person, tmp_path):
     save_as(tmp_path / "all.png")
     person.press("save_figure")
     # The file is there a moment before the panel says so.
-    person.bot.waitUntil(lambda: "all.png" in "".join(person.messages("done")), timeout=20_000)
+    person.bot.waitUntil(lambda: "all.png" in "".join(person.messages("done")))
     person.viewer.scene.camera.zoom *= 3
     box = person.see("only_region", QCheckBox)
     person.bot.mouseClick(box, Qt.MouseButton.LeftButton)
     save_as(tmp_path / "part.svg")
     person.press("save_figure")
-    person.bot.waitUntil(lambda: "part.svg" in "".join(person.messages("done")), timeout=20_000)
+    person.bot.waitUntil(lambda: "part.svg" in "".join(person.messages("done")))
     with Image.open(tmp_path / "all.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
     assert ElementTree.parse(tmp_path / "part.svg").getroot().tag.endswith("svg")

@@ -115,7 +115,7 @@ def test_the_contrast_is_shared_and_fitted_to_the_gain_of_each(person, small_vie
     person.press("grid")
     first, truth = viewer.layers["nuclei view 0"], viewer.layers["nuclei ground truth"]
     scale, offset = fit_brightness(small_views.truth, np.asarray(first.data))
-    person.bot.waitUntil(lambda: truth.contrast_limits[1] < 0.9 * first.contrast_limits[1] / scale + 1, timeout=5000)
+    person.bot.waitUntil(lambda: truth.contrast_limits[1] < 0.9 * first.contrast_limits[1] / scale + 1)
     person.bot.wait(300)
     np.testing.assert_allclose(np.array(truth.contrast_limits) * scale + offset, first.contrast_limits, rtol=1e-4)
     truth.contrast_limits = (0.1, 0.6)

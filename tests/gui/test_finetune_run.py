@@ -205,8 +205,8 @@ def test_closing_the_panel_stops_and_keeps(ready, qtbot):
     ready.wait_for_step(5)
     (child,) = children()
     ready.panel.setParent(None)
-    qtbot.waitUntil(lambda: not psutil.pid_exists(child.pid) or child.status() == psutil.STATUS_ZOMBIE, timeout=20_000)
-    qtbot.waitUntil(lambda: "fish-small" in own_models() or bool(unfinished_runs()), timeout=10_000)
+    qtbot.waitUntil(lambda: not psutil.pid_exists(child.pid) or child.status() == psutil.STATUS_ZOMBIE)
+    qtbot.waitUntil(lambda: "fish-small" in own_models() or bool(unfinished_runs()))
 
 
 def test_what_the_plan_refuses_stands_on_the_disabled_button(ready, model):

@@ -23,6 +23,7 @@ from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.networks import list_models
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.writers import write_views_folder
+from patience import PATIENCE
 from small_models import SMALL, save
 from small_training import own_views
 
@@ -278,7 +279,7 @@ def test_a_plan_of_what_was_entered_before_cannot_be_started(person, model, monk
     page._due.setInterval(60_000)
     person.choose("how_long", "Thorough")
     go_on.set()
-    assert QThreadPool.globalInstance().waitForDone(30_000)
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE)
     person.bot.wait(50)
     assert not person.can_press("start_training")
 

@@ -59,10 +59,6 @@ class Compositions(QObject):
         return False
 
 
-# For what comes at once, but late where others compute too.
-PATIENCE = 60_000
-
-
 def steps(view, first, last):
     for step in range(first, last + 1):
         view.follow(StepDone(step, 1000, {"cycle": 1 / step}, 1e-4, step / 10))
@@ -75,10 +71,10 @@ def said(view):
 def test_words_come_each_second_and_curves_less_often(view, drawn, qtbot):
     assert drawn == [0]
     steps(view, 1, 3)
-    qtbot.waitUntil(lambda: said(view).startswith("Step 3"), timeout=5000)
+    qtbot.waitUntil(lambda: said(view).startswith("Step 3"))
     steps(view, 4, 8)
-    qtbot.waitUntil(lambda: said(view).startswith("Step 8"), timeout=5000)
-    qtbot.waitUntil(lambda: drawn[-1] == 8, timeout=10_000)
+    qtbot.waitUntil(lambda: said(view).startswith("Step 8"))
+    qtbot.waitUntil(lambda: drawn[-1] == 8)
     assert len(drawn) <= 3, "some steps were drawn together"
     count = len(drawn)
     qtbot.wait(2500)
@@ -94,8 +90,8 @@ def test_what_is_not_seen_is_drawn_once_it_is(view, drawn, qtbot):
     qtbot.wait(1500)
     assert drawn == [0]
     view.show()
-    qtbot.waitUntil(lambda: drawn[-1] == 5, timeout=5000)
-    qtbot.waitUntil(lambda: view.findChild(QLabel, "words_now").text() == "Now: 1.20", timeout=5000)
+    qtbot.waitUntil(lambda: drawn[-1] == 5)
+    qtbot.waitUntil(lambda: view.findChild(QLabel, "words_now").text() == "Now: 1.20")
     assert said(view).startswith("Step 5")
 
 
@@ -110,8 +106,8 @@ def test_whatever_changes_the_window_is_put_together_once(view, drawn, qtbot):
         view.follow(Validated(last - 1, {"residual": 1.1, "unexplained": 0.2}, 1.1, best=True))
         view.follow(Previewed(last - 1, tile, tile, tile, 1.3, 1.2))
         steps(view, last - 2, last)
-        qtbot.waitUntil(lambda last=last: drawn[-1] == last and not curves._turns, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: not view._due.isActive(), timeout=PATIENCE)
+        qtbot.waitUntil(lambda last=last: drawn[-1] == last and not curves._turns)
+    qtbot.waitUntil(lambda: not view._due.isActive())
     assert "fit" in view.findChild(QLabel, "loss_legend").text()
     assert set(compositions.after_turns) == {0, 1}
 
@@ -138,14 +134,14 @@ def test_a_plot_is_painted_anew_with_its_size_and_theme(view, qtbot):
 
     steps(view, 1, 50)
     view.end("")
-    qtbot.waitUntil(reaches_the_right, timeout=5000)
+    qtbot.waitUntil(reaches_the_right)
     small = picture()
     view.set_theme("light")
-    qtbot.waitUntil(lambda: picture() != small, timeout=5000)
+    qtbot.waitUntil(lambda: picture() != small)
     view.resize(view.width() + 100, view.height())
-    qtbot.waitUntil(lambda: picture().width() > small.width() and reaches_the_right(), timeout=5000)
+    qtbot.waitUntil(lambda: picture().width() > small.width() and reaches_the_right())
     # Stretched until it is made anew, so that it has to be as wide as the plot by itself.
-    qtbot.waitUntil(lambda: plot._picture.width() == plot.width() * plot.devicePixelRatio(), timeout=5000)
+    qtbot.waitUntil(lambda: plot._picture.width() == plot.width() * plot.devicePixelRatio())
 
 
 def test_between_the_parts_of_the_curves_the_window_answers(view, drawn, qtbot):
@@ -158,7 +154,7 @@ def test_between_the_parts_of_the_curves_the_window_answers(view, drawn, qtbot):
     ticker.start()
     view.end("")
     parts = len(curves._turns)
-    qtbot.waitUntil(lambda: not curves._turns, timeout=5000)
+    qtbot.waitUntil(lambda: not curves._turns)
     ticker.stop()
     assert parts > 4
     assert set(range(1, parts)) <= set(seen)

@@ -52,5 +52,5 @@ def test_closing_the_window_during_a_run_leaves_no_process_and_keeps_what_was_le
     person.wait_for_step(5)
     (child,) = (p for p in psutil.Process().children() if "napari_mvfusion" in " ".join(p.cmdline()))
     viewer.close()
-    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, timeout=20_000)
+    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
     assert unfinished_runs() or "fish-small" in [entry.name for entry in list_models()]

