@@ -7,7 +7,6 @@ import sys
 
 from napari_mvfusion.cli.app import app
 from napari_mvfusion.cli.show import say_error
-from napari_mvfusion.devices import is_out_of_memory
 from napari_mvfusion.errors import MVFusionError
 
 CANCELLED = 130
@@ -31,6 +30,9 @@ def main() -> None:
         say_error("cancelled")
         sys.exit(CANCELLED)
     except (MemoryError, RuntimeError) as error:
+        # Loads torch, which most commands have loaded by then and the list of commands does without.
+        from napari_mvfusion.devices import is_out_of_memory
+
         if not is_out_of_memory(error):
             raise
         say_error("memory ran out: close other programs, or choose a smaller --tile or --memory")

@@ -1,18 +1,66 @@
-"""The commands of `mvfusion` and their options."""
+"""The commands of `mvfusion`: what each does in a line; its module, and torch with it, is loaded when it is called."""
 
 from __future__ import annotations
 
-import typer
+import importlib
+from collections.abc import Callable
+from typing import Any
 
-from napari_mvfusion.cli import models, psf
-from napari_mvfusion.cli.demo import demo
-from napari_mvfusion.cli.evaluate import evaluate
-from napari_mvfusion.cli.fuse import fuse
-from napari_mvfusion.cli.info import info
-from napari_mvfusion.cli.simulate import simulate
-from napari_mvfusion.cli.train import train
+import typer
+import typer.core
+
+# The first line of the help of each: the module of that name in this package holds the rest.
+COMMANDS = {
+    "demo": "Simulate an embryo, measure its PSFs from beads, fuse it with every method, and compare the results.",
+    "simulate": "Make specimens with a known truth: views, PSFs and ground truth, named as `mvfusion fuse` expects them.",
+    "psf": "Measure PSFs from beads, and look at PSFs.",
+    "fuse": "Fuse registered views into one volume. The recipe that repeats it lands beside the result.",
+    "evaluate": "Measure a fused volume: against the truth, and by blurring it again and comparing it with its views.",
+    "info": "Say which samples, views, PSFs and ground truths an input holds.",
+    "train": "Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.",
+    "models": "Look at trained networks, import published ones, and keep your own.",
+}
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """Loads a command when it is called; for the list of commands their names and first lines are enough."""
+
+    _listing = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help from what is known without loading anything."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of this name, loaded unless it is only to be listed."""
+        known = super().get_command(ctx, cmd_name)
+        return known if known is None or self._listing else load_command(cmd_name)
+
+
+def load_command(name: str) -> Any:
+    """Import the module of a command and make the command of it."""
+    module = importlib.import_module(f"napari_mvfusion.cli.{name}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(name)(getattr(module, name))
+    return typer.main.get_command(alone)
+
+
+def _listed(line: str) -> Callable[[], None]:
+    def command() -> None:
+        """Only its name and its line are used."""
+
+    command.__doc__ = line
+    return command
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="mvfusion",
     help="Fuse registered light-sheet views with measured PSFs into one volume that is sharp in every direction.",
     no_args_is_help=True,
@@ -20,11 +68,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("demo")(demo)
-app.command("simulate")(simulate)
-app.add_typer(psf.app, name="psf")
-app.command("fuse")(fuse)
-app.command("evaluate")(evaluate)
-app.command("info")(info)
-app.command("train")(train)
-app.add_typer(models.app, name="models")
+for _name, _line in COMMANDS.items():
+    app.command(_name)(_listed(_line))

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,8 +24,10 @@ from napari_mvfusion.events import (
     TileHalved,
     Warned,
 )
-from napari_mvfusion.fusion import Fused
-from napari_mvfusion.quality import Metrics
+
+if TYPE_CHECKING:
+    from napari_mvfusion.fusion import Fused
+    from napari_mvfusion.quality import Metrics
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,0 +1,46 @@
+"""Starting: what is loaded before anything is asked for, and that what is named without being loaded is true."""
+
+import subprocess
+import sys
+
+import pytest
+
+import napari_mvfusion
+from napari_mvfusion.cli.app import COMMANDS, load_command
+
+HEAVY = {"torch", "matplotlib", "dask", "scipy", "skimage", "zarr", "numpy", "pandas"}
+
+
+def loaded(code):
+    """The packages that a new interpreter has loaded after this code."""
+    code = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    print()\nprint(*{{n.split('.')[0] for n in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_mvfusion; napari_mvfusion.__version__",
+        "import napari_mvfusion.cli as cli; sys.argv[1:] = ['--help']; cli.main()",
+        "import napari_mvfusion.cli as cli; sys.argv[1:] = ['fues']; cli.main()",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+    found = loaded(code)
+    assert "napari_mvfusion" in found
+    assert found & HEAVY == set()
+
+
+def test_all_that_the_package_offers_is_there():
+    for name in napari_mvfusion.__all__:
+        assert getattr(napari_mvfusion, name) is not None
+    assert {"EBMD", "fuse", "open_views", "write_zarr"} <= set(dir(napari_mvfusion))
+    with pytest.raises(AttributeError, match="nothing_like_that"):
+        napari_mvfusion.nothing_like_that  # noqa: B018 - to look is the test
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    first, _, _ = load_command(name).help.partition("\n")
+    assert first == COMMANDS[name]
