@@ -24,6 +24,7 @@ from napari_mvfusion.networks import (
     build,
     delete_model,
     export_model,
+    files,
     find_model,
     install_model,
     list_models,
@@ -34,8 +35,6 @@ from napari_mvfusion.networks import (
     store,
     user_folder,
 )
-from napari_mvfusion.networks import files
-from napari_mvfusion.networks.build import build
 from napari_mvfusion.networks.card import check_name
 from napari_mvfusion.networks.files import write
 from napari_mvfusion.networks.paper import PaperArchitecture
