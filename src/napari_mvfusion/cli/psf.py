@@ -51,7 +51,7 @@ def info(
         prepared = prepare_psf(path)
         raw = load_psf(path)
         found = describe_psf(raw)
-        notes = [*found.notes, *(f"will be {note}" for note in prepared.notes)]
+        notes = [*found.notes, *(f"in fusion: {note}" for note in prepared.notes)]
         results.append(asdict(found) | {"file": str(path), "used_shape": prepared.psf.shape, "notes": notes})
         rows.append(
             [path.name, _sides(raw.shape), _sides(prepared.psf.shape), _widths(found.fwhm), "; ".join(notes) or "fine"]

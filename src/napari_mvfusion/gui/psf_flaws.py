@@ -56,7 +56,12 @@ class PSFFlaws(QWidget):
         grid = fused_grid(included)
         self._psfs.find_out(included, included, grid)
         known = [(layer, self._psfs.about(layer, grid)) for layer in included]
-        flawed = [(layer, about) for layer, about in known if about is not None and about.problems]
+        flawed = [
+            (layer, about)
+            for layer, about in known
+            # What is fine as it is stands in Views & PSFs, and needs no box here.
+            if about is not None and any(problem.kind != "note" for problem in about.problems)
+        ]
         problems = [_summed_up(layer, about) for layer, about in flawed]
         self._layers = {
             fix: layer for (layer, _), problem in zip(flawed, problems, strict=True) for fix in problem.fixes

@@ -1,27 +1,30 @@
 """PSFs: load, check, clean, resample, measure from beads, and tell whether one is upside down."""
 
 from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, detect_beads, measure_psf
+from napari_mvfusion.psf.hot import Cooled, remove_hot, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import (
-    PreparedPSF,
     PSFInfo,
+    StoredPSF,
     check_psf,
-    clean_psf,
     crop_psf,
     describe_psf,
     fwhm,
     load_psf,
     make_odd,
-    prepare_psf,
+    read_psf,
 )
 from napari_mvfusion.psf.mirror import MirrorVerdict, check_mirror
+from napari_mvfusion.psf.prepare import PreparedPSF, clean_psf, prepare_psf
 from napari_mvfusion.psf.resample import resample_psf, rotate_psf
 
 __all__ = [
     "BeadMeasurement",
+    "Cooled",
     "MirrorVerdict",
     "PSFInfo",
     "PreparedPSF",
     "RejectedBead",
+    "StoredPSF",
     "check_mirror",
     "check_psf",
     "clean_psf",
@@ -33,6 +36,9 @@ __all__ = [
     "make_odd",
     "measure_psf",
     "prepare_psf",
+    "read_psf",
+    "remove_hot",
+    "remove_hot_of_psf",
     "resample_psf",
     "rotate_psf",
 ]

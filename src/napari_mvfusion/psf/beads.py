@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
-from napari_mvfusion.psf.kernel import clean_psf, fwhm, line_through
+from napari_mvfusion.psf.kernel import fwhm, line_through
+from napari_mvfusion.psf.prepare import clean_psf
 
 _SMOOTHING = 1.0
 _THRESHOLD_NOISE = 12.0

@@ -1,4 +1,4 @@
-"""One PSF as a kernel: load, check, clean, crop, describe."""
+"""One PSF as a kernel: load, check, crop, describe."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.psf.centre import find_core
+from napari_mvfusion.psf.hot import remove_hot_of_psf
+from napari_mvfusion.psf.noise import look_at_rim
+from napari_mvfusion.voxel_sizes import voxel_size_of
 
-Topic = Literal["centre", "sum", "negative", "background"]
+Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat", "peaks"]
 
 # The energy that a crop keeps. Of the measured light-sheet PSFs this keeps all but a rim that is below their noise.
 DEFAULT_ENERGY = 0.998
 # A peak further from the middle than this share of a side shifts the picture more than a PSF should.
 _CENTRED = 0.1
-# Share of the sum that may lie in the outer shell before it is called a background.
-_RIM_SHARE = 0.05
+_OURS = 'Namespace="napari-mvfusion"'
+# As many voxels with the largest value are no chance.
+_FLAT = 4
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,11 @@ class PSFInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedPSF:
-    """A PSF that is ready to fuse with, and what was done to it, in words."""
+class StoredPSF:
+    """A PSF as a file holds it: float32 (z, y, x), and its voxel size (z, y, x) in um, None where the file does not say."""
 
-    psf: np.ndarray
-    notes: tuple[str, ...]
+    values: np.ndarray
+    voxel_size_um: FloatTriple | None
 
 
 def load_psf(path: str | Path) -> np.ndarray:
@@ -62,12 +68,25 @@ def load_psf(path: str | Path) -> np.ndarray:
 
     Returns
     -------
-    float32 (z, y, x)
+    float32 (z, y, x); a single plane has the length 1 along z.
 
     Raises
     ------
     InputError
-        If the file is missing, no TIFF, or holds anything but one volume.
+        If the file is missing, no TIFF, or holds anything but one volume or plane.
+    """
+    return read_psf(path).values
+
+
+def read_psf(path: str | Path) -> StoredPSF:
+    """Read a PSF from a TIFF file as it is, and the voxel size that the file states.
+
+    Files of this package say 1 um where the voxel size was not known, so that counts as not known.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no TIFF, or holds anything but one volume or plane.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,14 +94,27 @@ def load_psf(path: str | Path) -> np.ndarray:
     if path.stat().st_size == 0:
         raise InputError(f"the PSF {path} is empty (0 bytes): copy or export it again")
     try:
-        values = np.squeeze(tifffile.imread(path))
-    except (tifffile.TiffFileError, OSError, ValueError, RuntimeError) as error:
+        with tifffile.TiffFile(path) as tiff:
+            values = np.squeeze(tiff.asarray())
+            size = _stated_size(tiff)
+    except (tifffile.TiffFileError, OSError, ValueError, RuntimeError, ElementTree.ParseError) as error:
         raise InputError(f"the PSF {path} cannot be read as a TIFF file ({error}): copy or export it again") from error
+    if values.ndim == 2:
+        values = values[None]
     if values.ndim != 3 or values.dtype.kind not in "buif":
         raise InputError(
             f"the PSF {path} has shape {values.shape} and type {values.dtype}: a (z, y, x) volume is needed"
         )
-    return np.ascontiguousarray(values, np.float32)
+    return StoredPSF(np.ascontiguousarray(values, np.float32), size)
+
+
+def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
+    description = tiff.pages[0].description or ""
+    # A document type could define entities that grow or reach out.
+    if "<!DOCTYPE" in description or "<!ENTITY" in description:
+        return None
+    size = voxel_size_of(tiff)
+    return None if size == (1.0, 1.0, 1.0) and _OURS in description else size
 
 
 def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) -> list[str]:
@@ -103,19 +135,12 @@ def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) ->
     InputError
         If it is not a volume, has an even side, a value that is not finite, no positive sum, or is larger than the volume.
     """
-    if psf.ndim != 3:
-        raise InputError(f"the PSF of {name} has {psf.ndim} axes: a (z, y, x) volume is needed")
-    if 0 in psf.shape:
-        raise InputError(f"the PSF of {name} is empty: its shape is {psf.shape}")
-    if not np.isfinite(psf).all():
-        raise InputError(f"the PSF of {name} has values that are NaN or infinite: measure or export it again")
+    check_light(psf, name)
     if any(n % 2 == 0 for n in psf.shape):
         raise InputError(
             f"the PSF of {name} has the even shape {psf.shape}, so it has no middle voxel: "
             "crop or pad it to odd sizes, with its peak in the middle"
         )
-    if psf.sum(dtype=np.float64) <= 0:
-        raise InputError(f"the PSF of {name} has no positive sum: it is empty, or its background is not subtracted")
     if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
         raise InputError(
             f"the PSF of {name} has shape {psf.shape}, larger than the volume of {tuple(volume_shape)}: "
@@ -123,6 +148,24 @@ def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) ->
         )
     info = describe_psf(psf)
     return [f"the PSF of {name} {note}" for note in info.notes]
+
+
+def check_light(psf: np.ndarray, name: str) -> None:
+    """Refuse what cannot be made a PSF.
+
+    Raises
+    ------
+    InputError
+        If it is not a volume, is empty, has a value that is not finite, or no positive sum.
+    """
+    if psf.ndim != 3:
+        raise InputError(f"the PSF of {name} has {psf.ndim} axes: a (z, y, x) volume is needed")
+    if 0 in psf.shape:
+        raise InputError(f"the PSF of {name} is empty: its shape is {psf.shape}")
+    if not np.isfinite(psf).all():
+        raise InputError(f"the PSF of {name} has values that are NaN or infinite: measure or export it again")
+    if psf.sum(dtype=np.float64) <= 0:
+        raise InputError(f"the PSF of {name} has no positive sum: it is empty, or its background is not subtracted")
 
 
 def make_odd(psf: np.ndarray) -> np.ndarray:
@@ -135,33 +178,6 @@ def make_odd(psf: np.ndarray) -> np.ndarray:
         else:
             keep.append(slice(1, n) if p >= n // 2 else slice(0, n - 1))
     return psf[tuple(keep)]
-
-
-def clean_psf(
-    psf: np.ndarray, *, background: bool = True, centre: bool = True, energy: float = DEFAULT_ENERGY
-) -> np.ndarray:
-    """Make a PSF that images can be blurred with: no background, its peak in the middle, small, sum 1.
-
-    Parameters
-    ----------
-    psf : (z, y, x), odd sides
-    background : subtract the level of the outer shell where it holds a noticeable share; negative values become 0
-    centre : move the brightest voxel to the middle. The peak and not the centre of mass: views are registered by their
-        structures, which appear at the peak, while asymmetric tails pull the centre of mass away.
-    energy : share of the sum that the crop keeps
-
-    Returns
-    -------
-    float32 (z, y, x), odd sides, sum 1. Cleaning it again changes nothing but what the crop leaves out.
-    """
-    values = np.asarray(psf, np.float64)
-    if background:
-        values = values - _rim_level(values)
-    values = np.maximum(values, 0)
-    if centre:
-        values = _centred(values)
-    values = crop_psf(values, energy)
-    return np.ascontiguousarray(values / values.sum(), np.float32)
 
 
 def crop_psf(psf: np.ndarray, energy: float = DEFAULT_ENERGY) -> np.ndarray:
@@ -196,50 +212,6 @@ def crop_psf(psf: np.ndarray, energy: float = DEFAULT_ENERGY) -> np.ndarray:
         high[axis] -= 1
 
 
-def prepare_psf(
-    source: str | Path | np.ndarray, *, name: str | None = None, energy: float = DEFAULT_ENERGY
-) -> PreparedPSF:
-    """Load a PSF and make it ready to fuse with.
-
-    Parameters
-    ----------
-    source : a TIFF file, or (z, y, x) values
-    name : how to call it in a message
-    energy : share of the sum that the crop keeps
-
-    Returns
-    -------
-    float32 PSF with odd sides and sum 1, and notes on what was done.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or used.
-    """
-    raw = source if isinstance(source, np.ndarray) else load_psf(source)
-    called = name or ("an array" if isinstance(source, np.ndarray) else str(source))
-    notes = []
-    odd = make_odd(raw) if raw.ndim == 3 and 0 not in raw.shape and np.isfinite(raw).all() else raw
-    if odd.shape != raw.shape:
-        notes.append(f"cropped from the even shape {raw.shape} to {odd.shape}")
-    check_psf(odd, called)
-    level = _rim_level(np.asarray(odd, np.float64))
-    if level > 0:
-        notes.append(f"background {level:.3g} subtracted")
-    if odd.min() < 0:
-        notes.append("negative values set to 0")
-    offset = _peak_offset(odd)
-    if any(offset):
-        notes.append(f"peak moved to the middle by {tuple(-o for o in offset)} voxels")
-    psf = clean_psf(odd, energy=energy)
-    if psf.shape != odd.shape:
-        notes.append(f"cropped from {odd.shape} to {psf.shape}, which keeps {energy:.1%} of its energy")
-    total = float(odd.sum(dtype=np.float64))
-    if abs(total - 1) > 1e-3:
-        notes.append(f"sum brought from {total:.4g} to 1")
-    return PreparedPSF(psf, tuple(notes))
-
-
 def describe_psf(psf: np.ndarray) -> PSFInfo:
     """Measure a PSF and say what should be looked at.
 
@@ -250,24 +222,43 @@ def describe_psf(psf: np.ndarray) -> PSFInfo:
     values = np.asarray(psf, np.float64)
     total = float(values.sum())
     peak = float(values.max())
-    offset = _peak_offset(values)
     mass = np.maximum(values, 0)
     centre = float_triple(
         (mass.sum(axis=tuple(a for a in range(3) if a != axis)) @ (np.arange(n) - n // 2)) / mass.sum()
         for axis, n in enumerate(values.shape)
     )
     notes: dict[Topic, str] = {}
-    if any(abs(o) > max(1.0, _CENTRED * n) for o, n in zip(offset, values.shape, strict=True)):
-        notes["centre"] = f"has its peak {offset} voxels (z, y, x) off the middle: it would shift the picture"
+    cooled = remove_hot_of_psf(values)
+    if len(cooled.hot):
+        notes["hot"] = f"has {hot_voxels(len(cooled.hot))}, far above all neighbours"
+    rim = look_at_rim(cooled.values)
+    light = np.maximum(cooled.values - rim.level, 0)
+    core = find_core(light if light.any() else mass)
+    off = [c - n // 2 for c, n in zip(core.centre, values.shape, strict=True)]
+    if core.rivals:
+        notes["peaks"] = f"has {len(core.rivals) + 1} separate peaks of like height, so its centre cannot be told"
+    elif any(abs(o) > max(1.0, _CENTRED * n) for o, n in zip(off, values.shape, strict=True)):
+        where = ", ".join(f"{o:.1f}" for o in off)
+        notes["centre"] = f"has its centre ({where}) voxels (z, y, x) off the middle: it would shift the picture"
+    if core.flat >= _FLAT:
+        notes["flat"] = f"has a flat top: {core.flat} voxels share the largest value, as where a camera is saturated"
     if abs(total - 1) > 1e-3:
         notes["sum"] = f"has the sum {total:.4g} instead of 1"
     if values.min() < -0.01 * peak:
         notes["negative"] = f"has negative values down to {values.min() / peak:.1%} of its peak"
-    if _rim_level(values) > 0:
+    if rim.level > 0:
         notes["background"] = "has a background that does not fall to zero at its border"
+    if rim.noise > 0:
+        notes["noise"] = f"has noise that would become haze ({rim.haze:.1%} of its light)"
+    offset = _peak_offset(values)
     minimum = float(values.min() / peak)
     widths = fwhm(values)
     return PSFInfo(triple(values.shape), total, widths, offset, centre, minimum, tuple(notes.values()), tuple(notes))
+
+
+def hot_voxels(count: int) -> str:
+    """How many, in words."""
+    return "1 hot voxel" if count == 1 else f"{count} hot voxels"
 
 
 def fwhm(psf: np.ndarray) -> FloatTriple:
@@ -304,25 +295,3 @@ def _width(line: np.ndarray, peak: int) -> float:
 def _peak_offset(psf: np.ndarray) -> Triple:
     peak = np.unravel_index(int(np.argmax(psf)), psf.shape)
     return triple(int(p) - n // 2 for p, n in zip(peak, psf.shape, strict=True))
-
-
-def _rim_level(values: np.ndarray) -> float:
-    """Median of the outer shell where it would add up to a noticeable share of the PSF, else 0."""
-    if min(values.shape) < 5:
-        return 0.0
-    shell = np.ones(values.shape, bool)
-    shell[1:-1, 1:-1, 1:-1] = False
-    level = float(np.median(values[shell]))
-    return level if level * values.size > _RIM_SHARE * values.sum() else 0.0
-
-
-def _centred(values: np.ndarray) -> np.ndarray:
-    """The values with the peak in the middle; what is moved in from outside is 0."""
-    offset = _peak_offset(values)
-    if not any(offset):
-        return values
-    moved = np.zeros_like(values)
-    into = tuple(slice(max(0, -o), n - max(0, o)) for o, n in zip(offset, values.shape, strict=True))
-    out_of = tuple(slice(max(0, o), n + min(0, o)) for o, n in zip(offset, values.shape, strict=True))
-    moved[into] = values[out_of]
-    return moved

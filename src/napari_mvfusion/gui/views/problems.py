@@ -12,7 +12,8 @@ import numpy as np
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.gui.views.kernels import fit_into
 from napari_mvfusion.gui.views.pixels import PixelFacts
-from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, prepare_psf
+from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, prepare_psf, remove_hot_of_psf
+from napari_mvfusion.psf.kernel import Topic
 from napari_mvfusion.psf.mirror import flipped
 
 Kind = Literal["error", "warning", "note"]
@@ -95,9 +96,9 @@ def psf_problems(psf: np.ndarray, volume_shape: Triple | None = None) -> list[Pr
     if values.sum(dtype=np.float64) <= 0:
         return [*found, Problem("error", "The PSF holds no light: its sum is not above 0.", (CHOOSE,))]
     if any(n % 2 == 0 for n in psf.shape):
-        fix = Fix("Crop", "Drop the plane that is further from the peak, so that there is a middle voxel")
+        fix = Fix("Crop", "Bring the centre of the PSF into a middle voxel, so that the picture is not shifted")
         text = f"The PSF has even sides ({_sides(psf.shape)}), so it has no middle: it would shift the picture."
-        found.append(_one("error", text, fix, lambda: make_odd(values), "has odd sides"))
+        found.append(_one("error", text, fix, lambda: clean_psf(values, background=False, energy=1.0), "has odd sides"))
     if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
         fix = Fix("Crop", "Keep the middle of the PSF, as large as the volume is, and bring its sum to 1")
         text = f"The PSF ({_sides(psf.shape)}) is larger than the volume ({_sides(volume_shape)})."
@@ -112,32 +113,57 @@ def psf_problems(psf: np.ndarray, volume_shape: Triple | None = None) -> list[Pr
 
 def _flaws(values: np.ndarray) -> list[Problem]:
     """What a PSF that could be used has that spoils the picture."""
-    texts = {
-        "centre": (
-            Fix("Centre", "Move the brightest voxel to the middle, so that the picture is not shifted"),
-            lambda: clean_psf(make_odd(values), background=False, energy=1.0),
-            "has its peak in the middle",
+    texts: dict[Topic, tuple[Kind, Fix, Callable[[], np.ndarray] | None, str]] = {
+        "hot": (
+            "warning",
+            Fix("Remove", "Give hot voxels, which come from the camera, what their neighbours make likely"),
+            lambda: remove_hot_of_psf(values).values,
+            "has no hot voxels",
         ),
+        "peaks": ("error", CHOOSE, None, ""),
+        "flat": ("warning", CHOOSE, None, ""),
+        "centre": (
+            "warning",
+            Fix("Centre", "Move the centre of its core to the middle, so that the picture is not shifted"),
+            lambda: clean_psf(values, background=False, energy=1.0),
+            "has its centre in the middle",
+        ),
+        # Fusion divides by the sum anyway.
         "sum": (
-            Fix("Normalise", "Divide by the sum, so that the fused volume keeps its brightness"),
+            "note",
+            Fix("Normalise", "Divide by the sum now. Fusion does so in any case"),
             lambda: values / values.sum(dtype=np.float64),
             "has the sum 1",
         ),
         "negative": (
+            "warning",
             Fix("Set to 0", "A PSF tells where light goes, which cannot be less than none"),
             lambda: np.maximum(values, 0),
             "has no negative values",
         ),
         "background": (
+            "warning",
             Fix("Subtract", "Subtract the level at the border; a background there makes the fused volume hazy"),
             lambda: clean_psf(make_odd(values), centre=False, energy=1.0),
             "has no background",
         ),
+        "noise": (
+            "warning",
+            Fix(
+                "Cut",
+                "Keep what stands out of the noise and hangs together with the core; noise makes the picture hazy",
+            ),
+            lambda: clean_psf(make_odd(values), centre=False, energy=1.0),
+            "has no noise",
+        ),
     }
     info = describe_psf(values)
-    return [
-        _one("warning", f"The PSF {note}.", *texts[topic]) for topic, note in zip(info.topics, info.notes, strict=True)
-    ]
+    found = []
+    for topic, note in zip(info.topics, info.notes, strict=True):
+        kind, fix, compute, said = texts[topic]
+        text = f"The PSF {note}."
+        found.append(Problem(kind, text, (fix,)) if compute is None else _one(kind, text, fix, compute, said))
+    return found
 
 
 def _one(kind: Kind, text: str, fix: Fix, compute: Callable[[], np.ndarray], said: str) -> Problem:
