@@ -124,7 +124,7 @@ def test_a_raw_psf_from_a_file_shows_its_flaws_and_one_press_mends_them(person, 
     person.settle()
     np.testing.assert_allclose(known(two[0])["psf"], raw, rtol=1e-6)
     row = person.rows()[0]
-    assert [problem[:17] for problem in row.problems] == ["The PSF has even ", "The PSF has the s", "The PSF has a bac"]
+    assert [problem[:17] for problem in row.problems] == ["The PSF has even ", "The PSF has a bac", "The PSF has the s"]
     assert person.messages("done") == ["'nuclei view 0': raw.tif is the PSF now."]
     row.fix("Fix all")
     person.settle()

@@ -85,7 +85,7 @@ class PSFFlaws(QWidget):
 def _summed_up(layer: Image, about: PSFKnown) -> Problem:
     """All flaws of a PSF as one problem with one button."""
     kind: Kind = "error" if any(problem.kind == "error" for problem in about.problems) else "warning"
-    words = " ".join(problem.text for problem in about.problems)
+    words = " ".join(problem.text for problem in about.problems if problem.kind != "note")
     # A fix of its own for each layer, by which the layer is found again.
     fix = about.remedy or CHOOSE
     return Problem(kind, f"{layer.name}: {words}", (Fix(fix.label, fix.tip, fix.mend, fix.request),))

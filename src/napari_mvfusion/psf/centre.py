@@ -13,7 +13,7 @@ _HALF = 0.5
 # A second peak of this share of the first one, with this share of its light, could as well be the PSF.
 _LIKE_HEIGHT = 0.7
 _LIKE_LIGHT = 0.3
-# The middle voxel of a PSF is taken at its word when the centroid is this close: in voxels, or as a share of the core's width.
+# The middle voxel of a PSF is taken at its word when the centroid is this close: voxels, or a share of the core's width.
 _CLOSE = 0.25
 _CLOSE_SHARE = 0.05
 # Less than this is not worth an interpolation.
