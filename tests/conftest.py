@@ -8,6 +8,8 @@ import pytest
 import tifffile
 import torch
 
+from napari_mvfusion.unforeseen import LOGS_VARIABLE, log_file
+
 DATA_VARIABLE = "MVFUSION_TEST_DATA"
 
 
@@ -15,6 +17,29 @@ DATA_VARIABLE = "MVFUSION_TEST_DATA"
 def _two_threads():
     """Every test begins with two threads, whatever an earlier one has set."""
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_of_tests(tmp_path_factory):
+    """What the last net catches, here and in the processes that tests start, is logged apart from the user's own log."""
+    before = os.environ.get(LOGS_VARIABLE)
+    os.environ[LOGS_VARIABLE] = str(tmp_path_factory.mktemp("logs"))
+    yield
+    if before is None:
+        del os.environ[LOGS_VARIABLE]
+    else:
+        os.environ[LOGS_VARIABLE] = before
+
+
+@pytest.fixture(autouse=True)
+def unforeseen_log(_logs_of_tests):
+    """Fail a test whose errors nobody foresaw, however well they were told; who provokes one removes this file."""
+    path = log_file()
+    yield path
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        path.unlink()
+        pytest.fail(f"the last net was used:\n{text}")
 
 
 @pytest.fixture

@@ -257,3 +257,34 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     assert "Closest to the truth over all voxels: generator" in done.stdout
     (out / ".made-by-mvfusion-demo").unlink()
     assert "was not made by a demo" in run("demo", out, code=3).stderr
+
+
+def test_brackets_and_colons_in_names_are_shown_as_they_are(sample, tmp_path):
+    odd = tmp_path / "day::1 [raw] :smile:"
+    odd.mkdir()
+    for name in ("embryo_view_0.tif", "embryo_view_90.tif"):
+        shutil.copy(sample / name, odd / name.replace("embryo", "[red]fish"))
+    told = run("info", odd)
+    assert "[red]fish" in told.stdout
+    for result in (odd / "fused[bold].zarr", odd / "fused[bold].tif"):
+        done = run("fuse", odd, "--method", "average", "-o", result)
+        assert done.stdout.splitlines() == [str(result), f"{result}.recipe.json"]
+        again = tmp_path / f"again[/]{result.suffix}"
+        run("fuse", "--recipe", f"{result}.recipe.json", "-o", again)
+        assert np.array_equal(open_volume(again)[0][:], open_volume(result)[0][:])
+    missing = run("info", odd / "no [view].tif", code=2)
+    assert "day::1 [raw] :smile:/no [view].tif does not exist" in missing.stderr
+
+
+def test_names_that_no_terminal_should_print_become_codes(tmp_path):
+    told = run("info", tmp_path / "a\x1b[31mred\nline\udcff.tif", code=2)
+    (line,) = told.stderr.splitlines()
+    assert r"a\x1b[31mred line\udcff.tif does not exist" in line
+
+
+@pytest.mark.parametrize("letters", [300, 5000])
+def test_names_longer_than_names_can_be(tmp_path, letters):
+    told = run("fuse", "n" * letters, "-o", tmp_path / "o.tif", code=2)
+    (line,) = told.stderr.splitlines()
+    assert "is longer than the name of a file can be" in line
+    assert len(line) < 300

@@ -201,7 +201,7 @@ def test_without_a_configuration_the_parameters_are_those_of_the_widget(data, mo
         (["--device", "abacus"], 5, "abacus"),
         (["--out", "a/b"], 3, "does not end in .safetensors"),
         (["--out", "no/folder.safetensors"], 3, "does not exist"),
-        (["--config", "missing.yaml"], 2, "missing.yaml cannot be read"),
+        (["--config", "missing.yaml"], 2, "missing.yaml does not exist"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(data, models, options, code, words):

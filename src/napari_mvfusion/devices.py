@@ -9,13 +9,12 @@ from pathlib import Path
 import psutil
 import torch
 
-from napari_mvfusion.errors import DeviceError
+from napari_mvfusion.errors import DeviceError, is_out_of_memory
 
 _CGROUP_LIMITS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-_SHORTAGE_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_cpu", "bad alloc")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -98,13 +97,6 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
     # Older versions of torch do not tell what a processor can do.
     can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the host or on the device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SHORTAGE_WORDS)
 
 
 @contextmanager

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
+_SHORTAGE_WORDS = (
+    "alloc_cpu",
+    "bad alloc",
+    "can't allocate memory",
+    "can't start new thread",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+)
+
 
 class MVFusionError(Exception):
     """Base of all errors that are written for users.
@@ -35,3 +47,16 @@ class DeviceError(MVFusionError, RuntimeError):
     """The device that was asked for is not there or was lost."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on the host or on the device.
+
+    The system says it in many ways: a map or a library that finds no room, or a thread that finds none for its stack.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for this
+        return True
+    told = isinstance(error, (RuntimeError, OSError, ImportError))
+    return told and any(words in str(error).lower() for words in _SHORTAGE_WORDS)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Event, Warned
+from napari_mvfusion.files import parsing, read_text
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.geometry import triple
 from napari_mvfusion.methods import make_method
@@ -218,12 +219,9 @@ def load_recipe(path: str | Path) -> Recipe:
         If the file is missing, is no recipe, or was made by a newer version.
     """
     path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"the recipe {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no recipe: it is not JSON") from error
+    text = read_text(path, "recipe")
+    with parsing(f"{path} is no recipe: it is not JSON", "name the .recipe.json file that lies beside a fused volume"):
+        values = json.loads(text)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{path} is no recipe: name the .recipe.json file that lies beside a fused volume")
     if not isinstance(values.get("version"), int) or values["version"] > FORMAT_VERSION:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mvfusion.devices import is_out_of_memory, losses_in_words, release_cached_memory
-from napari_mvfusion.errors import MemoryShortage
+from napari_mvfusion.devices import losses_in_words, release_cached_memory
+from napari_mvfusion.errors import MemoryShortage, is_out_of_memory
 from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
 from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
 from napari_mvfusion.geometry import Box, Triple, triple
@@ -167,7 +167,7 @@ class Run:
                 return self._bound.run(stage, tile)
         except Interrupted:
             raise Stop from None
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
         return None

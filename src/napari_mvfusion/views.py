@@ -30,6 +30,10 @@ _NOISE_PLANES = 8
 _OVERVIEW_CELLS = 2**16
 _SCAN_VOXELS = 4 * 2**20
 _EDGE_TOLERANCE = 1e-6
+# Far beyond these, sums of weighted pixels leave the range of float32.
+_LEAST_WEIGHT = 1e-6
+_MOST_WEIGHT = 1e6
+_MOST_OFFSET = 1e30
 
 
 class VolumeLike(Protocol):
@@ -89,8 +93,13 @@ class View:
             raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
         if not (np.isfinite(self.weight) and self.weight > 0):
             raise InputError(f"{self.label} has weight {self.weight}: give a positive one, or leave the view out")
-        if not np.isfinite(self.offset):
-            raise InputError(f"{self.label} has camera offset {self.offset}: it must be a number")
+        if not _LEAST_WEIGHT <= self.weight <= _MOST_WEIGHT:
+            raise InputError(
+                f"{self.label} has weight {self.weight:g}: give one from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:,.0f}; only how "
+                "weights relate to each other matters"
+            )
+        if not abs(self.offset) <= _MOST_OFFSET:  # nor NaN
+            raise InputError(f"{self.label} has camera offset {self.offset:g}: it must be a number, and not that large")
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.affine is not None:

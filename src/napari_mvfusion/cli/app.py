@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -68,5 +68,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+@app.callback()
+def options_of_all(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show an error with its traceback; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    """Hold the options of all commands, for the help: `cli.main` takes them from the line before it is parsed."""
+
+
 for _name, _line in COMMANDS.items():
     app.command(_name)(_listed(_line))

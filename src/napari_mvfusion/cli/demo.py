@@ -44,22 +44,22 @@ def demo(
     """Simulate an embryo, measure its PSFs from beads, fuse it with every method, and compare the results."""
     started = time.perf_counter()
     _clear(out)
-    show.out.print(f"1. An embryo of {size}^3 voxels, recorded from four sides, and beads of each")
+    show.say(f"1. An embryo of {size}^3 voxels, recorded from four sides, and beads of each")
     made = sample("embryo", size, beads=True)
     folder = out / "embryo"
     write_views_folder(folder, made.views, "embryo", truth=made.truth)
     beads = save_beads(made, out / "beads")
 
-    show.out.print("2. PSFs, measured from the beads")
+    show.say("2. PSFs, measured from the beads")
     for view, recorded in zip(made.views.views, made.beads, strict=True):
         measured = measure_psf(recorded.volume)
         widths = ", ".join(f"{w:.1f}" for w in measured.fwhm)
-        show.out.print(f"   view {view.name}: {measured.summary}; FWHM {widths} voxels (z, y, x)")
+        show.say(f"   view {view.name}: {measured.summary}; FWHM {widths} voxels (z, y, x)")
         psf_grid = Grid(triple(measured.psf.shape), made.views.grid.voxel_size_um)
         # In place of the true PSFs of the simulation, which no real microscope knows.
         write_tiff(folder / f"psf_{view.name}.tif", measured.psf, psf_grid, overwrite=True)
 
-    show.out.print("3. Fused with every method")
+    show.say("3. Fused with every method")
     views = open_views(folder)
     first = views.read(views.grid.box, [0])[0]
     results: dict[str, VolumeLike] = {"view 0": first}
@@ -79,12 +79,12 @@ def demo(
 
     show.print_metrics("4. Against the truth (all voxels / foreground)", metrics)
     best = min(METHODS, key=lambda name: metrics[name].all.nrmse)
-    show.out.print(f"   Closest to the truth over all voxels: {best}")
+    show.say(f"   Closest to the truth over all voxels: {best}")
     captions = {name: f"NRMSE {m.all.nrmse:.3f}" for name, m in metrics.items()}
     picture = out / "comparison.png"
     save_comparison(comparison_figure({"truth": made.truth, **results}, views.grid, captions=captions), picture)
-    show.out.print(f"Results: {out}/*.zarr with their recipes, {picture}, beads in {next(iter(beads.values())).parent}")
-    show.out.print(f"Done in {time.perf_counter() - started:.0f} s")
+    show.say(f"Results: {out}/*.zarr with their recipes, {picture}, beads in {next(iter(beads.values())).parent}")
+    show.say(f"Done in {time.perf_counter() - started:.0f} s")
     if show_napari:
         _open_napari(folder, [out / f"{name}.zarr" for name in METHODS])
 
@@ -102,9 +102,9 @@ def _clear(out: Path) -> None:
 def _open_napari(folder: Path, fused: list[Path]) -> None:
     """Start napari in a process of its own on the views and the results."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        show.out.print("There is no display here; elsewhere napari opens now on views and results.")
+        show.say("There is no display here; elsewhere napari opens now on views and results.")
         return
-    show.out.print("Opening napari; close its window to end the demo.")
+    show.say("Opening napari; close its window to end the demo.")
     subprocess.run(
         [sys.executable, "-m", "napari", "--plugin", "napari-mvfusion", str(folder), *(str(path) for path in fused)],
         check=False,

@@ -11,6 +11,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Event
+from napari_mvfusion.files import check_there
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path, save_recipe
@@ -98,7 +99,7 @@ def fuse(
     if as_json:
         show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})
     else:
-        show.out.print(f"{out}\n{recipe_path(out)}")
+        show.say(f"{out}\n{recipe_path(out)}")
 
 
 def describe_inputs(
@@ -113,8 +114,7 @@ def describe_inputs(
 ) -> Inputs:
     """What the command line says about the views, as the part of a recipe that opens them."""
     for path in inputs:
-        if not path.exists():
-            raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or TIFF files")
+        check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
     files = len(inputs) > 1 or inputs[0].is_file()
     if psfs and not files:
         raise InputError("--psf goes with TIFF files as INPUT; for a folder use --psf-folder")

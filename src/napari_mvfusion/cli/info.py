@@ -45,7 +45,7 @@ def info(
         for problem in sample.problems:
             show.say_warning(problem)
         for verdict in verdicts.get(sample.tag, ()):
-            (show.say_warning if verdict.verdict == "mirrored" else show.out.print)(verdict.message)
+            (show.say_warning if verdict.verdict == "mirrored" else show.say)(verdict.message)
     for problem in found.problems:
         show.say_warning(problem)
 

@@ -65,8 +65,8 @@ def list_(as_json: _Json = False) -> None:
     if rows:
         show.print_table("", ["model", "views", "network", "from", "title"], rows)
     else:
-        show.out.print("there are no models yet")
-    show.out.print(f"your models lie in {user_folder()}")
+        show.say("there are no models yet")
+    show.say(f"your models lie in {user_folder()}")
     for entry in entries:
         if entry.error is not None:
             show.say_warning(entry.error)
@@ -80,7 +80,7 @@ def info(name: _Name, as_json: _Json = False) -> None:
         show.print_json(_as_json(entry))
         return
     for label, value in _lines(entry.path, read_card(entry.path)):
-        show.out.print(f"{label:<{_LABEL}}{value}", markup=False)
+        show.say(f"{label:<{_LABEL}}{value}")
 
 
 @app.command("import")
@@ -112,11 +112,11 @@ def import_(
     if as_json:
         show.print_json(_as_json(entry))
         return
-    show.out.print(f"imported '{name}': {_found(details)}")
+    show.say(f"imported '{name}': {_found(details)}")
     if card.angles is None:
         show.say_warning(f"the angles of its {views} channels are unknown: import it again with --angles")
     else:
-        show.out.print(f"its channels stand for the angles {_numbers(card.angles)}, in this order")
+        show.say(f"its channels stand for the angles {_numbers(card.angles)}, in this order")
 
 
 @app.command()
@@ -126,7 +126,7 @@ def install(
 ) -> None:
     """Copy a model into the folder of your models."""
     entry = install_model(file, name=name)
-    show.out.print(f"installed '{entry.name}' as {entry.path}")
+    show.say(f"installed '{entry.name}' as {entry.path}")
 
 
 @app.command()
@@ -137,7 +137,7 @@ def export(
 ) -> None:
     """Copy a model to a file, to give it away."""
     export_model(name, out, overwrite=overwrite)
-    show.out.print(f"exported '{name}' to {out}")
+    show.say(f"exported '{name}' to {out}")
 
 
 @app.command()
@@ -149,7 +149,7 @@ def average(
 ) -> None:
     """Average the weights of two models, of which one was trained from the other: often better than either."""
     entry = average_models(first, second, share, name)
-    show.out.print(f"averaged '{first}' and '{second}' into '{entry.name}'")
+    show.say(f"averaged '{first}' and '{second}' into '{entry.name}'")
 
 
 @app.command()
@@ -159,7 +159,7 @@ def rename(
 ) -> None:
     """Give one of your models another name."""
     rename_model(old, new)
-    show.out.print(f"renamed '{old}' to '{new}'")
+    show.say(f"renamed '{old}' to '{new}'")
 
 
 @app.command()
@@ -171,7 +171,7 @@ def delete(
     if not yes and any(entry.name == name and not entry.shipped for entry in list_models()):
         typer.confirm(f"Delete the model '{name}' for good?", abort=True, err=True)
     delete_model(name)
-    show.out.print(f"deleted '{name}'")
+    show.say(f"deleted '{name}'")
 
 
 def _record(path: Path) -> PSFRecord:

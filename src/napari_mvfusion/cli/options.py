@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -10,17 +11,29 @@ import typer
 _MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
+_MOST_BYTES = 2**60
+_SHOWN_LETTERS = 60
+
+
 def numbers(text: str, option: str) -> list[float]:
-    """Parse "0,90,180" as a list of numbers."""
+    """Parse "0,90,180" as a list of finite numbers, at least one."""
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        values = [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is no list of numbers such as 0,90,180", param_hint=option) from None
+        values = []
+    if not values or not all(math.isfinite(value) for value in values):
+        raise typer.BadParameter(f"'{_short(text)}' is no list of numbers such as 0,90,180", param_hint=option)
+    return values
 
 
-def names(text: str | None) -> list[str] | None:
-    """Parse "0,90" as a list of names."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+def names(text: str | None, option: str = "--views") -> list[str] | None:
+    """Parse "0,90" as a list of names, at least one."""
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise typer.BadParameter(f"'{_short(text)}' names nothing: give names such as 0,90", param_hint=option)
+    return found
 
 
 def triple_of(text: str | None, option: str) -> tuple[float, float, float] | None:
@@ -31,32 +44,40 @@ def triple_of(text: str | None, option: str) -> tuple[float, float, float] | Non
     if len(values) == 1:
         values *= 3
     if len(values) != 3 or min(values) <= 0:
-        raise typer.BadParameter(f"'{text}': give one positive number, or three as z,y,x", param_hint=option)
+        raise typer.BadParameter(f"'{_short(text)}': give one positive number, or three as z,y,x", param_hint=option)
     return values[0], values[1], values[2]
 
 
 def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | None:
     """Parse "128" or "64,128,128" as the voxels of a tile."""
     values = triple_of(text, option)
-    return None if values is None else (int(values[0]), int(values[1]), int(values[2]))
+    if values is None:
+        return None
+    if not all(value.is_integer() for value in values):
+        raise typer.BadParameter(f"'{_short(text or '')}': give whole numbers of voxels", param_hint=option)
+    return int(values[0]), int(values[1]), int(values[2])
 
 
 def memory_of(text: str | None, option: str = "--memory") -> int | None:
     """Parse "4G" or "800M" as bytes."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", text.strip().lower())
-    if match is None:
-        raise typer.BadParameter(f"'{text}' is no size such as 4G or 800M", param_hint=option)
-    return int(float(match[1]) * _MEMORY[match[2]])
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([kmgt]?)i?b?", text.strip().lower(), re.ASCII)
+    size = None if match is None else float(match[1]) * _MEMORY[match[2]]
+    if size is None or not 1 <= size <= _MOST_BYTES:
+        raise typer.BadParameter(f"'{_short(text)}' is no size such as 4G or 800M", param_hint=option)
+    return int(size)
 
 
 def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
     """Parse ["0=1", "90=0.5"] as a number for each name."""
     try:
-        return {name: float(value) for name, value in settings(pairs, option).items()}
+        found = {name: float(value) for name, value in settings(pairs, option).items()}
     except ValueError:
-        raise typer.BadParameter("a number must follow the =, as in 90=0.5", param_hint=option) from None
+        found = {"": math.nan}
+    if not all(math.isfinite(value) for value in found.values()):
+        raise typer.BadParameter("a number must follow the =, as in 90=0.5", param_hint=option)
+    return found
 
 
 def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
@@ -64,7 +85,12 @@ def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"'{pair}' is not name=value", param_hint=option)
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"'{_short(pair)}' is not name=value", param_hint=option)
         values[name.strip()] = value.strip()
     return values
+
+
+def _short(text: str) -> str:
+    """What was typed, cut where it is longer than a message should be."""
+    return text if len(text) <= _SHOWN_LETTERS else text[: _SHOWN_LETTERS - 1] + "…"

@@ -35,8 +35,8 @@ def measure(
         result = {"psf": str(out), "used": measured.used.tolist(), "rejected": rejected, "fwhm": measured.fwhm}
         show.print_json(result | {"shape": measured.psf.shape})
         return
-    show.out.print(measured.summary)
-    show.out.print(f"{out}: {_sides(measured.psf.shape)} voxels, FWHM {_widths(measured.fwhm)} voxels (z, y, x)")
+    show.say(measured.summary)
+    show.say(f"{out}: {_sides(measured.psf.shape)} voxels, FWHM {_widths(measured.fwhm)} voxels (z, y, x)")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from napari_mvfusion.events import (
     Cancelled,
@@ -33,14 +34,24 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def say(text: str) -> None:
+    """Lines of a result, on stdout: brackets and colons in it are no markup, whatever files are called."""
+    out.print(Text(_printable(text)))
+
+
+def note(text: str) -> None:
+    """A line beside the result, on stderr."""
+    err.print(Text(_printable(text)))
+
+
 def say_error(message: str) -> None:
     """One line on stderr."""
-    err.print(f"[bold red]error:[/] {_plain(message)}")
+    err.print(Text.assemble(("error: ", "bold red"), _one_line(message)))
 
 
 def say_warning(message: str) -> None:
     """One line on stderr."""
-    err.print(f"[yellow]warning:[/] {_plain(message)}")
+    err.print(Text.assemble(("warning: ", "yellow"), _one_line(message)))
 
 
 def print_json(values: Any) -> None:
@@ -50,11 +61,11 @@ def print_json(values: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A result for a person, on stdout; numbers to the right."""
-    table = Table(title=title or None, title_justify="left", title_style="bold")
+    table = Table(title=Text(_one_line(title)) if title else None, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(Text(_printable(cell)) for cell in row))
     out.print(table)
 
 
@@ -83,7 +94,7 @@ def ctrl_c_cancels() -> Iterator[CancelFlag]:
         if flag.set:
             raise KeyboardInterrupt
         flag.set = True
-        err.print("stopping after this step; press Ctrl-C again to stop at once")
+        note("stopping after this step; press Ctrl-C again to stop at once")
 
     before = signal.signal(signal.SIGINT, handle)
     try:
@@ -95,7 +106,7 @@ def ctrl_c_cancels() -> Iterator[CancelFlag]:
 def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:
     """Show a run's events as a progress bar and return its result, or None when it was cancelled."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -128,25 +139,29 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                     bar.update(task, description=f"{title}: change {event.change:.2%}")
                 case Cancelled():
                     kept = f"; {event.kept} is kept, go on with --resume" if event.kept else ""
-                    err.print(f"cancelled after {event.finished_tiles} of {event.tiles} tiles{kept}")
+                    note(f"cancelled after {event.finished_tiles} of {event.tiles} tiles{kept}")
                 case Finished():
                     fused = event.fused
                     megavoxels = fused.grid.box.size / 1e6
                     if not quiet:
-                        err.print(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
+                        note(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
     return fused
 
 
 def _say_plan(title: str, event: Prepared) -> None:
     resumed = f", {event.resumed_tiles} tiles done before" if event.resumed_tiles else ""
     tiles = "1 tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)}"
-    err.print(f"{title} on {event.device}: {tiles}, at most {event.memory_bound_bytes / 2**30:.1f} GiB{resumed}")
+    note(f"{title} on {event.device}: {tiles}, at most {event.memory_bound_bytes / 2**30:.1f} GiB{resumed}")
 
 
 def _shape(shape: Sequence[int]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def _plain(text: str) -> str:
-    """Text in which square brackets are brackets, not colours."""
-    return text.replace("[", r"\[")
+def _one_line(text: str) -> str:
+    return _printable(text.replace("\n", " "))
+
+
+def _printable(text: str) -> str:
+    """Text whose control characters and broken letters are shown as codes: a terminal would obey or refuse them."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

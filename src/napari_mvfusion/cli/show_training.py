@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.events import Warned
@@ -68,7 +69,7 @@ def follow_training(
     quiet : show warnings only
     """
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -115,16 +116,16 @@ def follow_training(
                     voxels = " x ".join(map(str, tile))
                     show.say_warning(f"memory ran out: going on with {batch} tile(s) of {voxels} voxels a step")
                 case Paused(step):
-                    show.err.print(f"waiting after step {step}")
+                    show.note(f"waiting after step {step}")
                 case Continued():
-                    show.err.print("going on")
+                    show.note("going on")
                 case Saved() | Previewed():
                     pass
                 case Stopped(step, path):
                     outcome.path, outcome.stopped, outcome.step = path, True, step
                     outcome.verdict = _verdict(event)
                     kept = "the best weights so far are kept" if path else "nothing is better than the start yet"
-                    show.err.print(f"stopped after {step} steps; {kept}, go on with --resume")
+                    show.note(f"stopped after {step} steps; {kept}, go on with --resume")
                 case Trained():
                     outcome.path, outcome.step, outcome.seconds = event.path, event.step, event.seconds
                     outcome.verdict = _verdict(event)
@@ -144,15 +145,15 @@ def _say_end(title: str, event: Trained, outcome: Outcome) -> None:
     best = f"the best weights are those of step {event.best_step}"
     if event.best_step == 0:
         best = "no step was better than the start, so the model has the weights of the start"
-    show.err.print(f"{title}: {event.step} steps in {event.seconds:.0f} s; {best}")
+    show.note(f"{title}: {event.step} steps in {event.seconds:.0f} s; {best}")
     if outcome.verdict is not None:
-        show.err.print(outcome.verdict.sentence)
+        show.note(outcome.verdict.sentence)
 
 
 def _say_start(title: str, event: Started, minutes: float | None) -> None:
     done = f", {event.step} done before" if event.step else ""
     most = f"{event.steps} steps" if minutes is None else f"at most {minutes:g} minutes"
-    show.err.print(f"{title} on {event.device}: {event.parameters:,} weights, {most}{done}")
+    show.note(f"{title} on {event.device}: {event.parameters:,} weights, {most}{done}")
 
 
 def _step_line(title: str, event: StepDone, first: StepDone, smooth: float) -> str:
@@ -166,9 +167,9 @@ def _speed(event: StepDone, first: StepDone) -> str:
     return f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step"
 
 
-def _validation_line(event: Validated) -> str:
-    mark = " [green]best[/]" if event.best else ""
-    return f"step {event.step}: {_figures(event.figures)}{mark}"
+def _validation_line(event: Validated) -> Text:
+    line = Text(f"step {event.step}: {_figures(event.figures)}")
+    return line.append(" best", "green") if event.best else line
 
 
 def _figures(figures: Mapping[str, float]) -> str:

@@ -72,7 +72,7 @@ def simulate(
         tag = phantom.value if count == 1 else f"{phantom.value}{number}"
         write_views_folder(out, made.views, tag, truth=made.truth)
         save_beads(made, out / "beads")
-    show.out.print(str(out))
+    show.say(str(out))
 
 
 def save_beads(made: Simulation, folder: Path) -> dict[str, Path]:

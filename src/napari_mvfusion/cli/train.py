@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-import yaml
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs
@@ -24,6 +23,7 @@ from napari_mvfusion.training.config import make_config, read_values
 from napari_mvfusion.training.presets import ENDLESS, fine_tune_values
 from napari_mvfusion.training.setup import suggest_tile, train_events
 from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.yaml_text import parse_yaml
 
 CANCELLED = 130
 
@@ -55,7 +55,7 @@ def train(
     data: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DATA]...",
+            metavar="DATA",
             help="Your views (self, semi): TIFF folders, OME-Zarrs, or the TIFF files of one volume.",
         ),
     ] = None,
@@ -141,7 +141,7 @@ def train(
     if views is not None:
         least, most = _counts(views)
         chosen |= {"scenes.least_views": least, "scenes.most_views": most}
-    settings = {name: yaml.safe_load(value) for name, value in options.settings(set_ or []).items()}
+    settings = {name: parse_yaml(value, f"--set {name}") for name, value in options.settings(set_ or []).items()}
     usual = fine_tune_values(mode.value, minutes) if mode in (Mode.SELF, Mode.SEMI) else {}
     values = _nested(
         usual if config is None else read_values(config),
@@ -184,7 +184,7 @@ def train(
             }
         )
     elif outcome.path is not None:
-        show.out.print(str(outcome.path))
+        show.say(str(outcome.path))
     if outcome.stopped:
         raise typer.Exit(CANCELLED)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 
-from napari_mvfusion.devices import is_out_of_memory
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.unforeseen import in_words
 
 
 @dataclass(frozen=True)
@@ -18,16 +16,12 @@ class Failed:
 
 
 def failure_of(error: Exception, *, when_memory_ran_out: str = "use smaller volumes") -> Failed:
-    """An error in words; to be called where it is caught.
+    """An error in words. What nobody foresaw is written to the log file as well.
 
     Parameters
     ----------
     error : our own errors are in words already
     when_memory_ran_out : what to do then, besides closing other programs
     """
-    if isinstance(error, MVFusionError):
-        return Failed(str(error))
-    details = traceback.format_exc()
-    if is_out_of_memory(error):
-        return Failed(f"memory ran out: close other programs, or {when_memory_ran_out}", details)
-    return Failed(f"this should not have happened ({error}): please report it with the details below", details)
+    told = in_words(error, when_memory_ran_out=when_memory_ran_out)
+    return Failed(told.message, told.details)

@@ -114,6 +114,6 @@ def _levels(image: ZarrImage) -> list[Any]:
     """All levels of a volume, from fine to coarse; napari shows the one that fits the zoom."""
     if image.axes != "zyx" and not _is_series(image):
         return [image.volume()]
-    group = zarr.open_group(str(image.path), mode="r")
+    group = zarr.open_group(image.path, mode="r")
     ome = image.attributes.get("ome", image.attributes)
     return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]

@@ -19,10 +19,12 @@ METHODS: dict[str, type[Average] | type[CBIF] | type[EBMD] | type[LearnedFusion]
     LearnedFusion.name: LearnedFusion,
 }
 
+_SHOWN_LETTERS = 60
+
 __all__ = ["CBIF", "EBMD", "METHODS", "Average", "LearnedFusion", "make_method"]
 
 
-def make_method(name: str, **parameters: Any) -> Any:
+def make_method(name: str, /, **parameters: Any) -> Any:
     """Make a method from its name and parameters.
 
     Parameters
@@ -47,5 +49,11 @@ def make_method(name: str, **parameters: Any) -> Any:
             known = ", ".join(field.alias or key for key, field in kind.model_fields.items()) or "none"
             raise InputError(f"method '{name}' has no parameter '{place}': its parameters are {known}") from error
         raise InputError(
-            f"parameter '{place}' of method '{name}' cannot be {first['input']!r}: {first['msg']}"
+            f"parameter '{place}' of method '{name}' cannot be {_shown(first['input'])}: {first['msg']}"
         ) from error
+
+
+def _shown(value: object) -> str:
+    """A value as it was given, cut where it is longer than a message should be."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LETTERS else text[: _SHOWN_LETTERS - 1] + "…"

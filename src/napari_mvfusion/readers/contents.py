@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import is_zarr
@@ -53,8 +54,7 @@ def describe(path: str | Path) -> Contents:
         If there is nothing of that name, or a folder holds no views.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or a TIFF file")
+    check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
     if is_zarr(path) or path.suffix.lower() == ".zarr":
         return Contents(str(path), "zarr", (_sample(path, None),), ())
     if path.is_dir():

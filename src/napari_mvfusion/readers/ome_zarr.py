@@ -130,7 +130,7 @@ def open_image(path: str | Path) -> ZarrImage:
     if not is_zarr(path):
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
     try:
-        group = zarr.open_group(str(path), mode="r")
+        group = zarr.open_group(path, mode="r")
         attributes = dict(group.attrs)
         ome = attributes.get("ome", attributes)
         if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
@@ -192,7 +192,7 @@ def _psf(folder: Path, name: str, view: str) -> np.ndarray:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"{folder} names a PSF outside of itself ({name}): refused")
     try:
-        return np.asarray(zarr.open_array(str(folder / name), mode="r")[:], np.float32)
+        return np.asarray(zarr.open_array(folder / name, mode="r")[:], np.float32)
     except _BROKEN as error:
         raise InputError(f"{folder} is damaged: the PSF of view '{view}' cannot be read; copy it again") from error
 

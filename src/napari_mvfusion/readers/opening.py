@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.psf import load_psf, prepare_psf
 from napari_mvfusion.readers.folder import scan_folder
@@ -53,8 +54,7 @@ def open_views(
         if psfs is not None:
             raise InputError("PSF files go with view files: give source as a list of files, or use psf_folder")
         path = Path(source)
-        if not path.exists():
-            raise InputError(f"{path} does not exist: name a TIFF folder, an OME-Zarr, or TIFF files")
+        check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
         if is_zarr(path) or path.suffix.lower() == ".zarr":
             views = open_zarr_views(path)
             if psf_folder is not None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.files import read_text
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.networks.build import Architecture
 from napari_mvfusion.networks.card import problems_of
 from napari_mvfusion.networks.paper import PaperArchitecture
 from napari_mvfusion.networks.universal import UniversalArchitecture
 from napari_mvfusion.simulation.random_psfs import AXIAL, LARGEST
+from napari_mvfusion.yaml_text import parse_yaml
 
 Mode = Literal["supervised", "self", "semi"]
 
@@ -43,9 +44,9 @@ class SceneSettings(BaseModel):
     angles: tuple[float, ...] | None = None
     kinds: dict[str, float] | None = None
     axial: tuple[float, float] = AXIAL
-    pool: int = Field(default=64, ge=1)
-    first: int = Field(default=8, ge=1)
-    steps_per_scene: int = Field(default=16, ge=1)
+    pool: int = Field(default=64, ge=1, le=4096)
+    first: int = Field(default=8, ge=1, le=4096)
+    steps_per_scene: int = Field(default=16, ge=1, le=10**9)
     workers: int = Field(default=1, ge=0, le=64)
 
 
@@ -66,9 +67,9 @@ class DataSettings(BaseModel):
 
     start: Triple | None = None
     stop: Triple | None = None
-    whole_below: int = Field(default=160**3, ge=1)
-    blocks: int = Field(default=8, ge=1)
-    side: int = Field(default=128, ge=16)
+    whole_below: int = Field(default=160**3, ge=1, le=2**40)
+    blocks: int = Field(default=8, ge=1, le=4096)
+    side: int = Field(default=128, ge=16, le=4096)
     copies: int = Field(default=4, ge=1, le=64)
 
     @model_validator(mode="after")
@@ -113,15 +114,15 @@ class LossWeights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    absolute: float = Field(default=1.0, ge=0)
-    square: float = Field(default=8.0, ge=0)
-    light: float = Field(default=0.0, ge=0)
-    cycle: float = Field(default=10.0, ge=0)
-    gradient: float = Field(default=1.0, ge=0)
-    adversarial: float = Field(default=1.0, ge=0)
-    again: float = Field(default=0.0, ge=0)
+    absolute: float = Field(default=1.0, ge=0, le=10**6)
+    square: float = Field(default=8.0, ge=0, le=10**6)
+    light: float = Field(default=0.0, ge=0, le=10**6)
+    cycle: float = Field(default=10.0, ge=0, le=10**6)
+    gradient: float = Field(default=1.0, ge=0, le=10**6)
+    adversarial: float = Field(default=1.0, ge=0, le=10**6)
+    again: float = Field(default=0.0, ge=0, le=10**6)
     likelihood: Literal["split", "poisson", "absolute"] = "absolute"
-    floor: float = Field(default=0.02, ge=0)
+    floor: float = Field(default=0.02, ge=0, le=10**6)
     gains: Gains = "smooth"
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
@@ -137,6 +138,9 @@ _OF_OWN_DATA: dict[str, object] = {
     "validate_every": 50,
     "validation": 4,
 }
+
+
+_LARGEST_TILE = 1024
 
 
 class TrainConfig(BaseModel):
@@ -175,21 +179,21 @@ class TrainConfig(BaseModel):
 
     mode: Mode = "supervised"
     architecture: Architecture = UniversalArchitecture()
-    steps: int = Field(default=3000, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
-    batch: int = Field(default=2, ge=1)
+    steps: int = Field(default=3000, ge=1, le=10**9)
+    minutes: float | None = Field(default=None, gt=0, le=10**7)
+    batch: int = Field(default=2, ge=1, le=1024)
     tile: Triple = (48, 48, 48)
-    rate: float = Field(default=1e-3, gt=0)
+    rate: float = Field(default=1e-3, gt=0, le=100)
     schedule: Literal["cycle", "constant"] = "cycle"
     warmup: float = Field(default=0.05, ge=0, le=1)
-    clip: float = Field(default=1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["full", "mixed", "auto"] = "full"
-    seed: int = Field(default=0, ge=0)
-    validate_every: int = Field(default=250, ge=1)
-    validation: int = Field(default=8, ge=1)
-    patience: int | None = Field(default=None, ge=1)
-    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    validate_every: int = Field(default=250, ge=1, le=10**9)
+    validation: int = Field(default=8, ge=1, le=4096)
+    patience: int | None = Field(default=None, ge=1, le=10**9)
+    checkpoint_seconds: float = Field(default=60.0, ge=0, le=10**9)
     discriminator_maps: int = Field(default=64, ge=1, le=512)
     scenes: SceneSettings = SceneSettings()
     data: DataSettings = DataSettings()
@@ -219,8 +223,10 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _tiles_fit(self) -> TrainConfig:
-        if any(n % 4 or n < 16 for n in self.tile):
-            raise ValueError(f"sides of a tile must be multiples of 4 and at least 16, not {self.tile}")
+        if any(n % 4 or not 16 <= n <= _LARGEST_TILE for n in self.tile):
+            raise ValueError(
+                f"sides of a tile must be multiples of 4, at least 16 and at most {_LARGEST_TILE}, not {self.tile}"
+            )
         if self.mode == "supervised" and any(n > self.scenes.size for n in self.tile):
             raise ValueError(f"tiles {self.tile} are larger than scenes of {self.scenes.size} voxels")
         return self
@@ -275,12 +281,7 @@ def read_values(path: str | Path) -> dict[str, object]:
         If the file cannot be read, or holds anything but names and their values.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check its name") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML or JSON file: {str(error).splitlines()[0]}") from error
+    values = parse_yaml(read_text(path, "configuration"), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path} is no configuration of a training run: it must hold names with their values")
     return values

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from napari_mvfusion.devices import is_out_of_memory
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.unforeseen import in_words
 
 _GO_ON = "go on from its last checkpoint"
 
@@ -37,13 +36,9 @@ class Heard:
 
 
 def failed(error: Exception, details: str) -> Ended:
-    """The end by an error."""
-    if isinstance(error, MVFusionError):
-        return Ended("failed", None, str(error), "")
-    if is_out_of_memory(error):
-        return Ended("failed", None, "memory ran out: close other programs, or train on a smaller region", details)
-    words = f"this should not have happened ({error}): please report it with the details below"
-    return Ended("failed", None, words, details)
+    """The end by an error; what nobody foresaw is written to the log file as well."""
+    told = in_words(error, doing="training", when_memory_ran_out="train on a smaller region")
+    return Ended("failed", None, told.message, told.details and details)
 
 
 def crashed(code: int, details: str) -> Ended:

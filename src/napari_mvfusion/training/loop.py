@@ -15,8 +15,8 @@ from typing import Literal, TypeVar
 
 import torch
 
-from napari_mvfusion.devices import describe_device, is_out_of_memory, losses_in_words, release_cached_memory
-from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, OutputError
+from napari_mvfusion.devices import describe_device, losses_in_words, release_cached_memory
+from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, OutputError, is_out_of_memory
 from napari_mvfusion.events import Warned
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible

@@ -88,7 +88,7 @@ def create_zarr(
     """
     if Path(path).exists():
         raise OutputError(f"{path} exists already: choose another name")
-    group = zarr.create_group(str(path), zarr_format=3)
+    group = zarr.create_group(Path(path), zarr_format=3)
     array = _create_level(group, 0, grid.shape, dtype, chunks, leading)
     group.attrs["ome"] = _metadata(Path(path).name, grid, [(1, 1, 1)], leading)
     return array
@@ -104,7 +104,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) ->
     path : a folder made by `create_zarr`
     recipe : JSON types
     """
-    group: Any = zarr.open_group(str(path), mode="r+")
+    group: Any = zarr.open_group(Path(path), mode="r+")
     level = group["0"]
     grid, leading = _places_of(group.attrs["ome"], level.shape)
     factors: list[Triple] = [(1, 1, 1)]

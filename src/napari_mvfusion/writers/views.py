@@ -77,7 +77,7 @@ def write_views_zarr(
     grid = views.grid
     dtype = np.result_type(*(view.data.dtype for view in views.views))
     with written_aside(path, overwrite=overwrite) as aside:
-        group: Any = zarr.create_group(str(aside), zarr_format=3)
+        group: Any = zarr.create_group(aside, zarr_format=3)
         pixels = group.create_array(
             "0",
             shape=(len(views), *grid.shape),

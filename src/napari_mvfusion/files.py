@@ -1,0 +1,149 @@
+"""What can be said of a file before it is opened, and words for what other people's parsers say of its content."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
+
+# Recipes of hundreds of views and configurations are far below this.
+MOST_TEXT_BYTES = 2**24
+_SHOWN_LETTERS = 80
+_WORDS_OF_A_CAUSE = 200
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is anything of this name; False also for names that no system takes."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def check_there(path: Path, advice: str) -> None:
+    """Raise unless there is something of this name.
+
+    Parameters
+    ----------
+    path : in question
+    advice : what to do where there is nothing, for example "name a TIFF folder"
+
+    Raises
+    ------
+    InputError
+        If there is nothing of this name, it is longer than names can be, or a folder on the way may not be read.
+    """
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise InputError(_missing(path, error, "", advice)) from error
+
+
+def check_file(path: Path, called: str = "") -> os.stat_result:
+    """Look at a file before it is opened: reading a pipe or a device could wait for ever.
+
+    Parameters
+    ----------
+    path : of the file; links are followed
+    called : what it is, for the message, for example "the PSF"
+
+    Returns
+    -------
+    What the system says of the file.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is empty, is no plain file, or its name is longer than names can be.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise InputError(_missing(path, error, called, "check its name")) from error
+    named = f"{called} {path}".strip()
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{named} is a folder, where a file is needed: name the file")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{named} is a pipe, socket or device: copy what it gives to a plain file first")
+    if found.st_size == 0:
+        raise InputError(f"{named} is empty (0 bytes): copy or export it again")
+    return found
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The text of a small file.
+
+    Parameters
+    ----------
+    path : of the file
+    kind : what it should be, for the message, for example "recipe"
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no plain file, is no text in UTF-8, or is far too long for what it should be.
+    """
+    called = f"the {kind}"
+    size = check_file(path, called).st_size
+    if size > MOST_TEXT_BYTES:
+        raise InputError(f"{path} is no {kind}: it has {size:,} bytes, which is too long; check its name")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no {kind}: it is not text in UTF-8; check its name") from error
+    except OSError as error:
+        raise InputError(f"{called} {path} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def parsing(what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a parser raises about content that it was not made for into an `InputError`.
+
+    Parsers of TIFF, zarr, XML and YAML raise errors of any type on damaged files. Only calls of them belong inside, so
+    that mistakes of our own are not taken for damage.
+
+    Parameters
+    ----------
+    what : what is wrong, with the name of the file, for example "a.tif cannot be read as a TIFF file"
+    advice : the fix
+
+    Raises
+    ------
+    InputError
+        Our own errors, and memory that runs out, pass unchanged.
+    """
+    try:
+        yield
+    except MVFusionError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"{what} ({cause_of(error)}): {advice}") from error
+
+
+def cause_of(error: Exception) -> str:
+    """What an error says, in one line of bounded length."""
+    text = " ".join(str(error).split()) or "no reason given"
+    text = text if len(text) <= _WORDS_OF_A_CAUSE else text[: _WORDS_OF_A_CAUSE - 1] + "…"
+    # The message of a KeyError is only the key.
+    return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
+
+
+def _missing(path: Path, error: OSError | ValueError, called: str, advice: str) -> str:
+    """Why the system does not find a file, in words."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENAMETOOLONG:
+        shown = str(path)[:_SHOWN_LETTERS]
+        return f"{called} '{shown}…' is longer than the name of a file can be: {advice}".strip()
+    named = f"{called} {path}".strip()
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return f"{named} does not exist: {advice}"
+    if number == errno.EACCES:
+        return f"{named} may not be read: change the permissions of it and of the folders it lies in"
+    return f"{named} cannot be read ({cause_of(error)}): {advice}"

@@ -1,0 +1,61 @@
+"""Values of options: what is meant is understood, and what cannot be is refused in words."""
+
+import pytest
+import typer
+
+from napari_mvfusion.cli import options
+
+FIVE_THOUSAND_DIGITS = "1" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4G", 4 * 2**30),
+        ("1.5 GiB", 3 * 2**29),
+        ("800M", 800 * 2**20),
+        ("5000000", 5_000_000),
+        (".5k", 512),
+        ("2.k", 2048),
+    ],
+)
+def test_sizes_of_memory(text, expected):
+    assert options.memory_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1.5.2G", ".", "..G", "", " ", "-4G", "0", "nan", "inf", "1e9", "4GG", "٤G", "9" * 400, FIVE_THOUSAND_DIGITS],
+)
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(typer.BadParameter, match="is no size such as 4G") as caught:
+        options.memory_of(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "nan", "inf,0", "-inf", "1e999", "0;90", FIVE_THOUSAND_DIGITS])
+def test_what_is_no_list_of_numbers_is_refused(text):
+    with pytest.raises(typer.BadParameter, match="is no list of numbers") as caught:
+        options.numbers(text, "--angles")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1,2", "1,2,3,4", "nan", "1,inf,1", "", "64,0.5,64", "1e400"])
+def test_what_is_no_tile_is_refused(text):
+    with pytest.raises(typer.BadParameter):
+        options.tile_of(text)
+
+
+def test_tiles_and_names():
+    assert options.tile_of("64") == (64, 64, 64)
+    assert options.tile_of("64,128,32") == (64, 128, 32)
+    assert options.names("0, 90") == ["0", "90"]
+    assert options.names(None) is None
+    with pytest.raises(typer.BadParameter, match="names nothing"):
+        options.names(" , ")
+
+
+@pytest.mark.parametrize("pair", ["90", "90=", "90=a", "90=nan", "90=inf", "=1", "90=1e999"])
+def test_what_is_no_weight_is_refused(pair):
+    with pytest.raises(typer.BadParameter):
+        options.numbers_of([pair], "--weight")
