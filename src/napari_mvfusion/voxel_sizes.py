@@ -16,10 +16,16 @@ _UM = {
 }  # fmt: skip
 
 
-def voxel_size_of(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    """Voxel size (z, y, x) in um from the metadata of OME or ImageJ; None where the file does not say, or in no length."""
+def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> FloatTriple | None:
+    """Voxel size (z, y, x) in um from the metadata of OME or ImageJ; None where the file does not say, or in no length.
+
+    Parameters
+    ----------
+    tiff : the opened file
+    image : which of the images that its OME-XML describes
+    """
     if tiff.is_ome and tiff.ome_metadata:
-        pixels = ome_pixels(tiff.ome_metadata)
+        pixels = ome_pixels(tiff.ome_metadata, image)
         if pixels is not None and all(f"PhysicalSize{axis}" in pixels.attrib for axis in "ZYX"):
             return _positive(
                 [
@@ -51,6 +57,7 @@ def _micrometres(unit: str) -> float:
     return _UM.get(unit.lower(), math.nan)
 
 
-def ome_pixels(xml: str) -> ElementTree.Element | None:
-    """The element of OME-XML that describes the pixels of the first image."""
-    return ElementTree.fromstring(xml).find(".//{*}Pixels")
+def ome_pixels(xml: str, image: int = 0) -> ElementTree.Element | None:
+    """The element of OME-XML that describes the pixels of an image, None where there are not as many."""
+    found = ElementTree.fromstring(xml).findall(".//{*}Pixels")
+    return found[image] if image < len(found) else None

@@ -53,8 +53,8 @@ def mutated_bytes(content: bytes, rng: random.Random, *, within: int | None = No
     within : only the first so many bytes are changed, as those of a header; the whole file when None
     """
     damaged = bytearray(content)
-    most = min(len(damaged), within or len(damaged))
     for _ in range(rng.choice((1, 1, 2, 5))):
+        most = max(1, min(len(damaged), within or len(damaged)))
         place = rng.randrange(most)
         match rng.randrange(7):
             case 0:
@@ -73,7 +73,6 @@ def mutated_bytes(content: bytes, rng: random.Random, *, within: int | None = No
                 damaged[place], damaged[other] = damaged[other], damaged[place]
             case 6:
                 damaged[place:place] = bytes(rng.randrange(256) for _ in range(rng.choice((1, 2, 12))))
-        most = max(1, min(len(damaged), most))
         if not damaged:
             damaged = bytearray(b"\0")
     return bytes(damaged)

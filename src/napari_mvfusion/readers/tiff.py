@@ -1,10 +1,10 @@
-"""One volume from one TIFF file: lazily, with its voxel size, and checked before it is used."""
+"""Volumes from TIFF files: lazily, with their voxel size, and checked before they are used."""
 
 from __future__ import annotations
 
 import json
 import math
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.geometry import FloatTriple, float_triple, triple
+from napari_mvfusion.readers.choices import choose
+from napari_mvfusion.readers.tiff_pixels import MappedTiff, PagedTiff
+from napari_mvfusion.tiff_files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
 from napari_mvfusion.views import VolumeLike
-from napari_mvfusion.voxel_sizes import ome_pixels, voxel_size_of
+from napari_mvfusion.voxel_sizes import voxel_size_of
 
-_AXIS_WORDS = {"T": "time points", "C": "channels", "S": "colour samples"}
-_DECODING_ERRORS = (OSError, RuntimeError, ValueError, IndexError, zlib.error)
+_SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,157 +44,199 @@ class TiffVolume:
     recipe: dict[str, Any] | None = None
 
 
-class MappedTiff:
-    """Pixels that lie in one piece: only the box that is asked for is read, through a map that is closed again."""
+@dataclass(frozen=True, eq=False)
+class TiffStack:
+    """The volumes in a TIFF file: one, or one for each time point and channel.
 
-    def __init__(self, path: Path, offset: int, shape: Triple, dtype: np.dtype[Any]) -> None:
-        self.shape: tuple[int, ...] = shape
-        self.dtype = dtype.newbyteorder("=")
-        self.ndim = 3
-        self._path, self._offset, self._stored = path, offset, dtype
+    Attributes
+    ----------
+    path : the file
+    leading : "t" and "c" with the number of volumes along them, in the order of the file; {} for a single volume
+    time_step : seconds from one time point to the next; 1 where the file does not say
+    voxel_size_um, origin_um, recipe : as of `TiffVolume`
+    """
 
-    def __getitem__(self, index: Any, /) -> np.ndarray:
-        """Pixels of a box, in memory and in the byte order of this machine."""
-        mapped = np.memmap(self._path, self._stored, mode="r", offset=self._offset, shape=self.shape)
-        pixels: np.ndarray = np.array(mapped[index], dtype=self.dtype)
-        return pixels
+    path: Path
+    leading: Mapping[str, int]
+    time_step: float
+    voxel_size_um: FloatTriple | None
+    origin_um: FloatTriple
+    recipe: dict[str, Any] | None
+    _pixels: _Pixels
 
-
-class PagedTiff:
-    """Pixels that are compressed or scattered: only the planes that are asked for are decoded."""
-
-    def __init__(self, path: Path, shape: Triple, dtype: np.dtype[Any]) -> None:
-        self.shape: tuple[int, ...] = shape
-        self.dtype = dtype.newbyteorder("=")
-        self.ndim = 3
-        self._path = path
-
-    def __getitem__(self, index: Any, /) -> np.ndarray:
-        """Pixels of a box.
-
-        Raises
-        ------
-        InputError
-            If a plane cannot be decoded; names the file and the plane.
-        """
-        parts = index if isinstance(index, tuple) else (index,)
-        planes, rest = parts[0], parts[1:]
-        if planes is Ellipsis:
-            planes, rest = slice(None), ()
-        wanted = range(self.shape[0])[planes]
-        numbers = [wanted] if isinstance(wanted, int) else list(wanted)
-        height, width = self.shape[1:]
-        decoded = np.empty((len(numbers), height, width), self.dtype)
-        with tifffile.TiffFile(self._path) as tiff:
-            pages = tiff.series[0].pages
-            for slot, number in enumerate(numbers):
-                try:
-                    decoded[slot] = pages[number].asarray().reshape(height, width)
-                except _DECODING_ERRORS as error:
-                    raise InputError(
-                        f"{self._path} is damaged: plane {number} cannot be decoded ({error}); copy or export it again"
-                    ) from error
-        block: np.ndarray = decoded[(slice(None), *rest)]
-        wanted_block: np.ndarray = block[0] if isinstance(wanted, int) else block
-        return wanted_block
+    def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
+        """One of the volumes, lazily; see `napari_mvfusion.readers.choices.choose`."""
+        return self._pixels.at(choose(str(self.path), self.leading, timepoint, channel))
 
 
-def open_tiff(path: str | Path) -> TiffVolume:
-    """Open a TIFF file that holds one volume; no pixel is read.
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Where the planes of a series lie: sizes by axis in the order of the file, the last three are not all z, y, x."""
+
+    path: Path
+    sizes: Mapping[str, int]
+    dtype: np.dtype[Any]
+    offset: int | None
+    places: tuple[tuple[Path, int], ...]
+    loaded: np.ndarray | None
+
+    def at(self, chosen: Mapping[str, int]) -> VolumeLike:
+        """The (z, y, x) volume at a position along the leading axes."""
+        axes = list(self.sizes)[:-2]
+        shape = [self.sizes[axis] for axis in axes]
+        index = tuple(chosen.get(axis, slice(None)) for axis in axes)
+        volume = triple((self.sizes["z"], *list(self.sizes.values())[-2:]))
+        if self.loaded is not None:
+            return self.loaded[index].reshape(volume)
+        numbers = np.arange(math.prod(shape)).reshape(shape)[index]
+        if self.offset is not None:
+            step = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
+            planes = range(int(numbers[0]), int(numbers[-1]) + 1, step)
+            return MappedTiff(self.places[0][0], self.offset, planes, volume, self.dtype)
+        return PagedTiff(self.path, [self.places[number] for number in numbers], volume, self.dtype)
+
+
+def open_tiff(path: str | Path, *, timepoint: int | None = None, channel: int | None = None) -> TiffVolume:
+    """Open one volume of a TIFF file; no pixel is read.
+
+    Parameters
+    ----------
+    path : of the file; of a set of OME-TIFF files, the volume that has pixels in this one
+    timepoint, channel : which one, counted from 0, where the file has several
 
     Raises
     ------
     InputError
-        If the file is missing, empty, no TIFF, truncated, or holds anything but one (z, y, x) volume.
+        If the file is missing, empty, no TIFF, truncated, or holds anything but (z, y, x) volumes, or one of several
+        must be chosen.
+    """
+    stack = open_stack(path)
+    data = stack.volume(timepoint, channel)
+    return TiffVolume(stack.path, data, stack.voxel_size_um, stack.origin_um, stack.recipe)
+
+
+def open_stack(path: str | Path) -> TiffStack:
+    """Open all volumes of a TIFF file; no pixel is read.
+
+    Raises
+    ------
+    InputError
+        As `open_tiff`, but several time points and channels are fine.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist, or is no file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes): copy or export it again")
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return _describe(path, tiff)
-    except (tifffile.TiffFileError, *_DECODING_ERRORS) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as a TIFF file ({error}): copy or export it again") from error
+    with opened_tiff(path) as tiff:
+        series = series_of(path, tiff)[0]
+        number = image_number(tiff, series)
+        _refuse_missing(path, tiff, series, number)
+        sizes = _sizes_of(path, series)
+        pixels = _pixels_of(path, series, sizes)
+        notes = _notes(tiff)
+        recipe = json.loads(notes.get("recipe", "null"))
+        return TiffStack(
+            path,
+            {axis: n for axis, n in sizes.items() if axis in "tc"},
+            _time_step(tiff, number),
+            voxel_size_of(tiff, number or 0),
+            float_triple(json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)),
+            recipe if isinstance(recipe, dict) else None,
+            pixels,
+        )
 
 
-def _describe(path: Path, tiff: tifffile.TiffFile) -> TiffVolume:
-    _refuse_entities(path, tiff)
-    if not tiff.series:
-        raise InputError(f"{path} holds no picture: copy or export it again")
-    series = tiff.series[0]
-    promised, held = _promised_planes(tiff), math.prod(series.shape[:-2])
+def _sizes_of(path: Path, series: Any) -> dict[str, int]:
+    """Sizes by axis in the order of the file: "t" and "c" where there are several, "z", "y" and "x"."""
+    found = [(axis, int(n)) for axis, n in zip(series.axes, series.shape, strict=True) if n > 1]
+    if ("S", 3) in found or any(axis == "S" for axis, _ in found):
+        count = dict(found)["S"]
+        raise InputError(
+            f"{path} has {count} colour samples (axes {series.axes}): a view is one (z, y, x) volume of grey values; "
+            "save one of them alone"
+        )
+    plane, before = found[-2:], found[:-2]
+    leading = [(axis, n) for axis, n in before if axis in "TC"]
+    depth = [n for axis, n in before if axis not in "TC"]
+    if not depth and len(leading) == 1:
+        axis, count = leading[0]
+        words = {"T": "time points", "C": "channels"}[axis]
+        raise InputError(
+            f"{path} has {count} {words} (axes {series.axes}) and no planes along z: a view is one (z, y, x) volume; "
+            "if these are planes, label the axis Z"
+        )
+    if not depth and len(plane) == 2 and len(series.shape) > len(leading) + 2:
+        depth = [1]
+    if len(depth) != 1 or len(plane) != 2:
+        raise InputError(
+            f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
+        )
+    ordered = [(axis.lower() if axis in "TC" else "z", n) for axis, n in before] or [("z", 1)]
+    if not any(axis == "z" for axis, _ in ordered):
+        ordered.append(("z", 1))
+    return dict([*ordered, ("y", plane[0][1]), ("x", plane[1][1])])
+
+
+def _pixels_of(path: Path, series: Any, sizes: dict[str, int]) -> _Pixels:
+    pages = list(series.pages)
+    page = pages[0]
+    dtype = np.dtype(series.dtype)
+    planes = math.prod(list(sizes.values())[:-2])
+    places = tuple((file_of(each), int(each.index)) for each in pages)
+    one_file = len({file for file, _ in places}) == 1
+    if series.dataoffset is not None and one_file:
+        stored = dtype.newbyteorder(page.parent.byteorder)
+        return _Pixels(path, sizes, stored, int(series.dataoffset), places, None)
+    if len(pages) == planes:
+        return _Pixels(path, sizes, dtype, None, places, None)
+    if math.prod(series.shape) * dtype.itemsize > 2 * LARGEST_PIECE:
+        raise InputError(f"{path} keeps several planes in one compressed page: save it uncompressed, or as OME-Zarr")
+    return _Pixels(path, sizes, dtype, None, places, series.asarray().reshape(tuple(sizes.values())))
+
+
+def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: int | None) -> None:
+    """Refuse a file that was cut off, or a set that lacks a file."""
+    promised, held = _promised_planes(tiff, number), math.prod(series.shape[:-2])
     if promised is not None and promised > held:
         raise InputError(
             f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
         )
-    sizes = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n > 1]
-    axes = "".join(axis for axis, _ in sizes)
-    for axis, words in _AXIS_WORDS.items():
-        if axis in axes:
-            count = dict(sizes)[axis]
+    ends: dict[Path, int] = {}
+    if series.dataoffset is not None:
+        end = int(series.dataoffset) + math.prod(series.shape) * np.dtype(series.dtype).itemsize
+        ends[file_of(series.pages[0])] = end
+    for page in series.pages:
+        if page is None:
             raise InputError(
-                f"{path} has {count} {words} (axes {series.axes}): a view is one (z, y, x) volume; "
-                "save one of them alone, or, if these are planes, label the axis Z"
+                f"{path} is truncated: planes are missing, or other files of its set; copy or export them again"
             )
-    shape = [n for _, n in sizes]
-    if len(shape) < 3 and len(series.shape) >= 3:
-        shape = list(series.shape[-3:])
-    if len(shape) != 3:
-        raise InputError(
-            f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
-        )
-    volume = triple(shape)
-    _refuse_truncated(path, series, volume)
-    dtype = np.dtype(series.dtype)
-    data: VolumeLike
-    if series.dataoffset is not None:
-        data = MappedTiff(path, int(series.dataoffset), volume, dtype.newbyteorder(tiff.byteorder))
-    elif len(series.pages) == volume[0]:
-        data = PagedTiff(path, volume, dtype)
-    else:
-        data = series.asarray().reshape(volume)
-    notes = _notes(tiff)
-    origin = json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)
-    return TiffVolume(path, data, voxel_size_of(tiff), float_triple(origin), json.loads(notes.get("recipe", "null")))
+        last = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+        ends[file_of(page)] = max(ends.get(file_of(page), 0), last)
+    for file, end in ends.items():
+        size = file.stat().st_size
+        if end > size:
+            raise InputError(
+                f"{file} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
+            )
 
 
-def _refuse_entities(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Descriptions may be XML from anywhere: a document type could define entities that grow or reach out."""
-    description = tiff.pages[0].description or ""
-    if "<!DOCTYPE" in description or "<!ENTITY" in description:
-        raise InputError(f"{path} has a description with XML entities, which is refused: save it again without")
-
-
-def _refuse_truncated(path: Path, series: Any, shape: Triple) -> None:
-    size = path.stat().st_size
-    end = 0
-    if series.dataoffset is not None:
-        end = int(series.dataoffset) + math.prod(shape) * np.dtype(series.dtype).itemsize
-    else:
-        for page in series.pages:
-            if page is None:
-                raise InputError(f"{path} is truncated: planes are missing; copy or export it again")
-            end = max([end, *(a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True))])
-    if end > size:
-        raise InputError(
-            f"{path} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
-        )
-
-
-def _promised_planes(tiff: tifffile.TiffFile) -> int | None:
+def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
     """Number of planes that the description of the file speaks of."""
     if tiff.is_imagej and tiff.imagej_metadata:
         images = tiff.imagej_metadata.get("images")
         return None if images is None else int(images)
-    if tiff.is_ome and tiff.ome_metadata:
-        pixels = ome_pixels(tiff.ome_metadata)
-        if pixels is not None:
-            return math.prod(int(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
+    if tiff.is_ome and number is not None:
+        pixels = ome_images(tiff)[number]
+        return math.prod(int(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
     return None
+
+
+def _time_step(tiff: tifffile.TiffFile, number: int | None) -> float:
+    """Seconds from one time point to the next; 1 where the file does not say."""
+    step, unit = 1.0, "s"
+    if tiff.is_ome and number is not None:
+        pixels = ome_images(tiff)[number]
+        step, unit = float(pixels.get("TimeIncrement", "1")), pixels.get("TimeIncrementUnit", "s")
+    elif tiff.is_imagej and tiff.imagej_metadata:
+        step = float(tiff.imagej_metadata.get("finterval", 1))
+    return step * _SECONDS.get(unit, 1.0) if math.isfinite(step) and step > 0 else 1.0
 
 
 def _notes(tiff: tifffile.TiffFile) -> dict[str, str]:

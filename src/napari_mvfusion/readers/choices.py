@@ -1,0 +1,41 @@
+"""Which of the volumes in a file with time points or channels is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from napari_mvfusion.errors import InputError
+
+WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
+
+
+def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:
+    """The position along the axes before z.
+
+    Parameters
+    ----------
+    source : the file, for messages
+    leading : number of volumes along "t" and "c", where the file has these axes
+    timepoint, channel : counted from 0; None where there is one only
+
+    Returns
+    -------
+    The position on each of the axes.
+
+    Raises
+    ------
+    InputError
+        If there are several and none is chosen, or what is chosen is not there.
+    """
+    chosen: dict[str, int] = {}
+    for axis, wanted in (("t", timepoint), ("c", channel)):
+        count = leading.get(axis, 1)
+        words, option = WORDS[axis]
+        if wanted is None and count > 1:
+            raise InputError(f"{source} has {count} {words}: choose one with --{option} 0 to {count - 1} ({option}=)")
+        if wanted is not None and not 0 <= wanted < count:
+            there = f"{count} {words}" if count > 1 else f"one of the {words} only"
+            raise InputError(f"{source} has {there}: --{option} {wanted} is not there; they are counted from 0")
+        if axis in leading:
+            chosen[axis] = wanted or 0
+    return chosen
