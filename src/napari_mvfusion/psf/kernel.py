@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ DEFAULT_ENERGY = 0.998
 # A peak further from the middle than this share of a side shifts the picture more than a PSF should.
 _CENTRED = 0.1
 _OURS = 'Namespace="napari-mvfusion"'
+_UNREADABLE = (OSError, ValueError, RuntimeError, IndexError, KeyError, TypeError, zlib.error, ElementTree.ParseError)
 # As many voxels with the largest value are no chance.
 _FLAT = 4
 
@@ -97,7 +99,7 @@ def read_psf(path: str | Path) -> StoredPSF:
         with tifffile.TiffFile(path) as tiff:
             values = np.squeeze(tiff.asarray())
             size = _stated_size(tiff)
-    except (tifffile.TiffFileError, OSError, ValueError, RuntimeError, ElementTree.ParseError) as error:
+    except (tifffile.TiffFileError, *_UNREADABLE) as error:
         raise InputError(f"the PSF {path} cannot be read as a TIFF file ({error}): copy or export it again") from error
     if values.ndim == 2:
         values = values[None]
