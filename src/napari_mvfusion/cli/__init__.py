@@ -21,8 +21,9 @@ def main() -> None:
     """Run the command line.
 
     Exit codes: 0 done; 2 unusable input or options, or an unforeseen failure, whose traceback is kept in a log file; 3 the
-    output cannot be written; 4 not enough memory; 5 the device is missing or failed; 130 cancelled. With --debug anywhere
-    on the line, or MVFUSION_TRACEBACK set, errors are shown with their traceback instead.
+    output cannot be written; 4 not enough memory; 5 the device is missing or failed; 130 cancelled; 143 or 129
+    ended by SIGTERM or SIGHUP. With --debug anywhere on the line, or MVFUSION_TRACEBACK set, errors are shown with their
+    traceback instead.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != _DEBUG]
     # What is wrong with a file is said once, by the reader that found it.

@@ -15,6 +15,7 @@ import typer
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.simulate import save_beads
+from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.comparison import comparison_figure, save_comparison
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.fusion import fuse_events
@@ -29,7 +30,6 @@ from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.writers import write_tiff, write_views_folder
 
 _MARK = ".made-by-mvfusion-demo"
-CANCELLED = 130
 
 
 def demo(
@@ -67,12 +67,12 @@ def demo(
     for name in METHODS:
         path = out / f"{name}.zarr"
         opening = Inputs(source=str(folder.resolve())).model_dump(mode="json")
-        with show.ctrl_c_cancels() as cancel:
+        with stopped_by_signals() as cancel:
             fused = show.follow(
                 fuse_events(views, make_method(name), out=path, inputs=opening, cancel=cancel), title=f"   {name}"
             )
         if fused is None:
-            raise typer.Exit(CANCELLED)
+            raise typer.Exit(cancel.exit_code)
         save_recipe(fused.recipe, recipe_path(path))
         results[name] = np.asarray(fused.data[:])
         metrics[name] = evaluate(results[name], made.truth)

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Event
 from napari_mvfusion.files import check_there
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path, save_recipe
-
-CANCELLED = 130
 
 
 def fuse(
@@ -64,7 +63,7 @@ def fuse(
         raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
     if (recipe is None) == (not inputs):
         raise typer.BadParameter("give either INPUT or --recipe", param_hint="INPUT")
-    with show.ctrl_c_cancels() as cancel:
+    with stopped_by_signals() as cancel:
         events: Generator[Event, None, Fused | None]
         common: dict[str, Any] = {
             "resume": resume,
@@ -94,7 +93,7 @@ def fuse(
             )
         fused = show.follow(events, title=title, quiet=quiet or as_json)
     if fused is None:
-        raise typer.Exit(CANCELLED)
+        raise typer.Exit(cancel.exit_code)
     save_recipe(fused.recipe, recipe_path(out))
     if as_json:
         show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})

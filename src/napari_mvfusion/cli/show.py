@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -72,35 +69,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 def print_metrics(title: str, metrics: Mapping[str, Metrics]) -> None:
     """The table of a comparison, one row a volume."""
     print_table(title, ["", "NRMSE", "PSNR", "SSIM", "CC"], [[name, *m.cells()] for name, m in metrics.items()])
-
-
-class CancelFlag:
-    """True once the user pressed Ctrl-C; a second Ctrl-C ends the program at once."""
-
-    def __init__(self) -> None:
-        self.set = False
-
-    def __call__(self) -> bool:
-        """Tell whether to stop."""
-        return self.set
-
-
-@contextmanager
-def ctrl_c_cancels() -> Iterator[CancelFlag]:
-    """Let Ctrl-C ask the engine to stop, so that finished tiles are kept."""
-    flag = CancelFlag()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if flag.set:
-            raise KeyboardInterrupt
-        flag.set = True
-        note("stopping after this step; press Ctrl-C again to stop at once")
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:

@@ -124,8 +124,7 @@ def follow_training(
                 case Stopped(step, path):
                     outcome.path, outcome.stopped, outcome.step = path, True, step
                     outcome.verdict = _verdict(event)
-                    kept = "the best weights so far are kept" if path else "nothing is better than the start yet"
-                    show.note(f"stopped after {step} steps; {kept}, go on with --resume")
+                    show.note(_stop_line(step, path))
                 case Trained():
                     outcome.path, outcome.step, outcome.seconds = event.path, event.step, event.seconds
                     outcome.verdict = _verdict(event)
@@ -133,6 +132,15 @@ def follow_training(
                     if not quiet:
                         _say_end(title, event, outcome)
     return outcome
+
+
+def _stop_line(step: int, path: Path | None) -> str:
+    if not step:
+        return "stopped before the first step: there was nothing to keep yet"
+    kept = (
+        "the best weights so far are kept" if path else "nothing is better than the start yet, what was learned is kept"
+    )
+    return f"stopped after {step} steps; {kept}, go on with --resume"
 
 
 def _verdict(event: Trained | Stopped) -> Verdict | None:

@@ -16,6 +16,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs
 from napari_mvfusion.cli.show_training import follow_training
+from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.readers import list_tags, open_volume
 from napari_mvfusion.training.cards import Description
@@ -24,8 +25,6 @@ from napari_mvfusion.training.presets import ENDLESS, fine_tune_values
 from napari_mvfusion.training.setup import suggest_tile, train_events
 from napari_mvfusion.views import RegisteredViews
 from napari_mvfusion.yaml_text import parse_yaml
-
-CANCELLED = 130
 
 
 class Mode(StrEnum):
@@ -158,7 +157,7 @@ def train(
             raise InputError(f"the data have {len(each)} views, and --views says {views}: name the right number")
     sharp = [open_volume(path)[0] for path in truths or []]
     description = Description(title=title, licence=licence, command=shlex.join(["mvfusion", *sys.argv[1:]]))
-    with show.ctrl_c_cancels() as cancel:
+    with stopped_by_signals() as cancel:
         events = train_events(
             parameters,
             out,
@@ -186,7 +185,7 @@ def train(
     elif outcome.path is not None:
         show.say(str(outcome.path))
     if outcome.stopped:
-        raise typer.Exit(CANCELLED)
+        raise typer.Exit(cancel.exit_code)
 
 
 def _opened(

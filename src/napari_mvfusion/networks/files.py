@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ _CARD = "card"
 _HASH = "sha256"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_NAMED = 4
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def save_model(
@@ -130,26 +132,52 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
 def write(path: Path, state: Mapping[str, torch.Tensor], card: ModelCard, *, overwrite: bool) -> None:
     """Write weights, as they are, and a card to a file that appears only when it is complete.
 
+    Of several that make one new file at the same time, also in several processes, one succeeds.
+
     Raises
     ------
     OutputError
         If the file exists and may not be overwritten, its folder is missing, or it cannot be written.
     """
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
+        raise _exists(path)
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
     content = save(dict(state), {_CARD: card.to_json(), _HASH: state_sha256(state)})
     aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    with writing(path):
+    # Threads of this process would write to one file aside.
+    with _ONE_AT_A_TIME, writing(path):
         try:
             with aside.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, path)
+            if overwrite:
+                os.replace(aside, path)
+            else:
+                _appear(aside, path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _appear(aside: Path, path: Path) -> None:
+    """Give a finished file its name, which nobody may have."""
+    try:
+        try:
+            # Unlike a rename, a link never takes the place of what is there.
+            os.link(aside, path)
+        except OSError as error:
+            if isinstance(error, FileExistsError):
+                raise
+            # Not all file systems have links. The name is taken by an empty file, and the whole one replaces it.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.replace(aside, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
 
 
 def check_state(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +118,7 @@ def place_for(name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIX}"
     if path.exists():
-        raise OutputError(f"there is a model '{name}' already: choose another name, or delete it first")
+        raise _taken(name)
     return path
 
 
@@ -137,7 +139,8 @@ def add_model(module: nn.Module, card: ModelCard, *, half: bool = False) -> Mode
         If the user has a model of that name, or the folder cannot be written.
     """
     path = place_for(card.name)
-    save_model(path, module, card, half=half)
+    with _new_name(path):
+        save_model(path, module, card, half=half)
     return ModelEntry(card.name, path, card, shipped=False)
 
 
@@ -214,8 +217,24 @@ def export_model(name: str | Path, out: str | Path, *, overwrite: bool = False) 
 def _put(state: dict[str, torch.Tensor], card: ModelCard, name: str) -> ModelEntry:
     path = place_for(name)
     named = card.model_copy(update={"name": name})
-    write(path, state, named, overwrite=False)
+    with _new_name(path):
+        write(path, state, named, overwrite=False)
     return ModelEntry(name, path, named, shipped=False)
+
+
+@contextmanager
+def _new_name(path: Path) -> Iterator[None]:
+    """Say it in words of models where somebody else has made a file of this name meanwhile."""
+    try:
+        yield
+    except OutputError as error:
+        if path.exists():
+            raise _taken(path.stem) from error
+        raise
+
+
+def _taken(name: str) -> OutputError:
+    return OutputError(f"there is a model '{name}' already: choose another name, or delete it first")
 
 
 def _entry(path: Path, *, shipped: bool, taken: set[str] | None = None) -> ModelEntry:

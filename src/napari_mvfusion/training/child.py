@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from types import FrameType
 from typing import IO, Any
 
 import psutil
@@ -40,6 +41,7 @@ class _Commands:
         self.stop = False
         self.pause = False
         self.alone = False
+        self.signal = ""
         self._answers = answers
         self._answering = threading.Lock()
         self._answered = False
@@ -53,6 +55,12 @@ class _Commands:
                     self._answered = True
                     _tell(self._answers, self, Heard())
         return self.stop
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """The system asks this process to end: what is there is kept."""
+        del frame
+        self.signal = signal.Signals(number).name
+        self.stop = True
 
     def follow(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -74,6 +82,9 @@ def main() -> None:
         _be_nice()
     ended: Ended
     commands = _Commands(events_out)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), commands.end)
     try:
         try:
             job = receive(commands_in)
@@ -94,7 +105,10 @@ def _run(job: TrainJob, commands: _Commands, events_out: IO[bytes]) -> Ended:
     for event in run_job(job, cancel=commands.stopping, paused=lambda: commands.pause):
         _tell(events_out, commands, event)
         if isinstance(event, Stopped | Trained):
-            ended = Ended("trained" if isinstance(event, Trained) else "stopped", event.path, "", "")
+            words = f"the system asked the training to end ({commands.signal})" if commands.signal else ""
+            ended = Ended("trained", event.path, "", "")
+            if isinstance(event, Stopped):
+                ended = Ended("stopped", event.path, words, "")
     return ended
 
 

@@ -1,12 +1,16 @@
-"""The model of a run: its card when it is written, and the best weights of a run that could not write them itself."""
+"""The model of a run: its card, its file, and the best weights of a run that could not write them itself."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import ModelCard, save_model
+import torch
+
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.networks import ModelCard, save_model, weights_sha256
 from napari_mvfusion.networks.card import parse_card
+from napari_mvfusion.networks.files import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import STATE_FILE, Progress, has_state, read_kept
 from napari_mvfusion.workspace import writing
@@ -41,13 +45,57 @@ def note_card(folder: Path, card: ModelCard) -> None:
         (folder / _CARD_FILE).write_text(card.model_dump_json(indent=2), encoding="utf-8")
 
 
+def check_own(out: Path, folder: Path, known: Collection[str]) -> None:
+    """Check that a model, where there is one, was written by a run.
+
+    Parameters
+    ----------
+    out : file of the model
+    folder : of the run
+    known : hashes of the weights that the run wrote, or was about to write
+
+    Raises
+    ------
+    OutputError
+        If it was not: it must not be replaced.
+    """
+    if not out.exists():
+        return
+    try:
+        there = weights_sha256(out)
+    except InputError:
+        there = ""
+    if there not in known:
+        raise OutputError(f"{out} is not what the run in {folder} made, and would be replaced: rename it, then go on")
+
+
+def save_own(
+    out: Path, weights: Mapping[str, torch.Tensor], card: ModelCard, folder: Path, known: Collection[str]
+) -> None:
+    """Write the model of a run, as a new file or in the place of one that the run wrote before; see `check_own`.
+
+    Raises
+    ------
+    OutputError
+        If somebody else has made a model of that name meanwhile, or it cannot be written.
+    """
+    check_own(out, folder, known)
+    replaces = out.exists()
+    try:
+        save_model(out, weights, card, overwrite=replaces)
+    except OutputError:
+        if not replaces:
+            check_own(out, folder, known)
+        raise
+
+
 def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
     """Write the best weights of a run that is gone as its model.
 
     Parameters
     ----------
     folder : of the run
-    out : file of the model; replaced where it exists, as the run itself would have done
+    out : file of the model; replaced where the run wrote it, as the run itself would have done
 
     Returns
     -------
@@ -69,5 +117,6 @@ def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
         card = parse_card(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): go on with the run, then stop it") from error
-    save_model(out, best, finished_card(card, note.config, note.progress), overwrite=True)
+    known = (*note.progress.kept, state_sha256(best))
+    save_own(out, best, finished_card(card, note.config, note.progress), folder, known)
     return out

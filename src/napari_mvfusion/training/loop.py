@@ -20,7 +20,7 @@ from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, Ou
 from napari_mvfusion.events import Warned
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
-from napari_mvfusion.networks import ModelCard, save_model, weights_sha256
+from napari_mvfusion.networks import ModelCard
 from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.files import state_sha256
 from napari_mvfusion.training.clock import Clock
@@ -39,7 +39,7 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
-from napari_mvfusion.training.kept import finished_card, note_card
+from napari_mvfusion.training.kept import check_own, finished_card, note_card, save_own
 from napari_mvfusion.training.learner import Learner
 from napari_mvfusion.training.logs import Log
 from napari_mvfusion.training.objectives import Adversary, Objective
@@ -464,21 +464,11 @@ class _Training:
         self._progress = replace(self._progress, kept=known, complete=complete)
         self._save()
         card = finished_card(self._card, self._config, self._progress)
-        save_model(self._out, self._learner.best, card, overwrite=True)
+        save_own(self._out, self._learner.best.state_dict(), card, self._folder, known)
         return self._out
 
     def _check_own(self) -> None:
-        """Check that the model, where there is one, was written by this run."""
-        if not self._out.exists():
-            return
-        try:
-            there = weights_sha256(self._out)
-        except InputError:
-            there = ""
-        if there not in {*self._progress.kept, self._best_sha256()}:
-            raise OutputError(
-                f"{self._out} is not what the run in {self._folder} made, and would be replaced: rename it, then go on"
-            )
+        check_own(self._out, self._folder, (*self._progress.kept, self._best_sha256()))
 
     def _best_sha256(self) -> str:
         return state_sha256({name: value.cpu() for name, value in self._learner.best.state_dict().items()})

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
 
+from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.geometry import Triple
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.methods.universal import whole_evidence
@@ -51,6 +57,7 @@ class Scenes:
         self._tile, self._batch = config.tile, config.batch
         self._workers: ProcessPoolExecutor | None = None
         if config.scenes.workers:
+            _begin_tracker()
             # A forked child would inherit locks of threads that it does not have.
             self._workers = ProcessPoolExecutor(
                 config.scenes.workers,
@@ -100,8 +107,9 @@ class Scenes:
         wanted = range(self._config.validation)
         if self._workers is None:
             return [self._make(seed, index) for index in wanted]
-        futures = [self._workers.submit(make_volume, *self._arguments(seed, index)) for index in wanted]
-        return [future.result() for future in futures]
+        with _workers_in_words():
+            futures = [self._workers.submit(make_volume, *self._arguments(seed, index)) for index in wanted]
+            return [future.result() for future in futures]
 
     def close(self) -> None:
         """End the processes that make scenes."""
@@ -115,12 +123,14 @@ class Scenes:
 
     def _ask_for(self, index: int) -> None:
         if self._workers is not None and index not in self._volumes and index not in self._coming:
-            self._coming[index] = self._workers.submit(make_volume, *self._arguments(self._config.seed, index))
+            with _workers_in_words():
+                self._coming[index] = self._workers.submit(make_volume, *self._arguments(self._config.seed, index))
 
     def _take(self, index: int) -> Volume:
         if index not in self._volumes:
             coming = self._coming.pop(index, None)
-            self._volumes[index] = self._make(self._config.seed, index) if coming is None else coming.result()
+            with _workers_in_words():
+                self._volumes[index] = self._make(self._config.seed, index) if coming is None else coming.result()
         return self._volumes[index]
 
     def _make(self, seed: int, index: int) -> Volume:
@@ -130,10 +140,42 @@ class Scenes:
         return self._config.scenes, self._config.architecture, seed, index
 
 
+@contextmanager
+def _workers_in_words() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise MemoryShortage(
+            "a process that makes scenes was ended, as systems do when memory runs out: go on with resume and fewer "
+            "scenes.workers; the last checkpoint stays"
+        ) from error
+
+
 def _begin_worker() -> None:
-    """Share the processor with the network, and leave Ctrl-C, which the whole terminal gets, to the main process."""
+    """Share the processor with the network, and leave signals, which all processes may get, to the main process."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _begin_tracker() -> None:
+    """Start the helper of multiprocessing, which ignores other signals, so that a closed terminal does not end it first."""
+    if not hasattr(signal, "SIGHUP"):
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> Volume:

@@ -1,0 +1,75 @@
+"""Stopping in good order: Ctrl-C, and the signals by which a system or a closed terminal ends a program."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from napari_mvfusion.cli import show
+
+_INTERRUPT = signal.SIGINT
+# Those that this system has, and how a shell calls what a program that they end answers: 128 and their number.
+_OTHERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALLED = 128
+
+
+class StopFlag:
+    """True once the program was asked to stop.
+
+    Attributes
+    ----------
+    exit_code : for a program that stopped: 130 after Ctrl-C, 143 after SIGTERM, 129 where its terminal was closed
+    """
+
+    def __init__(self) -> None:
+        self.set = False
+        self.exit_code = _SIGNALLED + _INTERRUPT
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self.set
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[StopFlag]:
+    """Let Ctrl-C, SIGTERM and SIGHUP ask the engine to stop, so that what is finished is kept; Ctrl-C again ends it at once.
+
+    A signal that is ignored, as SIGHUP is under `nohup`, stays ignored.
+    """
+    flag = StopFlag()
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if flag.set:
+            raise KeyboardInterrupt
+        flag.set = True
+        show.note("stopping after this step; press Ctrl-C again to stop at once")
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _look_away(terminals)
+        if not flag.set:
+            flag.set = True
+            flag.exit_code = _SIGNALLED + number
+            show.note(f"asked to end ({signal.Signals(number).name}): stopping after this step")
+
+    before = {_INTERRUPT: signal.signal(_INTERRUPT, interrupt)}
+    for number in _OTHERS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, end)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _look_away(terminals: list[int]) -> None:
+    """What is written to a terminal that was closed would be an error, and keep the rest from being saved."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in terminals:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
