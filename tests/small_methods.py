@@ -17,6 +17,7 @@ class Diffuse(BaseModel):
     title: ClassVar[str] = "Diffuse"
     summary: ClassVar[str] = "Smooths."
     coarse_first: ClassVar[bool] = True
+    removes_hot: ClassVar[bool] = False
     presets: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0

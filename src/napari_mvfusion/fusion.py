@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from napari_mvfusion.advice import about_hot_pixels
 from napari_mvfusion.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
@@ -149,11 +150,16 @@ def fuse_events(
     try:
         yield from _until(views.scan(), cancel)
         _reject_constant(views)
+        given = views
+        if method.removes_hot:
+            views = views.without_hot()
+        for message in about_hot_pixels(views):
+            yield Warned(message)
         bound = yield from _until(method.prepare(views, target_device), cancel)
     except Stop:
         yield Cancelled(0, 0, None)
         return None
-    recipe = describe_run(views, method, target_device, inputs)
+    recipe = describe_run(given, method, target_device, inputs)
     workspace = None
     output: Output
     if path is None:

@@ -64,9 +64,10 @@ class Previewer:
 
     def __init__(self, views: RegisteredViews, device: torch.device) -> None:
         self._views = views
+        self._spared = views.without_hot()
         self._device = device
         self._statistics: tuple[ViewStatistics, ...] | None = None
-        self._regions: OrderedDict[tuple[Box, int], tuple[RegisteredViews, ViewReader]] = OrderedDict()
+        self._regions: OrderedDict[tuple[Box, int, bool], tuple[RegisteredViews, ViewReader]] = OrderedDict()
 
     def run(
         self, method: Method, box: Box, *, coarse_first: bool = True, cancel: Callable[[], bool] = lambda: False
@@ -95,10 +96,10 @@ class Previewer:
         box = box.clip(self._views.grid.shape)
         wide = box.grow(method.context(self._views)).clip(self._views.grid.shape)
         inside = box.inside(wide).slices
-        views, reader = self._region(wide, 1)
+        views, reader = self._region(wide, 1, spare_hot=method.removes_hot)
         bound = self._prepare(method, views, cancel)
         if coarse_first and method.coarse_first and min(wide.shape) >= _COARSE * _LEAST_SIDE:
-            coarse = self._region(wide, _COARSE)
+            coarse = self._region(wide, _COARSE, spare_hot=method.removes_hot)
             for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
                 soon_enough = time.perf_counter() - started < _COARSE_BY_S
                 if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
@@ -116,13 +117,13 @@ class Previewer:
         with interruptible(cancel):
             return drain(method.prepare(views, self._device))
 
-    def _region(self, box: Box, factor: int) -> tuple[RegisteredViews, ViewReader]:
+    def _region(self, box: Box, factor: int, *, spare_hot: bool) -> tuple[RegisteredViews, ViewReader]:
         """The views over a box, made coarser by a whole factor; their pixels stay in memory for the next time."""
-        key = (box, factor)
+        key = (box, factor, spare_hot)
         if key not in self._regions:
             if self._statistics is None:
-                self._statistics = _sample_statistics(self._views)
-            region = self._views.region(box, self._statistics, rough_border=True)
+                self._statistics = _sample_statistics(self._spared)
+            region = (self._spared if spare_hot else self._views).region(box, self._statistics, rough_border=True)
             if factor > 1:
                 region = _coarser(region, factor, self._statistics)
             self._regions[key] = region, ViewReader(region, self._device, keep=True, whole=True)

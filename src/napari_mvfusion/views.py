@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, prod
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,7 @@ from scipy import ndimage
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Preparing
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
+from napari_mvfusion.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class View:
         0 leaves the pixels untouched.
     mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does
     source : the file or layer that the view came from, for messages
+    remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.hot_pixels`
     """
 
     data: VolumeLike
@@ -79,6 +82,7 @@ class View:
     offset: float = 0.0
     mask: VolumeLike | None = None
     source: str = ""
+    remove_hot: bool = False
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -144,6 +148,10 @@ class ViewStatistics:
     `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `overview` is
     the view in large cells, None where it is not known. `noise` is the variance of white noise that is as rough as the
     view is along y and x; interpolated views are smoother than they were recorded.
+
+    Hot pixels, `hot` of them in the view's own array (None where that is not known), count in `sha256` alone, whether
+    they are removed or not: one of them would else decide on the scale of a whole volume. A view that is the same
+    everywhere else has none.
     """
 
     minimum: float
@@ -154,6 +162,7 @@ class ViewStatistics:
     sha256: str
     overview: Overview | None = field(default=None, compare=False, repr=False)
     noise: float = field(default=0.0, compare=False)
+    hot: int | None = field(default=None, compare=False)
 
 
 class RegisteredViews:
@@ -237,6 +246,21 @@ class RegisteredViews:
             raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
         changed = [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)]
         return RegisteredViews(changed, self._frame, window=self._window)
+
+    def without_hot(self) -> RegisteredViews:
+        """The same views with hot pixels removed as they are read; these views themselves where they are known to have none.
+
+        Statistics that are known stay, without the hashes.
+        """
+        known = self._statistics
+        if known is not None and all(numbers.hot == 0 for numbers in known):
+            return self
+        views = [view if view.remove_hot else replace(view, remove_hot=True) for view in self.views]
+        spared = RegisteredViews(views, self._frame, window=self._window)
+        spared.rough_border = self.rough_border
+        if known is not None:
+            spared._statistics = tuple(replace(numbers, sha256="") for numbers in known)
+        return spared
 
     def region(
         self, box: Box, statistics: tuple[ViewStatistics, ...] | None = None, *, rough_border: bool = False
@@ -335,51 +359,88 @@ class RegisteredViews:
             If a pixel is NaN or infinite, or a view has no data inside the grid.
         """
         if self._statistics is None:
-            slabs = _slabs(self.grid.shape)
-            low = np.full(len(self), np.inf)
-            high = np.full(len(self), -np.inf)
-            total = np.zeros(len(self))
-            squares = np.zeros(len(self))
-            count = np.zeros(len(self), np.int64)
-            digests = [hashlib.sha256() for _ in self.views]
-            overviews = [OverviewSums(self.grid.shape) for _ in self.views]
-            noises = [NoiseSums() for _ in self.views]
-            for done, slab in enumerate(slabs, 1):
-                for i in range(len(self)):
-                    values = self.read(slab, [i])[0]
-                    digests[i].update(values)
-                    covered = self.coverage(slab, [i])
-                    inside = None if covered is None else covered[0] > 0
-                    overviews[i].add(slab, values, inside)
-                    every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
-                    noises[i].add(values[every], None if inside is None else inside[every])
-                    if inside is not None:
-                        values = values[inside]
-                    if values.size:
-                        low[i] = min(low[i], values.min())
-                        high[i] = max(high[i], values.max())
-                        total[i] += values.sum(dtype=np.float64)
-                        flat = values.ravel()
-                        squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
-                        count[i] += values.size
-                yield Preparing("reading the views", done / len(slabs))
-            for view, n in zip(self.views, count, strict=True):
-                if n == 0:
-                    raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
-            self._statistics = tuple(
-                ViewStatistics(
-                    float(low[i]),
-                    float(high[i]),
-                    float(total[i] / count[i]),
-                    float(squares[i] / count[i]),
-                    int(count[i]),
-                    sha.hexdigest(),
-                    sums.overview(),
-                    noise.variance,
-                )
-                for i, (sha, sums, noise) in enumerate(zip(digests, overviews, noises, strict=True))
-            )
+            self._statistics = yield from self._scan([True] * len(self))
         return self._statistics
+
+    def _scan(self, spare_hot: Sequence[bool]) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
+        """See `scan`; `spare_hot` tells which views are looked at for hot pixels."""
+        slabs = _slabs(self.grid.shape)
+        low = np.full(len(self), np.inf)
+        high = np.full(len(self), -np.inf)
+        total = np.zeros(len(self))
+        squares = np.zeros(len(self))
+        count = np.zeros(len(self), np.int64)
+        digests = [hashlib.sha256() for _ in self.views]
+        overviews = [OverviewSums(self.grid.shape) for _ in self.views]
+        noises = [NoiseSums() for _ in self.views]
+        hot = [HotCount(view) for view in self.views]
+        for done, slab in enumerate(slabs, 1):
+            for i in range(len(self)):
+                values, spared = self._look(i, slab, hot[i] if spare_hot[i] else None)
+                digests[i].update(values.data)
+                values = spared
+                covered = self.coverage(slab, [i])
+                inside = None if covered is None else covered[0] > 0
+                overviews[i].add(slab, values, inside)
+                every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
+                noises[i].add(values[every], None if inside is None else inside[every])
+                if inside is not None:
+                    values = values[inside]
+                if values.size:
+                    low[i] = min(low[i], values.min())
+                    high[i] = max(high[i], values.max())
+                    total[i] += values.sum(dtype=np.float64)
+                    flat = values.ravel()
+                    squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
+                    count[i] += values.size
+            yield Preparing("reading the views", done / len(slabs))
+        for view, n in zip(self.views, count, strict=True):
+            if n == 0:
+                raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
+        nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
+        if any(nothing_else):
+            spare = [spared and not alone for spared, alone in zip(spare_hot, nothing_else, strict=True)]
+            return (yield from self._scan(spare))
+        return tuple(
+            ViewStatistics(
+                float(low[i]),
+                float(high[i]),
+                float(total[i] / count[i]),
+                float(squares[i] / count[i]),
+                int(count[i]),
+                sha.hexdigest(),
+                sums.overview(),
+                noise.variance,
+                hot[i].count,
+            )
+            for i, (sha, sums, noise) in enumerate(zip(digests, overviews, noises, strict=True))
+        )
+
+    def _look(self, index: int, slab: Box, hot: HotCount | None) -> tuple[np.ndarray, np.ndarray]:
+        """A slab of a view as it is read, and without its hot pixels, which are counted; equal where there are none."""
+        if hot is None:
+            values = self.read(slab, [index])[0]
+            return values, values
+        view, box = self.views[index], self._in_frame(slab)
+        if view.affine is None:
+            values, found = _with_hot(view, box)
+            hot.add(found, box)
+            spared = values
+            if len(found):
+                spared = values.copy()
+                found.remove(spared)
+            values = spared if view.remove_hot else values
+            if view.mask is not None:
+                covered = _covered(view, box)
+                values, spared = values * covered, spared * covered
+            return values, spared
+        values = self.read(slab, [index])[0]
+        source = self._source(view, box)[1]
+        if source.size == 0 or not hot.add(_with_hot(view, source)[1], source) or view.remove_hot:
+            return values, values
+        spared = np.empty_like(values)
+        self._resample(hot.removing, box, spared)
+        return values, spared
 
     def statistics(self) -> tuple[ViewStatistics, ...]:
         """The result of `scan`, without its progress."""
@@ -447,6 +508,36 @@ class RegisteredViews:
                 mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
                 sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
                 out *= sampled > 1 - 1e-3
+
+
+class HotCount:
+    """Counts the hot pixels of a view that is looked at box by box; boxes may overlap.
+
+    Parameters
+    ----------
+    view : the view
+
+    Attributes
+    ----------
+    removing : the view without its hot pixels
+    """
+
+    def __init__(self, view: View) -> None:
+        self.removing = view if view.remove_hot else replace(view, remove_hot=True)
+        self._shape = view.shape
+        self._places = np.zeros(0, np.int64)
+
+    def add(self, found: HotVoxels, box: Box) -> bool:
+        """Count the hot pixels of a box of the view's own array, and tell whether there is any."""
+        if len(found):
+            places = np.ravel_multi_index(tuple((found.places + box.start).T), self._shape)
+            self._places = np.union1d(self._places, places)
+        return len(found) > 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._places)
 
 
 class OverviewSums:
@@ -562,8 +653,37 @@ def _slabs(shape: Triple) -> list[Box]:
     return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]
 
 
+_NOISE_LEVELS: WeakKeyDictionary[View, NoiseLevel] = WeakKeyDictionary()
+
+
 def _pixels(view: View, box: Box) -> np.ndarray:
-    """Pixels of a box of the view's own array as float32, finite and with the camera offset subtracted."""
+    """Pixels of a box of the view's own array as it is fused: float32, finite, offset subtracted, hot ones removed."""
+    if not view.remove_hot:
+        return _less_offset(view, _raw(view, box))
+    pixels, hot = _with_hot(view, box)
+    hot.remove(pixels)
+    return pixels
+
+
+def _with_hot(view: View, box: Box) -> tuple[np.ndarray, HotVoxels]:
+    """Pixels of a box with the hot ones still there, and which these are. One more pixel round the box is read."""
+    wide = box.grow((1, 1, 1)).clip(view.shape)
+    inner = box.inside(wide).slices
+    pixels = _less_offset(view, _raw(view, wide))
+    if view not in _NOISE_LEVELS:
+        _NOISE_LEVELS[view] = noise_level(view.data).less(view.offset)
+    return np.ascontiguousarray(pixels[inner]), find_hot(pixels, _NOISE_LEVELS[view]).inside(inner)
+
+
+def _less_offset(view: View, pixels: np.ndarray) -> np.ndarray:
+    if view.offset:
+        pixels -= np.float32(view.offset)
+        np.maximum(pixels, 0, out=pixels)
+    return pixels
+
+
+def _raw(view: View, box: Box) -> np.ndarray:
+    """Pixels of a box of the view's own array as float32, finite."""
     raw = np.asarray(view.data[box.slices])
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named below
         pixels = raw.astype(np.float32)
@@ -574,9 +694,6 @@ def _pixels(view: View, box: Box) -> np.ndarray:
             f"{view.label} has the value {np.asarray(value)} at (z, y, x) = {triple(place)}, "
             "which is not a finite float32 number: repair the file, or replace such voxels"
         )
-    if view.offset:
-        pixels -= np.float32(view.offset)
-        np.maximum(pixels, 0, out=pixels)
     return pixels
 
 

@@ -31,6 +31,7 @@ class Average(BaseModel):
     title: ClassVar[str] = "Average"
     summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
     coarse_first: ClassVar[bool] = False
+    removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def check(self, views: RegisteredViews) -> list[str]:

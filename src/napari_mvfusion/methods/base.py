@@ -98,6 +98,7 @@ class Method(Protocol):
     title : what the user reads
     summary : what it does to the picture, in a line
     coarse_first : whether it takes so long that a preview begins with a picture of half the resolution
+    removes_hot : whether it takes hot pixels out of what it reads, chosen or not: it would spread them
     presets : named sets of parameters that differ from the defaults, best picture first; empty where one is enough
     """
 
@@ -105,6 +106,7 @@ class Method(Protocol):
     title: ClassVar[str]
     summary: ClassVar[str]
     coarse_first: ClassVar[bool]
+    removes_hot: ClassVar[bool]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:

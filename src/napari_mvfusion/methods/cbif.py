@@ -50,6 +50,7 @@ class CBIF(BaseModel):
     title: ClassVar[str] = "Content-based fusion"
     summary: ClassVar[str] = "A mean in which each view counts where it has detail: quick, but not deblurred."
     coarse_first: ClassVar[bool] = False
+    removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     weights: Literal["gaussian", "entropy"] = Field(
@@ -98,16 +99,17 @@ class CBIF(BaseModel):
         return triple(ceil(reach / ratio) for ratio in views.grid.anisotropy)
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
-        """Measure the content of the whole volume."""
+        """Measure the content of the whole volume; a hot pixel is none."""
+        spared = views.without_hot()
         if self.weights == "gaussian":
             grid = gaussian_grid(views, self.sigma1)
-            content = yield from gaussian_content(views, grid, self.sigma1, self.sigma2, device)
+            content = yield from gaussian_content(spared, grid, self.sigma1, self.sigma2, device)
             largest = float(content.max())
             content = content / largest if largest > 0 else content
             content += _FLOOR
         else:
             grid = entropy_grid(views, self.window)
-            entropy = yield from entropy_content(views, grid, self.window)
+            entropy = yield from entropy_content(spared, grid, self.window)
             content = _ENTROPY_BASE**entropy / _ENTROPY_BASE
         return BoundCBIF(self, views, grid, content, device)
 

@@ -46,6 +46,7 @@ class EBMD(BaseModel):
     title: ClassVar[str] = "Multi-view deconvolution (EBMD)"
     summary: ClassVar[str] = "Deconvolves all views together with their PSFs: sharp, and the slowest."
     coarse_first: ClassVar[bool] = True
+    removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"kernel": "optimisation_1", "iterations": 10},

@@ -46,6 +46,7 @@ class LearnedFusion(BaseModel):
     title: ClassVar[str] = "Generator (learned)"
     summary: ClassVar[str] = "Deconvolves in closed form, then a trained network tells structure from noise."
     coarse_first: ClassVar[bool] = True
+    removes_hot: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"precision": "mixed", "mirrored": False},
