@@ -1,8 +1,13 @@
 """PSFs: checks in words, harmless cleaning, exact turns, and the mirror check, on the measured ones."""
 
+import os
+import random
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
+from faults.malformed import mutated_bytes
 from scipy import ndimage, signal
 
 from napari_mvfusion.errors import InputError
@@ -15,6 +20,7 @@ from napari_mvfusion.psf import (
     fwhm,
     load_psf,
     make_odd,
+    measure_psf,
     prepare_psf,
     resample_psf,
     rotate_psf,
@@ -257,3 +263,44 @@ def test_an_error_of_the_progress_ends_the_check_between_two_updates(rng):
     with pytest.raises(InterruptedError):
         check_mirror(two_views(psfs, rng, 64), psfs, ["a", "b"], progress=enough)
     assert shares == [0, 0, 0]
+
+
+def test_a_psf_of_a_size_that_none_has_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "psf.tif"
+    tifffile.imwrite(path, np.zeros((3, 16, 16), np.uint16), compression="zlib", rowsperstrip=16, photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page in tiff.pages:
+            for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+                page.tags[name].overwrite(9000)
+    for read in (load_psf, prepare_psf):
+        with pytest.raises(InputError, match=r"psf\.tif has 3 x 9000 x 9000 voxels, and a PSF may have 8\.4 million"):
+            read(path)
+
+
+def test_a_bead_volume_beyond_memory_is_refused_before_it_is_read():
+    pixels = np.broadcast_to(np.float32(0), (999, 999, 999))
+    with pytest.raises(InputError, match=r"999 x 999 x 999 voxels.*cut out a part with isolated beads"):
+        measure_psf(pixels)
+
+
+def test_a_pipe_is_no_psf(tmp_path):
+    os.mkfifo(tmp_path / "psf.tif")
+    with pytest.raises(InputError, match="is a pipe, socket or device"):
+        load_psf(tmp_path / "psf.tif")
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"ome": True, "metadata": {"axes": "ZYX"}}])
+def test_damaged_psfs_are_read_or_refused(tmp_path, quad_psfs, how):
+    path = tmp_path / "psf.tif"
+    tifffile.imwrite(path, quad_psfs[0][20:31, 20:31, 20:31], photometric="minisblack", **how)
+    content = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in range(25):
+            path.write_bytes(mutated_bytes(content, random.Random(seed), within=(None, 400)[seed % 2]))
+            message = ""
+            try:
+                prepare_psf(path)
+            except InputError as error:
+                message = str(error)
+            assert "\n" not in message

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from typing import Any
 
 _ODD_PIECES = (
     b"[",
@@ -76,3 +78,53 @@ def mutated_bytes(content: bytes, rng: random.Random, *, within: int | None = No
         if not damaged:
             damaged = bytearray(b"\0")
     return bytes(damaged)
+
+
+_ODD_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    10**9,
+    10**30,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../..",
+    "0" * 5000,
+    [],
+    {},
+    [[]],
+    [10**9, 10**9, 10**9],
+    {"a": {"b": []}},
+)
+
+
+def mutated_json(values: Any, rng: random.Random) -> Any:
+    """Plain values with one to three places deleted, doubled, or replaced by values of another kind or size."""
+    damaged = copy.deepcopy(values)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        places = list(_places(damaged))
+        if not places:
+            return rng.choice(_ODD_VALUES)
+        holder, key = rng.choice(places)
+        match rng.randrange(4):
+            case 0:
+                del holder[key]
+            case 1 if isinstance(holder, list):
+                holder.append(copy.deepcopy(holder[key]))
+            case 2 if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
+                holder[key] = rng.choice((-holder[key], holder[key] * 10**9, holder[key] + 0.5, str(holder[key])))
+            case _:
+                holder[key] = copy.deepcopy(rng.choice(_ODD_VALUES))
+    return damaged
+
+
+def _places(values: Any) -> Any:
+    """Every place in nested dictionaries and lists, as its holder and its key."""
+    keys = list(values) if isinstance(values, dict) else range(len(values)) if isinstance(values, list) else ()
+    for key in keys:
+        yield values, key
+        yield from _places(values[key])

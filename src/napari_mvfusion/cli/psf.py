@@ -11,7 +11,7 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.geometry import Grid, triple
-from napari_mvfusion.psf import check_psf, describe_psf, load_psf, measure_psf, prepare_psf
+from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, load_psf, measure_psf, prepare_psf
 from napari_mvfusion.readers import open_volume
 from napari_mvfusion.writers import write_tiff
 
@@ -28,6 +28,7 @@ def measure(
 ) -> None:
     """Average isolated beads into a PSF."""
     volume, grid = open_volume(beads)
+    check_bead_volume(volume.shape, str(beads))
     measured = measure_psf(np.asarray(volume[:]), size=options.tile_of(size, "--size"))
     write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
     if as_json:

@@ -88,7 +88,7 @@ def _read_zarr(path: str | list[str]) -> list[LayerData]:
         levels = _levels(image)
         grid = Grid(triple(levels[0].shape[-3:]), image.voxel_size_um, image.origin_um)
         leading = list(zip(image.axes[:-3], image.leading_steps, strict=True)) if _is_series(image) else []
-        return [volume_layer(levels, grid, name=sample, recipe=_recipe_of(image), leading=leading)]
+        return [volume_layer(levels, grid, name=sample, recipe=image.recipe, leading=leading)]
     views = open_views(folder)
     inputs = Inputs(source=str(folder.resolve())).model_dump(mode="json")
     layers = view_layers(views, sample=sample, inputs=inputs)
@@ -98,16 +98,11 @@ def _read_zarr(path: str | list[str]) -> list[LayerData]:
     return layers
 
 
-def _recipe_of(image: ZarrImage) -> dict[str, Any] | None:
-    recipe: dict[str, Any] | None = image.attributes.get("mvfusion", {}).get("recipe")
-    return recipe
-
-
 def _is_series(image: ZarrImage) -> bool:
     """Whether it is one volume at several times, or a fused one with any axes before z: not channels that are views."""
     if not image.axes.endswith("zyx") or len(image.axes) == 3 or not set(image.axes) <= set("tczyx"):
         return False
-    return _recipe_of(image) is not None or ("c" not in image.axes and image.array.shape[0] > 1)
+    return image.recipe is not None or ("c" not in image.axes and image.array.shape[0] > 1)
 
 
 def _levels(image: ZarrImage) -> list[Any]:

@@ -1,11 +1,12 @@
 """PSFs: load, check, clean, resample, measure from beads, and tell whether one is upside down."""
 
-from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, detect_beads, measure_psf
+from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, check_bead_volume, detect_beads, measure_psf
 from napari_mvfusion.psf.hot import Cooled, remove_hot, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import (
     PSFInfo,
     StoredPSF,
     check_psf,
+    check_size,
     crop_psf,
     describe_psf,
     fwhm,
@@ -25,8 +26,10 @@ __all__ = [
     "PreparedPSF",
     "RejectedBead",
     "StoredPSF",
+    "check_bead_volume",
     "check_mirror",
     "check_psf",
+    "check_size",
     "clean_psf",
     "crop_psf",
     "describe_psf",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from napari_mvfusion.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.psf.kernel import fwhm, line_through
 from napari_mvfusion.psf.prepare import clean_psf
 
+_MOST_VOXELS = 2**27
 _SMOOTHING = 1.0
 _THRESHOLD_NOISE = 12.0
 _CANDIDATE_RADIUS = 2
@@ -87,6 +89,22 @@ def detect_beads(volume: np.ndarray) -> np.ndarray:
     return np.asarray(points[order])
 
 
+def check_bead_volume(shape: Sequence[int], called: str) -> None:
+    """Refuse a bead volume that is too large to be measured whole, before its pixels are read.
+
+    Raises
+    ------
+    InputError
+        If it has more than 134 million voxels (512 a side).
+    """
+    if math.prod(int(n) for n in shape) > _MOST_VOXELS:
+        sides = " x ".join(str(n) for n in shape)
+        raise InputError(
+            f"{called} has {sides} voxels, and beads are measured in {_MOST_VOXELS // 10**6} million at most (512 a side): "
+            "cut out a part with isolated beads"
+        )
+
+
 def measure_psf(
     volume: np.ndarray,
     points: np.ndarray | None = None,
@@ -108,8 +126,10 @@ def measure_psf(
     Raises
     ------
     InputError
-        If the volume is too small, or fewer than three beads can be used; says how many were found and what to do.
+        If the volume is too small or too large, or fewer than three beads can be used; says how many were found and what
+        to do.
     """
+    check_bead_volume(np.shape(volume), "the bead volume")
     raw = np.asarray(volume)
     if raw.ndim != 3 or not np.isfinite(raw).all():
         raise InputError("a bead volume must have three axes (z, y, x) and finite values")

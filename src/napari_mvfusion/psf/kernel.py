@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -17,6 +16,7 @@ from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.psf.centre import find_core
 from napari_mvfusion.psf.hot import remove_hot_of_psf
 from napari_mvfusion.psf.noise import look_at_rim
+from napari_mvfusion.tiff_files import opened_tiff, series_of
 from napari_mvfusion.voxel_sizes import voxel_size_of
 
 Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat", "peaks"]
@@ -25,8 +25,8 @@ Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat
 DEFAULT_ENERGY = 0.998
 # A peak further from the middle than this share of a side shifts the picture more than a PSF should.
 _CENTRED = 0.1
+_MOST_VOXELS = 2**23
 _OURS = 'Namespace="napari-mvfusion"'
-_UNREADABLE = (OSError, ValueError, RuntimeError, IndexError, KeyError, TypeError, zlib.error, ElementTree.ParseError)
 # As many voxels with the largest value are no chance.
 _FLAT = 4
 
@@ -91,16 +91,11 @@ def read_psf(path: str | Path) -> StoredPSF:
         If the file is missing, no TIFF, or holds anything but one volume or plane.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the PSF {path} does not exist")
-    if path.stat().st_size == 0:
-        raise InputError(f"the PSF {path} is empty (0 bytes): copy or export it again")
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            values = np.squeeze(tiff.asarray())
-            size = _stated_size(tiff)
-    except (tifffile.TiffFileError, *_UNREADABLE) as error:
-        raise InputError(f"the PSF {path} cannot be read as a TIFF file ({error}): copy or export it again") from error
+    with opened_tiff(path, "the PSF") as tiff:
+        series = series_of(path, tiff)[0]
+        check_size(series.shape, f"the PSF {path}")
+        values = np.squeeze(series.asarray())
+        size = _stated_size(tiff)
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or values.dtype.kind not in "buif":
@@ -110,13 +105,25 @@ def read_psf(path: str | Path) -> StoredPSF:
     return StoredPSF(np.ascontiguousarray(values, np.float32), size)
 
 
+def check_size(shape: Sequence[int], called: str) -> None:
+    """Refuse a PSF that is larger than any microscope's, before its pixels are read.
+
+    Raises
+    ------
+    InputError
+        If it has more than 8.4 million voxels (203 a side).
+    """
+    if math.prod(int(n) for n in shape) > _MOST_VOXELS:
+        sides = " x ".join(str(n) for n in shape)
+        raise InputError(
+            f"{called} has {sides} voxels, and a PSF may have {_MOST_VOXELS / 1e6:.1f} million (203 a side): crop it to "
+            "where its light is"
+        )
+
+
 def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    description = tiff.pages[0].description or ""
-    # A document type could define entities that grow or reach out.
-    if "<!DOCTYPE" in description or "<!ENTITY" in description:
-        return None
     size = voxel_size_of(tiff)
-    return None if size == (1.0, 1.0, 1.0) and _OURS in description else size
+    return None if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or "") else size
 
 
 def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) -> list[str]:

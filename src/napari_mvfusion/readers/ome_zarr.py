@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,17 @@ import numpy as np
 import zarr
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.files import parsing
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.psf import check_size
+from napari_mvfusion.readers.choices import choose
+from napari_mvfusion.readers.zarr_files import PlainFiles, weigh
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
 _SPACE = ("z", "y", "x")
-_BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
+_DAMAGED = "copy it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +47,37 @@ class ZarrImage:
     leading_steps: tuple[float, ...]
     attributes: dict[str, Any]
 
-    def volume(self, channel: int | None = None) -> VolumeLike:
-        """One channel as a lazy (z, y, x) volume.
+    @property
+    def leading(self) -> dict[str, int]:
+        """Number of volumes along the axes before z; only axes with several."""
+        sizes = dict(zip(self.axes, self.array.shape, strict=True))
+        return {axis: int(n) for axis, n in sizes.items() if axis not in _SPACE and n > 1}
+
+    def volume(self, channel: int | None = None, timepoint: int | None = None) -> VolumeLike:
+        """One channel and time point as a lazy (z, y, x) volume, both counted from 0.
 
         Raises
         ------
         InputError
-            If there are several time points, or several channels and none is named.
+            If there are several time points or channels and none is named, or other axes than t, c, z, y and x.
         """
-        fixed: dict[str, int] = {}
-        for axis, n in zip(self.axes, self.array.shape, strict=True):
-            if axis in _SPACE:
-                continue
-            if axis == "c" and channel is not None:
-                fixed[axis] = channel
-            elif n == 1:
-                fixed[axis] = 0
-            else:
-                words = {"t": "time points", "c": "channels"}.get(axis, f"entries on axis {axis}")
-                raise InputError(
-                    f"{self.path} has {n} {words}: a volume is one (z, y, x) block; save one of them alone"
-                )
         if tuple(axis for axis in self.axes if axis in _SPACE) != _SPACE:
             raise InputError(f"{self.path} has the axes {self.axes}: z, y and x are needed, in this order")
-        return ZarrVolume(self, fixed)
+        other = {axis: n for axis, n in self.leading.items() if axis not in "tc"}
+        if other:
+            axis, n = next(iter(other.items()))
+            raise InputError(
+                f"{self.path} has {n} entries on axis {axis}: a volume is one (z, y, x) block; save one alone"
+            )
+        chosen = choose(str(self.path), self.leading, timepoint, channel)
+        return ZarrVolume(self, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in _SPACE})
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The recipe of a fused volume, None where there is none."""
+        ours = self.attributes.get("mvfusion")
+        recipe = ours.get("recipe") if isinstance(ours, dict) else None
+        return recipe if isinstance(recipe, dict) else None
 
     @property
     def channels(self) -> int:
@@ -99,16 +111,14 @@ class ZarrVolume:
             If a chunk is damaged.
         """
         parts = index if isinstance(index, tuple) else (index,)
-        if parts and parts[-1] is Ellipsis:
-            parts = parts[:-1]
+        if any(part is Ellipsis for part in parts):
+            place = next(i for i, part in enumerate(parts) if part is Ellipsis)
+            parts = (*parts[:place], *[slice(None)] * (4 - len(parts)), *parts[place + 1 :])
         space = iter((*parts, *([slice(None)] * (3 - len(parts)))))
         full = tuple(self._fixed[axis] if axis in self._fixed else next(space) for axis in self._image.axes)
-        try:
-            return np.asarray(self._image.array[full])
-        except _BROKEN as error:
-            raise InputError(
-                f"{self._image.path} is damaged: a chunk in {full} cannot be read ({error}); copy it again"
-            ) from error
+        with parsing(f"{self._image.path} is damaged: a chunk in {full} cannot be read", _DAMAGED):
+            pixels: np.ndarray = np.asarray(self._image.array[full])
+        return pixels
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -129,8 +139,9 @@ def open_image(path: str | Path) -> ZarrImage:
     path = Path(path)
     if not is_zarr(path):
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
-    try:
-        group = zarr.open_group(path, mode="r")
+    damaged = f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged"
+    with parsing(damaged, _DAMAGED):
+        group = zarr.open_group(PlainFiles(path), mode="r")
         attributes = dict(group.attrs)
         ome = attributes.get("ome", attributes)
         if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
@@ -140,13 +151,15 @@ def open_image(path: str | Path) -> ZarrImage:
         level = scales["datasets"][0]
         array: Any = group[level["path"]]
         size, origin, steps = _placement(scales, level, axes)
-    except _BROKEN as error:
-        raise InputError(
-            f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged "
-            f"({type(error).__name__}: {error}); copy it again"
-        ) from error
-    if len(axes) != len(array.shape):
+        if not isinstance(array, zarr.Array):
+            raise InputError(
+                f"{path} is damaged: its full-resolution level '{level['path']}' holds no pixels; {_DAMAGED}"
+            )
+    if len(axes) != len(array.shape) or len(set(axes)) != len(axes):
         raise InputError(f"{path} is damaged: it names the axes {axes}, but its pixels have {len(array.shape)}")
+    if not all(math.isfinite(s) and s > 0 for s in size) or not all(math.isfinite(o) for o in origin):
+        raise InputError(f"{path} is damaged: its voxels of {size} um at {origin} um cannot be; {_DAMAGED}")
+    weigh(path, array)
     return ZarrImage(path, array, axes, size, origin, steps, attributes)
 
 
@@ -162,39 +175,66 @@ def open_zarr_views(path: str | Path) -> RegisteredViews:
         If the image or an entry of it cannot be used.
     """
     image = open_image(path)
-    grid = Grid(triple(image.volume(0 if "c" in image.axes else None).shape), image.voxel_size_um, image.origin_um)
-    entries = image.attributes.get("mvfusion", {}).get("views")
-    if entries is None:
-        ome = image.attributes.get("ome", image.attributes)
-        labels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
-        names = labels if len(set(labels)) == image.channels and "" not in labels else None
-        entries = [{"name": names[i] if names else f"channel {i}"} for i in range(image.channels)]
+    grid = Grid(triple(image.volume(0 if "c" in image.leading else None).shape), image.voxel_size_um, image.origin_um)
+    with parsing(f"{path} is damaged: what it says of its views cannot be understood", _DAMAGED):
+        entries = _entries(image)
     if len(entries) != image.channels:
         raise InputError(f"{path} is damaged: it describes {len(entries)} views, but has {image.channels} channels")
     views = []
     for number, entry in enumerate(entries):
-        psf = entry.get("psf")
         views.append(
             View(
-                image.volume(number if "c" in image.axes else None),
-                str(entry["name"]),
-                psf=None if psf is None else _psf(image.path, str(psf), str(entry["name"])),
-                angle=entry.get("angle"),
-                weight=float(entry.get("weight", 1.0)),
-                offset=float(entry.get("offset", 0.0)),
+                image.volume(number if "c" in image.leading else None),
+                entry.name,
+                psf=None if entry.psf is None else _psf(image.path, entry.psf, entry.name),
+                angle=entry.angle,
+                weight=entry.weight,
+                offset=entry.offset,
                 source=str(image.path),
             )
         )
     return RegisteredViews(views, grid)
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What the attributes say of a view; `psf` is the name of an array in the same folder."""
+
+    name: str
+    psf: str | None = None
+    angle: float | None = None
+    weight: float = 1.0
+    offset: float = 0.0
+
+
+def _entries(image: ZarrImage) -> list[_Entry]:
+    """What our own attributes say of the views, or the labels of the channels."""
+    entries = image.attributes.get("mvfusion", {}).get("views")
+    if entries is None:
+        ome = image.attributes.get("ome", image.attributes)
+        labels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
+        names = labels if len(set(labels)) == image.channels and "" not in labels else None
+        return [_Entry(names[i] if names else f"channel {i}") for i in range(image.channels)]
+    return [
+        _Entry(
+            str(entry["name"]),
+            None if entry.get("psf") is None else str(entry["psf"]),
+            None if entry.get("angle") is None else float(entry["angle"]),
+            float(entry.get("weight", 1.0)),
+            float(entry.get("offset", 0.0)),
+        )
+        for entry in entries
+    ]
+
+
 def _psf(folder: Path, name: str, view: str) -> np.ndarray:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"{folder} names a PSF outside of itself ({name}): refused")
-    try:
-        return np.asarray(zarr.open_array(folder / name, mode="r")[:], np.float32)
-    except _BROKEN as error:
-        raise InputError(f"{folder} is damaged: the PSF of view '{view}' cannot be read; copy it again") from error
+    with parsing(f"{folder} is damaged: the PSF of view '{view}' cannot be read", _DAMAGED):
+        stored = zarr.open_array(PlainFiles(folder / name), mode="r")
+        check_size(stored.shape, f"the PSF of view '{view}' in {folder}")
+        weigh(folder / name, stored)
+        return np.asarray(stored[:], np.float32)
 
 
 def _placement(

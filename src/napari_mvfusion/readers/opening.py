@@ -14,7 +14,7 @@ from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.psf import load_psf, prepare_psf
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import is_zarr, open_image, open_zarr_views
-from napari_mvfusion.readers.tiff import TiffVolume, open_tiff
+from napari_mvfusion.readers.tiff import TiffVolume, open_stack, open_tiff
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 _SAME_SIZE = 1e-3
@@ -138,9 +138,8 @@ def read_recipe(path: str | Path) -> dict[str, Any] | None:
     """
     path = Path(path)
     if path.is_dir():
-        recipe: dict[str, Any] | None = open_image(path).attributes.get("mvfusion", {}).get("recipe")
-        return recipe
-    return open_tiff(path).recipe
+        return open_image(path).recipe
+    return open_stack(path).recipe
 
 
 def _open_folder(

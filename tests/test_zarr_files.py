@@ -1,0 +1,153 @@
+"""OME-Zarrs as they come: damaged metadata, pipes among the chunks, and sizes that are meant to harm."""
+
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+import zarr
+
+from faults.malformed import mutated_json
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Grid
+from napari_mvfusion.readers import describe, open_views, open_volume, read_recipe
+from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.writers import write_views_zarr, write_zarr
+
+SHAPE = (6, 7, 8)
+
+
+@pytest.fixture
+def views_zarr(tmp_path, rng):
+    psf = np.zeros((3, 3, 3), np.float32)
+    psf[1, 1, 1] = 1
+    views = [View(rng.random(SHAPE, np.float32), name, psf=psf, angle=float(name)) for name in ("0", "90")]
+    path = tmp_path / "v.zarr"
+    write_views_zarr(path, RegisteredViews(views))
+    return path
+
+
+def change(path, edit):
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
+
+
+def set_at(*keys, value):
+    def edit(values):
+        for key in keys[:-1]:
+            values = values[key]
+        values[keys[-1]] = value
+
+    return edit
+
+
+_SCALES = ("attributes", "ome", "multiscales")
+DAMAGE = {
+    "scales as a number": ("zarr.json", set_at(*_SCALES, value=7)),
+    "no scales": ("zarr.json", set_at(*_SCALES, value=[])),
+    "attributes as a list": ("zarr.json", set_at("attributes", value=[1])),
+    "ome as text": ("zarr.json", set_at("attributes", "ome", value="x")),
+    "axes without names": ("zarr.json", set_at(*_SCALES, 0, "axes", value=[{}, {}, {}, {}])),
+    "axes twice": ("zarr.json", set_at(*_SCALES, 0, "axes", value=[{"name": a} for a in "zzyx"])),
+    "an axis that is a number": ("zarr.json", set_at(*_SCALES, 0, "axes", value=[{"name": a} for a in (1, 2, 3, 4)])),
+    "no level": ("zarr.json", set_at(*_SCALES, 0, "datasets", value=[])),
+    "a level that is a number": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value=7)),
+    "a level that is the image": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="")),
+    "a scale of text": (
+        "zarr.json",
+        set_at(*_SCALES, 0, "datasets", 0, "coordinateTransformations", value=[{"type": "scale", "scale": ["a"] * 4}]),
+    ),
+    "a scale of nothing": (
+        "zarr.json",
+        set_at(
+            *_SCALES, 0, "datasets", 0, "coordinateTransformations", value=[{"type": "scale", "scale": [0, 0, 0, 0]}]
+        ),
+    ),
+    "views as a number": ("zarr.json", set_at("attributes", "mvfusion", value={"views": 2})),
+    "views without names": ("zarr.json", set_at("attributes", "mvfusion", value={"views": [{}, {}]})),
+    "notes as text": ("zarr.json", set_at("attributes", "mvfusion", value="x")),
+    "an angle of text": (
+        "zarr.json",
+        set_at("attributes", "mvfusion", "views", value=[{"name": "a", "angle": "left"}, {"name": "b"}]),
+    ),
+    "a shape of nothing": ("0/zarr.json", set_at("shape", value=[2, 0, 7, 8])),
+    "a negative shape": ("0/zarr.json", set_at("shape", value=[2, -6, 7, 8])),
+    "a type that is none": ("0/zarr.json", set_at("data_type", value="picture")),
+    "complex pixels": ("0/zarr.json", set_at("data_type", value="complex64")),
+    "no codecs": ("0/zarr.json", set_at("codecs", value=[])),
+    "10^9 planes": ("0/zarr.json", set_at("shape", value=[2, 10**9, 7, 8])),
+    "10^15 pixels": ("0/zarr.json", set_at("shape", value=[2, 10**5, 10**5, 10**5])),
+    "chunks of 16 GiB": (
+        "0/zarr.json",
+        set_at("chunk_grid", "configuration", "chunk_shape", value=[1, 1024, 2048, 2048]),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_metadata_is_named_in_one_line(views_zarr, case):
+    name, edit = case
+    change(views_zarr / name, edit)
+    with pytest.raises(InputError, match=r"v\.zarr") as caught:
+        open_views(views_zarr)
+    assert "\n" not in str(caught.value)
+    described = describe(views_zarr)
+    assert "v.zarr" in described.samples[0].problems[0]
+
+
+def test_many_chunks_are_refused(tmp_path):
+    group = zarr.create_group(tmp_path / "v.zarr", zarr_format=3)
+    group.create_array("0", shape=(1000, 1000, 1000), chunks=(1, 1, 1), dtype="uint8")
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    scale = [{"type": "scale", "scale": [1, 1, 1]}]
+    group.attrs["ome"] = {
+        "multiscales": [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    }
+    with pytest.raises(InputError, match=r"has 1,000,000,000 chunks of 1 x 1 x 1 pixels"):
+        open_volume(tmp_path / "v.zarr")
+
+
+def test_a_psf_inside_that_is_no_psf_by_its_size_is_not_read(views_zarr):
+    attributes = json.loads((views_zarr / "zarr.json").read_text())["attributes"]
+    psf = views_zarr / attributes["mvfusion"]["views"][0]["psf"]
+    change(psf / "zarr.json", set_at("shape", value=[999, 999, 999]))
+    with pytest.raises(InputError, match=r"a PSF may have 8\.4 million"):
+        open_views(views_zarr)
+
+
+@pytest.mark.parametrize("place", ["zarr.json", "0/zarr.json", "chunk"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path, rng, place):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, rng.random(SHAPE, np.float32), Grid(SHAPE))
+    file = next(f for f in (path / "0" / "c").rglob("*") if f.is_file()) if place == "chunk" else path / place
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(InputError, match=r"is a pipe, socket or device|is no OME-Zarr"):
+        open_volume(path)[0][:]
+
+
+def test_a_recipe_that_is_none_is_left_out(tmp_path, rng):
+    write_zarr(tmp_path / "v.zarr", rng.random(SHAPE, np.float32), Grid(SHAPE), recipe={"a": 1})
+    assert read_recipe(tmp_path / "v.zarr") == {"a": 1}
+    for value in ("x", {"recipe": 7}):
+        change(tmp_path / "v.zarr" / "zarr.json", set_at("attributes", "mvfusion", value=value))
+        assert read_recipe(tmp_path / "v.zarr") is None
+
+
+def test_mutated_metadata_is_read_or_refused(views_zarr):
+    """Nothing but our own error, in one line, whatever the metadata says."""
+    for name in ("zarr.json", "0/zarr.json"):
+        good = (views_zarr / name).read_text()
+        for seed in range(60):
+            (views_zarr / name).write_text(json.dumps(mutated_json(json.loads(good), random.Random(seed))))
+            message = ""
+            try:
+                views = open_views(views_zarr)
+                if views.grid.box.size < 1e5:
+                    views.read(views.grid.box)
+            except InputError as error:
+                message = str(error)
+            assert "\n" not in message
+        (views_zarr / name).write_text(good)
