@@ -269,7 +269,7 @@ def test_brackets_and_colons_in_names_are_shown_as_they_are(sample, tmp_path):
     for result in (odd / "fused[bold].zarr", odd / "fused[bold].tif"):
         done = run("fuse", odd, "--method", "average", "-o", result)
         assert done.stdout.splitlines() == [str(result), f"{result}.recipe.json"]
-        again = tmp_path / f"again[/]{result.suffix}"
+        again = tmp_path / f"again[.]{result.suffix}"
         run("fuse", "--recipe", f"{result}.recipe.json", "-o", again)
         assert np.array_equal(open_volume(again)[0][:], open_volume(result)[0][:])
     missing = run("info", odd / "no [view].tif", code=2)
@@ -288,3 +288,17 @@ def test_names_longer_than_names_can_be(tmp_path, letters):
     (line,) = told.stderr.splitlines()
     assert "is longer than the name of a file can be" in line
     assert len(line) < 300
+
+
+def test_a_view_that_is_not_taken_is_named_and_a_recipe_keeps_to_its_own(sample, tmp_path):
+    folder = tmp_path / "views"
+    folder.mkdir()
+    for name in ("embryo_view_0.tif", "embryo_view_90.tif"):
+        shutil.copy(sample / name, folder)
+    shutil.copy(sample / "embryo_view_180.tif", folder / "embryo_view180.tif")
+    done = run("fuse", folder, "--method", "average", "-o", tmp_path / "o.zarr")
+    assert "warning: embryo_view180.tif is left out: it looks like a view" in done.stderr
+    (folder / "embryo_view180.tif").rename(folder / "embryo_view_180.ome.tif")
+    again = run("fuse", "--recipe", tmp_path / "o.zarr.recipe.json", "-o", tmp_path / "again.zarr")
+    assert "the recipe does not use the views 180" in again.stderr
+    assert np.array_equal(open_volume(tmp_path / "again.zarr")[0][:], open_volume(tmp_path / "o.zarr")[0][:])

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
-from faults.malformed import mutated_bytes
 from scipy import ndimage, signal
 
+from faults.malformed import mutated_bytes
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf import (
     check_mirror,
@@ -267,7 +267,9 @@ def test_an_error_of_the_progress_ends_the_check_between_two_updates(rng):
 
 def test_a_psf_of_a_size_that_none_has_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "psf.tif"
-    tifffile.imwrite(path, np.zeros((3, 16, 16), np.uint16), compression="zlib", rowsperstrip=16, photometric="minisblack")
+    tifffile.imwrite(
+        path, np.zeros((3, 16, 16), np.uint16), compression="zlib", rowsperstrip=16, photometric="minisblack"
+    )
     with tifffile.TiffFile(path, mode="r+") as tiff:
         for page in tiff.pages:
             for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):

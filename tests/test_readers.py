@@ -14,6 +14,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.readers import (
     describe,
+    left_out,
     list_tags,
     open_truth,
     open_views,
@@ -439,3 +440,64 @@ def test_a_folder_that_was_written_opens_again(tmp_path, rng, psf):
         assert (np.asarray(two.data[:]) == one.data).all()
         assert (two.psf == one.psf).all()
     assert read_recipe(tmp_path / "out" / "fish_view_0.tif") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["s_view_270.ome.tif", "s_view_270.OME.TIFF", "S_VIEW_270.TIF".replace("S", "s", 1), "s_view_270.tiff"]
+)
+def test_all_endings_of_tiff_belong_to_the_scheme(tmp_path, volume, name):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"s_view_{angle}.tif", volume)
+    tifffile.imwrite(tmp_path / name, volume[::-1], metadata={"axes": "ZYX"})
+    views = open_views(tmp_path)
+    assert views.names == ("0", "90", "270")
+    assert np.array_equal(views.views[2].data[:], volume[::-1])
+
+
+def test_what_the_system_leaves_beside_files_is_no_view(tmp_path, volume):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"s_view_{angle}.tif", volume)
+        (tmp_path / f"._s_view_{angle}.tif").write_bytes(b"\0\5\26\7")
+    (tmp_path / ".DS_Store").touch()
+    assert open_views(tmp_path).names == ("0", "90")
+    assert left_out(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("s_view_270 (copy).tif", "view"),
+        ("s_view270.tif", "view"),
+        ("s view 270.tif", "view"),
+        ("s_view_270.tif.gz", "view"),
+        ("s_view_270.czi", "view"),
+        ("s_view_-270°.tif", "view"),
+        ("View-270.h5", "view"),
+        ("s_view_angle=270.tif", "view"),
+        ("psf270.tif", "PSF"),
+        ("s_psf_270.tif.bak", "PSF"),
+        ("PSFs_0-270.tif", "PSF"),
+    ],
+)
+def test_what_looks_like_a_view_and_is_not_taken_is_named(tmp_path, volume, name, word):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"s_view_{angle}.tif", volume)
+    (tmp_path / name).touch()
+    (message,) = left_out(tmp_path)
+    assert message.startswith(f"{name} is left out: it looks like a {word}")
+    assert describe(tmp_path).problems == (message,)
+    assert open_views(tmp_path).names == ("0", "90")
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "fused.tif", "overview.tif", "view_0.recipe.json", "interview 3.mp3", "preview0.tif"]
+)
+def test_what_is_something_else_is_left_alone(tmp_path, volume, name):
+    tifffile.imwrite(tmp_path / "s_view_0.tif", volume)
+    (tmp_path / name).touch()
+    assert left_out(tmp_path) == ()
+
+
+def test_a_folder_whose_name_is_too_long_is_refused_in_words():
+    with pytest.raises(InputError, match="longer than the name of a file can be"):
+        psf_files("n" * 5000)

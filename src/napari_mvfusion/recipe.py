@@ -148,6 +148,11 @@ class Recipe(_Part):
                 "open them yourself and run its method on them"
             )
         views = self.inputs.open()
+        names = [entry.name for entry in self.views]
+        if set(names) < set(views.names):
+            more = ", ".join(name for name in views.names if name not in names)
+            yield Warned(f"the recipe does not use the views {more}, which are there beside its own")
+            views = views.select(names)
         self._check_same(views)
         method = make_method(self.method.name, **self.method.parameters)
         for change in self._software_changes():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import show
-from napari_mvfusion.cli.fuse import describe_inputs
+from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.quality import evaluate as measure
@@ -43,7 +43,7 @@ def evaluate(
         if not as_json:
             show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
-        opened = describe_inputs([views], None, tag, None, psf_folder, None, offset).open()
+        opened = open_inputs(describe_inputs([views], None, tag, None, psf_folder, None, offset))
         if opened.grid.shape != grid.shape:
             raise InputError(
                 f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: do they belong together?"

@@ -15,7 +15,9 @@ from napari_mvfusion.events import Event
 from napari_mvfusion.files import check_there
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.methods import METHODS, make_method
+from napari_mvfusion.readers import left_out
 from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path, save_recipe
+from napari_mvfusion.views import RegisteredViews
 
 
 def fuse(
@@ -83,7 +85,7 @@ def fuse(
             title = method
             opening = describe_inputs(inputs, psfs, tag, views, psf_folder, voxel_size, offset, weights or [])
             events = fuse_events(
-                opening.open(),
+                open_inputs(opening),
                 bound_method,
                 device=device or "auto",
                 tile=options.tile_of(tile),
@@ -99,6 +101,14 @@ def fuse(
         show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})
     else:
         show.say(f"{out}\n{recipe_path(out)}")
+
+
+def open_inputs(inputs: Inputs) -> RegisteredViews:
+    """Open the views, and say what beside them looks like a view or PSF and is left out."""
+    views = inputs.open()
+    for message in left_out(inputs.source):
+        show.say_warning(message)
+    return views
 
 
 def describe_inputs(

@@ -14,7 +14,7 @@ import torch
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.fuse import describe_inputs
+from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.errors import InputError
@@ -201,7 +201,7 @@ def _opened(
     """The volumes that the command line names."""
 
     def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
-        return describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights).open()
+        return open_inputs(describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights))
 
     if not any(path.is_dir() for path in data):
         return [opened(list(data), tag)] if data else []

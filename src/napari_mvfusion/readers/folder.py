@@ -1,6 +1,7 @@
 """The folder scheme: `tag_view_ANGLE.tif`, `psf_ANGLE.tif`, `tag_groundtruth.tif`, several tags in one folder.
 
-A view or ground truth may also be an OME-Zarr of that name. A PSF of one sample only is `tag_psf_ANGLE.tif`.
+Endings are .tif, .tiff, .ome.tif and .ome.tiff, in any case. A view or ground truth may also be an OME-Zarr of that name
+(.zarr, .ome.zarr). A PSF of one sample only is `tag_psf_ANGLE.tif`. Names that begin with a dot are those of the system.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.files import check_there
 
-_VIEW = re.compile(r"(?:(?P<tag>.+)_)?view_(?P<angle>[+-]?\d+(?:\.\d+)?)\.(?:tiff?|zarr)", re.IGNORECASE)
-_PSF = re.compile(r"(?:(?P<tag>.+)_)?psf_(?P<angle>[+-]?\d+(?:\.\d+)?)\.tiff?", re.IGNORECASE)
-_TRUTH = re.compile(r"(?:(?P<tag>.+)_)?groundtruth\.(?:tiff?|zarr)", re.IGNORECASE)
+_TIFF = r"(?:\.ome)?\.tiff?"
+_IMAGE = r"(?:\.ome)?\.(?:tiff?|zarr)"
+_ANGLE = r"(?P<angle>[+-]?\d{1,6}(?:\.\d{1,6})?)"
+_VIEW = re.compile(rf"(?:(?P<tag>.+)_)?view_{_ANGLE}{_IMAGE}", re.IGNORECASE | re.ASCII)
+_PSF = re.compile(rf"(?:(?P<tag>.+)_)?psf_{_ANGLE}{_TIFF}", re.IGNORECASE | re.ASCII)
+_TRUTH = re.compile(rf"(?:(?P<tag>.+)_)?groundtruth{_IMAGE}", re.IGNORECASE | re.ASCII)
+# What a person may have meant as a view or PSF: the word, with a number somewhere after it.
+_LIKE = re.compile(r"(?<![a-z])(?P<word>view|psf)s?(?![a-z])\D{0,12}\d", re.IGNORECASE)
+_NO_IMAGES = frozenset(
+    (".json", ".txt", ".csv", ".yaml", ".yml", ".xml", ".png", ".jpg", ".pdf", ".md", ".log", ".partial")
+)
 _EXPECTED = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
@@ -78,11 +88,17 @@ def scan_folder(path: str | Path) -> Folder:
         If it is no folder, or two files claim to be the same view or PSF.
     """
     path = Path(path)
+    check_there(path, "name a folder of views or PSFs")
     if not path.is_dir():
-        raise InputError(f"{path} does not exist, or is no folder")
+        raise InputError(f"{path} is no folder: name a folder of views or PSFs")
     samples: dict[str, Sample] = {}
     psfs: dict[float, Path] = {}
-    for file in sorted(path.iterdir()):
+    problems: list[str] = []
+    try:
+        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"the folder {path} cannot be read: {error.strerror or error}") from error
+    for file in files:
         if match := _VIEW.fullmatch(file.name):
             _claim(samples.setdefault(match["tag"] or "", Sample()).views, match["angle"], file)
         elif match := _PSF.fullmatch(file.name):
@@ -90,15 +106,22 @@ def scan_folder(path: str | Path) -> Folder:
             _claim(own, match["angle"], file)
         elif match := _TRUTH.fullmatch(file.name):
             samples.setdefault(match["tag"] or "", Sample()).truth = file
+        elif (like := _LIKE.search(file.name)) and file.suffix.lower() not in _NO_IMAGES:
+            problems.append(_left_out(file, like["word"].lower()))
     with_views = {tag: sample for tag, sample in samples.items() if sample.views}
     for sample in with_views.values():
         sample.views = dict(sorted(sample.views.items()))
     angles = {angle for sample in with_views.values() for angle in sample.views}
-    problems = [
+    problems += [
         f"{file.name} has no view at {angle:g} degrees" for angle, file in sorted(psfs.items()) if angle not in angles
     ]
     problems += _orphans(samples)
     return Folder(path, with_views, psfs, problems if with_views else [])
+
+
+def _left_out(file: Path, word: str) -> str:
+    kind, expected = ("view", "TAG_view_ANGLE.tif") if word == "view" else ("PSF", "psf_ANGLE.tif")
+    return f"{file.name} is left out: it looks like a {kind}, but is not called {expected}; rename it to use it"
 
 
 def _orphans(samples: dict[str, Sample]) -> Iterable[str]:

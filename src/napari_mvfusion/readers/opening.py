@@ -79,6 +79,19 @@ def list_tags(folder: str | Path) -> tuple[str, ...]:
     return tuple(scan_folder(folder).samples)
 
 
+def left_out(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """What a folder holds that is not opened although it looks as if it should, a line each; () for other sources.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read.
+    """
+    if not isinstance(source, (str, Path)) or not Path(source).is_dir() or is_zarr(source):
+        return ()
+    return tuple(scan_folder(source).problems)
+
+
 def psf_files(folder: str | Path) -> dict[float, Path]:
     """Angle to `psf_ANGLE.tif` in a folder.
 
