@@ -21,7 +21,7 @@ _LARGEST_METADATA = 2**26
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
-class PlainFiles(LocalStore):
+class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by mypy
     """A folder whose pipes and devices are refused: reading one would wait for ever."""
 
     def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
@@ -37,7 +37,8 @@ class PlainFiles(LocalStore):
         wanted = list(key_ranges)
         for key, _ in wanted:
             self._check(key)
-        return await super().get_partial_values(prototype, wanted)
+        values: list[Any] = await super().get_partial_values(prototype, wanted)
+        return values
 
     def get_sync(self, key: str, **options: Any) -> Any:
         """Bytes of a file, None where there is none."""
