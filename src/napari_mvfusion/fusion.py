@@ -23,7 +23,7 @@ from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.methods.base import BoundMethod, Method
-from napari_mvfusion.outputs import ArrayOutput, FileOutput, Output, check_suffix
+from napari_mvfusion.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix
 from napari_mvfusion.planning import RunPlan, Storage, plan_run
 from napari_mvfusion.provenance import describe_run, fingerprint
 from napari_mvfusion.run import Run, Stop
@@ -155,6 +155,7 @@ def fuse_events(
             views = views.without_hot()
         for message in about_hot_pixels(views):
             yield Warned(message)
+        views, unit = views.in_their_unit()
         bound = yield from _until(method.prepare(views, target_device), cancel)
     except Stop:
         yield Cancelled(0, 0, None)
@@ -173,6 +174,7 @@ def fuse_events(
         if workspace is not None:
             workspace.discard()  # without a plan there is nothing in it
         raise
+    output = CheckedOutput(output, unit)
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
     with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
         yield Prepared(

@@ -39,6 +39,49 @@ class Output(Protocol):
         """Complete the output with its recipe and return the fused volume."""
 
 
+class CheckedOutput:
+    """Brings values to the units of the views, and lets none through that is no finite number.
+
+    Parameters
+    ----------
+    output : where they go
+    unit : of the values
+    """
+
+    def __init__(self, output: Output, unit: float = 1.0) -> None:
+        self._output = output
+        self._unit = unit
+        self.chunk = output.chunk
+
+    def write(self, box: Box, values: torch.Tensor) -> None:
+        """Store the values of a box.
+
+        Raises
+        ------
+        InputError
+            If one of them is NaN or infinite.
+        """
+        if self._unit != 1:
+            values = values * self._unit
+        if not bool(values.isfinite().all()):
+            place = torch.nonzero(~values.isfinite())[0].tolist()
+            raise InputError(not_finite(triple(a + i for a, i in zip(box.start, place, strict=True))))
+        self._output.write(box, values)
+
+    def finish(self, recipe: Mapping[str, Any]) -> VolumeLike:
+        """See `Output`."""
+        return self._output.finish(recipe)
+
+
+def not_finite(place: Triple | None = None) -> str:
+    """What to say of a result that is no number, at (z, y, x) or somewhere."""
+    where = "" if place is None else f" at (z, y, x) = {place}"
+    return (
+        f"the result is not a finite number{where}, so the run ends here: look for extreme values in the views there, "
+        "have hot pixels removed, or choose another method"
+    )
+
+
 class ArrayOutput:
     """An array in memory: the caller's, or a new one."""
 

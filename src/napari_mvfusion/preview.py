@@ -65,6 +65,7 @@ class Previewer:
     def __init__(self, views: RegisteredViews, device: torch.device) -> None:
         self._views = views
         self._spared = views.without_hot()
+        self._unit = 1.0
         self._device = device
         self._statistics: tuple[ViewStatistics, ...] | None = None
         self._regions: OrderedDict[tuple[Box, int, bool], tuple[RegisteredViews, ViewReader]] = OrderedDict()
@@ -103,7 +104,7 @@ class Previewer:
             for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
                 soon_enough = time.perf_counter() - started < _COARSE_BY_S
                 if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
-                    values = _finer(step.values, wide.shape)[inside]
+                    values = _finer(step.values * self._unit, wide.shape)[inside]
                     yield Preview(box, values, "coarse", False, time.perf_counter() - started)
                     break
         shown = time.perf_counter()
@@ -111,7 +112,17 @@ class Previewer:
             now = time.perf_counter()
             if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
                 shown = now
-                yield Preview(box, step.values[inside].cpu().numpy(), step.label, step.last, now - started)
+                yield Preview(
+                    box, (step.values[inside] * self._unit).cpu().numpy(), step.label, step.last, now - started
+                )
+
+    def _look(self) -> tuple[ViewStatistics, ...]:
+        """Sample the whole volume, and go over to a unit in which its brightness is ordinary."""
+        statistics = _sample_statistics(self._spared)
+        sampled = self._views.region(self._views.grid.box, statistics)
+        self._views, self._unit = sampled.in_their_unit()
+        self._spared = self._views.without_hot() if self._unit != 1 else self._spared
+        return self._views.statistics()
 
     def _prepare(self, method: Method, views: RegisteredViews, cancel: Callable[[], bool]) -> BoundMethod:
         with interruptible(cancel):
@@ -122,7 +133,7 @@ class Previewer:
         key = (box, factor, spare_hot)
         if key not in self._regions:
             if self._statistics is None:
-                self._statistics = _sample_statistics(self._spared)
+                self._statistics = self._look()
             region = (self._spared if spare_hot else self._views).region(box, self._statistics, rough_border=True)
             if factor > 1:
                 region = _coarser(region, factor, self._statistics)

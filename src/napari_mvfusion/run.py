@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from napari_mvfusion.devices import losses_in_words, release_cached_memory
-from napari_mvfusion.errors import MemoryShortage, is_out_of_memory
+from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
 from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
 from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
-from napari_mvfusion.outputs import Output
+from napari_mvfusion.outputs import Output, not_finite
 from napari_mvfusion.planning import RunPlan, Storage
 from napari_mvfusion.reading import ViewReader
 from napari_mvfusion.tiles import pieces
@@ -223,6 +223,8 @@ class Run:
     def _end_iteration(self, index: int) -> bool:
         """Note the change of an iteration, save it where that is due, and tell whether to stop."""
         sums = np.array([self._done[index, number]["change"] for number in range(len(self._boxes))], float).sum(axis=0)
+        if not np.isfinite(sums).all():
+            raise InputError(not_finite())
         self.changes.append(float(sums[0] / sums[1]) if sums[1] else 0.0)
         in_memory = self._storage in (Storage.DEVICE, Storage.MEMORY)
         due = time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS

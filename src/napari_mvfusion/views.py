@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.divided import Divided, unit_for
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Preparing
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
@@ -164,6 +165,22 @@ class ViewStatistics:
     noise: float = field(default=0.0, compare=False)
     hot: int | None = field(default=None, compare=False)
 
+    def divided(self, unit: float) -> ViewStatistics:
+        """The numbers of the same view with all pixels divided by a unit, without the hash."""
+        overview = self.overview
+        if overview is not None:
+            overview = replace(overview, values=(overview.values / unit).astype(np.float32))
+        return replace(
+            self,
+            minimum=self.minimum / unit,
+            maximum=self.maximum / unit,
+            mean=self.mean / unit,
+            mean_square=self.mean_square / unit**2,
+            noise=self.noise / unit**2,
+            sha256="",
+            overview=overview,
+        )
+
 
 class RegisteredViews:
     """Views on one grid.
@@ -261,6 +278,21 @@ class RegisteredViews:
         if known is not None:
             spared._statistics = tuple(replace(numbers, sha256="") for numbers in known)
         return spared
+
+    def in_their_unit(self) -> tuple[RegisteredViews, float]:
+        """The views in a unit in which float32 arithmetic is safe, and that unit: 1, and these views, where it is anyway.
+
+        Statistics must be known; they are divided too, without the hashes.
+        """
+        statistics = self.statistics()
+        unit = unit_for(numbers.maximum for numbers in statistics)
+        if unit == 1:
+            return self, unit
+        views = [replace(view, data=Divided(view.data, unit), offset=view.offset / unit) for view in self.views]
+        divided = RegisteredViews(views, self._frame, window=self._window)
+        divided.rough_border = self.rough_border
+        divided._statistics = tuple(numbers.divided(unit) for numbers in statistics)
+        return divided, unit
 
     def region(
         self, box: Box, statistics: tuple[ViewStatistics, ...] | None = None, *, rough_border: bool = False

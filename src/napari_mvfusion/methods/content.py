@@ -217,7 +217,9 @@ def _slabs(grid: CoarseGrid) -> list[tuple[Box, slice]]:
 
 def _cell_means(values: torch.Tensor, step: Triple) -> np.ndarray:
     """Mean over every cell; over the part that there is of one at the far border."""
-    means = functional.avg_pool3d(values[None, None], step, ceil_mode=True)[0, 0]
+    # A side shorter than a cell is one cell, which is cut off.
+    sides = triple(min(s, n) for s, n in zip(step, values.shape, strict=True))
+    means = functional.avg_pool3d(values[None, None], sides, ceil_mode=True)[0, 0]
     numbers: np.ndarray = means.cpu().numpy().astype(np.float64)
     return numbers
 
