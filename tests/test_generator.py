@@ -10,7 +10,8 @@ from scipy import ndimage
 from torch.nn import functional
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.events import TileDone, TileStep
+from napari_mvfusion.fusion import fuse, fuse_events
 from napari_mvfusion.geometry import Box, Triple
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.methods import LearnedFusion, make_method, universal
@@ -77,6 +78,39 @@ def test_universal_tiles_equal_the_whole_with_the_measured_psfs(
     method = LearnedFusion(model=save(models, "small", architecture))
     whole, tiled = (np.asarray(fuse(views, method, tile=tile).data) for tile in (None, (48, 40, 96)))
     assert difference(whole, tiled) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("model", "tiles", "labels"),
+    [
+        (LIGHT, "seam_free", {"filter", "network", "network, mirror image"}),
+        (PAPER["no norm"], "published", {"network"}),
+    ],
+)
+def test_one_tile_says_how_far_it_is_and_lets_torch_be_between_its_steps(
+    models: Path, model: UniversalArchitecture | PaperArchitecture, tiles: str, labels: set[str]
+) -> None:
+    save(models, "small", model)
+    steps = []
+    for event in fuse_events(specimen(), LearnedFusion(model="small", tiles=tiles)):
+        assert torch.is_grad_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        if isinstance(event, TileStep):
+            steps.append(event)
+    fractions = [step.fraction for step in steps]
+    assert len(fractions) > len(labels)
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] < fractions[-1] < 1
+    assert {step.label for step in steps} == labels
+
+
+def test_steps_of_several_tiles_lie_between_those_that_are_done(models: Path) -> None:
+    save(models, "small", LIGHT)
+    events = fuse_events(specimen(), LearnedFusion(model="small"), tile=(24, 44, 52))
+    fractions = [event.fraction for event in events if isinstance(event, TileStep | TileDone)]
+    assert fractions == sorted(fractions)
+    assert fractions.count(0.5) >= 1
+    assert fractions[-1] == 1
 
 
 @UNIVERSAL

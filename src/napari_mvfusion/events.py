@@ -40,6 +40,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class TileStep:
+    """A part of the work on a tile is done: `label` comes next, `fraction` of the whole run is done."""
+
+    label: str
+    fraction: float
+
+
+@dataclass(frozen=True)
 class TileDone:
     """One tile of one pass is finished and safe.
 
@@ -96,4 +104,4 @@ class Finished:
     seconds: float
 
 
-Event = Warned | Preparing | Prepared | TileDone | IterationDone | TileHalved | Cancelled | Finished
+Event = Warned | Preparing | Prepared | TileStep | TileDone | IterationDone | TileHalved | Cancelled | Finished

@@ -13,7 +13,7 @@ import torch
 from napari_mvfusion.devices import losses_in_words, release_cached_memory
 from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
 from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
-from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved
+from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved, TileStep
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
@@ -106,7 +106,8 @@ class Run:
         for number, box in enumerate(self._boxes):
             if (index, number) in self._done:
                 continue
-            values = yield from self._tile(stage, box, self._next_box(index, number))
+            span = self._fraction(index, number), self._fraction(index, number + 1)
+            values = yield from self._tile(stage, box, self._next_box(index, number), span)
             entry: dict[str, Any] = {"stage": index, "tile": number}
             if self._estimate is None:
                 self._output.write(box, values)
@@ -134,14 +135,21 @@ class Run:
         if self._estimate is not None:
             self._estimate.end_stage(mark=_marks(stage, index))
 
-    def _tile(self, stage: Stage, box: Box, following: Box | None) -> Generator[Event, None, torch.Tensor]:
-        """Compute one tile; where memory runs out, in smaller pieces from here on."""
+    def _tile(
+        self, stage: Stage, box: Box, following: Box | None, span: tuple[float, float]
+    ) -> Generator[Event, None, torch.Tensor]:
+        """Compute one tile; where memory runs out, in smaller pieces from here on.
+
+        `span` says which fractions of the run are done before it and after it.
+        """
+        begin, end = span
         queue = pieces(box, self._limit)
         values: torch.Tensor | None = None
         while queue:
             piece = queue[0]
             ahead = queue[1] if len(queue) > 1 else following and pieces(following, self._limit)[0]
-            part = self._try(stage, piece, ahead)
+            until = begin + (end - span[0]) * piece.size / box.size
+            part = yield from self._try(stage, piece, ahead, (begin, until))
             if part is None:
                 self._limit = self._halve(piece)
                 yield TileHalved(piece.shape, self._limit)
@@ -149,6 +157,7 @@ class Run:
                 continue
             self._poll()
             queue.pop(0)
+            begin = until
             if piece == box:
                 return part
             if values is None:
@@ -157,20 +166,32 @@ class Run:
         assert values is not None
         return values
 
-    def _try(self, stage: Stage, piece: Box, ahead: Box | None) -> torch.Tensor | None:
+    def _try(
+        self, stage: Stage, piece: Box, ahead: Box | None, span: tuple[float, float]
+    ) -> Generator[Event, None, torch.Tensor | None]:
         """Run a piece; None where memory ran out."""
         try:
             tile = self._take(stage, piece)
             if ahead is not None:
                 self._ahead = ((stage, ahead), self._pool.submit(self._load, stage, ahead))
             with interruptible(self._cancel):
-                return self._bound.run(stage, tile)
+                steps = self._bound.run(stage, tile)
+            while not isinstance(steps, torch.Tensor):
+                try:
+                    with interruptible(self._cancel):
+                        step = next(steps)
+                except StopIteration as end:
+                    steps = end.value
+                    continue
+                yield TileStep(step.label, span[0] + step.share * (span[1] - span[0]))
+                self._poll()
         except Interrupted:
             raise Stop from None
         except (MemoryError, RuntimeError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
-        return None
+            return None
+        return steps
 
     def _take(self, stage: Stage, box: Box) -> TileInput:
         """The input of a tile: what was read ahead if it is this one, else read now."""

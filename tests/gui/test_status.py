@@ -2,9 +2,11 @@
 
 import pytest
 from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QLabel
 
+from napari_mvfusion.events import TileStep
 from napari_mvfusion.gui.progress import ProgressBar
-from napari_mvfusion.gui.status import TimeLeft, in_words, sentence
+from napari_mvfusion.gui.status import Status, TimeLeft, in_words, sentence
 
 
 def test_the_time_left_is_that_of_a_steady_run():
@@ -33,6 +35,16 @@ def test_sentences_begin_with_a_capital_but_file_names_stay():
     assert sentence("view '0' is empty") == "View '0' is empty"
     assert sentence("psf_0.tif is empty") == "psf_0.tif is empty"
     assert sentence("") == ""
+
+
+def test_what_a_tile_is_at_moves_the_bar(qtbot):
+    status = Status()
+    qtbot.addWidget(status)
+    status.begin("", "a run", first=True)
+    status.follow(TileStep("filter", 0.25), shown=False)
+    assert status.findChild(QLabel, "step").text() == "Filter"
+    bar = status.findChild(ProgressBar)
+    assert bar.value() == pytest.approx(bar.maximum() / 4)
 
 
 class Paints(QObject):

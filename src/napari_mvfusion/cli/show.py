@@ -20,6 +20,7 @@ from napari_mvfusion.events import (
     Preparing,
     TileDone,
     TileHalved,
+    TileStep,
     Warned,
 )
 
@@ -99,6 +100,8 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                     bar.update(preparing, visible=False)
                     if not quiet:
                         _say_plan(title, event)
+                case TileStep(label, fraction):
+                    bar.update(task, description=f"{title}: {label}", completed=fraction)
                 case TileDone():
                     bar.update(task, description=f"{title}: {event.label}", completed=event.fraction)
                 case TileHalved(_, to_shape):

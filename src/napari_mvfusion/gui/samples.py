@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
+from napari_mvfusion.gui.busy import while_busy
 from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers
 from napari_mvfusion.simulation import Simulation, sample
+
+_CALLED = {"embryo": "an embryo and its views", "nuclei": "nuclei and their views"}
 
 
 def embryo() -> list[LayerData]:
@@ -25,5 +28,5 @@ def _simulated(name: str) -> Simulation:
 
 
 def _layers(name: str) -> list[LayerData]:
-    made = _simulated(name)
+    made = while_busy(f"Simulating {_CALLED[name]}…", lambda: _simulated(name))
     return [*view_layers(made.views, sample=name), truth_layer(made.truth, made.views.grid, sample=name)]

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import used_bytes
-from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, Warned
+from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, TileStep, Warned
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.worker import JobDone, Report
@@ -135,6 +135,10 @@ class Status(QWidget):
                 self._tell_step("computing…")
                 self._machine.setText(event.device)
                 self._write(_plan(event))
+            case TileStep(label, fraction):
+                self._bar.show_share(fraction)
+                left = self._left(fraction)
+                self._tell_step(f"{label}{' · ' + left if left else ''}")
             case TileDone():
                 self._bar.show_share(event.fraction)
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""

@@ -20,7 +20,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.devices import free_bytes, pick_device
-from napari_mvfusion.events import Cancelled, Event, Finished, TileDone
+from napari_mvfusion.events import Cancelled, Event, Finished, TileDone, TileStep
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
@@ -213,7 +213,7 @@ def _parts(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, Non
                 match event:
                     case Finished(fused):
                         done = fused
-                    case TileDone():
+                    case TileDone() | TileStep():
                         share = (number + event.fraction) / len(job.parts)
                         yield replace(event, label=_label(event.label, number, job), fraction=share)
                     case Cancelled():

@@ -17,7 +17,7 @@ import torch
 
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.views import RegisteredViews, drain
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,28 @@ class TileInput:
     estimate: torch.Tensor | None
 
 
+@dataclass(frozen=True)
+class Step:
+    """A part of the work on one tile is done.
+
+    Attributes
+    ----------
+    label : what comes next, as the user reads it
+    share : of the work on this tile that is done by now, 0 to 1
+    """
+
+    label: str
+    share: float
+
+
+Steps = Generator[Step, None, torch.Tensor]
+
+
+def whole(tile: torch.Tensor | Steps) -> torch.Tensor:
+    """The tile that `BoundMethod.run` makes, where nobody asks how far it is."""
+    return tile if isinstance(tile, torch.Tensor) else drain(tile)
+
+
 class BoundMethod(Protocol):
     """A method with its views and device, after whole-volume statistics are known."""
 
@@ -75,8 +97,10 @@ class BoundMethod(Protocol):
         Counts its output, temporary arrays and cached transfer functions; not its inputs, which the engine counts.
         """
 
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor | Steps:
         """Compute one tile of one stage: float32 (z, y, x) of the shape of `tile.tile`, on the device.
+
+        A method that works on a tile for seconds is a generator that yields a `Step` now and then.
 
         The result may not depend on how the volume was cut into tiles, beyond the method's stated tolerance.
         """

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from napari_mvfusion.events import Event, Preparing
 from napari_mvfusion.geometry import Box, Triple, triple
-from napari_mvfusion.methods.base import Stage, TileInput
+from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.networks.paper import PaperGenerator
 from napari_mvfusion.views import RegisteredViews
 
@@ -81,10 +81,10 @@ class BoundPaper:
         halo = _MARGIN + _INNER if published else _REACH + network.stride - 1
         self.stages: Sequence[Stage] = [Stage("network", tuple(range(len(views))), view_halo=(halo,) * 3)]
 
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+    def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""
         views = tile.values[self._order] / self._scale
-        fused = self._windows(tile, views) if self._published else self._block(tile, views)
+        fused = (yield from self._windows(tile, views)) if self._published else self._block(tile, views)
         return fused.mul_(self._scale)
 
     def converged(self, change: float) -> bool:
@@ -121,14 +121,16 @@ class BoundPaper:
         block = functional.pad(block, [0, after[2], 0, after[1], 0, after[0]])
         return self._forward(block)[tile.tile.inside(box).slices].clone()
 
-    def _windows(self, tile: TileInput, views: torch.Tensor) -> torch.Tensor:
+    def _windows(self, tile: TileInput, views: torch.Tensor) -> Steps:
         """Overlapping windows on one lattice over the whole volume; of each the middle counts, most in its centre."""
         device = views.device
         total = torch.zeros(tile.tile.shape, device=device)
         amount = torch.zeros(tile.tile.shape, device=device)
         weight = _window_weight().to(device)
         starts = [_starts(n, a, b) for n, a, b in zip(self._shape, tile.tile.start, tile.tile.stop, strict=True)]
-        for corner in product(*starts):
+        corners = list(product(*starts))
+        for number, corner in enumerate(corners):
+            yield Step("network", number / len(corners))
             block = views
             for axis, (start, n, first) in enumerate(zip(corner, self._shape, tile.view_box.start, strict=True)):
                 block = block.index_select(axis + 1, _mirrored(start - _MARGIN, n, device) - first)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise, product
 from math import ceil, log2, prod
 
@@ -24,10 +24,11 @@ from napari_mvfusion.devices import free_bytes
 from napari_mvfusion.events import Event
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import WienerBank
-from napari_mvfusion.methods.base import Stage, TileInput
+from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.ebmd import check_light
+from napari_mvfusion.methods.steps import mapped
 from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
-from napari_mvfusion.views import RegisteredViews, ViewStatistics
+from napari_mvfusion.views import RegisteredViews, ViewStatistics, drain
 
 _FLOAT_BYTES = 4
 _AXES = (-3, -2, -1)
@@ -44,6 +45,9 @@ _LEAST_STEP = 0.02
 # Filtered cells that neighbouring tiles share are kept: so many bytes, or this part of the free memory.
 _KEPT_BYTES = 2**31
 _KEPT_SHARE = 8
+# Share of the filter in the time of a tile, and how many views the last part of the network is worth; for the progress.
+_FILTER_SHARE = 0.55
+_CORRECTION = 16
 # Light of all views together below which a voxel counts as seen by none.
 _LEAST_LIGHT = 0.05
 # Working memory of a convolution beside its input and output, as a multiple of both.
@@ -124,6 +128,10 @@ def whole_evidence(
     return filtering.evidence(whole, TileInput(whole, whole, pixels, covered, None, None))
 
 
+# Shares of the work on a block, then what the views should look like, and the levels.
+Filtered = Generator[float, None, tuple[torch.Tensor, torch.Tensor]]
+
+
 class Filtering:
     """The Wiener filter over a volume, cell by cell.
 
@@ -169,18 +177,24 @@ class Filtering:
 
     def evidence(self, target: Box, tile: TileInput) -> Evidence:
         """What the network reads of a target, from the pixels of a tile with at least `halo` around the target."""
+        return drain(self.gather(target, tile))
+
+    def gather(self, target: Box, tile: TileInput) -> Generator[float, None, Evidence]:
+        """The same, with the share of the work that is done at every update of the filter."""
         device = tile.values.device
         blurred = torch.zeros((self._count, *target.shape), device=device)
         sharp = torch.zeros((self._levels, *target.shape), device=device)
         passed = self._passed(target)
-        for cell, fades in self._cells(target):
+        cells = list(self._cells(target))
+        for number, (cell, fades) in enumerate(cells):
             part = Box(
                 triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
                 triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
             )
             inner = part.inside(target).slices
             weight = _outer(fades, part, cell, device)
-            found = self._filtered(cell, part, tile, keep=tile.tile.shape != self._shape)
+            filtering = self._filtered(cell, part, tile, keep=tile.tile.shape != self._shape)
+            found = yield from mapped(filtering, partial(_share_of_cells, number, len(cells)))
             for total, values in zip((blurred, sharp), found, strict=True):
                 total[(slice(None), *inner)].addcmul_(values, weight)
         pixels, covered = self._pixels(target, tile, passed)
@@ -196,23 +210,23 @@ class Filtering:
     def _updates(self) -> float:
         return updates_for(self._views.statistics(), self._architecture)
 
-    def _filtered(self, cell: Box, part: Box, tile: TileInput, *, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _filtered(self, cell: Box, part: Box, tile: TileInput, *, keep: bool) -> Filtered:
         """A part of a filtered cell, from those that are kept or made now."""
         block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
         one = _FLOAT_BYTES * cell.size * (self._count + self._levels)
         if not keep or one > self._keep_bytes:
-            return self._filter(block, part.inside(block), tile)
+            return (yield from self._filter(block, part.inside(block), tile))
         found = self._kept.pop(cell, None)
         if found is None:
             while (len(self._kept) + 1) * one > self._keep_bytes:
                 self._kept.popitem(last=False)
-            found = self._filter(block, cell.inside(block), tile)
+            found = yield from self._filter(block, cell.inside(block), tile)
         self._kept[cell] = found  # the last one that was asked for is the last to go
         blurred, sharp = found
         inner = (slice(None), *part.inside(cell).slices)
         return blurred[inner], sharp[inner]
 
-    def _filter(self, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
+    def _filter(self, block: Box, part: Box, tile: TileInput) -> Filtered:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
         margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         passed = self._passed(block)
@@ -234,6 +248,7 @@ class Filtering:
                 missing.div_(mean)
             if left < _LEAST_STEP:
                 break
+            yield 1 - left / self._updates
             image = self._bank.one(missing, margin).mul_(min(left, 1.0)).add_(image).clamp_(min=0)
             left -= 1
         more, sharp = self._bank(missing, part, margin)
@@ -300,6 +315,10 @@ class Filtering:
             )
 
 
+def _share_of_cells(done: int, cells: int, share: float) -> float:
+    return (done + share) / cells
+
+
 class BoundUniversal:
     """The universal generator with its views and device; see `napari_mvfusion.methods.base.BoundMethod`.
 
@@ -334,29 +353,41 @@ class BoundUniversal:
         halo = triple(network.reach + network.stride - 1 + n for n in self._filtering.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
 
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+    def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""
         block = self._block(tile.tile)
-        evidence = self._filtering.evidence(block, tile)
-        fused = self._generate(evidence, ())
+        evidence = yield from mapped(
+            self._filtering.gather(block, tile), lambda share: Step("filter", share * _FILTER_SHARE)
+        )
+        fused = yield from self._generate(evidence, (), "network", 0)
         if self._mirrored:
-            fused = fused.add_(self._generate(evidence, _AXES)).mul_(0.5)
+            mirrored = yield from self._generate(evidence, _AXES, "network, mirror image", 1)
+            fused = fused.add_(mirrored).mul_(0.5)
         return fused[tile.tile.inside(block).slices] * self._scale
 
-    def _generate(self, evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
+    def _generate(self, evidence: Evidence, axes: tuple[int, ...], label: str, turn: int) -> Steps:
         """What the network makes of the block turned round along some axes, turned back: (z, y, x) with padding."""
 
         def turned(values: torch.Tensor) -> torch.Tensor:
             return self._padded(values).flip(axes)[None]
 
-        network = self._network
+        def step(number: int) -> Step:
+            share = (turn + number / (count + _CORRECTION)) / (2 if self._mirrored else 1)
+            return Step(label, _FILTER_SHARE + (1 - _FILTER_SHARE) * share)
+
+        network, count = self._network, len(evidence.views)
+        yield step(0)
+        # Modes of torch belong to the thread, so that none may be on while the caller has its turn.
         with torch.no_grad(), self._autocast():
             known = network.know(turned(evidence.sharp))
-            seen = None
-            for v, (view, blurred) in enumerate(zip(evidence.views, evidence.blurred, strict=True)):
-                passed = None if evidence.passed is None else turned(evidence.passed[v] - 1) + 1
+        seen = None
+        for v, (view, blurred) in enumerate(zip(evidence.views, evidence.blurred, strict=True)):
+            passed = None if evidence.passed is None else turned(evidence.passed[v] - 1) + 1
+            with torch.no_grad(), self._autocast():
                 seen = network.see(seen, known, turned(view), turned(blurred), passed)
-            assert seen is not None
+            yield step(v + 1)
+        assert seen is not None
+        with torch.no_grad(), self._autocast():
             return network.correct(seen, known)[0, 0].flip(axes)
 
     def converged(self, change: float) -> bool:
