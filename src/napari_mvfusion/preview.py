@@ -180,7 +180,7 @@ def steps_of(
         if cancel():
             raise Interrupted
         with interruptible(cancel):
-            estimate = whole(bound.run(stage, tile))
+            estimate = finished(bound.run(stage, tile))
         last = stage is bound.stages[-1]
         if stage.iteration and begin is not None:
             change = float((estimate - begin).abs_().sum() / begin.abs().sum())

@@ -81,7 +81,7 @@ class Step:
 Steps = Generator[Step, None, torch.Tensor]
 
 
-def whole(tile: torch.Tensor | Steps) -> torch.Tensor:
+def finished(tile: torch.Tensor | Steps) -> torch.Tensor:
     """The tile that `BoundMethod.run` makes, where nobody asks how far it is."""
     return tile if isinstance(tile, torch.Tensor) else drain(tile)
 
