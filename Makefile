@@ -4,7 +4,7 @@ SHELL := bash
 bin := .venv/bin
 args :=
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test oldest lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 8
@@ -16,6 +16,10 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 test: lint ## set up, then every check and every test; some tests: make test args="-k cbif"
 	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
+oldest: ## set up .venv-oldest with the lowest versions that pyproject.toml allows, then every test there; not part of make test
+	@scripts/oldest.sh
+	@OMP_NUM_THREADS=1 scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+
 lint: ## set up, then check style, types, layers and the plugin's manifest
 	@scripts/environment.sh all test dev
 	$(bin)/ruff check .
@@ -25,4 +29,4 @@ lint: ## set up, then check style, types, layers and the plugin's manifest
 	QT_QPA_PLATFORM=offscreen $(bin)/npe2 validate napari-mvfusion
 
 clean: ## remove what these commands made
-	rm -rf .venv .runtime .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mvfusion-demo
+	rm -rf .venv .venv-oldest .runtime .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mvfusion-demo

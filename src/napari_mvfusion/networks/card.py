@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Names that Windows keeps for devices, whatever follows the dot.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _MOST_PROBLEMS = 4
+_MOST_LETTERS = 200
 
 
 def check_name(name: str) -> str:
@@ -157,8 +158,9 @@ def parse_card(text: str, source: str) -> ModelCard:
     """
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"the model card in {source} is no JSON ({error}): get the file again") from error
+    except (ValueError, RecursionError) as error:
+        # Python refuses numbers of thousands of digits with the first of these.
+        raise InputError(f"the model card in {source} is no JSON ({_short(str(error))}): get the file again") from error
     version = values.get("format_version", 1) if isinstance(values, dict) else 1
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise InputError(
@@ -175,9 +177,15 @@ def problems_of(error: ValidationError) -> str:
     """What pydantic found, on one line: the fields at fault and why."""
     found = error.errors(include_url=False, include_context=False)
     lines = [
-        f"{'.'.join(map(str, each['loc'])) or 'card'}: {each['msg'].removeprefix('Value error, ')}"
+        f"{_short('.'.join(map(str, each['loc']))) or 'card'}: {_short(each['msg'].removeprefix('Value error, '))}"
         for each in found[:_MOST_PROBLEMS]
     ]
     if len(found) > _MOST_PROBLEMS:
         lines.append(f"and {len(found) - _MOST_PROBLEMS} more")
     return "; ".join(lines)
+
+
+def _short(text: str) -> str:
+    """One line of bounded length: messages quote what a file says, which may be anything."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 1]}…"
