@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QScrollArea, QWidget
 from views_person import ViewsPerson, known
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import annotate
+from napari_mvfusion.gui.views.files import Files
 from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.simulation import light_sheet_psf
 
 
 @pytest.fixture
@@ -107,3 +110,41 @@ def test_both_panels_agree_on_what_is_fused(viewer, person, qtbot, make_person):
     fuse.tick(1)
     person.settle()
     assert [row.ticked for row in person.rows()] == [False, True]
+
+
+def overlapping(row):
+    """Pairs of parts of a row that lie on one another."""
+    parts = [part for part in row.children() if isinstance(part, QWidget) and part.isVisible()]
+    places = [part.geometry() for part in parts]
+    return [
+        (parts[i].objectName(), parts[j].objectName())
+        for i in range(len(parts))
+        for j in range(i)
+        if places[i].intersects(places[j])
+    ]
+
+
+def test_rows_keep_their_height_whenever_views_came_and_whatever_they_get_to_show(
+    viewer, person, qtbot, tmp_path, rng
+):
+    views, psfs = tmp_path / "views", tmp_path / "psfs"
+    psf = light_sheet_psf(shape=(9, 9, 9))
+    for name in ("left", "right"):
+        for folder, pixels in ((views, rng.integers(0, 999, (16, 24, 24)).astype(np.uint16)), (psfs, psf)):
+            folder.mkdir(exist_ok=True)
+            tifffile.imwrite(folder / f"{name}.tif", pixels)
+        # One after the other, as napari's own reader adds what is dropped on the canvas.
+        viewer.add_image(tifffile.imread(views / f"{name}.tif"), name=name)
+        person.settle()
+    for row in person.rows():
+        row.tick()
+        person.settle()
+    person.panel.findChild(Files).match(sorted(psfs.iterdir()), "psfs")
+    person.settle()
+    for row in person.rows():
+        assert row.numbers, "the PSF is shown"
+        assert row.row.height() >= row.row.minimumSizeHint().height()
+        assert overlapping(row.row) == []
+        field = row.row.findChild(QDoubleSpinBox, "angle")
+        assert field.text() == "unknown"
+        assert field.lineEdit().width() > field.fontMetrics().horizontalAdvance(field.text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
 from superqt import QElidingLabel
 
 from napari_mvfusion.gui.editors import Real
@@ -15,7 +15,6 @@ from napari_mvfusion.gui.views.picture import PSFPicture, numbers_of
 from napari_mvfusion.gui.views.problems import Problem
 
 _UNKNOWN = "unknown"
-_FIELD_WIDTH = 92
 _PSF_WIDTH = 66
 _NUMBERS_WIDTH = 160
 _TICK_WIDTH = 20
@@ -93,7 +92,9 @@ class ViewRow(QFrame):
         )
         for field in (self._angle, self._weight):
             field.setKeyboardTracking(False)
-            field.setFixedWidth(_FIELD_WIDTH)
+            # As wide as its longest text, in whatever font; napari's padding leaves no room for two in a row.
+            field.setStyleSheet("padding: 1px 2px;")
+            field.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._angle_label, self._weight_label = QLabel("angle °"), QLabel("weight")
         self._picture = PSFPicture()
         self._picture.setToolTip(_PICTURE_TIP)

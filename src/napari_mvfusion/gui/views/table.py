@@ -23,6 +23,7 @@ class ViewTable(QWidget):
         super().__init__(parent)
         self.setObjectName("views")
         self._rows: dict[Image, ViewRow] = {}
+        self._lines: list[QFrame] = []
         self._wide = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -42,17 +43,21 @@ class ViewTable(QWidget):
             row.hide()
             row.setParent(None)
             row.deleteLater()
-        while self._column.count():
-            item = self._column.takeAt(0)
-            if isinstance(line := item.widget(), QFrame) and not isinstance(line, ViewRow):
-                line.setParent(None)
-                line.deleteLater()
+        # Not by `takeAt`: an item that Python still holds keeps its widget's new item from ever measuring it again.
+        for row in self._rows.values():
+            self._column.removeWidget(row)
+        while self._lines:
+            line = self._lines.pop()
+            self._column.removeWidget(line)
+            line.setParent(None)
+            line.deleteLater()
         before, self._rows = self._rows, {}
         for number, layer in enumerate(layers):
             if number:
                 line = QFrame()
                 line.setFixedHeight(1)
                 line.setStyleSheet(_LINE)
+                self._lines.append(line)
                 self._column.addWidget(line)
             row = before.get(layer) or self._new(layer)
             self._rows[layer] = row
