@@ -124,9 +124,7 @@ def overlapping(row):
     ]
 
 
-def test_rows_keep_their_height_whenever_views_came_and_whatever_they_get_to_show(
-    viewer, person, qtbot, tmp_path, rng
-):
+def test_rows_keep_their_height_whenever_views_came_and_whatever_they_get_to_show(viewer, person, qtbot, tmp_path, rng):
     views, psfs = tmp_path / "views", tmp_path / "psfs"
     psf = light_sheet_psf(shape=(9, 9, 9))
     for name in ("left", "right"):

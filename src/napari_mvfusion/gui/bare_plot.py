@@ -28,6 +28,7 @@ class BarePlot(pyqtgraph.GraphicsLayoutWidget):
     def __init__(self, label: str, *, top: int, bottom: int, mouse: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setBackground(None)
+        self.setAccessibleName(f"Plot over {label}")
         self.box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=mouse)
         self.axes = {side: pyqtgraph.AxisItem(side) for side in ("left", "bottom")}
         for axis in self.axes.values():

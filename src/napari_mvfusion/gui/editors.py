@@ -5,24 +5,15 @@ from __future__ import annotations
 import math
 
 from qtpy.QtCore import QLocale, Qt, Signal
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox
+from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QLineEdit, QSpinBox
+
+from napari_mvfusion.gui.inputs import DropList, NumberField, Unscrolled
 
 MOST_LETTERS = 12
 _LARGEST = 1_000_000
 
 
-class _Unscrolled:
-    """Leaves the wheel to the panel unless the editor has the focus, so that scrolling past changes nothing."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():  # type: ignore[attr-defined]
-            super().wheelEvent(event)  # type: ignore[misc]
-        else:
-            event.ignore()
-
-
-class Whole(_Unscrolled, QSpinBox):
+class Whole(Unscrolled, QSpinBox):
     """An editor of a whole number."""
 
     changed = Signal()
@@ -38,7 +29,7 @@ class Whole(_Unscrolled, QSpinBox):
         self.setValue(value)
 
 
-class Real(_Unscrolled, QDoubleSpinBox):
+class Real(NumberField):
     """An editor of a number; with a word, the lowest position stands for that word.
 
     Parameters
@@ -56,7 +47,6 @@ class Real(_Unscrolled, QDoubleSpinBox):
         plain = QLocale.c()
         plain.setNumberOptions(QLocale.NumberOption.OmitGroupSeparator)
         self.setLocale(plain)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
         self.setDecimals(resolution)
         self.setRange(max(low, -_LARGEST), min(high, _LARGEST))
@@ -97,15 +87,13 @@ class Text(QLineEdit):
         self.setText(value)
 
 
-class Choice(_Unscrolled, QComboBox):
+class Choice(DropList):
     """An editor of one of some words."""
 
     changed = Signal()
 
     def __init__(self, words: tuple[str, ...]) -> None:
         super().__init__()
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(min(max(map(len, words), default=1), MOST_LETTERS))
         for word in words:
             self.addItem(word.replace("_", " "), word)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 import napari.viewer
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
-    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QMenu,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -25,10 +23,12 @@ from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, 
 from napari_mvfusion.gui.layers import notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.output_form import OutputForm
+from napari_mvfusion.gui.panel import Panel
 from napari_mvfusion.gui.preview.form import PreviewForm
 from napari_mvfusion.gui.preview.live import LivePreview, Source
 from napari_mvfusion.gui.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.result import ResultLayer
+from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
@@ -40,18 +40,19 @@ from napari_mvfusion.script import as_command, as_python
 _CHECK_MS = 50
 # Enough for one drawing of the window.
 _LAUNCH_MS = 20
-_WIDTH = 390
 _NAME = "fuse"
 _MEND_FIRST = "The PSF in the red box has to be mended first"
 
 
-class FusePanel(QWidget):
+class FusePanel(Panel):
     """Fuses the ticked layers in the background and adds each result as a layer that fills while it is computed.
 
     Parameters
     ----------
     viewer : the viewer whose layers are fused
     """
+
+    title = "Fuse"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -100,9 +101,10 @@ class FusePanel(QWidget):
         self._cancel.clicked.connect(self._stop)
         self._check()
 
-    def sizeHint(self) -> QSize:
-        """Wide enough for what the lists say."""
-        return QSize(_WIDTH, super().sizeHint().height())
+    @property
+    def going_on(self) -> str:
+        """The run, while there is one."""
+        return "" if self._run is None else f"The fusion by {self._job.method.title}"
 
     def _lay_out(self) -> None:
         groups = {
@@ -120,11 +122,7 @@ class FusePanel(QWidget):
                 inner.addWidget(part)
             column.addWidget(box)
         column.addStretch()
-        self._scroll = QScrollArea()
-        self._scroll.setWidget(self._inputs)
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll = scrolled(self._inputs)
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
@@ -304,13 +302,7 @@ class FusePanel(QWidget):
         QGuiApplication.clipboard().setText("\n".join(texts))
         self._status.say("done", f"Copied as {kind}.")
 
-    def event(self, event: QEvent) -> bool:
-        """Notice that napari closes the panel: it takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self._close()
-        return bool(super().event(event))
-
-    def _close(self) -> None:
+    def close_down(self) -> None:
         """End what is going on; the run then marks its layer by itself."""
         self._due.stop()
         self._waiting.clear()
@@ -324,4 +316,4 @@ class FusePanel(QWidget):
             self._run.cancel()
             self._run.reported.disconnect(self._show)
             self._run.ended.disconnect(self._end)
-        self.deleteLater()
+        super().close_down()

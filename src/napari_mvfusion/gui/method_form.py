@@ -6,7 +6,6 @@ from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QLabel,
     QListWidget,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.parameters import WIDEST, ParameterForm
 from napari_mvfusion.methods import METHODS, LearnedFusion, make_method
 from napari_mvfusion.methods.base import Method
@@ -38,18 +38,21 @@ class MethodForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._list = QListWidget()
-        self._list.setObjectName("methods")
-        self._list.setToolTip("How the views become one volume. Each method that is ticked gives a result of its own")
+        describe(
+            self._list,
+            "methods",
+            "Methods",
+            "How the views become one volume. Each method that is ticked gives a result of its own",
+        )
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._summary = QLabel()
         self._summary.setObjectName("summary")
         self._summary.setWordWrap(True)
-        self._presets = QComboBox()
-        self._presets.setObjectName("presets")
+        self._presets = DropList()
+        describe(self._presets, "presets", "Preset", "Parameters that belong together; change any of them afterwards")
         self._presets.setMaximumWidth(WIDEST)
-        self._presets.setToolTip("Parameters that belong together; change any of them afterwards")
         self._presets.activated.connect(self._apply_preset)
         self._preset_row = QWidget()
         row = QFormLayout(self._preset_row)

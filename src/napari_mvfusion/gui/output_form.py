@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPu
 from napari_mvfusion.devices import free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.word_list import WordList, devices
 from napari_mvfusion.workspace import check_output, partial_folder
@@ -43,7 +44,7 @@ class OutputForm(QWidget):
         self._place = WordList("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
         self._place.setToolTip("<qt>Large volumes go to disk: then a cancelled run can go on later</qt>")
         self._path = QLineEdit()
-        self._path.setObjectName("path")
+        describe(self._path, "path", "File of the result")
         self._path.setPlaceholderText("name of a new .zarr")
         browse = QPushButton("Browse…")
         browse.setObjectName("browse")

@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_mvfusion.gui.editors import Choice, Real, Switch, Text, Whole, wrapped
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.models import ModelAbout, ModelChoice
 
 _MODELS, _RECIPE = "models", "recipe"
@@ -49,8 +50,7 @@ class ParameterForm(QWidget):
             if _chosen_from(field) == _RECIPE:
                 continue
             editor = make_editor(field)
-            editor.setObjectName(name)
-            editor.setToolTip(wrapped(field.description))
+            describe(editor, name, field.title or name, wrapped(field.description))
             if isinstance(editor, (Whole, Real)):
                 # A style of napari's would win over a minimum that is no style.
                 editor.setStyleSheet(f"min-width: {_NARROWEST}px;")

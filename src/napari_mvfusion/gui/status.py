@@ -6,16 +6,20 @@ import time
 from collections import deque
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import used_bytes
 from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, TileStep, Warned
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.progress import ProgressBar
+from napari_mvfusion.gui.scrolled import Roll
 from napari_mvfusion.gui.worker import JobDone, Report
 
 _FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
+# Of messages that are seen at once; older ones are scrolled to.
+_MOST_PIXELS = 200
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
 _COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
 
@@ -36,11 +40,14 @@ class Status(QWidget):
             "<qt>What computes, how many voxels it updates in a second (with one view each), and how much memory "
             "napari takes in all</qt>"
         )
-        self._messages = QVBoxLayout()
+        lines = QWidget()
+        self._messages = QVBoxLayout(lines)
         self._messages.setContentsMargins(0, 0, 0, 0)
         self._messages.setSpacing(4)
+        self._roll = Roll(lines, _MOST_PIXELS)
+        self._roll.hide()
         self._log = QPlainTextEdit()
-        self._log.setObjectName("log")
+        describe(self._log, "log", "Details of the run")
         self._log.setReadOnly(True)
         self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         self._log.setFixedHeight(120)
@@ -55,7 +62,7 @@ class Status(QWidget):
         layout.addWidget(self._bar)
         layout.addWidget(self._step)
         layout.addWidget(self._machine)
-        layout.addLayout(self._messages)
+        layout.addWidget(self._roll)
         layout.addWidget(self._details)
         layout.addWidget(self._log)
         self._title = ""
@@ -99,6 +106,7 @@ class Status(QWidget):
             # Deleting waits for the event loop; until then it would show through the next message.
             message.setParent(None)
             message.deleteLater()
+        self._roll.hide()
 
     def say(self, kind: str, text: str) -> None:
         """Show a message; `kind` is "error", "warning" or "done"."""
@@ -110,6 +118,13 @@ class Status(QWidget):
         message.setFrameShape(QFrame.Shape.NoFrame)
         message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
+        self._roll.show()
+        # Once it has its place.
+        QTimer.singleShot(0, self._show_newest)
+
+    def _show_newest(self) -> None:
+        bar = self._roll.verticalScrollBar()
+        bar.setValue(bar.maximum())
 
     def fail(self, failed: Failed) -> None:
         """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""

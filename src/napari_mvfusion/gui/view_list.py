@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.gui.inclusion import decide
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.layers import annotate, can_be_view, notes
 
 _VIEW, _PSF = range(2)
@@ -45,7 +46,7 @@ class ViewList(QTreeWidget):
     def __init__(self, layers: LayerList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layers = layers
-        self.setObjectName("views")
+        describe(self, "views", "Views to fuse")
         self.setColumnCount(2)
         self.setHeaderHidden(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -119,6 +120,7 @@ class ViewList(QTreeWidget):
         item.setCheckState(_VIEW, _state(known.get("included") is True))
         item.setToolTip(_VIEW, known.get("source") or layer.name)
         button = self.itemWidget(item, _PSF).findChild(QPushButton)
+        button.setAccessibleName(f"PSF of {layer.name}")
         if psf is None:
             button.setText("PSF…")
             button.setToolTip("No PSF is known for this view. Load one from a TIFF file")
@@ -149,11 +151,19 @@ class ViewList(QTreeWidget):
     def _want_psf(self, layer: Image) -> None:
         self.psf_wanted.emit(layer)
 
+    def updateGeometries(self) -> None:
+        """Rows have been laid out, perhaps in another style or with other buttons: the list is as high as they are."""
+        super().updateGeometries()
+        self._fit()
+
     def _fit(self) -> None:
         """As high as the rows, up to a limit beyond which the list scrolls."""
-        rows = min(max(self.topLevelItemCount(), 2), _MOST_ROWS)
-        row = self.sizeHintForRow(0) if self.topLevelItemCount() else self.fontMetrics().height()
-        self.setFixedHeight(rows * row + 2 * self.frameWidth() + 2)
+        count = self.topLevelItemCount()
+        heights = [self.sizeHintForRow(row) for row in range(min(count, _MOST_ROWS))]
+        least = 2 * (max(heights) if heights else self.fontMetrics().height())
+        height = max(sum(heights), least) + 2 * self.frameWidth() + 2
+        if height != self.height():
+            self.setFixedHeight(height)
 
 
 def _state(included: bool) -> Qt.CheckState:

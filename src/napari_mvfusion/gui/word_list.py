@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPaintEvent
-from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
+from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStylePainter
 
 from napari_mvfusion.devices import describe_device, pick_device
+from napari_mvfusion.gui.inputs import DropList
 
 # Of a choice; where a label leaves less room than that, it stands above.
 _MOST_LETTERS = 16
 
 
-class WordList(QComboBox):
+class WordList(DropList):
     """A list of choices, each with what it means to the program; one that is too long for its place ends in dots."""
 
     def __init__(self, name: str, choices: list[tuple[str, str]]) -> None:
         super().__init__()
         self.setObjectName(name)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._choices: list[tuple[str, str]] = []
         self.offer(choices)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QLabel, QWidget
-from superqt import QDoubleRangeSlider
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_mvfusion.gui.compare.contrast import SharedContrast
+from napari_mvfusion.gui.inputs import DropList, NumberField, RangeSlider, describe
 
 _FAR = 1e12
 _DIGITS = 4
@@ -28,14 +28,11 @@ class ContrastBar(QWidget):
     def __init__(self, contrast: SharedContrast, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._contrast = contrast
-        self._slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)
-        self._slider.setObjectName("contrast")
-        self._slider.setToolTip("Black and white of all layers that are compared")
+        self._slider = RangeSlider()
+        describe(self._slider, "contrast", "Contrast", "Black and white of all layers that are compared")
         self._low, self._high = _number("low", "Shown black"), _number("high", "Shown white")
-        self._source = QComboBox()
-        self._source.setObjectName("contrast_from")
-        self._source.setToolTip("Give all layers the contrast that one of them has")
-        self._source.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._source = DropList()
+        describe(self._source, "contrast_from", "Contrast as in", "Give all layers the contrast that one of them has")
         self._fit = QCheckBox("Fit brightness")
         self._fit.setObjectName("fit")
         self._fit.setChecked(True)
@@ -105,12 +102,11 @@ class ContrastBar(QWidget):
         self.fit_changed.emit()
 
 
-def _number(name: str, words: str) -> QDoubleSpinBox:
-    field = QDoubleSpinBox()
-    field.setObjectName(name)
-    field.setToolTip(words)
+def _number(name: str, words: str) -> NumberField:
+    field = NumberField()
+    describe(field, name, words, words)
     field.setRange(-_FAR, _FAR)
     field.setKeyboardTracking(False)
-    field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+    field.setButtonSymbols(NumberField.ButtonSymbols.NoButtons)
     field.setFixedWidth(70)
     return field

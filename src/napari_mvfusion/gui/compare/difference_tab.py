@@ -19,6 +19,7 @@ from napari_mvfusion.gui.compare.pair import PairChoice
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.layers import KEY, notes, place_of_volume
 
 _RESIDUAL_LIMIT = 5.0
@@ -180,19 +181,17 @@ class DifferenceTab(QWidget):
         layer.contrast_limits_range = (-3 * limit, 3 * limit)
 
 
-def _offer(box: QComboBox, layers: list[Image], proposed: list[Image]) -> None:
+def _offer(box: DropList, layers: list[Image], proposed: list[Image]) -> None:
     box.clear()
     for layer in layers:
         box.addItem(layer.name, layer)
     box.setCurrentIndex(layers.index(proposed[0]) if proposed and proposed[0] in layers else -1)
 
 
-def _box(name: str, words: str) -> QComboBox:
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setToolTip(words)
+def _box(name: str, words: str) -> DropList:
+    box = DropList()
+    describe(box, name, words, words)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return box
 
 

@@ -8,7 +8,6 @@ from napari.components import LayerList
 from napari.layers import Image
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.gui.compare.volumes import can_be_compared, role_of
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.layers import notes
 
 _NAME, _ROLE = range(2)
@@ -61,7 +61,7 @@ class ComparedLayers(QWidget):
         self._chosen: Image | None = None
         self._by_hand = False
         self._tree = QTreeWidget()
-        self._truth = QComboBox()
+        self._truth = DropList()
         self._nothing = QLabel(_NOTHING)
         self._lay_out()
         self._tree.itemChanged.connect(self._tell)
@@ -92,7 +92,7 @@ class ComparedLayers(QWidget):
 
     def _lay_out(self) -> None:
         tree, header = self._tree, self._tree.header()
-        tree.setObjectName("compared")
+        describe(tree, "compared", "Layers to compare")
         tree.setColumnCount(2)
         tree.setHeaderHidden(True)
         tree.setRootIsDecorated(False)
@@ -104,9 +104,12 @@ class ComparedLayers(QWidget):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_ROLE, QHeaderView.ResizeMode.ResizeToContents)
-        self._truth.setObjectName("truth")
-        self._truth.setToolTip("What the volumes should look like, where that is known: scores compare with it")
-        self._truth.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        describe(
+            self._truth,
+            "truth",
+            "Ground truth",
+            "What the volumes should look like, where that is known: scores compare with it",
+        )
         self._truth_row = QWidget()
         row = QHBoxLayout(self._truth_row)
         row.setContentsMargins(0, 0, 0, 0)

@@ -8,8 +8,8 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.brightness import fit_brightness
 from napari_mvfusion.errors import InputError
@@ -24,6 +24,7 @@ from napari_mvfusion.gui.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.inputs import Slider, describe
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"
@@ -112,11 +113,15 @@ class LookTab(QWidget):
             button.setCheckable(True)
             button.clicked.connect(partial(self._press, mode))
             buttons.addWidget(button, 1)
-        self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._slider.setObjectName("split")
+        self._slider = Slider()
+        describe(
+            self._slider,
+            "split",
+            "Place of the curtain",
+            "Where the curtain hangs; you can drag its edge in the canvas too",
+        )
         self._slider.setRange(0, _STEPS)
         self._slider.setValue(_STEPS // 2)
-        self._slider.setToolTip("Where the curtain hangs; you can drag its edge in the canvas too")
         self._over = QPushButton("Change over")
         self._over.setObjectName("change_over")
         self._over.setToolTip(f"Show the other one, as the key {KEY} does in the canvas")

@@ -8,7 +8,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.figure_box import FigureBox
@@ -21,6 +21,7 @@ from napari_mvfusion.gui.compare.table import MetricsTable
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import role_of, volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.inputs import DropList, describe
 
 _PARTS = {"all voxels": "all", "foreground": "foreground"}
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
@@ -85,10 +86,9 @@ class MetricsTab(QWidget):
 
     def _lay_out(self) -> None:
         self._table = MetricsTable()
-        self._over = QComboBox()
-        self._over.setObjectName("part")
+        self._over = DropList()
+        describe(self._over, "part", "Scores over", "Foreground: where the normalised ground truth is above zero")
         self._over.addItems(list(_PARTS))
-        self._over.setToolTip("Foreground: where the normalised ground truth is above zero")
         self._compute = QPushButton("Compute")
         self._compute.setObjectName("compute")
         self._save = QPushButton("Save table…")

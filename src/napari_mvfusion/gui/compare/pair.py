@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.layers import notes
 
 
@@ -26,8 +27,7 @@ class PairChoice(QWidget):
         self._by_hand = False
         self._boxes = (_box("a", "The first layer"), _box("b", "The second layer"))
         swap = QPushButton("⇅")
-        swap.setObjectName("swap")
-        swap.setToolTip("Swap A and B")
+        describe(swap, "swap", "Swap A and B", "Swap A and B")
         swap.setFixedWidth(30)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -70,11 +70,9 @@ class PairChoice(QWidget):
         self._choose()
 
 
-def _box(name: str, words: str) -> QComboBox:
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setToolTip(words)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+def _box(name: str, words: str) -> DropList:
+    box = DropList()
+    describe(box, name, f"{name.upper()}: {words[0].lower()}{words[1:]}", words)
     return box
 
 

@@ -5,26 +5,27 @@ from __future__ import annotations
 from functools import partial
 
 import napari.viewer
-from qtpy.QtCore import QEvent, QSize
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.compare.difference_tab import DifferenceTab
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.compare.look_tab import LookTab
 from napari_mvfusion.gui.compare.metrics_tab import MetricsTab
 from napari_mvfusion.gui.compare.profile_tab import ProfileTab
+from napari_mvfusion.gui.panel import Panel
+from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.status import Status
 
-_WIDTH = 390
 
-
-class ComparePanel(QWidget):
+class ComparePanel(Panel):
     """Compares views, results and ground truth: by eye, along a line, by their difference, and by number.
 
     Parameters
     ----------
     viewer : the viewer whose layers are compared
     """
+
+    title = "Compare"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,17 +48,13 @@ class ComparePanel(QWidget):
         self._compared.changed.connect(self._describe)
         self._describe()
 
-    def sizeHint(self) -> QSize:
-        """Wide enough for what the tabs say."""
-        return QSize(_WIDTH, super().sizeHint().height())
-
     def _lay_out(self) -> None:
         self._tabs = QTabWidget()
         self._tabs.setObjectName("tabs")
-        self._tabs.addTab(_scrolled(self._look), "Look")
-        self._tabs.addTab(self._profile, "Profile")
-        self._tabs.addTab(_scrolled(self._difference), "Difference")
-        self._tabs.addTab(_scrolled(self._metrics), "Metrics")
+        self._tabs.addTab(scrolled(self._look), "Look")
+        self._tabs.addTab(scrolled(self._profile), "Profile")
+        self._tabs.addTab(scrolled(self._difference), "Difference")
+        self._tabs.addTab(scrolled(self._metrics), "Metrics")
         layout = QVBoxLayout(self)
         layout.addWidget(self._compared)
         layout.addWidget(self._tabs, 1)
@@ -71,26 +68,11 @@ class ComparePanel(QWidget):
         if self._look.mode == "grid":
             self._look.set_mode("")
 
-    def event(self, event: QEvent) -> bool:
-        """Notice that napari closes the panel: it takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self._close()
-        return bool(super().event(event))
-
-    def _close(self) -> None:
+    def close_down(self) -> None:
         """Stop what is being computed, and leave the viewer as it was."""
         self._compared.detach()
         self._profile.close_down()
         self._difference.close_down()
         self._metrics.close_down()
         self._look.close_down()
-        self.deleteLater()
-
-
-def _scrolled(tab: QWidget) -> QScrollArea:
-    """A tab that can be scrolled where the window is low."""
-    scroll = QScrollArea()
-    scroll.setWidget(tab)
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    return scroll
+        super().close_down()

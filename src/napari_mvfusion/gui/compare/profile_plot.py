@@ -11,8 +11,6 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.bare_plot import BarePlot
 
-# Of middle brightness, so that they can be told apart and read on black and on white.
-COLOURS = ("#8c8c8c", "#d6559e", "#8f9a1e", "#12a5a5", "#e08e1b", "#2f9be0", "#e0503c", "#23a566", "#b06be0")
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6
 

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.comparison import profile_figure, save_comparison
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.colours import CURVES
 from napari_mvfusion.gui.compare.files import ask_for_file
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.compare.profile_line import ProfileLine
-from napari_mvfusion.gui.compare.profile_plot import COLOURS, ProfilePlot
+from napari_mvfusion.gui.compare.profile_plot import ProfilePlot
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.moments import PairMoments
 from napari_mvfusion.profiles import line_profile
 
@@ -104,12 +106,13 @@ class ProfileTab(QWidget):
         self._draw.setObjectName("draw")
         self._save = QPushButton("Save plot…")
         self._save.setObjectName("save_plot")
-        self._as = QComboBox()
-        self._as.setObjectName("values_as")
+        self._as = DropList()
+        describe(
+            self._as, "values_as", "Values", "Methods differ in gain: bring the curves together to compare their shapes"
+        )
         for words, (_, tip) in _VALUES.items():
             self._as.addItem(words)
             self._as.setItemData(self._as.count() - 1, tip, 3)
-        self._as.setToolTip("Methods differ in gain: bring the curves together to compare their shapes")
         self._plot = ProfilePlot()
         self._plot.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._hint = QLabel()
@@ -147,7 +150,7 @@ class ProfileTab(QWidget):
             ends = self._line.ends()
             listed, point = self._compared.listed(), self._viewer.dims.point
             chosen = [
-                (volume_at(layer, point), COLOURS[listed.index(layer) % len(COLOURS)])
+                (volume_at(layer, point), CURVES[listed.index(layer) % len(CURVES)])
                 for layer in self._compared.ticked()
             ]
         except InputError as error:

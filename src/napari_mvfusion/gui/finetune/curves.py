@@ -10,19 +10,20 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_mvfusion.gui.colours import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET
 from napari_mvfusion.gui.finetune.history import History
 from napari_mvfusion.gui.finetune.plot import Line, Plot
 
 _COLOURS = {
-    "cycle": "#2f9be0",
-    "gradient": "#e08e1b",
-    "cycle of sharp volumes": "#12a5a5",
-    "adversarial": "#d6559e",
-    "discriminator": "#b06be0",
-    "again": "#8c8c8c",
+    "cycle": BLUE,
+    "gradient": ORANGE,
+    "cycle of sharp volumes": TEAL,
+    "adversarial": PINK,
+    "discriminator": VIOLET,
+    "again": GREY,
 }
-_SPARE, _FLOOR = "#8f9a1e", "#e0503c"
-_FIGURES = {"residual": ("#23a566", "residual"), "unexplained": ("#b06be0", "structure missed")}
+_SPARE, _FLOOR = OLIVE, RED
+_FIGURES = {"residual": (GREEN, "residual"), "unexplained": (VIOLET, "structure missed")}
 _WORDS = {
     "cycle": "fit to the views",
     "gradient": "roughness",

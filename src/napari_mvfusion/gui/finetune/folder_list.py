@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.files import inputs_in
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.recipe import Inputs
 
 _INPUTS = Qt.ItemDataRole.UserRole
@@ -33,7 +34,7 @@ class FolderList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._list = QListWidget()
-        self._list.setObjectName("volumes")
+        describe(self._list, "volumes", "Volumes to learn from")
         self._list.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

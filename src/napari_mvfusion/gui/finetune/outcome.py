@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.editors import Real
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.status import box_of
 
 _MORE_MINUTES = 5.0
@@ -41,7 +42,7 @@ class Outcome(QWidget):
             self._buttons[name], self._tips[name] = button, tip
             grid.addWidget(button, number // 2, number % 2)
         self._minutes = Real(0.05, 10080, 2)
-        self._minutes.setObjectName("more_minutes")
+        describe(self._minutes, "more_minutes", "Minutes to continue for")
         self._minutes.setSuffix(" min")
         self._minutes.set_value(_MORE_MINUTES)
         self._continue = QPushButton("Continue for")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import napari.viewer
-from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError, MVFusionError
@@ -17,6 +16,7 @@ from napari_mvfusion.gui.finetune.run_page import RunPage
 from napari_mvfusion.gui.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.jobs import outermost
 from napari_mvfusion.gui.models import NEWS
+from napari_mvfusion.gui.panel import Panel
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.tasks import Tasks
@@ -28,17 +28,18 @@ from napari_mvfusion.training.process import Ended
 from napari_mvfusion.training.runs import UnfinishedRun, discard_run
 from napari_mvfusion.training.state import STATE_FILE, read_note
 
-_WIDTH = 390
 _READ = "read"
 
 
-class FineTunePanel(QWidget):
+class FineTunePanel(Panel):
     """Trains a generator on the ticked layers, or on files, and puts the model into all lists.
 
     Parameters
     ----------
     viewer : the viewer whose layers are learned from
     """
+
+    title = "Fine-tune"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,9 +69,10 @@ class FineTunePanel(QWidget):
         self._after.back.connect(self._back)
         self._after.renamed.connect(self._rename)
 
-    def sizeHint(self) -> QSize:
-        """Wide enough for what the forms say."""
-        return QSize(_WIDTH, super().sizeHint().height())
+    @property
+    def going_on(self) -> str:
+        """The training, while there is one."""
+        return "" if self._run is None or self._job is None else f"The training of '{self._job.out}'"
 
     @property
     def running(self) -> bool:
@@ -176,16 +178,10 @@ class FineTunePanel(QWidget):
         self._status.clear()
         self._status.say(kind, text)
 
-    def event(self, event: QEvent) -> bool:
-        """Notice that napari closes the panel: it takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self._close()
-        return bool(super().event(event))
-
-    def _close(self) -> None:
+    def close_down(self) -> None:
         """Stop what is going on; a run keeps its best weights by itself."""
         self._tasks.stop_all()
         self._after.close_down()
         self._page.close_down()
         self._setup.close_down()
-        self.deleteLater()
+        super().close_down()

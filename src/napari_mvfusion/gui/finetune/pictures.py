@@ -22,6 +22,7 @@ class BeforeAfter(QWidget):
         super().__init__(parent)
         self._shown: Previewed | None = None
         self._plane = WordList("plane", _PLANES)
+        self._plane.setAccessibleName("Plane of the tile")
         self._plane.setToolTip("<qt>Which way the tile is cut, where it is brightest</qt>")
         self._plane.currentIndexChanged.connect(self._draw)
         self._pictures = [_Picture() for _ in range(3)]

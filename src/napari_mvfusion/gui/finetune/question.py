@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.status import box_of
 
 
@@ -20,8 +21,8 @@ class Question(QFrame):
         self._text.setObjectName("question_text")
         self._text.setWordWrap(True)
         self._entry = QLineEdit()
-        self._entry.setObjectName("question_entry")
-        self._yes = QPushButton()
+        describe(self._entry, "question_entry", "Answer")
+        self._yes = QPushButton("Yes")
         self._yes.setObjectName("question_yes")
         no = QPushButton("Cancel")
         no.setObjectName("question_no")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.bridge import TrainingRun
@@ -14,6 +14,7 @@ from napari_mvfusion.gui.finetune.model_actions import file_of
 from napari_mvfusion.gui.finetune.outcome import Outcome
 from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.finetune.run_view import RunView
+from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.training.events import Stopped, Trained, TrainEvent
 from napari_mvfusion.training.process import Ended
@@ -65,11 +66,7 @@ class RunPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._title)
         column.addWidget(self.view, 1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = scrolled(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.failures import Failed
@@ -14,6 +14,7 @@ from napari_mvfusion.gui.finetune.plan import Plan, Wish, plan_steps, suggest_na
 from napari_mvfusion.gui.finetune.start_form import StartForm
 from napari_mvfusion.gui.finetune.training_form import TrainingForm
 from napari_mvfusion.gui.finetune.unfinished import UnfinishedRuns
+from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.tasks import Tasks
@@ -151,11 +152,7 @@ class SetupPage(QWidget):
             QVBoxLayout(box).addWidget(part)
             column.addWidget(box)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inputs)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = scrolled(inputs)
         self._takes = QLabel()
         self._takes.setObjectName("takes")
         self._takes.setWordWrap(True)

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.layers import notes, stack_of
 
 _WHAT = Qt.ItemDataRole.UserRole
@@ -30,7 +31,7 @@ class SharpList(QWidget):
         super().__init__(parent)
         self._layers = layers
         self._list = QListWidget()
-        self._list.setObjectName("sharp")
+        describe(self._list, "sharp", "Sharp volumes")
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 6)
         words = QLabel(

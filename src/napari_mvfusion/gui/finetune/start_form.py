@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QMenu, QPushButton, QVBoxLa
 
 from napari_mvfusion.gui.finetune.model_actions import ModelActions, file_of, is_own
 from napari_mvfusion.gui.finetune.question import Question
+from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.models import ModelAbout, ModelChoice
 from napari_mvfusion.training.loop import run_folder
 
@@ -29,8 +30,7 @@ class StartForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = ModelChoice(instead=_SCRATCH)
-        self._model.setObjectName("start")
-        self._model.setToolTip("The weights that the training begins with")
+        describe(self._model, "start", "Weights", "The weights that the training begins with")
         self._question = Question()
         self._actions = ModelActions(self._question, self)
         self._menu_button = QPushButton("Model…")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.status import sentence
 
 _SIGHT, _BOX = "what I see", "a box I draw"
@@ -23,13 +24,14 @@ class PreviewForm(QWidget):
             "<qt>Fuses a small region again whenever a parameter or the view changes, with the method that is selected "
             "above</qt>"
         )
-        self._region = QComboBox()
-        self._region.setObjectName("region")
+        self._region = DropList()
         self._region.addItems([_SIGHT, _BOX])
-        self._region.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._region.setToolTip(
+        describe(
+            self._region,
+            "region",
+            "Live preview of",
             "<qt>The middle of the canvas about the current slice, at most 128 × 128 × 32 voxels; or a rectangle that "
-            "you draw and move</qt>"
+            "you draw and move</qt>",
         )
         self._words = QLabel()
         self._words.setObjectName("preview")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from napari.layers import Image, Points
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QElidingLabel
 
+from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.status import box_of, sentence
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.picture import PSFPicture, numbers_of
@@ -77,6 +78,8 @@ class BeadRow(QWidget):
         """Offer layers to choose from; what was chosen stays, else the guess is taken."""
         self._name.setText(name)
         self._name.setToolTip(name)
+        self._beads.setAccessibleName(f"Beads of {name}")
+        self._points.setAccessibleName(f"Positions of the beads of {name}")
         chosen = self.source if self._touched else guess
         files: list[tuple[str, Path]] = [] if self._file is None else [(self._file.name, self._file)]
         _fill(self._beads, [(_NONE, None), *((b.name, b) for b in beads), *files, (_FILE, None)], chosen)
@@ -121,16 +124,14 @@ class BeadRow(QWidget):
         self.changed.emit()
 
 
-def _list(name: str, tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+def _list(name: str, tip: str) -> DropList:
+    box = DropList()
+    describe(box, name, name.capitalize(), tip)
     box.setMinimumContentsLength(8)
     return box
 
 
-def _fill(box: QComboBox, choices: Sequence[tuple[str, object]], chosen: object) -> None:
+def _fill(box: DropList, choices: Sequence[tuple[str, object]], chosen: object) -> None:
     place = next((i for i, (_, meaning) in enumerate(choices) if meaning is not None and meaning is chosen), 0)
     before = [(box.itemText(i), box.itemData(i)) for i in range(box.count())]
     same = len(before) == len(choices) and all(

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import napari.viewer
 from napari.layers import Image, Points
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, notes
+from napari_mvfusion.gui.panel import Panel
+from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.beads import Measured
@@ -35,14 +37,13 @@ from napari_mvfusion.gui.views.states import row_state
 from napari_mvfusion.gui.views.table import ViewTable
 
 _CHECK_MS = 50
-_WIDTH = 390
 # From this width on a view takes one line.
 _WIDE = 700
 _FOLDED, _UNFOLDED = "▸ Measure PSFs from beads", "▾ Measure PSFs from beads"
 _NO_VIEWS = "No views yet. Drop their folder here, press Add folder…, or use File > Open Sample > Multi-view fusion."
 
 
-class ViewsPanel(QWidget):
+class ViewsPanel(Panel):
     """Shows the layers that can be views and lets the user choose, match, measure and mend their PSFs.
 
     All that is said here about a view goes into its layer's notes, where the Fuse panel finds it.
@@ -51,6 +52,8 @@ class ViewsPanel(QWidget):
     ----------
     viewer : the viewer whose layers are the views
     """
+
+    title = "Views & PSFs"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -92,10 +95,6 @@ class ViewsPanel(QWidget):
         """Whether something is being found out or computed."""
         return self._due.isActive() or self._tasks.busy
 
-    def sizeHint(self) -> QSize:
-        """As wide as the Fuse panel."""
-        return QSize(_WIDTH, super().sizeHint().height())
-
     def _make_buttons(self) -> None:
         self._add_files = _button("Add files…", "add_files", "Open TIFF files, one a view, as layers")
         self._add_folder = _button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
@@ -126,11 +125,7 @@ class ViewsPanel(QWidget):
         for widget in (self._empty, self._table, self._fold, self._beads):
             column.addWidget(widget)
         column.addStretch()
-        self._scroll = QScrollArea()
-        self._scroll.setWidget(inner)
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll = scrolled(inner)
         layout = QVBoxLayout(self)
         layout.addLayout(self._buttons)
         layout.addWidget(self._scroll, 1)
@@ -288,20 +283,15 @@ class ViewsPanel(QWidget):
         self._status.clear()
         self._files.open(paths)
 
-    def event(self, event: QEvent) -> bool:
-        """Notice that napari closes the panel: it takes it out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self._close()
-        return bool(super().event(event))
-
-    def _close(self) -> None:
+    def close_down(self) -> None:
+        """Follow and compute nothing more."""
         if self._closed:
             return
         self._closed = True
         self._due.stop()
         self._layers.detach()
         self._tasks.stop_all()
-        self.deleteLater()
+        super().close_down()
 
 
 def wanted_of(layer: Image) -> Wanted:

@@ -18,8 +18,8 @@ _UNKNOWN = "unknown"
 _PSF_WIDTH = 66
 _NUMBERS_WIDTH = 160
 _TICK_WIDTH = 20
-# Gray enough to stand back, in both themes.
-_DIMMED = "color: rgb(140, 140, 140);"
+# Stands back without a colour of its own: no grey can be read on both themes.
+_BACK = "font-style: italic;"
 _PICTURE_TIP = (
     "<qt>The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
     "letter of a label runs down, the second to the right. Brightness is the square root, so that tails show; the blue "
@@ -107,7 +107,7 @@ class ViewRow(QFrame):
         self._source = QElidingLabel()
         self._source.setElideMode(Qt.TextElideMode.ElideMiddle)
         self._source.setObjectName("source")
-        self._source.setStyleSheet(_DIMMED)
+        self._source.setStyleSheet(_BACK)
         self._psf = QPushButton("PSF")
         self._psf.setObjectName("psf")
         self._psf.setToolTip("<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>")
@@ -150,6 +150,10 @@ class ViewRow(QFrame):
         for editor in (self._tick, self._angle, self._weight):
             editor.blockSignals(False)
         self._name.setText(state.name)
+        self._tick.setAccessibleName(f"Fuse {state.name}")
+        self._angle.setAccessibleName(f"Angle of {state.name}, degrees")
+        self._weight.setAccessibleName(f"Weight of {state.name}")
+        self._psf.setAccessibleName(f"PSF of {state.name}")
         self._name.setToolTip(state.tip)
         self._picture.show_look(state.look)
         self._picture.setVisible(state.included and state.look is not None)
