@@ -31,9 +31,10 @@ class Roll(QScrollArea):
 
     def heightForWidth(self, width: int) -> int:
         """Of the lines as they wrap in this width."""
-        inner = self.widget()
+        inner, margins = self.widget(), self.contentsMargins()
+        width -= margins.left() + margins.right()
         needed = inner.heightForWidth(width) if inner.hasHeightForWidth() else inner.sizeHint().height()
-        return min(needed, self._most)
+        return min(needed + margins.top() + margins.bottom(), self._most)
 
     def sizeHint(self) -> QSize:
         """As narrow as it is let."""

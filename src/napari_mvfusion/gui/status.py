@@ -6,7 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import used_bytes
@@ -46,6 +46,8 @@ class Status(QWidget):
         self._messages.setSpacing(4)
         self._roll = Roll(lines, _MOST_PIXELS)
         self._roll.hide()
+        newest = self._roll.verticalScrollBar()
+        newest.rangeChanged.connect(lambda _, bottom: newest.setValue(bottom))
         self._log = QPlainTextEdit()
         describe(self._log, "log", "Details of the run")
         self._log.setReadOnly(True)
@@ -119,12 +121,6 @@ class Status(QWidget):
         message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
         self._roll.show()
-        # Once it has its place.
-        QTimer.singleShot(0, self._show_newest)
-
-    def _show_newest(self) -> None:
-        bar = self._roll.verticalScrollBar()
-        bar.setValue(bar.maximum())
 
     def fail(self, failed: Failed) -> None:
         """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
