@@ -19,6 +19,13 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that was done to what was given, in one line; nothing is wrong."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Preparing:
     """A pass over the whole volume before the first tile, for example its statistics; `fraction` is 0 to 1."""
 
@@ -104,4 +111,4 @@ class Finished:
     seconds: float
 
 
-Event = Warned | Preparing | Prepared | TileStep | TileDone | IterationDone | TileHalved | Cancelled | Finished
+Event = Warned | Noted | Preparing | Prepared | TileStep | TileDone | IterationDone | TileHalved | Cancelled | Finished

@@ -19,7 +19,7 @@ import torch
 from napari_mvfusion.advice import about_hot_pixels
 from napari_mvfusion.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.errors import InputError, MemoryShortage
-from napari_mvfusion.events import Cancelled, Event, Finished, Prepared, Warned
+from napari_mvfusion.events import Cancelled, Event, Finished, Noted, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -147,6 +147,8 @@ def fuse_events(
         )
     for message in method.check(views):
         yield Warned(message)
+    if any(view.psf_notes or view.psf_flaw for view in views.views):
+        yield from _say_psfs(views, method)
     try:
         yield from _until(views.scan(), cancel)
         _reject_constant(views)
@@ -196,6 +198,20 @@ def fuse_events(
     fused = Fused(output.finish(recipe), views.grid, recipe, path, tuple(run.changes))
     yield Finished(fused, time.perf_counter() - started)
     return fused
+
+
+def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, None]:
+    """What was done to the PSFs, where the method needs them."""
+    try:
+        method.check(views.with_psfs([None] * len(views)))
+    except InputError:
+        for view in views.views:
+            if view.psf_notes:
+                yield Noted(f"PSF of view '{view.name}': {'; '.join(view.psf_notes)}")
+    else:
+        for view in views.views:
+            if view.psf_flaw:
+                yield Noted(f"{view.psf_flaw}; {method.title} needs no PSF")
 
 
 def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:

@@ -61,7 +61,9 @@ def software_versions() -> dict[str, str]:
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     """SHA-256 of a recipe: equal for runs that give the same volume, whatever the tiles and the output."""
-    same = {key: recipe[key] for key in ("grid", "views", "method", "software")} | {"device": recipe["run"]["device"]}
+    same = {key: recipe[key] for key in ("grid", "method", "software")} | {"device": recipe["run"]["device"]}
+    # Notes only tell how the PSFs came about, whose values have hashes.
+    same["views"] = [{key: value for key, value in view.items() if key != "psf_notes"} for view in recipe["views"]]
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
@@ -79,6 +81,7 @@ def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
         "sha256": numbers.sha256,
         "psf_shape": None if view.psf is None else list(view.psf.shape),
         "psf_sha256": None if view.psf is None else psf_sha256(view.psf),
+        "psf_notes": list(view.psf_notes),
         "affine": None if view.affine is None else np.asarray(view.affine).tolist(),
         "weight": view.weight,
         "offset": view.offset,

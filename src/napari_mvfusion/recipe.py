@@ -84,7 +84,7 @@ class MethodEntry(_Part):
 
 
 class ViewEntry(_Part):
-    """One view as it was fused, with the hashes of its pixels and PSF."""
+    """One view as it was fused, with the hashes of its pixels and PSF, and what was done to the PSF, in words."""
 
     name: str
     angle: float | None
@@ -92,6 +92,7 @@ class ViewEntry(_Part):
     sha256: str
     psf_shape: list[int] | None
     psf_sha256: str | None
+    psf_notes: list[str] = Field(default_factory=list)
     affine: list[list[float]] | None
     weight: float
     offset: float

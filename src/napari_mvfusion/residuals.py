@@ -261,6 +261,8 @@ def _check(fused: VolumeLike, views: RegisteredViews) -> None:
 
 def _psf(view: View) -> np.ndarray:
     """Return the PSF with sum 1, float64."""
+    if view.psf_flaw:
+        raise InputError(view.psf_flaw)
     if view.psf is None:
         raise InputError(f"{view.label} has no PSF: the residual compares the view with the fused volume blurred by it")
     total = float(np.sum(view.psf, dtype=np.float64))

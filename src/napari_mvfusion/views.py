@@ -72,6 +72,8 @@ class View:
     mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does
     source : the file or layer that the view came from, for messages
     remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.hot_pixels`
+    psf_notes : what was done to the PSF before it became this one, in words
+    psf_flaw : why the PSF that was given cannot be used, in words; `psf` is None then
     """
 
     data: VolumeLike
@@ -84,6 +86,8 @@ class View:
     mask: VolumeLike | None = None
     source: str = ""
     remove_hot: bool = False
+    psf_notes: tuple[str, ...] = ()
+    psf_flaw: str = ""
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -261,7 +265,9 @@ class RegisteredViews:
         """The same views with other PSFs, one a view, in the order of the views."""
         if len(psfs) != len(self):
             raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
-        changed = [replace(view, psf=psf) for view, psf in zip(self.views, psfs, strict=True)]
+        changed = [
+            replace(view, psf=psf, psf_notes=(), psf_flaw="") for view, psf in zip(self.views, psfs, strict=True)
+        ]
         return RegisteredViews(changed, self._frame, window=self._window)
 
     def without_hot(self) -> RegisteredViews:

@@ -16,6 +16,7 @@ from napari_mvfusion.events import (
     Event,
     Finished,
     IterationDone,
+    Noted,
     Prepared,
     Preparing,
     TileDone,
@@ -93,6 +94,9 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
             match event:
                 case Warned(message):
                     say_warning(message)
+                case Noted(message):
+                    if not quiet:
+                        note(f"note: {_one_line(message)}")
                 case Preparing(label, fraction):
                     bar.update(preparing, description=label, completed=fraction, visible=fraction < 1)
                 case Prepared():

@@ -10,7 +10,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.devices import used_bytes
-from napari_mvfusion.events import Cancelled, IterationDone, Prepared, Preparing, TileDone, TileHalved, TileStep, Warned
+from napari_mvfusion.events import (
+    Cancelled,
+    IterationDone,
+    Noted,
+    Prepared,
+    Preparing,
+    TileDone,
+    TileHalved,
+    TileStep,
+    Warned,
+)
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.progress import ProgressBar
@@ -162,6 +172,8 @@ class Status(QWidget):
                 self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
             case TileHalved(_, to_shape):
                 self.say("warning", f"Memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels.")
+            case Noted(message):
+                self.note(message)
             case Warned(message):
                 self.say("warning", message)
                 self._write(message)

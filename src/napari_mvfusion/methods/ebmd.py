@@ -145,6 +145,8 @@ class EBMD(BaseModel):
 
 
 def _check_psf(view: View, volume: Triple) -> list[str]:
+    if view.psf_flaw:
+        raise InputError(view.psf_flaw)
     if view.psf is None:
         stem = view.name if view.angle is None else f"{view.angle:g}"
         raise InputError(

@@ -53,16 +53,21 @@ def find_core(psf: np.ndarray) -> Core:
     light = ndimage.sum_labels(values, labels, numbers)
     first = int(np.argmax(light))
     core = labels == first + 1
-    heights = ndimage.maximum(values, labels, numbers)
-    places = ndimage.maximum_position(values, labels, numbers)
-    rivals = tuple(
-        triple(int(p) for p in places[i])
-        for i in range(count)
-        if i != first and heights[i] >= _LIKE_HEIGHT * heights[first] and light[i] >= _LIKE_LIGHT * light[first]
-    )
     centre = ndimage.center_of_mass(np.where(core, values - _HALF * top, 0.0))
     width = triple(int(core.any(axis=tuple(other for other in range(3) if other != axis)).sum()) for axis in range(3))
-    return Core(float_triple(centre), width, int((values[core] == values[core].max()).sum()), rivals)
+    return Core(float_triple(centre), width, int((values[core] == values[core].max()).sum()), _rivals(values))
+
+
+def _rivals(values: np.ndarray) -> tuple[Triple, ...]:
+    """Other peaks of like height: where they rise, they do not hang together with the one that holds the most light."""
+    labels, count = ndimage.label(values >= _LIKE_HEIGHT * values.max(), _TOUCHING)
+    numbers = np.arange(1, count + 1)
+    light = ndimage.sum_labels(values, labels, numbers)
+    places = ndimage.maximum_position(values, labels, numbers)
+    first = int(np.argmax(light))
+    return tuple(
+        triple(int(p) for p in places[i]) for i in range(count) if i != first and light[i] >= _LIKE_LIGHT * light[first]
+    )
 
 
 def centre_of(shape: Triple, core: Core) -> FloatTriple:

@@ -77,5 +77,7 @@ def _sample(path: Path, tag: str | None) -> SampleContents:
         ViewContents(v.name, v.angle, v.shape, str(v.data.dtype), None if v.psf is None else triple(v.psf.shape))
         for v in views.views
     )
-    without = [f"view {view.name} has no PSF: EBMD needs one" for view in found if view.psf_shape is None]
+    without = [
+        view.psf_flaw or f"view {view.name} has no PSF: EBMD needs one" for view in views.views if view.psf is None
+    ]
     return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, tuple(without))

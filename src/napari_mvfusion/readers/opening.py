@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
-from napari_mvfusion.psf import load_psf, prepare_psf
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import is_zarr, open_image, open_zarr_views
+from napari_mvfusion.readers.psfs import ViewPSF, open_psf
 from napari_mvfusion.readers.tiff import TiffVolume, open_stack, open_tiff
 from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
@@ -39,11 +40,13 @@ def open_views(
     tag : which sample of a folder with several
     psf_folder : where the `psf_ANGLE.tif` lie when not in the folder itself
     voxel_size_um : (z, y, x), instead of what the files say
-    clean_psfs : crop PSFs to where their energy is, remove their background, and bring their sum to 1
+    clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
+        what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
 
     Returns
     -------
-    The views, sorted by angle where they come from a folder. A view without a PSF file has none.
+    The views, sorted by angle where they come from a folder. A view without a PSF file has none, and one whose file
+    cannot be used says why in `View.psf_flaw`.
 
     Raises
     ------
@@ -59,8 +62,9 @@ def open_views(
             views = open_zarr_views(path)
             if psf_folder is not None:
                 angles = psf_files(psf_folder)
-                kernels = [angles.get(view.angle) if view.angle is not None else None for view in views.views]
-                views = views.with_psfs([None if k is None else _read_psf(k, clean=clean_psfs) for k in kernels])
+                size = voxel_size_um or views.grid.voxel_size_um
+                files = [angles.get(view.angle) if view.angle is not None else None for view in views.views]
+                views = _with_psfs(views, [open_psf(file, size, clean=clean_psfs) for file in files])
             return _with_size(views, voxel_size_um)
         if path.is_dir():
             return _open_folder(path, tag, psf_folder, voxel_size_um, clean=clean_psfs)
@@ -166,11 +170,16 @@ def _open_folder(
         opened.append((angle, _open_single(file)))
     size = voxel_size_um or _common_size([volume for _, volume in opened])
     _refuse_unequal([volume for _, volume in opened])
+    stated = _stated_size(voxel_size_um, [volume for _, volume in opened])
     views = []
     for angle, volume in opened:
         psf = names.psf_of(chosen, angle) if elsewhere is None else elsewhere.get(angle)
-        kernel = None if psf is None else _read_psf(psf, clean=clean)
-        views.append(View(volume.data, f"{angle:g}", psf=kernel, angle=angle, source=str(volume.path)))
+        views.append(
+            _with_psf(
+                View(volume.data, f"{angle:g}", angle=angle, source=str(volume.path)),
+                open_psf(psf, stated, clean=clean),
+            )
+        )
     return RegisteredViews(views, Grid(triple(opened[0][1].data.shape), size, opened[0][1].origin_um))
 
 
@@ -183,12 +192,13 @@ def _open_files(
         raise InputError(f"{len(files)} views and {len(psfs)} PSFs were given: each view needs one, in the same order")
     opened = [_open_single(file) for file in files]
     _refuse_unequal(opened)
-    kernels = [None] * len(files) if psfs is None else [_read_psf(Path(psf), clean=clean) for psf in psfs]
+    stated = _stated_size(voxel_size_um, opened)
+    psf_paths = [None] * len(files) if psfs is None else [Path(psf) for psf in psfs]
     stems = [volume.path.stem.removesuffix(".ome") for volume in opened]
     names = [stem if stems.count(stem) == 1 else str(v.path) for stem, v in zip(stems, opened, strict=True)]
     views = [
-        View(volume.data, name, psf=kernel, source=str(volume.path))
-        for volume, name, kernel in zip(opened, names, kernels, strict=True)
+        _with_psf(View(volume.data, name, source=str(volume.path)), open_psf(file, stated, clean=clean))
+        for volume, name, file in zip(opened, names, psf_paths, strict=True)
     ]
     size = voxel_size_um or _common_size(opened)
     return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].origin_um))
@@ -202,9 +212,19 @@ def _open_single(file: Path) -> TiffVolume:
     return open_tiff(file)
 
 
-def _read_psf(file: Path, *, clean: bool) -> np.ndarray:
-    kernel: np.ndarray = prepare_psf(file).psf if clean else load_psf(file)
-    return kernel
+def _with_psf(view: View, opened: ViewPSF) -> View:
+    return replace(view, psf=opened.psf, psf_notes=opened.notes, psf_flaw=opened.flaw)
+
+
+def _with_psfs(views: RegisteredViews, opened: Sequence[ViewPSF]) -> RegisteredViews:
+    return RegisteredViews([_with_psf(view, psf) for view, psf in zip(views.views, opened, strict=True)], views.grid)
+
+
+def _stated_size(voxel_size_um: FloatTriple | None, volumes: Sequence[TiffVolume]) -> FloatTriple | None:
+    """The voxel size of the views where the user or a file says it, else None."""
+    if voxel_size_um is None and all(volume.voxel_size_um is None for volume in volumes):
+        return None
+    return voxel_size_um or _common_size(volumes)
 
 
 def _refuse_unequal(volumes: Sequence[TiffVolume]) -> None:

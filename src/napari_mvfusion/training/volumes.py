@@ -352,6 +352,8 @@ def describe_psfs(views: RegisteredViews, energy: float) -> Recording:
     """
     psfs = []
     for view in views.views:
+        if view.psf_flaw:
+            raise InputError(view.psf_flaw)
         if view.psf is None:
             stem = view.name if view.angle is None else f"{view.angle:g}"
             raise InputError(
