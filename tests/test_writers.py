@@ -14,6 +14,7 @@ from napari_mvfusion.geometry import Grid
 from napari_mvfusion.readers import open_volume, read_recipe
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import (
+    LeadingAxis,
     create_zarr,
     finish_zarr,
     write_tiff,
@@ -176,3 +177,36 @@ def test_large_tiffs_are_bigtiffs(tmp_path, monkeypatch, volume):
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         assert tiff.is_bigtiff
     assert (np.asarray(open_volume(tmp_path / "v.tif")[0][:]) == volume).all()
+
+
+class Counted:
+    """A lazy volume that counts what is read of it at once, and how often each voxel is."""
+
+    def __init__(self, values, chunks):
+        self.values, self.shape, self.dtype, self.chunks = values, values.shape, values.dtype, chunks
+        self.most = 0
+        self.times = np.zeros(values.shape, int)
+
+    def __getitem__(self, key):
+        found = self.values[key]
+        self.most = max(self.most, found.size)
+        self.times[key] += 1
+        return found
+
+
+@pytest.mark.parametrize("chunks", [None, (16, 16, 16), (5, 7, 9), (64, 64, 64), ((40, 30), (66,), (75,))])
+def test_a_tiff_is_written_in_bounded_memory_and_each_voxel_is_read_once(tmp_path, monkeypatch, volume, chunks):
+    monkeypatch.setattr("napari_mvfusion.writers.pixels._SLAB_VOXELS", 16 * 16 * 75)
+    lazy = Counted(volume, chunks)
+    write_tiff(tmp_path / "v.tif", lazy, GRID)
+    assert (tifffile.imread(tmp_path / "v.tif") == volume).all()
+    assert (lazy.times == 1).all()
+    assert lazy.most <= 2 * 16 * 16 * 75
+
+
+def test_a_series_in_a_zarr_is_written_volume_by_volume(tmp_path, rng):
+    values = rng.random((3, *GRID.shape), np.float32)
+    lazy = Counted(values, None)
+    write_tiff(tmp_path / "v.tif", lazy, GRID, leading=[LeadingAxis("t", 3)])
+    assert (tifffile.imread(tmp_path / "v.tif") == values).all()
+    assert lazy.most <= values[0].size

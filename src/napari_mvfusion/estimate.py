@@ -69,7 +69,8 @@ class DiskVolume:
         self._shape = shape
         size = int(np.prod(shape, dtype=np.int64)) * _FLOAT.itemsize
         if not path.exists() or path.stat().st_size != size:
-            with writing(path), path.open("wb") as file:
+            # What a file that is too short still holds is kept: digests tell which of it is right.
+            with writing(path), path.open("ab") as file:
                 file.truncate(size)
 
     def read(self, box: Box) -> torch.Tensor:
@@ -140,7 +141,29 @@ class Estimate:
         if mark:
             self.begin = self.current
 
-    def skip_stages(self, marks: Iterable[bool]) -> None:
-        """Take the turns of stages that an earlier run has finished."""
-        for mark in marks:
-            self.end_stage(mark=mark)
+
+@dataclass(frozen=True)
+class Turns:
+    """Which buffers hold what after some stages, and which stage has written each.
+
+    Attributes
+    ----------
+    held : (buffer, stage) of the estimate, and of where the iteration began; equal where that is the same
+    target : the buffer that the next stage writes
+    """
+
+    held: frozenset[tuple[int, int]]
+    target: int
+
+
+def turns(marks: Iterable[bool]) -> list[Turns]:
+    """What the buffers hold after 0, 1, 2, ... stages; `marks` tells of each whether an iteration begins after it."""
+    taking = Estimate((WholeVolume(), WholeVolume(), WholeVolume()))
+    writer: dict[int, int] = {}
+    found = [Turns(frozenset(), taking.target)]
+    for stage, mark in enumerate(marks):
+        writer[taking.target] = stage
+        taking.end_stage(mark=mark)
+        buffers = {i for i in (taking.current, taking.begin) if i is not None}
+        found.append(Turns(frozenset((i, writer[i]) for i in buffers), taking.target))
+    return found

@@ -6,9 +6,11 @@ polls for cancel, and whatever is finished by then is kept.
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +24,19 @@ from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Noted, Prepared, Warned
 from napari_mvfusion.geometry import Grid, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
+from napari_mvfusion.leftovers import sweep
+from napari_mvfusion.locks import locked
 from napari_mvfusion.methods.base import BoundMethod, Method
-from napari_mvfusion.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix
+from napari_mvfusion.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix, open_output
+from napari_mvfusion.overlap import file_of, places_in, refuse_overlap
 from napari_mvfusion.planning import RunPlan, Storage, plan_run
 from napari_mvfusion.provenance import describe_run, fingerprint
+from napari_mvfusion.readers.folder import scan_folder
+from napari_mvfusion.readers.ome_zarr import is_zarr
 from napari_mvfusion.run import Run, Stop
 from napari_mvfusion.tiles import TilePlan
 from napari_mvfusion.views import RegisteredViews, VolumeLike
-from napari_mvfusion.workspace import Workspace, check_output
+from napari_mvfusion.workspace import Workspace, check_output, check_place, partial_folder, recipe_path, writing
 
 T = TypeVar("T")
 
@@ -43,7 +50,7 @@ class Fused:
 
     Attributes
     ----------
-    data : float32 (z, y, x); numpy, or the opened zarr array when the run wrote an OME-Zarr
+    data : float32 (z, y, x); numpy, or what was written as a zarr array or memory map, read when it is asked for
     grid : where its voxels lie, micrometres
     recipe : all that is needed to make it again, as plain JSON types
     path : the file it was written to, or None
@@ -133,13 +140,50 @@ def fuse_events(
     InputError, OutputError, DeviceError, MemoryShortage
         Before any long work where that is possible; each names the culprit and the fix.
     """
-    started = time.perf_counter()
     path = None if out is None else Path(out)
-    if path is not None:
-        if into is not None:
-            raise InputError("give either an output file or an array to fill, not both")
-        check_suffix(path)
-        check_output(path, overwrite=overwrite, resume=resume)
+    with ExitStack() as held:
+        if path is not None:
+            if into is not None:
+                raise InputError("give either an output file or an array to fill, not both")
+            check_suffix(path)
+            check_place(path)
+            refuse_overlap([path, partial_folder(path), recipe_path(path)], _read_from(views, inputs))
+            with writing(path):
+                held.enter_context(locked(path))
+                sweep(path)
+            check_output(path, overwrite=overwrite, resume=resume)
+        fused = yield from _fuse(
+            views,
+            method,
+            device=device,
+            tile=tile,
+            path=path,
+            into=into,
+            resume=resume,
+            overwrite=overwrite,
+            cancel=cancel,
+            memory_bytes=memory_bytes,
+            inputs=inputs,
+        )
+    return fused
+
+
+def _fuse(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str,
+    tile: Triple | None,
+    path: Path | None,
+    into: np.ndarray | None,
+    resume: bool,
+    overwrite: bool,
+    cancel: Callable[[], bool],
+    memory_bytes: int | None,
+    inputs: Mapping[str, Any] | None,
+) -> Generator[Event, None, Fused | None]:
+    """The run itself, which has the place of its output for itself."""
+    started = time.perf_counter()
     target_device = pick_device(device)
     if limit_forked_child() and target_device.type == "cpu":
         yield Warned(
@@ -168,7 +212,20 @@ def fuse_events(
     if path is None:
         output = ArrayOutput(views.grid, into)
     else:
-        workspace = Workspace(path, fingerprint(recipe), resume=resume, overwrite=overwrite)
+        workspace = Workspace(
+            path,
+            fingerprint(recipe),
+            resume=resume,
+            overwrite=overwrite,
+            made_with=_made_with(path) if resume else None,
+        )
+        for note in workspace.notes:
+            yield Warned(note)
+        if workspace.finished or workspace.placed:
+            finished = _finished_before(workspace, views.grid)
+            yield Warned(f"{path} was finished by an earlier run: nothing is left to do")
+            yield Finished(finished, time.perf_counter() - started)
+            return finished
         output = FileOutput(views.grid, workspace, overwrite=overwrite)
     try:
         plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
@@ -179,6 +236,9 @@ def fuse_events(
     output = CheckedOutput(output, unit)
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
     with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
+        if run.lost_tiles:
+            tiles = "a tile" if run.lost_tiles == 1 else f"{run.lost_tiles} tiles"
+            yield Warned(f"{tiles} of the unfinished run were missing or damaged on the disk: they are computed again")
         yield Prepared(
             method.title,
             describe_device(target_device),
@@ -195,7 +255,7 @@ def fuse_events(
             yield Cancelled(run.finished_tiles, run.total_tiles, kept)
             return None
     recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
-    fused = Fused(output.finish(recipe), views.grid, recipe, path, tuple(run.changes))
+    fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, path, tuple(run.changes))
     yield Finished(fused, time.perf_counter() - started)
     return fused
 
@@ -212,6 +272,37 @@ def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, 
         for view in views.views:
             if view.psf_flaw:
                 yield Noted(f"{view.psf_flaw}; {method.title} needs no PSF")
+
+
+def _read_from(views: RegisteredViews, inputs: Mapping[str, Any] | None) -> list[Path]:
+    """The files and folders that a run reads, as far as is known."""
+    named = places_in(inputs) + [Path(view.source) for view in views.views if view.source]
+    opened = (file_of(array) for view in views.views for array in (view.data, view.mask))
+    places = [*named, *(path for path in opened if path is not None)]
+    for folder in [path for path in named if path.is_dir() and not is_zarr(path)]:
+        names = scan_folder(folder)
+        places += names.psfs.values()
+        for sample in names.samples.values():
+            places += [*sample.views.values(), *sample.psfs.values(), *filter(None, [sample.truth])]
+    return places
+
+
+def _made_with(out: Path) -> str | None:
+    """The fingerprint in the recipe beside an output, None where there is none."""
+    try:
+        return fingerprint(json.loads(recipe_path(out).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _finished_before(workspace: Workspace, grid: Grid) -> Fused:
+    """What an earlier run has made, once all of it is in its place."""
+    recipe = json.loads(workspace.finishing.recipe.read_text(encoding="utf-8"))
+    placing = workspace.last("placing")
+    changes = () if placing is None else tuple(placing["changes"])
+    if placing is not None:
+        workspace.tidy()
+    return Fused(open_output(workspace.out), grid, recipe, workspace.out, changes)
 
 
 def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:

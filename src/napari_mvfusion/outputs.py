@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +15,12 @@ import zarr
 
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Box, Grid, Triple, triple
+from napari_mvfusion.journal import digest
+from napari_mvfusion.readers import open_volume
 from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.workspace import Workspace, writing
 from napari_mvfusion.writers import create_zarr, finish_zarr, write_tiff
+from napari_mvfusion.writers.ome_zarr import restore_group
 
 _CHUNK = 64
 _SUFFIXES = (".zarr", ".tif", ".tiff")
@@ -32,10 +37,13 @@ class Output(Protocol):
 
     chunk: Triple
 
-    def write(self, box: Box, values: torch.Tensor) -> None:
-        """Store the values of a box."""
+    def write(self, box: Box, values: torch.Tensor) -> str | None:
+        """Store the values of a box, and return the digest of what a file holds now; None where there is no file."""
 
-    def finish(self, recipe: Mapping[str, Any]) -> VolumeLike:
+    def holds(self, box: Box, wanted: str | None) -> bool:
+        """Whether the voxels of a box are those of this digest; where not, they can be written anew afterwards."""
+
+    def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
         """Complete the output with its recipe and return the fused volume."""
 
 
@@ -53,8 +61,8 @@ class CheckedOutput:
         self._unit = unit
         self.chunk = output.chunk
 
-    def write(self, box: Box, values: torch.Tensor) -> None:
-        """Store the values of a box.
+    def write(self, box: Box, values: torch.Tensor) -> str | None:
+        """Store the values of a box; see `Output`.
 
         Raises
         ------
@@ -66,11 +74,15 @@ class CheckedOutput:
         if not bool(values.isfinite().all()):
             place = torch.nonzero(~values.isfinite())[0].tolist()
             raise InputError(not_finite(triple(a + i for a, i in zip(box.start, place, strict=True))))
-        self._output.write(box, values)
+        return self._output.write(box, values)
 
-    def finish(self, recipe: Mapping[str, Any]) -> VolumeLike:
+    def holds(self, box: Box, wanted: str | None) -> bool:
         """See `Output`."""
-        return self._output.finish(recipe)
+        return self._output.holds(box, wanted)
+
+    def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
+        """See `Output`."""
+        return self._output.finish(recipe, changes)
 
 
 def not_finite(place: Triple | None = None) -> str:
@@ -103,14 +115,18 @@ class ArrayOutput:
             self._values = np.empty(self._grid.shape, np.float32)
         self._values[box.slices] = values.cpu().numpy()
 
-    def finish(self, recipe: Mapping[str, Any]) -> np.ndarray:
-        del recipe
+    def holds(self, box: Box, wanted: str | None) -> bool:
+        del box, wanted
+        return False
+
+    def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> np.ndarray:
+        del recipe, changes
         assert self._values is not None
         return self._values
 
 
 class FileOutput:
-    """An OME-Zarr or OME-TIFF that is made aside, in the workspace of the run, and renamed when it is complete.
+    """An OME-Zarr or OME-TIFF that is made aside, in the workspace of the run, and takes its place when it is complete.
 
     Tiles of both go to a chunked zarr first, so that a run can go on where it stopped; a TIFF is written from it.
     """
@@ -121,42 +137,70 @@ class FileOutput:
         self._workspace = workspace
         self._overwrite = overwrite
         self._scratch = workspace.folder / "fused.zarr"
+        self._level = self._scratch / "0"
         with writing(self._scratch):
-            if workspace.plan is not None:
-                self._array: Any = zarr.open_array(self._scratch / "0", mode="r+")
-            else:
+            if not self._as_it_was():
                 if self._scratch.exists():
                     shutil.rmtree(self._scratch)
-                self._array = create_zarr(self._scratch, grid, chunks=self.chunk)
+                create_zarr(self._scratch, grid, chunks=self.chunk, name=workspace.out.name)
+                workspace.log({"array": self._description()})
+            restore_group(self._scratch, grid, name=workspace.out.name)
+            self._array: Any = zarr.open_array(self._level, mode="r+")
 
-    def write(self, box: Box, values: torch.Tensor) -> None:
+    def write(self, box: Box, values: torch.Tensor) -> str:
+        pixels = values.cpu().numpy()
         with writing(self._scratch):
-            self._array[box.slices] = values.cpu().numpy()
+            self._array[box.slices] = pixels
+        return digest(pixels)
 
-    def finish(self, recipe: Mapping[str, Any]) -> VolumeLike:
+    def holds(self, box: Box, wanted: str | None) -> bool:
+        try:
+            found = digest(np.asarray(self._array[box.slices]))
+        except Exception:
+            found = ""
+        if found == wanted:
+            return True
+        for number in product(
+            *(range(a // c, -(-b // c)) for a, b, c in zip(box.start, box.stop, self.chunk, strict=True))
+        ):
+            # zarr would first read a chunk that the border of the volume cuts.
+            with writing(self._scratch):
+                self._level.joinpath("c", *map(str, number)).unlink(missing_ok=True)
+        return False
+
+    def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
         out = self._workspace.out
         if out.suffix.lower() == ".zarr":
             with writing(out):
                 for rest in self._scratch.rglob("*.partial"):
                     rest.unlink()
-                finish_zarr(self._scratch, recipe=dict(recipe))
-                replace_aside(self._scratch, out, aside=self._workspace.folder / "replaced", overwrite=self._overwrite)
-            fused: VolumeLike = zarr.open_array(out / "0", mode="r")
+                finish_zarr(self._scratch, recipe=dict(recipe), name=out.name)
         else:
-            write_tiff(out, self._array, self._grid, recipe=dict(recipe), overwrite=self._overwrite)
-            fused = self._array[:]
-        self._workspace.discard()
+            result = self._workspace.finishing.result
+            write_tiff(result, self._array, self._grid, recipe=dict(recipe), overwrite=True)
+        self._workspace.place(recipe, changes, overwrite=self._overwrite)
+        return open_output(out)
+
+    def _as_it_was(self) -> bool:
+        """Whether there is the array that an unfinished run has made, as it has made it."""
+        wanted = self._workspace.last("array")
+        return wanted is not None and wanted == self._description()
+
+    def _description(self) -> str | None:
+        """Digest of what zarr has written about the array."""
+        path = self._level / "zarr.json"
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def open_output(out: Path) -> VolumeLike:
+    """A finished output; its voxels are read when they are asked for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if out.suffix.lower() == ".zarr":
+        fused: VolumeLike = zarr.open_array(out / "0", mode="r")
         return fused
-
-
-def replace_aside(new: Path, out: Path, *, aside: Path, overwrite: bool) -> None:
-    """Move a finished folder to its place; what stood there leaves only when the new one is complete."""
-    if out.exists():
-        if not overwrite:
-            raise OutputError(f"{out} was made by something else meanwhile: the result is kept in {new}")
-        out.rename(aside)
-    new.rename(out)
-    if aside.is_dir():
-        shutil.rmtree(aside)
-    elif aside.exists():
-        aside.unlink()
+    return open_volume(out)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,10 @@ from napari_mvfusion.methods import make_method
 from napari_mvfusion.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.readers import open_views
 from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.workspace import writing
+from napari_mvfusion.workspace import recipe_path
+from napari_mvfusion.writers.aside import written_aside
+
+__all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
 
 
 class _Part(BaseModel):
@@ -195,12 +197,6 @@ class Recipe(_Part):
         ]
 
 
-def recipe_path(out: str | Path) -> Path:
-    """Where the recipe of an output lies: beside it, `fused.zarr.recipe.json`."""
-    path = Path(out)
-    return path.with_name(path.name + ".recipe.json")
-
-
 def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:
     """Write a recipe as JSON, aside first and then renamed.
 
@@ -209,11 +205,8 @@ def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:
     OutputError
         If it cannot be written.
     """
-    path = Path(path)
-    aside = path.with_name(path.name + ".partial")
-    with writing(path):
+    with written_aside(path, overwrite=True) as aside:
         aside.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, path)
 
 
 def load_recipe(path: str | Path) -> Recipe:

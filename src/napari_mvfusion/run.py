@@ -12,10 +12,11 @@ import torch
 
 from napari_mvfusion.devices import losses_in_words, release_cached_memory
 from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
-from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume
+from napari_mvfusion.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume, turns
 from napari_mvfusion.events import Event, IterationDone, TileDone, TileHalved, TileStep
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.journal import digest
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.outputs import Output, not_finite
 from napari_mvfusion.planning import RunPlan, Storage
@@ -63,7 +64,9 @@ class Run:
         self._estimate = None if plan.storage is Storage.NONE else Estimate(self._volumes())
         self._last_checkpoint = time.monotonic()
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
+        self._handed: set[int] = set()
         self.changes: list[float] = []
+        self.lost_tiles = 0
         self._first_stage = self._recover()
         self._costs = np.array([stage.cost for stage in bound.stages], float)
 
@@ -77,6 +80,11 @@ class Run:
     def total_tiles(self) -> int:
         """Tiles of all stages."""
         return len(self._boxes) * len(self._bound.stages)
+
+    @property
+    def _journals_tiles(self) -> bool:
+        """Whether the journal names each tile. It names only what survives a kill: tiles in a file, not those in memory."""
+        return self._workspace is not None and self._storage in (Storage.NONE, Storage.DISK)
 
     @property
     def finished_tiles(self) -> int:
@@ -110,8 +118,11 @@ class Run:
             values = yield from self._tile(stage, box, self._next_box(index, number), span)
             entry: dict[str, Any] = {"stage": index, "tile": number}
             if self._estimate is None:
-                self._output.write(box, values)
+                entry["digest"] = self._output.write(box, values)
             else:
+                if self._journals_tiles:
+                    values = values.cpu()
+                    entry["digest"] = digest(values.numpy())
                 if stage.iteration:
                     entry["change"] = self._estimate.change(box, values)
                 self._estimate.write(box, values)
@@ -237,8 +248,8 @@ class Run:
 
     def _finish_tile(self, index: int, number: int, entry: dict[str, Any]) -> None:
         self._done[index, number] = entry
-        # The journal names only what survives a kill: tiles in a file, not those in memory.
-        if self._workspace is not None and self._storage in (Storage.NONE, Storage.DISK):
+        if self._journals_tiles:
+            assert self._workspace is not None
             self._workspace.log(entry)
 
     def _end_iteration(self, index: int) -> bool:
@@ -256,8 +267,13 @@ class Run:
     def _hand_over(self) -> Generator[Event, None, None]:
         """Copy the estimate to the output, tile by tile."""
         assert self._estimate is not None
+        if self._workspace is not None and not self._handed:
+            self._workspace.log({"estimated": {"changes": self.changes}})
         for number, box in enumerate(self._boxes):
-            self._output.write(box, self._estimate.read(box))
+            if number not in self._handed:
+                written = self._output.write(box, self._estimate.read(box))
+                if self._workspace is not None:
+                    self._workspace.log({"output": {"tile": number, "digest": written}})
             yield TileDone(
                 box=box,
                 tile=number + 1,
@@ -278,43 +294,123 @@ class Run:
         assert self._workspace is not None
         name = f"checkpoint-{stages_done}.raw"
         saved = DiskVolume(self._workspace.folder / name, self._shape)
+        digests = []
         for box in self._boxes:
-            saved.write(box, self._estimate.read(box))
-        self._workspace.log({"checkpoint": name, "stages_done": stages_done, "changes": self.changes})
+            values = self._estimate.read(box).cpu()
+            saved.write(box, values)
+            digests.append(digest(values.numpy()))
+        self._workspace.log(
+            {"checkpoint": name, "stages_done": stages_done, "changes": self.changes, "digests": digests}
+        )
         for old in self._workspace.folder.glob("checkpoint-*.raw"):
             if old.name != name:
                 old.unlink()
         self._last_checkpoint = time.monotonic()
 
     def _recover(self) -> int:
-        """Take over what an earlier run finished, and return the first stage that is still to do."""
+        """Take over what an earlier run finished and is still as it was, and return the first stage that is still to do."""
         if self._workspace is None:
             return 0
-        stages = self._bound.stages
+        if self._estimate is not None and self._recover_output():
+            return len(self._bound.stages)
         if self._storage in (Storage.DEVICE, Storage.MEMORY):
-            points = [entry for entry in self._workspace.entries if "checkpoint" in entry]
-            if not points:
-                return 0
+            return self._recover_checkpoint()
+        self._done = {(e["stage"], e["tile"]): e for e in self._workspace.entries if "tile" in e}
+        first = 0 if self._estimate is None else self._recover_estimate()
+        self._drop_lost(first)
+        stages = self._bound.stages
+        for index in range(first):
             assert self._estimate is not None
-            saved = DiskVolume(self._workspace.folder / points[-1]["checkpoint"], self._shape)
-            for box in self._boxes:
-                values = saved.read(box)
-                self._estimate.write(box, values.to(self._device) if self._storage is Storage.DEVICE else values)
-            self._estimate.end_stage(mark=True)
-            self.changes = list(points[-1]["changes"])
-            return int(points[-1]["stages_done"])
-        for entry in self._workspace.entries:
-            if "tile" in entry:
-                self._done[entry["stage"], entry["tile"]] = entry
-        first = 0
-        while first < len(stages) and all((first, number) in self._done for number in range(len(self._boxes))):
-            if self._estimate is not None:
-                self._estimate.end_stage(mark=_marks(stages[first], first))
-                if stages[first].iteration and self._end_iteration(first):
-                    # It had converged and stopped here; only the hand-over is left.
-                    return len(stages)
-            first += 1
-        return first
+            self._estimate.end_stage(mark=_marks(stages[index], index))
+            if stages[index].iteration and self._end_iteration(index):
+                # It had converged and stopped here; only the hand-over is left.
+                return len(stages)
+        # A method of one stage may have all its tiles.
+        return 1 if self._estimate is None and len(self._done) == len(self._boxes) else first
+
+    def _recover_output(self) -> bool:
+        """Whether an earlier run has handed its whole estimate over to the output."""
+        assert self._workspace is not None
+        estimated = self._workspace.last("estimated")
+        if estimated is None:
+            return False
+        handed = {e["output"]["tile"]: e["output"]["digest"] for e in self._workspace.entries if "output" in e}
+        if len(handed) < len(self._boxes):
+            return False
+        for number, box in enumerate(self._boxes):
+            if not self._output.holds(box, handed[number]):
+                self.lost_tiles += 1
+        if self.lost_tiles:
+            return False
+        self._handed = set(handed)
+        self.changes = list(estimated["changes"])
+        return True
+
+    def _recover_checkpoint(self) -> int:
+        """Read the estimate that an earlier run has saved."""
+        assert self._workspace is not None
+        assert self._estimate is not None
+        point = next((entry for entry in reversed(self._workspace.entries) if "checkpoint" in entry), None)
+        if point is None:
+            return 0
+        saved = DiskVolume(self._workspace.folder / point["checkpoint"], self._shape)
+        digests = point.get("digests") or [None] * len(self._boxes)
+        lost = sum(not _holds(saved, box, wanted) for box, wanted in zip(self._boxes, digests, strict=True))
+        if lost:
+            self.lost_tiles += lost
+            return 0
+        for box in self._boxes:
+            values = saved.read(box)
+            self._estimate.write(box, values.to(self._device) if self._storage is Storage.DEVICE else values)
+        self._estimate.end_stage(mark=True)
+        self.changes = list(point["changes"])
+        return int(point["stages_done"])
+
+    def _recover_estimate(self) -> int:
+        """The stages that an earlier run has finished, and whose values on the disk are still what it wrote.
+
+        Where they are not, the latest stage counts from which the buffers still hold all that the next one reads.
+        """
+        assert self._estimate is not None
+        stages = self._bound.stages
+        finished = 0
+        while finished < len(stages) and all((finished, n) in self._done for n in range(len(self._boxes))):
+            finished += 1
+        states = turns(_marks(stage, index) for index, stage in enumerate(stages[:finished]))
+        intact: dict[tuple[int, int], bool] = {}
+        for first in range(finished, -1, -1):
+            for held in states[first].held:
+                if held not in intact:
+                    intact[held] = all(self._intact(held[0], held[1], n) for n in range(len(self._boxes)))
+            if all(intact[held] for held in states[first].held):
+                self.lost_tiles += (finished - first) * len(self._boxes)
+                return first
+        raise AssertionError("before the first stage nothing is held")
+
+    def _drop_lost(self, first: int) -> None:
+        """Forget tiles of later stages, and those of the stage that was running which are not what was written."""
+        known = self._done
+        self._done = {key: entry for key, entry in known.items() if key[0] < first}
+        if self._estimate is not None:
+            marks = [_marks(stage, index) for index, stage in enumerate(self._bound.stages[:first])]
+            target = turns(marks)[-1].target
+        for (index, number), entry in known.items():
+            if index != first:
+                continue
+            box = self._boxes[number]
+            if self._estimate is None:
+                kept = self._output.holds(box, entry.get("digest"))
+            else:
+                kept = _holds(self._estimate.volumes[target], box, entry.get("digest"))
+            if kept:
+                self._done[index, number] = entry
+            else:
+                self.lost_tiles += 1
+
+    def _intact(self, buffer: int, stage: int, number: int) -> bool:
+        assert self._estimate is not None
+        wanted = self._done[stage, number].get("digest")
+        return _holds(self._estimate.volumes[buffer], self._boxes[number], wanted)
 
     def _volumes(self) -> tuple[Volume, Volume, Volume]:
         if self._storage is Storage.DEVICE:
@@ -332,6 +428,11 @@ class Run:
     def _poll(self) -> None:
         if self._cancel():
             raise Stop
+
+
+def _holds(volume: Volume, box: Box, wanted: str | None) -> bool:
+    """Whether the values of a box are those of this digest."""
+    return digest(volume.read(box).numpy()) == wanted
 
 
 def _marks(stage: Stage, index: int) -> bool:

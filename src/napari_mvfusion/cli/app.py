@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Measure a fused volume: against the truth, and by blurring it again and comparing it with its views.",
     "info": "Say which samples, views, PSFs and ground truths an input holds.",
     "train": "Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.",
+    "clean": "Remove what killed runs left: half-written files, old versions that were replaced, locks.",
     "models": "Look at trained networks, import published ones, and keep your own.",
 }
 

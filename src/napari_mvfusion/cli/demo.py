@@ -24,7 +24,7 @@ from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.psf import measure_psf
 from napari_mvfusion.quality import Metrics, evaluate
 from napari_mvfusion.readers import open_views
-from napari_mvfusion.recipe import Inputs, recipe_path, save_recipe
+from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.simulation import sample
 from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.writers import write_tiff, write_views_folder
@@ -73,7 +73,6 @@ def demo(
             )
         if fused is None:
             raise typer.Exit(cancel.exit_code)
-        save_recipe(fused.recipe, recipe_path(path))
         results[name] = np.asarray(fused.data[:])
         metrics[name] = evaluate(results[name], made.truth)
 

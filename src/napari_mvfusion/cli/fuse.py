@@ -15,9 +15,11 @@ from napari_mvfusion.events import Event
 from napari_mvfusion.files import check_there
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.methods import METHODS, make_method
+from napari_mvfusion.overlap import refuse_overlap
 from napari_mvfusion.readers import left_out
-from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path, save_recipe
+from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.workspace import partial_folder
 
 
 def fuse(
@@ -74,6 +76,7 @@ def fuse(
             "memory_bytes": options.memory_of(memory),
         }
         if recipe is not None:
+            refuse_overlap([out, partial_folder(out)], [recipe])
             known = load_recipe(recipe)
             title = known.method.name
             events = known.repeat(out, device=device, **common)
@@ -96,7 +99,6 @@ def fuse(
         fused = show.follow(events, title=title, quiet=quiet or as_json)
     if fused is None:
         raise typer.Exit(cancel.exit_code)
-    save_recipe(fused.recipe, recipe_path(out))
     if as_json:
         show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})
     else:

@@ -11,6 +11,7 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.overlap import refuse_overlap
 from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, load_psf, measure_psf, prepare_psf
 from napari_mvfusion.readers import open_volume
 from napari_mvfusion.writers import write_tiff
@@ -27,6 +28,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Average isolated beads into a PSF."""
+    refuse_overlap([out], [beads])
     volume, grid = open_volume(beads)
     check_bead_volume(volume.shape, str(beads))
     measured = measure_psf(np.asarray(volume[:]), size=options.tile_of(size, "--size"))

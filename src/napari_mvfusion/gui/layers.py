@@ -248,7 +248,7 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 weight=known.get("weight", 1.0),
                 offset=known.get("offset", 0.0),
                 mask=known.get("mask"),
-                source=known.get("source", ""),
+                source=known.get("source") or layer.source.path or "",
             )
         )
     if inputs is not None:

@@ -61,6 +61,7 @@ class ResultLayer(QObject):
         empty = da.full(shape, np.nan, dtype=np.float32, chunks=_CHUNK)
         self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}
         self.filled = False
+        self._finished = 0
         self._layer: Image | None = viewer.add_image(
             self._stacked(),
             name=name,
@@ -95,6 +96,7 @@ class ResultLayer(QObject):
                     self._due.start()
             case PartDone(part, fused):
                 self.filled = True
+                self._finished += 1
                 self._part = part
                 if self._job.in_files:
                     self._show_volume(lazy(fused.data))
@@ -152,6 +154,9 @@ class ResultLayer(QObject):
         """Keep what there is and say in the layer's name that it is not all; nothing at all is not kept."""
         assert self._layer is not None
         layer = self._layer
+        series = len(self._job.parts) > 1
+        if series and not self._job.in_files:
+            self.filled = self._finished > 0
         if not self.filled:
             self._release()
             self._viewer.layers.remove(layer)
@@ -160,7 +165,8 @@ class ResultLayer(QObject):
             self._show_volume(self._written())
         self._refresh()
         self._release()
-        layer.name = f"{layer.name} ({how})"
+        kept = f", {self._finished} of {len(self._job.parts)} volumes" if series else ""
+        layer.name = f"{layer.name} ({how}{kept})"
 
 
 def _recipes(fused: tuple[Fused, ...]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.provenance import parameters_of
-from napari_mvfusion.recipe import load_recipe, recipe_path, save_recipe
+from napari_mvfusion.recipe import load_recipe, recipe_path
 from napari_mvfusion.views import RegisteredViews
 
 
@@ -187,12 +187,25 @@ def _parts(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, Non
     if not job.in_files:
         values = np.full((*job.leading, *job.views.grid.shape), np.nan, np.float32)
         yield Allocated(values)
-    budget = int(free_bytes(pick_device(job.device)) * job.memory_share)
     results: list[Fused] = []
+    try:
+        yield from _one_after_the_other(job, values, cancel, results)
+    except Exception:
+        _keep_finished(values, len(results), job)
+        raise
+    if len(results) == len(job.parts):
+        limits = contrast_limits([fused.data for fused in results])
+        yield JobDone(tuple(results), limits, time.perf_counter() - started)
+
+
+def _one_after_the_other(
+    job: FuseJob, values: np.ndarray | None, cancel: threading.Event, results: list[Fused]
+) -> Generator[Report, None, None]:
+    """Fuse the parts of a job and gather what is complete."""
+    budget = int(free_bytes(pick_device(job.device)) * job.memory_share)
     for number, part in enumerate(job.parts):
         if cancel.is_set():
-            if values is not None:
-                np.nan_to_num(values, copy=False)
+            _keep_finished(values, number, job)
             yield Cancelled(0, 0, None)
             return
         yield PartBegun(part)
@@ -217,19 +230,29 @@ def _parts(job: FuseJob, cancel: threading.Event) -> Generator[Report, None, Non
                         share = (number + event.fraction) / len(job.parts)
                         yield replace(event, label=_label(event.label, number, job), fraction=share)
                     case Cancelled():
-                        if values is not None:
-                            np.nan_to_num(values, copy=False)
+                        _keep_finished(values, number, job)
                         yield event
                     case _:
                         yield event
         if done is None:
             return  # cancelled, as its last event said
-        if done.path is not None:
-            save_recipe(done.recipe, recipe_path(done.path))
         results.append(done)
         yield PartDone(part, done)
-    limits = contrast_limits([fused.data for fused in results])
-    yield JobDone(tuple(results), limits, time.perf_counter() - started)
+
+
+def _keep_finished(values: np.ndarray | None, finished: int, job: FuseJob) -> None:
+    """Zero what a run in memory leaves: of a series all volumes that are not complete, else voxels without a value.
+
+    Nobody could tell from its pixels that a volume in the midst of a series is half-way. A single one is marked by the
+    name of its layer.
+    """
+    if values is None:
+        return
+    if len(job.parts) == 1:
+        np.nan_to_num(values, copy=False)
+        return
+    for part in job.parts[finished:]:
+        values[part.index] = 0
 
 
 def _label(label: str, number: int, job: FuseJob) -> str:

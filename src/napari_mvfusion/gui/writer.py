@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from napari import current_viewer
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import frame_of, leading_shape, notes, stack_of
+from napari_mvfusion.overlap import refuse_overlap
 from napari_mvfusion.writers import LeadingAxis, write_tiff, write_zarr
 
 _SPATIAL = 3
@@ -21,8 +23,9 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError, OutputError
-        If the layer is no volume or series of volumes, or the file cannot be written.
+        If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
     """
+    _refuse_what_is_open(path)
     write_tiff(path, overwrite=True, **_content(Image(data, **meta)))
     return [path]
 
@@ -35,8 +38,18 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError, OutputError
         If the layer is no volume or series of volumes, or the folder exists or cannot be written.
     """
+    _refuse_what_is_open(path)
     write_zarr(path, **_content(Image(data, **meta)))
     return [path]
+
+
+def _refuse_what_is_open(path: str) -> None:
+    """Raise `OutputError` where a layer of the window shows the file: raw views are never replaced."""
+    viewer = current_viewer()
+    if viewer is None:
+        return
+    shown = [text for layer in viewer.layers for text in (layer.source.path, notes(layer).get("source")) if text]
+    refuse_overlap([path], shown)
 
 
 def _content(layer: Image) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from safetensors.torch import save
 from torch import nn
 
 from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.leftovers import sweep
+from napari_mvfusion.locks import locked
 from napari_mvfusion.networks.build import Generator, build
 from napari_mvfusion.networks.card import ModelCard, parse_card
 from napari_mvfusion.networks.paper import PaperArchitecture
@@ -27,6 +29,7 @@ _CARD = "card"
 _HASH = "sha256"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_NAMED = 4
+_PATIENCE_SECONDS = 60.0
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -146,7 +149,8 @@ def write(path: Path, state: Mapping[str, torch.Tensor], card: ModelCard, *, ove
     content = save(dict(state), {_CARD: card.to_json(), _HASH: state_sha256(state)})
     aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     # Threads of this process would write to one file aside.
-    with _ONE_AT_A_TIME, writing(path):
+    with _ONE_AT_A_TIME, writing(path), locked(path, wait_seconds=_PATIENCE_SECONDS):
+        sweep(path)
         try:
             with aside.open("wb") as file:
                 file.write(content)

@@ -17,6 +17,7 @@ from napari_mvfusion.networks import pretrained
 from napari_mvfusion.networks.build import Generator
 from napari_mvfusion.networks.card import ModelCard, check_name
 from napari_mvfusion.networks.files import SUFFIX, load_file, read_card, read_state, save_model, write
+from napari_mvfusion.overlap import refuse_overlap
 from napari_mvfusion.workspace import writing
 
 FOLDER_VARIABLE = "MVFUSION_MODELS"
@@ -210,6 +211,7 @@ def export_model(name: str | Path, out: str | Path, *, overwrite: bool = False) 
     if out.suffix != SUFFIX:
         raise OutputError(f"{out} does not end in {SUFFIX}: models are safetensors files")
     path, _ = _place(name)
+    refuse_overlap([out], [path])
     state, card = read_state(path)
     write(out, state, card, overwrite=overwrite)
 

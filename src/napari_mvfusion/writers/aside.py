@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.leftovers import remove, sweep
+from napari_mvfusion.locks import locked
 from napari_mvfusion.workspace import writing
 
 _TRIES = 4
@@ -28,22 +29,22 @@ def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         If `path` exists and may not be overwritten, its folder is missing, or writing fails.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
-    aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    _remove(aside)
-    try:
-        with writing(path):
+    with writing(path), locked(path):
+        sweep(path)
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
+        aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        try:
             yield aside
             replace(aside, path)
-    except BaseException:
-        # Threads of zarr may still write chunks of a write that failed.
-        for _ in range(_TRIES):
-            _remove(aside)
-            time.sleep(_PAUSE_SECONDS)
-        raise
+        except BaseException:
+            # Threads of zarr may still write chunks of a write that failed.
+            for _ in range(_TRIES):
+                remove(aside)
+                time.sleep(_PAUSE_SECONDS)
+            raise
 
 
 def replace(new: Path, path: Path) -> None:
@@ -53,12 +54,9 @@ def replace(new: Path, path: Path) -> None:
         return
     old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
     path.rename(old)
-    new.rename(path)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    try:
+        new.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    remove(old)

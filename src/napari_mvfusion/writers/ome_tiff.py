@@ -1,11 +1,11 @@
-"""OME-TIFF: one volume, plane by plane, with voxel size and recipe."""
+"""OME-TIFF: one volume, or a series, in bounded memory, with voxel size and recipe."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -13,7 +13,7 @@ import tifffile
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.writers.aside import written_aside
-from napari_mvfusion.writers.pixels import LeadingAxis, check_shape, slabs, volumes
+from napari_mvfusion.writers.pixels import LeadingAxis, bands, check_shape, volumes
 
 NAMESPACE = "napari-mvfusion"
 _CLASSIC_LIMIT = 2**32 - 2**25
@@ -36,7 +36,7 @@ def write_tiff(
     Parameters
     ----------
     path : the file; it is written aside and renamed
-    data : (z, y, x), read slab by slab; with leading axes before z where there are some
+    data : (z, y, x), read piece by piece; with leading axes before z where there are some
     grid : voxel size in um; the origin is kept in the annotation of the recipe
     recipe : JSON types, kept in a map annotation
     overwrite : replace the file when it exists
@@ -70,17 +70,29 @@ def write_tiff(
             metadata |= {"TimeIncrement": axis.step, "TimeIncrementUnit": "s"}
     shape = tuple(int(n) for n in data.shape)
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    planes = (plane for _, volume in volumes(data, leading) for _, slab in slabs(volume, kind) for plane in slab)
-    with (
-        written_aside(path, overwrite=overwrite) as aside,
-        tifffile.TiffWriter(aside, bigtiff=size > _CLASSIC_LIMIT, ome=True) as tiff,
-    ):
-        tiff.write(
-            planes,
-            shape=shape,
-            dtype=kind,
-            photometric="minisblack",
-            metadata=metadata,
-            resolution=(1e4 / x_um, 1e4 / y_um),
-            resolutionunit="CENTIMETER",
-        )
+    count = int(np.prod([axis.size for axis in leading], dtype=np.int64))
+    with written_aside(path, overwrite=overwrite) as aside:
+        with tifffile.TiffWriter(aside, bigtiff=size > _CLASSIC_LIMIT, ome=True) as tiff:
+            # Room for the pixels, in one piece; they come afterwards, in the order that their chunks have.
+            offset, _ = tiff.write(
+                None,
+                shape=shape,
+                dtype=kind,
+                photometric="minisblack",
+                metadata=metadata,
+                resolution=(1e4 / x_um, 1e4 / y_um),
+                resolutionunit="CENTIMETER",
+                returnoffset=True,
+            )
+        with aside.open("r+b") as file:
+            for number, (_, volume) in enumerate(volumes(data, leading)):
+                _write_pixels(file, volume, kind, offset + number * size // count)
+
+
+def _write_pixels(file: BinaryIO, volume: VolumeLike, kind: np.dtype[Any], offset: int) -> None:
+    """Write a volume to where it begins in a file."""
+    _, height, width = volume.shape
+    for first, row, pixels in bands(volume, kind):
+        for plane, rows in enumerate(np.ascontiguousarray(pixels), start=first):
+            file.seek(offset + (plane * height + row) * width * kind.itemsize)
+            file.write(rows.data.cast("B"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -52,11 +53,11 @@ def write_zarr(
     check_shape(data, grid, leading)
     kind = np.dtype(data.dtype if dtype is None else dtype)
     with written_aside(path, overwrite=overwrite) as aside:
-        array = create_zarr(aside, grid, dtype=kind.name, leading=leading)
+        array = create_zarr(aside, grid, dtype=kind.name, leading=leading, name=Path(path).name)
         for index, volume in volumes(data, leading):
             for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
                 array[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
-        finish_zarr(aside, recipe=recipe)
+        finish_zarr(aside, recipe=recipe, name=Path(path).name)
 
 
 def create_zarr(
@@ -66,6 +67,7 @@ def create_zarr(
     dtype: str = "float32",
     chunks: Triple = _CHUNKS,
     leading: Sequence[LeadingAxis] = (),
+    name: str | None = None,
 ) -> Any:
     """Make the group of an OME-Zarr with an empty full-resolution level.
 
@@ -76,6 +78,7 @@ def create_zarr(
     dtype : of the pixels
     chunks : (z, y, x) voxels; each is one file
     leading : the axes before z, () for a single volume
+    name : of the image, where it is written aside; by default that of the folder
 
     Returns
     -------
@@ -90,11 +93,18 @@ def create_zarr(
         raise OutputError(f"{path} exists already: choose another name")
     group = zarr.create_group(Path(path), zarr_format=3)
     array = _create_level(group, 0, grid.shape, dtype, chunks, leading)
-    group.attrs["ome"] = _metadata(Path(path).name, grid, [(1, 1, 1)], leading)
+    group.attrs["ome"] = _metadata(name or Path(path).name, grid, [(1, 1, 1)], leading)
     return array
 
 
-def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) -> None:
+def restore_group(path: Path, grid: Grid, *, name: str) -> None:
+    """Write the attributes of a group that `create_zarr` made for a single volume once more, whatever became of them."""
+    (path / "zarr.json").unlink(missing_ok=True)
+    group = zarr.create_group(path, zarr_format=3)
+    group.attrs["ome"] = _metadata(name, grid, [(1, 1, 1)], ())
+
+
+def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, name: str | None = None) -> None:
     """Add the coarser levels, each the mean of 2 x 2 x 2 voxels, and the recipe; safe to repeat.
 
     Only sides that are longer than a chunk are halved. Memory is bounded by a few chunks.
@@ -103,6 +113,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) ->
     ----------
     path : a folder made by `create_zarr`
     recipe : JSON types
+    name : of the image; by default that of the folder
     """
     group: Any = zarr.open_group(Path(path), mode="r+")
     level = group["0"]
@@ -114,8 +125,9 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) ->
         step = triple(2 if n > c else 1 for n, c in zip(before, _CHUNKS, strict=True))
         shape = triple(-(-n // s) for n, s in zip(before, step, strict=True))
         number = len(factors)
-        if str(number) in group:
-            del group[str(number)]
+        # Not by its name in the group: what a kill left may be chunks without a description.
+        if (Path(path) / str(number)).exists():
+            shutil.rmtree(Path(path) / str(number))
         coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
         for index, box in product(np.ndindex(*level.shape[:-3]), _blocks(shape, chunks)):
             fine = tuple(
@@ -124,8 +136,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None) ->
             coarser[(*index, *box.slices)] = _mean(np.asarray(level[(*index, *fine)]), step)
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
-    name = Path(path).name
-    group.attrs["ome"] = _metadata(name, grid, factors, leading)
+    group.attrs["ome"] = _metadata(name or Path(path).name, grid, factors, leading)
     if recipe is not None:
         group.attrs["mvfusion"] = {"recipe": dict(recipe)}
 

@@ -41,7 +41,55 @@ def check_shape(data: VolumeLike, grid: Grid, leading: Sequence[LeadingAxis] = (
 def volumes(data: VolumeLike, leading: Sequence[LeadingAxis]) -> Iterator[tuple[tuple[int, ...], VolumeLike]]:
     """Go through a series: (position along the leading axes, volume); of a plain volume there is one, at ()."""
     for index in np.ndindex(*(axis.size for axis in leading)):
-        yield index, data[index] if index else data
+        yield index, _One(data, index) if index else data
+
+
+class _One:
+    """One volume of a series, of which only what is asked for is read."""
+
+    def __init__(self, series: VolumeLike, index: tuple[int, ...]) -> None:
+        self._series = series
+        self._index = index
+        self.shape: tuple[int, ...] = tuple(series.shape[len(index) :])
+        self.dtype = series.dtype
+        chunks = getattr(series, "chunks", None)
+        self.chunks = None if chunks is None else chunks[len(index) :]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._series[(*self._index, *(key if isinstance(key, tuple) else (key,)))]
+
+
+def bands(data: VolumeLike, dtype: np.dtype[Any]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Go through a volume in bounded memory, in whole rows, so that each chunk of it is read once where that fits.
+
+    Yields
+    ------
+    (first plane, first row, pixels (z, y, x) of type `dtype`), as `slabs` gives them.
+
+    Raises
+    ------
+    OutputError
+        If a pixel is not finite or does not fit into `dtype`.
+    """
+    depth, height, width = data.shape
+    planes, rows = _band(data)
+    for z in range(0, depth, planes):
+        for y in range(0, height, rows):
+            key = (slice(z, min(z + planes, depth)), slice(y, min(y + rows, height)), slice(0, width))
+            yield z, y, converted(np.asarray(data[key]), dtype)
+
+
+def _band(data: VolumeLike) -> tuple[int, int]:
+    """Planes and rows of a band: whole chunks, as many as stay within a slab; at least one row of chunks."""
+    _, height, width = data.shape
+    chunks = getattr(data, "chunks", None)
+    # Those of dask are the sizes along each axis.
+    z, y = (1, 1) if chunks is None else (int(np.max(chunks[0])), int(np.max(chunks[1])))
+    if z * y * width > 2 * _SLAB_VOXELS:
+        z, y = 1, 1
+    rows = min(height, max(1, _SLAB_VOXELS // (z * y * width)) * y)
+    planes = z * max(1, _SLAB_VOXELS // (z * rows * width)) if rows == height else z
+    return planes, rows
 
 
 def slabs(data: VolumeLike, dtype: np.dtype[Any], thickness: int | None = None) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,0 +1,79 @@
+"""Refuses outputs that would take the place of what is read: the same file by any path, link or case, or one inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_mvfusion.errors import OutputError
+
+# Of the arguments that open views, those that name files or folders.
+_PLACES = ("source", "psfs", "psf_folder", "mask", "masks")
+
+
+def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Raise unless outputs are apart from inputs.
+
+    Parameters
+    ----------
+    outputs : files or folders that will be made, replaced or removed
+    inputs : files that are read, volumes that are folders, and folders of files, in which an output may lie
+
+    Raises
+    ------
+    OutputError
+        If an output is an input, or holds one, or lies in a volume that is an input; also by another path, a link, or
+        a hard link.
+    """
+    read = [Path(path) for path in inputs]
+    for out in map(Path, outputs):
+        for path in read:
+            if _same(out, path) or any(_same(out, above) for above in _above(path)):
+                raise OutputError(f"{out} is or holds the input {path}, which is never replaced: choose another output")
+            if _is_volume(path) and any(_same(above, path) for above in _above(out)):
+                raise OutputError(f"{out} would lie inside the input {path}: choose another output")
+
+
+def places_in(opening: Mapping[str, Any] | None) -> list[Path]:
+    """The files and folders that the arguments of `open_views` name."""
+    values = [] if opening is None else [opening.get(key) for key in _PLACES]
+    return [Path(text) for value in values for text in _texts(value)]
+
+
+def file_of(data: Any) -> Path | None:
+    """The file or folder behind a memory map or a zarr array, where there is one."""
+    name = getattr(data, "filename", None) or getattr(getattr(data, "store", None), "root", None)
+    return Path(name) if isinstance(name, (str, Path)) else None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, (str, Path)):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, Iterable):
+        for each in value:
+            yield from _texts(each)
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file; the system knows about links and upper case."""
+    try:
+        return os.path.samefile(first, second)  # noqa: PTH121
+    except OSError:
+        return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+
+
+def _above(path: Path) -> list[Path]:
+    """The folders that a path lies in, by its own name and by where links lead."""
+    return [*Path(os.path.abspath(path)).parents, *Path(os.path.realpath(path)).parents]  # noqa: PTH100
+
+
+def _is_volume(path: Path) -> bool:
+    """Whether a folder is one volume, and not a place for files."""
+    return path.is_dir() and (
+        path.suffix.lower() == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+    )
