@@ -9,7 +9,15 @@ from finetune_person import in_front_of_the_panel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QListWidget, QPushButton, QStyle, QStyleOptionComboBox
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QListWidget,
+    QPushButton,
+    QStyle,
+    QStyleOptionComboBox,
+)
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune import setup_page
@@ -19,13 +27,16 @@ from napari_mvfusion.gui.finetune.history import Curve, History
 from napari_mvfusion.gui.finetune.plan import suggest_name
 from napari_mvfusion.gui.finetune.region import drawn_box
 from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.models import ModelChoice
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.networks import list_models
+from napari_mvfusion.networks import export_model, list_models
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.writers import write_views_folder
+from old_torch import old_file
 from patience import PATIENCE
 from small_models import SMALL, save
 from small_training import own_views
+from test_networks_legacy import content
 
 
 @pytest.fixture
@@ -229,6 +240,32 @@ def test_the_menu_of_a_model_of_ones_own(person, tmp_path, models):
     person.choose("start", "universal")
     assert not person.can_press("model_menu")
     assert "Only models of your own" in person.see("model_menu").toolTip()
+
+
+def test_an_exported_model_and_a_checkpoint_are_imported(person, tmp_path, models, monkeypatch):
+    fuse = ModelChoice()
+    person.bot.addWidget(fuse)
+    export_model(list_own()[0], tmp_path / "given.safetensors")
+    checkpoint = tmp_path / "paper.ckpt"
+    checkpoint.write_bytes(old_file(content()))
+    for path in (tmp_path / "given.safetensors", checkpoint):
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, path=path: (str(path), ""))
+        person.press("import_model")
+        assert path.stem in list_own()
+        assert person.see("start").currentText() == path.stem
+        assert fuse.findText(path.stem) >= 0
+        person.press("import_model")
+        assert "is taken" in person.read("question_text")
+        person.press("question_yes")
+        assert f"{path.stem}-2" in list_own()
+    checkpoint.write_bytes(b"no checkpoint")
+    (models / "paper.safetensors").unlink()
+    person.press("import_model")
+    person.wait(lambda: any(str(checkpoint) in text for text in person.messages("error")))
+
+
+def list_own():
+    return [entry.name for entry in list_models() if not entry.shipped]
 
 
 def test_a_run_from_files_can_be_copied_and_others_say_why_not(person, model, folder):

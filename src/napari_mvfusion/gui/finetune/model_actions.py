@@ -1,4 +1,4 @@
-"""Rename, export and delete a model of the user, with the run that it came from."""
+"""Import, rename, export and delete a model of the user, with the run that it came from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.compare.files import ask_for_file
@@ -14,15 +14,18 @@ from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.models import NEWS
 from napari_mvfusion.networks import delete_model, export_model, list_models, rename_model, user_folder
 from napari_mvfusion.networks.files import SUFFIX
+from napari_mvfusion.networks.importing import free_name, import_model
 from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.runs import discard_run
 from napari_mvfusion.workspace import writing
+
+_MODELS = f"Models (*{SUFFIX} *.ckpt *.pt *.pth);;All files (*)"
 
 
 class ModelActions(QObject):
     """What can be done with a model; asks in the panel first.
 
-    Signals: `renamed` (old name, new name), `deleted` (name), and `said` (kind, words).
+    Signals: `imported` (name), `renamed` (old name, new name), `deleted` (name), and `said` (kind, words).
 
     Parameters
     ----------
@@ -30,6 +33,7 @@ class ModelActions(QObject):
     parent : the widget in front of which dialogs stand
     """
 
+    imported = Signal(str)
     renamed = Signal(str, str)
     deleted = Signal(str)
     said = Signal(str, str)
@@ -38,6 +42,25 @@ class ModelActions(QObject):
         super().__init__(parent)
         self._question = question
         self._parent = parent
+
+    def ask_for_import(self) -> None:
+        """Ask for the file of a model."""
+        name, _ = QFileDialog.getOpenFileName(self._parent, "Import a model", "", _MODELS)
+        if name:
+            self.import_file(Path(name))
+
+    def import_file(self, path: Path) -> None:
+        """Add the model in a file under the name of the file; where that cannot be, ask for another."""
+        name = free_name(path)
+        if name == path.stem:
+            self._import(path, name)
+        else:
+            words = f"'{path.stem}' cannot be the name of this model, or is taken. What to call it:"
+            self._question.ask_text(words, name, "Import", lambda new: self._import(path, new))
+
+    def _import(self, path: Path, name: str) -> None:
+        if self._try(lambda: import_model(path, name), f"Imported '{name}'."):
+            self.imported.emit(name)
 
     def rename(self, name: str) -> None:
         """Ask for another name."""
@@ -80,7 +103,7 @@ class ModelActions(QObject):
         if self._try(act, f"Deleted '{name}'."):
             self.deleted.emit(name)
 
-    def _try(self, act: Callable[[], None], words: str) -> bool:
+    def _try(self, act: Callable[[], object], words: str) -> bool:
         try:
             act()
         except MVFusionError as error:

@@ -44,6 +44,12 @@ class StartForm(QWidget):
         ):
             menu.addAction(words, partial(self._act, act))
         self._menu_button.setMenu(menu)
+        self._import = QPushButton("Import a model…")
+        self._import.setObjectName("import_model")
+        self._import.setToolTip(
+            "<qt>Adds a model that was exported, or a published checkpoint, to all lists of models</qt>"
+        )
+        self._import.clicked.connect(self._actions.ask_for_import)
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._model, 1)
@@ -59,9 +65,11 @@ class StartForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(ModelAbout(self._model))
+        layout.addWidget(self._import)
         layout.addWidget(self._question)
         self._model.changed.connect(self._follow)
         self._actions.said.connect(self.said)
+        self._actions.imported.connect(self.choose)
         self._actions.renamed.connect(self._renamed)
         self._actions.deleted.connect(self._deleted)
         self._follow()
