@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from napari_mvfusion.gains import find_gains
 from napari_mvfusion.views import RegisteredViews
+
+
+def about_gains(views: RegisteredViews) -> list[str]:
+    """One line for each view that is brighter or darker than the others everywhere, with what would mend it."""
+    found = []
+    for view, gain in zip(views.views, find_gains(views), strict=True):
+        if gain != 1:
+            brighter = f"{gain:.3g} times as bright as" if gain > 1 else f"{1 / gain:.3g} times darker than"
+            found.append(
+                f"{view.label} is {brighter} the others everywhere, so it counts too much or too little: divide it by its "
+                f"gain (--gain {view.name}={view.gain * gain:.3g}, or gain of the view)"
+            )
+    return found
 
 
 def about_hot_pixels(views: RegisteredViews) -> list[str]:

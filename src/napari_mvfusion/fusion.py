@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from napari_mvfusion.advice import about_hot_pixels
+from napari_mvfusion.advice import about_gains, about_hot_pixels
 from napari_mvfusion.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.events import Cancelled, Event, Finished, Noted, Prepared, Warned
@@ -199,7 +199,7 @@ def _fuse(
         given = views
         if method.removes_hot:
             views = views.without_hot()
-        for message in about_hot_pixels(views):
+        for message in [*about_hot_pixels(views), *about_gains(views)]:
             yield Warned(message)
         views, unit = views.in_their_unit()
         bound = yield from _until(method.prepare(views, target_device), cancel)

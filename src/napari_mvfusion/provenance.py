@@ -85,4 +85,7 @@ def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
         "affine": None if view.affine is None else np.asarray(view.affine).tolist(),
         "weight": view.weight,
         "offset": view.offset,
+        # Only where they do something: the fingerprint of unfinished runs stays the same.
+        **({"gain": view.gain} if view.gain != 1 else {}),
+        **({"remove_hot": True} if view.remove_hot else {}),
     }

@@ -42,6 +42,8 @@ class Inputs(_Part):
     views : names of the views to use, all when None
     offset : camera offset to subtract from every view
     weights : relative trust in views, by name
+    gains : what pixels of views are divided by, by name
+    remove_hot : read views without their hot pixels
     """
 
     source: str | list[str]
@@ -52,6 +54,8 @@ class Inputs(_Part):
     views: list[str] | None = None
     offset: float = 0.0
     weights: dict[str, float] = Field(default_factory=dict)
+    gains: dict[str, float] = Field(default_factory=dict)
+    remove_hot: bool = False
 
     def open(self) -> RegisteredViews:
         """Open the views.
@@ -67,13 +71,22 @@ class Inputs(_Part):
         )
         if self.views is not None:
             opened = opened.select(self.views)
-        unknown = set(self.weights) - set(opened.names)
-        if unknown:
-            raise InputError(f"a weight is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
-        if not self.offset and not self.weights:
+        for what, numbers in (("weight", self.weights), ("gain", self.gains)):
+            if unknown := set(numbers) - set(opened.names):
+                raise InputError(f"a {what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
+        if not (self.offset or self.weights or self.gains or self.remove_hot):
             return opened
         return RegisteredViews(
-            [replace(v, offset=self.offset, weight=self.weights.get(v.name, v.weight)) for v in opened.views],
+            [
+                replace(
+                    v,
+                    offset=self.offset,
+                    weight=self.weights.get(v.name, v.weight),
+                    gain=self.gains.get(v.name, v.gain),
+                    remove_hot=self.remove_hot or v.remove_hot,
+                )
+                for v in opened.views
+            ],
             opened.grid,
         )
 
@@ -98,6 +111,8 @@ class ViewEntry(_Part):
     affine: list[list[float]] | None
     weight: float
     offset: float
+    gain: float = 1.0
+    remove_hot: bool = False
 
 
 class RunEntry(BaseModel):

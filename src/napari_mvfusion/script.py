@@ -145,6 +145,9 @@ def _opening(inputs: Inputs) -> list[str]:
     if inputs.voxel_size_um is not None:
         words += ["--voxel-size", ",".join(f"{size:g}" for size in inputs.voxel_size_um)]
     words += ["--offset", f"{inputs.offset:g}"] if inputs.offset else []
+    words += ["--remove-hot"] if inputs.remove_hot else []
+    for name, gain in inputs.gains.items():
+        words += ["--gain", f"{name}={gain:g}"]
     for name, weight in inputs.weights.items():
         words += ["--weight", f"{name}={weight:g}"]
     return words

@@ -71,6 +71,7 @@ class View:
         0 leaves the pixels untouched.
     mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does
     source : the file or layer that the view came from, for messages
+    gain : what pixels are divided by when they are read, after the offset: how many times as bright as the others it is
     remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.hot_pixels`
     psf_notes : what was done to the PSF before it became this one, in words
     psf_flaw : why the PSF that was given cannot be used, in words; `psf` is None then
@@ -88,6 +89,7 @@ class View:
     remove_hot: bool = False
     psf_notes: tuple[str, ...] = ()
     psf_flaw: str = ""
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -109,6 +111,10 @@ class View:
             )
         if not abs(self.offset) <= _MOST_OFFSET:  # nor NaN
             raise InputError(f"{self.label} has camera offset {self.offset:g}: it must be a number, and not that large")
+        if not (np.isfinite(self.gain) and self.gain > 0):
+            raise InputError(
+                f"{self.label} has gain {self.gain}: give a positive one, 1 for a view as bright as the others"
+            )
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.affine is not None:
@@ -697,7 +703,7 @@ _NOISE_LEVELS: WeakKeyDictionary[View, NoiseLevel] = WeakKeyDictionary()
 def _pixels(view: View, box: Box) -> np.ndarray:
     """Pixels of a box of the view's own array as it is fused: float32, finite, offset subtracted, hot ones removed."""
     if not view.remove_hot:
-        return _less_offset(view, _raw(view, box))
+        return _balanced(view, _less_offset(view, _raw(view, box)))
     pixels, hot = _with_hot(view, box)
     hot.remove(pixels)
     return pixels
@@ -710,7 +716,13 @@ def _with_hot(view: View, box: Box) -> tuple[np.ndarray, HotVoxels]:
     pixels = _less_offset(view, _raw(view, wide))
     if view not in _NOISE_LEVELS:
         _NOISE_LEVELS[view] = noise_level(view.data).less(view.offset)
-    return np.ascontiguousarray(pixels[inner]), find_hot(pixels, _NOISE_LEVELS[view]).inside(inner)
+    hot = find_hot(pixels, _NOISE_LEVELS[view]).inside(inner)
+    balanced = HotVoxels(hot.places, _balanced(view, hot.instead))
+    return _balanced(view, np.ascontiguousarray(pixels[inner])), balanced
+
+
+def _balanced(view: View, values: np.ndarray) -> np.ndarray:
+    return values if view.gain == 1 else values / np.float32(view.gain)
 
 
 def _less_offset(view: View, pixels: np.ndarray) -> np.ndarray:

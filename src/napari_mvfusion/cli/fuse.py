@@ -49,6 +49,13 @@ def fuse(
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    remove_hot: Annotated[
+        bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
+    ] = False,
+    gains: Annotated[
+        list[str] | None,
+        typer.Option("--gain", metavar="VIEW=NUMBER", help="How many times as bright as the others a view is."),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
@@ -86,7 +93,9 @@ def fuse(
             parameters = {key: value for key, value in chosen.items() if value is not None}
             bound_method = make_method(method, **parameters, **options.settings(set_ or []))
             title = method
-            opening = describe_inputs(inputs, psfs, tag, views, psf_folder, voxel_size, offset, weights or [])
+            opening = describe_inputs(
+                inputs, psfs, tag, views, psf_folder, voxel_size, offset, weights or [], gains or [], remove_hot
+            )
             events = fuse_events(
                 open_inputs(opening),
                 bound_method,
@@ -122,6 +131,8 @@ def describe_inputs(
     voxel_size: str | None,
     offset: float,
     weights: Sequence[str] = (),
+    gains: Sequence[str] = (),
+    remove_hot: bool = False,
 ) -> Inputs:
     """What the command line says about the views, as the part of a recipe that opens them."""
     for path in inputs:
@@ -138,4 +149,6 @@ def describe_inputs(
         views=options.names(views),
         offset=offset,
         weights=options.numbers_of(weights, "--weight"),
+        gains=options.numbers_of(gains, "--gain"),
+        remove_hot=remove_hot,
     )

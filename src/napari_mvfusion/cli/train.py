@@ -74,6 +74,13 @@ def train(
     only: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90; all by default.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Micrometres as z,y,x, where the files do not say.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    remove_hot: Annotated[
+        bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
+    ] = False,
+    gains: Annotated[
+        list[str] | None,
+        typer.Option("--gain", metavar="VIEW=NUMBER", help="How many times as bright as the others a view is."),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
@@ -130,7 +137,9 @@ def train(
     }
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
-    views_of = _opened(data or [], psfs, tag, only, psf_folder, voxel_size, offset, weights or [])
+    views_of = _opened(
+        data or [], psfs, tag, only, psf_folder, voxel_size, offset, weights or [], gains or [], remove_hot
+    )
     if architecture is Kind.PAPER:
         from_data = len(views_of[0]) if views_of else None
         given = views and _counts(views)[0]
@@ -197,11 +206,15 @@ def _opened(
     voxel_size: str | None,
     offset: float,
     weights: Sequence[str],
+    gains: Sequence[str],
+    remove_hot: bool,
 ) -> list[RegisteredViews]:
     """The volumes that the command line names."""
 
     def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
-        return open_inputs(describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights))
+        return open_inputs(
+            describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights, gains, remove_hot)
+        )
 
     if not any(path.is_dir() for path in data):
         return [opened(list(data), tag)] if data else []

@@ -108,6 +108,8 @@ def view_layers(
             "psf": view.psf,
             "weight": view.weight,
             "offset": view.offset,
+            "gain": view.gain,
+            "remove_hot": view.remove_hot,
             "mask": view.mask,
             "source": view.source,
             "sample": sample,
@@ -247,6 +249,8 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 affine=None if same else matrix,
                 weight=known.get("weight", 1.0),
                 offset=known.get("offset", 0.0),
+                gain=known.get("gain", 1.0),
+                remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
                 source=known.get("source") or layer.source.path or "",
             )
@@ -256,10 +260,13 @@ def open_layers(layers: Sequence[Image]) -> Opened:
             "views": [view.name for view in views],
             "voxel_size_um": list(grid.voxel_size_um),
             "weights": {view.name: view.weight for view in views if view.weight != 1.0},
+            "gains": {view.name: view.gain for view in views if view.gain != 1.0},
+            "remove_hot": any(view.remove_hot for view in views),
         }
         offsets = {view.offset for view in views}
-        # A recipe knows one camera offset for all.
-        inputs = inputs | {"offset": offsets.pop()} if len(offsets) == 1 else None
+        # A recipe knows one camera offset for all, and one choice about hot pixels.
+        alike = len(offsets) == 1 and len({view.remove_hot for view in views}) == 1
+        inputs = inputs | {"offset": offsets.pop()} if alike else None
     return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
 
 

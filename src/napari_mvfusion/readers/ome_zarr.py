@@ -190,6 +190,8 @@ def open_zarr_views(path: str | Path) -> RegisteredViews:
                 angle=entry.angle,
                 weight=entry.weight,
                 offset=entry.offset,
+                gain=entry.gain,
+                remove_hot=entry.remove_hot,
                 source=str(image.path),
             )
         )
@@ -205,6 +207,8 @@ class _Entry:
     angle: float | None = None
     weight: float = 1.0
     offset: float = 0.0
+    gain: float = 1.0
+    remove_hot: bool = False
 
 
 def _entries(image: ZarrImage) -> list[_Entry]:
@@ -222,6 +226,8 @@ def _entries(image: ZarrImage) -> list[_Entry]:
             None if entry.get("angle") is None else float(entry["angle"]),
             float(entry.get("weight", 1.0)),
             float(entry.get("offset", 0.0)),
+            float(entry.get("gain", 1.0)),
+            bool(entry.get("remove_hot", False)),
         )
         for entry in entries
     ]

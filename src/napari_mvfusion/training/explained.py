@@ -81,6 +81,7 @@ def explain(
                 "they do not belong together"
             )
     where = torch.device(device)
+    views = views.without_hot()
     known = describe_psfs(views, 1.0)
     statistics = views.statistics()
     scale = brightness_scale(statistics)

@@ -50,6 +50,7 @@ def judge(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
 
     "overfitted" is a residual more than 0.05 below the noise floor that is also further from it than before; "better"
     lowers what is unexplained, or where that is not known the misfit, the distance from the noise floor, by at least 2 %.
+    A residual that rises above the noise floor is never better.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def judge(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
     words = f"the residual on tiles that were never trained on went from {was:.2f} to {is_:.2f} (1 is the noise floor)"
     if is_ < 1 - _BELOW_THE_FLOOR and _distance(is_) > _distance(was):
         return Verdict("overfitted", f"Overfitted: noise was learned; {words}. Use the start instead.", was, is_)
-    if _is_lower(before, after):
+    if _is_lower(before, after) and not _rises(was, is_):
         return Verdict("better", f"Better: {words}.", was, is_)
     if was == is_:
         words = f"the residual on tiles that were never trained on stays at {was:.2f} (1 is the noise floor)"
@@ -120,6 +121,11 @@ def _is_lower(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
         was = before["unexplained"]
         return was - after["unexplained"] > max(_NOTICEABLE * was, _LEAST)
     return _misfit(after) <= (1 - _NOTICEABLE) * _misfit(before)
+
+
+def _rises(was: float, is_: float) -> bool:
+    """Whether a residual moves away from the noise floor, upwards, as far as the sentence shows it."""
+    return round(is_, 2) > max(round(was, 2), 1.0)
 
 
 def _misfit(figures: Mapping[str, float]) -> float:

@@ -92,7 +92,9 @@ class OwnViews:
     ) -> None:
         self._config = config
         self._start = start
-        self._views = tuple(views)
+        self._given = tuple(views)
+        # No network can learn anything from a hot pixel, and a score would be about nothing else.
+        self._views = tuple(each.without_hot() for each in views)
         self._device = device
         self._tile, self._batch = config.tile, config.batch
         self.recordings = tuple(describe_psfs(each, config.weights.energy) for each in views)
@@ -118,11 +120,12 @@ class OwnViews:
     def identity(self) -> tuple[str, ...]:
         """Hashes of pixels and PSFs, and where views have data."""
         found = []
-        for views in self._views:
+        for views in self._given:
             for view, numbers in zip(views.views, views.statistics(), strict=True):
                 assert view.psf is not None
                 placed = "" if view.affine is None else str(np.asarray(view.affine).tolist())
                 words = [view.name, numbers.sha256, psf_sha256(view.psf), f"{view.weight:g} {view.offset:g}", placed]
+                words += [f"gain {view.gain:g}"] if view.gain != 1 else []
                 found.append(hashlib.sha256("|".join(words).encode()).hexdigest())
         return tuple(found)
 

@@ -90,6 +90,8 @@ def write_views_zarr(
             for start, slab in slabs(view.data, dtype, thickness=_CHUNK):
                 pixels[number, start : start + len(slab)] = slab
             entry = {"name": view.name, "angle": view.angle, "weight": view.weight, "offset": view.offset, "psf": None}
+            entry |= {"gain": view.gain} if view.gain != 1 else {}
+            entry |= {"remove_hot": True} if view.remove_hot else {}
             if view.psf is not None:
                 entry["psf"] = f"psf/{number}"
                 group.create_array(f"psf/{number}", data=np.asarray(view.psf, np.float32))

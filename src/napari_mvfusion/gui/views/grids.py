@@ -121,8 +121,9 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     name = opened.names[1]
     alone = opened.select([name])
     data, mask = lazy(_Resampled(alone, covered=False)), lazy(_Resampled(alone, covered=True))
-    # What is read has the camera offset subtracted already.
+    # What is read has the camera offset subtracted already, is divided by its gain, and lacks its hot pixels.
     known = notes(layer) | {"role": "view", "name": name, "mask": mask, "offset": 0.0, "inputs": None, "psf_own": None}
+    known |= {"gain": 1.0, "remove_hot": False}
     look = {
         "name": f"{layer.name} resampled",
         "colormap": layer.colormap.name,

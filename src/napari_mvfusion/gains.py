@@ -1,0 +1,57 @@
+"""Whether one view is brighter than the others everywhere, as with another exposure, found on overviews of the volume.
+
+Light that a view lost on its way through the specimen makes it darker on one side, and there alone. A gain acts
+everywhere: the share of cells that say otherwise tells the two apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from napari_mvfusion.views import RegisteredViews
+
+# Brighter or darker than the others by less than this is no matter.
+_NOTICEABLE = 1.5
+# This share of the cells may disagree.
+_ELSEWHERE = 0.1
+# Cells; takes out what PSFs differ by.
+_SIGMA = 2.0
+# Cells darker than this share of the brightest say nothing, nor do fewer cells than this.
+_DARK = 0.1
+_FEWEST_CELLS = 30
+_COVERED = 0.99
+
+
+def find_gains(views: RegisteredViews) -> tuple[float, ...]:
+    """By how much each view is brighter than the others at the same place.
+
+    Parameters
+    ----------
+    views : their statistics are computed where `RegisteredViews.scan` has not run yet
+
+    Returns
+    -------
+    One number a view: the median ratio to the median of the others where that is beyond 1.5, or below 1 / 1.5, nearly
+    everywhere; 1 for all others, and where nothing can be compared. Of two views the brighter one has the gain.
+    """
+    overviews = [numbers.overview for numbers in views.statistics()]
+    known = [overview for overview in overviews if overview is not None]
+    ordinary = (1.0,) * len(views)
+    if len(views) < 2 or len(known) < len(views):
+        return ordinary
+    seen = np.stack([ndimage.gaussian_filter(overview.values.astype(np.float64), _SIGMA) for overview in known])
+    covered = np.min([overview.covered for overview in known], axis=0) >= _COVERED
+    shared = np.median(seen, axis=0)
+    chosen = covered & (shared > _DARK * shared.max(where=covered, initial=0.0)) & (seen > 0).all(axis=0)
+    if chosen.sum() < _FEWEST_CELLS:
+        return ordinary
+    gains = []
+    for index in range(len(views)):
+        others = np.median(np.delete(seen, index, axis=0), axis=0)
+        ratio = seen[index][chosen] / others[chosen]
+        least, middle, most = np.quantile(ratio, [_ELSEWHERE, 0.5, 1 - _ELSEWHERE])
+        gains.append(float(middle) if least > _NOTICEABLE or most < 1 / _NOTICEABLE else 1.0)
+    if len(views) == 2:
+        gains = [max(gain, 1.0) for gain in gains]
+    return tuple(gains)

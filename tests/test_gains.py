@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_mvfusion.cli import app
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.events import Warned
+from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.gains import find_gains
+from napari_mvfusion.methods import Average
+from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path
+from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
+from napari_mvfusion.training.verdict import judge
+from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.writers import write_views_folder
+
+
+def specimen(attenuation: float = 0.01, angles: tuple[float, ...] = (0.0, 90.0, 180.0, 270.0), size: int = 40):
+    rng = np.random.default_rng(2)
+    psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in angles]
+    return simulate(embryo(size, rng), angles, psfs, rng=rng, attenuation=attenuation).views
+
+
+def brighter(views: RegisteredViews, index: int, factor: float, **changes: float) -> RegisteredViews:
+    changed = list(views.views)
+    changed[index] = replace(changed[index], data=np.asarray(changed[index].data) * factor, **changes)
+    return RegisteredViews(changed, views.grid)
+
+
+@pytest.mark.parametrize("attenuation", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("angles", [(0.0, 180.0), (0.0, 90.0), (0.0, 90.0, 180.0, 270.0)])
+def test_lost_light_is_no_gain(attenuation: float, angles: tuple[float, ...]) -> None:
+    assert find_gains(specimen(attenuation, angles)) == (1.0,) * len(angles)
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.25])
+def test_a_view_that_is_brighter_everywhere_is_found(factor: float) -> None:
+    gains = find_gains(brighter(specimen(), 1, factor))
+    assert gains[0] == gains[2] == gains[3] == 1
+    assert gains[1] == pytest.approx(factor, rel=0.2)
+
+
+def test_of_two_views_the_brighter_one_has_the_gain() -> None:
+    views = specimen(angles=(0.0, 180.0))
+    for index, factor in ((0, 4.0), (1, 0.25)):
+        gains = find_gains(brighter(views, index, factor))
+        assert gains == (pytest.approx(4.0, rel=0.2), 1.0)
+
+
+def test_nuclei_have_no_gain() -> None:
+    rng = np.random.default_rng(2)
+    psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in (0.0, 180.0)]
+    assert find_gains(simulate(nuclei(32, rng), (0.0, 180.0), psfs, rng=rng).views) == (1.0, 1.0)
+
+
+def test_a_view_divided_by_its_gain_is_as_it_was() -> None:
+    views = specimen()
+    balanced = brighter(views, 1, 4.0, gain=4.0)
+    np.testing.assert_array_equal(balanced.read(views.grid.box), views.read(views.grid.box))
+    assert find_gains(balanced) == (1.0,) * 4
+    with pytest.raises(InputError, match="gain 0"):
+        brighter(views, 1, 4.0, gain=0.0)
+
+
+def test_a_run_says_which_view_is_brighter_and_what_to_do() -> None:
+    events = [*fuse_events(brighter(specimen(), 1, 4.0), Average())]
+    said = [event.message for event in events if isinstance(event, Warned)]
+    assert len(said) == 1
+    assert "view '90'" in said[0]
+    assert "--gain 90=" in said[0]
+
+
+def test_gains_and_hot_pixels_on_the_command_line_and_in_a_recipe(tmp_path: Path) -> None:
+    views = specimen(angles=(0.0, 90.0), size=32)
+    pixels = np.asarray(views.views[1].data) * 4
+    pixels[5, 6, 7] = 60000
+    changed = RegisteredViews([views.views[0], replace(views.views[1], data=pixels)], views.grid)
+    write_views_folder(tmp_path / "in", changed, tag="s")
+    out = tmp_path / "fused.tif"
+    call = ["fuse", str(tmp_path / "in"), "--method", "average", "--gain", "90=4", "--remove-hot", "-o", str(out)]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    recipe = load_recipe(recipe_path(out))
+    assert recipe.inputs is not None
+    assert (recipe.inputs.gains, recipe.inputs.remove_hot) == ({"90": 4.0}, True)
+    assert (recipe.views[1].gain, recipe.views[1].remove_hot) == (4.0, True)
+    opened = recipe.inputs.open()
+    assert [numbers.hot for numbers in opened.statistics()] == [0, 1]
+    assert opened.read(opened.grid.box).max() < 2 * views.read(views.grid.box).max()
+    with pytest.raises(InputError, match="a gain is given for '45'"):
+        Inputs(source=str(tmp_path / "in"), gains={"45": 2.0}).open()
+
+
+def test_a_residual_that_rises_is_never_called_better() -> None:
+    before = {"residual": 13160.08, "unexplained": 2.0}
+    verdict = judge(before, {"residual": 13214.59, "unexplained": 1.0})
+    assert verdict.kind == "no better"
+    # Towards the noise floor from below is no rise.
+    assert judge({"residual": 0.97, "unexplained": 0.2}, {"residual": 1.0, "unexplained": 0.1}).kind == "better"
