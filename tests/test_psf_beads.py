@@ -111,6 +111,40 @@ def test_too_few_beads_and_impossible_sizes_are_said(recorded):
         measure_psf(beads.volume, beads.positions[:2], size=(31, 15, 15))
 
 
+def test_hot_voxels_are_no_beads(rng):
+    volume = rng.poisson(100, (64, 64, 64)).astype(np.uint16)
+    places = rng.integers(0, 64, (40, 3))
+    volume[tuple(places.T)] = 30000
+    count = len(np.unique(places, axis=0))
+    with pytest.raises(InputError, match=f"no beads were found, only {count} hot voxels"):
+        measure_psf(volume)
+
+
+def test_hot_voxels_among_beads_are_removed_and_counted(recorded, rng):
+    _, beads = recorded
+    clean = measure_psf(beads.volume)
+    volume = beads.volume.copy()
+    places = np.unique(rng.integers(0, 160, (80, 3)), axis=0)
+    volume[tuple(places.T)] += 20000
+    measured = measure_psf(volume)
+    assert measured.hot == pytest.approx(len(places), abs=2)
+    assert f"{measured.hot} hot voxels removed" in measured.summary
+    assert measured.psf.shape == clean.psf.shape
+    assert measured.fwhm == pytest.approx(clean.fwhm, rel=0.03)
+    assert len(measured.used) >= len(clean.used) - 1
+    assert clean.hot == 0
+
+
+def test_what_is_as_narrow_as_a_voxel_is_refused(rng):
+    """Hot pixels that were resampled between two planes are no single voxels, and no beads either."""
+    volume = rng.poisson(100, (72, 72, 72)).astype(float)
+    for place in np.stack(np.meshgrid(*[[12, 36, 60]] * 3), axis=-1).reshape(-1, 3):
+        volume[tuple(place)] += 8000
+        volume[place[0] + 1, place[1], place[2]] += 3200
+    with pytest.raises(InputError, match="not wider than a voxel"):
+        measure_psf(volume, size=(9, 9, 9))
+
+
 def test_a_measurement_tells_how_far_it_is_and_can_be_ended(recorded):
     _, beads = recorded
     shares = []

@@ -35,8 +35,14 @@ def measure(
     write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
     if as_json:
         rejected = [asdict(bead) for bead in measured.rejected]
-        result = {"psf": str(out), "used": measured.used.tolist(), "rejected": rejected, "fwhm": measured.fwhm}
-        show.print_json(result | {"shape": measured.psf.shape})
+        result = {
+            "psf": str(out),
+            "used": measured.used.tolist(),
+            "rejected": rejected,
+            "fwhm": measured.fwhm,
+            "hot": measured.hot,
+        }
+        show.print_json(result | {"shape": measured.psf.shape, "hot_voxels": measured.hot})
         return
     show.say(measured.summary)
     show.say(f"{out}: {_sides(measured.psf.shape)} voxels, FWHM {_widths(measured.fwhm)} voxels (z, y, x)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
-from napari_mvfusion.psf.kernel import fwhm, line_through
+from napari_mvfusion.psf.hot import remove_hot
+from napari_mvfusion.psf.kernel import fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf
 
 _MOST_VOXELS = 2**27
@@ -27,6 +28,8 @@ _NEIGHBOUR_SHARE = 0.05
 _OUTLIER_MADS = 4.0
 _ALIKE = 0.8
 _SHARE_OF_DETECTION = 0.3
+# Hot pixels that were resampled are about a voxel wide, beads are wider.
+_NARROWEST = 1.5
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class BeadMeasurement:
     rejected : the other beads, with the reasons
     correlations : of each used bead with the mean
     fwhm : (z, y, x) voxels
+    hot : how many hot voxels were removed from the volume first
     """
 
     psf: np.ndarray
@@ -55,15 +59,17 @@ class BeadMeasurement:
     rejected: tuple[RejectedBead, ...]
     correlations: np.ndarray
     fwhm: FloatTriple
+    hot: int = 0
 
     @property
     def summary(self) -> str:
-        """How many beads were used, and why not the others."""
+        """How many beads were used, why not the others, and how many hot voxels were removed."""
         counts: dict[str, int] = {}
         for bead in self.rejected:
             counts[bead.reason] = counts.get(bead.reason, 0) + 1
         rest = "".join(f"; {count} {reason}" for reason, count in sorted(counts.items()))
-        return f"{len(self.used)} beads used{rest}"
+        removed = f"; {hot_voxels(self.hot)} removed" if self.hot else ""
+        return f"{len(self.used)} beads used{rest}{removed}"
 
 
 def detect_beads(volume: np.ndarray) -> np.ndarray:
@@ -113,7 +119,7 @@ def measure_psf(
     saturation: float | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> BeadMeasurement:
-    """Average isolated beads with sub-voxel centring and local background subtraction.
+    """Average isolated beads with sub-voxel centring and local background subtraction; hot voxels are removed first.
 
     Parameters
     ----------
@@ -135,13 +141,16 @@ def measure_psf(
         raise InputError("a bead volume must have three axes (z, y, x) and finite values")
     if saturation is None:
         saturation = float(np.iinfo(raw.dtype).max) if raw.dtype.kind in "iu" else np.inf
-    pixels = raw.astype(np.float32)
+    # A bead is wider than a voxel; what stands alone comes from the camera.
+    cooled = remove_hot(raw.astype(np.float32))
+    pixels, hot = cooled.values, len(cooled.hot)
     found = detect_beads(pixels)
     progress(_SHARE_OF_DETECTION)
     chosen = found if points is None else np.rint(np.atleast_2d(points)).astype(int)
     if len(chosen) == 0:
+        only = f", only {hot_voxels(hot)}" if hot else ""
         raise InputError(
-            "no beads were found: they must stand out of the noise; give their positions, or a better volume"
+            f"no beads were found{only}: they must stand out of the noise; give their positions, or a better volume"
         )
     if size is not None and any(n % 2 == 0 or n < 3 for n in size):
         raise InputError(f"the size of a PSF must be odd and at least 3 on each axis, not {size}")
@@ -155,7 +164,14 @@ def measure_psf(
             f"only {len(isolated)} of {len(chosen)} beads stand alone, away from the border and not saturated; "
             f"{_FEWEST} are needed: use fewer beads, a larger volume or a smaller size"
         )
-    return _average(pixels, isolated, rejected, half, progress)
+    measured = _average(pixels, isolated, rejected, half, progress)
+    if max(measured.fwhm) < _NARROWEST:
+        widths = ", ".join(f"{w:.1f}" for w in measured.fwhm)
+        raise InputError(
+            f"what was found is not wider than a voxel along any axis (FWHM {widths}), as hot pixels are and beads are "
+            "not: record beads with smaller voxels, or remove the hot pixels"
+        )
+    return replace(measured, hot=hot)
 
 
 def _window_for(pixels: np.ndarray, points: np.ndarray) -> Triple:
