@@ -195,6 +195,8 @@ def _fuse(
         yield from _say_psfs(views, method)
     try:
         yield from _until(views.scan(), cancel)
+        for note in views.notes:
+            yield Warned(note)
         _reject_constant(views)
         given = views
         if method.removes_hot:

@@ -88,4 +88,5 @@ def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
         # Only where they do something: the fingerprint of unfinished runs stays the same.
         **({"gain": view.gain} if view.gain != 1 else {}),
         **({"remove_hot": True} if view.remove_hot else {}),
+        **({"mask_sha256": numbers.mask_sha256} if numbers.mask_sha256 else {}),
     }

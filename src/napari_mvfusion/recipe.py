@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Event, Warned
+from napari_mvfusion.fields import NoData
 from napari_mvfusion.files import parsing, read_text
 from napari_mvfusion.fusion import Fused, fuse_events
 from napari_mvfusion.geometry import triple
@@ -44,6 +45,9 @@ class Inputs(_Part):
     weights : relative trust in views, by name
     gains : what pixels of views are divided by, by name
     remove_hot : read views without their hot pixels
+    no_data : which pixels are no measurement, see `napari_mvfusion.views.View.no_data`; recipes that do not say it were
+        made when all were
+    masks : files of masks, by the name of the view
     """
 
     source: str | list[str]
@@ -56,6 +60,8 @@ class Inputs(_Part):
     weights: dict[str, float] = Field(default_factory=dict)
     gains: dict[str, float] = Field(default_factory=dict)
     remove_hot: bool = False
+    no_data: NoData = "none"
+    masks: dict[str, str] = Field(default_factory=dict)
 
     def open(self) -> RegisteredViews:
         """Open the views.
@@ -67,7 +73,13 @@ class Inputs(_Part):
         """
         source: str | Sequence[str] = self.source
         opened = open_views(
-            source, psfs=self.psfs, tag=self.tag, psf_folder=self.psf_folder, voxel_size_um=self.voxel_size_um
+            source,
+            psfs=self.psfs,
+            tag=self.tag,
+            psf_folder=self.psf_folder,
+            voxel_size_um=self.voxel_size_um,
+            no_data=self.no_data,
+            masks=self.masks,
         )
         if self.views is not None:
             opened = opened.select(self.views)
@@ -113,6 +125,7 @@ class ViewEntry(_Part):
     offset: float
     gain: float = 1.0
     remove_hot: bool = False
+    mask_sha256: str | None = None
 
 
 class RunEntry(BaseModel):
@@ -195,6 +208,10 @@ class Recipe(_Part):
             there = ", ".join(views.names)
             raise InputError(f"the recipe was made from the views {', '.join(names)}, but there are {there}")
         for entry, view, numbers in zip(self.views, views.views, views.statistics(), strict=True):
+            if entry.mask_sha256 is not None and numbers.mask_sha256 != entry.mask_sha256:
+                raise InputError(
+                    f"where {view.label} has data changed since the recipe was made: restore its mask or fuse anew"
+                )
             if numbers.sha256 != entry.sha256:
                 raise InputError(
                     f"the pixels of {view.label} changed since the recipe was made: restore it or fuse anew"

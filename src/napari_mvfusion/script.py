@@ -150,6 +150,9 @@ def _opening(inputs: Inputs) -> list[str]:
         words += ["--gain", f"{name}={gain:g}"]
     for name, weight in inputs.weights.items():
         words += ["--weight", f"{name}={weight:g}"]
+    words += ["--no-data", inputs.no_data] if inputs.no_data != "auto" else []
+    for name, path in inputs.masks.items():
+        words += ["--mask", f"{name}={path}"]
     return words
 
 

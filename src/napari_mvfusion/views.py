@@ -16,9 +16,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.darkness import ends_abruptly
 from napari_mvfusion.divided import Divided, unit_for
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Preparing
+from napari_mvfusion.fields import NO_DATA, Found, HullMask, NoData, ValueMask, inside_planes, look_for_field
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level
 
@@ -37,6 +39,8 @@ _EDGE_TOLERANCE = 1e-6
 _LEAST_WEIGHT = 1e-6
 _MOST_WEIGHT = 1e6
 _MOST_OFFSET = 1e30
+_MEAN_PLANES = 12
+_NO_DARKNESS = 0.99
 
 
 class VolumeLike(Protocol):
@@ -69,12 +73,16 @@ class View:
     weight : relative trust in this view, above 0
     offset : camera offset, in the units of `data`; subtracted when pixels are read, and what falls below it becomes 0.
         0 leaves the pixels untouched.
-    mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does
+    mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does. What lies outside
+        may be anything, NaN too.
     source : the file or layer that the view came from, for messages
     gain : what pixels are divided by when they are read, after the offset: how many times as bright as the others it is
     remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.hot_pixels`
     psf_notes : what was done to the PSF before it became this one, in words
     psf_flaw : why the PSF that was given cannot be used, in words; `psf` is None then
+    no_data : which pixels are no measurement either: "none"; every "0"; every "nan"; or "auto", what is recognised:
+        where 0 lies outside the field of the view (see `RegisteredViews.settle`), and NaN where some reach the border of
+        the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
     """
 
     data: VolumeLike
@@ -90,6 +98,7 @@ class View:
     psf_notes: tuple[str, ...] = ()
     psf_flaw: str = ""
     gain: float = 1.0
+    no_data: NoData = "none"
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -115,6 +124,8 @@ class View:
             raise InputError(
                 f"{self.label} has gain {self.gain}: give a positive one, 1 for a view as bright as the others"
             )
+        if self.no_data not in NO_DATA:
+            raise InputError(f"{self.label} has no_data '{self.no_data}': choose {', '.join(NO_DATA)}")
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.affine is not None:
@@ -156,7 +167,8 @@ class Overview:
 class ViewStatistics:
     """Whole-volume numbers of one view as it is read, camera offset already subtracted.
 
-    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `overview` is
+    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `mask_sha256`
+    does so with where a view with a mask has data; it is empty for one without. `overview` is
     the view in large cells, None where it is not known. `noise` is the variance of white noise that is as rough as the
     view is along y and x; interpolated views are smoother than they were recorded.
 
@@ -174,6 +186,7 @@ class ViewStatistics:
     overview: Overview | None = field(default=None, compare=False, repr=False)
     noise: float = field(default=0.0, compare=False)
     hot: int | None = field(default=None, compare=False)
+    mask_sha256: str = ""
 
     def divided(self, unit: float) -> ViewStatistics:
         """The numbers of the same view with all pixels divided by a unit, without the hash."""
@@ -204,6 +217,7 @@ class RegisteredViews:
 
     Attributes
     ----------
+    views : in order. Once something was read, their masks say all that is known of where they have data.
     grid : of the fused volume; with a window, of that part of it
     rough_border : whether methods may save time where exactness matters only away from the border, see `region`
 
@@ -236,6 +250,8 @@ class RegisteredViews:
                     "registered views must have one shape (resample it, or give its affine)"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None
+        self._settled = all(view.no_data == "none" for view in self.views)
+        self._notes: dict[str, str] = {}
         self.rough_border = False
 
     def __len__(self) -> int:
@@ -265,6 +281,7 @@ class RegisteredViews:
         if self._statistics is not None:
             chosen._statistics = tuple(self._statistics[self.names.index(name)] for name in names)
         chosen.rough_border = self.rough_border
+        chosen._notes = {name: note for name, note in self._notes.items() if name in names}
         return chosen
 
     def with_psfs(self, psfs: Sequence[np.ndarray | None]) -> RegisteredViews:
@@ -274,7 +291,105 @@ class RegisteredViews:
         changed = [
             replace(view, psf=psf, psf_notes=(), psf_flaw="") for view, psf in zip(self.views, psfs, strict=True)
         ]
-        return RegisteredViews(changed, self._frame, window=self._window)
+        made = RegisteredViews(changed, self._frame, window=self._window)
+        made._notes = dict(self._notes)
+        return made
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the views, one line each; all is said once they were scanned."""
+        self._settle_now()
+        return tuple(self._notes.values())
+
+    def settle(self) -> Generator[Preparing, None, None]:
+        """Find out where views have no data that ask for it with `View.no_data`; once, and before anything is read.
+
+        With "auto", all that lies beyond the convex hull of a view's nonzero pixels is outside its field where this
+        ends abruptly while other views show light there. Zeros where other views are dark, or where light fades, are
+        dark pixels, and stay. Of volumes without a 0 or NaN in a corner only the corners are read.
+
+        Yields
+        ------
+        Preparing, after each slab.
+        """
+        if self._settled:
+            return
+        found = [Found() for _ in self.views]
+        auto = [v for v, view in enumerate(self.views) if view.no_data == "auto" and view.mask is None]
+        for done, v in enumerate(auto):
+            search = look_for_field(self.views[v].data)
+            while True:
+                try:
+                    share = next(search)
+                except StopIteration as end:
+                    found[v] = end.value
+                    break
+                yield Preparing("looking for fields", (done + share) / len(auto))
+        fields = self._fields(found)
+        settled = []
+        for view, what, known in zip(self.views, found, fields, strict=True):
+            mask: VolumeLike | None = view.mask
+            if view.no_data in ("0", "nan"):
+                mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
+                self._notes[view.name] = f"{view.label}: every {view.no_data} is taken as no data"
+            elif view.no_data == "auto" and view.mask is None:
+                mask = known
+                if what.nan_at_border:
+                    mask = ValueMask(view.data, nan=True, also=mask)
+                if note := _note(view, what, known):
+                    self._notes[view.name] = note
+            settled.append(replace(view, mask=mask, no_data="none"))
+        self.views = tuple(settled)
+        self._settled = True
+
+    def _fields(self, found: Sequence[Found]) -> list[HullMask | None]:
+        """The field of each view, where it ends inside the view's array."""
+        if not any(what.faces for what in found):
+            return [None] * len(self)
+        plain = [
+            replace(
+                view,
+                no_data="none",
+                offset=0.0,
+                gain=1.0,
+                remove_hot=False,
+                mask=ValueMask(view.data, nan=True, also=view.mask),
+            )
+            for view in self.views
+        ]
+        known = [
+            view if what.hull is None else replace(view, mask=what.hull)
+            for view, what in zip(plain, found, strict=True)
+        ]
+        whole, inside = (RegisteredViews(views, self._frame) for views in (plain, known))
+        means = [what.mean or _sampled_mean(whole, v) for v, what in enumerate(found)]
+
+        def covered(box: Box) -> np.ndarray:
+            coverage = inside.coverage(box)
+            assert coverage is not None
+            return coverage > 0
+
+        fields: list[HullMask | None] = []
+        for v, (view, what) in enumerate(zip(self.views, found, strict=True)):
+            to_grid = np.linalg.inv(self._to_view(view))
+            planes = []
+            for face in what.faces:
+                places = (face.points @ to_grid[:3, :3].T + to_grid[:3, 3]).round().astype(int)
+                beyond = round(inside_planes(face.planes, view.shape).outside * prod(view.shape))
+                if ends_abruptly(v, places, beyond, self._frame.shape, means, whole.read, covered):
+                    planes.append(face.planes)
+            # Where no pixel inside is dark, those beyond are not either: one face that is an end stands for all.
+            if not planes:
+                fields.append(None)
+            elif what.filled > _NO_DARKNESS:
+                fields.append(what.hull)
+            else:
+                fields.append(inside_planes(np.concatenate(planes), view.shape))
+        return fields
+
+    def _settle_now(self) -> None:
+        if not self._settled:
+            drain(self.settle())
 
     def without_hot(self) -> RegisteredViews:
         """The same views with hot pixels removed as they are read; these views themselves where they are known to have none.
@@ -325,7 +440,9 @@ class RegisteredViews:
             If the box leaves the volume.
         """
         self._check(box)
+        self._settle_now()
         part = RegisteredViews(self.views, self._frame, window=self._in_frame(box))
+        part._notes = dict(self._notes)
         part._statistics = statistics
         part.rough_border = rough_border
         return part
@@ -345,9 +462,11 @@ class RegisteredViews:
         Raises
         ------
         InputError
-            If the box leaves the volume, or a pixel is NaN or infinite (the message names view and voxel).
+            If the box leaves the volume, or a pixel where the view has data is NaN or infinite (the message names view
+            and voxel).
         """
         self._check(box)
+        self._settle_now()
         box = self._in_frame(box)
         indices = range(len(self)) if which is None else which
         block = np.empty((len(indices), *box.shape), np.float32)
@@ -355,8 +474,6 @@ class RegisteredViews:
             view = self.views[index]
             if view.affine is None:
                 block[slot] = _pixels(view, box)
-                if view.mask is not None:
-                    block[slot] *= _covered(view, box)
             else:
                 self._resample(view, box, block[slot])
         return block
@@ -367,6 +484,7 @@ class RegisteredViews:
         None stands for "everywhere", which costs no memory: no view of `which` has an affine or a mask.
         """
         self._check(box)
+        self._settle_now()
         box = self._in_frame(box)
         indices = range(len(self)) if which is None else which
         if all(self.views[i].affine is None and self.views[i].mask is None for i in indices):
@@ -403,6 +521,7 @@ class RegisteredViews:
             If a pixel is NaN or infinite, or a view has no data inside the grid.
         """
         if self._statistics is None:
+            yield from self.settle()
             self._statistics = yield from self._scan([True] * len(self))
         return self._statistics
 
@@ -418,6 +537,7 @@ class RegisteredViews:
         overviews = [OverviewSums(self.grid.shape) for _ in self.views]
         noises = [NoiseSums() for _ in self.views]
         hot = [HotCount(view) for view in self.views]
+        masks = [None if view.mask is None else hashlib.sha256() for view in self.views]
         for done, slab in enumerate(slabs, 1):
             for i in range(len(self)):
                 values, spared = self._look(i, slab, hot[i] if spare_hot[i] else None)
@@ -425,6 +545,8 @@ class RegisteredViews:
                 values = spared
                 covered = self.coverage(slab, [i])
                 inside = None if covered is None else covered[0] > 0
+                if (mask := masks[i]) is not None and inside is not None:
+                    mask.update(np.packbits(inside).tobytes())
                 overviews[i].add(slab, values, inside)
                 every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
                 noises[i].add(values[every], None if inside is None else inside[every])
@@ -456,8 +578,9 @@ class RegisteredViews:
                 sums.overview(),
                 noise.variance,
                 hot[i].count,
+                "" if mask is None else mask.hexdigest(),
             )
-            for i, (sha, sums, noise) in enumerate(zip(digests, overviews, noises, strict=True))
+            for i, (sha, sums, noise, mask) in enumerate(zip(digests, overviews, noises, masks, strict=True))
         )
 
     def _look(self, index: int, slab: Box, hot: HotCount | None) -> tuple[np.ndarray, np.ndarray]:
@@ -697,6 +820,30 @@ def _slabs(shape: Triple) -> list[Box]:
     return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]
 
 
+def _sampled_mean(views: RegisteredViews, index: int) -> float:
+    """Brightness of a view where it has data, from some planes."""
+    depth, height, width = views.grid.shape
+    light, amount = 0.0, 0
+    for z in np.unique(np.linspace(0, depth - 1, min(depth, _MEAN_PLANES)).astype(int)):
+        plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
+        covered = views.coverage(plane, [index])
+        light += float(views.read(plane, [index]).sum(dtype=np.float64))
+        amount += plane.size if covered is None else int(np.count_nonzero(covered))
+    return light / amount if amount else 0.0
+
+
+def _note(view: View, found: Found, field: HullMask | None) -> str:
+    """What was recognised about a view, in a line; empty where there is nothing."""
+    parts = []
+    if field is not None:
+        parts.append(f"{field.outside:.{0 if field.outside >= 0.01 else 1}%} of its voxels are 0 outside its field")
+    if found.nan_at_border:
+        parts.append(f"{found.nan} of its voxels are NaN")
+    if not parts:
+        return ""
+    return f"{view.label}: {' and '.join(parts)}; they are taken as no data and left to the other views"
+
+
 _NOISE_LEVELS: WeakKeyDictionary[View, NoiseLevel] = WeakKeyDictionary()
 
 
@@ -715,7 +862,7 @@ def _with_hot(view: View, box: Box) -> tuple[np.ndarray, HotVoxels]:
     inner = box.inside(wide).slices
     pixels = _less_offset(view, _raw(view, wide))
     if view not in _NOISE_LEVELS:
-        _NOISE_LEVELS[view] = noise_level(view.data).less(view.offset)
+        _NOISE_LEVELS[view] = noise_level(_Measured(view)).less(view.offset)
     hot = find_hot(pixels, _NOISE_LEVELS[view]).inside(inner)
     balanced = HotVoxels(hot.places, _balanced(view, hot.instead))
     return _balanced(view, np.ascontiguousarray(pixels[inner])), balanced
@@ -723,6 +870,20 @@ def _with_hot(view: View, box: Box) -> tuple[np.ndarray, HotVoxels]:
 
 def _balanced(view: View, values: np.ndarray) -> np.ndarray:
     return values if view.gain == 1 else values / np.float32(view.gain)
+
+
+class _Measured:
+    """The pixels of a view, 0 where it has no data."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.shape, self.dtype = view.data.shape, view.data.dtype
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        pixels = np.asarray(self._view.data[index])
+        if self._view.mask is None:
+            return pixels
+        return np.where(np.asarray(self._view.mask[index]) != 0, pixels, pixels.dtype.type(0))
 
 
 def _less_offset(view: View, pixels: np.ndarray) -> np.ndarray:
@@ -733,17 +894,24 @@ def _less_offset(view: View, pixels: np.ndarray) -> np.ndarray:
 
 
 def _raw(view: View, box: Box) -> np.ndarray:
-    """Pixels of a box of the view's own array as float32, finite."""
+    """Pixels of a box of the view's own array as float32: finite, and 0 where there is no data."""
     raw = np.asarray(view.data[box.slices])
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named below
         pixels = raw.astype(np.float32)
-    if raw.dtype.kind == "f" and not np.isfinite(pixels).all():
-        place = np.argwhere(~np.isfinite(pixels))[0] + box.start
-        value = view.data[tuple(int(i) for i in place)]
-        raise InputError(
-            f"{view.label} has the value {np.asarray(value)} at (z, y, x) = {triple(place)}, "
-            "which is not a finite float32 number: repair the file, or replace such voxels"
-        )
+    covered = None if view.mask is None else _covered(view, box)
+    if raw.dtype.kind == "f":
+        bad = ~np.isfinite(pixels)
+        if covered is not None:
+            bad &= covered
+        if bad.any():
+            place = np.argwhere(bad)[0] + box.start
+            value = np.asarray(view.data[tuple(slice(int(i), int(i) + 1) for i in place)]).ravel()[0]
+            raise InputError(
+                f"{view.label} has the value {value} at (z, y, x) = {triple(place)}, "
+                "which is not a finite float32 number: repair the file, replace such voxels, or take every NaN as no data"
+            )
+    if covered is not None:
+        pixels[~covered] = 0
     return pixels
 
 

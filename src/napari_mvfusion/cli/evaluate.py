@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_mvfusion.cli import show
+from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
@@ -24,6 +24,8 @@ def evaluate(
     tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset of the views.")] = 0.0,
+    no_data: options.NoDataOption = "auto",
+    masks: options.MaskOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -43,11 +45,15 @@ def evaluate(
         if not as_json:
             show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
-        opened = open_inputs(describe_inputs([views], None, tag, None, psf_folder, None, offset))
+        opened = open_inputs(
+            describe_inputs([views], None, tag, None, psf_folder, None, offset, no_data=no_data, masks=masks)
+        )
         if opened.grid.shape != grid.shape:
             raise InputError(
                 f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: do they belong together?"
             )
+        for note in opened.notes:
+            show.say_warning(note)
         residuals = reprojection(volume, opened, pick_device(device))
         result["reprojection"] = [asdict(residual) for residual in residuals]
         if not as_json:

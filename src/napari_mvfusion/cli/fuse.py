@@ -60,6 +60,8 @@ def fuse(
         list[str] | None,
         typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
     ] = None,
+    no_data: options.NoDataOption = "auto",
+    masks: options.MaskOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory the run may take, as 4G. By default half of it.")] = None,
@@ -94,7 +96,18 @@ def fuse(
             bound_method = make_method(method, **parameters, **options.settings(set_ or []))
             title = method
             opening = describe_inputs(
-                inputs, psfs, tag, views, psf_folder, voxel_size, offset, weights or [], gains or [], remove_hot
+                inputs,
+                psfs,
+                tag,
+                views,
+                psf_folder,
+                voxel_size,
+                offset,
+                weights or [],
+                gains or [],
+                remove_hot,
+                no_data,
+                masks,
             )
             events = fuse_events(
                 open_inputs(opening),
@@ -133,6 +146,8 @@ def describe_inputs(
     weights: Sequence[str] = (),
     gains: Sequence[str] = (),
     remove_hot: bool = False,
+    no_data: str = "auto",
+    masks: Sequence[str] | None = None,
 ) -> Inputs:
     """What the command line says about the views, as the part of a recipe that opens them."""
     for path in inputs:
@@ -151,4 +166,6 @@ def describe_inputs(
         weights=options.numbers_of(weights, "--weight"),
         gains=options.numbers_of(gains, "--gain"),
         remove_hot=remove_hot,
+        no_data=options.no_data_of(no_data),
+        masks=options.files_of(masks or [], "--mask"),
     )

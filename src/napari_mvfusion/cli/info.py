@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mvfusion.cli import show
+from napari_mvfusion.cli import options, show
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 from napari_mvfusion.readers import SampleContents, describe, open_views
@@ -17,10 +17,11 @@ from napari_mvfusion.readers import SampleContents, describe, open_views
 def info(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or a TIFF file.")],
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
+    no_data: options.NoDataOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
-    found = describe(source)
+    found = describe(source, no_data=options.no_data_of(no_data))
     verdicts = {sample.tag: _check_psfs(source, sample) for sample in found.samples} if mirror else {}
     if as_json:
         checked = {tag: [asdict(verdict) for verdict in each] for tag, each in verdicts.items()}

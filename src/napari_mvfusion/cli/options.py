@@ -5,8 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from napari_mvfusion.fields import NoData
+
+NoDataOption = Annotated[
+    str,
+    typer.Option(
+        "--no-data",
+        metavar="auto|0|nan|none",
+        help="Pixels that are no measurement: auto finds 0 and NaN outside a view's field; every 0, every nan, or none.",
+    ),
+]
+MaskOption = Annotated[
+    list[str] | None,
+    typer.Option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
+]
 
 _MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -78,6 +96,25 @@ def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
     if not all(math.isfinite(value) for value in found.values()):
         raise typer.BadParameter("a number must follow the =, as in 90=0.5", param_hint=option)
     return found
+
+
+def no_data_of(text: str) -> NoData:
+    """Parse auto, 0, nan or none."""
+    from napari_mvfusion.fields import NO_DATA  # loads scipy, which parsing other options does not need
+
+    for known in NO_DATA:
+        if text.strip().lower() == known:
+            return known
+    raise typer.BadParameter(f"'{text}' is none of {', '.join(NO_DATA)}", param_hint="--no-data")
+
+
+def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """Parse ["90=mask.tif"] as an existing file for each name, with its whole path."""
+    files = {name: Path(value) for name, value in settings(pairs, option).items()}
+    for path in files.values():
+        if not path.exists():
+            raise typer.BadParameter(f"{path} does not exist", param_hint=option)
+    return {name: str(path.resolve()) for name, path in files.items()}
 
 
 def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:

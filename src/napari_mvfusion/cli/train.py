@@ -85,6 +85,8 @@ def train(
         list[str] | None,
         typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
     ] = None,
+    no_data: options.NoDataOption = "auto",
+    masks: options.MaskOption = None,
     start: Annotated[str | None, typer.Option("--from", help="Model to begin with. By default random weights.")] = None,
     views: Annotated[str | None, typer.Option(help="How many views, as 4 or 2-8.")] = None,
     architecture: Annotated[Kind | None, typer.Option(help="Network, where --from does not say it.")] = None,
@@ -137,8 +139,9 @@ def train(
     }
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
+    trust, factors = weights or [], gains or []
     views_of = _opened(
-        data or [], psfs, tag, only, psf_folder, voxel_size, offset, weights or [], gains or [], remove_hot
+        data or [], psfs, tag, only, psf_folder, voxel_size, offset, trust, factors, remove_hot, no_data, masks or []
     )
     if architecture is Kind.PAPER:
         from_data = len(views_of[0]) if views_of else None
@@ -208,12 +211,16 @@ def _opened(
     weights: Sequence[str],
     gains: Sequence[str],
     remove_hot: bool,
+    no_data: str,
+    masks: Sequence[str],
 ) -> list[RegisteredViews]:
     """The volumes that the command line names."""
 
     def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
         return open_inputs(
-            describe_inputs(paths, psfs, tag, only, psf_folder, voxel_size, offset, weights, gains, remove_hot)
+            describe_inputs(
+                paths, psfs, tag, only, psf_folder, voxel_size, offset, weights, gains, remove_hot, no_data, masks
+            )
         )
 
     if not any(path.is_dir() for path in data):

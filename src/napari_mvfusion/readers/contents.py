@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.fields import NoData
 from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.readers.folder import scan_folder
@@ -45,8 +46,14 @@ class Contents:
     problems: tuple[str, ...]
 
 
-def describe(path: str | Path) -> Contents:
+def describe(path: str | Path, *, no_data: NoData = "auto") -> Contents:
     """Say what a TIFF folder, an OME-Zarr or a TIFF file holds. Problems of a sample do not hide the others.
+
+    Parameters
+    ----------
+    path : what to look at
+    no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
+        pixels.
 
     Raises
     ------
@@ -56,20 +63,21 @@ def describe(path: str | Path) -> Contents:
     path = Path(path)
     check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
     if is_zarr(path) or path.suffix.lower() == ".zarr":
-        return Contents(str(path), "zarr", (_sample(path, None),), ())
+        return Contents(str(path), "zarr", (_sample(path, None, no_data),), ())
     if path.is_dir():
         names = scan_folder(path)
         names.choose(next(iter(names.samples), None))
-        samples = tuple(_sample(path, tag) for tag in names.samples)
+        samples = tuple(_sample(path, tag, no_data) for tag in names.samples)
         return Contents(str(path), "folder", samples, tuple(names.problems))
     data, grid = open_volume(path)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
 
 
-def _sample(path: Path, tag: str | None) -> SampleContents:
+def _sample(path: Path, tag: str | None, no_data: NoData) -> SampleContents:
     try:
-        views = open_views(path, tag=tag)
+        views = open_views(path, tag=tag, no_data=no_data)
+        notes = views.notes
         has_truth = open_truth(path, tag) is not None
     except InputError as error:
         return SampleContents(tag or "", (), None, False, (str(error),))
@@ -80,4 +88,4 @@ def _sample(path: Path, tag: str | None) -> SampleContents:
     without = [
         view.psf_flaw or f"view {view.name} has no PSF: EBMD needs one" for view in views.views if view.psf is None
     ]
-    return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, tuple(without))
+    return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, (*notes, *without))

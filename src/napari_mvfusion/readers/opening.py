@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.fields import NoData
 from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.readers.folder import scan_folder
@@ -29,6 +30,8 @@ def open_views(
     psf_folder: str | Path | None = None,
     voxel_size_um: FloatTriple | None = None,
     clean_psfs: bool = True,
+    no_data: NoData = "auto",
+    masks: Mapping[str, str | Path] | None = None,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
 
@@ -42,6 +45,8 @@ def open_views(
     voxel_size_um : (z, y, x), instead of what the files say
     clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
+    no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
+    masks : a file for each view, by its name, that is nonzero where the view holds a measurement; TIFF or OME-Zarr
 
     Returns
     -------
@@ -53,6 +58,32 @@ def open_views(
     InputError
         If there are no views, a tag must be named, or a file cannot be used; the message names it and the fix.
     """
+    views = _opened(source, psfs, tag, psf_folder, voxel_size_um, clean=clean_psfs)
+    if no_data == "none" and not masks:
+        return views
+    files = dict(masks or {})
+    unknown = files.keys() - set(views.names)
+    if unknown:
+        raise InputError(f"a mask is given for view '{min(unknown)}', but the views are {', '.join(views.names)}")
+    return RegisteredViews(
+        [
+            replace(view, no_data=no_data, mask=open_volume(files[view.name])[0] if view.name in files else view.mask)
+            for view in views.views
+        ],
+        views.grid,
+    )
+
+
+def _opened(
+    source: str | Path | Sequence[str | Path],
+    psfs: Sequence[str | Path] | None,
+    tag: str | None,
+    psf_folder: str | Path | None,
+    voxel_size_um: FloatTriple | None,
+    *,
+    clean: bool,
+) -> RegisteredViews:
+    """The views, all of whose pixels are measurements."""
     if isinstance(source, (str, Path)):
         if psfs is not None:
             raise InputError("PSF files go with view files: give source as a list of files, or use psf_folder")
@@ -64,12 +95,12 @@ def open_views(
                 angles = psf_files(psf_folder)
                 size = voxel_size_um or views.grid.voxel_size_um
                 files = [angles.get(view.angle) if view.angle is not None else None for view in views.views]
-                views = _with_psfs(views, [open_psf(file, size, clean=clean_psfs) for file in files])
+                views = _with_psfs(views, [open_psf(file, size, clean=clean) for file in files])
             return _with_size(views, voxel_size_um)
         if path.is_dir():
-            return _open_folder(path, tag, psf_folder, voxel_size_um, clean=clean_psfs)
+            return _open_folder(path, tag, psf_folder, voxel_size_um, clean=clean)
         source = [path]
-    return _open_files([Path(path) for path in source], psfs, voxel_size_um, clean=clean_psfs)
+    return _open_files([Path(path) for path in source], psfs, voxel_size_um, clean=clean)
 
 
 def list_tags(folder: str | Path) -> tuple[str, ...]:

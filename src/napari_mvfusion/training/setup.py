@@ -265,6 +265,8 @@ class _Setup:
             objective = SelfSupervised(config.weights)
             source = OwnViews(config, ordered, self._device, self._start())
         yield from scan_all(ordered)
+        for note in (note for each in ordered for note in each.notes):
+            yield Warned(note)
         score = ScoreViews(config.weights)
         return _Parts(source, objective, score, score.decides, card, adversary)
 

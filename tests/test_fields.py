@@ -1,0 +1,266 @@
+"""Zeros and NaN outside a view's field: what is recognised as no data, and what stays a measurement."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.fields import HullMask, inside_planes, look_for_field
+from napari_mvfusion.fusion import fuse, fuse_events
+from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.methods import Average
+from napari_mvfusion.readers import open_views
+from napari_mvfusion.recipe import Inputs, load_recipe, save_recipe
+from napari_mvfusion.simulation import Simulation, sample
+from napari_mvfusion.views import RegisteredViews, View, drain
+from napari_mvfusion.writers import write_tiff
+
+SIZE = 48
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Simulation:
+    return sample("embryo", SIZE)
+
+
+def field(shape: str, volume: tuple[int, ...] = (SIZE,) * 3) -> np.ndarray:
+    z, y, x = np.indices(volume)
+    size = volume[0]
+    return {
+        "planes": z >= size // 2,
+        "wedge": z + 0.7 * y >= 0.75 * size + 0.05,
+        "turned": np.abs(z - y) < 0.3 * size,
+        "box": (z >= 5) & (z < size - 3) & (y >= 9) & (y < size - 9) & (x >= 4),
+        "slanted": z + 0.6 * y - 0.3 * x >= 0.4 * size + 0.05,
+    }[shape]
+
+
+def auto(simulation: Simulation, changes: dict[int, Change] | None = None) -> RegisteredViews:
+    """The views as files would give them: without masks."""
+    views = []
+    for number, view in enumerate(simulation.views.views):
+        data = np.array(view.data)
+        if changes and number in changes:
+            data = changes[number](data)
+        views.append(replace(view, data=data, mask=None, no_data="auto"))
+    return RegisteredViews(views, simulation.views.grid)
+
+
+def masked(shape: str) -> Change:
+    return lambda data: np.where(field(shape, data.shape), data, 0)
+
+
+def shares(views: RegisteredViews) -> list[float]:
+    """Share of each view that is taken as no data."""
+    drain(views.settle())
+    whole = (slice(None),) * 3
+    return [0.0 if view.mask is None else float(1 - np.asarray(view.mask[whole]).mean()) for view in views.views]
+
+
+def check_faces(mask: HullMask, wanted: np.ndarray) -> None:
+    """Nothing that was recorded is lost; at the rim of slanted faces a few voxels beyond may be taken as recorded."""
+    made = mask[:, :, :]
+    assert not (wanted & ~made).any()
+    assert (made & ~wanted).mean() < 0.002
+
+
+@pytest.mark.parametrize("shape", ["planes", "wedge", "turned", "box", "slanted"])
+def test_the_hull_of_a_field_is_exact(shape: str) -> None:
+    wanted = field(shape)
+    found = drain(look_for_field(np.where(wanted, 7, 0).astype(np.uint16)))
+    assert found.hull is not None
+    np.testing.assert_array_equal(found.hull[:, :, :], wanted)
+    check_faces(inside_planes(np.concatenate([face.planes for face in found.faces]), (SIZE,) * 3), wanted)
+    box = (slice(3, 9), slice(30, 41), slice(2, 47))
+    np.testing.assert_array_equal(found.hull[box], wanted[box])
+
+
+def test_the_hull_holds_also_in_photons_most_of_which_are_dark() -> None:
+    wanted = field("wedge")
+    photons = np.random.default_rng(0).poisson(0.1, wanted.shape)
+    found = drain(look_for_field(np.where(wanted, photons, 0)))
+    assert isinstance(found.hull, HullMask)
+    mask = found.hull[:, :, :]
+    assert not (mask & ~wanted).any()
+    assert (wanted & ~mask).mean() < 0.02
+
+
+def test_volumes_without_zeros_in_their_corners_are_not_read() -> None:
+    class Corners:
+        shape, dtype = (900, 900, 900), np.dtype(np.uint16)
+
+        def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+            size = [len(range(*part.indices(900))) for part in index]
+            assert size == [1, 1, 1], "more than a corner was read"
+            return np.ones(size, np.uint16)
+
+    assert drain(look_for_field(Corners())).hull is None
+
+
+@pytest.mark.parametrize("shape", ["planes", "wedge", "turned", "box", "slanted"])
+@pytest.mark.parametrize("offset", [100.0])
+def test_zeros_outside_the_field_of_one_view_are_recognised(shape: str, offset: float) -> None:
+    simulation = sample("embryo", 32, offset=offset, dtype="uint16")
+    views = auto(simulation, {1: masked(shape)})
+    drain(views.settle())
+    mask = views.views[1].mask
+    assert isinstance(mask, HullMask)
+    check_faces(mask, field(shape, (32,) * 3))
+    assert [view.mask is None for view in views.views] == [True, False, True, True]
+    (note,) = views.notes
+    assert "view '90'" in note
+    assert f"{1 - field(shape, (32,) * 3).mean():.0%}" in note
+
+
+def test_half_of_a_dark_specimen_is_recognised_by_its_abrupt_end(recorded: Simulation) -> None:
+    lost = shares(auto(recorded, {0: masked("planes")}))
+    assert lost[0] == pytest.approx(0.5, abs=0.02)
+    assert lost[1:] == [0, 0, 0]
+
+
+def test_views_turned_by_odd_angles_end_where_the_simulator_says() -> None:
+    simulation = sample("embryo", SIZE, angles=(0.0, 60.0, 120.0), offset=100)
+    views = auto(simulation)
+    drain(views.settle())
+    for made, found in zip(simulation.views.views, views.views, strict=True):
+        assert (made.mask is None) == (found.mask is None)
+        if made.mask is not None and found.mask is not None:
+            assert (np.asarray(made.mask) != found.mask[:, :, :]).mean() < 0.002
+
+
+DARK: dict[str, tuple[dict[str, object], Change]] = {
+    "photons": ({}, lambda data: data),
+    "few photons": ({"snr": 5.0}, lambda data: data),
+    "integers": ({"dtype": "uint16"}, lambda data: data),
+    "background taken away": ({}, lambda data: np.maximum(data - 0.02 * data.max(), 0)),
+    "much taken away": ({}, lambda data: np.maximum(data - 0.1 * data.max(), 0)),
+}
+
+
+@pytest.mark.parametrize("name", DARK)
+@pytest.mark.parametrize("phantom", ["embryo", "nuclei"])
+def test_zeros_that_are_dark_pixels_stay(phantom: str, name: str) -> None:
+    settings, change = DARK[name]
+    simulation = sample(phantom, 40, **settings)
+    views = auto(simulation, dict.fromkeys(range(len(simulation.views)), change))
+    assert not any(shares(views))
+    assert views.notes == ()
+
+
+def test_zeros_of_all_views_at_one_place_stay() -> None:
+    simulation = sample("nuclei", 32, offset=100)
+    assert not any(shares(auto(simulation, {0: masked("planes"), 1: masked("planes")})))
+
+
+def test_a_view_alone_stays_as_it_is(recorded: Simulation) -> None:
+    views = auto(recorded, {0: masked("planes")}).select(["0"])
+    assert shares(views) == [0]
+
+
+def test_nan_at_the_border_is_no_data_and_never_reaches_the_result(recorded: Simulation) -> None:
+    views = auto(recorded, {2: lambda data: np.where(field("wedge"), data, np.nan)})
+    fused = fused_quietly(views)
+    others = np.mean([np.asarray(recorded.views.views[v].data) for v in (0, 1, 3)], axis=0)
+    assert np.isfinite(fused).all()
+    np.testing.assert_allclose(fused[~field("wedge")], others[~field("wedge")], rtol=1e-5, atol=1e-4)
+    assert "NaN" in views.notes[0]
+
+
+def test_one_nan_inside_is_named_and_can_be_left_out(recorded: Simulation) -> None:
+    def spoilt(data: np.ndarray) -> np.ndarray:
+        data[20, 21, 22] = np.nan
+        return data
+
+    views = auto(recorded, {0: spoilt})
+    with pytest.raises(InputError, match=r"\(20, 21, 22\)"):
+        views.statistics()
+    asked = RegisteredViews([replace(view, no_data="nan") for view in auto(recorded, {0: spoilt}).views])
+    assert np.isfinite(fused_quietly(asked)).all()
+    np.testing.assert_allclose(shares(asked), [1 / SIZE**3, 0, 0, 0], atol=1e-9)
+
+
+def test_every_zero_is_no_data_where_that_is_asked(recorded: Simulation) -> None:
+    corner = np.ones((SIZE,) * 3, bool)
+    corner[:20, :20] = False  # not convex, so it is not recognised
+    views = auto(recorded, {0: lambda data: np.where(corner, data + 1, 0)})
+    asked = RegisteredViews([replace(view, no_data="0") for view in views.views[:1]])
+    drain(asked.settle())
+    assert asked.views[0].mask is not None
+    np.testing.assert_array_equal(asked.views[0].mask[:, :, :], corner)
+
+
+def test_boxes_of_a_recognised_field_are_those_of_the_whole() -> None:
+    views = auto(sample("embryo", 32, offset=100), {0: masked("slanted")})
+    whole, covered = views.read(views.grid.box), views.coverage(views.grid.box)
+    assert covered is not None
+    for box in (Box((0, 0, 0), (7, 32, 32)), Box((5, 9, 11), (21, 30, 32)), Box((31, 31, 31), (32, 32, 32))):
+        np.testing.assert_array_equal(views.read(box), whole[(slice(None), *box.slices)])
+        np.testing.assert_array_equal(views.coverage(box), covered[(slice(None), *box.slices)])
+    part = views.region(Box((4, 4, 4), (20, 20, 20)))
+    np.testing.assert_array_equal(part.coverage(part.grid.box), covered[:, 4:20, 4:20, 4:20])
+
+
+def test_what_lies_outside_of_a_mask_may_be_anything() -> None:
+    data = np.full((6, 6, 6), 5.0, np.float32)
+    data[:2] = np.nan
+    data[2] = np.inf
+    mask = np.ones(data.shape, bool)
+    mask[:3] = False
+    turned = np.eye(4)
+    turned[0, 3] = 0.5
+    for affine in (None, turned):
+        views = RegisteredViews([View(data, "a", affine=affine, mask=mask)], Grid((6, 6, 6)))
+        assert np.isfinite(views.read(views.grid.box)).all()
+
+
+def test_a_recipe_repeats_masks_and_refuses_others(tmp_path: Path) -> None:
+    simulation = sample("nuclei", 32, offset=100, dtype="uint16")
+    files, mask = [], field("planes", simulation.views.grid.shape)
+    for number, view in enumerate(simulation.views.views):
+        data = np.where(mask, np.asarray(view.data), 0) if number == 0 else np.asarray(view.data)
+        files.append(str(tmp_path / f"view{number}.tif"))
+        write_tiff(files[-1], data, simulation.views.grid)
+    write_tiff(tmp_path / "mask.tif", mask.astype(np.uint8), simulation.views.grid)
+    told = Inputs(source=files, no_data="none", masks={"view0": str(tmp_path / "mask.tif")})
+    known = Inputs(source=files, no_data="auto")
+    results = []
+    for inputs in (told, known):
+        events = fuse_events(inputs.open(), Average(), inputs=inputs.model_dump(mode="json"))
+        results.append(drain(events))
+    assert results[0] is not None
+    assert results[1] is not None
+    np.testing.assert_array_equal(np.asarray(results[0].data), np.asarray(results[1].data))
+    hashes = [[view.get("mask_sha256") for view in result.recipe["views"]] for result in results]
+    assert hashes[0] == hashes[1]
+    assert hashes[0][0]
+    assert hashes[0][1] is None
+    save_recipe(results[0].recipe, tmp_path / "told.json")
+    again = drain(load_recipe(tmp_path / "told.json").repeat(tmp_path / "again.tif"))
+    assert again is not None
+    write_tiff(tmp_path / "mask.tif", (~mask).astype(np.uint8), simulation.views.grid, overwrite=True)
+    with pytest.raises(InputError, match="has data changed"):
+        drain(load_recipe(tmp_path / "told.json").repeat(tmp_path / "third.tif"))
+
+
+def test_a_recipe_of_old_takes_every_pixel_as_measured() -> None:
+    assert Inputs.model_validate({"source": "folder"}).no_data == "none"
+
+
+def test_a_mask_for_a_view_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    write_tiff(file, np.ones((4, 4, 4), np.uint8), Grid((4, 4, 4)))
+    with pytest.raises(InputError, match="'b'"):
+        open_views([file], masks={"b": file})
+
+
+def fused_quietly(views: RegisteredViews) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(fuse(views, Average()).data)
