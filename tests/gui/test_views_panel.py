@@ -303,6 +303,23 @@ def test_voxels_that_are_no_numbers_are_left_to_the_other_views(person, two):
     assert cover.sum() == cover.size - 2
 
 
+def test_hot_pixels_are_removed_by_a_button_and_the_layer_stays_as_it_is(person, two):
+    pixels = np.random.default_rng(0).poisson(100, two[0].data.shape).astype(np.uint16)
+    pixels[3, 4, 5] = 60000
+    two[0].data = pixels
+    person.settle()
+    assert "1 hot pixel." in person.rows()[0].problems
+    person.rows()[0].fix("Remove")
+    person.settle()
+    assert known(two[0])["remove_hot"] is True
+    assert two[0].data is pixels
+    views = open_layers(two).views
+    assert views.read(views.grid.box)[0].max() < 200
+    person.rows()[0].fix("Undo")
+    person.settle()
+    assert known(two[0])["remove_hot"] is False
+
+
 def test_negative_values_offer_a_camera_offset_that_can_be_undone(person, two):
     two[0].data = two[0].data - two[0].data.min() - 2.5
     person.settle()

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_mvfusion.hot_pixels import NoiseLevel, find_hot, noise_level
+
 # Up to this size all planes are read, beyond it as many as amount to it, evenly spread.
 _MOST_BYTES = 2**30
 _SLAB_BYTES = 2**24
@@ -24,6 +26,7 @@ class PixelFacts:
     first_bad : (..., z, y, x) of the first of them, or None
     minimum, maximum : of the others; 0 where there are none
     whole : whether every plane was looked at
+    hot : hot pixels, see `napari_mvfusion.hot_pixels`
     unreadable : why the pixels cannot be read, or ""
     """
 
@@ -33,6 +36,7 @@ class PixelFacts:
     maximum: float
     whole: bool
     unreadable: str = ""
+    hot: int = 0
 
     @property
     def empty(self) -> bool:
@@ -61,9 +65,17 @@ def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
     else:
         thick = max(1, _SLAB_BYTES // plane_bytes)
         slabs = [(place, min(thick, planes - place[-1])) for place in places if place[-1] % thick == 0]
-    bad, first, low, high = 0, None, np.inf, -np.inf
+    bad, hot, first, low, high = 0, 0, None, np.inf, -np.inf
+    noise: dict[tuple[int, ...], NoiseLevel] = {}
+    whole = count == planes * math.prod(leading)
     for done, ((*index, z), thickness) in enumerate(slabs, 1):
-        values = np.asarray(stack[(*index, slice(z, z + thickness))])
+        # With its neighbours, where all planes are looked at.
+        before = min(z, 1) if whole else 0
+        around = np.asarray(stack[(*index, slice(z - before, z + thickness + int(whole)))])
+        if tuple(index) not in noise:
+            noise = {tuple(index): noise_level(stack[tuple(index)] if index else stack)}
+        hot += _hot_in(around, slice(before, before + thickness), noise[tuple(index)])
+        values = around[before : before + thickness]
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
@@ -77,4 +89,13 @@ def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
         yield done / len(slabs)
     if low > high:
         low = high = 0.0
-    return PixelFacts(bad, first, low, high, whole=count == planes * math.prod(leading))
+    return PixelFacts(bad, first, low, high, whole=whole, hot=hot)
+
+
+def _hot_in(block: np.ndarray, planes: slice, noise: NoiseLevel) -> int:
+    """How many hot pixels some planes of a block have."""
+    with np.errstate(over="ignore"):  # too large for float32 is no number either
+        pixels = block.astype(np.float32)
+    pixels[~np.isfinite(pixels)] = 0
+    found = find_hot(pixels, noise).places[:, 0]
+    return int(((found >= planes.start) & (found < planes.stop)).sum())

@@ -201,7 +201,9 @@ def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
     )
 
 
-def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) -> list[Problem]:
+def pixel_problems(
+    facts: PixelFacts, data: Any, *, offset: float, mask: Any, remove_hot: bool = False
+) -> list[Problem]:
     """What is wrong with the pixels of a view.
 
     Parameters
@@ -210,6 +212,7 @@ def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) ->
     data : numpy or dask, (..., z, y, x)
     offset : camera offset that is subtracted already
     mask : of the view, or None
+    remove_hot : whether hot pixels are removed already
     """
     if facts.unreadable:
         return [Problem("error", f"The pixels cannot be read ({facts.unreadable}).")]
@@ -229,6 +232,8 @@ def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) ->
         )
     if facts.empty:
         found.append(Problem("warning", f"All voxels are {facts.minimum:g}{some}: this view adds nothing."))
+    if facts.hot:
+        found.append(_hot_problem(facts.hot, some, removed=remove_hot))
     if facts.minimum < 0 and not offset:
         tip = (
             "Take the darkest value as the level of the camera without light, and subtract it when the view is read. "
@@ -244,6 +249,21 @@ def pixel_problems(facts: PixelFacts, data: Any, *, offset: float, mask: Any) ->
         fix = Fix("Undo", tip, lambda: Mended({"offset": 0.0}, "no camera offset is subtracted"))
         found.append(Problem("note", f"A camera offset of {offset:.4g} is subtracted.", (fix,)))
     return found
+
+
+def _hot_problem(count: int, some: str, *, removed: bool) -> Problem:
+    """Hot pixels, and the button that removes them or brings them back."""
+    several = "1 hot pixel" if count == 1 else f"{count} hot pixels"
+    if removed:
+        tip = "Read the pixels as they are"
+        fix = Fix("Undo", tip, lambda: Mended({"remove_hot": False}, "hot pixels are read as they are"))
+        return Problem("note", f"{several}{some} replaced by the median of the neighbours.", (fix,))
+    tip = (
+        "Read the median of its neighbours in the place of each single voxel that is far above all of them. Spots as wide "
+        "as the PSF stay, and so does the layer itself"
+    )
+    fix = Fix("Remove", tip, lambda: Mended({"remove_hot": True}, f"without {several}"))
+    return Problem("warning", f"{several}{some}.", (fix,))
 
 
 def _without_bad(data: Any, mask: Any) -> Mended:

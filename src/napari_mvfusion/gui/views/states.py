@@ -49,7 +49,13 @@ def row_state(
         facts = pixels.about(layer)
         if facts is not None:
             offset = float(known.get("offset") or 0.0)
-            problems += pixel_problems(facts, stack_of(layer), offset=offset, mask=known.get("mask"))
+            problems += pixel_problems(
+                facts,
+                stack_of(layer),
+                offset=offset,
+                mask=known.get("mask"),
+                remove_hot=bool(known.get("remove_hot")),
+            )
         if own is None and used is None:
             problems.append(_NO_PSF)
         elif about is not None:
