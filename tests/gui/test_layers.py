@@ -14,11 +14,13 @@ from napari_mvfusion.gui.layers import (
     frame_of,
     lazy,
     open_layers,
+    same_place,
     to_world_um,
     truth_layer,
     view_layers,
     volume_layer,
 )
+from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.views import RegisteredViews, View
 
@@ -112,7 +114,7 @@ def test_a_turned_first_layer_gives_the_voxels_of_the_fused_volume(rng):
 
 def test_two_layers_of_one_file_are_told_apart_by_their_layer_names(views):
     first, _ = as_layers(view_layers(views, sample="fly"))
-    second = Image(first.data, name="again", metadata=first.metadata)
+    second = Image(first.data, name="again", metadata=first.metadata, **same_place(first))
     assert open_layers([first, second]).views.names == ("fly view 0", "again")
 
 
@@ -183,3 +185,31 @@ def test_a_fused_region_of_lazy_layers_is_read_right(views):
     box = Box((1, 2, 3), (5, 6, 7))
     back = open_layers(as_layers(view_layers(lazily, sample="fly"))).views
     np.testing.assert_array_equal(back.read(box), lazily.read(box))
+
+
+def test_axes_of_length_one_before_z_do_not_matter(rng):
+    pixels = rng.random((2, *SHAPE), np.float32)
+    flat, deep = Image(pixels[0], name="a"), Image(pixels[1][None], name="b")
+    for layers in ([flat, deep], [deep, flat]):
+        opened = open_layers(layers)
+        read = opened.at(opened.indices[0]).read(opened.views.grid.box)
+        assert np.array_equal(read, [pixels["ab".index(layer.name)] for layer in layers])
+        assert len(opened.indices) == 1
+    series = Image(np.stack([pixels, pixels]), name="c")
+    with pytest.raises(InputError, match="need the same time points and channels"):
+        open_layers([flat, series])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_one_of_two_equal_layers_without_a_size_is_refused_until_it_has_one(rng, order):
+    sized = Image(rng.random(SHAPE), name="sized", scale=(5, 1, 1), units="um")
+    bare = Image(rng.random(SHAPE), name="bare")
+    layers = [(sized, bare)[i] for i in order]
+    with pytest.raises(InputError, match="'bare' states no voxel size, but 'sized', which has as many voxels, does"):
+        open_layers(layers)
+    (problem,) = grid_problems(layers[1], layers)
+    assert problem.kind == "error"
+    assert [fix.label for fix in problem.fixes] == ["Same voxels"]
+    bare.scale, bare.units = sized.scale, sized.units
+    assert grid_problems(layers[1], layers) == []
+    assert open_layers(layers).views.grid.voxel_size_um == (5, 1, 1)

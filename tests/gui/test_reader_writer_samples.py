@@ -7,9 +7,11 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import read, write
 
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.gui.layers import KEY, can_be_view, open_layers
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.samples import embryo, nuclei
+from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
 from napari_mvfusion.readers import open_views, open_volume, read_recipe
 from napari_mvfusion.writers import write_views_zarr, write_zarr
 
@@ -175,3 +177,80 @@ def test_a_turned_layer_is_saved_as_it_is_and_the_user_is_told(viewer, tmp_path,
     (back,) = viewer.open(tmp_path / "turned.zarr", plugin="napari-mvfusion")
     np.testing.assert_array_equal(back.data, layer.data)
     np.testing.assert_allclose(back.scale, (2, 1, 1))
+
+
+@pytest.mark.parametrize("leading", [(), (3,)])
+def test_an_ome_tiff_comes_back_with_scale_units_and_recipe(viewer, tmp_path, rng, leading):
+    pixels = rng.random((*leading, 5, 6, 7), np.float32)
+    names = ("t", "z", "y", "x")[-pixels.ndim :]
+    layer = viewer.add_image(
+        pixels,
+        name="fused",
+        scale=(30.0, 2.0, 0.5, 0.25)[-pixels.ndim :],
+        translate=(0.0, 1.0, 2.0, 3.0)[-pixels.ndim :],
+        units=("s", "um", "um", "um")[-pixels.ndim :],
+        axis_labels=names,
+        metadata={KEY: {"role": "fused", "recipe": {"format": "mvfusion-recipe"}}},
+    )
+    path = str(tmp_path / "result.ome.tif")
+    assert write(path, [layer.as_layer_data_tuple()], plugin_name="napari-mvfusion") == [path]
+    (back,) = viewer.open(path, plugin="napari-mvfusion")
+    assert back.name == "result"
+    assert np.array_equal(np.asarray(back.data), pixels)
+    np.testing.assert_allclose(back.scale, layer.scale)
+    np.testing.assert_allclose(back.translate, layer.translate)
+    assert (back.units, back.axis_labels) == (layer.units, layer.axis_labels)
+    assert back.metadata[KEY] == layer.metadata[KEY]
+
+
+def test_a_tiff_of_times_and_channels_opens_as_one_layer_and_without_a_size_in_pixels(viewer, tmp_path, rng):
+    pixels = rng.integers(0, 9, (2, 4, 3, 6, 7)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "s.ome.tif", pixels, metadata={"axes": "TZCYX"}, photometric="minisblack")
+    (layer,) = viewer.open(tmp_path / "s.ome.tif", plugin="napari-mvfusion")
+    assert np.array_equal(np.asarray(layer.data), pixels.transpose(0, 2, 1, 3, 4))
+    assert layer.axis_labels == ("t", "c", "z", "y", "x")
+    assert {str(unit) for unit in layer.units[-3:]} == {"pixel"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [(np.int64, "float64"), (np.float16, "float32"), (bool, "uint8"), ("i4", "int32")]
+)
+def test_pixels_that_ome_does_not_know_are_saved_as_the_next_type(viewer, tmp_path, rng, dtype, kept):
+    pixels = rng.integers(0, 2, (3, 4, 5)).astype(dtype)
+    layer = viewer.add_image(pixels)
+    write(str(tmp_path / "a.ome.tif"), [layer.as_layer_data_tuple()], plugin_name="napari-mvfusion")
+    back = tifffile.imread(tmp_path / "a.ome.tif")
+    assert back.dtype == kept
+    assert np.array_equal(back, pixels)
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".zarr"])
+def test_positions_and_times_together_are_refused_in_words(viewer, tmp_path, rng, ending):
+    layer = viewer.add_image(rng.random((2, 2, 3, 4, 5)), axis_labels=("position", "t", "z", "y", "x"))
+    with pytest.raises(InputError, match="save one position alone"):
+        write(str(tmp_path / f"a{ending}"), [layer.as_layer_data_tuple()], plugin_name="napari-mvfusion")
+    assert not [path for path in tmp_path.iterdir() if "a." in path.name]
+
+
+def test_a_name_without_an_ending_gets_one(viewer, tmp_path, rng):
+    layer = viewer.add_image(rng.random((3, 4, 5), np.float32))
+    data, meta, _ = layer.as_layer_data_tuple()
+    assert write_ome_tiff(str(tmp_path / "a"), data, meta) == [str(tmp_path / "a.ome.tif")]
+    assert write_ome_zarr(str(tmp_path / "a"), data, meta) == [str(tmp_path / "a.zarr")]
+    with pytest.raises(OutputError, match=r"a\.ome\.tif exists already"):
+        write_ome_tiff(str(tmp_path / "a"), data, meta)
+
+
+def test_a_folder_of_booleans_opens(viewer, tmp_path, rng):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"view_{angle}.tif", rng.random((4, 5, 6)) > 0.5, photometric="minisblack")
+    layers = viewer.open(tmp_path, plugin="napari-mvfusion")
+    assert [layer.contrast_limits for layer in layers] == [[0, 1], [0, 1]]
+
+
+def test_what_looks_like_a_view_and_is_not_taken_is_shown(viewer, tmp_path, rng):
+    for name in ("view_0.tif", "view_90.tif", "view180.tif"):
+        tifffile.imwrite(tmp_path / name, rng.random((4, 5, 6), np.float32), photometric="minisblack")
+    notification_manager.records.clear()
+    assert len(viewer.open(tmp_path, plugin="napari-mvfusion")) == 2
+    assert any("view180.tif is left out" in record.message for record in notification_manager.records)

@@ -199,7 +199,7 @@ def contrast_limits(volumes: Sequence[VolumeLike]) -> tuple[float, float]:
     lows, highs = [], []
     for volume in volumes:
         planes = np.unique(np.linspace(0, volume.shape[0] - 1, _SAMPLED_PLANES + 2).astype(int)[1:-1])
-        values = np.concatenate([np.asarray(volume[int(z)]).ravel() for z in planes])
+        values = np.concatenate([np.asarray(volume[int(z)], np.float32).ravel() for z in planes])
         values = values[np.isfinite(values)]
         if values.size:
             lows.append(float(np.percentile(values, 1)))
@@ -217,23 +217,23 @@ def open_layers(layers: Sequence[Image]) -> Opened:
     Raises
     ------
     InputError
-        If there is no layer, two would be the same view, or their leading axes differ.
+        If there is no layer, two would be the same view, their leading axes differ, or one states no voxel size and
+        another of the same shape does.
     """
     if not layers:
         raise InputError("no view is ticked: tick the views to fuse")
     first = layers[0]
     grid, to_frame = frame_of(first)
-    leading = leading_shape(first)
+    leading = common_leading(layers)
     inputs = None if leading else _common_inputs(layers)
     views, stacks = [], []
     for layer, name in zip(layers, _names(layers), strict=True):
-        if leading_shape(layer) != leading:
-            raise InputError(
-                f"layer '{layer.name}' has {_in_words(leading_shape(layer))}, but '{first.name}' {_in_words(leading)}: "
-                "views that are fused together need the same time points and channels"
-            )
+        if (lacking := lacks_size(layer, first)) is not None:
+            raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
         known = notes(layer)
         stack = stack_of(layer)
+        if leading_shape(layer) != leading:
+            stack = stack.reshape((*leading, *stack.shape[-_SPATIAL:]))
         data = stack[(0,) * len(leading)] if leading else stack
         matrix = to_frame @ to_world_um(layer)
         same = tuple(data.shape) == grid.shape and np.allclose(matrix, grid.affine)
@@ -268,6 +268,46 @@ def open_layers(layers: Sequence[Image]) -> Opened:
         alike = len(offsets) == 1 and len({view.remove_hot for view in views}) == 1
         inputs = inputs | {"offset": offsets.pop()} if alike else None
     return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
+
+
+def common_leading(layers: Sequence[Image]) -> tuple[int, ...]:
+    """Sizes of the axes before z that all layers have; where some have more, of length 1, these do not count.
+
+    Raises
+    ------
+    InputError
+        If they differ otherwise.
+    """
+    first = layers[0]
+    shapes = [leading_shape(layer) for layer in layers]
+    if len(set(shapes)) == 1:
+        return shapes[0]
+    several = [tuple(n for n in shape if n > 1) for shape in shapes]
+    for layer, shape, count in zip(layers, shapes, several, strict=True):
+        if count != several[0]:
+            raise InputError(
+                f"layer '{layer.name}' has {_in_words(shape)}, but '{first.name}' {_in_words(shapes[0])}: "
+                "views that are fused together need the same time points and channels"
+            )
+    # The result is shown in the place of the first layer, with as many axes.
+    return shapes[0]
+
+
+def lacks_size(layer: Image, first: Image) -> str | None:
+    """What is odd about two layers of one shape of which one states its voxel size and the other does not, or None.
+
+    They most likely lie on the same voxels, and fusing them as they are would enlarge one of them.
+    """
+    if stack_of(layer).shape[-_SPATIAL:] != stack_of(first).shape[-_SPATIAL:] or is_sized(layer) == is_sized(first):
+        return None
+    other, named = (first, layer) if is_sized(first) else (layer, first)
+    return f"layer '{named.name}' states no voxel size, but '{other.name}', which has as many voxels, does"
+
+
+def is_sized(layer: Image) -> bool:
+    """Whether anybody has said where the voxels of a layer lie: with pixels as units and a scale of 1 nobody has."""
+    in_pixels = all(str(unit) in ("pixel", "dimensionless") for unit in layer.units[-_SPATIAL:])
+    return not (in_pixels and np.array_equal(_in_own_units(layer)[:3, :3], np.eye(3)))
 
 
 def leading_shape(layer: Image) -> tuple[int, ...]:
@@ -347,14 +387,19 @@ def to_world_um(layer: Image) -> np.ndarray:
     InputError
         If the layer's units are no lengths.
     """
-    origin = np.zeros(layer.ndim)
+    matrix = _in_own_units(layer)
+    matrix[:3] *= np.array([_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
+    matrix[np.abs(matrix) < 1e-12] = 0.0
+    return matrix
+
+
+def _in_own_units(layer: Image) -> np.ndarray:
+    """4 x 4 matrix from the layer's voxels (z, y, x, 1) to the world as napari has it."""
     matrix = np.eye(4)
-    matrix[:3, 3] = layer.data_to_world(origin)[-_SPATIAL:]
+    matrix[:3, 3] = layer.data_to_world(np.zeros(layer.ndim))[-_SPATIAL:]
     for axis in range(_SPATIAL):
         step = np.eye(layer.ndim)[axis - _SPATIAL]
         matrix[:3, axis] = np.subtract(layer.data_to_world(step)[-_SPATIAL:], matrix[:3, 3])
-    matrix[:3] *= np.array([_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
-    matrix[np.abs(matrix) < 1e-12] = 0.0
     return matrix
 
 

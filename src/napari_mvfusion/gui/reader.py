@@ -6,18 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
+import numpy as np
 import zarr
 from napari.utils.notifications import show_warning
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid, triple
-from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers, volume_layer
+from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers, volume_layer
 from napari_mvfusion.readers import open_truth, open_views
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import ZarrImage, is_zarr, open_image
+from napari_mvfusion.readers.tiff import open_stack
 from napari_mvfusion.recipe import Inputs
 
 _MOST_SAMPLES = 6
+_TIFF = (".tif", ".tiff")
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -25,24 +29,42 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
     Parameters
     ----------
-    path : a folder of `tag_view_ANGLE.tif` files, or an OME-Zarr; stacks of files are left to others
+    path : a folder of `tag_view_ANGLE.tif` files, an OME-Zarr, or an OME-TIFF; stacks of files are left to others
     """
     if isinstance(path, list):
         if len(path) != 1:
             return None
         path = path[0]
     folder = Path(path)
-    if not folder.is_dir():
-        return None
     try:
+        if folder.is_file() and folder.name.lower().endswith(_TIFF):
+            open_stack(folder)
+            return _read_tiff
+        if not folder.is_dir():
+            return None
         if is_zarr(folder):
             image = open_image(folder)
             if not _is_series(image):
                 image.volume(0 if "c" in image.axes else None)
             return _read_zarr
         return _read_folder if scan_folder(folder).samples else None
-    except InputError:
+    except (InputError, OSError):
         return None
+
+
+def _read_tiff(path: str | list[str]) -> list[LayerData]:
+    """An OME-TIFF as one layer, with its place and recipe; time points and channels are axes before z."""
+    file = Path(path if isinstance(path, str) else path[0])
+    stack = open_stack(file)
+    grid = Grid(stack.shape, stack.voxel_size_um or (1.0, 1.0, 1.0), stack.origin_um)
+    leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
+    volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]
+    data = da.stack(volumes).reshape((*stack.leading.values(), *stack.shape)) if leading else volumes[0]
+    name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
+    layer = volume_layer(data, grid, name=name, recipe=stack.recipe, leading=leading)
+    if stack.voxel_size_um is None:
+        layer[1]["units"] = (*layer[1]["units"][: len(leading)], "pixel", "pixel", "pixel")
+    return [layer]
 
 
 def _read_folder(path: str | list[str]) -> list[LayerData]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari import current_viewer
 from napari.layers import Image
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_info, show_warning
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import frame_of, leading_shape, notes, stack_of
 from napari_mvfusion.overlap import refuse_overlap
-from napari_mvfusion.writers import LeadingAxis, write_tiff, write_zarr
+from napari_mvfusion.writers import LeadingAxis, tiff_dtype, write_tiff, write_zarr
 
 _SPATIAL = 3
 
@@ -25,9 +26,15 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError, OutputError
         If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
     """
-    _refuse_what_is_open(path)
-    write_tiff(path, overwrite=True, **_content(Image(data, **meta)))
-    return [path]
+    content = _content(Image(data, **meta))
+    named = with_ending(path, ".ome.tif")
+    _refuse_what_is_open(named)
+    stored, kept = np.dtype(content["data"].dtype), tiff_dtype(content["data"].dtype)
+    # The dialog has asked about the name that was typed only.
+    write_tiff(named, overwrite=named == path, **content)
+    if kept != stored:
+        show_info(f"OME-TIFF has no pixels of type {stored}: they were saved as {kept}. OME-Zarr keeps every type.")
+    return [named]
 
 
 def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -38,9 +45,15 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError, OutputError
         If the layer is no volume or series of volumes, or the folder exists or cannot be written.
     """
-    _refuse_what_is_open(path)
-    write_zarr(path, **_content(Image(data, **meta)))
-    return [path]
+    named = with_ending(path, ".zarr")
+    _refuse_what_is_open(named)
+    write_zarr(named, **_content(Image(data, **meta)))
+    return [named]
+
+
+def with_ending(path: str, ending: str) -> str:
+    """A name as it was typed, with an ending where it has none: without one nothing opens it again."""
+    return path if Path(path).suffix else path + ending
 
 
 def _refuse_what_is_open(path: str) -> None:
@@ -56,6 +69,12 @@ def _content(layer: Image) -> dict[str, Any]:
     """What a layer is, as arguments of a writer."""
     if layer.rgb or layer.ndim < _SPATIAL:
         raise InputError(f"layer '{layer.name}' is no volume: the axes z, y and x are needed, and no colours")
+    leading = [_axis(layer, axis) for axis in range(layer.ndim - _SPATIAL)]
+    if len({axis.name for axis in leading}) < len(leading):
+        raise InputError(
+            f"layer '{layer.name}' has {len(leading)} axes before z, and OME-TIFF and OME-Zarr keep one of time and one of "
+            "channels: save one position alone"
+        )
     grid, to_frame = frame_of(layer)
     if not np.allclose(to_frame, np.eye(4)):
         show_warning(
@@ -65,7 +84,7 @@ def _content(layer: Image) -> dict[str, Any]:
         "data": stack_of(layer),
         "grid": grid,
         "recipe": notes(layer).get("recipe"),
-        "leading": [_axis(layer, axis) for axis in range(layer.ndim - _SPATIAL)],
+        "leading": leading,
     }
 
 

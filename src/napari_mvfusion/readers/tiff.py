@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, float_triple, triple
+from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.readers.choices import choose
 from napari_mvfusion.readers.tiff_pixels import MappedTiff, PagedTiff
 from napari_mvfusion.tiff_files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
@@ -63,6 +63,16 @@ class TiffStack:
     origin_um: FloatTriple
     recipe: dict[str, Any] | None
     _pixels: _Pixels
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels (z, y, x) of each volume."""
+        return triple(self._pixels.sizes[axis] for axis in "zyx")
+
+    def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
+        """Time point and channel at a position along the leading axes."""
+        chosen = dict(zip(self.leading, index, strict=True))
+        return chosen.get("t"), chosen.get("c")
 
     def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
         """One of the volumes, lazily; see `napari_mvfusion.readers.choices.choose`."""

@@ -10,13 +10,32 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
+from napari_mvfusion.errors import OutputError
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.views import VolumeLike
 from napari_mvfusion.writers.aside import written_aside
 from napari_mvfusion.writers.pixels import LeadingAxis, bands, check_shape, volumes
 
+_NEXT = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
 NAMESPACE = "napari-mvfusion"
 _CLASSIC_LIMIT = 2**32 - 2**25
+
+
+def tiff_dtype(dtype: Any) -> np.dtype[Any]:
+    """The type that OME-TIFF keeps pixels of a type as: the same, or the next that holds all its values.
+
+    OME knows neither booleans as bytes, half floats nor integers of 64 bits: they become uint8, float32 and float64, which
+    holds integers up to 2^53 exactly. `write_zarr` keeps every type.
+
+    Raises
+    ------
+    OutputError
+        If it is no type of real numbers.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind not in "buif":
+        raise OutputError(f"pixels of type {kind} cannot be saved as OME-TIFF: real numbers are needed")
+    return np.dtype(_NEXT.get(kind.name, kind.name if kind.itemsize <= 8 else "float64"))
 
 
 def write_tiff(
@@ -40,16 +59,23 @@ def write_tiff(
     grid : voxel size in um; the origin is kept in the annotation of the recipe
     recipe : JSON types, kept in a map annotation
     overwrite : replace the file when it exists
-    dtype : of the file, that of `data` when None
+    dtype : of the file, see `tiff_dtype`; that of `data` when None
     leading : the axes before z, () for a single volume
 
     Raises
     ------
     OutputError
-        If the file exists or cannot be written, or a value is not finite or does not fit into `dtype`.
+        If the file exists or cannot be written, a value is not finite or does not fit into `dtype`, or two axes before z
+        are of one kind.
     """
     check_shape(data, grid, leading)
-    kind = np.dtype(data.dtype if dtype is None else dtype)
+    names = [axis.name for axis in leading]
+    if len(set(names)) < len(names):
+        raise OutputError(
+            f"{path} would have two axes '{max(names, key=names.count)}' before z, and OME-TIFF and OME-Zarr keep one of "
+            "time and one of channels: save one position alone"
+        )
+    kind = tiff_dtype(data.dtype if dtype is None else dtype)
     z_um, y_um, x_um = grid.voxel_size_um
     notes = {
         "origin_um": json.dumps(list(grid.origin_um)),

@@ -117,6 +117,8 @@ def converted(pixels: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         raise OutputError("the volume has voxels that are NaN or infinite: repair them before it is saved")
     if pixels.dtype == dtype or dtype.kind == "f":
         return pixels.astype(dtype, copy=False)
+    if pixels.dtype.kind == "b":
+        return pixels.astype(dtype)
     limits = np.iinfo(dtype)
     low, high = pixels.min(), pixels.max()
     if low < limits.min or high > limits.max:

@@ -12,7 +12,9 @@ from napari_mvfusion.geometry import Box, Grid, triple
 from napari_mvfusion.gui.layers import (
     KEY,
     LayerData,
+    common_leading,
     frame_of,
+    lacks_size,
     lazy,
     leading_shape,
     notes,
@@ -27,7 +29,7 @@ from napari_mvfusion.views import RegisteredViews
 
 _CHUNK = 64
 
-STRETCH, COPY = "stretch", "copy"
+STRETCH, SAME, COPY = "stretch", "same", "copy"
 
 
 def fused_grid(layers: list[Image]) -> Grid | None:
@@ -67,12 +69,17 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
     except InputError as error:
         # The first view has a row of its own, in which its error stands.
         return [Problem("error", _sentence(error))] if f"'{layer.name}'" in str(error) else []
-    if leading_shape(layer) != leading_shape(first):
+    try:
+        common_leading([first, layer])
+    except InputError:
         text = f"This view and '{first.name}' differ in time points or channels, so they cannot be fused together."
         return [Problem("error", text)]
     shape = triple(stack_of(layer).shape[-3:])
     if shape == grid.shape and np.allclose(matrix, grid.affine):
         return []
+    if (lacking := lacks_size(layer, first)) is not None:
+        tip = "Give the layer that states no voxel size the size and place of the other"
+        return [Problem("error", f"{lacking[:1].upper()}{lacking[1:]}.", (Fix("Same voxels", tip, request=SAME),))]
     tip = (
         f"Add this view, resampled to the grid of '{first.name}', as a new layer that is computed where you look. "
         "Fusing gives the same picture without it"

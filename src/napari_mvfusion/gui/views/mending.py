@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import Grid, triple
-from napari_mvfusion.gui.layers import annotate, notes, open_layers
+from napari_mvfusion.gui.layers import annotate, is_sized, notes, open_layers
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views import choices, grids
 from napari_mvfusion.gui.views.beads import Measured
@@ -81,6 +81,9 @@ class Mending(QObject):
             self._undo(layer)
         elif fix.request == grids.STRETCH:
             self._stretch(layer, included[0])
+        elif fix.request == grids.SAME:
+            unsized, sized = (included[0], layer) if is_sized(layer) else (layer, included[0])
+            self._stretch(unsized, sized)
         elif fix.request == grids.COPY:
             self._copy(layer, included)
 
