@@ -4,12 +4,16 @@ import threading
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
+from napari_mvfusion.errors import OutputError
 from napari_mvfusion.events import Cancelled, IterationDone
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.worker import Allocated, FuseJob, Part, PartBegun, PartDone, _steps
+from napari_mvfusion.gui.writer import refuse_shown
 from napari_mvfusion.views import RegisteredViews, View
 from small_methods import Diffuse
 
@@ -71,3 +75,26 @@ def test_a_single_volume_keeps_what_there_is():
     assert isinstance(event, Cancelled)
     assert np.isfinite(values).all()
     assert values.any()
+
+
+@pytest.mark.parametrize(("cancel_in", "names"), [(0, []), (1, ["fused (cancelled, 1 of 3 volumes)"])])
+def test_the_layer_of_a_cancelled_series_says_how_many_volumes_it_keeps(qapp, cancel_in, names):
+    parts = [volume(seed) for seed in range(3)]
+    job = FuseJob(tuple(Part((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
+    viewer = ViewerModel()
+    result = ResultLayer(viewer, job, "fused", {}, (0.0, 2.0))
+    _, seen = ended(parts, cancel_in)
+    for event in seen:
+        result.follow(event)
+    assert [layer.name for layer in viewer.layers] == names
+    assert result.filled == bool(names)
+
+
+def test_a_file_that_a_layer_shows_is_not_saved_over(tmp_path):
+    file = tmp_path / "view.tif"
+    file.write_text("raw")
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((3, 4, 5)), metadata={"mvfusion": {"source": str(file)}})
+    with pytest.raises(OutputError, match="never replaced"):
+        refuse_shown(str(file), viewer.layers)
+    refuse_shown(str(tmp_path / "other.tif"), viewer.layers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari import current_viewer
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_info, show_warning
 
 from napari_mvfusion.errors import InputError
@@ -57,11 +58,15 @@ def with_ending(path: str, ending: str) -> str:
 
 
 def _refuse_what_is_open(path: str) -> None:
-    """Raise `OutputError` where a layer of the window shows the file: raw views are never replaced."""
+    """Raise `OutputError` where a layer of the window shows the file."""
     viewer = current_viewer()
-    if viewer is None:
-        return
-    shown = [text for layer in viewer.layers for text in (layer.source.path, notes(layer).get("source")) if text]
+    if viewer is not None:
+        refuse_shown(path, viewer.layers)
+
+
+def refuse_shown(path: str, layers: Iterable[Layer]) -> None:
+    """Raise `OutputError` where a layer shows the file: raw views are never replaced."""
+    shown = [text for layer in layers for text in (layer.source.path, notes(layer).get("source")) if text]
     refuse_overlap([path], shown)
 
 
