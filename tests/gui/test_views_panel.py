@@ -172,6 +172,26 @@ def test_two_raw_psfs_are_mended_at_once(person, two):
     assert not person.see("fix_all").isVisible()
 
 
+def test_a_psf_of_other_voxels_is_brought_to_those_of_the_views_and_its_row_says_so(person, two, tmp_path):
+    for layer in two:
+        layer.scale = (0.2, 0.2, 0.2)
+    person.settle()
+    fine = light_sheet_psf(0)
+    metadata = {"spacing": 0.1, "unit": "um", "axes": "ZYX"}
+    tifffile.imwrite(tmp_path / "fine.tif", fine, imagej=True, resolution=(10, 10), metadata=metadata)
+    choose_in_dialog(tmp_path / "fine.tif")
+    person.rows()[0].choose("Choose file")
+    person.settle()
+    assert fwhm(known(two[0])["psf"]) == pytest.approx(np.divide(fwhm(fine), 2), rel=0.15)
+    assert "resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um" in row_source(person)
+    assert "resampled" in person.messages("done")[0]
+
+
+def row_source(person):
+    """The quiet line of the first row, which tells where its PSF came from."""
+    return person.rows()[0].row.findChild(QLabel, "source").toolTip()
+
+
 def test_psfs_of_a_folder_find_their_views(person, two, tmp_path):
     for angle in (0, 180):
         tifffile.imwrite(tmp_path / f"PSF-view{angle}.tif", light_sheet_psf(angle, axial_fwhm=5 + angle / 90))

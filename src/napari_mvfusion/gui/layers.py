@@ -65,6 +65,22 @@ class Opened:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class PSFSaid:
+    """What was done to a PSF before it became this one, and why one that was given cannot be used, in words."""
+
+    psf: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    flaw: str = ""
+
+
+def said_of_psf(layer: Image) -> PSFSaid:
+    """What was said of the layer's PSF, as long as it still has that one."""
+    known = notes(layer)
+    said = known.get("psf_said")
+    return said if isinstance(said, PSFSaid) and said.psf is known.get("psf") else PSFSaid()
+
+
 def notes(layer: Image) -> dict[str, Any]:
     """What the layer is beyond its pixels; empty where nothing is known."""
     found = layer.metadata.get(KEY)
@@ -106,6 +122,7 @@ def view_layers(
             "name": view.name,
             "angle": view.angle,
             "psf": view.psf,
+            "psf_said": PSFSaid(view.psf, view.psf_notes, view.psf_flaw),
             "weight": view.weight,
             "offset": view.offset,
             "gain": view.gain,
@@ -245,6 +262,8 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 data,
                 name,
                 psf=known.get("psf"),
+                psf_notes=said_of_psf(layer).notes,
+                psf_flaw=said_of_psf(layer).flaw,
                 angle=known.get("angle"),
                 affine=None if same else matrix,
                 weight=known.get("weight", 1.0),

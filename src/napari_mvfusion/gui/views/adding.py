@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers import LayerData, view_layers
+from napari_mvfusion.geometry import FloatTriple
+from napari_mvfusion.gui.layers import LayerData, PSFSaid, view_layers
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.matching import angles_in
-from napari_mvfusion.psf import load_psf
+from napari_mvfusion.psf import prepare_psf, read_psf
 from napari_mvfusion.readers import open_views
 from napari_mvfusion.recipe import Inputs
 
 _TIFF = (".tif", ".tiff")
+_NOT_SAID = (1.0, 1.0, 1.0)
+_SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,36 @@ def _inputs(files: Sequence[Path]) -> dict[str, object]:
     return Inputs(source=[str(path.resolve()) for path in files]).model_dump(mode="json")
 
 
+def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> PSFSaid:
+    """A PSF from a TIFF file: as it is, or, where its file states other voxels, made ready on those of the fused volume.
+
+    Parameters
+    ----------
+    path : the file
+    grid_size_um : voxel size (z, y, x) of the fused volume; 1 um stands for a size that is not known
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    stored = read_psf(path)
+    own = stored.voxel_size_um
+    if own is None or grid_size_um in (None, _NOT_SAID) or np.allclose(own, grid_size_um, rtol=_SAME_SIZE):
+        return PSFSaid(stored.values)
+    prepared = prepare_psf(stored.values, name=str(path), voxel_size_um=own, grid_size_um=grid_size_um)
+    return PSFSaid(prepared.psf, prepared.notes)
+
+
 def read_psfs(
-    check: Checkpoint, files: Sequence[Path]
-) -> Generator[None, None, tuple[dict[Path, np.ndarray], list[str]]]:
-    """PSFs from TIFF files, as they are, and what could not be read, in words."""
+    check: Checkpoint, files: Sequence[Path], grid_size_um: FloatTriple | None
+) -> Generator[None, None, tuple[dict[Path, PSFSaid], list[str]]]:
+    """PSFs from TIFF files, and what could not be read, in words; see `load_psf_for`."""
     found, problems = {}, []
     for path in files:
         check()
         try:
-            found[path] = load_psf(path)
+            found[path] = load_psf_for(path, grid_size_um)
         except InputError as error:
             problems.append(str(error))
         yield

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.layers import LayerData, annotate
+from napari_mvfusion.geometry import FloatTriple
+from napari_mvfusion.gui.layers import LayerData, PSFSaid, annotate
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.adding import open_files, read_psfs, sort_paths, tiffs_in
@@ -29,6 +29,7 @@ class Files(QObject):
     Attributes
     ----------
     wanted : the views that PSFs are matched to, and what their files may be called
+    grid_size_um : voxel size (z, y, x) of the fused volume, to which PSFs of other voxels are brought
 
     Parameters
     ----------
@@ -44,6 +45,7 @@ class Files(QObject):
         self._tasks = tasks
         self._parent = parent
         self.wanted: dict[Image, Wanted] = {}
+        self.grid_size_um: FloatTriple | None = None
 
     def ask_files(self) -> None:
         """Let the user choose view files."""
@@ -94,15 +96,20 @@ class Files(QObject):
             self.said.emit("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
             return
         self._tasks.start(
-            f"match {where}", read_psfs, sorted(set(found.values())), done=partial(self._take_psfs, found)
+            f"match {where}",
+            read_psfs,
+            sorted(set(found.values())),
+            self.grid_size_um,
+            done=partial(self._take_psfs, found),
         )
 
-    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, np.ndarray], list[str]]) -> None:
+    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, PSFSaid], list[str]]) -> None:
         psfs, problems = read
         given = []
         for layer, file in found.items():
             if file in psfs and layer in self._viewer.layers:
-                annotate(layer, psf=psfs[file], psf_own=None, psf_source=file.name, inputs=None)
+                said = psfs[file]
+                annotate(layer, psf=said.psf, psf_said=said, psf_own=None, psf_source=file.name, inputs=None)
                 given.append(f"{layer.name}: {file.name}")
         for problem in problems:
             self.said.emit("error", problem)

@@ -14,19 +14,20 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.geometry import FloatTriple, Grid, triple
 from napari_mvfusion.gui.layers import annotate, is_sized, notes, open_layers
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views import choices, grids
+from napari_mvfusion.gui.views.adding import load_psf_for
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.orientation import check_orientations
 from napari_mvfusion.gui.views.problems import Fix, Mended
-from napari_mvfusion.psf import MirrorVerdict, load_psf
+from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.writers import write_tiff
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}
-_PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source"}
+_PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source", "psf_said"}
 
 
 class Mending(QObject):
@@ -74,7 +75,7 @@ class Mending(QObject):
         if fix.mend is not None:
             self._compute(layer, fix.mend)
         elif fix.request == choices.CHOOSE:
-            self._choose(layer)
+            self._choose(layer, grids.fused_grid(included))
         elif fix.request == choices.SAVE:
             self._save(layer, grids.fused_grid(included))
         elif fix.request == choices.UNDO:
@@ -140,11 +141,11 @@ class Mending(QObject):
         annotate(layer, **entries)
         self.said.emit("done", f"'{layer.name}': undone ({what}).")
 
-    def _choose(self, layer: Image) -> None:
+    def _choose(self, layer: Image, grid: Grid | None) -> None:
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
         name, _ = QFileDialog.getOpenFileName(self._parent, f"PSF of {layer.name}", folder, "TIFF files (*.tif *.tiff)")
         if name:
-            self._compute(layer, partial(_load, Path(name)))
+            self._compute(layer, partial(_load, Path(name), None if grid is None else grid.voxel_size_um))
 
     def _save(self, layer: Image, grid: Grid | None) -> None:
         psf = notes(layer).get("psf")
@@ -210,6 +211,8 @@ def _mend(check: Checkpoint, mend: Callable[[], Mended]) -> Generator[None, None
     return mended
 
 
-def _load(path: Path) -> Mended:
-    entries = {"psf": load_psf(path), "psf_own": None, "psf_source": path.name}
-    return Mended(entries, f"{path.name} is the PSF now")
+def _load(path: Path, grid_size_um: FloatTriple | None) -> Mended:
+    said = load_psf_for(path, grid_size_um)
+    entries = {"psf": said.psf, "psf_said": said, "psf_own": None, "psf_source": path.name}
+    done = f" ({'; '.join(said.notes)})" if said.notes else ""
+    return Mended(entries, f"{path.name} is the PSF now{done}")

@@ -224,6 +224,7 @@ class ViewsPanel(Panel):
         others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
         wanted = {layer: wanted_of(layer) for layer in self._included}
         self._files.wanted = wanted
+        self._files.grid_size_um = None if self._grid is None else self._grid.voxel_size_um
         self._beads.offer(wanted, others, points, self._grid)
 
     def _fill_menu(self, layer: Image, menu: QMenu) -> None:

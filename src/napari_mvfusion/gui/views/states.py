@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.geometry import Grid
-from napari_mvfusion.gui.layers import notes, stack_of
+from napari_mvfusion.gui.layers import notes, said_of_psf, stack_of
 from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge, psfs_of
 from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
@@ -57,7 +57,8 @@ def row_state(
                 remove_hot=bool(known.get("remove_hot")),
             )
         if own is None and used is None:
-            problems.append(_NO_PSF)
+            flaw = said_of_psf(layer).flaw
+            problems.append(Problem("warning", f"{flaw[:1].upper()}{flaw[1:]}.", (CHOOSE,)) if flaw else _NO_PSF)
         elif about is not None:
             problems += about.problems
         if verdict is not None and verdict[0] is used:
@@ -83,4 +84,4 @@ def _source(layer: Image) -> str:
     said = str(known.get("psf_source") or "")
     if not said and known.get("source"):
         said = f"found beside {Path(str(known['source'])).name}"
-    return f"PSF: {said}" if said else ""
+    return f"PSF: {'; '.join(part for part in (said, *said_of_psf(layer).notes) if part)}" if said else ""
