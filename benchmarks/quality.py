@@ -94,7 +94,7 @@ def scores(fused: Any, truth: np.ndarray, views: RegisteredViews) -> dict[str, A
     metrics = evaluate(fused, truth)
     light = float(np.mean([numbers.mean for numbers in views.statistics()]))
     return {part: {key: getattr(getattr(metrics, part), key) for key in FIGURES} for part in ("all", "foreground")} | {
-        "residual": float(np.mean([found.rms for found in reprojection(fused, views)])),
+        "residual": float(np.mean([found.rms for found in reprojection(fused, views, lost_light=False)])),
         "unexplained": explain([fused], views)[0].residual,
         "light": float(np.asarray(fused).mean(dtype=np.float64)) / light,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +54,12 @@ def evaluate(
         for note in opened.notes:
             show.say_warning(note)
         residuals = reprojection(volume, opened, pick_device(device))
-        result["reprojection"] = [asdict(residual) for residual in residuals]
+        result["reprojection"] = [residual.as_dict() for residual in residuals]
         if not as_json:
-            rows = [[residual.view, f"{residual.rms:.2f}"] for residual in residuals]
-            show.print_table("Reprojection residual (1 is the noise of the view)", ["view", "residual"], rows)
+            rows = [
+                [one.view, f"{one.rms:.2f}", f"{one.shading.depth:.0%}" if one.shading else ""] for one in residuals
+            ]
+            title = "Reprojection residual (1 is the noise of the view; light that fades with depth is allowed for)"
+            show.print_table(title, ["view", "residual", "light lost"], rows)
     if as_json:
         show.print_json(result)

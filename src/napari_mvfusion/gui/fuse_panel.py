@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import napari.viewer
 from qtpy.QtCore import QTimer
@@ -32,6 +33,7 @@ from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
 from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
+from napari_mvfusion.gui.ways_out import WaysOut
 from napari_mvfusion.gui.worker import FuseJob, FuseRun, Report
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.recipe import Inputs
@@ -72,6 +74,7 @@ class FusePanel(Panel):
         self._hint = QLabel()
         self._hint.setObjectName("hint")
         self._hint.setWordWrap(True)
+        self._ways_out = WaysOut()
         self._fuse = QPushButton("Fuse")
         self._fuse.setObjectName("fuse")
         self._cancel = QPushButton("Cancel")
@@ -95,6 +98,8 @@ class FusePanel(Panel):
         self._live.ended.connect(self._preview.turn_off)
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.changed.connect(self._due.start)
+        self._ways_out.average.connect(partial(self._method.tick_only, "average"))
+        self._ways_out.choose.connect(self._psfs.choose)
         self._psfs.said.connect(self._say_anew)
         self._psfs.failed.connect(self._status.fail)
         self._fuse.clicked.connect(self._start)
@@ -130,6 +135,7 @@ class FusePanel(Panel):
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
+        layout.addWidget(self._ways_out)
         layout.addLayout(buttons)
         layout.addWidget(self._status)
 
@@ -179,6 +185,7 @@ class FusePanel(Panel):
             self._psfs.show_layers(self._views.chosen())
             if problem and self._psfs.blocking:
                 problem = _MEND_FIRST
+            problem = self._ways_out.offer(self._views.chosen(), problem)
             self._live.refresh()
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))

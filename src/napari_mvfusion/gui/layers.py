@@ -104,7 +104,8 @@ def view_layers(
 ) -> list[LayerData]:
     """One image layer a view, as napari's readers return them.
 
-    Contrast limits are shared, so that views can be compared. Two views are visible at first, in colours that add up
+    Contrast limits are shared by views of one type of number, so that they can be compared; 8-bit views beside 16-bit ones
+    would be nearly black. Two views are visible at first, in colours that add up
     to white where they agree.
 
     Parameters
@@ -114,7 +115,10 @@ def view_layers(
     inputs : how the views were opened, as `napari_mvfusion.recipe.Inputs` holds it
     shown : False leaves all of them invisible
     """
-    limits = contrast_limits([view.data for view in views.views])
+    alike: dict[str, list[VolumeLike]] = {}
+    for view in views.views:
+        alike.setdefault(str(view.data.dtype), []).append(view.data)
+    limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
         known = {
@@ -135,7 +139,7 @@ def view_layers(
         look = {
             "name": f"{sample} view {view.name}".strip(),
             "colormap": "gray" if len(views) == 1 else _COLORMAPS[number % len(_COLORMAPS)],
-            "contrast_limits": limits,
+            "contrast_limits": limits[str(view.data.dtype)],
             "blending": "additive",
             "visible": shown and number < _SHOWN_VIEWS,
             "metadata": {KEY: known},

@@ -125,6 +125,12 @@ class MethodForm(QWidget):
         if state.get("current") in METHODS:
             self._list.setCurrentRow(list(METHODS).index(state["current"]))
 
+    def tick_only(self, name: str) -> None:
+        """Tick one method and no other."""
+        for item in self._items():
+            ticked = item.data(_NAME) == name
+            item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+
     def _items(self) -> list[QListWidgetItem]:
         return [self._list.item(row) for row in range(self._list.count())]
 

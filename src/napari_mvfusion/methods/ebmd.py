@@ -150,7 +150,8 @@ def _check_psf(view: View, volume: Triple) -> list[str]:
     if view.psf is None:
         stem = view.name if view.angle is None else f"{view.angle:g}"
         raise InputError(
-            f"{view.label} has no PSF, and the blur of each view must be known: put its PSF beside it as psf_{stem}.tif"
+            f"{view.label} has no PSF, and the blur of each view must be known: put its PSF beside it as psf_{stem}.tif, "
+            "measure it from beads, or fuse with average, which needs none"
         )
     check_psf(view.psf, view.label)
     # Zeros around it do not count: what matters is how far it really reaches.

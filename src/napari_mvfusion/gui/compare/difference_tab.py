@@ -22,7 +22,6 @@ from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.gui.layers import KEY, notes, place_of_volume
 
-_RESIDUAL_LIMIT = 5.0
 # Light where there is much, dark in the middle, so that it can be seen on a dark canvas and in 3D.
 _DIVERGING = Colormap(
     [[0.62, 0.86, 1.0], [0.13, 0.47, 0.78], [0.03, 0.03, 0.04], [0.80, 0.30, 0.14], [1.0, 0.83, 0.60]],
@@ -88,7 +87,8 @@ class DifferenceTab(QWidget):
         form.addRow(
             _words(
                 "The view minus the volume as the view would see it, in units of the noise that is expected: noise "
-                "alone stays within ±3. Orange: the view is brighter than explained."
+                "alone stays within ±3. Light that fades with depth is allowed for. Orange: the view is brighter than "
+                "explained."
             )
         )
         form.addRow(self._explain)
@@ -125,7 +125,9 @@ class DifferenceTab(QWidget):
         missing = missing or ("" if self._view.count() else "No view with a PSF is open")
         self._explain.setEnabled(not (busy or missing))
         self._explain.setToolTip(
-            busy or missing or "What fades with depth, or else is not in the model, shows up besides real errors"
+            busy
+            or missing
+            or "What is not in the model, as a wrong PSF or angle, shows up besides errors of the result"
         )
 
     def _start_difference(self) -> None:
@@ -165,10 +167,15 @@ class DifferenceTab(QWidget):
             limit, role = found.limit, "difference"
             self.said.emit(f"Added '{self._place['name']}': B × {found.scale:.4g} {found.offset:+.4g} is taken from A.")
         else:
-            limit, role = _RESIDUAL_LIMIT, "residual"
-            rms = found.residual.rms
+            limit, role = found.limit, "residual"
+            shading = found.residual.shading
+            depth = 0.0 if shading is None else shading.depth
+            faded = (
+                f" Up to {depth:.0%} of the light is lost in this view, which is allowed for." if depth >= 0.05 else ""
+            )
             self.said.emit(
-                f"Added '{self._place['name']}': {rms:.2f} times the expected noise (1 is the noise itself)."
+                f"Added '{self._place['name']}': {found.residual.rms:.2f} times the expected noise (1 is the noise "
+                f"itself).{faded}"
             )
         layer = self._viewer.add_image(
             found.data,

@@ -19,6 +19,7 @@ from napari_mvfusion.views import RegisteredViews
 
 _SAMPLED_PLANES = 7
 _SHOWN_PERCENT = 99.5
+_LEAST_LIMIT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +34,14 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class ResidualVolume:
-    """Where a fused volume fails to explain a view, in units of the expected noise, float32 (z, y, x)."""
+    """Where a fused volume fails to explain a view, in units of the expected noise, float32 (z, y, x).
+
+    `limit` is what most voxels stay within, at least 5, so that noise stays dim and errors are not all one colour.
+    """
 
     data: np.ndarray
     residual: Residual
+    limit: float
 
 
 def difference(a: Volume, b: Volume, report: Report) -> Iterator[Difference]:
@@ -80,7 +85,8 @@ def residual(fused: Volume, views: RegisteredViews, name: str, report: Report) -
     one = views.select([name])
     (found,) = reprojection(fused.data, one, device, progress=partial(report, f"Blurring with the PSF of view {name}"))
     data = residual_map(fused.data, one, found, device, progress=partial(report, "Computing the residual"))
-    yield ResidualVolume(data, found)
+    limit = max(_LEAST_LIMIT, float(np.percentile(np.abs(data), _SHOWN_PERCENT)))
+    yield ResidualVolume(data, found, limit)
 
 
 def _as_dask(data: Any) -> da.Array:

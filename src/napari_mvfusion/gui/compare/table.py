@@ -17,8 +17,8 @@ _COLUMNS = {
         "Residual\n↓",
         2,
         "Reprojection residual: the volume, blurred with the PSF of each view, against that view, in units of the noise "
-        "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Views "
-        "that fade with depth raise it for every method: compare methods on the same views only.",
+        "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Light "
+        "that fades with depth is allowed for, as a smooth factor. Compare methods on the same views only.",
     ),
     "nrmse": ("NRMSE\n↓", 3, "Root mean square error over the range of the ground truth: lower is better, 0 is best"),
     "psnr": ("PSNR\n↑", 1, "Peak signal-to-noise ratio in dB: higher is better"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -35,6 +36,11 @@ OwnMode = Literal["self", "semi"]
 # Measured on two cores: a new process loads torch, then every voxel of every view is looked at and filtered.
 _BEGIN_SECONDS = 5.0
 _VOXEL_SECONDS = 1.5e-6
+# Under load it takes longer than this machine would alone; nobody knows how busy it will be.
+_UNSURE = 2.0
+_PROBE_SIDE, _PROBE_ROUNDS = 64, 10
+# Fewer steps hardly change a model; five minutes gave 128 to 207 on two cores (docs/benchmarks.md).
+_FEW_STEPS, _SENSIBLE_STEPS = 50, 100
 _GIB = 2**30
 _LONGEST_NAME = 64
 
@@ -75,40 +81,59 @@ class Plan:
     views : its data, opened
     estimate : what it takes
     remarks : what is odd about the views
+    slowdown : how many times longer the processor takes now than if nothing else ran
     """
 
     job: TrainJob
     views: tuple[RegisteredViews, ...]
     estimate: Estimate
     remarks: tuple[str, ...]
+    slowdown: float = 1.0
 
     def words(self) -> str:
         """How long it takes, how far it comes, and what it needs."""
         config, found = self.job.config, self.estimate
         minutes = config.minutes or 0.0
         device = describe_device(pick_device(self.job.device), beside_a_window(self.job.threads, self.job.device))
-        steps = ""
+        least = self.preparation_seconds()
+        steps, few = "", ""
         if found.step_seconds:
-            steps = f", about {_rounded(60 * minutes / found.step_seconds)} steps"
+            count = 60 * minutes / found.step_seconds
+            steps = f", about {_rounded(count)} steps"
+            if count < _FEW_STEPS:
+                sensible = in_words(_SENSIBLE_STEPS * found.step_seconds)
+                few = f" So few steps hardly change a model: allow {sensible} (about {_SENSIBLE_STEPS} steps), or more."
         tile = " × ".join(str(n) for n in config.tile)
         size = f"{tile} voxels".replace(" ", "\N{NO-BREAK SPACE}")
         text = (
-            f"About {in_words(self.preparation_seconds())} to prepare, then {in_words(60 * minutes)} on {device}{steps}. "
+            f"About {in_words(least)} to {in_words(_UNSURE * least)} to prepare, then {in_words(60 * minutes)} on "
+            f"{device}{steps}. "
             f"Each step learns from {_tiles(config.batch)} of {size}. "
             f"Memory: up to {found.memory_bytes / _GIB:.1f} of {found.free_bytes / _GIB:.1f} GiB that are free."
         )
+        text += few
         if not found.fits:
             text += " That may not fit: choose a smaller region, a smaller tile or fewer tiles a step."
         return text
 
     def preparation_seconds(self) -> float:
-        """About how long it takes until the first step on a CPU with two cores."""
+        """How long it takes at least until the first step, on a CPU with two cores as busy as it is now."""
         voxels = 0
         for views in self.views:
             settings = self.job.config.data
             held = min(region_of(views, settings).size, max(settings.whole_below, settings.blocks * settings.side**3))
             voxels += len(views) * held
-        return _BEGIN_SECONDS + _VOXEL_SECONDS * voxels
+        return self.slowdown * (_BEGIN_SECONDS + _VOXEL_SECONDS * voxels)
+
+
+def measure_slowdown() -> float:
+    """How many times longer the processor takes now than if nothing else ran, at least 1; takes a fraction of a second."""
+    values = np.ones((_PROBE_SIDE,) * 3, np.float32)
+    start, worked = time.perf_counter(), time.thread_time()
+    for _ in range(_PROBE_ROUNDS):
+        np.sin(values, out=values)
+    passed, worked = time.perf_counter() - start, time.thread_time() - worked
+    return max(passed / worked, 1.0) if worked > 0 else 1.0
 
 
 def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
@@ -147,7 +172,7 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
     )
     threads = beside_a_window(wish.threads, wish.device)
     found = estimate(config, views, wish.device, start_from=wish.start, threads=threads)
-    plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)))
+    plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)), measure_slowdown())
     yield plan
     if found.step_seconds is None:
         measure_step(_architecture(wish.start), wish.device, threads)

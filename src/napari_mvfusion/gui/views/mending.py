@@ -197,10 +197,15 @@ class Mending(QObject):
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
         mirrored = sum(verdict.verdict == "mirrored" for verdict in verdicts)
+        unknown = sum(verdict.verdict == "undecided" for verdict in verdicts)
         if mirrored:
             self.said.emit("warning", f"{mirrored} of {len(verdicts)} PSFs seem to be mirrored.")
+        elif unknown == len(verdicts):
+            self.said.emit("done", "The views do not tell whether PSFs are mirrored.")
+        elif unknown:
+            self.said.emit("done", f"No PSF seems to be mirrored; for {unknown} of {len(verdicts)} it cannot be told.")
         else:
-            self.said.emit("done", "No PSF seems to be mirrored.")
+            self.said.emit("done", "All PSFs have the right orientation.")
         self.changed.emit()
 
 

@@ -192,12 +192,16 @@ def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
     if verdict.verdict == "right":
         return Problem("note", "The PSF has the right orientation: the views say so.")
     if verdict.verdict == "undecided":
-        return Problem("note", "Whether the PSF is mirrored makes no difference that could be seen in the views.")
+        if verdict.symmetric:
+            return Problem("note", "The PSF is nearly its own mirror image: its orientation makes no difference.")
+        text = "Whether the PSF is mirrored cannot be told: both orientations explain the views about equally well."
+        return Problem("note", text)
     tip = "Turn the PSF around on all three axes; a PSF that is upside down makes the fused volume blurred and shifted"
     fix = Fix("Flip", tip, lambda: Mended({"psf": flipped(psf)}, "the PSF is now flipped on all axes"))
-    worse = f"{verdict.confidence - 1:.0%}" if verdict.confidence < 2 else f"{verdict.confidence:.1f} times"
+    more = verdict.confidence
+    worse = f"{more - 1:.0%} more" if more < 2 else f"{more:.1f} times as much"
     return Problem(
-        "warning", f"The PSF seems to be mirrored: flipped, the views are explained better ({worse}).", (fix,)
+        "warning", f"The PSF seems to be mirrored: as it is, it leaves {worse} of the views unexplained.", (fix,)
     )
 
 
