@@ -243,7 +243,9 @@ def test_files_in_the_way_and_states_that_do_not_fit_are_named(tmp_path):
     model.unlink(missing_ok=True)
     with pytest.raises(OutputError, match="holds an unfinished run"):
         next(toy_events(tmp_path))
-    with pytest.raises(InputError, match="another configuration or data"):
+    with pytest.raises(
+        InputError, match=r"toy\.training was made with another configuration or data \(other settings: rate\)"
+    ):
         next(toy_events(tmp_path, toy_config(rate=1e-3), resume=True))
     model.touch()
     with pytest.raises(OutputError, match="exists already"):

@@ -98,6 +98,15 @@ def test_a_finished_run_goes_on_for_more_minutes(views):
     assert more[-1].seconds < 60 * 0.05
 
 
+def test_other_views_are_named_when_a_run_shall_go_on(views):
+    events_of("mine", views, steps=2)
+    first, *others = [view.psf for view in views.views]
+    turned = views.with_psfs([first, *(psf[::-1] for psf in others)])
+    with pytest.raises(InputError, match=r"other pixels, PSF or place of view 2") as caught:
+        events_of("mine", turned, steps=4, resume=True)
+    assert "safetensors" not in str(caught.value)
+
+
 def test_a_run_with_a_falling_rate_keeps_its_number_of_steps(tmp_path):
     list(toy_events(tmp_path, toy_config(steps=4)))
     with pytest.raises(InputError, match="another configuration or data"):

@@ -13,7 +13,7 @@ from copied_run import fused_elsewhere
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar
+from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar, QPushButton
 
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Grid
@@ -47,6 +47,23 @@ def test_without_views_it_says_what_to_do_first(person):
     assert not person.can_press("fuse")
     assert person.see("volume", QLabel).text().startswith("No views yet. Drop their folder")
     assert person.see("fuse").toolTip().startswith("No views yet.")
+
+
+def test_without_psfs_it_names_the_ways_out_and_average_is_a_button(model, person, small_views, show_views):
+    layers = show_views(model, small_views)
+    for layer in layers:
+        layer.metadata = {KEY: {**layer.metadata[KEY], "psf": None}}
+    form = person.panel.findChild(MethodForm)
+    form.tick_only("ebmd")
+    person.bot.waitUntil(lambda: not person.can_press("fuse"))
+    person.bot.waitUntil(lambda: "measure PSFs from beads" in person.see("hint", QLabel).text())
+    hint = person.see("hint", QLabel).text()
+    assert hint.startswith("2 of 2 views have no PSF")
+    assert "Average" in hint
+    person.press("use average")
+    person.bot.waitUntil(lambda: person.can_press("fuse"))
+    assert [type(method) for method in form.methods()] == [Average]
+    assert not person.panel.findChild(QPushButton, "use average").isVisible()
 
 
 def test_the_result_is_the_volume_of_the_engine_where_the_views_lie(model, person, small_views, show_views):

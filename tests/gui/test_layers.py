@@ -213,3 +213,13 @@ def test_one_of_two_equal_layers_without_a_size_is_refused_until_it_has_one(rng,
     bare.scale, bare.units = sized.scale, sized.units
     assert grid_problems(layers[1], layers) == []
     assert open_layers(layers).views.grid.voxel_size_um == (5, 1, 1)
+
+
+def test_views_of_other_types_have_contrast_of_their_own(rng):
+    deep = rng.integers(0, 60000, (4, 8, 8)).astype(np.uint16)
+    flat = rng.integers(0, 200, (4, 8, 8)).astype(np.uint8)
+    views = RegisteredViews([View(deep, "0"), View(deep // 2, "90"), View(flat, "180")])
+    first, second, third = (look["contrast_limits"] for _, look, _ in view_layers(views, sample="s"))
+    assert first == second
+    assert third[1] <= 255
+    assert first[1] > 10_000

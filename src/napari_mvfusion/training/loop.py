@@ -439,7 +439,7 @@ class _Training:
 
     def _load(self) -> None:
         learner = self._learner
-        loaded = load_state(self._state_path, learner.modules(), learner.optimisers(), self._fits)
+        loaded = load_state(self._state_path, learner.modules(), learner.optimisers(), self._differs)
         self._progress, self._newest_is_whole = loaded.progress, loaded.newest
         self._remarks += loaded.remarks
 
@@ -473,17 +473,31 @@ class _Training:
     def _best_sha256(self) -> str:
         return state_sha256({name: value.cpu() for name, value in self._learner.best.state_dict().items()})
 
-    def _fits(self, stored: str) -> bool:
-        """Whether a state belongs to this run; parameters that are newer than the state had their defaults then."""
+    def _differs(self, stored: str) -> str:
+        """What of this run a state says otherwise; parameters that are newer than the state had their defaults then."""
         try:
-            values, *others = json.loads(stored)
+            values, start, *identity = json.loads(stored)
             config = TrainConfig.model_validate(values)
         except (ValueError, TypeError):
-            return False
+            return "they cannot be read"
         # On another schedule, the rates of the past depend on the number of steps.
         free = (*_MAY_CHANGE, "steps") if config.schedule == "constant" else _MAY_CHANGE
-        changed = {name: getattr(self._config, name) for name in free}
-        return config.model_copy(update=changed) == self._config and others == self._run[1:]
+        names = [name for name in TrainConfig.model_fields if name not in free]
+        changed = [name for name in names if getattr(config, name) != getattr(self._config, name)]
+        found = [f"other settings: {', '.join(changed)}"] if changed else []
+        _, start_now, *identity_now = self._run
+        if start != start_now:
+            found.append(f"it began with {start or 'no model'}, now {start_now or 'no model'} is given")
+        if len(identity) != len(identity_now):
+            found.append(f"it learned from {len(identity)} views and sharp volumes, now {len(identity_now)} are given")
+        else:
+            others = [
+                str(n) for n, pair in enumerate(zip(identity, identity_now, strict=True), 1) if pair[0] != pair[1]
+            ]
+            if others:
+                count = f"{', '.join(others)} of {len(identity)}"
+                found.append(f"other pixels, PSF or place of view {count}, counted in their order, sharp volumes last")
+        return "; ".join(found)
 
 
 def _voxels(tile: Triple) -> str:

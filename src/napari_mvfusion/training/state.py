@@ -181,11 +181,11 @@ def load_state(
     path: Path,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
-    fits: Callable[[str], bool],
+    differs: Callable[[str], str],
 ) -> Loaded:
     """Read back what `save_state` wrote, into modules and optimisers; where it is damaged, the state before it.
 
-    `fits` is asked whether what was noted of the run is the same now.
+    `differs` is asked what was noted of the run is otherwise now, in words; "" where nothing is.
 
     Raises
     ------
@@ -193,9 +193,10 @@ def load_state(
         If there is no undamaged state, or it belongs to another configuration.
     """
     (meta, tensors, checked), there, remarks = _first_whole(path, _whole)
-    if not fits(meta["config"]):
+    if what := differs(meta["config"]):
         raise InputError(
-            f"{there} belongs to a run with another configuration or data: choose another name, or remove its folder"
+            f"the run in {there.parent} was made with another configuration or data ({what}): go on as it began, choose "
+            "another name, or remove that folder"
         )
     progress = Progress.read(meta["progress"])
     with _reading(there):
