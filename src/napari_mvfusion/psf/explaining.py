@@ -95,7 +95,7 @@ class Explaining:
         for v, spectrum in enumerate(passed):
             ratio = self._smoothed[v] / np.maximum(self._back(spectrum * self._smooth) + np.float32(_DARK), _DARK)
             found[v] = np.clip(factors[v] * ratio, _LEAST, _MOST)
-        return found / found.mean(axis=0)
+        return np.asarray(found / found.mean(axis=0))
 
     def _transfer(self, kernel: np.ndarray) -> np.ndarray:
         padded = np.zeros(self._sizes, np.float32)
