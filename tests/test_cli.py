@@ -302,3 +302,22 @@ def test_a_view_that_is_not_taken_is_named_and_a_recipe_keeps_to_its_own(sample,
     again = run("fuse", "--recipe", tmp_path / "o.zarr.recipe.json", "-o", tmp_path / "again.zarr")
     assert "the recipe does not use the views 180" in again.stderr
     assert np.array_equal(open_volume(tmp_path / "again.zarr")[0][:], open_volume(tmp_path / "o.zarr")[0][:])
+
+
+def test_a_time_point_and_channel_of_series_are_fused_and_the_recipe_knows_which(tmp_path, rng):
+    series = rng.integers(1, 60000, (2, 3, 20, 2, 24, 24)).astype(np.uint16)
+    for angle, pixels in zip((0, 90), series, strict=True):
+        tifffile.imwrite(tmp_path / f"view_{angle}.tif", pixels, imagej=True, metadata={"axes": "TZCYX"})
+    out = tmp_path / "o.zarr"
+    failed = run("fuse", tmp_path, "--method", "average", "-o", out, code=2)
+    assert "has 3 time points: choose one with --timepoint 0 to 2" in failed.stderr
+    run("fuse", tmp_path, "--method", "average", "-o", out, "--timepoint", 2, "--channel", 1)
+    run("fuse", "--recipe", f"{out}.recipe.json", "-o", tmp_path / "again.zarr")
+    fused, again = (open_volume(path)[0][:] for path in (out, tmp_path / "again.zarr"))
+    assert np.array_equal(fused, again)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for angle, pixels in zip((0, 90), series, strict=True):
+        tifffile.imwrite(alone / f"view_{angle}.tif", pixels[2, :, 1], photometric="minisblack")
+    run("fuse", alone, "--method", "average", "-o", tmp_path / "alone.zarr")
+    assert np.array_equal(open_volume(tmp_path / "alone.zarr")[0][:], fused)

@@ -48,6 +48,7 @@ class Inputs(_Part):
     no_data : which pixels are no measurement, see `napari_mvfusion.views.View.no_data`; recipes that do not say it were
         made when all were
     masks : files of masks, by the name of the view
+    timepoint, channel : which volume of each file, counted from 0, where files have several
     """
 
     source: str | list[str]
@@ -62,6 +63,8 @@ class Inputs(_Part):
     remove_hot: bool = False
     no_data: NoData = "none"
     masks: dict[str, str] = Field(default_factory=dict)
+    timepoint: int | None = None
+    channel: int | None = None
 
     def open(self) -> RegisteredViews:
         """Open the views.
@@ -80,6 +83,8 @@ class Inputs(_Part):
             voxel_size_um=self.voxel_size_um,
             no_data=self.no_data,
             masks=self.masks,
+            timepoint=self.timepoint,
+            channel=self.channel,
         )
         if self.views is not None:
             opened = opened.select(self.views)

@@ -48,6 +48,12 @@ def fuse(
     ] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
+    timepoint: Annotated[
+        int | None, typer.Option(min=0, help="Which time point, counted from 0, where files have several.")
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="Which channel, counted from 0, where TIFF files have several.")
+    ] = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
     remove_hot: Annotated[
         bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
@@ -108,6 +114,8 @@ def fuse(
                 remove_hot,
                 no_data,
                 masks,
+                timepoint,
+                channel,
             )
             events = fuse_events(
                 open_inputs(opening),
@@ -148,6 +156,8 @@ def describe_inputs(
     remove_hot: bool = False,
     no_data: str = "auto",
     masks: Sequence[str] | None = None,
+    timepoint: int | None = None,
+    channel: int | None = None,
 ) -> Inputs:
     """What the command line says about the views, as the part of a recipe that opens them."""
     for path in inputs:
@@ -168,4 +178,6 @@ def describe_inputs(
         remove_hot=remove_hot,
         no_data=options.no_data_of(no_data),
         masks=options.files_of(masks or [], "--mask"),
+        timepoint=timepoint,
+        channel=channel,
     )

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from napari_mvfusion.errors import InputError
 
 WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Time point and channel of every file, counted from 0; None where files have one."""
+
+    timepoint: int | None = None
+    channel: int | None = None
 
 
 def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:

@@ -163,7 +163,7 @@ def open_image(path: str | Path) -> ZarrImage:
     return ZarrImage(path, array, axes, size, origin, steps, attributes)
 
 
-def open_zarr_views(path: str | Path) -> RegisteredViews:
+def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:
     """Open an OME-Zarr whose channels are views.
 
     Names, angles, weights, offsets and PSFs come from our own attributes where `write_views_zarr` made the file, else
@@ -175,7 +175,9 @@ def open_zarr_views(path: str | Path) -> RegisteredViews:
         If the image or an entry of it cannot be used.
     """
     image = open_image(path)
-    grid = Grid(triple(image.volume(0 if "c" in image.leading else None).shape), image.voxel_size_um, image.origin_um)
+    grid = Grid(
+        triple(image.volume(0 if "c" in image.leading else None, timepoint).shape), image.voxel_size_um, image.origin_um
+    )
     with parsing(f"{path} is damaged: what it says of its views cannot be understood", _DAMAGED):
         entries = _entries(image)
     if len(entries) != image.channels:
@@ -184,7 +186,7 @@ def open_zarr_views(path: str | Path) -> RegisteredViews:
     for number, entry in enumerate(entries):
         views.append(
             View(
-                image.volume(number if "c" in image.leading else None),
+                image.volume(number if "c" in image.leading else None, timepoint),
                 entry.name,
                 psf=None if entry.psf is None else _psf(image.path, entry.psf, entry.name),
                 angle=entry.angle,

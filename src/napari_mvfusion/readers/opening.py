@@ -13,6 +13,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.fields import NoData
 from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.readers.choices import Choice
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import is_zarr, open_image, open_zarr_views
 from napari_mvfusion.readers.psfs import ViewPSF, open_psf
@@ -32,6 +33,8 @@ def open_views(
     clean_psfs: bool = True,
     no_data: NoData = "auto",
     masks: Mapping[str, str | Path] | None = None,
+    timepoint: int | None = None,
+    channel: int | None = None,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
 
@@ -47,6 +50,8 @@ def open_views(
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
     no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
     masks : a file for each view, by its name, that is nonzero where the view holds a measurement; TIFF or OME-Zarr
+    timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
+        are views
 
     Returns
     -------
@@ -58,7 +63,8 @@ def open_views(
     InputError
         If there are no views, a tag must be named, or a file cannot be used; the message names it and the fix.
     """
-    views = _opened(source, psfs, tag, psf_folder, voxel_size_um, clean=clean_psfs)
+    at = Choice(timepoint, channel)
+    views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
     if no_data == "none" and not masks:
         return views
     files = dict(masks or {})
@@ -80,6 +86,7 @@ def _opened(
     tag: str | None,
     psf_folder: str | Path | None,
     voxel_size_um: FloatTriple | None,
+    at: Choice,
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -90,7 +97,7 @@ def _opened(
         path = Path(source)
         check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
         if is_zarr(path) or path.suffix.lower() == ".zarr":
-            views = open_zarr_views(path)
+            views = open_zarr_views(path, at.timepoint)
             if psf_folder is not None:
                 angles = psf_files(psf_folder)
                 size = voxel_size_um or views.grid.voxel_size_um
@@ -98,9 +105,9 @@ def _opened(
                 views = _with_psfs(views, [open_psf(file, size, clean=clean) for file in files])
             return _with_size(views, voxel_size_um)
         if path.is_dir():
-            return _open_folder(path, tag, psf_folder, voxel_size_um, clean=clean)
+            return _open_folder(path, tag, psf_folder, voxel_size_um, at, clean=clean)
         source = [path]
-    return _open_files([Path(path) for path in source], psfs, voxel_size_um, clean=clean)
+    return _open_files([Path(path) for path in source], psfs, voxel_size_um, at, clean=clean)
 
 
 def list_tags(folder: str | Path) -> tuple[str, ...]:
@@ -155,8 +162,15 @@ def open_truth(folder: str | Path, tag: str | None = None) -> VolumeLike | None:
     return None if truth is None else open_volume(truth)[0]
 
 
-def open_volume(path: str | Path) -> tuple[VolumeLike, Grid]:
+def open_volume(
+    path: str | Path, *, timepoint: int | None = None, channel: int | None = None
+) -> tuple[VolumeLike, Grid]:
     """Open one volume, a TIFF file or an OME-Zarr, lazily.
+
+    Parameters
+    ----------
+    path : of the file or folder
+    timepoint, channel : which one, counted from 0, where there are several
 
     Returns
     -------
@@ -170,9 +184,9 @@ def open_volume(path: str | Path) -> tuple[VolumeLike, Grid]:
     path = Path(path)
     if path.is_dir():
         image = open_image(path)
-        volume = image.volume()
+        volume = image.volume(channel, timepoint)
         return volume, Grid(triple(volume.shape), image.voxel_size_um, image.origin_um)
-    tiff = open_tiff(path)
+    tiff = open_tiff(path, timepoint=timepoint, channel=channel)
     return tiff.data, Grid(triple(tiff.data.shape), tiff.voxel_size_um or (1.0, 1.0, 1.0), tiff.origin_um)
 
 
@@ -191,14 +205,20 @@ def read_recipe(path: str | Path) -> dict[str, Any] | None:
 
 
 def _open_folder(
-    path: Path, tag: str | None, psf_folder: str | Path | None, voxel_size_um: FloatTriple | None, *, clean: bool
+    path: Path,
+    tag: str | None,
+    psf_folder: str | Path | None,
+    voxel_size_um: FloatTriple | None,
+    at: Choice,
+    *,
+    clean: bool,
 ) -> RegisteredViews:
     names = scan_folder(path)
     chosen = names.choose(tag)
     elsewhere = None if psf_folder is None else psf_files(psf_folder)
     opened: list[tuple[float, TiffVolume]] = []
     for angle, file in names.samples[chosen].views.items():
-        opened.append((angle, _open_single(file)))
+        opened.append((angle, _open_single(file, at)))
     size = voxel_size_um or _common_size([volume for _, volume in opened])
     _refuse_unequal([volume for _, volume in opened])
     stated = _stated_size(voxel_size_um, [volume for _, volume in opened])
@@ -215,13 +235,18 @@ def _open_folder(
 
 
 def _open_files(
-    files: list[Path], psfs: Sequence[str | Path] | None, voxel_size_um: FloatTriple | None, *, clean: bool
+    files: list[Path],
+    psfs: Sequence[str | Path] | None,
+    voxel_size_um: FloatTriple | None,
+    at: Choice,
+    *,
+    clean: bool,
 ) -> RegisteredViews:
     if not files:
         raise InputError("no view files were given")
     if psfs is not None and len(psfs) != len(files):
         raise InputError(f"{len(files)} views and {len(psfs)} PSFs were given: each view needs one, in the same order")
-    opened = [_open_single(file) for file in files]
+    opened = [_open_single(file, at) for file in files]
     _refuse_unequal(opened)
     stated = _stated_size(voxel_size_um, opened)
     psf_paths = [None] * len(files) if psfs is None else [Path(psf) for psf in psfs]
@@ -235,12 +260,12 @@ def _open_files(
     return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].origin_um))
 
 
-def _open_single(file: Path) -> TiffVolume:
+def _open_single(file: Path, at: Choice) -> TiffVolume:
     """One volume from a TIFF file or an OME-Zarr."""
     if file.is_dir():
         image = open_image(file)
-        return TiffVolume(file, image.volume(), image.voxel_size_um, image.origin_um)
-    return open_tiff(file)
+        return TiffVolume(file, image.volume(at.channel, at.timepoint), image.voxel_size_um, image.origin_um)
+    return open_tiff(file, timepoint=at.timepoint, channel=at.channel)
 
 
 def _with_psf(view: View, opened: ViewPSF) -> View:
