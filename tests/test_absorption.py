@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mvfusion.absorption import Transmission, find_transmission
+from napari_mvfusion.absorption import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.geometry import Box, Grid, Triple
 from napari_mvfusion.psf import prepare_psf, rotate_psf
-from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
+from napari_mvfusion.simulation import embryo, light_sheet_psf, sample, simulate
 from napari_mvfusion.simulation.recording import dim
 from napari_mvfusion.views import RegisteredViews, View
 
@@ -195,3 +195,30 @@ def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.Monke
         assert plain.covered[cell] == 1
         assert masked.values[cell] == pytest.approx(data[part][mask[part]].mean(), rel=1e-4)
         assert masked.covered[cell] == pytest.approx(mask[part].mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nuclei", "embryo"])
+@pytest.mark.parametrize("lost", [12, 16])
+def test_zeros_that_nobody_takes_for_no_data_are_not_taken_for_lost_light(name: str, lost: int) -> None:
+    made = sample(name, 32).views
+    first = np.array(made.views[0].data)
+    first[:lost] = 0
+    views = RegisteredViews([replace(made.views[0], data=first), *made.views[1:]], made.grid)
+    assert find_transmission(views) is None
+    assert "cannot be told" in doubt_about_transmission(views)
+
+
+@pytest.mark.parametrize("name", ["nuclei", "embryo"])
+def test_a_fade_along_z_keeps_the_mean_of_the_light(name: str) -> None:
+    made = sample(name, 32).views
+    fade = np.linspace(1, 0.14, 32, dtype=np.float32)[:, None, None]
+    faded = [replace(made.views[0], data=np.asarray(made.views[0].data) * fade), *made.views[1:]]
+    views = RegisteredViews(faded, made.grid)
+    found = find_transmission(views)
+    mean = views.read(views.grid.box).mean(axis=0)
+    if found is None:
+        assert doubt_about_transmission(views)
+    else:
+        assert (mean / found.over(views.grid.box, CPU).numpy().mean(axis=0)).sum() == pytest.approx(
+            mean.sum(), rel=0.02
+        )

@@ -48,8 +48,18 @@ _COVERED = 0.99
 _FEWEST_CELLS = 50
 
 
-# What was found last for an overview, with all that it was found from.
-_LAST: WeakKeyDictionary[Overview, tuple[object, Transmission | None]] = WeakKeyDictionary()
+# What the brightest view of a place may have got, on average, relative to the specimen; from where on it is much, and must
+# explain what views differ by but for this share (root mean square).
+_BRIGHTEST = 0.5, 2.0
+_MUCH = 1.3
+_UNEXPLAINED = 0.6
+
+# What was found last for an overview, or why nothing was, with all that it was found from.
+_LAST: WeakKeyDictionary[Overview, tuple[object, Transmission | None, str]] = WeakKeyDictionary()
+
+
+class _DoubtfulError(Exception):
+    """What was found cannot be right; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,20 +101,39 @@ def find_transmission(views: RegisteredViews) -> Transmission | None:
     Returns
     -------
     None where no light is missing, or it cannot be known: a view has no angle or no PSF, there are fewer than two
-    views, or no overview of the whole volume.
+    views, no overview of the whole volume, or what was found cannot be right (`doubt_about_transmission` says why).
     """
+    return _found(views)[0]
+
+
+def doubt_about_transmission(views: RegisteredViews) -> str:
+    """Why the light that views lost was looked for and not found, in a line; empty where that is not so."""
+    doubt = _found(views)[1]
+    if not doubt:
+        return ""
+    return f"the light that views lost on its way cannot be told from other differences: {doubt}; it is taken as none"
+
+
+def _found(views: RegisteredViews) -> tuple[Transmission | None, str]:
     overviews = [numbers.overview for numbers in views.statistics()]
     known = [overview for overview in overviews if overview is not None]
     psfs = [view.psf for view in views.views if view.psf is not None]
     angles = [view.angle for view in views.views if view.angle is not None]
     if len(views) < 2 or not len(known) == len(psfs) == len(angles) == len(views):
-        return None
+        return None, ""
     # Previews and blocks of one volume ask again and again.
     key = (tuple(map(ref, known)), tuple(psf.tobytes() for psf in psfs), tuple(angles), views.grid.voxel_size_um)
     last = _LAST.get(known[0])
     if last is None or last[0] != key:
-        last = _LAST[known[0]] = (key, _Fit(known, psfs, angles, views.grid.voxel_size_um).run())
-    return last[1]
+        transmission, doubt = None, ""
+        try:
+            transmission = _Fit(known, psfs, angles, views.grid.voxel_size_um).run()
+        except _DoubtfulError as error:
+            doubt = str(error)
+        except np.linalg.LinAlgError:
+            doubt = "the equations have no solution"
+        last = _LAST[known[0]] = (key, transmission, doubt)
+    return last[1], last[2]
 
 
 class _Fit:
@@ -153,15 +182,38 @@ class _Fit:
                 missing = seen - self._logarithm(self._equally_blurred(passed * specimen, 0))
             change, _ = self._solve(missing, lengths, np.concatenate([strengths, gains]))
             strengths, gains = change[: len(ways)], change[len(ways) :]
-            passed = np.exp(gains[:, None, None, None] - np.tensordot(lengths, strengths, ([1], [0])))
+            with np.errstate(over="ignore"):
+                passed = np.exp(gains[:, None, None, None] - np.tensordot(lengths, strengths, ([1], [0])))
             # The light of the result is the mean of the light of the views.
             light = self._views.mean(axis=0)
-            passed *= (light / passed.mean(axis=0)).sum() / light.sum()
+            with np.errstate(all="ignore"):
+                passed *= (light / passed.mean(axis=0)).sum() / light.sum()
+            if not np.isfinite(passed).all() or not passed.mean(axis=0).all():
+                raise _DoubtfulError("it gave no finite number")
         if not strengths.any():
             return None
+        self._refuse_odd(seen, passed)
         found = np.zeros(len(_WAYS))
         found[ways] = strengths
         return Transmission(self._cell, passed.clip(_LEAST, _MOST).astype(np.float32), tuple(found.tolist()))
+
+    def _refuse_odd(self, seen: np.ndarray, passed: np.ndarray) -> None:
+        """Refuse what cannot be right: light from nowhere, or much that leaves the views' differences unexplained."""
+        light = self._views.mean(axis=0) * self._chosen
+        brightest = float((passed.max(axis=0) * light).sum() / light.sum())
+        if not _BRIGHTEST[0] < brightest < _BRIGHTEST[1]:
+            raise _DoubtfulError(f"the brightest view would have {brightest:.2g} times the light of the specimen")
+        specimen = self._views.mean(axis=0) / passed.mean(axis=0)
+        left = seen - self._logarithm(self._equally_blurred(passed * specimen, 0))
+        before, after = (float(np.sqrt(self._differences(each))) for each in (seen, left))
+        if after > _UNEXPLAINED * before and brightest > _MUCH:
+            raise _DoubtfulError(f"it leaves {after / before:.0%} of what views differ by unexplained")
+
+    def _differences(self, values: np.ndarray) -> float:
+        """Squares of what views differ by beyond a gain, where there is light."""
+        apart = (values - values.mean(axis=0))[:, self._chosen]
+        apart = apart - np.average(apart, axis=1, weights=self._weights**2)[:, None]
+        return float((np.square(apart) * self._weights**2).sum())
 
     def _choose(self, seen: np.ndarray) -> list[int]:
         """The ways that explain most of what views differ by, each of them a good part of it."""

@@ -83,7 +83,7 @@ class BoundPaper:
 
     def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""
-        views = tile.values[self._order] / self._scale
+        views = _filled(tile.values, tile.coverage)[self._order] / self._scale
         fused = (yield from self._windows(tile, views)) if self._published else self._block(tile, views)
         return fused.mul_(self._scale)
 
@@ -146,6 +146,14 @@ class BoundPaper:
         return total.div_(amount)
 
 
+def _filled(values: torch.Tensor, coverage: torch.Tensor | None) -> torch.Tensor:
+    """Views (view, z, y, x); where one has no data it gets the mean of those that have."""
+    if coverage is None:
+        return values
+    mean = (values * coverage).sum(dim=0) / coverage.sum(dim=0).clamp(min=1)
+    return torch.lerp(mean.expand_as(values), values, coverage)
+
+
 def _starts(length: int, first: int, last: int) -> list[int]:
     """Starts of the windows along an axis that meet [first, last); the last window ends with the volume."""
     farthest = max(0, length - _INNER)
@@ -183,7 +191,11 @@ def _fix_statistics(
         norm.record = lambda mean, square, number=number: record(number, mean, square)
     boxes = _spread_blocks(views.grid.shape)
     for done, box in enumerate(boxes, 1):
-        block = torch.from_numpy(views.read(box, order)).to(device) / scale
+        covered = views.coverage(box, order)
+        values = _filled(
+            torch.from_numpy(views.read(box, order)), None if covered is None else torch.from_numpy(covered)
+        )
+        block = values.to(device) / scale
         after = [-n % network.stride for n in box.shape]
         with torch.no_grad():
             network(functional.pad(block, [0, after[2], 0, after[1], 0, after[0]])[None])

@@ -19,9 +19,9 @@ from math import ceil, log2, prod
 import torch
 from torch.nn import functional
 
-from napari_mvfusion.absorption import Transmission, find_transmission
+from napari_mvfusion.absorption import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.devices import free_bytes
-from napari_mvfusion.events import Event
+from napari_mvfusion.events import Event, Warned
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
@@ -452,6 +452,8 @@ def bind_universal(
         check_light(view, numbers)
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
     ordered = views.select([views.names[v] for v in order])
+    if network.architecture.light and (doubt := doubt_about_transmission(ordered)):
+        yield Warned(doubt)
     return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored)
 
 
