@@ -98,7 +98,9 @@ def test_the_residual_is_that_of_the_core(person, small_views):
     one = small_views.views.select(["180"])
     expected = residual_map(fused, one, reprojection(fused, one)[0])
     np.testing.assert_allclose(added.data, expected, atol=1e-3)
-    assert tuple(added.contrast_limits) == (-5, 5)
+    # Most voxels are within the colours, also where they are far from the noise.
+    limit = max(5, np.percentile(np.abs(expected), 99.5))
+    np.testing.assert_allclose(added.contrast_limits, (-limit, limit), rtol=1e-5)
 
 
 def compute(person):
