@@ -14,7 +14,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.fields import HullMask, inside_planes, look_for_field
 from napari_mvfusion.fusion import fuse, fuse_events
 from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.methods import Average
+from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
+from napari_mvfusion.methods.base import Method
 from napari_mvfusion.readers import open_views
 from napari_mvfusion.recipe import Inputs, load_recipe, save_recipe
 from napari_mvfusion.simulation import Simulation, sample
@@ -260,7 +261,26 @@ def test_a_mask_for_a_view_that_is_not_there(tmp_path: Path) -> None:
         open_views([file], masks={"b": file})
 
 
-def fused_quietly(views: RegisteredViews) -> np.ndarray:
+@pytest.mark.parametrize(
+    "method", [Average(), CBIF(), EBMD(iterations=10), LearnedFusion(mirrored=False)], ids=lambda method: method.name
+)
+def test_every_method_has_the_light_where_one_view_recorded_nothing(method: Method) -> None:
+    whole = sample("nuclei", 32).views
+    mask = field("planes", whole.grid.shape)
+    first = np.where(mask, np.asarray(whole.views[0].data), 0)
+
+    def half(**known: object) -> np.ndarray:
+        views = [replace(whole.views[0], data=first, **known), *whole.views[1:]]  # type: ignore[arg-type]
+        return fused_quietly(RegisteredViews(views, whole.grid), method)
+
+    found, told, all_there = half(no_data="auto"), half(mask=mask), fused_quietly(whole, method)
+    assert found[~mask].mean() == pytest.approx(told[~mask].mean(), rel=0.01)
+    # The other view lost some of its light on the way to this half.
+    assert found[~mask].mean() == pytest.approx(all_there[~mask].mean(), rel=0.12)
+    assert half()[~mask].mean() < 0.7 * all_there[~mask].mean()
+
+
+def fused_quietly(views: RegisteredViews, method: Method | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(fuse(views, Average()).data)
+        return np.asarray(fuse(views, method or Average()).data)
