@@ -10,7 +10,9 @@ import zarr
 from ngff_zarr import from_ngff_zarr
 
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.methods import Average
 from napari_mvfusion.readers import open_volume, read_recipe
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import (
@@ -210,3 +212,18 @@ def test_a_series_in_a_zarr_is_written_volume_by_volume(tmp_path, rng):
     write_tiff(tmp_path / "v.tif", lazy, GRID, leading=[LeadingAxis("t", 3)])
     assert (tifffile.imread(tmp_path / "v.tif") == values).all()
     assert lazy.most <= values[0].size
+
+
+def name_inside(path):
+    """What the image is called in its metadata."""
+    return zarr.open_group(str(path), mode="r").attrs["ome"]["multiscales"][0]["name"]
+
+
+def test_an_ome_zarr_is_called_inside_as_it_is_outside(tmp_path, volume):
+    write_zarr(tmp_path / "good.zarr", volume, GRID)
+    views = RegisteredViews([View(volume, "0"), View(volume, "90")], GRID)
+    fuse(views, Average(), out=tmp_path / "fused.zarr", device="cpu")
+    assert [name_inside(path) for path in sorted(tmp_path.iterdir()) if path.suffix == ".zarr"] == [
+        "fused.zarr",
+        "good.zarr",
+    ]

@@ -250,6 +250,16 @@ def test_flicker_changes_over_by_key_and_by_button(two):
     assert bright.visible
 
 
+def test_the_caption_of_flicker_is_on_the_pair_alone(two):
+    viewer = two.viewer
+    two.press("flicker")
+    assert [layer.name for layer in viewer.layers if layer.name_overlay.visible] == ["dark", "bright"]
+    later = viewer.add_image(np.ones((4, 4)), name="later")
+    assert not two.see("flicker").isChecked(), "a picture that is opened is seen, and not under another's name"
+    assert later.visible
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
+
+
 def test_a_tap_is_no_hold_where_layers_appear_slowly(two):
     dark, bright = two.viewer.layers["dark"], two.viewer.layers["bright"]
     two.bot.keyClick(two.canvas(), Qt.Key.Key_K)

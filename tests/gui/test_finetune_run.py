@@ -82,6 +82,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     ready.wait(lambda: ": " in ready.read("words_now"))
     ready.press("pause")
     ready.wait(lambda: "paused" in ready.read("step"))
+    assert "Goes on" in ready.see("pause").toolTip()
     step = ready.step()
     qtbot.wait(500)
     assert ready.step() == step

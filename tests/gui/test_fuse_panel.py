@@ -219,6 +219,7 @@ def test_removing_the_result_ends_the_run(model, person, small_views, show_views
     del model.layers[-1]
     person.wait_until_done()
     assert [layer.name for layer in model.layers] == ["nuclei view 0", "nuclei view 180"]
+    assert person.messages("warning") == ["Cancelled, as the layer of its result was deleted."]
 
 
 def test_removing_a_view_while_it_is_fused_does_no_harm(model, person, small_views, show_views):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from app_model.expressions import parse_expression
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import read, write
@@ -254,3 +255,14 @@ def test_what_looks_like_a_view_and_is_not_taken_is_shown(viewer, tmp_path, rng)
     notification_manager.records.clear()
     assert len(viewer.open(tmp_path, plugin="napari-mvfusion")) == 2
     assert any("view180.tif is left out" in record.message for record in notification_manager.records)
+
+
+def test_the_command_palette_offers_only_what_works_without_arguments(npe2pm, plugin):
+    """Readers and writers are commands too, but napari calls what its palette offers with nothing."""
+    (manifest,) = npe2pm.iter_manifests()
+    found = manifest.contributions
+    with_arguments = {one.command for one in (*found.readers, *found.writers)}
+    assert with_arguments
+    for command in found.commands:
+        offered = command.enablement is None or parse_expression(command.enablement).eval({})
+        assert offered == (command.id not in with_arguments), command.title

@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
-from napari_mvfusion.events import TileStep
+from napari_mvfusion.events import Cancelled, TileStep
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import Status, TimeLeft, in_words, sentence
 
@@ -72,3 +72,12 @@ def test_a_progress_bar_is_drawn_with_the_window_and_not_before(qtbot):
     assert paints.count == before
     assert bar.value() == bar.maximum()
     qtbot.waitUntil(lambda: paints.count > before)
+
+
+def test_a_result_that_was_deleted_keeps_nothing(qtbot):
+    status = Status()
+    qtbot.addWidget(status)
+    status.follow(Cancelled(1, 2, None), shown=True, deleted=True)
+    assert [label.text() for label in status.findChildren(QLabel, "warning")] == [
+        "Cancelled, as the layer of its result was deleted."
+    ]

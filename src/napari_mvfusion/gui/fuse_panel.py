@@ -243,7 +243,7 @@ class FusePanel(Panel):
         self._run.start()
 
     def _show(self, event: Report) -> None:
-        self._status.follow(event, shown=self._result.filled)
+        self._status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
             self._status.say("warning", "The methods after it were not started.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import napari
 import numpy as np
 import zarr
 from napari.utils.notifications import show_warning
@@ -17,11 +18,14 @@ from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers
 from napari_mvfusion.readers import open_truth, open_views
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import ZarrImage, is_zarr, open_image
-from napari_mvfusion.readers.tiff import open_stack
+from napari_mvfusion.readers.roles import tiff_files
+from napari_mvfusion.readers.tiff import open_stack, open_tiff
 from napari_mvfusion.recipe import Inputs
 
-_MOST_SAMPLES = 6
 _TIFF = (".tif", ".tiff")
+_MOST_SAMPLES = 6
+# More are planes of one volume, which napari opens by itself.
+_MOST_FILES = 64
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -47,9 +51,40 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
             if not _is_series(image):
                 image.volume(0 if "c" in image.axes else None)
             return _read_zarr
-        return _read_folder if scan_folder(folder).samples else None
+        if scan_folder(folder).samples:
+            return _read_folder
+        return _ask_for_roles if files_without_scheme(folder) and _window() is not None else None
     except (InputError, OSError):
         return None
+
+
+def files_without_scheme(folder: Path) -> list[Path]:
+    """The TIFF files of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes."""
+    if is_zarr(folder) or scan_folder(folder).samples:
+        return []
+    files = tiff_files(folder)
+    return files if len(files) <= _MOST_FILES and any(map(_is_volume, files)) else []
+
+
+def _is_volume(path: Path) -> bool:
+    try:
+        return open_tiff(path).data.shape[0] > 1
+    except InputError:
+        return False
+
+
+def _window() -> Any:
+    """The window that something is dropped on, or None where a script reads."""
+    viewer = napari.current_viewer()
+    return None if viewer is None else viewer.window
+
+
+def _ask_for_roles(path: str | list[str]) -> list[Any]:
+    """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
+    folder = Path(path if isinstance(path, str) else path[0])
+    _, panel = _window().add_plugin_dock_widget("napari-mvfusion", "Views & PSFs")
+    panel.files.ask_roles(tiff_files(folder))
+    return [(None,)]
 
 
 def _read_tiff(path: str | list[str]) -> list[LayerData]:

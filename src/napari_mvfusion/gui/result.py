@@ -30,6 +30,7 @@ class ResultLayer(QObject):
     Attributes
     ----------
     filled : whether there is anything to see so far
+    deleted : whether the user took the layer away
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ class ResultLayer(QObject):
         self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}
         self.filled = False
         self._finished = 0
+        self.deleted = False
         self._layer: Image | None = viewer.add_image(
             self._stacked(),
             name=name,
@@ -129,6 +131,7 @@ class ResultLayer(QObject):
     def _notice_removal(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:
             self._release()
+            self.deleted = True
             self.removed.emit()
 
     def _release(self) -> None:

@@ -143,8 +143,8 @@ class Status(QWidget):
         self._write(details)
         self._details.show()
 
-    def follow(self, event: Report, *, shown: bool) -> None:
-        """Show an event; `shown` tells whether the layer of the result holds anything yet."""
+    def follow(self, event: Report, *, shown: bool, deleted: bool = False) -> None:
+        """Show an event; `shown` tells whether the layer of the result holds anything yet, `deleted` that it is gone."""
         match event:
             case Preparing(label, fraction):
                 self._bar.show_share(fraction)
@@ -179,7 +179,7 @@ class Status(QWidget):
                 self._write(message)
             case Cancelled(kept=kept):
                 self._idle()
-                self.say("warning", self._titled(_cancelled(kept, shown=shown)))
+                self.say("warning", self._titled(_cancelled(kept, shown=shown, deleted=deleted)))
             case JobDone(fused, seconds=seconds):
                 self._idle()
                 places = [str(one.path) for one in fused if one.path]
@@ -290,9 +290,11 @@ def _plan(event: Prepared) -> str:
     return f"on {event.device}: {tiles}{resumed}, at most {event.memory_bound_bytes / 2**30:.1f} GiB"
 
 
-def _cancelled(kept: Path | None, *, shown: bool) -> str:
+def _cancelled(kept: Path | None, *, shown: bool, deleted: bool) -> str:
     if kept is not None:
         return f"Cancelled. What is finished is kept in {kept}: fuse to the same file again to go on."
+    if deleted:
+        return "Cancelled, as the layer of its result was deleted."
     return "Cancelled. The layer keeps what is finished." if shown else "Cancelled before there was anything to see."
 
 

@@ -43,6 +43,7 @@ class Flicker(QObject):
 
     def start(self, a: Image, b: Image) -> None:
         """Show a, ready to change over to b."""
+        self._uncaption()
         self._pair = (a, b)
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
@@ -55,6 +56,7 @@ class Flicker(QObject):
 
     def stop(self) -> None:
         """No more."""
+        self._uncaption()
         self._pair = None
 
     def change_over(self) -> None:
@@ -66,6 +68,11 @@ class Flicker(QObject):
         hidden.visible = True
         seen.visible = False
         self.shown.emit(hidden.name)
+
+    def _uncaption(self) -> None:
+        """Take the names of the pair off the canvas."""
+        for layer in self._pair or ():
+            layer.name_overlay.visible = False
 
     def release_key(self) -> None:
         """Give the key back."""

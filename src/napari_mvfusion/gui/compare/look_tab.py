@@ -22,7 +22,7 @@ from napari_mvfusion.gui.compare.looks import Looks
 from napari_mvfusion.gui.compare.pair import PairChoice
 from napari_mvfusion.gui.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.compare.task import Report, Task
-from napari_mvfusion.gui.compare.volumes import Volume, volume_at
+from napari_mvfusion.gui.compare.volumes import Volume, can_be_compared, volume_at
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inputs import Slider, describe
 
@@ -65,6 +65,7 @@ class LookTab(QWidget):
         self._lay_out()
         compared.changed.connect(self._follow)
         compared.data_changed.connect(self._forget_fits)
+        viewer.layers.events.inserted.connect(self._make_way)
         self._pair.changed.connect(self._show_again)
         self._bar.fit_changed.connect(self._show_again)
         self._slider.valueChanged.connect(self._draw_curtain)
@@ -102,6 +103,7 @@ class LookTab(QWidget):
     def close_down(self) -> None:
         """Let everything look as before: the panel is closed."""
         self._fitting.cancel()
+        self._viewer.layers.events.inserted.disconnect(self._make_way)
         self.set_mode("")
         self._flicker.release_key()
 
@@ -159,6 +161,11 @@ class LookTab(QWidget):
             else:
                 self.set_mode("")
         self._describe()
+
+    def _make_way(self, event: Any) -> None:
+        """A picture that cannot be compared was opened: it is to be seen, and not under the name of another layer."""
+        if self._mode == _FLICKER and isinstance(event.value, Image) and not can_be_compared(event.value):
+            self.set_mode("")
 
     def _mode_works(self) -> bool:
         """Whether there is enough to look at."""

@@ -21,6 +21,8 @@ from napari_mvfusion.training.process import Ended
 from napari_mvfusion.training.verdict import Verdict, judge
 
 _KINDS = {"better": "done", "no better": "warning", "overfitted": "warning"}
+_PAUSE_TIP = "Waits after this step; what is learned is safe on disk"
+_RESUME_TIP = "Goes on with the next step, where it waits now"
 _NOTHING_KEPT = "No model was kept, as nothing better than the start was measured yet."
 
 
@@ -124,7 +126,7 @@ class RunPage(QWidget):
 
     def _enable(self, on: bool) -> None:
         for button, tip in (
-            (self._pause, "Waits after this step; what is learned is safe on disk"),
+            (self._pause, _PAUSE_TIP),
             (self._stop, "Ends within two seconds, and keeps the weights that were best on tiles never trained on"),
             (self._discard, "Ends and forgets what was learned; asks first"),
         ):
@@ -145,9 +147,11 @@ class RunPage(QWidget):
         if self._run.paused:
             self._run.go_on()
             self._pause.setText("Pause")
+            self._pause.setToolTip(f"<qt>{_PAUSE_TIP}</qt>")
         else:
             self._run.pause()
             self._pause.setText("Resume")
+            self._pause.setToolTip(f"<qt>{_RESUME_TIP}</qt>")
 
     def _ask_to_discard(self) -> None:
         assert self._run is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple
-from napari_mvfusion.gui.layers import LayerData, PSFSaid, view_layers
+from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, view_layers
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.matching import angles_in
 from napari_mvfusion.psf import prepare_psf, read_psf
-from napari_mvfusion.readers import open_views
+from napari_mvfusion.readers import open_views, open_volume
+from napari_mvfusion.readers.roles import Guess, Role, guess_roles
 from napari_mvfusion.recipe import Inputs
 
 _TIFF = (".tif", ".tiff")
@@ -52,8 +53,43 @@ def tiffs_in(folder: Path, word: str) -> list[Path]:
     return [path for path in files if word in path.name.lower()] or files
 
 
-def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None, list[LayerData]]:
+def guess_all(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None, list[Guess]]:
+    """What files seem to be; see `readers.roles`."""
+    yield
+    check()
+    return guess_roles(files)
+
+
+def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Generator[None, None, list[LayerData]]:
+    """Ground truths and beads as layers, unseen at first.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+    layers = []
+    for path, role in given:
+        check()
+        volume, grid = open_volume(path)
+        data, look, kind = truth_layer(volume, grid, sample="")
+        look["name"] = path.stem.removesuffix(".ome")
+        if role == "beads":
+            look["metadata"] = {KEY: {"included": False, "source": str(path)}}
+        layers.append((data, look, kind))
+        yield
+    return layers
+
+
+def open_files(
+    check: Checkpoint, files: Sequence[Path], given: Mapping[Path, float | None] | None = None
+) -> Generator[None, None, list[LayerData]]:
     """View files as layers; those that do not fit together are opened each on its own grid.
+
+    Parameters
+    ----------
+    files : one a view
+    given : the angles of files, where the user has said them; else they are told from the names
 
     Raises
     ------
@@ -62,7 +98,7 @@ def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None
     """
     yield
     names = [path.stem.removesuffix(".ome") for path in files]
-    angles = angles_in(names)
+    angles = angles_in(names) if given is None else [given.get(path) for path in files]
     try:
         layers = view_layers(open_views(files), sample="", inputs=_inputs(files))
     except InputError:

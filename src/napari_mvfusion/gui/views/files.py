@@ -13,11 +13,14 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.geometry import FloatTriple
-from napari_mvfusion.gui.layers import LayerData, PSFSaid, annotate
-from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.gui.layers import LayerData, PSFSaid, annotate, notes
+from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.gui.tasks import Tasks
-from napari_mvfusion.gui.views.adding import open_files, read_psfs, sort_paths, tiffs_in
+from napari_mvfusion.gui.views.adding import guess_all, open_files, open_others, read_psfs, sort_paths, tiffs_in
+from napari_mvfusion.gui.views.grids import fused_grid
 from napari_mvfusion.gui.views.matching import Wanted, match_files
+from napari_mvfusion.gui.views.roles import Given, RolesDialog
+from napari_mvfusion.readers.roles import Guess
 
 _TIFF = "TIFF files (*.tif *.tiff)"
 _PLUGIN = "napari-mvfusion"
@@ -50,7 +53,11 @@ class Files(QObject):
     def ask_files(self) -> None:
         """Let the user choose view files."""
         names, _ = QFileDialog.getOpenFileNames(self._parent, "Views, one a file", "", _TIFF)
-        self._open_views([Path(name) for name in names])
+        self._by_guess([Path(name) for name in names])
+
+    def ask_roles(self, files: Sequence[Path]) -> None:
+        """Let the user say what files are that no name tells."""
+        self._tasks.start(f"roles {files[0]}", guess_all, list(files), done=self._ask_roles)
 
     def ask_folder(self) -> None:
         """Let the user choose a folder of views, or an OME-Zarr."""
@@ -77,13 +84,67 @@ class Files(QObject):
                 self.match(psfs, folder.name)
             else:
                 self._open_folder(folder)
-        self._open_views(found.views)
-        if found.psfs and self.wanted:
+        if found.views:
+            self._by_guess([*found.views, *found.psfs])
+        elif found.psfs and self.wanted:
             self.match(found.psfs, "these files")
         elif found.psfs:
             self.said.emit("error", "There are no views yet that these PSFs could belong to: add the views first.")
         for path in found.others:
             self.said.emit("error", f"{path.name} is neither a folder nor a TIFF file.")
+
+    def _by_guess(self, files: Sequence[Path]) -> None:
+        """Open views; where some files seem to be something else, the user is asked first."""
+        if files:
+            self._tasks.start(f"roles {files[0]}", guess_all, list(files), done=self._take_guesses)
+
+    def _take_guesses(self, guesses: list[Guess]) -> None:
+        # What cannot be opened is said so by opening it.
+        if all(guess.role == "view" or guess.shape is None for guess in guesses):
+            self._open_views([guess.path for guess in guesses])
+        else:
+            self._ask_roles(guesses)
+
+    def _ask_roles(self, guesses: list[Guess]) -> None:
+        dialog = RolesDialog(guesses, self._parent)
+        dialog.accepted.connect(lambda: self.open_given(dialog.given()))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def open_given(self, given: Sequence[Given]) -> None:
+        """Open files as what they are: views, ground truths and beads as layers; PSFs go to the views."""
+        views = {one.path: one.angle for one in given if one.role == "view"}
+        psfs = [one for one in given if one.role == "psf"]
+        others = [(one.path, one.role) for one in given if one.role in ("truth", "beads")]
+        if others:
+            self._tasks.start(f"others {others[0][0]}", open_others, others, done=self._show)
+        if views:
+            done = partial(self._add_with_psfs, psfs)
+            self._tasks.start(f"files {next(iter(views))}", open_files, list(views), views, done=done)
+        elif psfs:
+            self._give(psfs)
+
+    def _add_with_psfs(self, psfs: Sequence[Given], layers: list[LayerData]) -> None:
+        new = self._add(layers)
+        self.wanted |= {layer: wanted_of(layer) for layer in new}
+        if self.grid_size_um is None and (grid := fused_grid(new)) is not None:
+            # The panel looks at the new layers a moment later.
+            self.grid_size_um = grid.voxel_size_um
+        if psfs:
+            self._give(psfs)
+
+    def _give(self, psfs: Sequence[Given]) -> None:
+        """PSFs to the views of the angles that the user has said, the others by their names."""
+        angles = {one.angle: one.path for one in psfs if one.angle is not None}
+        found = {layer: angles[view.angle] for layer, view in self.wanted.items() if view.angle in angles}
+        rest = [one.path for one in psfs if one.path not in found.values()]
+        if found:
+            files = sorted(set(found.values()))
+            self._tasks.start(
+                f"psfs {files[0]}", read_psfs, files, self.grid_size_um, done=partial(self._take_psfs, found)
+            )
+        if rest:
+            self.match(rest, "these files")
 
     def match(self, files: Sequence[Path], where: str) -> None:
         """Give each view the PSF whose file name has its name or angle."""
@@ -117,6 +178,9 @@ class Files(QObject):
             self.said.emit("done", "PSFs were matched. " + "; ".join(given) + ".")
 
     def _open_folder(self, folder: Path) -> None:
+        if files := files_without_scheme(folder):
+            self.ask_roles(files)
+            return
         try:
             self._viewer.open(str(folder), plugin=_PLUGIN)
         except MVFusionError as error:
@@ -130,8 +194,17 @@ class Files(QObject):
 
     def _open_views(self, files: Sequence[Path]) -> None:
         if files:
-            self._tasks.start(f"files {files[0]}", open_files, list(files), done=self._add)
+            self._tasks.start(f"files {files[0]}", open_files, list(files), done=self._show)
 
-    def _add(self, layers: list[LayerData]) -> None:
-        for data, look, kind in layers:
-            self._viewer.add_layer(Layer.create(data, look, kind))
+    def _show(self, layers: list[LayerData]) -> None:
+        self._add(layers)
+
+    def _add(self, layers: list[LayerData]) -> list[Image]:
+        return [self._viewer.add_layer(Layer.create(data, look, kind)) for data, look, kind in layers]
+
+
+def wanted_of(layer: Image) -> Wanted:
+    """By what the files of a view are known."""
+    known = notes(layer)
+    name = str(known.get("name") or layer.name)
+    return Wanted(name, layer.name, known.get("angle"), str(known.get("sample") or ""))

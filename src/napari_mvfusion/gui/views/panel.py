@@ -22,12 +22,11 @@ from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.beads_form import BeadsForm
 from napari_mvfusion.gui.views.choices import psf_choices
-from napari_mvfusion.gui.views.files import Files
+from napari_mvfusion.gui.views.files import Files, wanted_of
 from napari_mvfusion.gui.views.follow import LayerFollower
 from napari_mvfusion.gui.views.grids import fused_grid, own_matrix
 from napari_mvfusion.gui.views.kernels import is_same_frame
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge
-from napari_mvfusion.gui.views.matching import Wanted
 from napari_mvfusion.gui.views.mending import Mending
 from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
 from napari_mvfusion.gui.views.problems import Fix
@@ -66,7 +65,7 @@ class ViewsPanel(Panel):
         self._psfs = PSFKnowledge(self._tasks, self)
         self._pixels = PixelKnowledge(self._tasks, self)
         self._mending = Mending(viewer, self._tasks, self)
-        self._files = Files(viewer, self._tasks, self)
+        self.files = Files(viewer, self._tasks, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks)
         self._status = Status()
@@ -85,7 +84,7 @@ class ViewsPanel(Panel):
             signal.connect(self._due.start)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
-        for source in (self._beads, self._mending, self._files):
+        for source in (self._beads, self._mending, self.files):
             source.said.connect(self._status.say)
         self._tasks.failed.connect(self._show_failure)
         self._check()
@@ -102,8 +101,8 @@ class ViewsPanel(Panel):
             "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"
         )
         menu = QMenu(self._match)
-        menu.addAction("From a folder…", partial(self._say_anew, self._files.ask_psf_folder))
-        menu.addAction("From files…", partial(self._say_anew, self._files.ask_psf_files))
+        menu.addAction("From a folder…", partial(self._say_anew, self.files.ask_psf_folder))
+        menu.addAction("From files…", partial(self._say_anew, self.files.ask_psf_files))
         self._match.setMenu(menu)
         self._orientation = _button("Check orientation", "orientation", "")
         self._fix_all = _button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
@@ -111,8 +110,8 @@ class ViewsPanel(Panel):
         self._fold.setObjectName("fold")
         self._fold.setCheckable(True)
         self._fold.setStyleSheet("text-align: left; border: none; background: transparent;")
-        self._add_files.clicked.connect(partial(self._say_anew, self._files.ask_files))
-        self._add_folder.clicked.connect(partial(self._say_anew, self._files.ask_folder))
+        self._add_files.clicked.connect(partial(self._say_anew, self.files.ask_files))
+        self._add_folder.clicked.connect(partial(self._say_anew, self.files.ask_folder))
         self._orientation.clicked.connect(self._check_orientation)
         self._fix_all.clicked.connect(self._mend_all)
         self._fold.toggled.connect(self._unfold)
@@ -223,8 +222,8 @@ class ViewsPanel(Panel):
         points = [layer for layer in self._viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
         others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
         wanted = {layer: wanted_of(layer) for layer in self._included}
-        self._files.wanted = wanted
-        self._files.grid_size_um = None if self._grid is None else self._grid.voxel_size_um
+        self.files.wanted = wanted
+        self.files.grid_size_um = None if self._grid is None else self._grid.voxel_size_um
         self._beads.offer(wanted, others, points, self._grid)
 
     def _fill_menu(self, layer: Image, menu: QMenu) -> None:
@@ -282,7 +281,7 @@ class ViewsPanel(Panel):
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
         self._status.clear()
-        self._files.open(paths)
+        self.files.open(paths)
 
     def close_down(self) -> None:
         """Follow and compute nothing more."""
@@ -293,13 +292,6 @@ class ViewsPanel(Panel):
         self._layers.detach()
         self._tasks.stop_all()
         super().close_down()
-
-
-def wanted_of(layer: Image) -> Wanted:
-    """By what the files of a view are known."""
-    known = notes(layer)
-    name = str(known.get("name") or layer.name)
-    return Wanted(name, layer.name, known.get("angle"), str(known.get("sample") or ""))
 
 
 def _button(text: str, name: str, tip: str) -> QPushButton:

@@ -1,0 +1,102 @@
+"""Files whose names follow no scheme: what they are is proposed, and can be said."""
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox
+from views_person import ViewsPerson, known
+
+from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.gui.views.roles import RolesDialog
+from napari_mvfusion.simulation import light_sheet_psf
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def person(model, qtbot, plugin):
+    panel = ViewsPanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.resize(390, 900)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return ViewsPerson(panel, qtbot)
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """Two views, two PSFs without a word for it, and a ground truth."""
+    folder = tmp_path / "fish"
+    folder.mkdir()
+    for name in ("left.tif", "right.tif", "gt.tif"):
+        tifffile.imwrite(folder / name, rng.integers(0, 900, (24, 40, 40)).astype(np.uint16))
+    for name, angle in (("left k.tif", 0.0), ("right k.tif", 90.0)):
+        tifffile.imwrite(folder / name, light_sheet_psf(angle, shape=(15, 15, 15)))
+    return folder
+
+
+def dialog_of(owner, bot):
+    bot.waitUntil(lambda: any(dialog.isVisible() for dialog in owner.findChildren(RolesDialog)), timeout=20_000)
+    return next(dialog for dialog in owner.findChildren(RolesDialog) if dialog.isVisible())
+
+
+def role_of(dialog, name):
+    (box,) = (box for box in dialog.findChildren(QComboBox) if box.accessibleName() == f"Role of {name}")
+    return box
+
+
+def open_all(dialog, bot):
+    bot.mouseClick(dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open), LEFT)
+
+
+def test_a_folder_with_other_names_asks_and_opens_each_file_as_what_it_is(model, person, files):
+    person.drop(files)
+    dialog = dialog_of(person.panel, person.bot)
+    proposed = {name: role_of(dialog, name).currentText() for name in sorted(path.name for path in files.iterdir())}
+    assert proposed == {
+        "gt.tif": "Ground truth",
+        "left k.tif": "PSF",
+        "left.tif": "View",
+        "right k.tif": "PSF",
+        "right.tif": "View",
+    }
+    assert len(model.layers) == 0, "nothing is opened before it is said"
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 3, timeout=20_000)
+    person.settle()
+    assert {row.name for row in person.rows()} == {"left", "right"}
+    for name in ("left", "right"):
+        np.testing.assert_array_equal(known(model.layers[name])["psf"], tifffile.imread(files / f"{name} k.tif"))
+    assert known(model.layers["gt"])["role"] == "truth"
+
+
+def test_roles_can_be_changed_and_files_left_out(model, person, files):
+    person.drop(files)
+    dialog = dialog_of(person.panel, person.bot)
+    for name in ("right.tif", "right k.tif", "gt.tif", "left k.tif"):
+        box = role_of(dialog, name)
+        box.setCurrentIndex(box.findText("Leave out"))
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 1, timeout=20_000)
+    person.settle()
+    assert [layer.name for layer in model.layers] == ["left"]
+    assert known(model.layers[0])["psf"] is None
+
+
+def test_views_and_psfs_that_are_dropped_together_lose_nothing(model, person, files):
+    person.drop(files / "left.tif", files / "left k.tif")
+    open_all(dialog_of(person.panel, person.bot), person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 1, timeout=20_000)
+    person.settle()
+    assert known(model.layers["left"])["psf"] is not None
+
+
+def test_on_the_canvas_such_a_folder_opens_the_panel_and_the_question(make_napari_viewer_proxy, plugin, qtbot, files):
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.open(str(files), plugin="napari-mvfusion")
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel))
+    dialog = dialog_of(panel, qtbot)
+    open_all(dialog, qtbot)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    ViewsPerson(panel, qtbot).settle()
