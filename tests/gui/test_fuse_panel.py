@@ -26,6 +26,7 @@ from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from napari_mvfusion.psf import load_psf
 from napari_mvfusion.recipe import load_recipe, recipe_path
 from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.workspace import partial_folder
 from small_methods import Diffuse
 
 
@@ -332,7 +333,8 @@ def test_a_zarr_is_written_shown_and_its_recipe_lies_beside_it(model, person, sm
     show_views(model, small_views)
     out = tmp_path / "fused.zarr"
     person.choose("place", "OME-Zarr")
-    assert not person.can_press("fuse")
+    person.see("path").clear()
+    person.bot.waitUntil(lambda: not person.can_press("fuse"))
     assert person.hint().startswith("The result has no file yet")
     person.enter("path", str(tmp_path / "fused"))
     person.press("fuse")
@@ -342,6 +344,43 @@ def test_a_zarr_is_written_shown_and_its_recipe_lies_beside_it(model, person, sm
     np.testing.assert_allclose(np.asarray(model.layers[-1].data), expected, rtol=1e-5)
     assert load_recipe(recipe_path(out)).method.name == "average"
     assert str(out) in person.messages("done")[0]
+
+
+def test_a_session_that_ended_on_disk_begins_with_a_new_name_beside_the_last_one(
+    model, person, small_views, show_views, tmp_path, qtbot, make_person
+):
+    show_views(model, small_views)
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(tmp_path / "nuclei-fused"))
+    person.press("fuse")
+    person.wait_until_done()
+    # What an unfinished run or a deleted volume left is no new name either.
+    partial_folder(tmp_path / "nuclei-fused-2.zarr").mkdir()
+    (tmp_path / "nuclei-fused-3.zarr.recipe.json").write_text("{}")
+    panel = FusePanel(model)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitExposed(panel)
+    newcomer = make_person(panel)
+    qtbot.waitUntil(lambda: newcomer.see("path").text() == str(tmp_path / "nuclei-fused-4.zarr"))
+    assert newcomer.see("place").currentText() == "OME-Zarr on disk"
+    newcomer.press("fuse")
+    newcomer.wait_until_done()
+    assert (tmp_path / "nuclei-fused-4.zarr" / "zarr.json").exists()
+    # And so on, as long as nobody names a file.
+    qtbot.waitUntil(lambda: newcomer.see("path").text() == str(tmp_path / "nuclei-fused-5.zarr"))
+    assert newcomer.can_press("fuse")
+
+
+def test_views_with_files_propose_a_name_beside_them_for_every_method(model, person, views_folder):
+    (views_folder / "a-fused-cbif.zarr").mkdir()
+    for data, look, _ in get_reader(str(views_folder))(str(views_folder))[:2]:
+        model.add_image(data, **look)
+    person.choose("place", "OME-Zarr")
+    person.bot.waitUntil(lambda: person.see("path").text() == str(views_folder / "a-fused.zarr"))
+    person.use("Average", "Content")
+    person.bot.waitUntil(lambda: person.see("path").text() == str(views_folder / "a-fused-2.zarr"))
+    assert person.can_press("fuse")
 
 
 def test_a_file_that_is_there_is_replaced_only_when_that_is_chosen(model, person, small_views, show_views, tmp_path):

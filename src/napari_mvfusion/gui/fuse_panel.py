@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.failures import Failed
-from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, outermost, suffixes
+from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, names_for, outermost, suffixes
 from napari_mvfusion.gui.layers import notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.output_form import OutputForm
@@ -170,6 +170,7 @@ class FusePanel(Panel):
                 opened = open_layers(self._views.chosen())
                 volume = describe(opened)
                 methods = self._chosen_methods()
+                self._output.suggest(*names_for(opened, notes(self._views.chosen()[0]).get("sample")))
                 self._output.expect(suffixes(methods, opened))
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
                 self._output.target(opened.views.grid)

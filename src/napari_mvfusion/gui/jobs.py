@@ -45,6 +45,13 @@ def called(method: Method) -> str:
     return Path(method.model).stem if isinstance(method, LearnedFusion) else method.name
 
 
+def names_for(opened: Opened, sample: str | None) -> tuple[str, str]:
+    """What the file of a result is called, and the folder in which the views lie, "" where they have no files."""
+    source = opened.views.views[0].source
+    beside = str(Path(source).absolute().parent) if source and Path(source).exists() else ""
+    return f"{sample}-fused" if sample else "fused", beside
+
+
 def suffixes(methods: list[Method], opened: Opened) -> tuple[str, ...]:
     """What follows the name in the file of each volume, the volumes of one method together."""
     names = [f"-{method.name}" if len(methods) > 1 else "" for method in methods]

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPu
 from napari_mvfusion.devices import free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.word_list import WordList, devices
@@ -32,13 +33,18 @@ class Target:
 
 
 class OutputForm(QWidget):
-    """The device, memory or a file, and what to do with a file that is there already."""
+    """The device, memory or a file, and what to do with a file that is there already.
+
+    A file that nobody has named yet gets a proposed name that nothing has, so that the run can begin at once.
+    """
 
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._suffixes: tuple[str, ...] = ("",)
+        self._folder, self._beside, self._stem = "", "", "fused"
+        self._proposed = ""
         self._device = WordList("device", devices())
         self._device.setToolTip("What computes. Automatic takes the fastest that is there")
         self._place = WordList("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
@@ -66,7 +72,7 @@ class OutputForm(QWidget):
         self._layout.addRow("Result in", self._place)
         self._layout.addRow("File", self._file)
         self._layout.addRow("There already", self._existing)
-        self._place.currentIndexChanged.connect(self.refresh)
+        self._place.currentIndexChanged.connect(self._change_place)
         self._path.textChanged.connect(self.refresh)
         for words in (self._device, self._existing):
             words.currentIndexChanged.connect(lambda _: self.changed.emit())
@@ -81,6 +87,14 @@ class OutputForm(QWidget):
         """Say how many volumes come, by what follows the name in the file of each: ("",) for a single one."""
         if suffixes != self._suffixes:
             self._suffixes = suffixes
+            self.refresh()
+
+    def suggest(self, stem: str, beside: str) -> None:
+        """Say what a proposed name begins with, and in which folder the views lie, "" where that is not known."""
+        if (stem, beside) != (self._stem, self._beside):
+            self._stem, self._beside = stem, beside
+            if self._is_proposed:
+                self._propose_anew()
             self.refresh()
 
     def target(self, grid: Grid) -> Target:
@@ -116,11 +130,14 @@ class OutputForm(QWidget):
         return target
 
     def state(self) -> dict[str, str]:
-        """What is chosen, as JSON types; file names are not remembered."""
-        return {"device": self.device, "place": str(self._place.currentData())}
+        """What is chosen, as JSON types; of a file, its folder is remembered."""
+        if self._place.currentData() and (paths := self._paths()):
+            self._folder = str(paths[0].absolute().parent)
+        return {"device": self.device, "place": str(self._place.currentData()), "folder": self._folder}
 
     def restore(self, state: dict[str, str]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
+        self._folder = str(state.get("folder", ""))
         for words, value in ((self._device, state.get("device")), (self._place, state.get("place"))):
             row = words.findData(value)
             if row >= 0:
@@ -129,12 +146,36 @@ class OutputForm(QWidget):
     def refresh(self) -> None:
         """Look again at what is there under the chosen name."""
         on_disk = bool(self._place.currentData())
+        if on_disk and self._is_proposed and (not self._proposed or any(path.exists() for path in self._paths())):
+            self._propose_anew()
         paths = self._paths()
         self._layout.setRowVisible(self._file, on_disk)
         answers = _answers(paths) if on_disk and paths else []
+        self._path.setToolTip("\n".join(map(str, paths[:4])) + ("\n…" if len(paths) > 4 else ""))
         self._existing.offer(answers)
         self._layout.setRowVisible(self._existing, bool(answers))
         self.changed.emit()
+
+    @property
+    def _is_proposed(self) -> bool:
+        """Whether the name was proposed and nobody has changed it; one that was cleared has been changed."""
+        return self._path.text() == self._proposed
+
+    def _change_place(self) -> None:
+        if not self._path.text():
+            self._proposed = ""
+        self.refresh()
+
+    def _propose_anew(self) -> None:
+        """Propose a name that is free now, where results were written last, are wanted, or beside the views."""
+        preferred = preferences().output_folder
+        wanted = [Path(folder).expanduser() for folder in (self._folder, preferred, self._beside) if folder]
+        ends = [suffix + _ENDING for suffix in self._suffixes]
+        found = fresh_name([*wanted, Path.cwd(), Path.home()], self._stem, ends)
+        self._proposed = "" if found is None else f"{found}{_ENDING}"
+        before = self._path.blockSignals(True)
+        self._path.setText(self._proposed)
+        self._path.blockSignals(before)
 
     def _paths(self) -> tuple[Path, ...]:
         """The files of all volumes; none while no name is entered."""
