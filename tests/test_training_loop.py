@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.locks import Busy
 from napari_mvfusion.networks import build, load_model
 from napari_mvfusion.training import TrainConfig, loop, train_events
 from napari_mvfusion.training.config import LossWeights
@@ -217,6 +218,15 @@ def test_stop_keeps_the_best_and_the_run_can_go_on(tmp_path):
     assert events[0].step == 5
     assert events[-1].step == 6
     assert events[-1].score == 2
+
+
+def test_a_model_is_trained_by_one_run_at_a_time(tmp_path):
+    first = toy_events(tmp_path)
+    next(event for event in first if isinstance(event, StepDone))
+    with pytest.raises(Busy, match=r"another run writes .*toy\.training \(process \d+ on "):
+        next(toy_events(tmp_path, resume=True))
+    assert isinstance(list(first)[-1], Trained)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.safetensors", "toy.training"]
 
 
 def test_a_run_by_the_clock_ends_with_a_validation(tmp_path):

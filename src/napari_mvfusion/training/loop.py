@@ -20,6 +20,7 @@ from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, Ou
 from napari_mvfusion.events import Warned
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.locks import locked
 from napari_mvfusion.networks import ModelCard
 from napari_mvfusion.networks.build import Generator as Network
 from napari_mvfusion.networks.files import state_sha256
@@ -113,16 +114,20 @@ def train_events(
     Raises
     ------
     InputError, OutputError
-        If the start does not fit the configuration, or files are in the way; before any training.
+        If the start does not fit the configuration, files are in the way, or another run trains this model; before any
+        training.
     MemoryShortage
         If memory runs out even for the smallest tile; the last checkpoint stays.
     """
-    learner = Learner(config, objective, adversary, start_from, device)
-    training = _Training(config, source, learner, score, card, out, decides, device, start_from, resume=resume)
-    try:
-        return (yield from training.events(cancel, paused, preview_seconds))
-    finally:
-        training.close()
+    folder = run_folder(out)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        learner = Learner(config, objective, adversary, start_from, device)
+        training = _Training(config, source, learner, score, card, out, decides, device, start_from, resume=resume)
+        try:
+            return (yield from training.events(cancel, paused, preview_seconds))
+        finally:
+            training.close()
 
 
 def run_folder(out: Path) -> Path:
