@@ -465,7 +465,7 @@ class _Training:
 
     def _keep(self, *, complete: bool) -> Path:
         """Write the best weights as a model, and before that a state that knows the model as its own."""
-        known = tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
+        known = self._own()
         self._progress = replace(self._progress, kept=known, complete=complete)
         self._save()
         card = finished_card(self._card, self._config, self._progress)
@@ -473,7 +473,15 @@ class _Training:
         return self._out
 
     def _check_own(self) -> None:
-        check_own(self._out, self._folder, (*self._progress.kept, self._best_sha256()))
+        """Refuse a model of somebody else. The state may be older than the model that it is the best of: note that too."""
+        known = self._own()
+        check_own(self._out, self._folder, known)
+        if self._out.exists():
+            self._progress = replace(self._progress, kept=known)
+
+    def _own(self) -> tuple[str, ...]:
+        """Hashes of the weights that this run wrote as its model, or would write now."""
+        return tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
 
     def _best_sha256(self) -> str:
         return state_sha256({name: value.cpu() for name, value in self._learner.best.state_dict().items()})
