@@ -178,8 +178,8 @@ def test_what_was_found_is_kept_for_the_same_views_only() -> None:
 
 @pytest.mark.parametrize("shape", [(70, 45, 61), (5, 200, 90)])
 def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mvfusion.views._OVERVIEW_CELLS", 2000)
-    monkeypatch.setattr("napari_mvfusion.views._SCAN_VOXELS", 7 * shape[1] * shape[2])
+    monkeypatch.setattr("napari_mvfusion.overviews._OVERVIEW_CELLS", 2000)
+    monkeypatch.setattr("napari_mvfusion.scanning._SCAN_VOXELS", 7 * shape[1] * shape[2])
     rng = np.random.default_rng(0)
     data = rng.random(shape, np.float32)
     mask = rng.random(shape) > 0.3

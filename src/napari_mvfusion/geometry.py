@@ -80,6 +80,13 @@ class Box:
             triple(b - o for b, o in zip(self.stop, other.start, strict=True)),
         )
 
+    def within(self, other: Box) -> Box:
+        """A box in the coordinates of `other` in those that `other` is in: the way back from `inside`."""
+        return Box(
+            triple(a + o for a, o in zip(self.start, other.start, strict=True)),
+            triple(b + o for b, o in zip(self.stop, other.start, strict=True)),
+        )
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.roughness import DIFFERENCE_REACH, FOURTH_DIFFERENCE
+
 # A hot voxel is so many standard deviations above the median of its neighbours; of photons it has then about 100.
 _DEVIATIONS = 10.0
 # By how much it is further above it than the third brightest neighbour. At a width of 1.5 voxels that one has a third.
@@ -29,8 +31,6 @@ _AT_ONCE = 2**17
 _PLACES = 4
 _SIDE = 1024
 _LEVELS = 16
-_FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / 70**0.5
-_REACH = 2
 _MEDIAN_TO_SIGMA = 1 / 0.6745
 # Least standard deviation of pixels that are whole numbers, and of others as a share of the range of their levels.
 _LEAST_COUNT = 1.0
@@ -131,14 +131,15 @@ def _roughness(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     y, x = (slice((n - min(n, _SIDE)) // 2, (n + min(n, _SIDE)) // 2) for n in (height, width))
     found = []
     for z in np.unique(np.linspace(0, depth - 1, min(depth, _PLACES) + 2)[1:-1].astype(int)):
-        low = int(max(0, min(z - _REACH, depth - 2 * _REACH - 1)))
+        low = int(max(0, min(z - DIFFERENCE_REACH, depth - 2 * DIFFERENCE_REACH - 1)))
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and does not count
-            block = np.asarray(data[low : low + 2 * _REACH + 1, y, x]).astype(np.float32).astype(np.float64)
-        inner = tuple(slice(_REACH, -_REACH) if n > 2 * _REACH else slice(None) for n in block.shape)
+            block = np.asarray(data[low : low + 2 * DIFFERENCE_REACH + 1, y, x]).astype(np.float32).astype(np.float64)
+        compared = [n > 2 * DIFFERENCE_REACH for n in block.shape]
+        inner = tuple(slice(DIFFERENCE_REACH, -DIFFERENCE_REACH) if long else slice(None) for long in compared)
         rough = [
-            np.abs(ndimage.correlate1d(block, _FOURTH_DIFFERENCE, axis)[inner]).ravel()
-            for axis, n in enumerate(block.shape)
-            if n > 2 * _REACH
+            np.abs(ndimage.correlate1d(block, FOURTH_DIFFERENCE, axis)[inner]).ravel()
+            for axis, long in enumerate(compared)
+            if long
         ]
         # Sides too short to compare anything: all that differs is noise.
         rough = rough or [np.abs(block - np.median(block))[inner].ravel()]

@@ -18,9 +18,11 @@ from scipy import ndimage
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
+from napari_mvfusion.overviews import OverviewSums
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.reading import ViewReader
-from napari_mvfusion.views import NoiseSums, OverviewSums, RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.roughness import NoiseSums
+from napari_mvfusion.views import RegisteredViews, View, ViewStatistics, drain
 
 _COARSE = 2
 _SAMPLED_PLANES = 12

@@ -20,9 +20,10 @@ from napari_mvfusion.geometry import Box, triple
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
 from napari_mvfusion.moments import PairMoments
+from napari_mvfusion.roughness import DIFFERENCE_REACH, FOURTH_DIFFERENCE
 from napari_mvfusion.shading import Shading, ShadingSums
 from napari_mvfusion.tiles import TilePlan
-from napari_mvfusion.views import DIFFERENCE_REACH, FOURTH_DIFFERENCE, RegisteredViews, View, VolumeLike
+from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 # With the largest halos in use a tile of this side keeps a blur below about 1 GiB.
 _TILE = 224
