@@ -29,6 +29,7 @@ from napari_mvfusion.gui.preview.form import PreviewForm
 from napari_mvfusion.gui.preview.live import LivePreview, Source
 from napari_mvfusion.gui.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.result import ResultLayer
+from napari_mvfusion.gui.save_result import SaveResult
 from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import Status, sentence
@@ -80,6 +81,7 @@ class FusePanel(Panel):
         self._cancel = QPushButton("Cancel")
         self._cancel.setObjectName("cancel")
         self._copy = self._copy_button()
+        self._save = SaveResult(viewer)
         self._lay_out()
         self._due = QTimer(self)
         self._due.setSingleShot(True)
@@ -102,14 +104,19 @@ class FusePanel(Panel):
         self._ways_out.choose.connect(self._psfs.choose)
         self._psfs.said.connect(self._say_anew)
         self._psfs.failed.connect(self._status.fail)
+        self._save.pressed.connect(self._status.clear)
+        self._save.saver.said.connect(self._status.say)
+        self._save.saver.failed.connect(self._status.fail)
         self._fuse.clicked.connect(self._start)
         self._cancel.clicked.connect(self._stop)
         self._check()
 
     @property
     def going_on(self) -> str:
-        """The run, while there is one."""
-        return "" if self._run is None else f"The fusion by {self._job.method.title}"
+        """The run, or what is being saved, while there is one."""
+        if self._run is not None:
+            return f"The fusion by {self._job.method.title}"
+        return "Saving the result" if self._save.saver.running else ""
 
     def _lay_out(self) -> None:
         groups = {
@@ -132,11 +139,13 @@ class FusePanel(Panel):
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
         buttons.addWidget(self._copy, 1)
+        buttons.addWidget(self._save, 1)
         layout = QVBoxLayout(self)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
         layout.addWidget(self._ways_out)
         layout.addLayout(buttons)
+        layout.addWidget(self._save.saver)
         layout.addWidget(self._status)
 
     def _copy_button(self) -> QPushButton:
@@ -195,6 +204,7 @@ class FusePanel(Panel):
         self._fuse.setEnabled(not obstacle)
         self._fuse.setToolTip(obstacle or "Fuse the ticked views with the ticked methods")
         self._copy.setEnabled(not running and not none)
+        self._save.show_state()
 
     def _chosen_methods(self) -> list[Method]:
         methods = self._method.methods()
@@ -294,8 +304,8 @@ class FusePanel(Panel):
             opened = open_layers(self._views.chosen())
             if opened.inputs is None:
                 raise InputError(
-                    "the views, as they are now, cannot be opened from files elsewhere: save them with their PSFs as a "
-                    "folder or OME-Zarr, and open that"
+                    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & PSFs, "
+                    "which writes them with their PSFs"
                 )
             inputs = Inputs(**opened.inputs)
             methods = self._chosen_methods()
@@ -317,6 +327,7 @@ class FusePanel(Panel):
         self._live.close()
         self._views.detach()
         self._psfs.close_down()
+        self._save.detach()
         if self._run is not None and self._launch.isActive():
             self._launch.stop()
             self._run.deleteLater()

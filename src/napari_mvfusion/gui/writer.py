@@ -27,7 +27,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError, OutputError
         If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
     """
-    content = _content(Image(data, **meta))
+    content = content_of(Image(data, **meta))
     named = with_ending(path, ".ome.tif")
     _refuse_what_is_open(named)
     stored, kept = np.dtype(content["data"].dtype), tiff_dtype(content["data"].dtype)
@@ -48,7 +48,7 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     named = with_ending(path, ".zarr")
     _refuse_what_is_open(named)
-    write_zarr(named, **_content(Image(data, **meta)))
+    write_zarr(named, **content_of(Image(data, **meta)))
     return [named]
 
 
@@ -70,8 +70,14 @@ def refuse_shown(path: str, layers: Iterable[Layer]) -> None:
     refuse_overlap([path], shown)
 
 
-def _content(layer: Image) -> dict[str, Any]:
-    """What a layer is, as arguments of a writer."""
+def content_of(layer: Image) -> dict[str, Any]:
+    """What a layer is, as arguments of a writer.
+
+    Raises
+    ------
+    InputError
+        If the layer is no volume or series of volumes.
+    """
     if layer.rgb or layer.ndim < _SPATIAL:
         raise InputError(f"layer '{layer.name}' is no volume: the axes z, y and x are needed, and no colours")
     leading = [_axis(layer, axis) for axis in range(layer.ndim - _SPATIAL)]

@@ -4,9 +4,11 @@ from napari_mvfusion.writers.ome_tiff import tiff_dtype, write_tiff
 from napari_mvfusion.writers.ome_zarr import create_zarr, finish_zarr, write_zarr
 from napari_mvfusion.writers.pixels import LeadingAxis
 from napari_mvfusion.writers.views import write_views_folder, write_views_zarr
+from napari_mvfusion.writers.watched import Watched
 
 __all__ = [
     "LeadingAxis",
+    "Watched",
     "create_zarr",
     "finish_zarr",
     "tiff_dtype",

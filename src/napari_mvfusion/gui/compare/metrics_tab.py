@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.figure_box import FigureBox
-from napari_mvfusion.gui.compare.files import ask_for_file
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.compare.look_tab import LookTab
 from napari_mvfusion.gui.compare.noted_views import view_layers_with_psfs, views_of
@@ -21,6 +20,7 @@ from napari_mvfusion.gui.compare.table import MetricsTable
 from napari_mvfusion.gui.compare.task import Task, TaskBar
 from napari_mvfusion.gui.compare.volumes import role_of, volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.inputs import DropList, describe
 
 _PARTS = {"all voxels": "all", "foreground": "foreground"}

@@ -15,13 +15,13 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 from napari_mvfusion.comparison import profile_figure, save_comparison
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.colours import CURVES
-from napari_mvfusion.gui.compare.files import ask_for_file
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.compare.profile_plot import ProfilePlot
 from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, volume_at
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.inputs import DropList, describe
 from napari_mvfusion.moments import PairMoments
 from napari_mvfusion.profiles import line_profile

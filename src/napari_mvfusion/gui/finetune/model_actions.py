@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.compare.files import ask_for_file
+from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.models import NEWS
 from napari_mvfusion.networks import delete_model, export_model, list_models, rename_model, user_folder

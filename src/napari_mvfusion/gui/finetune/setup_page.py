@@ -237,8 +237,8 @@ class SetupPage(QWidget):
         try:
             if len(inputs) < len(job.data):
                 raise InputError(
-                    "the views, as they are now, cannot be opened from files elsewhere: save them with their PSFs as a "
-                    "folder or OME-Zarr, and open that"
+                    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & "
+                    "PSFs, which writes them with their PSFs"
                 )
             if any(hasattr(each, "dtype") for each in job.sharp):
                 raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")

@@ -32,6 +32,7 @@ from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
 from napari_mvfusion.gui.views.problems import Fix
 from napari_mvfusion.gui.views.psf_menu import fill_menu
 from napari_mvfusion.gui.views.row import ViewRow
+from napari_mvfusion.gui.views.save_views import SaveViews
 from napari_mvfusion.gui.views.states import row_state
 from napari_mvfusion.gui.views.table import ViewTable
 
@@ -84,15 +85,22 @@ class ViewsPanel(Panel):
             signal.connect(self._due.start)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
-        for source in (self._beads, self._mending, self.files):
+        for source in (self._beads, self._mending, self.files, self._save.saver):
             source.said.connect(self._status.say)
+        self._save.saver.failed.connect(self._show_failure)
+        self._save.pressed.connect(self._status.clear)
         self._tasks.failed.connect(self._show_failure)
         self._check()
 
     @property
     def busy(self) -> bool:
         """Whether something is being found out or computed."""
-        return self._due.isActive() or self._tasks.busy
+        return self._due.isActive() or self._tasks.busy or self._save.saver.running
+
+    @property
+    def going_on(self) -> str:
+        """What is being saved, while something is."""
+        return "Saving the views" if self._save.saver.running else ""
 
     def _make_buttons(self) -> None:
         self._add_files = _button("Add files…", "add_files", "Open TIFF files, one a view, as layers")
@@ -106,6 +114,7 @@ class ViewsPanel(Panel):
         self._match.setMenu(menu)
         self._orientation = _button("Check orientation", "orientation", "")
         self._fix_all = _button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
+        self._save = SaveViews()
         self._fold = QPushButton(_FOLDED)
         self._fold.setObjectName("fold")
         self._fold.setCheckable(True)
@@ -129,6 +138,7 @@ class ViewsPanel(Panel):
         layout.addLayout(self._buttons)
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._beads.progress)
+        layout.addWidget(self._save.saver)
         layout.addWidget(self._summary)
         layout.addWidget(self._status)
         self._beads.hide()
@@ -138,12 +148,11 @@ class ViewsPanel(Panel):
         """Use the width there is."""
         wide = self.width() >= _WIDE
         self._table.arrange(wide=wide)
-        buttons = [self._add_files, self._add_folder, self._match, self._orientation, self._fix_all]
+        buttons = [self._add_files, self._add_folder, self._match, self._orientation, self._save, self._fix_all]
         columns = len(buttons) if wide else 2
         for number, button in enumerate(buttons):
             self._buttons.removeWidget(button)
-            last = not wide and button is self._fix_all
-            self._buttons.addWidget(button, number // columns, number % columns, 1, 2 if last else 1)
+            self._buttons.addWidget(button, number // columns, number % columns)
 
     def _unfold(self, on: bool) -> None:
         self._fold.setText(_UNFOLDED if on else _FOLDED)
@@ -187,6 +196,8 @@ class ViewsPanel(Panel):
 
     def _enable(self) -> None:
         self._match.setEnabled(bool(self._included))
+        self._save.layers = list(self._included)
+        self._save.show_state()
         checking = self._tasks.runs("orientation")
         with_psf = [layer for layer in self._included if notes(layer).get("psf") is not None]
         reason = "Being checked…" if checking else ""
@@ -291,6 +302,7 @@ class ViewsPanel(Panel):
         self._due.stop()
         self._layers.detach()
         self._tasks.stop_all()
+        self._save.saver.cancel()
         super().close_down()
 
 

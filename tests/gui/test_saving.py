@@ -1,0 +1,136 @@
+"""Save views and Save result, used as a person uses them."""
+
+import numpy as np
+import pytest
+from copied_run import fused_elsewhere
+from qtpy.QtWidgets import QPushButton
+from views_person import ViewsPerson, choose_in_dialog
+
+from napari_mvfusion.gui.fresh_names import fresh_name
+from napari_mvfusion.gui.layers import annotate, notes, open_layers
+from napari_mvfusion.gui.saving import FOLDER, ZARR, savable, save_views
+from napari_mvfusion.gui.tasks import Checkpoint, Stopped
+from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.readers import open_views, open_volume, read_recipe
+from napari_mvfusion.views import drain
+from napari_mvfusion.workspace import partial_folder
+from napari_mvfusion.writers import Watched
+
+
+@pytest.fixture
+def views_person(model, qtbot, plugin):
+    panel = ViewsPanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.resize(390, 900)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return ViewsPerson(panel, qtbot)
+
+
+@pytest.fixture
+def two(model, views_person, small_views, show_views):
+    layers = show_views(model, small_views)
+    views_person.settle()
+    return layers
+
+
+def save_as(person, kind, path):
+    """Choose the kind in the menu of the button, type a name, and wait until it is written."""
+    menu = person.see("save_views", QPushButton).menu()
+    choose_in_dialog(path)
+    next(action for action in menu.actions() if kind in action.text()).trigger()
+    person.settle()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(ZARR, "mine"), (FOLDER, "mine")])
+@pytest.mark.parametrize("copied", ["Command", "Python"])
+def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
+    model, person, views_person, two, small_views, tmp_path, monkeypatch, kind, name, copied
+):
+    annotate(two[0], weight=2.0)
+    save_as(views_person, kind, tmp_path / name)
+    place = tmp_path / ("mine.zarr" if kind == ZARR else "mine")
+    assert views_person.messages("error") == []
+    assert str(place) in views_person.messages("done")[0]
+    again = open_views(place)
+    for view, old in zip(again.views, small_views.views.views, strict=True):
+        np.testing.assert_array_equal(np.asarray(view.data[:]), old.data)
+        np.testing.assert_allclose(view.psf.sum(), old.psf.sum(), rtol=1e-4)
+        assert view.angle == old.angle
+    if kind == ZARR:
+        assert [view.weight for view in again.views] == [2.0, 1.0]
+        for view, old in zip(again.views, small_views.views.views, strict=True):
+            np.testing.assert_allclose(view.psf, old.psf, rtol=1e-6)
+    assert all(notes(layer)["source"].startswith(str(place)) for layer in two)
+    person.press("fuse")
+    person.wait_until_done()
+    fused = np.asarray(model.layers[-1].data)
+    np.testing.assert_array_equal(fused_elsewhere(person, copied, tmp_path / "elsewhere", monkeypatch), fused)
+
+
+@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+def test_a_name_that_is_taken_is_never_replaced(small_views, tmp_path, kind):
+    (tmp_path / "old.zarr").mkdir()
+    (tmp_path / "old.zarr" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OSError, match=r"old\.zarr exists already"):
+        drain(save_views(Checkpoint(), tmp_path / "old.zarr", small_views.views, kind, "a"))
+    assert [path.name for path in (tmp_path / "old.zarr").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+def test_what_is_cancelled_leaves_nothing(small_views, tmp_path, kind):
+    check = Checkpoint()
+    shares = []
+    check.emit = lambda progress: (shares.append(progress.share), check.stop())
+    with pytest.raises(Stopped):
+        drain(save_views(check, tmp_path / "mine", small_views.views, kind, "a"))
+    assert 0 < shares[0] < 1
+    assert not [path for path in tmp_path.glob("*mine*") if not path.name.endswith(".lock")]
+
+
+@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+def test_views_that_a_kind_cannot_hold_are_refused_with_what_helps(model, small_views, show_views, kind):
+    layers = show_views(model, small_views)
+    annotate(layers[1], angle=notes(layers[0])["angle"])
+    if kind == ZARR:
+        assert len(savable(open_layers(layers), kind)) == 2
+    else:
+        with pytest.raises(ValueError, match="needs an angle of its own"):
+            savable(open_layers(layers), kind)
+    layers[1].translate = (5, 0, 0)
+    with pytest.raises(ValueError, match="lies elsewhere than the first"):
+        savable(open_layers(layers), kind)
+
+
+@pytest.mark.parametrize("name", ["result", "result.ome.tif", "result.zarr"])
+def test_a_result_is_saved_with_place_and_recipe(model, person, small_views, show_views, tmp_path, name):
+    for layer in show_views(model, small_views):
+        layer.scale, layer.translate = (2, 0.5, 0.5), (1, 2, 3)
+    assert not person.can_press("save_result")
+    person.press("fuse")
+    person.wait_until_done()
+    choose_in_dialog(tmp_path / name)
+    person.press("save_result")
+    saver = person.panel._save.saver
+    person.bot.waitUntil(lambda: not saver.running)
+    path = tmp_path / ("result.ome.tif" if name == "result" else name)
+    person.bot.waitUntil(lambda: any(str(path) in text for text in person.messages("done")))
+    data, grid = open_volume(path)
+    np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(model.layers[-1].data))
+    assert (grid.voxel_size_um, grid.origin_um) == ((2, 0.5, 0.5), (1, 2, 3))
+    assert read_recipe(path)["method"]["name"] == "average"
+
+
+def test_a_volume_is_watched_without_being_changed(rng):
+    volume, seen = rng.random((4, 5, 6)), []
+    watched = Watched(volume, seen.append)
+    np.testing.assert_array_equal(watched[1:3], volume[1:3])
+    assert (watched.shape, watched.dtype, watched.chunks, seen) == (volume.shape, volume.dtype, None, [60])
+
+
+def test_a_fresh_name_is_free_for_all_of_its_files(tmp_path):
+    (tmp_path / "fused-b.zarr").mkdir()
+    partial_folder(tmp_path / "fused-2-a.zarr").mkdir()
+    ends = ("-a.zarr", "-b.zarr")
+    assert fresh_name([None, tmp_path / "missing", tmp_path], "fused", ends) == tmp_path / "fused-3"
+    assert fresh_name([tmp_path / "missing"], "fused", ends) is None
