@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPu
 from napari_mvfusion.devices import free_bytes, pick_device
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.form_rows import show_row
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.settings import preferences
@@ -149,11 +150,11 @@ class OutputForm(QWidget):
         if on_disk and self._is_proposed and (not self._proposed or any(path.exists() for path in self._paths())):
             self._propose_anew()
         paths = self._paths()
-        self._layout.setRowVisible(self._file, on_disk)
+        show_row(self._layout, self._file, on_disk)
         answers = _answers(paths) if on_disk and paths else []
         self._path.setToolTip("\n".join(map(str, paths[:4])) + ("\n…" if len(paths) > 4 else ""))
         self._existing.offer(answers)
-        self._layout.setRowVisible(self._existing, bool(answers))
+        show_row(self._layout, self._existing, bool(answers))
         self.changed.emit()
 
     @property

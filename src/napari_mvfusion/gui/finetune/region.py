@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.gui.editors import Real
+from napari_mvfusion.gui.form_rows import show_row
 from napari_mvfusion.gui.layers import same_place
 from napari_mvfusion.gui.word_list import WordList
 from napari_mvfusion.training.config import DataSettings
@@ -142,7 +143,7 @@ class RegionForm(QWidget):
             self._choice.setCurrentIndex(0)
 
     def _describe(self) -> None:
-        self._form.setRowVisible(self._depth, self._chosen == _BOX)
+        show_row(self._form, self._depth, self._chosen == _BOX)
         words = _TIPS[self._chosen]
         if self._shapes is not None and self._first is not None:
             shape = triple(self._first.level_shapes[0][-_SPATIAL:])

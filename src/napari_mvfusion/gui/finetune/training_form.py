@@ -12,6 +12,7 @@ from napari_mvfusion.gui.editors import Real
 from napari_mvfusion.gui.finetune.expert import ExpertSettings, settings_of
 from napari_mvfusion.gui.finetune.plan import OwnMode
 from napari_mvfusion.gui.finetune.threads import beside_a_window
+from napari_mvfusion.gui.form_rows import show_row
 from napari_mvfusion.gui.parameters import ParameterForm
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.word_list import WordList, devices
@@ -159,7 +160,7 @@ class TrainingForm(QWidget):
         layout.addWidget(self._folded)
 
     def _choose_time(self) -> None:
-        self._form.setRowVisible(self._minutes, self._times.currentData() == _OTHER)
+        show_row(self._form, self._minutes, self._times.currentData() == _OTHER)
         self.changed.emit()
 
     def _notice_name(self, text: str) -> None:
