@@ -177,6 +177,24 @@ def test_lost_light_is_allowed_for_and_blur_is_not(truth: np.ndarray) -> None:
     assert all(residual.shading is not None and residual.shading.depth < 0.05 for residual in clear)
 
 
+def test_hot_pixels_are_no_residual(truth: np.ndarray) -> None:
+    clean = record(truth, psfs((0, 90)), (0, 90)).views
+    hot = np.random.default_rng(3).integers(2, 62, (12, 3))
+    views = []
+    for view in clean.views:
+        pixels = np.array(view.data)
+        pixels[tuple(hot.T)] = 65535
+        views.append(replace(view, data=pixels))
+    with_hot = RegisteredViews(views, clean.grid)
+    expected, found = reprojection(truth, clean), reprojection(truth, with_hot)
+    for one, other in zip(found, expected, strict=True):
+        assert one.rms == pytest.approx(other.rms, rel=0.01)
+        assert (one.noise.gain, one.scale) == pytest.approx((other.noise.gain, other.scale), rel=0.01)
+    assert estimate_noise(with_hot, 0).gain == pytest.approx(estimate_noise(clean, 0).gain, rel=0.01)
+    maps = [residual_map(truth, each, expected[0]) for each in (with_hot, clean)]
+    assert np.abs(maps[0]).max() == pytest.approx(np.abs(maps[1]).max(), rel=0.5)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same(truth: np.ndarray) -> None:
     views = record(truth, psfs()).views

@@ -105,7 +105,7 @@ def reprojection(
     fused volume that explains the view up to its noise has 1. Light that the view lost on its way is allowed for: a smooth
     factor before the blur, found by comparing smoothed images, so that what fades with depth does not count as an error.
     What is otherwise not in the model `fused (x) PSF` raises it, as does noise that interpolation has smoothed (see
-    `estimate_noise`).
+    `estimate_noise`). Hot pixels are no light that could be explained: what lies round them stands in their place.
 
     Parameters
     ----------
@@ -130,6 +130,7 @@ def reprojection(
         If shapes disagree, a view has no PSF or no data, or a value is not finite.
     """
     _check(fused, views)
+    views = _spared(views)
     if noise is not None and len(noise) != len(views):
         raise InputError(f"{len(noise)} noise models were given for {len(views)} views: give one a view, or none")
     residuals = []
@@ -183,7 +184,7 @@ def residual_map(
     Returns
     -------
     float32 (z, y, x) of the box, positive where the view is brighter than explained, 0 where it has no data. Sigma is
-        at least the noise of one photon, so that dark voxels do not blow up.
+        at least the noise of one photon, so that dark voxels do not blow up. Hot pixels do not stand out.
 
     Raises
     ------
@@ -191,6 +192,7 @@ def residual_map(
         If shapes disagree, or there is no view of that name or it has no PSF.
     """
     _check(fused, views)
+    views = _spared(views)
     index = views.names.index(views.select([residual.view]).names[0])
     box = views.grid.box if box is None else box
     gain, read_variance = residual.noise.gain, residual.noise.read_variance
@@ -215,7 +217,7 @@ def estimate_noise(views: RegisteredViews, index: int, *, tile: int = _TILE) -> 
     squares on relative errors. A term with the square of the brightness takes up structure that is left, and is
     dropped. The noise is taken to be white across the detection axis; a view that was interpolated there (oblique, or
     from another grid) seems less noisy than it is. Camera offset that is not declared (`View.offset`) ends up in the
-    read variance, which may not be negative.
+    read variance, which may not be negative. Hot pixels are left out.
 
     Parameters
     ----------
@@ -232,6 +234,7 @@ def estimate_noise(views: RegisteredViews, index: int, *, tile: int = _TILE) -> 
     InputError
         If the view has no PSF, or a value is not finite.
     """
+    views = _spared(views)
     view = views.views[index]
     across = _narrow_axes(view)
     statistics = views.statistics()[index]
@@ -276,6 +279,12 @@ def _fit_noise(count: np.ndarray, level: np.ndarray, power: np.ndarray, floor: f
         coefficients, _ = optimize.nnls(terms * weight[:, None], power * weight)
         fitted = np.maximum(terms @ coefficients, floor)
     return float(coefficients[1]), float(coefficients[0])
+
+
+def _spared(views: RegisteredViews) -> RegisteredViews:
+    """The views without their hot pixels, which are looked for once."""
+    views.statistics()
+    return views.without_hot()
 
 
 def _check(fused: VolumeLike, views: RegisteredViews) -> None:
