@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.finetune import setup_page
+from napari_mvfusion.gui.finetune import model_actions, setup_page
 from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
 from napari_mvfusion.gui.finetune.files import inputs_in
 from napari_mvfusion.gui.finetune.history import Curve, History
@@ -262,6 +262,24 @@ def test_an_exported_model_and_a_checkpoint_are_imported(person, tmp_path, model
     (models / "paper.safetensors").unlink()
     person.press("import_model")
     person.wait(lambda: any(str(checkpoint) in text for text in person.messages("error")))
+
+
+def test_the_window_answers_while_a_model_is_imported(person, tmp_path, models, monkeypatch):
+    checkpoint = tmp_path / "paper.ckpt"
+    checkpoint.write_bytes(old_file(content()))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(checkpoint), ""))
+    threads = []
+    read = model_actions.import_model
+
+    def watched(*arguments):
+        threads.append(threading.current_thread())
+        return read(*arguments)
+
+    monkeypatch.setattr(model_actions, "import_model", watched)
+    person.press("import_model")
+    assert "paper" in list_own()
+    assert threads
+    assert threads[0] is not threading.main_thread()
 
 
 def list_own():

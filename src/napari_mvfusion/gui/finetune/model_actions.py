@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.busy import while_busy
 from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.models import NEWS
@@ -59,7 +61,9 @@ class ModelActions(QObject):
             self._question.ask_text(words, name, "Import", lambda new: self._import(path, new))
 
     def _import(self, path: Path, name: str) -> None:
-        if self._try(lambda: import_model(path, name), f"Imported '{name}'."):
+        # A checkpoint is read whole, and checked: seconds in which the window would stand still.
+        importing = partial(while_busy, f"Importing '{name}'…", lambda: import_model(path, name))
+        if self._try(importing, f"Imported '{name}'."):
             self.imported.emit(name)
 
     def rename(self, name: str) -> None:
