@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from scipy.ndimage import gaussian_filter
 
 from napari_mvfusion.cli import main
 from napari_mvfusion.methods import METHODS
+from napari_mvfusion.networks.files import weights_sha256
 from napari_mvfusion.quality import evaluate
 from napari_mvfusion.readers import open_volume
+from small_training import UNIVERSAL
 
 MVFUSION = Path(sys.executable).with_name("mvfusion")
 
@@ -321,3 +324,47 @@ def test_a_time_point_and_channel_of_series_are_fused_and_the_recipe_knows_which
         tifffile.imwrite(alone / f"view_{angle}.tif", pixels[2, :, 1], photometric="minisblack")
     run("fuse", alone, "--method", "average", "-o", tmp_path / "alone.zarr")
     assert np.array_equal(open_volume(tmp_path / "alone.zarr")[0][:], fused)
+
+
+def test_every_command_takes_a_time_point_and_channel_of_series(tmp_path, rng):
+    chosen = ("--timepoint", 1, "--channel", 1)
+    series, alone = tmp_path / "series", tmp_path / "alone"
+    blob = gaussian_filter(np.pad(np.ones((1, 1, 1)), 4), 1.5)
+    for folder in (series, alone):
+        folder.mkdir()
+        for angle in (0, 90):
+            tifffile.imwrite(folder / f"psf_{angle}.tif", blob.astype(np.float32))
+    for angle in (0, 90):
+        pixels = rng.integers(100, 60000, (2, 32, 2, 32, 32)).astype(np.uint16)
+        tifffile.imwrite(series / f"view_{angle}.tif", pixels, imagej=True, metadata={"axes": "TZCYX"})
+        tifffile.imwrite(alone / f"view_{angle}.tif", pixels[1, :, 1], imagej=True, metadata={"axes": "ZYX"})
+
+    assert "--timepoint 0 to 1" in run("info", series).stderr
+    of_one, of_series = (json.loads(run("info", *asked, "--json").stdout) for asked in ((alone,), (series, *chosen)))
+    assert of_series["samples"] == of_one["samples"]
+
+    fused = tmp_path / "fused.tif"
+    run("fuse", series, "--method", "average", "-o", fused, *chosen)
+    figures = [
+        json.loads(run("evaluate", fused, "--views", views, "--truth", truth, *asked, "--json").stdout)
+        for views, truth, asked in ((alone, alone / "view_0.tif", ()), (series, series / "view_0.tif", chosen))
+    ]
+    assert figures[0] == figures[1]
+
+    beads = np.zeros((2, 40, 2, 72, 72), np.float32)
+    for y, x in ((18, 18), (18, 54), (54, 18), (54, 54)):
+        beads[1, 20, 1, y, x] = 1e5
+    beads = gaussian_filter(beads, (0, 1.5, 0, 1.5, 1.5)) + rng.normal(0, 1, beads.shape).astype(np.float32)
+    tifffile.imwrite(tmp_path / "beads.tif", beads, imagej=True, metadata={"axes": "TZCYX"})
+    tifffile.imwrite(tmp_path / "bead.tif", beads[1, :, 1], imagej=True, metadata={"axes": "ZYX"})
+    measured = [tmp_path / "of_series.tif", tmp_path / "of_one.tif"]
+    run("psf", "measure", tmp_path / "beads.tif", measured[0], "--size", 11, *chosen)
+    run("psf", "measure", tmp_path / "bead.tif", measured[1], "--size", 11)
+    assert np.array_equal(*map(tifffile.imread, measured))
+
+    tiny = [f"--set=architecture.{name}={value}" for name, value in UNIVERSAL.items()]
+    short = ("--mode", "self", "--steps", 1, "--tile", 16, "--seed", 1, "--set=validation=1", "--device", "cpu", *tiny)
+    models = [tmp_path / "of_series.safetensors", tmp_path / "of_one.safetensors"]
+    run("train", series, "-o", models[0], *short, *chosen)
+    run("train", alone, "-o", models[1], *short)
+    assert weights_sha256(models[0]) == weights_sha256(models[1])

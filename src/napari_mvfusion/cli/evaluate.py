@@ -23,6 +23,8 @@ def evaluate(
     tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     offset: Annotated[float, typer.Option(help="Camera offset of the views.")] = 0.0,
+    timepoint: options.TimepointOption = None,
+    channel: options.ChannelOption = None,
     no_data: options.NoDataOption = "auto",
     masks: options.MaskOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -31,10 +33,11 @@ def evaluate(
     """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
     if truth is None and views is None:
         raise typer.BadParameter("give --truth, --views, or both", param_hint="--truth")
-    volume, grid = open_volume(fused)
+    # What was fused of a series is one volume, and its truth may be.
+    volume, grid = open_volume(fused, timepoint=timepoint, channel=channel, one_will_do=True)
     result: dict[str, Any] = {"fused": str(fused)}
     if truth is not None:
-        reference, _ = open_volume(truth)
+        reference, _ = open_volume(truth, timepoint=timepoint, channel=channel, one_will_do=True)
         if tuple(reference.shape) != tuple(volume.shape):
             raise InputError(
                 f"{fused} has shape {tuple(volume.shape)}, but {truth} {tuple(reference.shape)}: compare equal volumes"
@@ -45,7 +48,19 @@ def evaluate(
             show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
         opened = open_inputs(
-            describe_inputs([views], None, tag, None, psf_folder, None, offset, no_data=no_data, masks=masks)
+            describe_inputs(
+                [views],
+                None,
+                tag,
+                None,
+                psf_folder,
+                None,
+                offset,
+                no_data=no_data,
+                masks=masks,
+                timepoint=timepoint,
+                channel=channel,
+            )
         )
         if opened.grid.shape != grid.shape:
             raise InputError(

@@ -48,12 +48,8 @@ def fuse(
     ] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
-    timepoint: Annotated[
-        int | None, typer.Option(min=0, help="Which time point, counted from 0, where files have several.")
-    ] = None,
-    channel: Annotated[
-        int | None, typer.Option(min=0, help="Which channel, counted from 0, where TIFF files have several.")
-    ] = None,
+    timepoint: options.TimepointOption = None,
+    channel: options.ChannelOption = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
     remove_hot: Annotated[
         bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")

@@ -17,12 +17,16 @@ from napari_mvfusion.readers import SampleContents, describe, open_views
 def info(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or a TIFF file.")],
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
+    timepoint: options.TimepointOption = None,
+    channel: options.ChannelOption = None,
     no_data: options.NoDataOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
-    found = describe(source, no_data=options.no_data_of(no_data))
-    verdicts = {sample.tag: _check_psfs(source, sample) for sample in found.samples} if mirror else {}
+    found = describe(source, no_data=options.no_data_of(no_data), timepoint=timepoint, channel=channel)
+    verdicts = (
+        {sample.tag: _check_psfs(source, sample, timepoint, channel) for sample in found.samples} if mirror else {}
+    )
     if as_json:
         checked = {tag: [asdict(verdict) for verdict in each] for tag, each in verdicts.items()}
         show.print_json(asdict(found) | ({"mirror": checked} if mirror else {}))
@@ -51,9 +55,11 @@ def info(
         show.say_warning(problem)
 
 
-def _check_psfs(source: Path, sample: SampleContents) -> tuple[MirrorVerdict, ...]:
+def _check_psfs(
+    source: Path, sample: SampleContents, timepoint: int | None, channel: int | None
+) -> tuple[MirrorVerdict, ...]:
     """Whether the PSFs of a sample explain its views better as they are or upside down."""
-    views = open_views(source, tag=sample.tag or None)
+    views = open_views(source, tag=sample.tag or None, timepoint=timepoint, channel=channel)
     with_psf = [view for view in views.views if view.psf is not None]
     if not with_psf:
         raise InputError(f"{source} has no PSFs that could be checked")

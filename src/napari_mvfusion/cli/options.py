@@ -25,6 +25,14 @@ MaskOption = Annotated[
     list[str] | None,
     typer.Option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
 ]
+TimepointOption = Annotated[
+    int | None,
+    typer.Option("--timepoint", min=0, help="Which time point, counted from 0, where files have several."),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option("--channel", min=0, help="Which channel, counted from 0, where files have several."),
+]
 
 _MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 

@@ -24,12 +24,14 @@ def measure(
     beads: Annotated[Path, typer.Argument(metavar="BEADS.tif", help="Beads, on the grid of the fused volume.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="The PSF to write.")],
     size: Annotated[str | None, typer.Option(help="Odd sides of the PSF as z,y,x. By default what it needs.")] = None,
+    timepoint: options.TimepointOption = None,
+    channel: options.ChannelOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the PSF when it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Average isolated beads into a PSF."""
     refuse_overlap([out], [beads])
-    volume, grid = open_volume(beads)
+    volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
     check_bead_volume(volume.shape, str(beads))
     measured = measure_psf(np.asarray(volume[:]), size=options.tile_of(size, "--size"))
     write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)

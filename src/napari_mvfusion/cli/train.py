@@ -73,6 +73,8 @@ def train(
     tag: Annotated[str | None, typer.Option(help="Which sample of a TIFF folder; all of them by default.")] = None,
     only: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90; all by default.")] = None,
     voxel_size: Annotated[str | None, typer.Option(help="Micrometres as z,y,x, where the files do not say.")] = None,
+    timepoint: options.TimepointOption = None,
+    channel: options.ChannelOption = None,
     offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
     remove_hot: Annotated[
         bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
@@ -141,7 +143,20 @@ def train(
         chosen["schedule"] = "constant"
     trust, factors = weights or [], gains or []
     views_of = _opened(
-        data or [], psfs, tag, only, psf_folder, voxel_size, offset, trust, factors, remove_hot, no_data, masks or []
+        data or [],
+        psfs,
+        tag,
+        only,
+        psf_folder,
+        voxel_size,
+        offset,
+        trust,
+        factors,
+        remove_hot,
+        no_data,
+        masks or [],
+        timepoint,
+        channel,
     )
     if architecture is Kind.PAPER:
         from_data = len(views_of[0]) if views_of else None
@@ -167,7 +182,7 @@ def train(
     for each in views_of:
         if counted is not None and not counted[0] <= len(each) <= counted[1]:
             raise InputError(f"the data have {len(each)} views, and --views says {views}: name the right number")
-    sharp = [open_volume(path)[0] for path in truths or []]
+    sharp = [open_volume(path, timepoint=timepoint, channel=channel, one_will_do=True)[0] for path in truths or []]
     description = Description(title=title, licence=licence, command=shlex.join(["mvfusion", *sys.argv[1:]]))
     with stopped_by_signals() as cancel:
         events = train_events(
@@ -213,13 +228,28 @@ def _opened(
     remove_hot: bool,
     no_data: str,
     masks: Sequence[str],
+    timepoint: int | None,
+    channel: int | None,
 ) -> list[RegisteredViews]:
     """The volumes that the command line names."""
 
     def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
         return open_inputs(
             describe_inputs(
-                paths, psfs, tag, only, psf_folder, voxel_size, offset, weights, gains, remove_hot, no_data, masks
+                paths,
+                psfs,
+                tag,
+                only,
+                psf_folder,
+                voxel_size,
+                offset,
+                weights,
+                gains,
+                remove_hot,
+                no_data,
+                masks,
+                timepoint,
+                channel,
             )
         )
 

@@ -17,6 +17,15 @@ class Choice:
     timepoint: int | None = None
     channel: int | None = None
 
+    def among(self, leading: Mapping[str, int] | None) -> Choice:
+        """What of it a file with these counts along "t" and "c" asks for; all of it where they are None."""
+        if leading is None:
+            return self
+        return Choice(
+            self.timepoint if leading.get("t", 1) > 1 else None,
+            self.channel if leading.get("c", 1) > 1 else None,
+        )
+
 
 def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:
     """The position along the axes before z.

@@ -9,6 +9,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.fields import NoData
 from napari_mvfusion.files import check_there
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
+from napari_mvfusion.readers.choices import Choice
 from napari_mvfusion.readers.folder import scan_folder
 from napari_mvfusion.readers.ome_zarr import is_zarr
 from napari_mvfusion.readers.opening import open_truth, open_views, open_volume
@@ -46,7 +47,9 @@ class Contents:
     problems: tuple[str, ...]
 
 
-def describe(path: str | Path, *, no_data: NoData = "auto") -> Contents:
+def describe(
+    path: str | Path, *, no_data: NoData = "auto", timepoint: int | None = None, channel: int | None = None
+) -> Contents:
     """Say what a TIFF folder, an OME-Zarr or a TIFF file holds. Problems of a sample do not hide the others.
 
     Parameters
@@ -54,31 +57,32 @@ def describe(path: str | Path, *, no_data: NoData = "auto") -> Contents:
     path : what to look at
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
+    timepoint, channel : which volume of each file, counted from 0, where files have several
 
     Raises
     ------
     InputError
         If there is nothing of that name, or a folder holds no views.
     """
-    path = Path(path)
+    path, at = Path(path), Choice(timepoint, channel)
     check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
     if is_zarr(path) or path.suffix.lower() == ".zarr":
-        return Contents(str(path), "zarr", (_sample(path, None, no_data),), ())
+        return Contents(str(path), "zarr", (_sample(path, None, no_data, at),), ())
     if path.is_dir():
         names = scan_folder(path)
         names.choose(next(iter(names.samples), None))
-        samples = tuple(_sample(path, tag, no_data) for tag in names.samples)
+        samples = tuple(_sample(path, tag, no_data, at) for tag in names.samples)
         return Contents(str(path), "folder", samples, tuple(names.problems))
-    data, grid = open_volume(path)
+    data, grid = open_volume(path, timepoint=timepoint, channel=channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
 
 
-def _sample(path: Path, tag: str | None, no_data: NoData) -> SampleContents:
+def _sample(path: Path, tag: str | None, no_data: NoData, at: Choice) -> SampleContents:
     try:
-        views = open_views(path, tag=tag, no_data=no_data)
+        views = open_views(path, tag=tag, no_data=no_data, timepoint=at.timepoint, channel=at.channel)
         notes = views.notes
-        has_truth = open_truth(path, tag) is not None
+        has_truth = open_truth(path, tag, timepoint=at.timepoint, channel=at.channel) is not None
     except InputError as error:
         return SampleContents(tag or "", (), None, False, (str(error),))
     found = tuple(

@@ -145,25 +145,32 @@ def psf_files(folder: str | Path) -> dict[float, Path]:
     return dict(sorted(scan_folder(folder).psfs.items()))
 
 
-def open_truth(folder: str | Path, tag: str | None = None) -> VolumeLike | None:
+def open_truth(
+    folder: str | Path, tag: str | None = None, *, timepoint: int | None = None, channel: int | None = None
+) -> VolumeLike | None:
     """The ground truth of a sample, lazily, or None where there is none.
 
     Parameters
     ----------
     folder : a TIFF folder, or an OME-Zarr that `write_views_zarr` made
     tag : which sample of a folder with several
+    timepoint, channel : those of the views, counted from 0; a truth with one volume is that of all
     """
     path = Path(folder)
     if is_zarr(path):
         inner = path / "groundtruth"
-        return open_volume(inner)[0] if is_zarr(inner) else None
+        if not is_zarr(inner):
+            return None
+        return open_volume(inner, timepoint=timepoint, channel=channel, one_will_do=True)[0]
     names = scan_folder(path)
     truth = names.samples[names.choose(tag)].truth
-    return None if truth is None else open_volume(truth)[0]
+    if truth is None:
+        return None
+    return open_volume(truth, timepoint=timepoint, channel=channel, one_will_do=True)[0]
 
 
 def open_volume(
-    path: str | Path, *, timepoint: int | None = None, channel: int | None = None
+    path: str | Path, *, timepoint: int | None = None, channel: int | None = None, one_will_do: bool = False
 ) -> tuple[VolumeLike, Grid]:
     """Open one volume, a TIFF file or an OME-Zarr, lazily.
 
@@ -171,6 +178,7 @@ def open_volume(
     ----------
     path : of the file or folder
     timepoint, channel : which one, counted from 0, where there are several
+    one_will_do : take the only time point or channel of a file, whichever is asked for
 
     Returns
     -------
@@ -184,9 +192,11 @@ def open_volume(
     path = Path(path)
     if path.is_dir():
         image = open_image(path)
-        volume = image.volume(channel, timepoint)
+        at = Choice(timepoint, channel).among(image.leading if one_will_do else None)
+        volume = image.volume(at.channel, at.timepoint)
         return volume, Grid(triple(volume.shape), image.voxel_size_um, image.origin_um)
-    tiff = open_tiff(path, timepoint=timepoint, channel=channel)
+    at = Choice(timepoint, channel).among(open_stack(path).leading if one_will_do else None)
+    tiff = open_tiff(path, timepoint=at.timepoint, channel=at.channel)
     return tiff.data, Grid(triple(tiff.data.shape), tiff.voxel_size_um or (1.0, 1.0, 1.0), tiff.origin_um)
 
 
