@@ -212,7 +212,7 @@ def lazy(volume: VolumeLike) -> Any:
         planes = max(1, _CHUNK_BYTES // (height * width * np.dtype(volume.dtype).itemsize))
         chunks = (*(1 for _ in volume.shape[:-_SPATIAL]), planes, height, width)
     empty = np.empty((0,) * len(volume.shape), volume.dtype)
-    return da.from_array(volume, chunks=chunks, name=False, asarray=False, meta=empty)
+    return da.from_array(volume, chunks=chunks, name=False, meta=empty)
 
 
 def contrast_limits(volumes: Sequence[VolumeLike]) -> tuple[float, float]:
@@ -344,7 +344,7 @@ def stack_of(layer: Image) -> Any:
     data = layer.data[0] if layer.multiscale else layer.data
     if len(data.shape) == _SPATIAL or isinstance(data, (np.ndarray, da.Array)):
         return data
-    return da.from_array(data, name=False, asarray=False)
+    return da.from_array(data, name=False)
 
 
 def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
