@@ -18,14 +18,11 @@ from scipy import ndimage
 from napari_mvfusion.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
-from napari_mvfusion.overviews import OverviewSums
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.reading import ViewReader
-from napari_mvfusion.roughness import NoiseSums
 from napari_mvfusion.views import RegisteredViews, View, ViewStatistics, drain
 
 _COARSE = 2
-_SAMPLED_PLANES = 12
 _KEPT_REGIONS = 2
 _SHOW_EVERY_S = 1.0
 # The coarse picture gets as many iterations as show what a parameter does, or as there is time for.
@@ -120,8 +117,10 @@ class Previewer:
 
     def _look(self) -> tuple[ViewStatistics, ...]:
         """Sample the whole volume, and go over to a unit in which its brightness is ordinary."""
-        statistics = _sample_statistics(self._spared)
-        sampled = self._views.region(self._views.grid.box, statistics)
+        # Both must not look for fields on their own.
+        drain(self._views.settle())
+        self._spared = self._views.without_hot()
+        sampled = self._views.region(self._views.grid.box, self._spared.sample())
         self._views, self._unit = sampled.in_their_unit()
         self._spared = self._views.without_hot() if self._unit != 1 else self._spared
         return self._views.statistics()
@@ -192,39 +191,6 @@ def steps_of(
         yield Step(estimate, stage.label, stage.iteration, last)
         if last:
             return
-
-
-def _sample_statistics(views: RegisteredViews) -> tuple[ViewStatistics, ...]:
-    """Numbers and overviews of the whole volume, from some of its planes."""
-    depth, height, width = views.grid.shape
-    planes = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLED_PLANES)).astype(int))
-    statistics = []
-    for index in range(len(views)):
-        parts = []
-        sums, noise = OverviewSums(views.grid.shape), NoiseSums()
-        for z in planes:
-            plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
-            values = views.read(plane, [index])[0]
-            covered = views.coverage(plane, [index])
-            inside = None if covered is None else covered[0] > 0
-            sums.add(plane, values, inside)
-            noise.add(values, inside)
-            parts.append(values.ravel() if inside is None else values[inside])
-        sample = np.concatenate(parts)
-        sample = sample if sample.size else np.zeros(1, np.float32)
-        statistics.append(
-            ViewStatistics(
-                float(sample.min()),
-                float(sample.max()),
-                float(sample.mean()),
-                float(np.square(sample, dtype=np.float64).mean()),
-                int(sample.size),
-                "",
-                sums.overview(planes),
-                noise.variance,
-            )
-        )
-    return tuple(statistics)
 
 
 def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatistics, ...]) -> RegisteredViews:

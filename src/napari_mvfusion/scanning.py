@@ -19,6 +19,7 @@ from napari_mvfusion.view import View
 
 # Every so many planes tell enough of the noise.
 _NOISE_PLANES = 8
+_SAMPLED_PLANES = 12
 _SCAN_VOXELS = 4 * 2**20
 
 
@@ -175,6 +176,37 @@ def scan_views(
         )
         for i, (sha, sums, noise, mask) in enumerate(zip(digests, overviews, noises, masks, strict=True))
     )
+
+
+def sample_views(views: Sequence[View], grid: Grid, window: Box) -> tuple[ViewStatistics, ...]:
+    """Numbers and overviews of every view, from some planes; see `scan_views` for the parameters. There are no hashes."""
+    depth, height, width = window.shape
+    planes = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLED_PLANES)).astype(int))
+    statistics = []
+    for view in views:
+        parts = []
+        sums, noise = OverviewSums(window.shape), NoiseSums()
+        for z in planes:
+            plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
+            values, inside = _read(view, grid, plane.within(window)), _inside(view, grid, plane.within(window))
+            sums.add(plane, values, inside)
+            noise.add(values, inside)
+            parts.append(values.ravel() if inside is None else values[inside])
+        sample = np.concatenate(parts)
+        sample = sample if sample.size else np.zeros(1, np.float32)
+        statistics.append(
+            ViewStatistics(
+                float(sample.min()),
+                float(sample.max()),
+                float(sample.mean()),
+                float(np.square(sample, dtype=np.float64).mean()),
+                int(sample.size),
+                "",
+                sums.overview(planes),
+                noise.variance,
+            )
+        )
+    return tuple(statistics)
 
 
 def _look(view: View, grid: Grid, box: Box, hot: HotCount | None) -> tuple[np.ndarray, np.ndarray]:

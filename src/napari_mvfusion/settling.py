@@ -34,7 +34,7 @@ def settle_views(
 
     Returns
     -------
-    The views, whose masks say all that is known, and what was found about each, in a line, by the view's name.
+    The views, whose masks say all that is known, and what is left out of each and why, in words, by the view's name.
     """
     found = [Found() for _ in views]
     auto = [v for v, view in enumerate(views) if view.no_data == "auto" and view.mask is None]
@@ -54,12 +54,12 @@ def settle_views(
         mask: VolumeLike | None = view.mask
         if view.no_data in ("0", "nan"):
             mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
-            notes[view.name] = f"{view.label}: every {view.no_data} is taken as no data"
+            notes[view.name] = f"every {view.no_data} is taken as no data"
         elif view.no_data == "auto" and view.mask is None:
             mask = known
             if what.nan_at_border:
                 mask = ValueMask(view.data, nan=True, also=mask)
-            if note := _note(view, what, known):
+            if note := _note(what, known):
                 notes[view.name] = note
         settled.append(replace(view, mask=mask, no_data="none"))
     return tuple(settled), notes
@@ -130,13 +130,14 @@ def _sampled_mean(view: View, grid: Grid) -> float:
     return light / amount if amount else 0.0
 
 
-def _note(view: View, found: Found, field: HullMask | None) -> str:
+def _note(found: Found, field: HullMask | None) -> str:
     """What was recognised about a view, in a line; empty where there is nothing."""
     parts = []
-    if field is not None:
-        parts.append(f"{field.outside:.{0 if field.outside >= 0.01 else 1}%} of its voxels are 0 outside its field")
+    zeros = 0.0 if field is None else field.outside - found.nan / prod(field.shape)
+    if zeros > 0:
+        parts.append(f"{zeros:.{0 if zeros >= 0.01 else 1}%} of its voxels are 0 outside its field")
     if found.nan_at_border:
         parts.append(f"{found.nan} of its voxels are NaN")
     if not parts:
         return ""
-    return f"{view.label}: {' and '.join(parts)}; they are taken as no data and left to the other views"
+    return f"{' and '.join(parts)}; they are taken as no data and left to the other views"

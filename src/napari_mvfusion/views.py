@@ -19,7 +19,7 @@ from napari_mvfusion.events import Preparing
 from napari_mvfusion.geometry import Box, Grid, float_triple
 from napari_mvfusion.overviews import Overview
 from napari_mvfusion.sampling import mark_covered, positions, read_view, to_view
-from napari_mvfusion.scanning import ViewStatistics, scan_views
+from napari_mvfusion.scanning import ViewStatistics, sample_views, scan_views
 from napari_mvfusion.settling import settle_views
 from napari_mvfusion.view import View, VolumeLike
 
@@ -122,7 +122,7 @@ class RegisteredViews:
     def notes(self) -> tuple[str, ...]:
         """What was left out of the views, one line each; all is said once they were scanned."""
         self._settle_now()
-        return tuple(self._notes.values())
+        return tuple(f"{view.label}: {self._notes[view.name]}" for view in self.views if view.name in self._notes)
 
     def settle(self) -> Generator[Preparing, None, None]:
         """Find out where views have no data that ask for it with `View.no_data`; once, and before anything is read.
@@ -274,6 +274,11 @@ class RegisteredViews:
             yield from self.settle()
             self._statistics = yield from scan_views(self.views, self._frame, self.in_frame(self.grid.box))
         return self._statistics
+
+    def sample(self) -> tuple[ViewStatistics, ...]:
+        """Numbers like those of `scan` from some planes, without hashes: quick also for large volumes, and not kept."""
+        self._settle_now()
+        return sample_views(self.views, self._frame, self.in_frame(self.grid.box))
 
     def statistics(self) -> tuple[ViewStatistics, ...]:
         """The result of `scan`, without its progress."""

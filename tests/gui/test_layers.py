@@ -122,7 +122,8 @@ def test_the_recipe_can_open_the_files_again_and_knows_which_views(views):
     inputs = Inputs(source="/data/fly", tag="fly").model_dump(mode="json")
     layers = as_layers(view_layers(views, sample="fly", inputs=inputs))
     found = Inputs(**open_layers(layers[1:]).inputs)
-    assert found == Inputs(source="/data/fly", tag="fly", views=["90"], voxel_size_um=GRID.voxel_size_um)
+    told = Inputs(source="/data/fly", tag="fly", views=["90"], voxel_size_um=GRID.voxel_size_um, no_data="auto")
+    assert found == told
     layers[0].translate = (0, 0, 0)
     assert open_layers(layers).inputs is None
 

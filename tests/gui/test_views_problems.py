@@ -118,7 +118,7 @@ def test_of_huge_volumes_some_planes_are_read():
 
     huge = Huge()
     facts = drain(look_at(huge))
-    assert huge.read == 128
+    assert huge.read == 128 + 4  # the noise is estimated from four places
     assert not facts.whole
     assert facts.empty
     (problem,) = pixel_problems(facts, huge, offset=0, mask=None)

@@ -109,19 +109,20 @@ class Row:
         assert buttons, f"no button {label}: {self.problems}"
         self.bot.mouseClick(buttons[number], LEFT)
 
-    def entries(self):
-        """The menu as it opens: texts, those of submenus behind their menu's."""
-        self.row.menu.aboutToShow.emit()
+    def entries(self, menu=None):
+        """The menu as it opens, that of the PSF or another: texts, those of submenus behind their menu's."""
+        menu = menu or self.row.menu
+        menu.aboutToShow.emit()
         found = {}
-        for action in self.row.menu.actions():
+        for action in menu.actions():
             if action.menu():
                 found |= {f"{action.text()} > {inner.text()}": inner for inner in action.menu().actions()}
             else:
                 found[action.text()] = action
         return found
 
-    def choose(self, text):
-        entries = self.entries()
+    def choose(self, text, menu=None):
+        entries = self.entries(menu)
         action = next((a for t, a in entries.items() if t.startswith(text)), None)
         assert action is not None, f"there is no {text}: {list(entries)}"
         assert action.isEnabled(), action.toolTip()

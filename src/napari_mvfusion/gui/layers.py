@@ -2,7 +2,8 @@
 
 What a layer is beyond its pixels stands in `layer.metadata["mvfusion"]`, a plain dict: `role` ("view", "truth" or
 "fused"); for a view `name`, `angle`, `psf`, `weight`, `offset`, `mask`, `source`, `sample`, and `inputs`, which tells how
-its files were opened; for a fused volume `recipe`.
+its files were opened; for a fused volume `recipe`. `no_data` is as in `View`, "auto" where nothing is said; a mask that
+was chosen among the layers has their name as `mask_layer`, and their file as `mask_file`, if they come from one.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def view_layers(
             "gain": view.gain,
             "remove_hot": view.remove_hot,
             "mask": view.mask,
+            **({} if view.no_data == "none" else {"no_data": view.no_data}),
             "source": view.source,
             "sample": sample,
             "inputs": None if inputs is None else dict(inputs),
@@ -275,6 +277,7 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 gain=known.get("gain", 1.0),
                 remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
+                no_data=known.get("no_data", "auto"),
                 source=known.get("source") or layer.source.path or "",
             )
         )
@@ -287,9 +290,13 @@ def open_layers(layers: Sequence[Image]) -> Opened:
             "remove_hot": any(view.remove_hot for view in views),
         }
         offsets = {view.offset for view in views}
-        # A recipe knows one camera offset for all, and one choice about hot pixels.
-        alike = len(offsets) == 1 and len({view.remove_hot for view in views}) == 1
-        inputs = inputs | {"offset": offsets.pop()} if alike else None
+        # Where there is a mask it says all.
+        fields = {view.no_data for view in views if view.mask is None} or {"none"}
+        # A recipe knows one camera offset for all, and one choice about hot pixels and zeros.
+        alike = len(offsets) == len(fields) == len({view.remove_hot for view in views}) == 1
+        masks = _masks(layers, [view.name for view in views], inputs.get("masks") or {})
+        inputs |= {"offset": offsets.pop(), "no_data": fields.pop(), "masks": masks}
+        inputs = inputs if alike and masks is not None else None
     return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
 
 
@@ -444,6 +451,24 @@ def _names(layers: Sequence[Image]) -> list[str]:
     """What the views are called in their files, which a recipe goes by; where that is unclear, as the layers are."""
     names = [notes(layer).get("name") for layer in layers]
     return [layer.name for layer in layers] if None in names or len(set(names)) < len(names) else [*map(str, names)]
+
+
+def _masks(layers: Sequence[Image], names: list[str], opened: Mapping[str, str]) -> dict[str, str] | None:
+    """Files of the masks by the names of views, or None where one has no file.
+
+    Parameters
+    ----------
+    opened : those that the views were opened with
+    """
+    files = {name: file for name, file in opened.items() if name in names}
+    for layer, name in zip(layers, names, strict=True):
+        known = notes(layer)
+        if not known.get("mask_layer"):
+            continue
+        if not known.get("mask_file"):
+            return None
+        files[name] = known["mask_file"]
+    return files
 
 
 def _common_inputs(layers: Sequence[Image]) -> dict[str, Any] | None:

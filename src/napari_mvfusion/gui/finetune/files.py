@@ -31,9 +31,9 @@ def inputs_in(folder: Path) -> list[Inputs]:
 
 def _samples(folder: Path) -> list[Inputs]:
     if folder.suffix.lower() == ".zarr":
-        return [Inputs(source=str(folder.resolve()))]
+        return [Inputs(source=str(folder.resolve()), no_data="auto")]
     try:
         tags = list_tags(folder)
     except InputError:
         return []
-    return [Inputs(source=str(folder.resolve()), tag=tag) for tag in tags]
+    return [Inputs(source=str(folder.resolve()), tag=tag, no_data="auto") for tag in tags]

@@ -227,7 +227,9 @@ def _identity(layer: Image) -> tuple[Any, ...]:
     """Equal as long as a layer gives the same pixels, PSF and place."""
     known = layer.metadata.get(KEY, {})
     frame, to_frame = frame_of(layer)
-    settings = (known.get("weight", 1.0), known.get("offset", 0.0), known.get("name"), layer.name)
+    numbers = tuple(known.get(name, usual) for name, usual in (("weight", 1.0), ("offset", 0.0), ("gain", 1.0)))
+    choices = (known.get("remove_hot", False), known.get("no_data", "auto"))
+    settings = (*numbers, *choices, known.get("name"), layer.name)
     return (id(layer.data), id(known.get("psf")), id(known.get("mask")), frame, to_frame.tobytes(), *settings)
 
 

@@ -126,11 +126,10 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     """
     opened = open_layers([layers[0], layer]).views
     name = opened.names[1]
-    alone = opened.select([name])
-    data, mask = lazy(_Resampled(alone, covered=False)), lazy(_Resampled(alone, covered=True))
+    data, mask = lazy(_Resampled(opened, covered=False)), lazy(_Resampled(opened, covered=True))
     # What is read has the camera offset subtracted already, is divided by its gain, and lacks its hot pixels.
     known = notes(layer) | {"role": "view", "name": name, "mask": mask, "offset": 0.0, "inputs": None, "psf_own": None}
-    known |= {"gain": 1.0, "remove_hot": False}
+    known |= {"gain": 1.0, "remove_hot": False, "no_data": "none", "mask_layer": "", "mask_file": ""}
     look = {
         "name": f"{layer.name} resampled",
         "colormap": layer.colormap.name,
@@ -142,7 +141,10 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
 
 
 class _Resampled:
-    """A view on another grid as an array: its pixels, or where it has some."""
+    """The second of two views, on the grid of the first, as an array: its pixels, or where it has some.
+
+    The first one tells which zeros of the second are outside its field.
+    """
 
     dtype = np.dtype(np.float32)
 
@@ -157,8 +159,8 @@ class _Resampled:
         bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
         box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
         if not self._covered:
-            return self._views.read(box)[0]
-        covered = self._views.coverage(box)
+            return self._views.read(box, [1])[0]
+        covered = self._views.coverage(box, [1])
         return np.ones(box.shape, np.float32) if covered is None else covered[0]
 
 

@@ -129,7 +129,8 @@ class Mending(QObject):
         self.said.emit("done", f"'{layer.name}': {mended.said}.")
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
-        if _BEYOND_FILES & entries.keys():
+        # A mask that was chosen among the layers may come from a file.
+        if _BEYOND_FILES & entries.keys() and "mask_file" not in entries:
             entries = {**entries, "inputs": None}
         known = notes(layer)
         keys = entries.keys() | _PSF_ENTRIES if _PSF_ENTRIES & entries.keys() else entries.keys()

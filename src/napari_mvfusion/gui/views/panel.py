@@ -22,6 +22,7 @@ from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.beads_form import BeadsForm
 from napari_mvfusion.gui.views.choices import psf_choices
+from napari_mvfusion.gui.views.fields import field_choices, mask_layers
 from napari_mvfusion.gui.views.files import Files, wanted_of
 from napari_mvfusion.gui.views.follow import LayerFollower
 from napari_mvfusion.gui.views.grids import fused_grid, own_matrix
@@ -35,6 +36,7 @@ from napari_mvfusion.gui.views.row import ViewRow
 from napari_mvfusion.gui.views.save_views import SaveViews
 from napari_mvfusion.gui.views.states import row_state
 from napari_mvfusion.gui.views.table import ViewTable
+from napari_mvfusion.gui.views.view_knowledge import ViewKnowledge
 
 _CHECK_MS = 50
 # From this width on a view takes one line.
@@ -65,6 +67,7 @@ class ViewsPanel(Panel):
         self._layers = LayerFollower(viewer.layers, self)
         self._psfs = PSFKnowledge(self._tasks, self)
         self._pixels = PixelKnowledge(self._tasks, self)
+        self._compared = ViewKnowledge(self._tasks, self)
         self._mending = Mending(viewer, self._tasks, self)
         self.files = Files(viewer, self._tasks, self)
         self._table = ViewTable()
@@ -81,8 +84,8 @@ class ViewsPanel(Panel):
         self._due.setSingleShot(True)
         self._due.setInterval(_CHECK_MS)
         self._due.timeout.connect(self._check)
-        for signal in (self._layers.changed, self._psfs.changed, self._pixels.changed, self._mending.changed):
-            signal.connect(self._due.start)
+        for source in (self._layers, self._psfs, self._pixels, self._compared, self._mending):
+            source.changed.connect(self._due.start)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
         for source in (self._beads, self._mending, self.files, self._save.saver):
@@ -170,6 +173,7 @@ class ViewsPanel(Panel):
         row.weight_entered.connect(lambda weight: annotate(layer, weight=weight))
         row.fix_pressed.connect(partial(self._fix, layer))
         row.menu.aboutToShow.connect(partial(self._fill_menu, layer, row.menu))
+        row.field_menu.aboutToShow.connect(partial(self._fill_field_menu, layer, row.field_menu))
 
     def _check(self) -> None:
         """Show what is there now, and find out what is not known yet."""
@@ -181,7 +185,8 @@ class ViewsPanel(Panel):
         states = {}
         for layer, row in self._table.rows.items():
             verdict = self._mending.verdict(layer)
-            states[layer] = row_state(layer, self._included, self._grid, self._psfs, self._pixels, verdict)
+            known = self._psfs, self._pixels, self._compared
+            states[layer] = row_state(layer, self._included, self._grid, *known, verdict)
             row.show_state(states[layer])
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))
@@ -192,6 +197,7 @@ class ViewsPanel(Panel):
         self._offer_beads(layers)
         self._psfs.find_out(layers, self._included, self._grid)
         self._pixels.find_out(layers)
+        self._compared.find_out(self._included)
         self._enable()
 
     def _enable(self) -> None:
@@ -247,6 +253,10 @@ class ViewsPanel(Panel):
             own_frame=matrix is not None and not is_same_frame(matrix),
             undo=self._mending.undoable(layer),
         )
+        fill_menu(menu, choices, partial(self._fix, layer))
+
+    def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
+        choices = field_choices(notes(layer), mask_layers(self._viewer.layers, layer))
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fix(self, layer: Image, fix: Fix) -> None:

@@ -23,6 +23,7 @@ class PixelFacts:
     Attributes
     ----------
     bad : voxels that are NaN or infinite
+    nan : those of them that are NaN
     first_bad : (..., z, y, x) of the first of them, or None
     minimum, maximum : of the others; 0 where there are none
     whole : whether every plane was looked at
@@ -37,6 +38,7 @@ class PixelFacts:
     whole: bool
     unreadable: str = ""
     hot: int = 0
+    nan: int = 0
 
     @property
     def empty(self) -> bool:
@@ -65,7 +67,7 @@ def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
     else:
         thick = max(1, _SLAB_BYTES // plane_bytes)
         slabs = [(place, min(thick, planes - place[-1])) for place in places if place[-1] % thick == 0]
-    bad, hot, first, low, high = 0, 0, None, np.inf, -np.inf
+    bad, nan, hot, first, low, high = 0, 0, 0, None, np.inf, -np.inf
     noise: dict[tuple[int, ...], NoiseLevel] = {}
     whole = count == planes * math.prod(leading)
     for done, ((*index, z), thickness) in enumerate(slabs, 1):
@@ -83,13 +85,14 @@ def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
                     inside = (int(n) for n in np.argwhere(~finite)[0])
                     first = (*index, z + next(inside), *inside)
                 bad += int(values.size - finite.sum())
+                nan += int(np.isnan(values).sum())
                 values = values[finite]
         if values.size:
             low, high = min(low, float(values.min())), max(high, float(values.max()))
         yield done / len(slabs)
     if low > high:
         low = high = 0.0
-    return PixelFacts(bad, first, low, high, whole=whole, hot=hot)
+    return PixelFacts(bad, first, low, high, whole=whole, hot=hot, nan=nan)
 
 
 def _hot_in(block: np.ndarray, planes: slice, noise: NoiseLevel) -> int:

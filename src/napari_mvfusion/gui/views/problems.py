@@ -205,8 +205,31 @@ def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
     )
 
 
+def gain_problem(found: float, set_to: float) -> Problem | None:
+    """What to say about the brightness of a view beside the others, or None.
+
+    Parameters
+    ----------
+    found : how many times as bright as the others it is everywhere, as it is in its file
+    set_to : what its pixels are divided by already
+    """
+    if set_to != 1:
+        fix = Fix("Undo", "Read the pixels as they are", lambda: Mended({"gain": 1.0}, "its brightness is as it was"))
+        return Problem("note", f"Its pixels are divided by {set_to:.3g}, to be as bright as the others.", (fix,))
+    if found == 1:
+        return None
+    brighter = f"{found:.3g} times brighter" if found > 1 else f"{1 / found:.3g} times darker"
+    tip = (
+        f"Divide its pixels by {found:.3g} when they are read, so that this view counts as much as the others. The layer "
+        "itself stays as it is"
+    )
+    gain = float(f"{found:.4g}")
+    fix = Fix("Balance", tip, lambda: Mended({"gain": gain}, f"its pixels are divided by {gain:.3g}"))
+    return Problem("warning", f"About {brighter} than the others everywhere.", (fix,))
+
+
 def pixel_problems(
-    facts: PixelFacts, data: Any, *, offset: float, mask: Any, remove_hot: bool = False
+    facts: PixelFacts, data: Any, *, offset: float, mask: Any, remove_hot: bool = False, nan_is_no_data: bool = False
 ) -> list[Problem]:
     """What is wrong with the pixels of a view.
 
@@ -217,12 +240,13 @@ def pixel_problems(
     offset : camera offset that is subtracted already
     mask : of the view, or None
     remove_hot : whether hot pixels are removed already
+    nan_is_no_data : whether NaN is left to the other views
     """
     if facts.unreadable:
         return [Problem("error", f"The pixels cannot be read ({facts.unreadable}).")]
     some = "" if facts.whole else " (of the planes that were looked at)"
     found = []
-    if facts.bad:
+    if facts.bad and not (nan_is_no_data and facts.nan == facts.bad):
         count = "1 voxel is" if facts.bad == 1 else f"{facts.bad} voxels are"
         where = ", ".join(map(str, facts.first_bad or ()))
         axes = ", ".join(("…", "z", "y", "x") if data.ndim > 3 else ("z", "y", "x"))

@@ -63,7 +63,7 @@ class ViewRow(QFrame):
     weight_entered = Signal(float)
     fix_pressed = Signal(object)
 
-    def __init__(self, menu: QMenu, parent: QWidget | None = None) -> None:
+    def __init__(self, menu: QMenu, field_menu: QMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("view_row")
         self._wide: bool | None = None
@@ -114,6 +114,15 @@ class ViewRow(QFrame):
         self.menu = menu
         self._psf.setMenu(menu)
         self._psf.setFixedWidth(_PSF_WIDTH)
+        self._field = QPushButton("Field")
+        self._field.setObjectName("field")
+        self._field.setToolTip(
+            "<qt>Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to "
+            "the other views</qt>"
+        )
+        self.field_menu = field_menu
+        self._field.setMenu(field_menu)
+        self._field.setFixedWidth(_PSF_WIDTH)
         self._notices = Notices()
         self._notices.pressed.connect(self.fix_pressed)
         self._tick.toggled.connect(self.ticked)
@@ -129,6 +138,7 @@ class ViewRow(QFrame):
         self._tick.setFixedWidth(_TICK_WIDTH)
         title.addWidget(self._tick)
         title.addWidget(self._name, 1)
+        title.addWidget(self._field)
         self._fields = QWidget()
         self._pairs = QGridLayout(self._fields)
         self._pairs.setContentsMargins(0, 0, 0, 0)
@@ -154,6 +164,8 @@ class ViewRow(QFrame):
         self._angle.setAccessibleName(f"Angle of {state.name}, degrees")
         self._weight.setAccessibleName(f"Weight of {state.name}")
         self._psf.setAccessibleName(f"PSF of {state.name}")
+        self._field.setAccessibleName(f"Field of {state.name}")
+        self._field.setVisible(state.included)
         self._name.setToolTip(state.tip)
         self._picture.show_look(state.look)
         self._picture.setVisible(state.included and state.look is not None)

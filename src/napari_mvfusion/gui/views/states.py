@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import notes, said_of_psf, stack_of
+from napari_mvfusion.gui.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge, psfs_of
 from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
-from napari_mvfusion.gui.views.problems import CHOOSE, Problem, orientation_problem, pixel_problems
+from napari_mvfusion.gui.views.problems import CHOOSE, Problem, gain_problem, orientation_problem, pixel_problems
 from napari_mvfusion.gui.views.row import RowState
+from napari_mvfusion.gui.views.view_knowledge import ViewFacts, ViewKnowledge
 from napari_mvfusion.psf import MirrorVerdict
 
 _NO_PSF = Problem("warning", "No PSF is known for this view: it can be averaged, but not deconvolved.", (CHOOSE,))
@@ -25,6 +29,7 @@ def row_state(
     grid: Grid | None,
     psfs: PSFKnowledge,
     pixels: PixelKnowledge,
+    views: ViewKnowledge,
     verdict: tuple[np.ndarray, MirrorVerdict] | None,
 ) -> RowState:
     """What the row of a layer shows.
@@ -33,7 +38,7 @@ def row_state(
     ----------
     included : the layers that are fused
     grid : of the fused volume
-    psfs, pixels : what is known of them
+    psfs, pixels, views : what is known of them
     verdict : a PSF and what the views say about its orientation; it counts only for that PSF
     """
     known = notes(layer)
@@ -46,7 +51,7 @@ def row_state(
     problems: list[Problem] = []
     if layer in included:
         problems += grid_problems(layer, included)
-        facts = pixels.about(layer)
+        facts, compared = pixels.about(layer), views.about(layer, included)
         if facts is not None:
             offset = float(known.get("offset") or 0.0)
             problems += pixel_problems(
@@ -55,7 +60,9 @@ def row_state(
                 offset=offset,
                 mask=known.get("mask"),
                 remove_hot=bool(known.get("remove_hot")),
+                nan_is_no_data=_leaves_out_nan(known, compared),
             )
+        problems += _compared_problems(known, compared)
         if own is None and used is None:
             flaw = said_of_psf(layer).flaw
             problems.append(Problem("warning", f"{flaw[:1].upper()}{flaw[1:]}.", (CHOOSE,)) if flaw else _NO_PSF)
@@ -74,6 +81,29 @@ def row_state(
         source=_source(layer),
         problems=tuple(sorted(problems, key=lambda problem: problem.kind == "note")),
     )
+
+
+def _leaves_out_nan(known: Mapping[str, Any], compared: ViewFacts | None) -> bool:
+    """Whether NaN in the view is no data; as long as that is being found out nothing is said about it."""
+    recognised = known.get("mask") is None and known.get("no_data", "auto") == "auto"
+    return recognised and (compared is None or "NaN" in compared.left_out)
+
+
+def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> list[Problem]:
+    """What a comparison of the views says about one of them, and what was chosen because of it."""
+    found = []
+    if known.get("mask_layer"):
+        text = f"It has data where '{known['mask_layer']}' is not 0; the rest is left to the other views."
+        found.append(Problem("note", text, (automatic("Undo", known),)))
+    elif known.get("mask") is None and known.get("no_data", "auto") == "none":
+        found.append(Problem("note", "Every pixel counts as measured, zeros too.", (automatic("Undo", known),)))
+    elif compared is not None and compared.left_out:
+        text = f"{compared.left_out[:1].upper()}{compared.left_out[1:]}."
+        found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
+    set_to = float(known.get("gain") or 1.0)
+    if (problem := gain_problem(1.0 if compared is None else compared.gain, set_to)) is not None:
+        found.append(problem)
+    return found
 
 
 def _source(layer: Image) -> str:

@@ -64,9 +64,10 @@ class ViewTable(QWidget):
             self._column.addWidget(row)
 
     def _new(self, layer: Image) -> ViewRow:
-        menu = QMenu(self)
-        row = ViewRow(menu, self)
-        row.destroyed.connect(menu.deleteLater)
+        menus = QMenu(self), QMenu(self)
+        row = ViewRow(*menus, self)
+        for menu in menus:
+            row.destroyed.connect(menu.deleteLater)
         row.arrange(wide=self._wide)
         self.added.emit(layer, row)
         return row

@@ -1,0 +1,185 @@
+"""Where views have data, and how bright they are, in the Views & PSFs panel; what is chosen there reaches the engine."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from views_person import ViewsPerson, known
+
+from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
+from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.methods import Average
+from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.script import as_command
+from napari_mvfusion.simulation import sample
+from napari_mvfusion.views import RegisteredViews, drain
+from napari_mvfusion.writers import write_tiff
+
+
+@pytest.fixture
+def person(model, qtbot, plugin):
+    panel = ViewsPanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.resize(390, 900)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return ViewsPerson(panel, qtbot)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return sample("nuclei", 32).views
+
+
+def show(model, views, changes, inputs=None):
+    """The views as layers, without what the simulator knows of them; `changes` are made to the pixels of some."""
+    made = []
+    for number, view in enumerate(views.views):
+        data = np.array(view.data)
+        made.append(replace(view, data=changes[number](data) if number in changes else data, mask=None))
+    layers = view_layers(RegisteredViews(made, views.grid), sample="s", inputs=inputs)
+    return [model.add_image(data, **look) for data, look, _ in layers]
+
+
+def first_planes_are(value):
+    def change(data):
+        data[:12] = value
+        return data
+
+    return change
+
+
+def fused(layers):
+    views = open_layers(layers).views
+    return np.asarray(drain(fuse_events(views, Average())).data)
+
+
+def notes_of_field(row):
+    return [text for text in row.problems if "field" in text or "pixel" in text or "NaN" in text or "not 0" in text]
+
+
+def test_zeros_outside_a_field_are_said_and_can_be_called_data(model, person, recorded):
+    layers = show(model, recorded, {0: first_planes_are(0)})
+    person.settle()
+    first, second = person.rows()
+    said = "38% of its voxels are 0 outside its field; they are taken as no data and left to the other views."
+    assert notes_of_field(first) == [said]
+    assert first.kinds() == []
+    assert notes_of_field(second) == []
+    alone = np.asarray(recorded.views[1].data)[:12]
+    np.testing.assert_allclose(fused(layers)[:12], alone, rtol=1e-5)
+    first.fix("Zeros are data")
+    person.settle()
+    assert known(layers[0])["no_data"] == "none"
+    assert notes_of_field(person.rows()[0]) == ["Every pixel counts as measured, zeros too."]
+    np.testing.assert_allclose(fused(layers)[:12], alone / 2, rtol=1e-5)
+    person.rows()[0].choose("Automatic", person.rows()[0].row.field_menu)
+    person.settle()
+    assert notes_of_field(person.rows()[0]) == [said]
+
+
+def test_nan_at_the_border_is_no_error(model, person, recorded):
+    layers = show(model, recorded, {0: first_planes_are(np.nan)})
+    person.settle()
+    (row, _) = person.rows()
+    assert row.kinds() == []
+    count = 12 * np.prod(recorded.grid.shape[1:])
+    (said,) = notes_of_field(row)
+    assert said.endswith(f"{count} of its voxels are NaN; they are taken as no data and left to the other views.")
+    assert "38%" not in said
+    assert np.isfinite(fused(layers)).all()
+
+
+@pytest.mark.parametrize("kind", ["labels", "image"])
+def test_a_layer_can_be_the_mask_of_a_view(model, person, recorded, kind, tmp_path):
+    shape = recorded.grid.shape
+    mask = np.ones(shape, np.uint8)
+    mask[:, :9] = 0  # the view holds light there, so nothing is recognised
+    layers = show(model, recorded, {}, inputs=Inputs(source=str(tmp_path), no_data="auto").model_dump(mode="json"))
+    add = model.add_labels if kind == "labels" else model.add_image
+    add(mask, name="seen here", scale=layers[0].scale)
+    model.add_labels(mask[1:], name="too small")
+    person.settle()
+    row = person.rows()[0]
+    assert "Mask > too small" not in row.entries(row.row.field_menu)
+    row.choose("Mask > seen here", row.row.field_menu)
+    person.settle()
+    row = person.rows()[0]
+    assert "It has data where 'seen here' is not 0; the rest is left to the other views." in row.problems
+    assert row.entries(row.row.field_menu)["Mask > seen here"].isChecked()
+    np.testing.assert_allclose(fused(layers)[:, :9], np.asarray(recorded.views[1].data)[:, :9], rtol=1e-5)
+    # A mask in memory is in no file that a command could name.
+    assert open_layers(layers).inputs is None
+    row.choose("Automatic", row.row.field_menu)
+    person.settle()
+    assert open_layers(layers).inputs is not None
+
+
+def test_a_mask_from_a_file_is_named_where_the_run_is_copied(model, person, recorded, tmp_path):
+    mask = np.ones(recorded.grid.shape, np.uint8)
+    mask[:, :9] = 0
+    write_tiff(tmp_path / "seen.tif", mask, recorded.grid)
+    layers = show(model, recorded, {}, inputs=Inputs(source=str(tmp_path), no_data="auto").model_dump(mode="json"))
+    shown = model.add_image(mask, name="seen")
+    shown._source = shown.source.model_copy(update={"path": str(tmp_path / "seen.tif")})
+    person.settle()
+    row = person.rows()[0]
+    row.choose("Mask > seen", row.row.field_menu)
+    person.settle()
+    inputs = open_layers(layers).inputs
+    assert inputs["masks"] == {"0": str((tmp_path / "seen.tif").resolve())}
+    command = as_command(Inputs(**inputs), Average(), "out.tif")
+    assert f"--mask 0={(tmp_path / 'seen.tif').resolve()}" in command
+    assert "--no-data" not in command
+
+
+def test_views_that_take_zeros_differently_are_no_run_that_can_be_copied(model, recorded, tmp_path):
+    layers = show(model, recorded, {}, inputs=Inputs(source=str(tmp_path), no_data="auto").model_dump(mode="json"))
+    assert open_layers(layers).inputs["no_data"] == "auto"
+    annotate(layers[0], no_data="none")
+    assert open_layers(layers).inputs is None
+    annotate(layers[1], no_data="none")
+    assert open_layers(layers).inputs["no_data"] == "none"
+
+
+def test_a_view_that_is_brighter_everywhere_is_balanced_and_brought_back(model, person, recorded):
+    layers = show(model, recorded, {1: lambda data: data * 4})
+    before = open_layers(layers).views
+    person.settle()
+    plain, bright = person.rows()
+    assert not [text for text in plain.problems if "brighter" in text or "darker" in text]
+    (said,) = [text for text in bright.problems if "brighter" in text]
+    times = float(said.split()[1])
+    assert said == f"About {times:.3g} times brighter than the others everywhere."
+    assert times == pytest.approx(4, rel=0.2)
+    assert bright.kinds() == ["warning"]
+    bright.fix("Balance")
+    person.settle()
+    assert known(layers[1])["gain"] == pytest.approx(times, rel=0.01)
+    balanced = open_layers(layers).views
+    box = balanced.grid.box
+    np.testing.assert_allclose(balanced.read(box)[1] * known(layers[1])["gain"], before.read(box)[1], rtol=1e-5)
+    bright = person.rows()[1]
+    assert bright.kinds() == []
+    bright.fix("Undo")
+    person.settle()
+    assert known(layers[1])["gain"] == 1
+    assert person.rows()[1].kinds() == ["warning"]
+
+
+def test_a_copy_on_another_grid_keeps_what_is_outside_its_field(model, person, recorded):
+    layers = show(model, recorded, {1: first_planes_are(0)})
+    step = layers[0].scale[0]
+    layers[1].translate = np.add(layers[1].translate, (0, step / 2, 0))
+    person.settle()
+    before = open_layers(layers).views
+    person.rows()[1].fix("Make a copy")
+    person.settle()
+    copied = [layer for layer in model.layers if known(layer).get("included", True)]
+    after = open_layers(copied).views
+    box = before.grid.box
+    np.testing.assert_allclose(after.read(box), before.read(box), rtol=1e-5)
+    covered = after.coverage(box)
+    np.testing.assert_array_equal(covered[1], before.coverage(box)[1])
+    assert not covered[1, :12].any()
