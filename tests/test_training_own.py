@@ -173,6 +173,35 @@ def test_large_volumes_are_represented_by_their_most_informative_blocks():
     assert not any((volume.arrays["views"][0] == dark).all() for volume in source.volumes)
 
 
+def test_the_edge_of_a_field_is_no_detail():
+    views, _ = own_views((32, 32, 64))
+    pixels = [view.data.copy() for view in views.views]
+    mask = np.ones((32, 32, 64), bool)
+    mask[:, :, :16] = False
+    for values in pixels:
+        # Bright and plain where one of the views ends, structure elsewhere.
+        values[..., :32] = 3 * values.max()
+    first = np.where(mask, pixels[0], 0)
+    ending = [replace(views.views[0], data=first, mask=mask), replace(views.views[1], data=pixels[1])]
+    source = ready(RegisteredViews(ending), data={"whole_below": 1000, "blocks": 1, "side": 32})
+    (volume,) = source.volumes
+    assert volume.arrays["coverage"].all()
+    assert volume.arrays["views"].std() > 0.1 * volume.arrays["views"].mean()
+
+
+@pytest.mark.parametrize("architecture", [UNIVERSAL, PAPER], ids=["universal", "paper"])
+def test_where_one_view_ends_the_others_tell_how_much_light_there_is(architecture):
+    views, _ = own_views((48, 32, 32), axes=(0, 0))
+    mask = np.ones(views.grid.shape, bool)
+    mask[24:] = False
+    first = replace(views.views[0], data=np.where(mask, views.views[0].data, 0), mask=mask)
+    ending = RegisteredViews([first, views.views[1]])
+    whole, ending = (ready(each, architecture=architecture).split for each in (views, ending))
+    assert ending.held_out[0][1] == whole.held_out[0][1]
+    np.testing.assert_array_equal(ending.corners, whole.corners)
+    np.testing.assert_allclose(ending.light, whole.light, rtol=0.05)
+
+
 def test_blocks_cover_a_region_and_begin_at_multiples_of_four():
     region = Box((4, 0, 8), (4 + 133, 70, 8 + 64))
     boxes = blocks_in(region, 64)

@@ -153,7 +153,7 @@ class OwnViews:
                     yield Waiting("recording the result again", done / len(blocks))
                     rng = np.random.default_rng([self._config.seed, _AGAIN_STREAM, number, copy])
                     self._again[-1].append(record_again(result, volume, architecture, rng, self._device, turn=turn))
-        guides = [volume.arrays["views"].mean(axis=0, dtype=np.float32) for volume in self._volumes]
+        guides = [_seen_mean(volume.arrays["views"], volume.arrays.get("coverage")) for volume in self._volumes]
         self._split = split_tiles(guides, self._config.tile, self._config.validation)
         yield Waiting("preparing the views", 1.0)
 
@@ -415,13 +415,41 @@ def blocks_in(region: Box, side: int) -> list[Box]:
     ]
 
 
+def _seen_mean(values: np.ndarray, covered: np.ndarray | None) -> np.ndarray:
+    """Mean over the views that have data, float32 (z, y, x); 0 where none has.
+
+    Parameters
+    ----------
+    values : (view, z, y, x), anything finite where a view has no data
+    covered : the same shape, 1 where it has, or None where every view has everywhere
+    """
+    if covered is None:
+        return np.asarray(values.mean(axis=0, dtype=np.float32))
+    light = np.einsum("vzyx,vzyx->zyx", values, covered, dtype=np.float32)
+    return np.asarray(light / np.maximum(covered.sum(axis=0, dtype=np.float32), 1))
+
+
 def _detail(views: RegisteredViews, box: Box) -> float:
-    """How much there is to see in a block: the standard deviation of the mean view, coarsely sampled."""
-    planes = []
+    """How much there is to see in a block: the standard deviation of the mean view, coarsely sampled.
+
+    Where views end, that of each view where it has data: the edge of a field is no detail.
+    """
+    samples, seen = [], []
     for z in range(box.start[0], box.stop[0], _PLANES):
-        plane = views.read(Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))).mean(axis=(0, 1))
-        y, x = (n // CELL for n in plane.shape)
-        if y and x:
-            plane = plane[: CELL * y, : CELL * x].reshape(y, CELL, x, CELL).mean(axis=(1, 3))
-        planes.append(plane)
-    return float(np.std(np.stack(planes)))
+        plane = Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))
+        values, covered = views.read(plane)[:, 0], views.coverage(plane)
+        samples.append(_in_cells(values if covered is not None else values.mean(axis=0, keepdims=True)))
+        seen.append(np.ones(samples[-1].shape, bool) if covered is None else _in_cells(covered[:, 0]) == 1)
+    cells, known = np.stack(samples, axis=1), np.stack(seen, axis=1)
+    spread = [float(np.var(view[where])) if where.any() else 0.0 for view, where in zip(cells, known, strict=True)]
+    counts = known.sum(axis=(1, 2, 3))
+    return float(np.sqrt(np.average(spread, weights=counts))) if counts.any() else 0.0
+
+
+def _in_cells(planes: np.ndarray) -> np.ndarray:
+    """Means of (view, y, x) over cells, or the planes themselves where they are smaller than a cell."""
+    count, *sides = planes.shape
+    y, x = (n // CELL for n in sides)
+    if not (y and x):
+        return planes
+    return np.asarray(planes[:, : CELL * y, : CELL * x].reshape(count, y, CELL, x, CELL).mean(axis=(2, 4)))
