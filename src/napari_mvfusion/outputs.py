@@ -23,6 +23,7 @@ from napari_mvfusion.writers import create_zarr, finish_zarr, write_tiff
 from napari_mvfusion.writers.ome_zarr import restore_group
 
 _CHUNK = 64
+_ARRAY_CHUNK = 16
 _SUFFIXES = (".zarr", ".tif", ".tiff")
 
 
@@ -94,6 +95,11 @@ def not_finite(place: Triple | None = None) -> str:
     )
 
 
+def chunk_of(grid: Grid, *, to_file: bool) -> Triple:
+    """What tiles are whole multiples of, voxels (z, y, x): the chunks of a file, or what an array takes in one go."""
+    return triple(min(_CHUNK if to_file else _ARRAY_CHUNK, n) for n in grid.shape)
+
+
 class ArrayOutput:
     """An array in memory: the caller's, or a new one."""
 
@@ -103,7 +109,7 @@ class ArrayOutput:
                 f"the array to fill has shape {into.shape} and type {into.dtype}: "
                 f"it must be a writable float32 array of {grid.shape}"
             )
-        self.chunk = triple(min(16, n) for n in grid.shape)
+        self.chunk = chunk_of(grid, to_file=False)
         self._grid = grid
         self._values = into
 
@@ -132,7 +138,7 @@ class FileOutput:
     """
 
     def __init__(self, grid: Grid, workspace: Workspace, *, overwrite: bool) -> None:
-        self.chunk = triple(min(_CHUNK, n) for n in grid.shape)
+        self.chunk = chunk_of(grid, to_file=True)
         self._grid = grid
         self._workspace = workspace
         self._overwrite = overwrite

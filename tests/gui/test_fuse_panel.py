@@ -15,8 +15,10 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar, QPushButton
 
+from napari_mvfusion.forecast import Forecast
 from napari_mvfusion.fusion import fuse
 from napari_mvfusion.geometry import Grid
+from napari_mvfusion.gui.forecast_line import words_of
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.method_form import MethodForm
@@ -431,7 +433,8 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
     person.use("Multi-view")
     person.enter("iterations", "25")
     person.press("fuse")
-    person.bot.waitUntil(lambda: person.see("progress", QProgressBar).value() > 50)
+    # The bar shows how far preparing is before.
+    person.bot.waitUntil(lambda: "iteration" in person.see("step", QLabel).text().lower())
     person.press("cancel")
     person.wait_until_done()
     assert not out.exists()
@@ -645,3 +648,40 @@ def test_what_was_used_last_comes_back(model, person, small_views, show_views, q
     assert [method.name for method in later.findChild(MethodForm).methods()] == ["cbif", "ebmd"]
     assert later.findChild(MethodForm).methods()[0].sigma1 == 7
     assert later.findChild(MethodForm).current().iterations == 3
+
+
+def test_memory_and_time_stand_beside_fuse_before_the_start(model, person, small_views, show_views, qtbot, make_person):
+    def told(someone):
+        return someone.see("forecast", QLabel).text()
+
+    assert not person.see("forecast").isVisible()
+    show_views(model, small_views)
+    qtbot.waitUntil(lambda: told(person) == "Time not known yet, at most 0.1 GiB of memory")
+    person.use("Average", "Multi-view")
+    person.enter("iterations", "2")
+    qtbot.waitUntil(lambda: told(person).startswith("Time not known yet, at most"))
+    person.press("fuse")
+    person.wait_until_done()
+    qtbot.waitUntil(lambda: told(person).startswith("About ") and "at most" in told(person))
+    # Another session on this computer knows it too.
+    panel = FusePanel(model)
+    qtbot.addWidget(panel)
+    panel.show()
+    newcomer = make_person(panel)
+    qtbot.waitUntil(lambda: told(newcomer).startswith("About "))
+    person.use()
+    qtbot.waitUntil(lambda: not person.see("forecast").isVisible())
+
+
+def test_a_forecast_that_does_not_fit_says_what_helps(model, person, small_views, show_views, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_mvfusion.gui.forecast_line.free_bytes", lambda device: 2**24)
+    show_views(model, small_views)
+    qtbot.waitUntil(lambda: "does not fit into 0.01 GiB of memory" in person.see("forecast", QLabel).text())
+
+
+def test_forecasts_of_several_runs_add_their_times_and_take_the_largest_memory():
+    gib = 2**30
+    assert words_of([Forecast(gib, 30.0), Forecast(3 * gib, 30.0)], 2) == "About 2 min, at most 3.0 GiB of memory"
+    assert words_of([Forecast(None, 30.0)], 1) == "About 30 s, memory not known yet"
+    assert words_of([Forecast(gib, None), Forecast(gib, 2.0)], 1) == "Time not known yet, at most 1.0 GiB of memory"
+    assert words_of([Forecast(None, None)], 1) == "Time and memory are not known yet"

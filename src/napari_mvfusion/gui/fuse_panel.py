@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.failures import Failed
+from napari_mvfusion.gui.forecast_line import ForecastLine
 from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, names_for, outermost, suffixes
 from napari_mvfusion.gui.layers import notes, open_layers, same_place
 from napari_mvfusion.gui.method_form import MethodForm
@@ -82,6 +83,7 @@ class FusePanel(Panel):
         self._cancel.setObjectName("cancel")
         self._copy = self._copy_button()
         self._save = SaveResult(viewer)
+        self._forecast = ForecastLine()
         self._lay_out()
         self._due = QTimer(self)
         self._due.setSingleShot(True)
@@ -144,6 +146,7 @@ class FusePanel(Panel):
         layout.addWidget(self._scroll, 1)
         layout.addWidget(self._hint)
         layout.addWidget(self._ways_out)
+        layout.addWidget(self._forecast)
         layout.addLayout(buttons)
         layout.addWidget(self._save.saver)
         layout.addWidget(self._status)
@@ -182,7 +185,9 @@ class FusePanel(Panel):
                 self._output.suggest(*names_for(opened, notes(self._views.chosen()[0]).get("sample")))
                 self._output.expect(suffixes(methods, opened))
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
-                self._output.target(opened.views.grid)
+                target = self._output.target(opened.views.grid)
+                on_disk = target.outs is not None
+                self._forecast.show_for(self._views.chosen(), opened, methods, target.device, on_disk=on_disk)
             except OutputError as error:
                 problem = str(error)
                 self._scroll.ensureWidgetVisible(self._output)
@@ -197,6 +202,8 @@ class FusePanel(Panel):
                 problem = _MEND_FIRST
             problem = self._ways_out.offer(self._views.chosen(), problem)
             self._live.refresh()
+        if problem or running or none:
+            self._forecast.clear_away()
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
@@ -255,6 +262,7 @@ class FusePanel(Panel):
 
     def _show(self, event: Report) -> None:
         self._status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
+        self._forecast.learn(self._job, event)
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
             self._status.say("warning", "The methods after it were not started.")
@@ -328,6 +336,7 @@ class FusePanel(Panel):
         self._views.detach()
         self._psfs.close_down()
         self._save.detach()
+        self._forecast.close_down()
         if self._run is not None and self._launch.isActive():
             self._launch.stop()
             self._run.deleteLater()

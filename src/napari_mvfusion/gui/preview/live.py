@@ -147,7 +147,7 @@ class LivePreview(QObject):
         else:
             box = region_in_sight(self._viewer, first, shape)
         index = leading_index(self._viewer, first, source.opened.leading)
-        key = (index, *(_identity(layer) for layer in source.layers))
+        key = (index, *(identity(layer) for layer in source.layers))
         asked = (key, source.method, source.device, box)
         if asked == self._asked:
             return
@@ -223,7 +223,7 @@ class LivePreview(QObject):
             self.ended.emit()
 
 
-def _identity(layer: Image) -> tuple[Any, ...]:
+def identity(layer: Image) -> tuple[Any, ...]:
     """Equal as long as a layer gives the same pixels, PSF and place."""
     known = layer.metadata.get(KEY, {})
     frame, to_frame = frame_of(layer)
