@@ -18,8 +18,9 @@ from napari_mvfusion.outputs import chunk_of
 from napari_mvfusion.planning import plan_run
 from napari_mvfusion.views import RegisteredViews, drain
 
-# Preparing may read the whole volume; what takes longer than this is left to the run.
-_PATIENCE_S = 3.0
+# Preparing may read the whole volume; what takes longer than this is left to the run. A busy machine is slow at everything,
+# so work counts for more than waiting.
+_WORK_S, _WAIT_S = 3.0, 20.0
 # Speeds are known for volumes up to this many times smaller or larger than one that was fused.
 _ALIKE = 32
 _KEPT_SIZES = 6
@@ -164,12 +165,12 @@ def _prepared(
     method: Method, views: RegisteredViews, device: torch.device, cancel: Callable[[], bool]
 ) -> BoundMethod | None:
     """The method ready to run, or None where that takes a look at so much of the volume that it is left to the run."""
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.thread_time()
     late = False
 
     def stop() -> bool:
         nonlocal late
-        late = time.monotonic() - began > _PATIENCE_S
+        late = time.thread_time() - worked > _WORK_S or time.monotonic() - began > _WAIT_S
         return late or cancel()
 
     steps = method.prepare(views, device)
