@@ -4,7 +4,7 @@ SHELL := bash
 bin := .venv/bin
 args :=
 
-.PHONY: help demo test oldest lint clean
+.PHONY: help demo test faults oldest lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 8
@@ -19,6 +19,10 @@ test: lint ## set up, then every check and every test; some tests: make test arg
 oldest: ## set up .venv-oldest with the lowest versions that pyproject.toml allows, then every test there; not part of make test
 	@scripts/oldest.sh
 	@OMP_NUM_THREADS=1 scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+
+faults: ## set up, then the whole fault campaign, with its counts at the end; up to 20 minutes, not part of make test
+	@scripts/environment.sh all test dev
+	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
 lint: ## set up, then check style, types, layers and the plugin's manifest
 	@scripts/environment.sh all test dev

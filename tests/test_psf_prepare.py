@@ -217,3 +217,13 @@ def test_a_psf_of_one_plane_blurs_within_planes(tmp_path):
         prepared = prepare_psf(tmp_path / f"{name}.tif").psf
         assert prepared.shape[0] == 1
         assert middle_of(prepared, (1, 9, 9)) == pytest.approx(plane[None], abs=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-40, 1e30, 1e300])
+def test_a_psf_of_any_brightness_is_the_psf_that_it_is(tmp_path, factor):
+    z, y, x = np.meshgrid(np.arange(-4, 5), np.arange(-3, 4), np.arange(-3, 4), indexing="ij")
+    psf = 1000 * np.exp(-(z**2 / 4 + y**2 / 2 + x**2 / 2))
+    for name, values in (("ordinary", psf), ("extreme", psf * factor)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="minisblack")
+    expected, found = (prepare_psf(tmp_path / f"{name}.tif").psf for name in ("ordinary", "extreme"))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)

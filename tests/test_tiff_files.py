@@ -11,8 +11,10 @@ import tifffile
 
 from faults.malformed import mutated_bytes
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.geometry import Grid
 from napari_mvfusion.readers import open_views, open_volume
 from napari_mvfusion.readers.tiff import open_stack, open_tiff
+from napari_mvfusion.writers import write_tiff
 
 SHAPE = (6, 14, 16)
 GREY = {"photometric": "minisblack"}
@@ -254,3 +256,15 @@ def test_damaged_files_are_read_or_refused(tmp_path, volume, how):
                 message = ""
             assert "\n" not in message
             assert not message or "v.tif" in message
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 14, 16), (6, 1, 16), (6, 14, 1), (1, 14, 1), (1, 1, 16), (6, 1, 1), (1, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("how", [{}, {"ome": True}], ids=["plain", "OME"])
+def test_axes_of_one_voxel_keep_their_place(tmp_path, rng, shape, how):
+    pixels = rng.integers(1, 60000, shape).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "v.tif", pixels, metadata={"axes": "ZYX"}, **GREY, **how)
+    assert np.array_equal(open_volume(tmp_path / "v.tif")[0][:], pixels)
+    write_tiff(tmp_path / "out.tif", pixels, Grid(shape))
+    assert np.array_equal(open_volume(tmp_path / "out.tif")[0][:], pixels)

@@ -112,3 +112,10 @@ def test_every_way_of_running_out_of_memory_is_known(error):
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "gone"), RuntimeError("shape mismatch"), KeyError("memory")])
 def test_other_errors_are_no_shortage(error):
     assert not is_out_of_memory(error)
+
+
+def test_a_message_is_never_longer_than_anybody_reads():
+    told = in_words(OutputError(f"there is no '{'n' * 5000}': name a file"), when_memory_ran_out="wait")
+    assert len(told.message) < 1600
+    assert told.message.startswith("there is no 'nnn")
+    assert told.message.endswith("nnn': name a file")

@@ -14,6 +14,7 @@ from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 # Recipes of hundreds of views and configurations are far below this.
 MOST_TEXT_BYTES = 2**24
 _SHOWN_LETTERS = 80
+_LONGEST_MESSAGE = 1500
 _WORDS_OF_A_CAUSE = 200
 
 
@@ -133,6 +134,12 @@ def cause_of(error: Exception) -> str:
     text = text if len(text) <= _WORDS_OF_A_CAUSE else text[: _WORDS_OF_A_CAUSE - 1] + "…"
     # The message of a KeyError is only the key.
     return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
+
+
+def shortened(text: str) -> str:
+    """A message for a user, without its middle where what was given makes it longer than anybody reads."""
+    half = _LONGEST_MESSAGE // 2
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
 
 def _missing(path: Path, error: OSError | ValueError, called: str, advice: str) -> str:

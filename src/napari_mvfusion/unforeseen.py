@@ -13,7 +13,7 @@ from pathlib import Path
 from platformdirs import user_log_path
 
 from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, is_out_of_memory
-from napari_mvfusion.files import cause_of
+from napari_mvfusion.files import cause_of, shortened
 
 LOGS_VARIABLE = "MVFUSION_LOGS"
 """Environment variable with the folder of the log file, in place of the system's own for logs."""
@@ -51,7 +51,7 @@ def in_words(error: Exception, *, doing: str = "", when_memory_ran_out: str) -> 
     when_memory_ran_out : what to do then, besides closing other programs
     """
     if isinstance(error, MVFusionError):
-        return Words(str(error), error.exit_code)
+        return Words(shortened(str(error)), error.exit_code)
     details = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
         advice = f"memory ran out: close other programs, or {when_memory_ran_out}"

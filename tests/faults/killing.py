@@ -1,4 +1,4 @@
-"""Ends a child process, or fails one of its steps, at the n-th thing that it does to files.
+"""Runs work in a forked child, which ends, or one of whose steps fails, at the n-th thing that it does to files.
 
 Python tells an audit hook of every file that is opened, renamed or removed before it happens, also where a library in
 C does it. The child is a fork: it begins within milliseconds, with all that is imported here, and needs no code in the
@@ -7,49 +7,90 @@ product.
 
 import errno
 import os
+import resource
+import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 KILLED = 137
+DISK_FULL = errno.ENOSPC
+# A child that waits for ever ends; the bound that counts is that of processor time.
+_LONGEST_WALL_SECONDS = 300
+# Of a process that has imported what commands import, and done nothing yet.
+_FRESH_BYTES = 500 * 2**20
 _STEPS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
-def in_child(work, *, folder, at=None, since=None, fail_with=None):
-    """Run `work()` in a forked child.
+class Ended(NamedTuple):
+    """How a child ended: its exit code (`KILLED` at the step, negative after a signal), steps counted, what it took."""
+
+    code: int
+    steps: int
+    seconds: float
+    peak_bytes: int
+
+
+class Child:
+    """Work that is under way in a forked child; see `in_child`."""
+
+    def __init__(self, work, *, folder, at=None, since=None, fail_with=None, seconds=None):
+        reading, writing = os.pipe()
+        inherited = _resident_bytes()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reading)
+            code = 1
+            counter = _Counter(Path(folder), at, since, fail_with, writing)
+            try:
+                signal.alarm(_LONGEST_WALL_SECONDS)
+                if seconds is not None:
+                    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+                sys.addaudithook(counter)
+                code = work() or 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                counter.end(code)
+        os.close(writing)
+        self._reading = reading
+        self._inherited = inherited
+
+    def wait(self):
+        """Wait for its end."""
+        with os.fdopen(self._reading, "rb") as pipe:
+            said = pipe.read()
+        _, status, used = os.wait4(self.pid, 0)
+        peak = used.ru_maxrss * 1024 - max(0, self._inherited - _FRESH_BYTES)
+        code = os.waitstatus_to_exitcode(status)
+        return Ended(code, int(said or 0), used.ru_utime + used.ru_stime, peak)
+
+
+def in_child(work, **how):
+    """Run `work()` in a forked child and say how it ended.
 
     Parameters
     ----------
-    work : called without arguments
+    work : called without arguments; what it returns is the exit code
     folder : steps count where they change something in it
     at : before which step, counted from 1, the child ends as by kill -9; None lets it run
     since : steps count from the one on whose path ends with this
     fail_with : number of the system's error that this step fails with, instead of an end
+    seconds : of processor time, after which the system ends the child
 
     Returns
     -------
-    (exit code, steps that were counted): 0 where it came to its end, 1 after an exception, else `KILLED`.
+    `Ended`; its code is 1 after an exception. The memory is all that the child had, libraries included, but for what
+    other tests left in the process that it is a fork of.
     """
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        code = 1
-        counter = _Counter(Path(folder), at, since, fail_with, writing)
-        try:
-            sys.addaudithook(counter)
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            counter.end(code)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), int(said or 0)
+    return Child(work, **how).wait()
+
+
+def _resident_bytes():
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * resource.getpagesize() if pages.exists() else 0
 
 
 class _Counter:
@@ -97,6 +138,3 @@ class _Counter:
         self.ended = True
         os.write(self.pipe, str(self.count).encode())
         os._exit(code)
-
-
-DISK_FULL = errno.ENOSPC

@@ -1,13 +1,14 @@
 """Every prefix of a run's last steps can be finished, and none loses what was there or joins what does not belong."""
 
+import itertools
 import json
 import os
 import shutil
 
 import numpy as np
 import pytest
-from killing import DISK_FULL, KILLED, in_child
 
+from faults.killing import DISK_FULL, KILLED, in_child
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.events import Finished
 from napari_mvfusion.fusion import fuse, fuse_events
@@ -20,6 +21,7 @@ from napari_mvfusion.workspace import partial_folder, recipe_path
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
+PART = "last steps, killed before each"
 # Steps up to the line of the journal that says what is to be placed: the recipe, the line.
 AGREED = 2
 SHAPE = (20, 18, 22)
@@ -98,24 +100,27 @@ class Case:
         assert sorted(path.name for path in self.folder.iterdir()) == [self.out.name, recipe_path(self.out).name]
 
 
-@pytest.fixture(params=["zarr", "tif"])
-def ending(request):
-    return request.param
+def ways(*parameters, sample):
+    """All combinations; the sample is tried in each run of the tests, the others in the campaign."""
+    every = itertools.product(*parameters)
+    return [pytest.param(*way, marks=[] if way == sample else [pytest.mark.slow]) for way in every]
 
 
-@pytest.mark.parametrize("method", ["average", "ebmd"])
-@pytest.mark.parametrize("replaces", [False, True], ids=["new", "overwrite"])
-def test_every_prefix_can_be_finished(tmp_path, ending, replaces, method):
-    folder = tmp_path / "place"
-    folder.mkdir()
+@pytest.mark.parametrize(
+    ("ending", "replaces", "method"),
+    ways(["zarr", "tif"], [False, True], ["average", "ebmd"], sample=("tif", True, "average")),
+)
+def test_every_prefix_can_be_finished(tmp_path, campaign, ending, replaces, method):
+    folder = tmp_path / "here" / "place"
+    folder.mkdir(parents=True)
     case = Case(folder, ending, replaces, method)
     # From the recipe on, every step; the steps that make the result are tried elsewhere, at random.
-    code, steps = in_child(case.work, folder=folder, since="recipe.json")
+    code, steps, *_ = in_child(case.work, folder=folder, since="recipe.json")
     assert code == 0
     assert steps > 6
     for at in range(1, steps + 1):
         case.restore()
-        assert in_child(case.work, folder=folder, at=at, since="recipe.json") == (KILLED, at)
+        assert in_child(case.work, folder=folder, at=at, since="recipe.json")[:2] == (KILLED, at)
         case.check_nothing_is_lost_or_mixed()
         left = folder.with_name("left")
         shutil.copytree(folder, left)
@@ -130,17 +135,19 @@ def test_every_prefix_can_be_finished(tmp_path, ending, replaces, method):
             run(case.out, case.method, **again)
             case.check_finished()
         shutil.rmtree(left)
+        campaign.cases += 1
+    campaign.settle()
 
 
-@pytest.mark.parametrize("replaces", [False, True], ids=["new", "overwrite"])
-def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, ending, replaces):
-    folder = tmp_path / "place"
-    folder.mkdir()
+@pytest.mark.parametrize(("ending", "replaces"), ways(["zarr", "tif"], [False, True], sample=("zarr", True)))
+def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, campaign, ending, replaces):
+    folder = tmp_path / "here" / "place"
+    folder.mkdir(parents=True)
     case = Case(folder, ending, replaces, "average")
-    _, steps = in_child(case.work, folder=folder, since="recipe.json")
+    _, steps, *_ = in_child(case.work, folder=folder, since="recipe.json")
     for at in range(1, steps + 1):
         case.restore()
-        code, _ = in_child(case.work, folder=folder, at=at, since="recipe.json", fail_with=DISK_FULL)
+        code, *_ = in_child(case.work, folder=folder, at=at, since="recipe.json", fail_with=DISK_FULL)
         case.check_nothing_is_lost_or_mixed()
         if replaces:
             assert case.out.exists(), "a failure, unlike a kill, can put back what was moved"
@@ -148,11 +155,15 @@ def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, e
         if code != 0 or len(list(folder.iterdir())) > len({case.out, recipe_path(case.out)}):
             run(case.out, case.method, resume=True, **case.how)
         case.check_finished()
+        campaign.cases += 1
+    campaign.part = "last steps, failed at each"
+    campaign.settle()
 
 
+@pytest.mark.parametrize("ending", ["zarr", "tif"])
 def test_another_run_is_not_taken_for_the_one_that_was_finished(tmp_path, ending):
-    folder = tmp_path / "place"
-    folder.mkdir()
+    folder = tmp_path / "here" / "place"
+    folder.mkdir(parents=True)
     case = Case(folder, ending, False, "average")
     case.work()
     with pytest.raises(OutputError, match="exists already and was made otherwise"):

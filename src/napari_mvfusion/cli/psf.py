@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid, triple
 from napari_mvfusion.overlap import refuse_overlap
 from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, load_psf, measure_psf, prepare_psf
@@ -33,7 +34,11 @@ def measure(
     refuse_overlap([out], [beads])
     volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
     check_bead_volume(volume.shape, str(beads))
-    measured = measure_psf(np.asarray(volume[:]), size=options.tile_of(size, "--size"))
+    sides = options.tile_of(size, "--size")
+    try:
+        measured = measure_psf(np.asarray(volume[:]), size=sides)
+    except InputError as error:
+        raise InputError(f"{beads}: {error}") from error
     write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
     if as_json:
         rejected = [asdict(bead) for bead in measured.rejected]

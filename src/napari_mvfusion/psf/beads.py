@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.psf.hot import remove_hot
-from napari_mvfusion.psf.kernel import fwhm, hot_voxels, line_through
+from napari_mvfusion.psf.kernel import as_float32, fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf
 
 _MOST_VOXELS = 2**27
@@ -142,7 +142,7 @@ def measure_psf(
     if saturation is None:
         saturation = float(np.iinfo(raw.dtype).max) if raw.dtype.kind in "iu" else np.inf
     # A bead is wider than a voxel; what stands alone comes from the camera.
-    cooled = remove_hot(raw.astype(np.float32))
+    cooled = remove_hot(as_float32(raw))
     pixels, hot = cooled.values, len(cooled.hot)
     found = detect_beads(pixels)
     progress(_SHARE_OF_DETECTION)

@@ -26,6 +26,9 @@ DEFAULT_ENERGY = 0.998
 # A peak further from the middle than this share of a side shifts the picture more than a PSF should.
 _CENTRED = 0.1
 _MOST_VOXELS = 2**23
+# Sums and squares of what lies between fit into float32.
+_SMALLEST_PEAK = 1e-15
+_LARGEST_PEAK = 1e15
 _OURS = 'Namespace="napari-mvfusion"'
 # As many voxels with the largest value are no chance.
 _FLAT = 4
@@ -102,7 +105,16 @@ def read_psf(path: str | Path) -> StoredPSF:
         raise InputError(
             f"the PSF {path} has shape {values.shape} and type {values.dtype}: a (z, y, x) volume is needed"
         )
-    return StoredPSF(np.ascontiguousarray(values, np.float32), size)
+    return StoredPSF(as_float32(values), size)
+
+
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """A PSF or beads as float32; brought to a peak of 1 where that could not hold it, as only the shape of a PSF counts."""
+    if values.dtype.kind == "f" and values.size:
+        peak = float(np.abs(values).max())
+        if np.isfinite(peak) and peak > 0 and not _SMALLEST_PEAK < peak < _LARGEST_PEAK:
+            values = values.astype(np.float64) / peak
+    return np.ascontiguousarray(values, np.float32)
 
 
 def check_size(shape: Sequence[int], called: str) -> None:

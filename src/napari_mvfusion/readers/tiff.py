@@ -155,14 +155,19 @@ def open_stack(path: str | Path) -> TiffStack:
 
 def _sizes_of(path: Path, series: Any) -> dict[str, int]:
     """Sizes by axis in the order of the file: "t" and "c" where there are several, "z", "y" and "x"."""
-    found = [(axis, int(n)) for axis, n in zip(series.axes, series.shape, strict=True) if n > 1]
-    if ("S", 3) in found or any(axis == "S" for axis, _ in found):
+    # As it was written: an axis of one voxel, also y or x of thin volumes, keeps its place.
+    stated = series.kind == "ome"
+    axes, shape = (series.get_axes(False), series.get_shape(False)) if stated else (series.axes, series.shape)
+    written = [(axis, int(n)) for axis, n in zip(axes, shape, strict=True)]
+    found = [(axis, n) for axis, n in written if (axis, n) != ("S", 1)]
+    if any(axis == "S" for axis, _ in found):
         count = dict(found)["S"]
         raise InputError(
             f"{path} has {count} colour samples (axes {series.axes}): a view is one (z, y, x) volume of grey values; "
             "save one of them alone"
         )
-    plane, before = found[-2:], found[:-2]
+    plane, all_before = found[-2:], found[:-2]
+    before = [(axis, n) for axis, n in all_before if n > 1]
     leading = [(axis, n) for axis, n in before if axis in "TC"]
     depth = [n for axis, n in before if axis not in "TC"]
     if not depth and len(leading) == 1:
@@ -172,7 +177,7 @@ def _sizes_of(path: Path, series: Any) -> dict[str, int]:
             f"{path} has {count} {words} (axes {series.axes}) and no planes along z: a view is one (z, y, x) volume; "
             "if these are planes, label the axis Z"
         )
-    if not depth and len(plane) == 2 and len(series.shape) > len(leading) + 2:
+    if not depth and len(all_before) > len(leading):
         depth = [1]
     if len(depth) != 1 or len(plane) != 2:
         raise InputError(
