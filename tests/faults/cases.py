@@ -221,28 +221,32 @@ _ODD_TEXTS = (
     "cuda:99",
     "mps",
 )
-_FUSE_OPTIONS = [
-    "--method",
-    "--iterations",
-    "--lambda",
-    "--kernel",
-    "--osem",
-    "--model",
-    "--set",
-    "--tag",
-    "--views",
-    "--psf-folder",
-    "--voxel-size",
-    "--offset",
-    "--gain",
-    "--weight",
-    "--no-data",
-    "--mask",
-    "--device",
-    "--tile",
-    "--memory",
-    "--psf",
-]
+_FUSE_OPTIONS = (
+    *(
+        "--method",
+        "--iterations",
+        "--lambda",
+        "--kernel",
+        "--osem",
+        "--model",
+        "--set",
+        "--tag",
+        "--views",
+        "--psf-folder",
+    ),
+    *(
+        "--voxel-size",
+        "--offset",
+        "--gain",
+        "--weight",
+        "--no-data",
+        "--mask",
+        "--device",
+        "--tile",
+        "--memory",
+        "--psf",
+    ),
+)
 _NAMES = ("iterations", "tile", "sigma1", "weights", "lambda", "stop_at_change", "kernel", "x", "name", "0", "90")
 
 
@@ -259,17 +263,22 @@ def odd_option_elsewhere(place: Path, rng: random.Random) -> Case:
     """An option of another command with a value that it does not expect."""
     (path, _) = write_folder(place / "views", rng)
     value = rng.choice(_ODD_TEXTS)
+    train = ["train", "-o", "mine", "--mode", "self", "-q"]
     commands = [
-        ["evaluate", str(path), f"{rng.choice(['--truth', '--views', '--psf-folder', '--offset', '--device'])}={value}"],
+        [
+            "evaluate",
+            str(path),
+            f"{rng.choice(['--truth', '--views', '--psf-folder', '--offset', '--device'])}={value}",
+        ],
         ["psf", "measure", str(path), "out.tif", f"--size={value}"],
         ["simulate", "out", f"{rng.choice(['--size', '--angles', '--psfs', '--snr', '--voxel-size'])}={value}"],
         ["models", "info", value],
         ["models", "import", str(path), f"--name={value}"],
         ["info", str(path), f"--no-data={value}"],
-        ["train", "-o", "mine", "--mode", "self", "-q", f"--set={rng.choice(['tile', 'batch', 'scenes', 'a.b'])}={value}"],
-        ["train", "-o", value, "--mode", "self", "-q"],
-        ["train", "-o", "mine", "--mode", "self", "-q", f"{rng.choice(['--views', '--angles', '--rate', '--minutes'])}={value}"],
-    ]  # fmt: skip
+        [*train, f"--set={rng.choice(['tile', 'batch', 'scenes', 'a.b'])}={value}"],
+        [*train, f"-o{value}"],
+        [*train, f"{rng.choice(['--views', '--angles', '--rate', '--minutes'])}={value}"],
+    ]
     return Case(rng.choice(commands))
 
 

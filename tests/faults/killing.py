@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 class Child:
     """Work that is under way in a forked child; see `in_child`."""
 
-    def __init__(self, work, *, folder, at=None, since=None, fail_with=None, seconds=None):
+    def __init__(self, work, *, folder, at=None, since=None, fail_with=None, after=None, seconds=None):
         reading, writing = os.pipe()
         inherited = _resident_bytes()
         self.pid = os.fork()
@@ -46,6 +46,8 @@ class Child:
             counter = _Counter(Path(folder), at, since, fail_with, writing)
             try:
                 signal.alarm(_LONGEST_WALL_SECONDS)
+                if after is not None:
+                    signal.setitimer(signal.ITIMER_PROF, after)
                 if seconds is not None:
                     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
                 sys.addaudithook(counter)
@@ -65,6 +67,7 @@ class Child:
         _, status, used = os.wait4(self.pid, 0)
         peak = used.ru_maxrss * 1024 - max(0, self._inherited - _FRESH_BYTES)
         code = os.waitstatus_to_exitcode(status)
+        code = KILLED if code == -signal.SIGPROF else code
         return Ended(code, int(said or 0), used.ru_utime + used.ru_stime, peak)
 
 
@@ -78,7 +81,8 @@ def in_child(work, **how):
     at : before which step, counted from 1, the child ends as by kill -9; None lets it run
     since : steps count from the one on whose path ends with this
     fail_with : number of the system's error that this step fails with, instead of an end
-    seconds : of processor time, after which the system ends the child
+    after : seconds of processor time after which it ends as by kill -9, wherever it is; its code is then `KILLED` too
+    seconds : of processor time that it may take; the system ends it then
 
     Returns
     -------

@@ -19,6 +19,7 @@ from small_methods import Diffuse
 
 SHAPE = (70, 66, 75)
 DISK = {"tile": (64, 64, 64), "memory_bytes": LIBRARY_BYTES + 8_000_000}
+SAMPLE = "estimate in memory, handing over"
 # Method, how it runs, and after how many tiles it is left.
 RUNS = {
     "tiles of the output": (make_method("average"), {"tile": (64, 64, 64)}, 5),
@@ -81,7 +82,9 @@ def zeros(path):
 DAMAGES = [remove, cut, empty, flip, zeros]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [name if name == SAMPLE else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
+)
 def test_what_is_missing_or_damaged_is_computed_again(tmp_path, monkeypatch, name):
     monkeypatch.setattr(engine, "_CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every iteration
     method, how, tiles = RUNS[name]

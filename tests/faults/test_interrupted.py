@@ -28,11 +28,14 @@ def test_a_run_that_is_killed_anywhere_can_be_finished(campaign, method, ending,
     campaign.part = f"killed at a step: {method}, {ending}"
     for replaces, part in both(count):
         fusing = Fusing(campaign, method, ending, replaces=replaces)
-        for at in fusing.steps_to_try(part, f"kill {method} {ending}"):
+        moments = random.Random(f"moments {method} {ending}")
+        for number, at in enumerate(fusing.steps_to_try(part, f"kill {method} {ending}")):
             fusing.restore()
-            killed = campaign.run(fusing.arguments, at=at)
-            case = f"killed at {at} of {fusing.steps}{', replacing' if replaces else ''}"
-            also = fusing.lost() + ([] if killed.code == KILLED else [f"exit code {killed.code}"])
+            # Between two steps too, as while an estimate on disk is written, and so at some time.
+            how = {"at": at} if number % 2 else {"after": moments.random() * fusing.seconds}
+            killed = campaign.run(fusing.arguments, **how)
+            case = f"killed: {how} of {fusing.steps}{', replacing' if replaces else ''}"
+            also = fusing.lost() + ([] if killed.code in (KILLED, 0) else [f"exit code {killed.code}"])
             campaign.judge(case, killed, also=also)
             again = campaign.run([*fusing.arguments, "--resume"])
             campaign.judge(f"{case}, resumed", again, also=fusing.unfinished())

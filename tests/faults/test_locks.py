@@ -100,6 +100,7 @@ except MVFusionError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["{}", "{'overwrite': True}", "{'resume': True, 'overwrite': True}"])
 def test_three_simultaneous_starts(tmp_path, how):
     """Whoever comes first works; whoever comes while it does says so; whoever comes after finds what is there."""
