@@ -3,15 +3,20 @@
 import json
 import os
 import random
+import shutil
+import tracemalloc
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
+from zarr import codecs
 
 from faults.malformed import mutated_json
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.readers import describe, open_views, open_volume, read_recipe
+from napari_mvfusion.readers.zarr_chunks import stated_bytes
 from napari_mvfusion.views import RegisteredViews, View
 from napari_mvfusion.writers import write_views_zarr, write_zarr
 
@@ -151,3 +156,56 @@ def test_mutated_metadata_is_read_or_refused(views_zarr):
                 message = str(error)
             assert "\n" not in message
         (views_zarr / name).write_text(good)
+
+
+CODECS = {"zstd": codecs.ZstdCodec(), "blosc": codecs.BloscCodec(), "gzip": codecs.GzipCodec()}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("codec", ["zstd", "blosc", "gzip"])
+def test_a_chunk_that_unpacks_to_more_than_its_pixels_is_refused_before_it_is(tmp_path, rng, codec, zarr_format):
+    old = {"zstd": numcodecs.Zstd(), "blosc": numcodecs.Blosc(), "gzip": numcodecs.GZip()}
+    path = tmp_path / "v.zarr"
+    pixels = rng.integers(0, 2**16, (8, 8, 8)).astype(np.uint16)
+    group = zarr.create_group(path, zarr_format=zarr_format)
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+    steps = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    group.attrs["multiscales"] = [
+        {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}], "version": "0.4"}
+    ]
+    compressor = (old if zarr_format == 2 else CODECS)[codec]
+    array = group.create_array("0", shape=(8, 8, 8), chunks=(4, 8, 8), dtype="u2", compressors=[compressor])
+    array[:] = pixels
+    np.testing.assert_array_equal(open_volume(path)[0][:], pixels)
+    chunk = path / "0" / ("0.0.0" if zarr_format == 2 else "c/0/0/0")
+    assert chunk.is_file()
+    bomb = bytes(old[codec].encode(np.zeros(2**27, np.uint8)))
+    chunk.write_bytes(bomb)
+    assert len(bomb) < 2**20
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"unpacks to 134,217,728 bytes, and its pixels have 512|has [0-9,]+ bytes"):
+        open_volume(path)[0][:]
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+def test_shards_are_read_and_a_file_larger_than_its_pixels_is_not(tmp_path, rng):
+    path = tmp_path / "v.zarr"
+    pixels = rng.integers(0, 2**16, (8, 8, 8)).astype(np.uint16)
+    write_zarr(path, pixels, Grid((8, 8, 8)))
+    shutil.rmtree(path / "0")
+    array = zarr.create_array(path / "0", shape=(8, 8, 8), chunks=(2, 4, 4), shards=(8, 8, 8), dtype="u2")
+    array[:] = pixels
+    volume = open_volume(path)[0]
+    np.testing.assert_array_equal(volume[:], pixels)
+    np.testing.assert_array_equal(volume[3:5, 1:2], pixels[3:5, 1:2])
+    chunk = path / "0" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes() + bytes(2**20))
+    with pytest.raises(InputError, match="bytes, and its pixels 1,024; copy it again"):
+        volume[:]
+
+
+def test_streams_that_do_not_say_their_size_are_left_alone():
+    for codec in ("zstd", "blosc", "gzip", "lz4"):
+        assert stated_bytes(codec, np.zeros(0, np.uint8)) is None
+    assert stated_bytes("zstdcodec", np.frombuffer(b"\x28\xb5\x2f\xfd\x00\x58" + bytes(20), np.uint8)) is None

@@ -12,6 +12,7 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.readers.zarr_chunks import ChunkBound, bound_of
 from napari_mvfusion.tiff_files import LARGEST_PIECE
 
 LONGEST_AXIS = 2**20
@@ -26,11 +27,18 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
 
     def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
+        self._bounds: tuple[ChunkBound, ...] = ()
+
+    def expect(self, bound: ChunkBound) -> None:
+        """From now on, refuse chunks of an array that are, or say that they unpack to, more than its pixels."""
+        self._bounds = (*self._bounds, bound)
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Bytes of a file, None where there is none."""
         self._check(key)
-        return await super().get(key, prototype, byte_range)
+        found = await super().get(key, prototype, byte_range)
+        self._check_content(key, found)
+        return found
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
         """Parts of files."""
@@ -43,7 +51,9 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
     def get_sync(self, key: str, **options: Any) -> Any:
         """Bytes of a file, None where there is none."""
         self._check(key)
-        return super().get_sync(key, **options)
+        found = super().get_sync(key, **options)
+        self._check_content(key, found)
+        return found
 
     def _check(self, key: str) -> None:
         path = self.root / key
@@ -55,10 +65,24 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
             raise InputError(f"{path} is a pipe, socket or device: copy what it gives to a plain file first")
         if path.name in _METADATA and found.st_size > _LARGEST_METADATA:
             raise InputError(f"{path} has {found.st_size:,} bytes, which is too long for metadata: copy it again")
+        for bound in self._bounds_of(key):
+            bound.check_file(path, found.st_size)
+
+    def _check_content(self, key: str, found: Any) -> None:
+        if found is not None:
+            for bound in self._bounds_of(key):
+                bound.check_content(self.root / key, found.as_numpy_array())
+
+    def _bounds_of(self, key: str) -> list[ChunkBound]:
+        if Path(key).name in _METADATA:
+            return []
+        return [bound for bound in self._bounds if bound.covers(key)]
 
 
 def weigh(path: Path, array: Any) -> None:
     """Refuse an array that cannot be read in bounded memory, or whose size no microscope records.
+
+    From then on its store refuses chunks that say that they unpack to more than the array's chunks have.
 
     Parameters
     ----------
@@ -88,6 +112,8 @@ def weigh(path: Path, array: Any) -> None:
     count = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     if count > _MOST_CHUNKS:
         raise InputError(f"{path} has {count:,} chunks of {_sizes(chunks)} pixels: save it with larger ones")
+    if isinstance(array.store, PlainFiles):
+        array.store.expect(bound_of(array))
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
