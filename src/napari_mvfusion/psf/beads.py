@@ -16,7 +16,8 @@ from napari_mvfusion.psf.hot import remove_hot
 from napari_mvfusion.psf.kernel import as_float32, fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf
 
-_MOST_VOXELS = 2**27
+# As many take about 0.7 GiB while they are measured.
+_MOST_VOXELS = 2**25
 _SMOOTHING = 1.0
 _THRESHOLD_NOISE = 12.0
 _CANDIDATE_RADIUS = 2
@@ -101,12 +102,12 @@ def check_bead_volume(shape: Sequence[int], called: str) -> None:
     Raises
     ------
     InputError
-        If it has more than 134 million voxels (512 a side).
+        If it has more than 33 million voxels (322 a side).
     """
     if math.prod(int(n) for n in shape) > _MOST_VOXELS:
         sides = " x ".join(str(n) for n in shape)
         raise InputError(
-            f"{called} has {sides} voxels, and beads are measured in {_MOST_VOXELS // 10**6} million at most (512 a side): "
+            f"{called} has {sides} voxels, and beads are measured in {_MOST_VOXELS // 10**6} million at most (322 a side): "
             "cut out a part with isolated beads"
         )
 
