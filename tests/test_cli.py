@@ -174,6 +174,21 @@ def test_the_offset_of_the_camera_is_subtracted(tmp_path):
     assert np.median(data) < 100
 
 
+def test_a_result_is_compared_with_its_views_as_they_were_fused(tmp_path):
+    folder, out = tmp_path / "offset", tmp_path / "fused.zarr"
+    run("simulate", folder, "--size", 48, "--offset", 500, "--angles", "0,90")
+    run("fuse", folder, "--iterations", 4, "--offset", 500, "-o", out)
+
+    def residuals(*options):
+        done = run("evaluate", out, "--views", folder, "--json", *options)
+        return [entry["rms"] for entry in json.loads(done.stdout)["reprojection"]], done.stderr
+
+    by_recipe, said = residuals()
+    assert "camera offset 500" in said
+    assert by_recipe == residuals("--offset", 500)[0]
+    assert max(by_recipe) < 0.2 * min(residuals("--offset", 0)[0])
+
+
 BAD = {
     "nothing there": (lambda s, t: ["fuse", t / "missing", "-o", t / "o.tif"], 2, "does not exist"),
     "no output": (lambda s, t: ["fuse", s], 2, "say where the result goes"),

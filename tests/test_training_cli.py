@@ -227,6 +227,17 @@ def test_views_that_cannot_be_learned_from_are_named(data, tmp_path):
     assert "say what the model is called" in run("train", "--mode", "self", code=2).stderr
 
 
+@pytest.mark.parametrize("mode", [(), ("--mode", "self")])
+def test_a_folder_in_which_no_view_is_found_is_not_passed_over(data, tmp_path, mode):
+    folder = tmp_path / "renamed"
+    folder.mkdir()
+    shutil.copy(data / "fish_view_0.tif", folder / "SPIM_0.tif")
+    assert "renamed holds no views" in run("train", folder, *mode, "--steps", 1, "-o", "bad", *TINY, code=2).stderr
+    assert (
+        "renamed holds no views" in run("train", data, folder, *mode, "--steps", 1, "-o", "bad", *TINY, code=2).stderr
+    )
+
+
 def test_a_model_that_exists_is_not_trained_over(data, config, models):
     run("train", "--config", config, "-o", "once", "-q")
     assert "there is a model 'once' already" in run("train", "--config", config, "-o", "once", "-q", code=3).stderr

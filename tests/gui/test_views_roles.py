@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from napari._app_model import get_app_model
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox
 from views_person import ViewsPerson, known
@@ -99,4 +100,30 @@ def test_on_the_canvas_such_a_folder_opens_the_panel_and_the_question(make_napar
     dialog = dialog_of(panel, qtbot)
     open_all(dialog, qtbot)
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    ViewsPerson(panel, qtbot).settle()
+
+
+@pytest.mark.parametrize("entrance", ["menu", "script"])
+def test_such_a_folder_asks_in_the_panel_that_is_open(make_napari_viewer_proxy, plugin, qtbot, files, entrance):
+    viewer = make_napari_viewer_proxy(show=True)
+    if entrance == "menu":
+        get_app_model().commands.execute_command("napari-mvfusion.views").result()
+    else:
+        viewer.window.add_plugin_dock_widget("napari-mvfusion", "Views & PSFs")
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel))
+    get_app_model().commands.execute_command("napari-mvfusion.fuse").result()
+    viewer.open(str(files), plugin="napari-mvfusion")
+    assert [widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel)] == [panel]
+    dialog_of(panel, qtbot).reject()
+    ViewsPerson(panel, qtbot).settle()
+    assert panel.isVisible(), "the panel that asks is in front"
+
+
+def test_the_menu_finds_the_panel_that_such_a_folder_opened(make_napari_viewer_proxy, plugin, qtbot, files):
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.open(str(files), plugin="napari-mvfusion")
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel))
+    dialog_of(panel, qtbot).reject()
+    get_app_model().commands.execute_command("napari-mvfusion.views").result()
+    assert [widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel)] == [panel]
     ViewsPerson(panel, qtbot).settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.quality import evaluate as measure
-from napari_mvfusion.readers import open_volume
+from napari_mvfusion.readers import open_volume, read_recipe
 from napari_mvfusion.residuals import reprojection
 
 
@@ -22,7 +23,9 @@ def evaluate(
     views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
     tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
-    offset: Annotated[float, typer.Option(help="Camera offset of the views.")] = 0.0,
+    offset: Annotated[
+        float | None, typer.Option(help="Camera offset of the views. By default what FUSED was made with.")
+    ] = None,
     timepoint: options.TimepointOption = None,
     channel: options.ChannelOption = None,
     no_data: options.NoDataOption = "auto",
@@ -47,6 +50,10 @@ def evaluate(
         if not as_json:
             show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
+        if offset is None:
+            offset = _offset_of(fused)
+            if offset:
+                show.note(f"the camera offset {offset:g} that {fused.name} was made with is subtracted from the views")
         opened = open_inputs(
             describe_inputs(
                 [views],
@@ -78,3 +85,11 @@ def evaluate(
             show.print_table(title, ["view", "residual", "light lost"], rows)
     if as_json:
         show.print_json(result)
+
+
+def _offset_of(fused: Path) -> float:
+    """The camera offset that all views of a fused volume were read with, as its recipe says; 0 where none says one."""
+    views = (read_recipe(fused) or {}).get("views")
+    said = {view.get("offset") for view in views if isinstance(view, dict)} if isinstance(views, list) else set()
+    offset = said.pop() if len(said) == 1 else None
+    return float(offset) if isinstance(offset, int | float) and math.isfinite(offset) else 0.0

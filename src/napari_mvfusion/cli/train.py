@@ -258,7 +258,8 @@ def _opened(
     found = []
     for path in data:
         several = tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
-        tags: Sequence[str | None] = list_tags(path) if several else [tag]
+        # A folder of which no name is understood has no tags: opening it says so.
+        tags: Sequence[str | None] = (several and list_tags(path)) or [tag]
         found += [opened([path], each) for each in tags]
     return found
 

@@ -32,6 +32,26 @@ def finetune() -> QWidget:
     return _opened("finetune.panel", "FineTunePanel", "Fine-tune")
 
 
+def open_views_panel(window: Any) -> Any:
+    """The Views & PSFs panel of a window, in front: the one that is open, however it was opened, or else a new one.
+
+    Parameters
+    ----------
+    window : napari's
+    """
+    # napari names what its menu opens by the title of the plugin, and what a script opens by the name of the package.
+    titles = [f"Views & PSFs ({plugin})" for plugin in ("Multi-view fusion", "napari-mvfusion")]
+    opened = [window.dock_widgets[title] for title in titles if title in window.dock_widgets]
+    panel = opened[0] if opened else views()
+    if not opened:
+        # So that the entry of the menu finds this panel and makes no second one.
+        window.add_dock_widget(panel, name=titles[0])
+    dock = panel.parent()
+    dock.show()
+    dock.raise_()
+    return panel
+
+
 def _opened(module: str, panel: str, title: str) -> QWidget:
     viewer = napari.current_viewer()
     if viewer is None:

@@ -14,6 +14,7 @@ from napari.utils.notifications import show_warning
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.gui.entrances import open_views_panel
 from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers, volume_layer
 from napari_mvfusion.readers import open_truth, open_views
 from napari_mvfusion.readers.folder import scan_folder
@@ -82,8 +83,7 @@ def _window() -> Any:
 def _ask_for_roles(path: str | list[str]) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
     folder = Path(path if isinstance(path, str) else path[0])
-    _, panel = _window().add_plugin_dock_widget("napari-mvfusion", "Views & PSFs")
-    panel.files.ask_roles(tiff_files(folder))
+    open_views_panel(_window()).files.ask_roles(tiff_files(folder))
     return [(None,)]
 
 
