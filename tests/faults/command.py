@@ -19,6 +19,8 @@ DOCUMENTED_CODES = (0, 2, 3, 4, 5)
 MOST_SECONDS = 20
 MOST_BYTES = 2**30
 LONGEST_LINE = 2000
+# How lines begin that say why a command ended, or what of the command line cannot be used.
+_REFUSALS = ("error: ", "Usage: ", "╭─ Error")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Outcome:
     def error(self):
         """The line that says why it ended, or what of the command line cannot be used; "" where there is none."""
         lines = self.err.splitlines()
-        said = [number for number, line in enumerate(lines) if line.startswith(("error: ", "Usage: "))]
+        said = [number for number, line in enumerate(lines) if line.strip().startswith(_REFUSALS)]
         return "\n".join(lines[said[0] :]) if said else ""
 
 
