@@ -16,11 +16,11 @@ from napari_mvfusion.training.events import StepDone
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.process import TrainingProcess
 from napari_mvfusion.training.state import read_note
+from patience import PATIENCE_SECONDS as PATIENCE
 from small_training import OWN, SCENES, own_views
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
-PATIENCE = 120
 # The command as it is, with a run that would go on for days and has saved nothing when the signal comes.
 ENDLESS = SCENES | {"steps": 1_000_000, "schedule": "constant", "checkpoint_seconds": 3600, "validate_every": 1_000_000}
 

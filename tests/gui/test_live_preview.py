@@ -42,9 +42,14 @@ def words(person):
 
 
 def wait_for_picture(person):
-    """Until the full picture of the last change is there."""
-    person.bot.wait(120)
-    person.bot.waitUntil(lambda: words(person).endswith("\N{NO-BREAK SPACE}s") and "…" not in words(person))
+    """Until the full picture of the last change is there: nothing is due, and nothing is being computed."""
+    live = person.panel._live
+
+    def settled():
+        going_on = person.panel._due.isActive() or live._due.isActive() or live._runner.busy
+        return not going_on and words(person).endswith("\N{NO-BREAK SPACE}s")
+
+    person.bot.waitUntil(settled)
 
 
 def preview_of(viewer):
@@ -104,8 +109,7 @@ def test_it_follows_parameters_methods_and_the_camera(viewer, at_work, small_vie
 def test_a_box_is_drawn_and_followed(viewer, at_work, small_views):
     at_work.pick("region", "a box I draw")
     switch(at_work)
-    at_work.bot.wait(150)
-    assert words(at_work) == "Draw a rectangle over the region to fuse."
+    at_work.bot.waitUntil(lambda: words(at_work) == "Draw a rectangle over the region to fuse.")
     box = viewer.layers["Preview box"]
     box.add_rectangles(np.array([[15, 4, 30], [15, 4, 60], [15, 20, 60], [15, 20, 30]]))
     wait_for_picture(at_work)
@@ -185,8 +189,7 @@ def test_taking_the_layer_away_turns_it_off(viewer, at_work):
     switch(at_work)
     wait_for_picture(at_work)
     viewer.layers.remove(preview_of(viewer))
-    at_work.bot.wait(150)
-    assert not at_work.see("live", QCheckBox).isChecked()
+    at_work.bot.waitUntil(lambda: not at_work.see("live", QCheckBox).isChecked())
     assert len(viewer.layers) == 2
     assert QThreadPool.globalInstance().waitForDone(PATIENCE)
 
@@ -196,8 +199,7 @@ def test_problems_are_told_in_words_and_go_away(viewer, at_work):
     known = view.metadata[KEY]
     view.metadata = {KEY: {**known, "psf": None}}
     switch(at_work)
-    at_work.bot.wait(200)
-    assert "has no PSF" in words(at_work)
+    at_work.bot.waitUntil(lambda: "has no PSF" in words(at_work))
     view.metadata = {KEY: known}
     wait_for_picture(at_work)
     assert preview_of(viewer).data.max() > 0

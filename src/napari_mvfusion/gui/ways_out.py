@@ -56,7 +56,7 @@ class WaysOut(QWidget):
             return problem
         self._layer = missing[0]
         self._choose.setToolTip(f"Choose the PSF of {missing[0].name} from a TIFF file")
-        names = missing[0].name if len(missing) == 1 else f"{len(missing)} of {len(included)} views"
+        names = f"'{missing[0].name}'" if len(missing) == 1 else f"{len(missing)} of {len(included)} views"
         verb = "has" if len(missing) == 1 else "have"
         return (
             f"{names} {verb} no PSF, which a ticked method needs: fuse with Average, which needs none, choose a PSF file, "
