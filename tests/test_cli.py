@@ -134,6 +134,23 @@ def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):
     assert one == two
 
 
+def test_a_recipe_from_before_psfs_were_made_ready_otherwise_is_repeated_with_a_word(sample, tmp_path):
+    first = tmp_path / "first.tif"
+    run("fuse", sample, "--method", "average", "-o", first)
+    file = Path(f"{first}.recipe.json")
+    recipe = json.loads(file.read_text())
+    recipe["views"][0]["psf_sha256"] = "0" * 64
+    file.write_text(json.dumps(recipe))
+    done = run("fuse", "--recipe", file, "-o", tmp_path / "again.tif", code=2)
+    assert "the PSF of view '0'" in done.stderr
+    for entry in recipe["views"]:
+        del entry["psf_notes"]
+    file.write_text(json.dumps(recipe))
+    done = run("fuse", "--recipe", file, "-o", tmp_path / "again.tif")
+    assert "older than the way in which PSFs are made ready" in " ".join(done.stderr.split())
+    assert (tifffile.imread(tmp_path / "again.tif") == tifffile.imread(first)).all()
+
+
 def test_a_recipe_notices_that_a_view_has_changed(sample, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(sample, folder)

@@ -45,6 +45,12 @@ def test_a_view_that_is_brighter_everywhere_is_found(factor: float) -> None:
     assert gains[1] == pytest.approx(factor, rel=0.2)
 
 
+@pytest.mark.parametrize("factor", [4.0, 0.25])
+def test_one_of_three_views_does_not_make_the_other_two_stand_out(factor: float) -> None:
+    gains = find_gains(brighter(specimen(angles=(0.0, 90.0, 180.0)), 1, factor))
+    assert gains == (1.0, pytest.approx(factor, rel=0.2), 1.0)
+
+
 def test_of_two_views_the_brighter_one_has_the_gain() -> None:
     views = specimen(angles=(0.0, 180.0))
     for index, factor in ((0, 4.0), (1, 0.25)):

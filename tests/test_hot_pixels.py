@@ -64,6 +64,30 @@ def test_a_pixel_of_the_camera_that_is_hot_in_every_plane_is_found(rng: np.rando
     assert np.abs(found.instead - 100).max() < 20
 
 
+def test_beads_of_a_psf_sharper_than_voxels_are_no_hot_pixels(rng: np.random.Generator) -> None:
+    z, y, x = np.mgrid[-5:6, -5:6, -5:6]
+    psf = np.exp(-0.5 * ((z / 1.5) ** 2 + (y / 0.6) ** 2 + (x / 0.6) ** 2))
+    psf /= psf.sum()
+    beads = np.zeros((40, 40, 40))
+    beads[tuple(rng.integers(6, 34, (3, 20)))] = 20000 / psf.max()
+    data = rng.poisson(ndimage.convolve(beads, psf) + 100).astype(np.uint16)
+    assert RegisteredViews([View(data, "unknown")]).statistics()[0].hot
+    view = View(data, "sharp", psf=psf.astype(np.float32))
+    assert RegisteredViews([view]).statistics()[0].hot == 0
+    data[20, 1, 1] = 65535
+    assert RegisteredViews([view]).statistics()[0].hot == 1
+
+
+def test_what_is_left_of_a_background_that_was_cut_off_is_no_hot_pixel(rng: np.random.Generator) -> None:
+    bright = ndimage.gaussian_filter(np.where(rng.random((40, 40, 40)) < 0.001, 60000.0, 0), 1.5)
+    data = np.maximum(rng.normal(100 + bright, 10) - 125, 0).round().astype(np.uint16)
+    assert np.median(data) == 0
+    assert len(find_hot(data.astype(np.float32), noise_level(data))) == 0
+    data[20, 20, 20] = 65535
+    found = find_hot(data.astype(np.float32), noise_level(data))
+    assert [tuple(place) for place in found.places] == [(20, 20, 20)]
+
+
 def test_removal_is_the_same_however_the_volume_is_cut() -> None:
     clean = specimen()
     views = with_hot(clean, remove_hot=True)

@@ -7,6 +7,8 @@ from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf import describe_psf, fwhm, load_psf, prepare_psf, read_psf
+from napari_mvfusion.psf.centre import find_core
+from napari_mvfusion.simulation import light_sheet_psf
 
 SIGMA = np.array([4.0, 1.5, 1.5])
 
@@ -119,6 +121,15 @@ def test_the_middle_voxel_of_an_odd_psf_is_taken_at_its_word_within_a_quarter_of
     psf = gaussian((25, 11, 11), middle=(12.3, 5.2, 4.85))
     same = prepare_psf(psf, energy=1.0)
     assert middle_of(same.psf, psf.shape) == pytest.approx(psf, abs=1e-7)
+
+
+@pytest.mark.parametrize("angle", [0.0, 90.0, 180.0])
+def test_an_asymmetric_psf_whose_peak_is_in_the_middle_stays_where_it_is(angle):
+    """The views lie where the simulation put them: as of a microscope, at the peak of the PSF."""
+    psf = light_sheet_psf(angle)
+    assert np.abs(np.subtract(find_core(psf).centre, [n // 2 for n in psf.shape])).max() > 0.4
+    same = middle_of(psf, prepare_psf(psf).psf.shape)
+    assert prepare_psf(psf).psf == pytest.approx(same / same.sum(), rel=1e-6, abs=1e-12)
 
 
 def test_noise_does_not_become_haze(rng):

@@ -46,12 +46,22 @@ def find_gains(views: RegisteredViews) -> tuple[float, ...]:
     chosen = covered & (shared > _DARK * shared.max(where=covered, initial=0.0)) & (seen > 0).all(axis=0)
     if chosen.sum() < _FEWEST_CELLS:
         return ordinary
-    gains = []
-    for index in range(len(views)):
-        others = np.median(np.delete(seen, index, axis=0), axis=0)
-        ratio = seen[index][chosen] / others[chosen]
-        least, middle, most = np.quantile(ratio, [_ELSEWHERE, 0.5, 1 - _ELSEWHERE])
-        gains.append(float(middle) if least > _NOTICEABLE or most < 1 / _NOTICEABLE else 1.0)
-    if len(views) == 2:
-        gains = [max(gain, 1.0) for gain in gains]
+    gains = list(ordinary)
+    left = list(range(len(views)))
+    # One at a time, the one that stands out most: it would make others stand out, as the median of two is their mean.
+    while len(left) > 1:
+        found = [_gain(seen[u][chosen], np.median(seen[[w for w in left if w != u]], axis=0)[chosen]) for u in left]
+        if len(left) == 2:
+            found = [max(gain, 1.0) for gain in found]
+        most = int(np.argmax(np.abs(np.log(found))))
+        if found[most] == 1:
+            break
+        gains[left.pop(most)] = found[most]
     return tuple(gains)
+
+
+def _gain(one: np.ndarray, others: np.ndarray) -> float:
+    """Median ratio of the cells of one view to the others, 1 where that is not noticeable nearly everywhere."""
+    ratio = one / others
+    least, middle, most = np.quantile(ratio, [_ELSEWHERE, 0.5, 1 - _ELSEWHERE])
+    return float(middle) if least > _NOTICEABLE or most < 1 / _NOTICEABLE else 1.0

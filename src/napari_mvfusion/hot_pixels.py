@@ -21,6 +21,9 @@ from napari_mvfusion.roughness import DIFFERENCE_REACH, FOURTH_DIFFERENCE
 _DEVIATIONS = 10.0
 # By how much it is further above it than the third brightest neighbour. At a width of 1.5 voxels that one has a third.
 _ALONE = 6.0
+# Of a PSF sharper than that, a hot voxel stands out so much more than its peak does, if not by more than any spot does.
+_MARGIN = 1.5
+_MOST_ALONE = 1e3
 # How many of so many neighbours may be hot: inside the volume, and on a face of it.
 _ALSO_HOT = {26: 2, 17: 1}
 # Fewer neighbours, as at the end of a line, tell nothing.
@@ -32,6 +35,8 @@ _PLACES = 4
 _SIDE = 1024
 _LEVELS = 16
 _MEDIAN_TO_SIGMA = 1 / 0.6745
+# Hot voxels are a smaller share of all than a fifth of this; each makes five differences along an axis.
+_LEFT_BY_NOISE = 0.003
 # Least standard deviation of pixels that are whole numbers, and of others as a share of the range of their levels.
 _LEAST_COUNT = 1.0
 _LEAST_SHARE = 1e-3
@@ -115,7 +120,7 @@ def noise_level(data: Any) -> NoiseLevel:
         return NoiseLevel(np.zeros(1), np.full(1, np.inf), 0.0, np.inf)
     levels = np.array([np.median(mean[part]) for part in parts])
     # Noise that was interpolated along an axis is smooth there, so the roughest axis counts.
-    sigmas = np.array([np.median(differences[part], axis=0).max() for part in parts]) * _MEDIAN_TO_SIGMA
+    sigmas = np.array([_typical(differences[part]).max() for part in parts]) * _MEDIAN_TO_SIGMA
     variances = np.maximum.accumulate(sigmas**2)
     bright = slice(len(parts) // 2, None)
     rise = np.maximum(levels[bright] - levels[0], np.finfo(float).tiny)
@@ -123,6 +128,19 @@ def noise_level(data: Any) -> NoiseLevel:
     whole = np.dtype(data.dtype).kind in "bui"
     least = _LEAST_COUNT if whole else _LEAST_SHARE * float(levels[-1] - levels[0])
     return NoiseLevel(levels, variances, gain, least)
+
+
+def _typical(differences: np.ndarray) -> np.ndarray:
+    """Median along each axis, (n, axis) to (axis,).
+
+    Where a background was cut off, most differences are 0, and noise is what is left: more than hot voxels would make.
+    """
+    found = np.median(differences, axis=0)
+    for axis in np.flatnonzero(found == 0):
+        left = differences[differences[:, axis] > 0, axis]
+        if len(left) > _LEFT_BY_NOISE * len(differences):
+            found[axis] = np.median(left)
+    return np.asarray(found)
 
 
 def _roughness(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -150,7 +168,25 @@ def _roughness(data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def find_hot(block: np.ndarray, noise: NoiseLevel) -> HotVoxels:
+def sharpest_spot(psf: np.ndarray | None) -> float:
+    """How far a point of the specimen can stand out of its neighbours, as `find_hot` measures it, with a margin.
+
+    Parameters
+    ----------
+    psf : (z, y, x) on the voxels of the view, or None where that is not known
+    """
+    if psf is None:
+        return _ALONE
+    wide = np.pad(np.asarray(psf, np.float64), 1)
+    z, y, x = np.unravel_index(int(wide.argmax()), wide.shape)
+    near = np.delete(wide[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2].ravel(), 13)
+    near.sort()
+    middle, bright = np.median(near), near[-1 - _ALSO_HOT[26]]
+    above = wide[z, y, x] - middle
+    return max(_ALONE, _MARGIN * float(above / max(bright - middle, above / _MOST_ALONE)))
+
+
+def find_hot(block: np.ndarray, noise: NoiseLevel, alone: float = _ALONE) -> HotVoxels:
     """Find the hot voxels of a block.
 
     Parameters
@@ -158,9 +194,10 @@ def find_hot(block: np.ndarray, noise: NoiseLevel) -> HotVoxels:
     block : float32 (z, y, x). Voxels at its border lack neighbours: read one more on each side, but at the border of
         the view.
     noise : of the view
+    alone : by how much a hot voxel stands out more than the third brightest of its neighbours, see `sharpest_spot`
     """
     places = np.argwhere(_peaks(block, noise.least_above))
-    found = [_hot_among(block, places[a : a + _AT_ONCE], noise) for a in range(0, len(places), _AT_ONCE)]
+    found = [_hot_among(block, places[a : a + _AT_ONCE], noise, alone) for a in range(0, len(places), _AT_ONCE)]
     if not found:
         return HotVoxels(np.zeros((0, 3), np.intp), np.zeros(0, np.float32))
     return HotVoxels(np.concatenate([f.places for f in found]), np.concatenate([f.instead for f in found]))
@@ -186,7 +223,7 @@ def _peaks(block: np.ndarray, least: float) -> np.ndarray:
     return np.asarray(block > lowest + np.float32((1 - 1 / _ALONE) * least))
 
 
-def _hot_among(block: np.ndarray, places: np.ndarray, noise: NoiseLevel) -> HotVoxels:
+def _hot_among(block: np.ndarray, places: np.ndarray, noise: NoiseLevel, alone: float) -> HotVoxels:
     """Those of some voxels that are hot."""
     around = places[:, None] + _OFFSETS
     there = ((around >= 0) & (around < block.shape)).all(axis=2)
@@ -199,6 +236,6 @@ def _hot_among(block: np.ndarray, places: np.ndarray, noise: NoiseLevel) -> HotV
     also_hot = np.select([count >= n for n in _ALSO_HOT], list(_ALSO_HOT.values()), 0)
     next_bright = values[rows, np.maximum(count - 1 - also_hot, 0)]
     above = block[tuple(places.T)].astype(np.float64) - median
-    hot = (count >= _FEWEST_NEIGHBOURS) & (above > _ALONE * (next_bright - median))
+    hot = (count >= _FEWEST_NEIGHBOURS) & (above > alone * (next_bright - median))
     hot &= (above > 0) & (above > _DEVIATIONS * np.sqrt(noise.variance(median, above)))
     return HotVoxels(places[hot], median[hot].astype(np.float32))

@@ -189,7 +189,8 @@ class Recipe(_Part):
             more = ", ".join(name for name in views.names if name not in names)
             yield Warned(f"the recipe does not use the views {more}, which are there beside its own")
             views = views.select(names)
-        self._check_same(views)
+        for change in self._check_same(views):
+            yield Warned(change)
         method = make_method(self.method.name, **self.method.parameters)
         for change in self._software_changes():
             yield Warned(change)
@@ -207,7 +208,9 @@ class Recipe(_Part):
         )
         return result
 
-    def _check_same(self, views: RegisteredViews) -> None:
+    def _check_same(self, views: RegisteredViews) -> list[str]:
+        """Refuse views that are not the recipe's own; what is only made ready otherwise today comes back in words."""
+        changes = []
         names = [entry.name for entry in self.views]
         if list(views.names) != names:
             there = ", ".join(views.names)
@@ -222,8 +225,16 @@ class Recipe(_Part):
                     f"the pixels of {view.label} changed since the recipe was made: restore it or fuse anew"
                 )
             now = None if view.psf is None else psf_sha256(view.psf)
-            if now != entry.psf_sha256:
+            if now == entry.psf_sha256:
+                continue
+            if "psf_notes" in entry.model_fields_set or now is None or entry.psf_sha256 is None:
                 raise InputError(f"the PSF of {view.label} changed since the recipe was made: restore it or fuse anew")
+            # What the hash is of was made of the file, in another way than today.
+            changes.append(
+                f"the recipe is older than the way in which PSFs are made ready now, so whether the PSF of {view.label} "
+                "is the same file cannot be told: the result may differ slightly"
+            )
+        return changes
 
     def _software_changes(self) -> list[str]:
         now = software_versions()

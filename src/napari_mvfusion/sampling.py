@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.geometry import Box, Grid, triple
-from napari_mvfusion.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level
+from napari_mvfusion.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level, sharpest_spot
 from napari_mvfusion.view import View
 
 _EDGE_TOLERANCE = 1e-6
@@ -117,7 +117,9 @@ def pixels_with_hot(view: View, box: Box) -> tuple[np.ndarray, HotVoxels]:
     pixels = _less_offset(view, _raw(view, wide))
     if view not in _NOISE_LEVELS:
         _NOISE_LEVELS[view] = noise_level(_Measured(view)).less(view.offset)
-    hot = find_hot(pixels, _NOISE_LEVELS[view]).inside(inner)
+    # A PSF says nothing about voxels of another size.
+    alone = sharpest_spot(view.psf if view.affine is None else None)
+    hot = find_hot(pixels, _NOISE_LEVELS[view], alone).inside(inner)
     balanced = HotVoxels(hot.places, _balanced(view, hot.instead))
     return _balanced(view, np.ascontiguousarray(pixels[inner])), balanced
 
