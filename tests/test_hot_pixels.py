@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_mvfusion.events import Warned
 from napari_mvfusion.fusion import fuse_events
 from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.hot_pixels import find_hot, noise_level
+from napari_mvfusion.hot_pixels import find_hot, noise_level, sharpest_spot
 from napari_mvfusion.methods import Average
 from napari_mvfusion.methods.universal import brightness_scale, updates_for
 from napari_mvfusion.networks.universal import UniversalArchitecture
@@ -169,3 +169,16 @@ def test_a_run_says_what_became_of_hot_pixels(removed: bool, words: str) -> None
     said = [event.message for event in fuse_events(views, Average()) if isinstance(event, Warned)]
     assert len(said) == 2
     assert words in said[0]
+
+
+@pytest.mark.parametrize("psf", [np.zeros((1, 5, 5)), np.full((3, 3, 3), np.nan), np.ones((4, 4)), -np.ones((3, 3, 3))])
+def test_a_psf_that_is_none_says_nothing_about_spots(psf):
+    assert sharpest_spot(psf) == sharpest_spot(None)
+
+
+def test_a_point_as_sharp_as_a_voxel_is_no_hot_pixel():
+    psf = np.zeros((5, 5, 5))
+    psf[2, 2, 2] = 1
+    assert sharpest_spot(psf) > sharpest_spot(None)
+    psf[0, 0, 0] = 2
+    assert sharpest_spot(psf) > sharpest_spot(None), "at the border too"

@@ -173,9 +173,9 @@ def sharpest_spot(psf: np.ndarray | None) -> float:
 
     Parameters
     ----------
-    psf : (z, y, x) on the voxels of the view, or None where that is not known
+    psf : (z, y, x) on the voxels of the view, or None where that is not known; one without light says nothing
     """
-    if psf is None:
+    if psf is None or psf.ndim != 3 or not np.isfinite(psf).all() or not (psf > 0).any():
         return _ALONE
     wide = np.pad(np.asarray(psf, np.float64), 1)
     z, y, x = np.unravel_index(int(wide.argmax()), wide.shape)

@@ -166,8 +166,9 @@ def test_flaws_of_a_psf_stand_below_the_views_as_in_views_and_psfs_and_are_mende
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
     person.bot.waitUntil(lambda: bool(person.messages("problem")))
     np.testing.assert_array_equal(first.metadata[KEY]["psf"], raw)
-    expected = " ".join(problem.text for problem in psf_problems(raw, small_views.views.grid.shape))
-    assert "sum" in expected
+    found = psf_problems(raw, small_views.views.grid.shape)
+    assert any(problem.kind == "note" and "sum" in problem.text for problem in found)
+    expected = " ".join(problem.text for problem in found if problem.kind != "note")
     assert "middle" in expected
     assert person.messages("problem") == [f"nuclei view 0: {expected}"]
     person.press("fix Fix all")
@@ -180,12 +181,22 @@ def test_flaws_of_a_psf_stand_below_the_views_as_in_views_and_psfs_and_are_mende
 
 def test_a_psf_that_is_none_is_refused_in_words(model, person, small_views, show_views, tmp_path):
     show_views(model, small_views)
-    tifffile.imwrite(tmp_path / "flat.tif", np.zeros((5, 5), np.uint8))
-    choose_file(tmp_path / "flat.tif")
+    tifffile.imwrite(tmp_path / "series.tif", np.ones((3, 2, 5, 5), np.uint8), metadata={"axes": "TZYX"})
+    choose_file(tmp_path / "series.tif")
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
     person.bot.waitUntil(lambda: bool(person.messages("error")))
-    assert "flat.tif" in person.messages("error")[0]
+    assert "series.tif" in person.messages("error")[0]
     assert person.rows()[0][2] == "PSF 27 × 9 × 9"
+
+
+def test_a_psf_without_light_is_shown_as_a_flaw(model, person, small_views, show_views, tmp_path):
+    show_views(model, small_views)
+    tifffile.imwrite(tmp_path / "dark.tif", np.zeros((5, 5), np.uint8))
+    choose_file(tmp_path / "dark.tif")
+    person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
+    person.bot.waitUntil(lambda: bool(person.messages("problem")))
+    (words,) = person.messages("problem")
+    assert words.startswith("nuclei view 0: The PSF holds no light")
 
 
 def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, person, small_views, show_views):
