@@ -197,7 +197,8 @@ class Workspace:
         known = entries[0].get("fingerprint") if entries else None
         if known is None:
             self.notes.append(
-                f"the journal of the unfinished run in {self.folder} is missing, damaged or of an older version: it begins anew"
+                f"the journal of the unfinished run in {self.folder} is missing, damaged or of an older version: "
+                "it begins anew"
             )
             return
         if known != fingerprint:
