@@ -105,6 +105,25 @@ def test_gains_of_views_belong_to_what_passed() -> None:
     np.testing.assert_allclose(ratio[2] / ratio[0], 1, rtol=0.03)
 
 
+@pytest.mark.parametrize("gain", [0.1, 4.0, 10.0])
+def test_another_exposure_of_one_view_is_not_taken_for_light_from_nowhere(gain: float) -> None:
+    views, truth = recorded(0.01)
+    plain = find_transmission(views)
+    brighter = [
+        replace(view, data=np.asarray(view.data) * (gain if n == 1 else 1)) for n, view in enumerate(views.views)
+    ]
+    other = RegisteredViews(brighter, views.grid)
+    other.statistics()
+    assert doubt_about_transmission(other) == ""
+    found = find_transmission(other)
+    assert plain is not None
+    assert found is not None
+    before, after = (each.over(views.grid.box, CPU).numpy() for each in (plain, found))
+    # Each view's light relative to that of its first neighbour, up to the gain.
+    ratio = (after[1] / after[0]) / (before[1] / before[0])
+    assert error(ratio / gain, np.ones_like(truth), truth) < 0.15
+
+
 def test_voxels_that_are_no_cubes() -> None:
     """Every second plane of the fused volume, twice as thick, and views at 45 degrees: ways must not bend."""
     angles = (45.0, 135.0, 225.0)

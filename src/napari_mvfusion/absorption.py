@@ -192,15 +192,18 @@ class _Fit:
                 raise _DoubtfulError("it gave no finite number")
         if not strengths.any():
             return None
-        self._refuse_odd(seen, passed)
+        self._refuse_odd(seen, passed, gains)
         found = np.zeros(len(_WAYS))
         found[ways] = strengths
         return Transmission(self._cell, passed.clip(_LEAST, _MOST).astype(np.float32), tuple(found.tolist()))
 
-    def _refuse_odd(self, seen: np.ndarray, passed: np.ndarray) -> None:
+    def _refuse_odd(self, seen: np.ndarray, passed: np.ndarray, gains: np.ndarray) -> None:
         """Refuse what cannot be right: light from nowhere, or much that leaves the views' differences unexplained."""
         light = self._views.mean(axis=0) * self._chosen
-        brightest = float((passed.max(axis=0) * light).sum() / light.sum())
+        # With another exposure a view may well be brighter than the specimen; that is no light that it found.
+        exposure = np.exp(gains) / np.exp(gains).mean()
+        on_its_way = passed / exposure[:, None, None, None]
+        brightest = float((on_its_way.max(axis=0) * light).sum() / light.sum())
         if not _BRIGHTEST[0] < brightest < _BRIGHTEST[1]:
             raise _DoubtfulError(f"the brightest view would have {brightest:.2g} times the light of the specimen")
         specimen = self._views.mean(axis=0) / passed.mean(axis=0)
