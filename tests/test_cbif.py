@@ -130,6 +130,7 @@ def test_a_view_without_detail_counts_little(rng):
     assert np.abs(fuse(views, Average()).data - (sharp + dull) / 2).max() < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore:view 'b' is .* times as bright:UserWarning")
 def test_where_no_view_has_detail_it_is_the_mean_and_never_nan():
     first = np.zeros((64, 64, 64), np.float32)
     first[:8] = np.random.default_rng(0).random((8, 64, 64))

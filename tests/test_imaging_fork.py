@@ -29,6 +29,7 @@ def made():
     rng = np.random.default_rng(8)
     psf = np.zeros((5, 5, 5), np.float32)
     psf[1:4, 2, 2] = psf[2, 1:4, 2] = psf[2, 2, 1:4] = 1
+    psf[2, 2, 2] = 2
     views = [View(rng.random(SHAPE, np.float32) * 100, f"v{i}", psf=psf / psf.sum(), angle=90.0 * i) for i in range(2)]
     return RegisteredViews(views, Grid(SHAPE))
 

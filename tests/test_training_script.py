@@ -79,7 +79,8 @@ def test_a_command_and_python_make_what_the_run_makes(data, models, monkeypatch,
 
 
 def test_the_command_names_only_what_it_would_not_choose(data):
-    inputs = [Inputs(source=str(data / "day 0"), tag="fish", views=["0", "90"], voxel_size_um=(2, 1, 1))]
+    fish = {"tag": "fish", "views": ["0", "90"], "voxel_size_um": (2, 1, 1), "no_data": "auto"}
+    inputs = [Inputs(source=str(data / "day 0"), **fish)]
     config = fine_tune_config("self", minutes=5, views=[inputs[0].open()])
     job = TrainJob(config, "mine", start_from="universal")
     assert training_command(inputs, job) == (

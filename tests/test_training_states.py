@@ -15,7 +15,7 @@ from napari_mvfusion.training import loop
 from napari_mvfusion.training.events import Started, StepDone, Trained
 from napari_mvfusion.training.kept import keep_from_checkpoint
 from napari_mvfusion.training.objectives import Supervised, score_supervised
-from napari_mvfusion.training.state import Progress, load_state, read_note, save_state
+from napari_mvfusion.training.state import Progress, _comes_back, load_state, read_note, save_state
 from small_training import CPU, Toy, toy_card, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -204,3 +204,19 @@ def test_a_run_goes_on_from_the_state_before_a_damaged_one_to_the_same_weights(t
     ours, theirs = (each / "toy.safetensors" for each in (broken, whole))
     with safe_open(ours, framework="pt") as a, safe_open(theirs, framework="pt") as b:
         assert a.metadata()["sha256"] == b.metadata()["sha256"]
+
+
+def test_a_state_that_does_not_come_back_from_the_disk_is_not_taken_for_saved(tmp_path):
+    path = tmp_path / "state.safetensors"
+    tensors, header = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}, {"about": "it"}
+    save_file(tensors, path, metadata=header)
+    assert _comes_back(path, tensors, header)
+    assert not _comes_back(path, {"a": tensors["a"]}, header)
+    assert not _comes_back(path, tensors, {"about": "else"})
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+        assert not _comes_back(path, tensors, header), place
+    for end in range(0, len(content), 7):
+        path.write_bytes(content[:end])
+        assert not _comes_back(path, tensors, header), end

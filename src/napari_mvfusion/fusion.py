@@ -224,7 +224,7 @@ def _fuse(
         for note in workspace.notes:
             yield Warned(note)
         if workspace.finished or workspace.placed:
-            finished = _finished_before(workspace, views.grid)
+            finished = _finished_before(workspace, views.grid, recipe)
             yield Warned(f"{path} was finished by an earlier run: nothing is left to do")
             yield Finished(finished, time.perf_counter() - started)
             return finished
@@ -297,9 +297,14 @@ def _made_with(out: Path) -> str | None:
         return None
 
 
-def _finished_before(workspace: Workspace, grid: Grid) -> Fused:
-    """What an earlier run has made, once all of it is in its place."""
-    recipe = json.loads(workspace.finishing.recipe.read_text(encoding="utf-8"))
+def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -> Fused:
+    """What an earlier run has made with a recipe, once all of it is in its place; a damaged recipe is written anew."""
+    written = workspace.finishing.recipe
+    try:
+        recipe = json.loads(written.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        with writing(written):
+            written.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     placing = workspace.last("placing")
     changes = () if placing is None else tuple(placing["changes"])
     if placing is not None:
