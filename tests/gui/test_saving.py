@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from copied_run import fused_elsewhere
 from qtpy.QtWidgets import QPushButton
-from views_person import ViewsPerson, choose_in_dialog
+from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.layers import annotate, notes, open_layers
 from napari_mvfusion.gui.saving import FOLDER, ZARR, savable, save_views
 from napari_mvfusion.gui.tasks import Checkpoint, Stopped
-from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.readers import open_views, open_volume, read_recipe
 from napari_mvfusion.views import drain
 from napari_mvfusion.workspace import partial_folder
@@ -19,12 +18,7 @@ from napari_mvfusion.writers import Watched
 
 @pytest.fixture
 def views_person(model, qtbot, plugin):
-    panel = ViewsPanel(model)
-    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
-    panel.resize(390, 900)
-    panel.show()
-    qtbot.waitExposed(panel)
-    return ViewsPerson(panel, qtbot)
+    return in_front_of_the_views(model, qtbot)
 
 
 @pytest.fixture

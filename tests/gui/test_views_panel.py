@@ -8,11 +8,10 @@ import pytest
 import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton
-from views_person import ViewsPerson, choose_in_dialog, known
+from views_person import choose_in_dialog, in_front_of_the_views, known
 
 from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
-from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.psf import fwhm, prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf, sample
 from napari_mvfusion.views import RegisteredViews
@@ -21,12 +20,7 @@ from napari_mvfusion.writers import write_tiff
 
 @pytest.fixture
 def person(model, qtbot, plugin):
-    panel = ViewsPanel(model)
-    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
-    panel.resize(390, 900)
-    panel.show()
-    qtbot.waitExposed(panel)
-    return ViewsPerson(panel, qtbot)
+    return in_front_of_the_views(model, qtbot)
 
 
 @pytest.fixture

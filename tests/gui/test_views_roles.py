@@ -6,7 +6,7 @@ import tifffile
 from napari._app_model import get_app_model
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox
-from views_person import ViewsPerson, known
+from views_person import ViewsPerson, in_front_of_the_views, known
 
 from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.gui.views.roles import RolesDialog
@@ -17,12 +17,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 @pytest.fixture
 def person(model, qtbot, plugin):
-    panel = ViewsPanel(model)
-    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
-    panel.resize(390, 900)
-    panel.show()
-    qtbot.waitExposed(panel)
-    return ViewsPerson(panel, qtbot)
+    return in_front_of_the_views(model, qtbot)
 
 
 @pytest.fixture

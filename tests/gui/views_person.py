@@ -5,6 +5,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QDialogButtonBox, QFrame, QLabel, QLineEdit, QPushButton, QWidget
 
 from napari_mvfusion.gui.layers import KEY
+from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.gui.views.picture import PSFPicture
 from napari_mvfusion.gui.views.row import ViewRow
 
@@ -147,3 +148,13 @@ def choose_in_dialog(*paths, button=QDialogButtonBox.StandardButton.Open):
         dialog.findChild(QDialogButtonBox).buttons()[0].click()
 
     QTimer.singleShot(100, answer)
+
+
+def in_front_of_the_views(model, qtbot):
+    """Somebody who has just opened Views & PSFs."""
+    panel = ViewsPanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.resize(390, 900)
+    panel.show()
+    qtbot.waitExposed(panel)
+    return ViewsPerson(panel, qtbot)
