@@ -34,8 +34,8 @@ _POINTS = 48
 _MOST_FACES = 8
 
 
-class Pixels(Protocol):
-    """What is needed of an array: numpy, dask, zarr and memory maps all have it."""
+class VolumeLike(Protocol):
+    """What a view needs of an array: numpy, dask, zarr and memory maps all have it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ class Pixels(Protocol):
         """Type of the pixels."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Pixels of a box."""
+        """Pixels of a box, as something that `numpy.asarray` understands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +91,10 @@ class ValueMask:
     also : another mask, outside of which there is no data either, or None
     """
 
-    data: Pixels
+    data: VolumeLike
     zero: bool = False
     nan: bool = False
-    also: Pixels | None = None
+    also: VolumeLike | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -153,7 +153,7 @@ class Found:
     filled: float = 1.0
 
 
-def look_for_field(data: Pixels) -> Generator[float, None, Found]:
+def look_for_field(data: VolumeLike) -> Generator[float, None, Found]:
     """Look for the field of a view, in bounded memory.
 
     A hull that holds the eight corners holds everything, so volumes without a 0 or NaN there are not read at all.

@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_mvfusion.darkness import ends_abruptly
 from napari_mvfusion.events import Preparing
-from napari_mvfusion.fields import Found, HullMask, ValueMask, inside_planes, look_for_field
+from napari_mvfusion.fields import Found, HullMask, ValueMask, VolumeLike, inside_planes, look_for_field
 from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.sampling import mark_covered, read_view, to_view
-from napari_mvfusion.view import View, VolumeLike
+from napari_mvfusion.view import View
 
 _MEAN_PLANES = 12
 _NO_DARKNESS = 0.99

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fields import NO_DATA, NoData
+from napari_mvfusion.fields import NO_DATA, NoData, VolumeLike
 from napari_mvfusion.geometry import Triple, triple
 
 # Far beyond these, sums of weighted pixels leave the range of float32.
 _LEAST_WEIGHT = 1e-6
 _MOST_WEIGHT = 1e6
 _MOST_OFFSET = 1e30
-
-
-class VolumeLike(Protocol):
-    """What a view needs of an array: numpy, dask, zarr and memory maps all have it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes along (z, y, x)."""
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the pixels."""
-
-    def __getitem__(self, index: Any, /) -> Any:
-        """Pixels of a box, as something that `numpy.asarray` understands."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,13 @@ import numpy as np
 from napari_mvfusion.divided import Divided, unit_for
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.events import Preparing
+from napari_mvfusion.fields import VolumeLike
 from napari_mvfusion.geometry import Box, Grid, float_triple
 from napari_mvfusion.overviews import Overview
 from napari_mvfusion.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.scanning import ViewStatistics, sample_views, scan_views
 from napari_mvfusion.settling import settle_views
-from napari_mvfusion.view import View, VolumeLike
+from napari_mvfusion.view import View
 
 __all__ = ["Overview", "RegisteredViews", "View", "ViewStatistics", "VolumeLike", "drain"]
 
