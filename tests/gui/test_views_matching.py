@@ -101,7 +101,29 @@ def test_an_angle_is_known_only_where_a_word_says_so(text, angle):
     assert angle_in(text) == angle
 
 
+@pytest.mark.parametrize(
+    ("text", "angle"),
+    [
+        ("psf-90", 90),
+        ("PSF_angle_090", 90),
+        ("psf (90)", 90),
+        ("psf_-45", -45),
+        ("PSF 22.5 deg", 22.5),
+        ("fish2 psf_270", 270),
+        ("beads_180", 180),
+        ("beads_100nm", None),
+        ("psf 20x", None),
+        ("psf_488", None),
+        ("psf", None),
+    ],
+)
+def test_of_a_psf_the_angle_may_stand_behind_that_word(text, angle):
+    assert angle_in(text, of_psf=True) == angle
+
+
 def test_counted_files_are_no_angles():
+    assert angles_in(["psf_1", "psf_2"], of_psfs=True) == [None] * 2
+    assert angles_in(["psf-0", "psf-90"], of_psfs=True) == [0, 90]
     assert angles_in(["view_0", "view_90"]) == [0, 90]
     assert angles_in(["view_1", "view_2", "view_3"]) == [None] * 3
     assert angles_in(["view_0", "view_1"]) == [None] * 2

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from napari._app_model import get_app_model
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox
+from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox
 from views_person import ViewsPerson, in_front_of_the_views, known
 
 from napari_mvfusion.gui.views.panel import ViewsPanel
@@ -78,6 +78,22 @@ def test_roles_can_be_changed_and_files_left_out(model, person, files):
     person.settle()
     assert [layer.name for layer in model.layers] == ["left"]
     assert known(model.layers[0])["psf"] is None
+
+
+def test_angles_in_the_names_of_psfs_are_proposed(person, tmp_path, rng):
+    for name in ("fish_angle_0.tif", "fish_angle_90.tif"):
+        tifffile.imwrite(tmp_path / name, rng.integers(0, 900, (24, 40, 40)).astype(np.uint16))
+    names = {"psf-90.tif": 90, "PSF_angle_045.tif": 45, "psf (180).tif": 180, "psf_of_488.tif": None}
+    for name in names:
+        tifffile.imwrite(tmp_path / name, light_sheet_psf(shape=(9, 9, 9)))
+    person.drop(*tmp_path.glob("*.tif"))
+    dialog = dialog_of(person.panel, person.bot)
+    for name, angle in names.items():
+        (field,) = (
+            f for f in dialog.findChildren(QDoubleSpinBox) if f.accessibleName().startswith(f"Angle of {name},")
+        )
+        assert field.text() == ("unknown" if angle is None else str(angle))
+    dialog.reject()
 
 
 def test_views_and_psfs_that_are_dropped_together_lose_nothing(model, person, files):

@@ -13,8 +13,11 @@ _SUFFIXES = (".tif", ".tiff", ".ome")
 _BEFORE_ANGLE = frozenset({"view", "angle", "rotation"})
 _AFTER_ANGLE = frozenset({"deg", "degree", "degrees", "°"})
 _KINDS = frozenset({"psf", "psfs", "bead", "beads"})
+# What says that a number behind the word "psf" or "bead" is none: "beads_100nm", "psf 20x".
+_UNITS = frozenset({"nm", "um", "µm", "mm", "px", "x", "ms", "s"})
 _FILLERS = _BEFORE_ANGLE | _AFTER_ANGLE | _KINDS
 _SAME_ANGLE = 1e-3
+_FULL_TURN = 360.0
 _SAME_NAME, _SURE, _LIKELY, _POSSIBLE, _SAME_WORDS, _SOMEWHERE, _NOT = range(7, 0, -1)
 
 
@@ -80,15 +83,23 @@ def match_files(views: Sequence[Wanted], files: Iterable[Path]) -> Matches:
     return Matches(found, tuple(dict.fromkeys(problems)))
 
 
-def angle_in(text: str) -> float | None:
-    """The number of degrees that a name says with a word: "view_90", "angle 22.5", "45deg"; else None."""
-    sure = {number for number, certainty in _numbers(_pieces(text)) if certainty == _SURE}
-    return sure.pop() if len(sure) == 1 else None
+def angle_in(text: str, *, of_psf: bool = False) -> float | None:
+    """The number of degrees that a name says with a word: "view_90", "angle 22.5", "45deg"; else None.
+
+    Of a PSF or beads it may also stand behind that word: "psf-90", "PSF (90)".
+    """
+    numbers = _numbers(_pieces(text))
+    for certainty in (_SURE, _LIKELY) if of_psf else (_SURE,):
+        found = {number for number, how in numbers if how == certainty}
+        if found:
+            angle = found.pop()
+            return None if found or (certainty == _LIKELY and abs(angle) > _FULL_TURN) else angle
+    return None
 
 
-def angles_in(texts: Sequence[str]) -> list[float | None]:
+def angles_in(texts: Sequence[str], *, of_psfs: bool = False) -> list[float | None]:
     """The angles that several names say, none at all where they only count the files: view_1, view_2, view_3."""
-    angles = [angle_in(text) for text in texts]
+    angles = [angle_in(text, of_psf=of_psfs) for text in texts]
     known = sorted(angle for angle in angles if angle is not None)
     counted = known in ([float(n) for n in range(1, len(known) + 1)], [float(n) for n in range(len(known))])
     return [None] * len(texts) if counted and known != [0.0] else angles
@@ -189,7 +200,7 @@ def _numbers(pieces: list[str]) -> list[tuple[float, int]]:
         certainty = _SOMEWHERE
         if before in _BEFORE_ANGLE or after in _AFTER_ANGLE:
             certainty = _SURE
-        elif before in _KINDS:
+        elif before in _KINDS and after not in _UNITS:
             certainty = _LIKELY
         elif after in _KINDS | _BEFORE_ANGLE:
             certainty = _POSSIBLE

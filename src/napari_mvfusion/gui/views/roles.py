@@ -79,7 +79,8 @@ class RolesDialog(QDialog):
         found: dict[Path, float | None] = {}
         for role in dict.fromkeys(guess.role for guess in guesses):
             paths = [guess.path for guess in guesses if guess.role == role]
-            found |= dict(zip(paths, angles_in([path.stem for path in paths]), strict=True))
+            stems = [path.stem for path in paths]
+            found |= dict(zip(paths, angles_in(stems, of_psfs=role in ("psf", "beads")), strict=True))
         return [found[guess.path] for guess in guesses]
 
     def _add_row(self, grid: QGridLayout, row: int, guess: Guess, angle: float | None) -> None:
