@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from napari_mvfusion.view import View
 
 _MEAN_PLANES = 12
 _NO_DARKNESS = 0.99
+_SMALL_VOXELS = 2**24
 
 
 def settle_views(
@@ -69,17 +71,7 @@ def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[H
     """The field of each view, where it ends inside the view's array."""
     if not any(what.faces for what in found):
         return [None] * len(views)
-    plain = [
-        replace(
-            view,
-            no_data="none",
-            offset=0.0,
-            gain=1.0,
-            remove_hot=False,
-            mask=ValueMask(view.data, nan=True, also=view.mask),
-        )
-        for view in views
-    ]
+    plain = [_plain(view) for view in views]
     known = [
         view if what.hull is None else replace(view, mask=what.hull) for view, what in zip(plain, found, strict=True)
     ]
@@ -114,6 +106,34 @@ def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[H
         else:
             fields.append(inside_planes(np.concatenate(planes), view.shape))
     return fields
+
+
+def _plain(view: View) -> View:
+    """A view as it is in its file, without NaN, for many small boxes."""
+    data = _Kept(view.data)
+    mask = ValueMask(data, nan=True, also=None if view.mask is None else _Kept(view.mask))
+    return replace(view, data=data, no_data="none", offset=0.0, gain=1.0, remove_hot=False, mask=mask)
+
+
+class _Kept:
+    """A volume of which many boxes are read: as a whole once where it is small, and else each box once for all who ask.
+
+    Opening a box of a lazy volume takes milliseconds, and may compute far more than the box.
+    """
+
+    def __init__(self, volume: VolumeLike) -> None:
+        self._volume = volume
+        self.shape, self.dtype = volume.shape, volume.dtype
+        whole = (slice(None),) * len(self.shape)
+        self._whole: np.ndarray | None = np.asarray(volume[whole]) if prod(self.shape) <= _SMALL_VOXELS else None
+        self._last: tuple[Any, np.ndarray] | None = None
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        if self._whole is not None:
+            return np.asarray(self._whole[index])
+        if self._last is None or self._last[0] != index:
+            self._last = index, np.asarray(self._volume[index])
+        return self._last[1]
 
 
 def _sampled_mean(view: View, grid: Grid) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from napari_mvfusion.gui.layers import (
 )
 from napari_mvfusion.gui.views.kernels import own_to_fused
 from napari_mvfusion.gui.views.problems import Fix, Problem
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.views import RegisteredViews, drain
 
 _CHUNK = 64
 
@@ -126,7 +127,8 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     """
     opened = open_layers([layers[0], layer]).views
     name = opened.names[1]
-    data, mask = lazy(_Resampled(opened, covered=False)), lazy(_Resampled(opened, covered=True))
+    settling = Lock()
+    data, mask = (lazy(_Resampled(opened, settling, covered=covered)) for covered in (False, True))
     # What is read has the camera offset subtracted already, is divided by its gain, and lacks its hot pixels.
     known = notes(layer) | {"role": "view", "name": name, "mask": mask, "offset": 0.0, "inputs": None, "psf_own": None}
     known |= {"gain": 1.0, "remove_hot": False, "no_data": "none", "mask_layer": "", "mask_file": ""}
@@ -143,13 +145,14 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
 class _Resampled:
     """The second of two views, on the grid of the first, as an array: its pixels, or where it has some.
 
-    The first one tells which zeros of the second are outside its field.
+    The first one tells which zeros of the second are outside its field: that is found out once, whoever asks first.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, views: RegisteredViews, *, covered: bool) -> None:
+    def __init__(self, views: RegisteredViews, settling: Lock, *, covered: bool) -> None:
         self._views = views
+        self._settling = settling
         self._covered = covered
         self.shape = views.grid.shape
         self.ndim = 3
@@ -158,6 +161,8 @@ class _Resampled:
     def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
         bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
         box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
+        with self._settling:
+            drain(self._views.settle())
         if not self._covered:
             return self._views.read(box, [1])[0]
         covered = self._views.coverage(box, [1])
