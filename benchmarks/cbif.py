@@ -20,10 +20,10 @@ import torch
 from multiview_stitcher.weights import content_based
 from scipy import ndimage
 
-from napari_mvfusion.geometry import Box
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.methods import CBIF
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.views import RegisteredViews, View, drain
 
 SIGMA1, SIGMA2 = 20.0, 40.0
 

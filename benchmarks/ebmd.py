@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from multiview_stitcher.fusion.mv_deconv import multi_view_deconvolution
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.imaging import good_size, radius_of
+from napari_mvfusion.io.psfs import load_psf
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.base import BoundMethod, TileInput
 from napari_mvfusion.methods.kernels import back_projection_kernels
-from napari_mvfusion.psf import load_psf
-from napari_mvfusion.views import RegisteredViews, View, drain
 
 ANGLES = (0, 90, 180, 270)
 PSF_SIDE = 25

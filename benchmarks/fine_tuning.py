@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.psf import crop_psf, resample_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
@@ -29,7 +30,6 @@ from napari_mvfusion.training import train_events
 from napari_mvfusion.training.events import Started, StepDone, Trained, Validated
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.verdict import judge
-from napari_mvfusion.views import RegisteredViews
 from quality import FIGURES, QUAD, measured_psf, scores
 
 ENERGY = 0.999

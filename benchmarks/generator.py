@@ -31,8 +31,8 @@ SIDE, KEPT, STEP = 64, 32, 16
 
 def views_of(size: int, folder: Path) -> Any:
     """Smooth views with little noise: the universal generator takes longest for such, and nothing else depends on it."""
-    from napari_mvfusion.psf import prepare_psf
-    from napari_mvfusion.views import RegisteredViews, View
+    from napari_mvfusion.data.views import RegisteredViews, View
+    from napari_mvfusion.io.psfs import prepare_psf
 
     rng = np.random.default_rng(0)
     clear = ndimage.gaussian_filter(rng.gamma(0.1, 30000, (size,) * 3), 3)
@@ -49,8 +49,8 @@ def views_of(size: int, folder: Path) -> Any:
 
 def fused(options: argparse.Namespace, **parameters: Any) -> dict[str, Any]:
     """Time of a whole run of the engine, with the memory that it planned."""
-    from napari_mvfusion.events import Finished, Prepared
-    from napari_mvfusion.fusion import fuse_events
+    from napari_mvfusion.data.events import Finished, Prepared
+    from napari_mvfusion.engine.fusion import fuse_events
     from napari_mvfusion.methods import make_method
 
     views = views_of(options.size, options.psfs)
@@ -69,7 +69,7 @@ def published(options: argparse.Namespace) -> dict[str, Any]:
     """Time of some of the published tiles, and what all of them would take."""
     import torch
 
-    from napari_mvfusion.networks import load_model
+    from napari_mvfusion.models import load_model
 
     network, _ = load_model(options.model, options.device)
     device = torch.device(options.device)
@@ -136,8 +136,8 @@ def make_model(path: Path, maps: int) -> None:
     """The paper's network for four views, with random weights."""
     import torch
 
-    from napari_mvfusion.networks import ModelCard, build, save_model
-    from napari_mvfusion.networks.paper import PaperArchitecture
+    from napari_mvfusion.models import ModelCard, build, save_model
+    from napari_mvfusion.models.paper import PaperArchitecture
 
     torch.manual_seed(0)
     architecture = PaperArchitecture(views=4, feature_maps=maps)

@@ -38,7 +38,7 @@ from napari_mvfusion.gui.layers import KEY, view_layers
 from napari_mvfusion.gui.preview.live import LivePreview
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.status import Status
-from napari_mvfusion.psf import prepare_psf
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from window import Gaps, live
 

@@ -26,6 +26,7 @@ import napari
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QLabel, QPushButton
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.finetune import setup_page
 from napari_mvfusion.gui.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.layers import view_layers
@@ -34,7 +35,6 @@ from napari_mvfusion.simulation import sample
 from napari_mvfusion.training.events import StepDone
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.presets import fine_tune_config
-from napari_mvfusion.views import RegisteredViews
 from window import Gaps, live
 
 _TICK_MS = 10

@@ -37,11 +37,11 @@ def make_views(folder: Path, size: int) -> None:
 
 def fuse_here(folder: Path, psf_folder: Path, iterations: int, memory: int) -> None:
     """The run itself; prints its figures as JSON."""
-    from napari_mvfusion.events import Finished, Prepared
-    from napari_mvfusion.fusion import fuse_events
+    from napari_mvfusion.data.events import Finished, Prepared
+    from napari_mvfusion.data.views import RegisteredViews, View
+    from napari_mvfusion.engine.fusion import fuse_events
+    from napari_mvfusion.io.psfs import load_psf
     from napari_mvfusion.methods import make_method
-    from napari_mvfusion.psf import load_psf
-    from napari_mvfusion.views import RegisteredViews, View
 
     process = psutil.Process()
     peak = 0

@@ -22,19 +22,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mvfusion.comparison import comparison_figure, save_comparison
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.engine.preview import steps_of
+from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
+from napari_mvfusion.measures.quality import evaluate
+from napari_mvfusion.measures.residuals import reprojection
 from napari_mvfusion.methods import EBMD, LearnedFusion, make_method
-from napari_mvfusion.networks import list_models
-from napari_mvfusion.preview import steps_of
-from napari_mvfusion.psf import prepare_psf, resample_psf, rotate_psf
-from napari_mvfusion.quality import evaluate
-from napari_mvfusion.reading import ViewReader
-from napari_mvfusion.residuals import reprojection
+from napari_mvfusion.models import list_models
+from napari_mvfusion.psf import resample_psf, rotate_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from napari_mvfusion.training.explained import explain
-from napari_mvfusion.views import RegisteredViews, drain
 
 ITERATIONS = (6, 12, 24, 48, 96, 192)
 LAMBDAS = (0.004, 0.02, 0.1)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.networks import list_models
-from napari_mvfusion.psf import prepare_psf
-from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.models import list_models
 
 ANGLES = (0, 90, 180, 270)
 

@@ -9,7 +9,7 @@ from pictures import shoot, wait
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTreeWidget
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.layers import KEY, open_layers, placement
 from napari_mvfusion.methods import CBIF, EBMD, LearnedFusion
 

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import torch
 
-from napari_mvfusion.unforeseen import LOGS_VARIABLE, log_file
+from napari_mvfusion.system.unforeseen import LOGS_VARIABLE, log_file
 
 DATA_VARIABLE = "MVFUSION_TEST_DATA"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from napari_mvfusion.networks import ModelCard, build, save_model
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models import ModelCard, build, save_model
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 
 SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
 LIGHT = SMALL.model_copy(update={"light": True, "updates": 2})

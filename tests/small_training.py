@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from scipy import ndimage, signal
 
-from napari_mvfusion.networks import ModelCard
-from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.models import ModelCard
+from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.samples import Volume, cut
-from napari_mvfusion.views import RegisteredViews, View
 
 CPU = torch.device("cpu")
 UNIVERSAL = {"kind": "universal", "view_maps": 4, "maps": 4, "deep_maps": 4, "blocks": 0, "deep_blocks": 1}

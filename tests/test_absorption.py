@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mvfusion.absorption import Transmission, doubt_about_transmission, find_transmission
-from napari_mvfusion.geometry import Box, Grid, Triple
-from napari_mvfusion.psf import prepare_psf, rotate_psf
+from napari_mvfusion.data.geometry import Box, Grid, Triple
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation import embryo, light_sheet_psf, sample, simulate
 from napari_mvfusion.simulation.recording import dim
-from napari_mvfusion.views import RegisteredViews, View
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
 CPU = torch.device("cpu")
@@ -197,8 +198,8 @@ def test_what_was_found_is_kept_for_the_same_views_only() -> None:
 
 @pytest.mark.parametrize("shape", [(70, 45, 61), (5, 200, 90)])
 def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mvfusion.overviews._OVERVIEW_CELLS", 2000)
-    monkeypatch.setattr("napari_mvfusion.scanning._SCAN_VOXELS", 7 * shape[1] * shape[2])
+    monkeypatch.setattr("napari_mvfusion.data.overviews._OVERVIEW_CELLS", 2000)
+    monkeypatch.setattr("napari_mvfusion.data.scanning._SCAN_VOXELS", 7 * shape[1] * shape[2])
     rng = np.random.default_rng(0)
     data = rng.random(shape, np.float32)
     mask = rng.random(shape) > 0.3

@@ -7,9 +7,11 @@ from multiview_stitcher.weights import content_based
 from scipy import ndimage
 from skimage.measure import shannon_entropy
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.methods import CBIF, METHODS, Average, make_method
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.methods.coarse import CoarseGrid
@@ -19,9 +21,7 @@ from napari_mvfusion.methods.content import (
     gaussian_content,
     gaussian_grid,
 )
-from napari_mvfusion.psf import prepare_psf
 from napari_mvfusion.simulation import embryo, simulate
-from napari_mvfusion.views import RegisteredViews, View, drain
 
 CPU = torch.device("cpu")
 

@@ -19,10 +19,10 @@ import zarr
 from scipy.ndimage import gaussian_filter
 
 from napari_mvfusion.cli import main
+from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import METHODS
-from napari_mvfusion.networks.files import weights_sha256
-from napari_mvfusion.quality import evaluate
-from napari_mvfusion.readers import open_volume
+from napari_mvfusion.models.files import weights_sha256
 from small_training import UNIVERSAL
 
 MVFUSION = Path(sys.executable).with_name("mvfusion")

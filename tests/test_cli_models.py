@@ -9,8 +9,8 @@ import pytest
 import tifffile
 import torch
 
-from napari_mvfusion.networks import ModelCard, build, load_model, save_model
-from napari_mvfusion.networks.universal import with_light
+from napari_mvfusion.models import ModelCard, build, load_model, save_model
+from napari_mvfusion.models.universal import with_light
 from old_torch import Raw, named, old_file, text
 from small_models import LIGHT, SMALL, save
 from test_cli import run

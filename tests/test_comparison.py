@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_mvfusion.comparison import comparison_figure, profile_figure, save_comparison
+from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.measures.comparison import comparison_figure, profile_figure, save_comparison
 
 GRID = Grid((10, 12, 16), (2.0, 1.0, 1.0))
 VOLUME = np.random.default_rng(5).random(GRID.shape).astype(np.float32)

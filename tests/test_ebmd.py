@@ -12,15 +12,15 @@ import torch
 from pydantic import ValidationError
 from scipy import ndimage, signal
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.imaging import WholeConvolver
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.kernels import back_projection_kernels
-from napari_mvfusion.tiles import TilePlan
-from napari_mvfusion.views import RegisteredViews, View, drain
 
 CPU = torch.device("cpu")
 KINDS = ("independent", "efficient_bayesian", "optimisation_1", "optimisation_2")
@@ -420,9 +420,9 @@ import sys
 import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
 from test_ebmd import bind, tile_input
-from napari_mvfusion.geometry import Box
+from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.methods.ebmd import EBMD
-from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View
 torch.set_num_threads(2)
 rng = np.random.default_rng(1)
 def views_of(shape):

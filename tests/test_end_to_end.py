@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.view_files import write_views_zarr
+from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import CBIF, EBMD
-from napari_mvfusion.planning import LIBRARY_BYTES
-from napari_mvfusion.psf import prepare_psf
-from napari_mvfusion.quality import evaluate
-from napari_mvfusion.readers import open_views
 from napari_mvfusion.simulation import embryo, simulate
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_views_zarr
 
 
 @pytest.fixture(scope="module")

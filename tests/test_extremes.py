@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mvfusion.divided import Divided, unit_for
+from napari_mvfusion.data.divided import Divided, unit_for
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Box
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.methods.average import BoundAverage
 from napari_mvfusion.methods.base import Method, Stage, TileInput
-from napari_mvfusion.preview import Previewer
 from napari_mvfusion.simulation import light_sheet_psf
-from napari_mvfusion.views import RegisteredViews, View, drain
 from small_models import SMALL, save
 
 ANGLES = (0.0, 90.0)

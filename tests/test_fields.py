@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_mvfusion.data.fields import HullMask, inside_planes, look_for_field
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.recipe import Inputs, load_recipe, save_recipe
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.fields import HullMask, inside_planes, look_for_field
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.readers import open_views
-from napari_mvfusion.recipe import Inputs, load_recipe, save_recipe
 from napari_mvfusion.simulation import Simulation, sample
-from napari_mvfusion.views import RegisteredViews, View, drain
-from napari_mvfusion.writers import write_tiff
 
 SIZE = 48
 Change = Callable[[np.ndarray], np.ndarray]

@@ -11,15 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mvfusion.cli.app import app
-from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import load_recipe, recipe_path
+from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_folder
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.psf import prepare_psf
-from napari_mvfusion.readers import open_volume
-from napari_mvfusion.recipe import load_recipe, recipe_path
 from napari_mvfusion.simulation import Simulation, sample
-from napari_mvfusion.views import RegisteredViews, drain
-from napari_mvfusion.writers import write_tiff, write_views_folder
 
 SIZE = 32
 METHODS: Sequence[Method] = (Average(), CBIF(), EBMD(iterations=10), LearnedFusion(mirrored=False))

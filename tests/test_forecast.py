@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from napari_mvfusion.data.events import Prepared
+from napari_mvfusion.engine.forecast import Forecaster, Speeds, kind_of
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.events import Prepared
-from napari_mvfusion.forecast import Forecaster, Speeds, kind_of
-from napari_mvfusion.fusion import fuse_events
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods import CBIF, EBMD, Average
 from napari_mvfusion.simulation import sample

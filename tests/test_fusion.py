@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.errors import DeviceError, InputError, MemoryShortage, OutputError
-from napari_mvfusion.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.planning import LIBRARY_BYTES
-from napari_mvfusion.views import RegisteredViews, View
 from small_methods import Diffuse
 
 SHAPE = (70, 66, 75)
@@ -166,8 +166,8 @@ import numpy as np
 sys.path.insert(0, {tests!r})
 from small_methods import Diffuse
 from test_fusion import make_views
-from napari_mvfusion.events import Prepared
-from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.data.events import Prepared
+from napari_mvfusion.engine.fusion import fuse_events
 views = make_views(np.random.default_rng(5))
 for event in fuse_events(views, Diffuse(iterations=25), out={out!r}, resume=True, tile=(64, 64, 64), memory_bytes={memory}):
     print(type(event).__name__, flush=True)
@@ -300,9 +300,9 @@ import json, resource, sys, threading, time
 import numpy as np, psutil, zarr
 sys.path.insert(0, {tests!r})
 from small_methods import Diffuse
-from napari_mvfusion.events import Prepared
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.data.events import Prepared
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.data.views import RegisteredViews, View
 folder, size = sys.argv[1], int(sys.argv[2])
 views = RegisteredViews([View(zarr.open_array(f"{{folder}}/v{{i}}.zarr", mode="r"), str(i)) for i in range(2)])
 me = psutil.Process()

@@ -8,16 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mvfusion.cli import app
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import Warned
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.gains import find_gains
+from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.measures.gains import find_gains
 from napari_mvfusion.methods import Average
-from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 from napari_mvfusion.training.verdict import judge
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.writers import write_views_folder
 
 
 def specimen(attenuation: float = 0.01, angles: tuple[float, ...] = (0.0, 90.0, 180.0, 270.0), size: int = 40):

@@ -9,22 +9,22 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from napari_mvfusion.data.events import TileDone, TileStep
+from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import TileDone, TileStep
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Box, Triple
 from napari_mvfusion.imaging import WienerBank
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.methods import LearnedFusion, make_method, universal
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.methods.universal import Filtering, brightness_scale, updates_for, whole_evidence
-from napari_mvfusion.networks import ModelCard, build, load_model
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture, with_light
-from napari_mvfusion.psf import prepare_psf
+from napari_mvfusion.models import ModelCard, build, load_model
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture, with_light
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
-from napari_mvfusion.views import RegisteredViews, View
 from small_models import LIGHT, SMALL, save
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.tiles import TilePlan, align, largest_tile, pieces
 from napari_mvfusion.errors import InputError, MemoryShortage
-from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.tiles import TilePlan, align, largest_tile, pieces
 
 sizes = st.tuples(*[st.integers(1, 40)] * 3)
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_mvfusion.events import Warned
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.hot_pixels import find_hot, noise_level, sharpest_spot
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.hot_pixels import find_hot, noise_level, sharpest_spot
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.methods import Average
 from napari_mvfusion.methods.universal import brightness_scale, updates_for
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
-from napari_mvfusion.views import RegisteredViews, View
 
 HOT = np.array([(10, 12, 14), (20, 20, 20), (0, 30, 16), (31, 31, 31), (16, 15, 0)])
 

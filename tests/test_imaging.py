@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage, signal
 
+from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box
 from napari_mvfusion.imaging import (
     Blur,
     Link,

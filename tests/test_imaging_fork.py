@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mvfusion.events import Finished, Warned
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.events import Finished, Warned
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.views import RegisteredViews, View
 
 SHAPE = (40, 36, 44)
 METHODS = {"average": {}, "cbif": {}, "ebmd": {"iterations": 2}, "generator": {}}

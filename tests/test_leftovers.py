@@ -8,15 +8,16 @@ import sys
 import numpy as np
 import pytest
 
-from napari_mvfusion.events import TileDone
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.geometry import Grid
-from napari_mvfusion.leftovers import find_leftovers
-from napari_mvfusion.locks import lock_path, locked
+from napari_mvfusion.data.events import TileDone
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.leftovers import find_leftovers
+from napari_mvfusion.engine.outputs import open_output
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.outputs import open_output
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_tiff, write_zarr
+from napari_mvfusion.system.locks import lock_path, locked
 from test_cli import run
 
 GRID = Grid((8, 9, 10))
@@ -24,8 +25,9 @@ VOLUME = np.arange(720, dtype=np.float32).reshape(8, 9, 10)
 
 KILLED = """
 import os, sys, numpy as np
-from napari_mvfusion.geometry import Grid
-from napari_mvfusion.writers import write_tiff, write_zarr
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
 class Deadly:
     shape, dtype = (8, 9, 10), np.dtype("float32")
     def __getitem__(self, key):

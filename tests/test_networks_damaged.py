@@ -7,9 +7,9 @@ import pytest
 
 from faults.damaged_models import damaged_checkpoints, damaged_safetensors, with_entry
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import list_models, load_model, read_card
-from napari_mvfusion.networks.files import state_sha256
-from napari_mvfusion.networks.legacy import card_of_import, generator_from_checkpoint
+from napari_mvfusion.models import list_models, load_model, read_card
+from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.models.legacy import card_of_import, generator_from_checkpoint
 from old_torch import old_file
 from small_models import SMALL, save
 from test_cli import run

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import ModelCard, save_model
-from napari_mvfusion.networks.legacy import card_of_import, generator_from_checkpoint, read_checkpoint
-from napari_mvfusion.networks.paper import PaperArchitecture, PaperGenerator
+from napari_mvfusion.models import ModelCard, save_model
+from napari_mvfusion.models.legacy import card_of_import, generator_from_checkpoint, read_checkpoint
+from napari_mvfusion.models.paper import PaperArchitecture, PaperGenerator
 from old_torch import Raw, Spec, Tensor, integer, named, old_file, pickled, text
 
 MAPS = 2

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks.paper import (
+from napari_mvfusion.models.paper import (
     MultiScaleDiscriminator,
     PaperArchitecture,
     PaperGenerator,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.networks import (
+from napari_mvfusion.models import (
     ModelCard,
     add_model,
     average_models,
@@ -19,7 +19,7 @@ from napari_mvfusion.networks import (
     rename_model,
     save_model,
 )
-from napari_mvfusion.networks.files import state_sha256
+from napari_mvfusion.models.files import state_sha256
 from napari_mvfusion.training.kept import save_own
 from small_models import SMALL, save
 

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.networks import (
+from napari_mvfusion.models import (
     ModelCard,
     PSFRecord,
     add_model,
@@ -35,10 +35,10 @@ from napari_mvfusion.networks import (
     store,
     user_folder,
 )
-from napari_mvfusion.networks.card import check_name
-from napari_mvfusion.networks.files import write
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.card import check_name
+from napari_mvfusion.models.files import write
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 
 PAPER = PaperArchitecture(views=2, feature_maps=2)
 UNIVERSAL = UniversalArchitecture(view_maps=2, maps=3, deep_maps=4)
@@ -133,7 +133,7 @@ def test_a_file_is_not_overwritten_unasked(saved, tmp_path):
 def test_a_kill_while_writing_leaves_the_old_file_or_the_new_one(saved):
     code = (
         "import sys\n"
-        "from napari_mvfusion.networks import load_model, save_model\n"
+        "from napari_mvfusion.models import load_model, save_model\n"
         "module, card = load_model(sys.argv[1])\n"
         "print('go', flush=True)\n"
         "while True:\n"

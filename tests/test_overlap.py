@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_zarr
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.overlap import refuse_overlap
-from napari_mvfusion.readers import open_views
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_tiff, write_views_zarr, write_zarr
+from napari_mvfusion.system.overlap import refuse_overlap
 from test_cli import run
 
 SHAPE = (24, 22, 20)

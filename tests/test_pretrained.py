@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD, LearnedFusion
-from napari_mvfusion.networks import list_models, load_model
-from napari_mvfusion.quality import evaluate
+from napari_mvfusion.models import list_models, load_model
 from napari_mvfusion.simulation import embryo, simulate
 from napari_mvfusion.training.config import make_config
-from napari_mvfusion.views import RegisteredViews, View
 
 SHIPPED = [entry for entry in list_models() if entry.shipped]
 ANGLES = (0.0, 90.0, 180.0, 270.0)

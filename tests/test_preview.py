@@ -8,16 +8,16 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_mvfusion.events import Cancelled
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.data.events import Cancelled
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, share
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.preview import Previewer
-from napari_mvfusion.psf import prepare_psf
+from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.simulation import light_sheet_psf, simulate
-from napari_mvfusion.views import RegisteredViews, View
 from small_models import SMALL, save
 
 CPU = torch.device("cpu")

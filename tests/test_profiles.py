@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from napari_mvfusion.brightness import fit_brightness
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.profiles import line_profile
+from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.profiles import line_profile
 
 SHAPE = (9, 14, 21)
 VOLUME = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)

@@ -11,6 +11,7 @@ from scipy import ndimage, signal
 
 from faults.malformed import mutated_bytes
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.psfs import load_psf, prepare_psf
 from napari_mvfusion.psf import (
     check_mirror,
     check_psf,
@@ -18,10 +19,8 @@ from napari_mvfusion.psf import (
     crop_psf,
     describe_psf,
     fwhm,
-    load_psf,
     make_odd,
     measure_psf,
-    prepare_psf,
     resample_psf,
     rotate_psf,
 )

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_mvfusion.data.events import Noted, Warned
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import Noted, Warned
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.view_files import write_views_zarr
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.readers import describe, open_views
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_views_zarr
 
 SHAPE = (40, 24, 22)
 SIGMA_UM = np.array([0.6, 0.3, 0.3])

@@ -6,7 +6,8 @@ import tifffile
 from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.psf import describe_psf, fwhm, load_psf, prepare_psf, read_psf
+from napari_mvfusion.io.psfs import load_psf, prepare_psf, read_psf
+from napari_mvfusion.psf import describe_psf, fwhm
 from napari_mvfusion.psf.centre import find_core
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -208,8 +209,8 @@ def test_the_voxel_size_of_a_psf_file_is_read(tmp_path, kind):
     elif kind == "none":
         tifffile.imwrite(path, psf)
     else:
-        from napari_mvfusion.geometry import Grid
-        from napari_mvfusion.writers import write_tiff
+        from napari_mvfusion.data.geometry import Grid
+        from napari_mvfusion.io.tiff.writer import write_tiff
 
         write_tiff(path, psf, Grid((5, 7, 7)))
     stored = read_psf(path)

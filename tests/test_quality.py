@@ -11,10 +11,10 @@ import zarr
 from scipy import ndimage
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
-from napari_mvfusion import quality
+from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.moments import PairMoments
-from napari_mvfusion.quality import Metrics, evaluate
+from napari_mvfusion.measures import quality
+from napari_mvfusion.measures.quality import Metrics, evaluate
 from napari_mvfusion.simulation import embryo, nuclei
 
 SHAPE = (40, 44, 48)

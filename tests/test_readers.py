@@ -10,20 +10,13 @@ import pytest
 import tifffile
 import zarr
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.readers import (
-    describe,
-    left_out,
-    list_tags,
-    open_truth,
-    open_views,
-    open_volume,
-    psf_files,
-    read_recipe,
-)
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_views_folder, write_views_zarr, write_zarr
+from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import left_out, list_tags, open_truth, open_views, open_volume, psf_files, read_recipe
+from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
 
 SHAPE = (12, 14, 16)
 
@@ -406,8 +399,8 @@ def test_a_folder_that_is_no_zarr_is_told_so(tmp_path):
 
 LAZY = """
 import resource, sys
-from napari_mvfusion.geometry import Box
-from napari_mvfusion.readers import open_views
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.io.opening import open_views
 views = open_views([sys.argv[1]])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 block = views.read(Box((500, 0, 0), (501, 1024, 1024)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_mvfusion.readers.roles import guess_roles, has_views, tiff_files
+from napari_mvfusion.io.roles import guess_roles, has_views, tiff_files
 from napari_mvfusion.simulation import light_sheet_psf
 
 VIEW = (24, 40, 40)

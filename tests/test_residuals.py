@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy import ndimage, signal
 
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box
-from napari_mvfusion.quality import Noise, estimate_noise, reprojection, residual_map
+from napari_mvfusion.measures.quality import Noise, estimate_noise, reprojection, residual_map
 from napari_mvfusion.simulation import Simulation, embryo, light_sheet_psf, simulate
-from napari_mvfusion.views import RegisteredViews, View
 
 ANGLES = (0, 90, 180, 270)
 

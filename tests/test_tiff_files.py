@@ -10,11 +10,11 @@ import pytest
 import tifffile
 
 from faults.malformed import mutated_bytes
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid
-from napari_mvfusion.readers import open_views, open_volume
-from napari_mvfusion.readers.tiff import open_stack, open_tiff
-from napari_mvfusion.writers import write_tiff
+from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
+from napari_mvfusion.io.tiff.writer import write_tiff
 
 SHAPE = (6, 14, 16)
 GREY = {"photometric": "minisblack"}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.residuals import reprojection
+from napari_mvfusion.measures.residuals import reprojection
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from napari_mvfusion.training import explained
 from napari_mvfusion.training.explained import explain
-from napari_mvfusion.views import RegisteredViews, View
 
 ANGLES = (0, 90, 180, 270)
 SIZE = 48

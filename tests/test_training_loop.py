@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.locks import Busy
-from napari_mvfusion.networks import build, load_model
+from napari_mvfusion.models import build, load_model
+from napari_mvfusion.system.locks import Busy
 from napari_mvfusion.training import TrainConfig, loop, train_events
 from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.events import Saved, StepDone, SteppedBack, Stopped, Trained, Validated

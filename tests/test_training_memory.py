@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training import TrainConfig, train_events
 from napari_mvfusion.training.estimate import estimate, measure_step
 from napari_mvfusion.training.events import Lowered, StepDone, Trained

@@ -10,13 +10,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid
+from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.methods.universal import whole_evidence
-from napari_mvfusion.networks import build
-from napari_mvfusion.networks.paper import PaperGenerator
-from napari_mvfusion.networks.universal import UniversalArchitecture
-from napari_mvfusion.residuals import Noise
+from napari_mvfusion.models import build
+from napari_mvfusion.models.paper import PaperGenerator
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import sample as simulated
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator, stretched
 from napari_mvfusion.training.config import LossWeights, TrainConfig
@@ -26,7 +27,6 @@ from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run
 from napari_mvfusion.training.self_supervised import Reprojector, ScoreViews, SelfSupervised, squared_gradient
 from napari_mvfusion.training.sharp import read_sharp
 from napari_mvfusion.training.volumes import OwnViews, blocks_in, check_tile, describe_psfs
-from napari_mvfusion.views import RegisteredViews, drain
 from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,8 +15,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from napari_mvfusion.networks import load_model
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.models import load_model
 from napari_mvfusion.training import TrainConfig
 from napari_mvfusion.training import process as process_module
 from napari_mvfusion.training.events import (
@@ -35,8 +37,6 @@ from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.parcels import MappedPixels, packed
 from napari_mvfusion.training.process import Ended, TrainingProcess
 from napari_mvfusion.training.state import read_kept, read_note
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_views_folder
 from patience import PATIENCE_SECONDS
 from small_models import SMALL, save
 from small_training import OWN, own_views

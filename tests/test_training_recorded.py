@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy import ndimage, signal
 
+from napari_mvfusion.data.views import drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import build
-from napari_mvfusion.residuals import Noise
+from napari_mvfusion.measures.residuals import Noise
+from napari_mvfusion.models import build
 from napari_mvfusion.training.config import LossWeights, TrainConfig, make_config
 from napari_mvfusion.training.objectives import Supervised
 from napari_mvfusion.training.presets import fine_tune_values
@@ -15,7 +16,6 @@ from napari_mvfusion.training.recorded import SPLIT, find_transmissions, generat
 from napari_mvfusion.training.samples import Recording, Volume, cut, run_network, upright
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
 from napari_mvfusion.training.volumes import OwnViews
-from napari_mvfusion.views import drain
 from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
 from test_training_own import Fixed
 

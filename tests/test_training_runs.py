@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.networks import find_model, rename_model
+from napari_mvfusion.models import find_model, rename_model
 from napari_mvfusion.training import TrainConfig, train_events
 from napari_mvfusion.training.events import Paused, Previewed, Saved, Started, StepDone, Stopped, Trained, Validated
 from napari_mvfusion.training.held_out import split_tiles

@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from napari_mvfusion.data.events import Warned
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.events import Warned
 from napari_mvfusion.training import loop
 from napari_mvfusion.training.events import Started, StepDone, Trained
 from napari_mvfusion.training.kept import keep_from_checkpoint

@@ -11,7 +11,7 @@ import pytest
 
 from napari_mvfusion.cli import main
 from napari_mvfusion.errors import OutputError, is_out_of_memory
-from napari_mvfusion.unforeseen import LOGS_VARIABLE, in_words, log_file, record
+from napari_mvfusion.system.unforeseen import LOGS_VARIABLE, in_words, log_file, record
 
 
 @dataclass(frozen=True)

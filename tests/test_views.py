@@ -6,9 +6,9 @@ import pytest
 import zarr
 from scipy import ndimage
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid
-from napari_mvfusion.views import RegisteredViews, View, drain
 
 SHAPE = (12, 14, 16)
 

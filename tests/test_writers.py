@@ -9,21 +9,16 @@ import tifffile
 import zarr
 from ngff_zarr import from_ngff_zarr
 
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, write_zarr
+from napari_mvfusion.io.opening import open_volume, read_recipe
+from napari_mvfusion.io.pixels import LeadingAxis
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
 from napari_mvfusion.methods import Average
-from napari_mvfusion.readers import open_volume, read_recipe
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import (
-    LeadingAxis,
-    create_zarr,
-    finish_zarr,
-    write_tiff,
-    write_views_folder,
-    write_views_zarr,
-    write_zarr,
-)
 
 SHAPE = (70, 90, 130)
 GRID = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -20.0, 30.0))
@@ -174,7 +169,7 @@ def test_views_that_a_format_cannot_hold_are_refused(rng, tmp_path):
 
 
 def test_large_tiffs_are_bigtiffs(tmp_path, monkeypatch, volume):
-    monkeypatch.setattr("napari_mvfusion.writers.ome_tiff._CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr("napari_mvfusion.io.ome_tiff_writer._CLASSIC_LIMIT", 1000)
     write_tiff(tmp_path / "v.tif", volume, GRID)
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         assert tiff.is_bigtiff
@@ -198,7 +193,7 @@ class Counted:
 
 @pytest.mark.parametrize("chunks", [None, (16, 16, 16), (5, 7, 9), (64, 64, 64), ((40, 30), (66,), (75,))])
 def test_a_tiff_is_written_in_bounded_memory_and_each_voxel_is_read_once(tmp_path, monkeypatch, volume, chunks):
-    monkeypatch.setattr("napari_mvfusion.writers.pixels._SLAB_VOXELS", 16 * 16 * 75)
+    monkeypatch.setattr("napari_mvfusion.io.pixels._SLAB_VOXELS", 16 * 16 * 75)
     lazy = Counted(volume, chunks)
     write_tiff(tmp_path / "v.tif", lazy, GRID)
     assert (tifffile.imread(tmp_path / "v.tif") == volume).all()

@@ -13,12 +13,14 @@ import zarr
 from zarr import codecs
 
 from faults.malformed import mutated_json
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid
-from napari_mvfusion.readers import describe, open_views, open_volume, read_recipe
-from napari_mvfusion.readers.zarr_chunks import stated_bytes
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import write_views_zarr, write_zarr
+from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.ome_zarr.chunks import stated_bytes
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from napari_mvfusion.io.view_files import write_views_zarr
 
 SHAPE = (6, 7, 8)
 

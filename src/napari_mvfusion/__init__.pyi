@@ -1,24 +1,28 @@
 """What `__init__.py` offers, for type checkers and for `lazy_loader`."""
 
+from .data.fused import Fused as Fused
+from .data.geometry import Box as Box
+from .data.geometry import Grid as Grid
+from .data.views import RegisteredViews as RegisteredViews
+from .data.views import View as View
+from .engine.fusion import fuse as fuse
+from .engine.fusion import fuse_events as fuse_events
+from .engine.recipe import load_recipe as load_recipe
+from .engine.recipe import save_recipe as save_recipe
 from .errors import MVFusionError as MVFusionError
-from .fusion import Fused as Fused
-from .fusion import fuse as fuse
-from .fusion import fuse_events as fuse_events
-from .geometry import Box as Box
-from .geometry import Grid as Grid
+from .io.ome_zarr.writer import write_zarr as write_zarr
+from .io.opening import open_truth as open_truth
+from .io.opening import open_views as open_views
+from .io.opening import open_volume as open_volume
+from .io.psfs import prepare_psf as prepare_psf
+from .io.tiff.writer import write_tiff as write_tiff
+from .measures.quality import evaluate as evaluate
+from .measures.residuals import reprojection as reprojection
 from .methods import CBIF as CBIF
 from .methods import EBMD as EBMD
 from .methods import Average as Average
 from .methods import LearnedFusion as LearnedFusion
 from .psf import measure_psf as measure_psf
-from .psf import prepare_psf as prepare_psf
-from .quality import evaluate as evaluate
-from .readers import open_truth as open_truth
-from .readers import open_views as open_views
-from .readers import open_volume as open_volume
-from .recipe import load_recipe as load_recipe
-from .recipe import save_recipe as save_recipe
-from .residuals import reprojection as reprojection
 from .simulation import sample as sample
 from .simulation import simulate as simulate
 from .training import TrainConfig as TrainConfig
@@ -26,9 +30,5 @@ from .training import fine_tune_config as fine_tune_config
 from .training import load_config as load_config
 from .training import train as train
 from .training import train_events as train_events
-from .views import RegisteredViews as RegisteredViews
-from .views import View as View
-from .writers import write_tiff as write_tiff
-from .writers import write_zarr as write_zarr
 
 __version__: str

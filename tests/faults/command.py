@@ -12,7 +12,7 @@ import torch
 from faults.killing import KILLED, Child, Ended
 from napari_mvfusion import cli
 from napari_mvfusion.cli.app import COMMANDS
-from napari_mvfusion.unforeseen import log_file
+from napari_mvfusion.system.unforeseen import log_file
 
 # Done, unusable input, output, memory, device.
 DOCUMENTED_CODES = (0, 2, 3, 4, 5)
@@ -89,8 +89,8 @@ def prepare_commands():
     for name in COMMANDS:
         importlib.import_module(f"napari_mvfusion.cli.{name}")
     for name in (
-        "napari_mvfusion.readers.ome_zarr",
-        "napari_mvfusion.networks.legacy",
+        "napari_mvfusion.io.ome_zarr.reader",
+        "napari_mvfusion.models.legacy",
         "napari_mvfusion.training.setup",
     ):
         importlib.import_module(name)

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 
 from faults.cases import GREY, psf_pixels
-from napari_mvfusion.outputs import open_output
-from napari_mvfusion.planning import LIBRARY_BYTES
-from napari_mvfusion.workspace import partial_folder, recipe_path
+from napari_mvfusion.engine.finishing import partial_folder, recipe_path
+from napari_mvfusion.engine.outputs import open_output
+from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from small_models import SMALL, save
 
 SHAPE = (68, 14, 70)

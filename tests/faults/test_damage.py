@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from napari_mvfusion import run as engine
-from napari_mvfusion.events import Finished, TileDone, Warned
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.events import Finished, TileDone, Warned
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine import run as engine
+from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.planning import LIBRARY_BYTES
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.workspace import partial_folder
 from small_methods import Diffuse
 
 SHAPE = (70, 66, 75)

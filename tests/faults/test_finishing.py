@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from faults.killing import DISK_FULL, KILLED, in_child
+from napari_mvfusion.data.events import Finished
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.finishing import partial_folder, recipe_path
+from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.events import Finished
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.io.opening import read_recipe
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.outputs import open_output
-from napari_mvfusion.readers import read_recipe
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.workspace import partial_folder, recipe_path
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 

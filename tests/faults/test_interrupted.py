@@ -9,7 +9,7 @@ import pytest
 from faults.fusing import Fusing, of_all
 from faults.killing import KILLED
 from faults.malformed import mutated_bytes, mutated_text
-from napari_mvfusion.workspace import partial_folder
+from napari_mvfusion.engine.finishing import partial_folder
 
 PART = ""
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.ENOMEM)

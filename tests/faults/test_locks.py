@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.locks import Busy, holder, is_lock, lock_path, locked
-from napari_mvfusion.outputs import open_output
-from napari_mvfusion.writers.aside import written_aside
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.system.locks import Busy, holder, is_lock, lock_path, locked
 
 HOLDING = """
 import sys, pathlib
-from napari_mvfusion.locks import locked
+from napari_mvfusion.system.locks import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -89,7 +89,7 @@ sys.path.insert(0, {here!r})
 from test_damage import DISK, made
 from small_methods import Diffuse
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.engine.fusion import fuse
 print("ready", flush=True)
 sys.stdin.readline()
 try:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QTreeWidget,
 )
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.compare.panel import ComparePanel
 from napari_mvfusion.gui.layers import KEY, placement, truth_layer, view_layers
 from napari_mvfusion.methods import CBIF, Average

@@ -10,14 +10,14 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QSettings, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushButton, QWidget
 
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
 from napari_mvfusion.gui.settings import WRITER
 from napari_mvfusion.gui.view_list import ViewList
+from napari_mvfusion.io.view_files import write_views_folder
 from napari_mvfusion.simulation import sample
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.writers import write_views_folder
 from patience import PATIENCE
 
 # Pools that their libraries keep for the next call.

@@ -12,13 +12,13 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox
 
-from napari_mvfusion.brightness import fit_brightness
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.compare.profile_tab import ProfileTab
 from napari_mvfusion.gui.compare.scores import PARTS, SCORES
-from napari_mvfusion.profiles import line_profile
-from napari_mvfusion.quality import evaluate
-from napari_mvfusion.residuals import reprojection, residual_map
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.profiles import line_profile
+from napari_mvfusion.measures.quality import evaluate
+from napari_mvfusion.measures.residuals import reprojection, residual_map
 
 empty, person = compare_window.empty, compare_window.person
 

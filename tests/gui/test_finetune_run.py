@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QListWidget
 
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
-from napari_mvfusion.networks import list_models, load_model
+from napari_mvfusion.models import list_models, load_model
 from napari_mvfusion.training.runs import unfinished_runs
 from small_models import SMALL, save
 from small_training import own_views

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mvfusion.gui.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.layers import view_layers
-from napari_mvfusion.networks import list_models
+from napari_mvfusion.models import list_models
 from napari_mvfusion.training.runs import unfinished_runs
 from small_models import SMALL, save
 from small_training import own_views

@@ -6,14 +6,14 @@ from copied_run import fused_elsewhere
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QListWidget
 
-from napari_mvfusion.fusion import fuse
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.methods import LearnedFusion
-from napari_mvfusion.networks import find_model, weights_sha256
-from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.models import find_model, weights_sha256
+from napari_mvfusion.models.paper import PaperArchitecture
 from small_models import SMALL, save
 
 PAPER = PaperArchitecture(views=4, feature_maps=2)

@@ -16,10 +16,13 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QPlainTextEdit, QProgressBar, QPushButton
 
-from napari_mvfusion.events import TileDone
-from napari_mvfusion.forecast import Forecast
-from napari_mvfusion.fusion import fuse, fuse_events
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.events import TileDone
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.forecast import Forecast
+from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.gui import worker
 from napari_mvfusion.gui.forecast_line import words_of
 from napari_mvfusion.gui.fuse_panel import FusePanel
@@ -27,11 +30,8 @@ from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.views.problems import psf_problems
+from napari_mvfusion.io.psfs import load_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
-from napari_mvfusion.psf import load_psf
-from napari_mvfusion.recipe import load_recipe, recipe_path
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.workspace import partial_folder
 from patience import PATIENCE_SECONDS
 from small_methods import Diffuse
 

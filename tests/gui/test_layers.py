@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid
 from napari_mvfusion.gui.layers import (
     KEY,
     can_be_view,
@@ -21,8 +23,6 @@ from napari_mvfusion.gui.layers import (
     volume_layer,
 )
 from napari_mvfusion.gui.views.grids import grid_problems
-from napari_mvfusion.recipe import Inputs
-from napari_mvfusion.views import RegisteredViews, View
 
 SHAPE = (6, 7, 8)
 GRID = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -3.0, 4.0))

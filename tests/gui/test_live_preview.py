@@ -5,8 +5,8 @@ import pytest
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QApplication, QCheckBox, QLabel
 
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Box
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import KEY
 from napari_mvfusion.gui.preview.region import region_in_sight

@@ -6,14 +6,14 @@ from copied_run import fused_elsewhere
 from qtpy.QtWidgets import QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.layers import annotate, notes, open_layers
 from napari_mvfusion.gui.saving import FOLDER, ZARR, savable, save_views
 from napari_mvfusion.gui.tasks import Checkpoint, Stopped
-from napari_mvfusion.readers import open_views, open_volume, read_recipe
-from napari_mvfusion.views import drain
-from napari_mvfusion.workspace import partial_folder
-from napari_mvfusion.writers import Watched
+from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from napari_mvfusion.io.watched import Watched
 
 
 @pytest.fixture

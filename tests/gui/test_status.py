@@ -4,7 +4,7 @@ import pytest
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
-from napari_mvfusion.events import Cancelled, TileStep
+from napari_mvfusion.data.events import Cancelled, TileStep
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import Status, TimeLeft, in_words, sentence
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from views_person import ViewsPerson, known
 
-from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.cli.script import as_command
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
 from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import Average
-from napari_mvfusion.recipe import Inputs
-from napari_mvfusion.script import as_command
 from napari_mvfusion.simulation import sample
-from napari_mvfusion.views import RegisteredViews, drain
-from napari_mvfusion.writers import write_tiff
 
 
 @pytest.fixture

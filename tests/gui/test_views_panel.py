@@ -10,12 +10,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views, known
 
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
-from napari_mvfusion.psf import fwhm, prepare_psf
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import light_sheet_psf, sample
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.writers import write_tiff
 
 
 @pytest.fixture

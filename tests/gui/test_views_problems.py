@@ -4,7 +4,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import drain
 from napari_mvfusion.gui.views.choices import psf_choices
 from napari_mvfusion.gui.views.cuts import look_of
 from napari_mvfusion.gui.views.kernels import fit_into, is_same_frame, own_to_fused, turn_psf
@@ -12,7 +13,6 @@ from napari_mvfusion.gui.views.pixels import look_at
 from napari_mvfusion.gui.views.problems import pixel_problems, psf_problems
 from napari_mvfusion.psf import fwhm, rotate_psf
 from napari_mvfusion.simulation import light_sheet_psf
-from napari_mvfusion.views import drain
 
 PSF = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
 

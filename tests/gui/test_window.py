@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication
 
-from napari_mvfusion.fusion import fuse_events
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import placement
 from napari_mvfusion.gui.result import ResultLayer

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_mvfusion.data.events import Cancelled, IterationDone
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.events import Cancelled, IterationDone
-from napari_mvfusion.fusion import fuse
-from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.worker import Allocated, FuseJob, Part, PartBegun, PartDone, _steps
 from napari_mvfusion.gui.writer import refuse_shown
-from napari_mvfusion.views import RegisteredViews, View
 from small_methods import Diffuse
 
 SHAPE = (20, 18, 16)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_mvfusion.cli import show
-from napari_mvfusion.leftovers import Leftover, find_leftovers, remove_leftover
+from napari_mvfusion.engine.leftovers import Leftover, find_leftovers, remove_leftover
 
 
 def clean(

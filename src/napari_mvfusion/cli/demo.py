@@ -16,18 +16,19 @@ import typer
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.simulate import save_beads
 from napari_mvfusion.cli.stopping import stopped_by_signals
-from napari_mvfusion.comparison import comparison_figure, save_comparison
+from napari_mvfusion.data.geometry import Grid, triple
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.fusion import fuse_events
-from napari_mvfusion.geometry import Grid, triple
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
+from napari_mvfusion.measures.quality import Metrics, evaluate
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.psf import measure_psf
-from napari_mvfusion.quality import Metrics, evaluate
-from napari_mvfusion.readers import open_views
-from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.simulation import sample
-from napari_mvfusion.views import VolumeLike
-from napari_mvfusion.writers import write_tiff, write_views_folder
 
 _MARK = ".made-by-mvfusion-demo"
 

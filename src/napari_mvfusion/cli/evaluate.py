@@ -10,11 +10,11 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
-from napari_mvfusion.devices import pick_device
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.quality import evaluate as measure
-from napari_mvfusion.readers import open_volume, read_recipe
-from napari_mvfusion.residuals import reprojection
+from napari_mvfusion.io.opening import open_volume, read_recipe
+from napari_mvfusion.measures.quality import evaluate as measure
+from napari_mvfusion.measures.residuals import reprojection
+from napari_mvfusion.system.devices import pick_device
 
 
 def evaluate(

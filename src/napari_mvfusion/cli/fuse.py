@@ -10,16 +10,17 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.stopping import stopped_by_signals
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import Event
-from napari_mvfusion.files import check_there
-from napari_mvfusion.fusion import Fused, fuse_events
+from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.methods import METHODS, make_method
-from napari_mvfusion.overlap import refuse_overlap
-from napari_mvfusion.readers import left_out
-from napari_mvfusion.recipe import Inputs, load_recipe, recipe_path
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.workspace import partial_folder
+from napari_mvfusion.system.files import check_there
+from napari_mvfusion.system.overlap import refuse_overlap
 
 
 def fuse(

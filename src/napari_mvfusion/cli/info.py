@@ -10,8 +10,9 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.contents import SampleContents, describe
+from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
-from napari_mvfusion.readers import SampleContents, describe, open_views
 
 
 def info(

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import (
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.models import (
     ModelCard,
     ModelEntry,
     PSFRecord,
@@ -27,9 +29,8 @@ from napari_mvfusion.networks import (
     rename_model,
     user_folder,
 )
-from napari_mvfusion.networks.legacy import ImportDetails, card_of_import, generator_from_checkpoint
-from napari_mvfusion.provenance import psf_sha256
-from napari_mvfusion.psf import fwhm, prepare_psf
+from napari_mvfusion.models.legacy import ImportDetails, card_of_import, generator_from_checkpoint
+from napari_mvfusion.psf import fwhm
 
 app = typer.Typer(help="Look at trained networks, import published ones, and keep your own.", no_args_is_help=True)
 

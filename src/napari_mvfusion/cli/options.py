@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from napari_mvfusion.fields import NoData
+    from napari_mvfusion.data.fields import NoData
 
 NoDataOption = Annotated[
     str,
@@ -108,7 +108,7 @@ def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
 
 def no_data_of(text: str) -> NoData:
     """Parse auto, 0, nan or none."""
-    from napari_mvfusion.fields import NO_DATA  # loads scipy, which parsing other options does not need
+    from napari_mvfusion.data.fields import NO_DATA  # loads scipy, which parsing other options does not need
 
     for known in NO_DATA:
         if text.strip().lower() == known:

@@ -10,12 +10,13 @@ import numpy as np
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, triple
-from napari_mvfusion.overlap import refuse_overlap
-from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, load_psf, measure_psf, prepare_psf
-from napari_mvfusion.readers import open_volume
-from napari_mvfusion.writers import write_tiff
+from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.psfs import load_psf, prepare_psf
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, measure_psf
+from napari_mvfusion.system.overlap import refuse_overlap
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from napari_mvfusion.events import (
+from napari_mvfusion.data.events import (
     Cancelled,
     Event,
     Finished,
@@ -26,8 +26,8 @@ from napari_mvfusion.events import (
 )
 
 if TYPE_CHECKING:
-    from napari_mvfusion.fusion import Fused
-    from napari_mvfusion.quality import Metrics
+    from napari_mvfusion.data.fused import Fused
+    from napari_mvfusion.measures.quality import Metrics
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

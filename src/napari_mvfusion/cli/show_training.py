@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from napari_mvfusion.cli import show
-from napari_mvfusion.events import Warned
+from napari_mvfusion.data.events import Warned
 from napari_mvfusion.training.events import (
     Continued,
     Lowered,

@@ -10,13 +10,14 @@ import typer
 from rich.progress import track
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.geometry import Grid, triple
-from napari_mvfusion.psf import prepare_psf
-from napari_mvfusion.readers import psf_files
+from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.io.opening import psf_files
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
 from napari_mvfusion.simulation import Simulation, sample
-from napari_mvfusion.workspace import writing
-from napari_mvfusion.writers import write_tiff, write_views_folder, write_views_zarr
 
 
 class Phantom(StrEnum):

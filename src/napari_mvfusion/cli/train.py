@@ -17,14 +17,14 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.cli.stopping import stopped_by_signals
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.readers import list_tags, open_volume
+from napari_mvfusion.io.opening import list_tags, open_volume
+from napari_mvfusion.system.yaml_text import parse_yaml
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import make_config, read_values
 from napari_mvfusion.training.presets import ENDLESS, fine_tune_values
 from napari_mvfusion.training.setup import suggest_tile, train_events
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.yaml_text import parse_yaml
 
 
 class Mode(StrEnum):

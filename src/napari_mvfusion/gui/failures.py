@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_mvfusion.unforeseen import in_words
+from napari_mvfusion.system.unforeseen import in_words
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_mvfusion.devices import free_bytes, losses_in_words, pick_device
+from napari_mvfusion.data.events import Prepared
+from napari_mvfusion.engine.forecast import Forecast, Forecaster, Speeds, kind_of
 from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.events import Prepared
-from napari_mvfusion.forecast import Forecast, Forecaster, Speeds, kind_of
 from napari_mvfusion.gui.layers import Opened
 from napari_mvfusion.gui.preview.live import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
@@ -22,6 +21,7 @@ from napari_mvfusion.gui.tasks import Checkpoint, Stopped, Tasks
 from napari_mvfusion.gui.worker import FuseJob, JobDone, Report
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
 
 _NAME = "speeds"
 # A slider that moves is not followed.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
-from napari_mvfusion.workspace import partial_folder, recipe_path
+from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 
 
 def fresh_name(folders: Iterable[Path | None], stem: str, endings: Sequence[str]) -> Path | None:

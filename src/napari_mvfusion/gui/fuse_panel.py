@@ -18,6 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mvfusion.cli.script import as_command, as_python
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.forecast_line import ForecastLine
@@ -38,8 +40,6 @@ from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.ways_out import WaysOut
 from napari_mvfusion.gui.worker import FuseJob, FuseRun, Report
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.recipe import Inputs
-from napari_mvfusion.script import as_command, as_python
 
 _CHECK_MS = 50
 # Enough for one drawing of the window.

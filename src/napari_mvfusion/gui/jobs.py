@@ -7,13 +7,13 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.layers import Opened
 from napari_mvfusion.gui.output_form import Target
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.worker import FuseJob, Part
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.views import RegisteredViews
 
 
 def jobs_of(opened: Opened, methods: list[Method], target: Target) -> list[FuseJob]:

@@ -16,9 +16,9 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.geometry import Box, Grid, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid, float_triple, triple
-from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 KEY = "mvfusion"
 LayerData = tuple[Any, dict[str, Any], Literal["image"]]
@@ -113,7 +113,7 @@ def view_layers(
     ----------
     views : on one grid
     sample : what the views show, the first word of the layers' names; may be empty
-    inputs : how the views were opened, as `napari_mvfusion.recipe.Inputs` holds it
+    inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
     shown : False leaves all of them invisible
     """
     alike: dict[str, list[VolumeLike]] = {}

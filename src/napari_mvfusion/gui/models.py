@@ -9,7 +9,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.gui.editors import MOST_LETTERS, Choice, wrapped
-from napari_mvfusion.networks import ModelCard, ModelEntry, list_models
+from napari_mvfusion.models import ModelCard, ModelEntry, list_models
 
 
 class ModelNews(QObject):

@@ -8,15 +8,16 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from napari_mvfusion.devices import free_bytes, pick_device
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.workspace import check_output
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.form_rows import show_row
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.word_list import WordList, devices
-from napari_mvfusion.workspace import check_output, partial_folder
+from napari_mvfusion.system.devices import free_bytes, pick_device
 
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4

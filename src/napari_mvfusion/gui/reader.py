@@ -12,16 +12,16 @@ import numpy as np
 import zarr
 from napari.utils.notifications import show_warning
 
+from napari_mvfusion.data.geometry import Grid, triple
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, triple
 from napari_mvfusion.gui.entrances import open_views_panel
 from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers, volume_layer
-from napari_mvfusion.readers import open_truth, open_views
-from napari_mvfusion.readers.folder import scan_folder
-from napari_mvfusion.readers.ome_zarr import ZarrImage, is_zarr, open_image
-from napari_mvfusion.readers.roles import tiff_files
-from napari_mvfusion.readers.tiff import open_stack, open_tiff
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
+from napari_mvfusion.io.opening import open_truth, open_views
+from napari_mvfusion.io.roles import tiff_files
+from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
 
 _TIFF = (".tif", ".tiff")
 _MOST_SAMPLES = 6

@@ -11,12 +11,12 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mvfusion.events import Cancelled, Prepared, TileDone
-from napari_mvfusion.fusion import Fused
+from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.layers import KEY, annotate, lazy
 from napari_mvfusion.gui.worker import Allocated, FuseJob, JobDone, Part, PartBegun, PartDone, Report
-from napari_mvfusion.workspace import partial_folder
 
 _REFRESH_MS = 200
 _CHUNK = 64

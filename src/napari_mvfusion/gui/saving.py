@@ -10,13 +10,16 @@ from typing import Any
 
 from napari.layers import Image
 
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import Opened, PSFSaid, annotate, notes
 from napari_mvfusion.gui.tasks import Checkpoint
-from napari_mvfusion.recipe import Inputs
-from napari_mvfusion.views import RegisteredViews, View
-from napari_mvfusion.writers import Watched, write_tiff, write_views_folder, write_views_zarr, write_zarr
-from napari_mvfusion.writers.aside import written_aside
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
+from napari_mvfusion.io.watched import Watched
 
 ZARR, FOLDER = "OME-Zarr", "TIFF folder"
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.devices import used_bytes
-from napari_mvfusion.events import (
+from napari_mvfusion.data.events import (
     Cancelled,
     IterationDone,
     Noted,
@@ -26,6 +25,7 @@ from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.scrolled import Roll
 from napari_mvfusion.gui.worker import JobDone, Report
+from napari_mvfusion.system.devices import used_bytes
 
 _FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
 # Of messages that are seen at once; older ones are scrolled to.

@@ -7,8 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QPaintEvent
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStylePainter
 
-from napari_mvfusion.devices import describe_device, pick_device
 from napari_mvfusion.gui.inputs import DropList
+from napari_mvfusion.system.devices import describe_device, pick_device
 
 # Of a choice; where a label leaves less room than that, it stands above.
 _MOST_LETTERS = 16

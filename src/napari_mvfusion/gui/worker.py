@@ -19,15 +19,16 @@ import zarr
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import free_bytes, pick_device
-from napari_mvfusion.events import Cancelled, Event, Finished, TileDone, TileStep
-from napari_mvfusion.fusion import Fused, fuse_events
+from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.provenance import parameters_of
+from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.provenance import parameters_of
-from napari_mvfusion.recipe import load_recipe, recipe_path
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.system.devices import free_bytes, pick_device
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,10 @@ from napari.utils.notifications import show_info, show_warning
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import frame_of, leading_shape, notes, stack_of
-from napari_mvfusion.overlap import refuse_overlap
-from napari_mvfusion.writers import LeadingAxis, tiff_dtype, write_tiff, write_zarr
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.pixels import LeadingAxis
+from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff
+from napari_mvfusion.system.overlap import refuse_overlap
 
 _SPATIAL = 3
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.borders import Border, lay_out
 from napari_mvfusion.imaging.spectral import HALVED, convolve, correlate
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of

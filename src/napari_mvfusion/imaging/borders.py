@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
 
 Border = Literal["mirror", "zero"]
 

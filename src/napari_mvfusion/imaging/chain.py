@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.imaging import slabs, spectral
 from napari_mvfusion.imaging.borders import Layout
 from napari_mvfusion.imaging.slabs import SlabConvolution

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.imaging.borders import Layout
 from napari_mvfusion.imaging.threads import groups
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.imaging.threads import groups, share
 
 # Outer planes of a kernel that together hold less than this share of it are below the rounding of float32.

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.borders import Layout, good_size, lay_out
 from napari_mvfusion.imaging.spectral import HALVED, to_circle
 from napari_mvfusion.imaging.threads import poll

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Box, Triple
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.methods.blending import blending_weights
-from napari_mvfusion.views import RegisteredViews
 
 _BLENDING_RANGE = 40.0
 _PLANE_VOXELS = 2**17

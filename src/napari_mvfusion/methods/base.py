@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 
-from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Box, Triple
-from napari_mvfusion.views import RegisteredViews, drain
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.data.views import RegisteredViews, drain
 
 
 @dataclass(frozen=True)

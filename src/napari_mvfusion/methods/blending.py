@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_mvfusion.geometry import Box
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews
 
 
 def blending_weights(

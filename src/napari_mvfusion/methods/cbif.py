@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.methods.average import mean_bytes, warn_few, weighted_mean
 from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
 from napari_mvfusion.methods.coarse import CoarseGrid
@@ -22,7 +23,6 @@ from napari_mvfusion.methods.content import (
     gaussian_grid,
     window_shape,
 )
-from napari_mvfusion.views import RegisteredViews
 
 # What all views get beside their content, relative to the largest: where no view has any it is the plain mean. Above
 # the rounding of float32, in which squares are summed.

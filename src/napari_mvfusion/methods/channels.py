@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.networks import ModelCard
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.models import ModelCard
 
 _SAME_DEGREES = 10.0
 

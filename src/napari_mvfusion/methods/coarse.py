@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 from scipy import ndimage, special
 from torch.nn import functional
 
-from napari_mvfusion.events import Event, Preparing
-from napari_mvfusion.geometry import Box, FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.events import Event, Preparing
+from napari_mvfusion.data.geometry import Box, FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.methods.coarse import CoarseGrid
-from napari_mvfusion.views import RegisteredViews
 
 _SLAB_VOXELS = 2**23
 # Maps of all views together in float64, and the temporary arrays beside them.

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging import radius_of
 from napari_mvfusion.methods.average import warn_few
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
 from napari_mvfusion.methods.kernels import KernelType, back_projection_kernels
 from napari_mvfusion.psf import check_psf
-from napari_mvfusion.views import RegisteredViews, View, ViewStatistics
 
 # Share of the PSFs' reach that a preview looks around its region.
 _CONTEXT = 0.8

@@ -9,7 +9,8 @@ from math import ceil, prod
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, ViewStatistics
 from napari_mvfusion.imaging import (
     Convolver,
     Layout,
@@ -25,7 +26,6 @@ from napari_mvfusion.imaging import (
 from napari_mvfusion.methods.average import weighted_mean
 from napari_mvfusion.methods.base import Stage, TileInput
 from napari_mvfusion.methods.ebmd_weights import UpdateWeights
-from napari_mvfusion.views import RegisteredViews, ViewStatistics
 
 _START_SIGMA_VOXELS = 5.0
 _START_BLENDING_VOXELS = 12.0

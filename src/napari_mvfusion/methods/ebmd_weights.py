@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Box
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.methods.blending import blending_weights
-from napari_mvfusion.views import RegisteredViews
 
 _RANGE_VOXELS = 12.0
 _BORDER_VOXELS = -8.0

@@ -13,20 +13,20 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from napari_mvfusion.data.events import Event
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.events import Event
-from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.base import BoundMethod
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.paper_network import bind_paper
 from napari_mvfusion.methods.universal import bind_universal
-from napari_mvfusion.networks import ModelCard, ModelEntry, find_model, load_model, weights_sha256
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.paper import PaperGenerator
-from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.models import ModelCard, ModelEntry, find_model, load_model, weights_sha256
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.paper import PaperGenerator
+from napari_mvfusion.models.universal import UniversalArchitecture, UniversalGenerator
 
 _CONTEXT_VOXELS = 16
 _KEPT_NETWORKS = 4

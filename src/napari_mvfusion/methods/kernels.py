@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
 
 _ROUNDING = 1e-12
 

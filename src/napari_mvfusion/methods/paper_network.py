@@ -9,11 +9,11 @@ from itertools import product
 import torch
 from torch.nn import functional
 
-from napari_mvfusion.events import Event, Preparing
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.events import Event, Preparing
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
-from napari_mvfusion.networks.paper import PaperGenerator
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.models.paper import PaperGenerator
 
 # Structural radius of the receptive field of three levels, and what rounding to multiples of 4 adds.
 _REACH = 28

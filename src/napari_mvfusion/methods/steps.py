@@ -1,4 +1,4 @@
-"""Work that tells how far it is, as a part of larger work; see also `napari_mvfusion.views.drain`."""
+"""Work that tells how far it is, as a part of larger work; see also `napari_mvfusion.data.views.drain`."""
 
 from __future__ import annotations
 

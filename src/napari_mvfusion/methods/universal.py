@@ -19,16 +19,16 @@ from math import ceil, log2, prod
 import torch
 from torch.nn import functional
 
-from napari_mvfusion.absorption import Transmission, doubt_about_transmission, find_transmission
-from napari_mvfusion.devices import free_bytes
-from napari_mvfusion.events import Event, Warned
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.events import Event, Warned
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
+from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.ebmd import check_light
 from napari_mvfusion.methods.steps import mapped
-from napari_mvfusion.networks.universal import UniversalArchitecture, UniversalGenerator
-from napari_mvfusion.views import RegisteredViews, ViewStatistics, drain
+from napari_mvfusion.models.universal import UniversalArchitecture, UniversalGenerator
+from napari_mvfusion.system.devices import free_bytes
 
 _FLOAT_BYTES = 4
 _AXES = (-3, -2, -1)

@@ -1,21 +1,18 @@
-"""PSFs: load, check, clean, resample, measure from beads, and tell whether one is upside down."""
+"""PSFs: check, clean, resample, measure from beads, and tell whether one is upside down."""
 
 from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, check_bead_volume, detect_beads, measure_psf
 from napari_mvfusion.psf.hot import Cooled, remove_hot, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import (
     PSFInfo,
-    StoredPSF,
     check_psf,
     check_size,
     crop_psf,
     describe_psf,
     fwhm,
-    load_psf,
     make_odd,
-    read_psf,
 )
 from napari_mvfusion.psf.mirror import MirrorVerdict, check_mirror
-from napari_mvfusion.psf.prepare import PreparedPSF, clean_psf, prepare_psf
+from napari_mvfusion.psf.prepare import PreparedPSF, clean_psf, prepare_values
 from napari_mvfusion.psf.resample import resample_psf, rotate_psf
 
 __all__ = [
@@ -25,7 +22,6 @@ __all__ = [
     "PSFInfo",
     "PreparedPSF",
     "RejectedBead",
-    "StoredPSF",
     "check_bead_volume",
     "check_mirror",
     "check_psf",
@@ -35,11 +31,9 @@ __all__ = [
     "describe_psf",
     "detect_beads",
     "fwhm",
-    "load_psf",
     "make_odd",
     "measure_psf",
-    "prepare_psf",
-    "read_psf",
+    "prepare_values",
     "remove_hot",
     "remove_hot_of_psf",
     "resample_psf",

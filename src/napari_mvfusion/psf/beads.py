@@ -10,8 +10,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.psf.hot import remove_hot
 from napari_mvfusion.psf.kernel import as_float32, fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf

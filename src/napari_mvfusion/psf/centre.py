@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
 
 _HALF = 0.5
 # A second peak of this share of the first one, with this share of its light, could as well be the PSF.

@@ -1,23 +1,19 @@
-"""One PSF as a kernel: load, check, crop, describe."""
+"""One PSF as a kernel: check, crop, describe."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tifffile
 
+from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.psf.centre import find_core
 from napari_mvfusion.psf.hot import remove_hot_of_psf
 from napari_mvfusion.psf.noise import look_at_rim
-from napari_mvfusion.tiff_files import opened_tiff, series_of
-from napari_mvfusion.voxel_sizes import voxel_size_of
 
 Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat", "peaks"]
 
@@ -29,7 +25,6 @@ _MOST_VOXELS = 2**23
 # Sums and squares of what lies between fit into float32.
 _SMALLEST_PEAK = 1e-15
 _LARGEST_PEAK = 1e15
-_OURS = 'Namespace="napari-mvfusion"'
 # As many voxels with the largest value are no chance.
 _FLAT = 4
 
@@ -60,54 +55,6 @@ class PSFInfo:
     topics: tuple[Topic, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class StoredPSF:
-    """A PSF as a file holds it: float32 (z, y, x), and its voxel size (z, y, x) in um, None where the file does not say."""
-
-    values: np.ndarray
-    voxel_size_um: FloatTriple | None
-
-
-def load_psf(path: str | Path) -> np.ndarray:
-    """Read a PSF from a TIFF file as it is.
-
-    Returns
-    -------
-    float32 (z, y, x); a single plane has the length 1 along z.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, no TIFF, or holds anything but one volume or plane.
-    """
-    return read_psf(path).values
-
-
-def read_psf(path: str | Path) -> StoredPSF:
-    """Read a PSF from a TIFF file as it is, and the voxel size that the file states.
-
-    Files of this package say 1 um where the voxel size was not known, so that counts as not known.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, no TIFF, or holds anything but one volume or plane.
-    """
-    path = Path(path)
-    with opened_tiff(path, "the PSF") as tiff:
-        series = series_of(path, tiff)[0]
-        check_size(series.shape, f"the PSF {path}")
-        values = np.squeeze(series.asarray())
-        size = _stated_size(tiff)
-    if values.ndim == 2:
-        values = values[None]
-    if values.ndim != 3 or values.dtype.kind not in "buif":
-        raise InputError(
-            f"the PSF {path} has shape {values.shape} and type {values.dtype}: a (z, y, x) volume is needed"
-        )
-    return StoredPSF(as_float32(values), size)
-
-
 def as_float32(values: np.ndarray) -> np.ndarray:
     """A PSF or beads as float32; brought to a peak of 1 where that could not hold it, as only the shape of a PSF counts."""
     if values.dtype.kind == "f" and values.size:
@@ -131,11 +78,6 @@ def check_size(shape: Sequence[int], called: str) -> None:
             f"{called} has {sides} voxels, and a PSF may have {_MOST_VOXELS / 1e6:.1f} million (203 a side): crop it to "
             "where its light is"
         )
-
-
-def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    size = voxel_size_of(tiff)
-    return None if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or "") else size
 
 
 def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) -> list[str]:

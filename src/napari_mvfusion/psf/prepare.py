@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import FloatTriple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, triple
 from napari_mvfusion.psf.centre import Core, around, centre_of, find_core
 from napari_mvfusion.psf.hot import remove_hot_of_psf
-from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, check_light, crop_psf, hot_voxels, read_psf
+from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, check_light, crop_psf, hot_voxels
 from napari_mvfusion.psf.noise import cut_noise, look_at_rim
 from napari_mvfusion.psf.resample import resample_psf
 
@@ -33,15 +32,15 @@ class PreparedPSF:
     notes: tuple[str, ...]
 
 
-def prepare_psf(
-    source: str | Path | np.ndarray,
+def prepare_values(
+    raw: np.ndarray,
     *,
     name: str | None = None,
     energy: float = DEFAULT_ENERGY,
     voxel_size_um: FloatTriple | None = None,
     grid_size_um: FloatTriple | None = None,
 ) -> PreparedPSF:
-    """Load a PSF and make it ready to fuse with.
+    """Make a PSF ready to fuse with; `napari_mvfusion.prepare_psf` does it with a file too.
 
     Hot voxels are removed, then background and noise. The centre, which is the centroid of the core, is moved to the
     middle, to parts of a voxel, unless the middle of an odd side is close to it (see `centre_of`). A PSF of other
@@ -49,10 +48,10 @@ def prepare_psf(
 
     Parameters
     ----------
-    source : a TIFF file, or (z, y, x) values
+    raw : (z, y, x)
     name : how to call it in a message
     energy : share of the sum that the crop keeps
-    voxel_size_um : (z, y, x) of the PSF; what the file says when None
+    voxel_size_um : (z, y, x) of the PSF; None where that is not known
     grid_size_um : (z, y, x) of the fused volume; None where that is not known: the PSF is then used voxel for voxel
 
     Returns
@@ -62,15 +61,10 @@ def prepare_psf(
     Raises
     ------
     InputError
-        If it cannot be read or used, has two peaks of like height, or its voxels and those of the grid differ so much
+        If it cannot be used, has two peaks of like height, or its voxels and those of the grid differ so much
         that a unit must be wrong.
     """
-    if isinstance(source, np.ndarray):
-        raw, called = source, name or "an array"
-    else:
-        stored = read_psf(source)
-        raw, called = stored.values, name or str(source)
-        voxel_size_um = voxel_size_um or stored.voxel_size_um
+    called = name or "an array"
     check_light(raw, called)
     cooled = remove_hot_of_psf(raw)
     notes = [f"{hot_voxels(len(cooled.hot))} removed"] if len(cooled.hot) else []

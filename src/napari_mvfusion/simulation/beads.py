@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
 
 # Tries to find a free place for one bead before the volume counts as full.
 _TRIES = 500

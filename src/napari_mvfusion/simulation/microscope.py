@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
+from napari_mvfusion.data.geometry import Grid, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, Triple, triple
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation.beads import BeadVolume
 from napari_mvfusion.simulation.psfs import light_sheet_psfs
 from napari_mvfusion.simulation.rotation import cos_sin, reach, turn, turned_shape
-from napari_mvfusion.views import RegisteredViews, View
 
 # The published absorption of 0.01 a voxel belongs to a specimen of 289 voxels.
 _REFERENCE_SIZE = 289

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import fft
 from scipy.spatial import cKDTree
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 
 # Balls of nearly the same radius and sub-voxel position share one stencil: radii are rounded to an eighth of a voxel.
 _RADIUS_STEPS = 8

@@ -11,8 +11,8 @@ from math import pi
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.simulation.rotation import turn
 
 # The published embryo, in voxels of its canvas, which is twice as fine as the 289^3 volume made from it.

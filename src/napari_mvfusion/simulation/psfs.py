@@ -7,8 +7,8 @@ from math import ceil, log, sqrt
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple
 from napari_mvfusion.simulation.rotation import cos_sin
 
 # The widths of the PSFs measured for the 289-voxel embryo, in voxels.

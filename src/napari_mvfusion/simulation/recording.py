@@ -13,8 +13,8 @@ from math import ceil, sqrt
 import numpy as np
 from scipy import fft
 
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.simulation.microscope import absorb
 from napari_mvfusion.simulation.rotation import turn
 

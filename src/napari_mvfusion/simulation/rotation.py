@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
 
 
 def cos_sin(angle: float) -> tuple[float, float]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import fft
 
+from napari_mvfusion.data.geometry import Grid, Triple
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, Triple
 from napari_mvfusion.simulation.microscope import Settings, Simulation
 from napari_mvfusion.simulation.painting import log_uniform
 from napari_mvfusion.simulation.random_psfs import AXIAL, random_psfs, scaled_psf
 from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
 from napari_mvfusion.simulation.specimens import SPECIMENS
-from napari_mvfusion.views import RegisteredViews, View
 
 BACKGROUND = "background"
 """The kind of a scene that holds nothing but weak even light."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.simulation.painting import (
     Body,
     log_uniform,

@@ -14,11 +14,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple, triple
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.paper import MultiScaleDiscriminator
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.paper import MultiScaleDiscriminator
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.recorded import record
@@ -26,7 +27,6 @@ from napari_mvfusion.training.samples import Sample, Volume, draw, run_network
 from napari_mvfusion.training.self_supervised import SelfSupervised, found_again
 from napari_mvfusion.training.sharp import read_sharp, sha256_of
 from napari_mvfusion.training.volumes import OwnViews
-from napari_mvfusion.views import RegisteredViews, VolumeLike
 
 _STREAM = 4
 _NOISE_STREAM = 5

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from napari_mvfusion.geometry import triple
-from napari_mvfusion.networks import ModelCard, PSFRecord
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.provenance import psf_sha256, software_versions
+from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.provenance import psf_sha256, software_versions
+from napari_mvfusion.models import ModelCard, PSFRecord
+from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.psf import fwhm
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.views import RegisteredViews
 
 
 @dataclass(frozen=True)

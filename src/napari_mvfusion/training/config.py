@@ -7,15 +7,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.files import read_text
-from napari_mvfusion.geometry import Triple
-from napari_mvfusion.networks.build import Architecture
-from napari_mvfusion.networks.card import problems_of
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.build import Architecture
+from napari_mvfusion.models.card import problems_of
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation.random_psfs import AXIAL, LARGEST
-from napari_mvfusion.yaml_text import parse_yaml
+from napari_mvfusion.system.files import read_text
+from napari_mvfusion.system.yaml_text import parse_yaml
 
 Mode = Literal["supervised", "self", "semi"]
 
@@ -105,7 +105,7 @@ class LossWeights(BaseModel):
         dark background would weigh too much ("split"), or learn its own noise ("poisson")
     gains : what the cycle allows for light that views lost on its way: "start" a transmission of each view that changes
         slowly, before the blur, found once from what the start of the run generates, and a factor for each view and tile;
-        "lost" the same with the light that views are known to have lost (`napari_mvfusion.absorption`), whatever the start;
+        "lost" the same with the light that views are known to have lost (`measures.absorption`), whatever the start;
         "smooth" a factor for each view that changes slowly within the tile; "view" a factor for each view and tile; "one"
         nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" and "lost" leave the
         brightness to `again`, or to the sharp volumes.

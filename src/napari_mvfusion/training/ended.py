@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from napari_mvfusion.unforeseen import in_words
+from napari_mvfusion.system.unforeseen import in_words
 
 _GO_ON = "go on from its last checkpoint"
 

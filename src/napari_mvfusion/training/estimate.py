@@ -10,18 +10,18 @@ from math import prod
 
 import torch
 
-from napari_mvfusion.devices import free_bytes, pick_device
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.borders import good_size
 from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering
-from napari_mvfusion.networks import build, find_model
-from napari_mvfusion.networks.build import Architecture
-from napari_mvfusion.networks.paper import PaperArchitecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models import build, find_model
+from napari_mvfusion.models.build import Architecture
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.models.universal import UniversalArchitecture
+from napari_mvfusion.system.devices import free_bytes, pick_device
 from napari_mvfusion.training.adversarial import make_discriminator
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.volumes import blocks_in, describe_psfs, region_of
-from napari_mvfusion.views import RegisteredViews
 
 _FLOAT = 4
 _HALF = 2

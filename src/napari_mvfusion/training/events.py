@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mvfusion.events import Warned
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.geometry import Triple
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from napari_mvfusion.data.geometry import Box, triple
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, triple
 from napari_mvfusion.imaging import Blur
+from napari_mvfusion.measures.residuals import Noise, estimate_noise
 from napari_mvfusion.methods.universal import brightness_scale
-from napari_mvfusion.residuals import Noise, estimate_noise
 from napari_mvfusion.training.recorded import find_transmissions
 from napari_mvfusion.training.samples import Recording, Volume
 from napari_mvfusion.training.volumes import blocks_in, describe_psfs
-from napari_mvfusion.views import RegisteredViews, VolumeLike
 
 # Up to this side a volume is looked at in one piece, as it is held in training.
 _SIDE = 160

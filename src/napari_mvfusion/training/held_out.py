@@ -8,8 +8,8 @@ from itertools import product
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Triple, triple
 
 # Corners lie at multiples of what the networks count in, as in the engine.
 CELL = 4

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_mvfusion.readers import open_volume
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import TrainEvent
 from napari_mvfusion.training.setup import train_events
-from napari_mvfusion.views import RegisteredViews
 
 _UNDESCRIBED = Description()
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.networks import ModelCard, save_model, weights_sha256
-from napari_mvfusion.networks.card import parse_card
-from napari_mvfusion.networks.files import state_sha256
+from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.models import ModelCard, save_model, weights_sha256
+from napari_mvfusion.models.card import parse_card
+from napari_mvfusion.models.files import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import STATE_FILE, Progress, has_state, read_kept
-from napari_mvfusion.workspace import writing
 
 _CARD_FILE = "card.json"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from napari_mvfusion.devices import is_fast_in_bfloat16
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
-from napari_mvfusion.networks import build, load_model
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.universal import carried_over
+from napari_mvfusion.models import build, load_model
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.universal import carried_over
+from napari_mvfusion.system.devices import is_fast_in_bfloat16
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.objectives import Adversary, Objective
 from napari_mvfusion.training.samples import Sample

@@ -15,15 +15,15 @@ from typing import Literal, TypeVar
 
 import torch
 
-from napari_mvfusion.devices import describe_device, losses_in_words, release_cached_memory
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, OutputError, is_out_of_memory
-from napari_mvfusion.events import Warned
-from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
-from napari_mvfusion.locks import locked
-from napari_mvfusion.networks import ModelCard
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.files import state_sha256
+from napari_mvfusion.models import ModelCard
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.system.devices import describe_device, losses_in_words, release_cached_memory
+from napari_mvfusion.system.locks import locked
 from napari_mvfusion.training.clock import Clock
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.events import (

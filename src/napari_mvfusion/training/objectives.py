@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_mvfusion.networks.build import Generator
+from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_mvfusion.devices import free_bytes
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.system.devices import free_bytes
 from napari_mvfusion.training.job import TrainJob
-from napari_mvfusion.views import RegisteredViews, View, VolumeLike
 
 _SHARE_OF_MEMORY = 0.25
 

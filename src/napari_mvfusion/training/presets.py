@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.training.config import DataSettings, TrainConfig, make_config
 from napari_mvfusion.training.setup import suggest_tile
-from napari_mvfusion.views import RegisteredViews
 
 # A run with minutes ends by the clock.
 ENDLESS = 10_000_000

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from napari_mvfusion.networks.build import Generator as Network
+from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.training.events import Previewed
 from napari_mvfusion.training.samples import Volume
 

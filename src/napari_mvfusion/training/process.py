@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 
 import napari_mvfusion
+from napari_mvfusion.data.events import Warned
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.events import Warned
 from napari_mvfusion.training.ended import Ended, Heard, crashed, failed
 from napari_mvfusion.training.events import Continued, Paused, Started, TrainEvent, Waiting
 from napari_mvfusion.training.job import TrainJob

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.imaging import Blur
+from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.methods.universal import whole_evidence
-from napari_mvfusion.networks.build import Architecture, Generator
-from napari_mvfusion.networks.universal import UniversalArchitecture
-from napari_mvfusion.residuals import Noise
-from napari_mvfusion.tiles import TilePlan
+from napari_mvfusion.models.build import Architecture, Generator
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, ends, run_network
-from napari_mvfusion.views import RegisteredViews, View
 
 SPLIT = 0.5
 """Noise is added to what a network reads, this share of it; what it is compared with gets the inverse, taken away."""

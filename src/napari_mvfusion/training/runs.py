@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.networks import user_folder
-from napari_mvfusion.networks.card import check_name
+from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.models import user_folder
+from napari_mvfusion.models.card import check_name
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_note, saved_at
-from napari_mvfusion.workspace import writing
 
 
 @dataclass(frozen=True)

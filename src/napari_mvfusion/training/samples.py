@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.methods.universal import Evidence
-from napari_mvfusion.networks.build import Generator
-from napari_mvfusion.networks.universal import UniversalGenerator
-from napari_mvfusion.residuals import Noise
+from napari_mvfusion.models.build import Generator
+from napari_mvfusion.models.universal import UniversalGenerator
 
 # What a volume holds several of; the others are single volumes.
 STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission", "passed")

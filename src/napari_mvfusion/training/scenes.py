@@ -16,18 +16,18 @@ from multiprocessing import resource_tracker
 import numpy as np
 import torch
 
+from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.geometry import Triple
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.methods.universal import whole_evidence
-from napari_mvfusion.networks.build import Architecture
-from napari_mvfusion.networks.universal import UniversalArchitecture
+from napari_mvfusion.models.build import Architecture
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.samples import Sample, Volume, arrays_of, draw, ends
 from napari_mvfusion.training.shortage import SMALLEST_SIDE
-from napari_mvfusion.views import RegisteredViews
 
 _LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.

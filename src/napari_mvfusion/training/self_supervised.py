@@ -13,10 +13,10 @@ from math import sqrt
 import numpy as np
 import torch
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.imaging import Blur, TransferCache
-from napari_mvfusion.networks.build import Generator
-from napari_mvfusion.residuals import Noise
+from napari_mvfusion.measures.residuals import Noise
+from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import BEFORE_THE_BLUR, LossWeights
 from napari_mvfusion.training.objectives import Supervised
 from napari_mvfusion.training.recorded import SPLIT

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import torch
 
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike, drain
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.events import Warned
-from napari_mvfusion.geometry import Triple, triple
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.channels import channel_order
-from napari_mvfusion.networks import ModelCard, find_model, load_model, place_for, user_folder
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.files import SUFFIX
-from napari_mvfusion.networks.paper import PaperArchitecture
+from napari_mvfusion.models import ModelCard, find_model, load_model, place_for, user_folder
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.files import SUFFIX
+from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training import loop
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
 from napari_mvfusion.training.cards import Description, card_of, psf_records
@@ -29,7 +30,6 @@ from napari_mvfusion.training.objectives import Adversary, Objective, Supervised
 from napari_mvfusion.training.scenes import Scenes
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
 from napari_mvfusion.training.volumes import OwnViews, describe_psfs, region_of, scan_all
-from napari_mvfusion.views import RegisteredViews, VolumeLike, drain
 
 _MODELLED = "modelled and randomised light-sheet PSFs, new ones in every scene"
 _SMALLEST_TILE = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_mvfusion.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, triple
 
 _STEP = 4
 _SMALLER = 0.75

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.training.events import TrainEvent, Waiting
 from napari_mvfusion.training.samples import Sample, Volume

@@ -21,12 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.geometry import Triple
-from napari_mvfusion.networks.card import problems_of
-from napari_mvfusion.networks.files import state_sha256
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.models.card import problems_of
+from napari_mvfusion.models.files import state_sha256
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.writers.aside import written_aside
 
 T = TypeVar("T")
 

@@ -9,15 +9,15 @@ from typing import Literal
 
 import torch
 
+from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.channels import channel_order
-from napari_mvfusion.networks import load_model
-from napari_mvfusion.networks.build import Architecture
+from napari_mvfusion.models import load_model
+from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.samples import Volume
 from napari_mvfusion.training.self_supervised import ScoreViews
 from napari_mvfusion.training.volumes import OwnViews
-from napari_mvfusion.views import RegisteredViews, drain
 
 # A residual so far below 1 shows that noise was learned; what lies nearer may be an error of the estimated noise.
 _BELOW_THE_FLOOR = 0.05

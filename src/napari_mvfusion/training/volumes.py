@@ -10,17 +10,18 @@ from math import ceil
 import numpy as np
 import torch
 
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.measures.residuals import Noise, estimate_noise
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering, brightness_scale, transmission_for
-from napari_mvfusion.networks.build import Architecture
-from napari_mvfusion.networks.build import Generator as Network
-from napari_mvfusion.networks.universal import UniversalArchitecture
-from napari_mvfusion.provenance import psf_sha256
+from napari_mvfusion.models.build import Architecture
+from napari_mvfusion.models.build import Generator as Network
+from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.psf import crop_psf
-from napari_mvfusion.residuals import Noise, estimate_noise
-from napari_mvfusion.tiles import TilePlan
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
@@ -44,7 +45,6 @@ from napari_mvfusion.training.samples import (
     rather_bright,
 )
 from napari_mvfusion.training.shortage import least_side
-from napari_mvfusion.views import RegisteredViews
 
 # The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
 _PLANES = 8

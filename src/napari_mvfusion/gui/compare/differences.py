@@ -10,12 +10,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.brightness import fit_brightness
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.compare.task import Report
 from napari_mvfusion.gui.compare.volumes import Volume, require_one_grid
-from napari_mvfusion.residuals import Residual, reprojection, residual_map
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.residuals import Residual, reprojection, residual_map
+from napari_mvfusion.system.devices import pick_device
 
 _SAMPLED_PLANES = 7
 _SHOWN_PERCENT = 99.5

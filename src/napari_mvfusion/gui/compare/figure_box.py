@@ -12,9 +12,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.comparison import comparison_figure, save_comparison
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.compare.look_tab import LookTab
 from napari_mvfusion.gui.compare.scores import Row, caption
@@ -22,6 +21,7 @@ from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, require_one_grid, volume_at
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.file_dialog import ask_for_file
+from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 
 
 class FigureBox(QGroupBox):

@@ -11,7 +11,6 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.brightness import fit_brightness
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.contrast import Fit, SharedContrast
 from napari_mvfusion.gui.compare.contrast_bar import ContrastBar
@@ -25,6 +24,7 @@ from napari_mvfusion.gui.compare.task import Report, Task
 from napari_mvfusion.gui.compare.volumes import Volume, can_be_compared, volume_at
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inputs import Slider, describe
+from napari_mvfusion.measures.brightness import fit_brightness
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"

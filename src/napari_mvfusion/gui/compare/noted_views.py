@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.volumes import Volume, leading_index
 from napari_mvfusion.gui.layers import notes, open_layers
-from napari_mvfusion.views import RegisteredViews
 
 _NONE = "no views with PSFs are open: the residual compares a volume, blurred with a view's PSF, with that view"
 

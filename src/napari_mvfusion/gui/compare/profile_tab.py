@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_mvfusion.comparison import profile_figure, save_comparison
+from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.colours import CURVES
 from napari_mvfusion.gui.compare.layer_list import ComparedLayers
@@ -23,8 +23,8 @@ from napari_mvfusion.gui.compare.volumes import Volume, volume_at
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.inputs import DropList, describe
-from napari_mvfusion.moments import PairMoments
-from napari_mvfusion.profiles import line_profile
+from napari_mvfusion.measures.comparison import profile_figure, save_comparison
+from napari_mvfusion.measures.profiles import line_profile
 
 _SAMPLES_PER_VOXEL = 2
 _MOST_SAMPLES = 5000

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.task import Report
 from napari_mvfusion.gui.compare.volumes import Volume, require_one_grid
-from napari_mvfusion.quality import Metrics, evaluate
-from napari_mvfusion.residuals import Residual, reprojection
-from napari_mvfusion.views import RegisteredViews
-from napari_mvfusion.writers.aside import written_aside
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.measures.quality import Metrics, evaluate
+from napari_mvfusion.measures.residuals import Residual, reprojection
+from napari_mvfusion.system.devices import pick_device
 
 SCORES = ("nrmse", "psnr", "ssim", "cc")
 PARTS = ("all", "foreground")

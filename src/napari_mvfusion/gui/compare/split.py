@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.views import VolumeLike
+from napari_mvfusion.data.views import VolumeLike
 
 
 class SplitVolume:

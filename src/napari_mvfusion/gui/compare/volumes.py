@@ -10,10 +10,10 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.geometry import Grid, Triple, float_triple, triple
+from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid, Triple, float_triple, triple
 from napari_mvfusion.gui.layers import notes, to_world_um
-from napari_mvfusion.views import VolumeLike
 
 ROLES = {"view": "view", "fused": "result", "truth": "ground truth", None: "image"}
 

@@ -11,13 +11,13 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.compare.looks import Looks
 from napari_mvfusion.gui.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.compare.task import Report, Task, TaskBar
 from napari_mvfusion.gui.layers import KEY, open_layers, place_of_volume, stack_of
+from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.explained import Explained, explain
-from napari_mvfusion.views import RegisteredViews
 
 _COLORMAP = "inferno"
 # What noise alone leaves is 1: it stays dark, and anything above is seen.

@@ -9,6 +9,8 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.folder_list import FolderList
 from napari_mvfusion.gui.finetune.plan import OwnMode
@@ -19,9 +21,7 @@ from napari_mvfusion.gui.layers import Opened, notes, open_layers
 from napari_mvfusion.gui.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.word_list import WordList
-from napari_mvfusion.recipe import Inputs
 from napari_mvfusion.training.config import DataSettings
-from napari_mvfusion.views import RegisteredViews
 
 _LAYERS, _FILES = "layers", "files"
 _SOURCES = [("Opened layers", _LAYERS), ("Files of volumes", _FILES)]

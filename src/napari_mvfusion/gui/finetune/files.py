@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.readers import list_tags
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.io.opening import list_tags
 
 
 def inputs_in(folder: Path) -> list[Inputs]:

@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.finetune.files import inputs_in
 from napari_mvfusion.gui.inputs import describe
-from napari_mvfusion.recipe import Inputs
 
 _INPUTS = Qt.ItemDataRole.UserRole
 _ROWS = 4

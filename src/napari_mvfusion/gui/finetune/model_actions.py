@@ -14,12 +14,12 @@ from napari_mvfusion.gui.busy import while_busy
 from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.finetune.question import Question
 from napari_mvfusion.gui.models import NEWS
-from napari_mvfusion.networks import delete_model, export_model, list_models, rename_model, user_folder
-from napari_mvfusion.networks.files import SUFFIX
-from napari_mvfusion.networks.importing import free_name, import_model
+from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.models import delete_model, export_model, list_models, rename_model, user_folder
+from napari_mvfusion.models.files import SUFFIX
+from napari_mvfusion.models.importing import free_name, import_model
 from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.runs import discard_run
-from napari_mvfusion.workspace import writing
 
 _MODELS = f"Models (*{SUFFIX} *.ckpt *.pt *.pth);;All files (*)"
 

@@ -20,7 +20,7 @@ from napari_mvfusion.gui.panel import Panel
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.tasks import Tasks
-from napari_mvfusion.networks import delete_model
+from napari_mvfusion.models import delete_model
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder

@@ -10,17 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_mvfusion.devices import describe_device, pick_device
+from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Triple
 from napari_mvfusion.gui.finetune.expert import ExpertSettings, changes_of
 from napari_mvfusion.gui.finetune.threads import beside_a_window
 from napari_mvfusion.gui.status import in_words
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.methods import LearnedFusion
-from napari_mvfusion.networks import list_models, user_folder
-from napari_mvfusion.networks.universal import UniversalArchitecture
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.models import list_models, user_folder
+from napari_mvfusion.models.universal import UniversalArchitecture
+from napari_mvfusion.system.devices import describe_device, pick_device
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.estimate import Estimate, estimate, measure_step
@@ -30,7 +31,6 @@ from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.setup import model_path
 from napari_mvfusion.training.volumes import blocks_in, check_tile, describe_psfs, region_of
-from napari_mvfusion.views import RegisteredViews
 
 OwnMode = Literal["self", "semi"]
 # Measured on two cores: a new process loads torch, then every voxel of every view is looked at and filtered.

@@ -10,8 +10,8 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Triple, triple
 from napari_mvfusion.gui.editors import Real
 from napari_mvfusion.gui.form_rows import show_row
 from napari_mvfusion.gui.layers import same_place

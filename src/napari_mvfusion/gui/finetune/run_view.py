@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_mvfusion.events import Warned
+from napari_mvfusion.data.events import Warned
 from napari_mvfusion.gui.finetune.curves import Curves
 from napari_mvfusion.gui.finetune.history import History
 from napari_mvfusion.gui.finetune.pictures import BeforeAfter

@@ -7,6 +7,8 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
+from napari_mvfusion.cli.script import training_command, training_python
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.finetune.data_form import DataForm
@@ -18,8 +20,6 @@ from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.tasks import Tasks
-from napari_mvfusion.recipe import Inputs
-from napari_mvfusion.script import training_command, training_python
 
 _NAME = "finetune"
 _CHECK_MS = 100

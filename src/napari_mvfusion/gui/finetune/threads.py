@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from napari_mvfusion.devices import pick_device
+from napari_mvfusion.system.devices import pick_device
 
 
 def beside_a_window(wanted: int, device: str) -> int:

@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.geometry import Box
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.layers import KEY, Opened, frame_of, place_of_box, same_place
 from napari_mvfusion.gui.preview.region import leading_index, region_in_sight, region_of_box

@@ -8,7 +8,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
-from napari_mvfusion.geometry import Box, Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
 
 # What two CPU cores fuse in about two seconds.
 WIDEST = 128

@@ -11,14 +11,14 @@ import numpy as np
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.devices import losses_in_words, pick_device
-from napari_mvfusion.geometry import Box
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.preview import Preview, Previewer
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.worker import StoppableWorker
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.preview import Preview, Previewer
-from napari_mvfusion.views import RegisteredViews
+from napari_mvfusion.system.devices import losses_in_words, pick_device
 
 
 @dataclass(frozen=True, eq=False)

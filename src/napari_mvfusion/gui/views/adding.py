@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple
 from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, view_layers
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.matching import angles_in
-from napari_mvfusion.psf import prepare_psf, read_psf
-from napari_mvfusion.readers import open_views, open_volume
-from napari_mvfusion.readers.roles import Guess, Role, guess_roles
-from napari_mvfusion.recipe import Inputs
+from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.psfs import prepare_psf, read_psf
+from napari_mvfusion.io.roles import Guess, Role, guess_roles
 
 _TIFF = (".tif", ".tiff")
 _NOT_SAID = (1.0, 1.0, 1.0)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
+from napari_mvfusion.io.tiff.reader import open_tiff
 from napari_mvfusion.psf import measure_psf, resample_psf
-from napari_mvfusion.readers.tiff import open_tiff
 
 _SAME_SIZE = 0.01
 

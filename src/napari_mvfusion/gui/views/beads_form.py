@@ -12,8 +12,8 @@ from napari.layers import Image, Points
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.gui.layers import stack_of, to_world_um
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import sentence

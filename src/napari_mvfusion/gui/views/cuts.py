@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.psf import fwhm
 
 # Below 1, so that the tails, a few percent of the peak, can be seen.

@@ -11,8 +11,8 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.geometry import FloatTriple
 from napari_mvfusion.gui.layers import LayerData, PSFSaid, annotate, notes
 from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.gui.tasks import Tasks
@@ -20,7 +20,7 @@ from napari_mvfusion.gui.views.adding import guess_all, open_files, open_others,
 from napari_mvfusion.gui.views.grids import fused_grid
 from napari_mvfusion.gui.views.matching import Wanted, match_files
 from napari_mvfusion.gui.views.roles import Given, RolesDialog
-from napari_mvfusion.readers.roles import Guess
+from napari_mvfusion.io.roles import Guess
 
 _TIFF = "TIFF files (*.tif *.tiff)"
 _PLUGIN = "napari-mvfusion"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.geometry import Box, Grid, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, Grid, triple
 from napari_mvfusion.gui.layers import (
     KEY,
     LayerData,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_mvfusion.geometry import FloatTriple, Grid, Triple
+from napari_mvfusion.data.geometry import FloatTriple, Grid, Triple
 from napari_mvfusion.psf import make_odd, resample_psf
 
 _SAME = 1e-6

@@ -10,8 +10,8 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import annotate, notes
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of

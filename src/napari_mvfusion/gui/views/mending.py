@@ -13,8 +13,8 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.geometry import FloatTriple, Grid, triple
 from napari_mvfusion.gui.layers import annotate, is_sized, notes, open_layers
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views import choices, grids
@@ -22,8 +22,8 @@ from napari_mvfusion.gui.views.adding import load_psf_for
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.orientation import check_orientations
 from napari_mvfusion.gui.views.problems import Fix, Mended
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import MirrorVerdict
-from napari_mvfusion.writers import write_tiff
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}

@@ -6,11 +6,11 @@ from collections.abc import Generator
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import Box, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.geometry import Box, triple
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
-from napari_mvfusion.views import RegisteredViews
 
 # The middle of a large volume decides as well as all of it.
 _SIDE = 192

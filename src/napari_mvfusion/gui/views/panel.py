@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.inclusion import decide
 from napari_mvfusion.gui.layers import annotate, notes

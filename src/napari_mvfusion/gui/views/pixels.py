@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.hot_pixels import NoiseLevel, find_hot, noise_level
+from napari_mvfusion.data.hot_pixels import NoiseLevel, find_hot, noise_level
 
 # Up to this size all planes are read, beyond it as many as amount to it, evenly spread.
 _MOST_BYTES = 2**30
@@ -27,7 +27,7 @@ class PixelFacts:
     first_bad : (..., z, y, x) of the first of them, or None
     minimum, maximum : of the others; 0 where there are none
     whole : whether every plane was looked at
-    hot : hot pixels, see `napari_mvfusion.hot_pixels`
+    hot : hot pixels, see `napari_mvfusion.data.hot_pixels`
     unreadable : why the pixels cannot be read, or ""
     """
 

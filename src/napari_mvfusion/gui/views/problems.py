@@ -9,10 +9,11 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.geometry import Triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.gui.views.kernels import fit_into
 from napari_mvfusion.gui.views.pixels import PixelFacts
-from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, prepare_psf, remove_hot_of_psf
+from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import Topic
 from napari_mvfusion.psf.mirror import flipped
 

@@ -14,7 +14,7 @@ from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.views.matching import angles_in
 from napari_mvfusion.gui.word_list import WordList
-from napari_mvfusion.readers.roles import Guess, Role
+from napari_mvfusion.io.roles import Guess, Role
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
 _UNKNOWN = "unknown"

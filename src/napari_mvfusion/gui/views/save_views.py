@@ -8,6 +8,7 @@ from pathlib import Path
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.jobs import names_for
@@ -15,7 +16,6 @@ from napari_mvfusion.gui.layers import notes, open_layers
 from napari_mvfusion.gui.saver import Saver
 from napari_mvfusion.gui.saving import FOLDER, ZARR, SavedViews, savable, save_views, take_over
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.views import RegisteredViews
 
 _ENDINGS = {ZARR: ".zarr", FOLDER: ""}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.geometry import Grid
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.layers import notes, said_of_psf, stack_of
 from napari_mvfusion.gui.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.views.grids import grid_problems

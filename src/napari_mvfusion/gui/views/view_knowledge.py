@@ -9,13 +9,13 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.settling import settle_views
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gains import find_gains
-from napari_mvfusion.geometry import Grid
 from napari_mvfusion.gui.layers import notes, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
-from napari_mvfusion.settling import settle_views
-from napari_mvfusion.views import RegisteredViews, View
+from napari_mvfusion.measures.gains import find_gains
 
 Key = tuple[Any, ...]
 

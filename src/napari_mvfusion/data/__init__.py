@@ -1,0 +1,1 @@
+"""What everything reads: views on a grid, boxes and tiles, numbers of whole views, where they have data, and events."""

@@ -1,0 +1,253 @@
+"""Numbers of whole views: one pass over the volume, slab by slab, that all methods share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.geometry import Box, Grid, Triple
+from napari_mvfusion.data.hot_pixels import HotVoxels
+from napari_mvfusion.data.overviews import Overview, OverviewSums
+from napari_mvfusion.data.roughness import NoiseSums
+from napari_mvfusion.data.sampling import covered_pixels, mark_covered, pixels_with_hot, read_view, source_of
+from napari_mvfusion.data.view import View
+from napari_mvfusion.errors import InputError
+
+# Every so many planes tell enough of the noise.
+_NOISE_PLANES = 8
+_SAMPLED_PLANES = 12
+_SCAN_VOXELS = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class ViewStatistics:
+    """Whole-volume numbers of one view as it is read, camera offset already subtracted.
+
+    `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `mask_sha256`
+    does so with where a view with a mask has data; it is empty for one without. `overview` is
+    the view in large cells, None where it is not known. `noise` is the variance of white noise that is as rough as the
+    view is along y and x; interpolated views are smoother than they were recorded.
+
+    Hot pixels, `hot` of them in the view's own array (None where that is not known), count in `sha256` alone, whether
+    they are removed or not: one of them would else decide on the scale of a whole volume. A view that is the same
+    everywhere else has none.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    mean_square: float
+    covered_voxels: int
+    sha256: str
+    overview: Overview | None = field(default=None, compare=False, repr=False)
+    noise: float = field(default=0.0, compare=False)
+    hot: int | None = field(default=None, compare=False)
+    mask_sha256: str = ""
+
+    def divided(self, unit: float) -> ViewStatistics:
+        """The numbers of the same view with all pixels divided by a unit, without the hash."""
+        overview = self.overview
+        if overview is not None:
+            overview = replace(overview, values=(overview.values / unit).astype(np.float32))
+        return replace(
+            self,
+            minimum=self.minimum / unit,
+            maximum=self.maximum / unit,
+            mean=self.mean / unit,
+            mean_square=self.mean_square / unit**2,
+            noise=self.noise / unit**2,
+            sha256="",
+            overview=overview,
+        )
+
+
+class HotCount:
+    """Counts the hot pixels of a view that is looked at box by box; boxes may overlap.
+
+    Parameters
+    ----------
+    view : the view
+
+    Attributes
+    ----------
+    removing : the view without its hot pixels
+    """
+
+    def __init__(self, view: View) -> None:
+        self.removing = view if view.remove_hot else replace(view, remove_hot=True)
+        self._shape = view.shape
+        self._places = np.zeros(0, np.int64)
+
+    def add(self, found: HotVoxels, box: Box) -> bool:
+        """Count the hot pixels of a box of the view's own array, and tell whether there is any."""
+        if len(found):
+            places = np.ravel_multi_index(tuple((found.places + box.start).T), self._shape)
+            self._places = np.union1d(self._places, places)
+        return len(found) > 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._places)
+
+
+def scan_views(
+    views: Sequence[View], grid: Grid, window: Box, spare_hot: Sequence[bool] | None = None
+) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
+    """Statistics of every view, slab by slab in bounded memory.
+
+    Parameters
+    ----------
+    views : with masks that say all that is known of where they have data
+    grid : of the fused volume
+    window : the part of it that is looked at
+    spare_hot : which views are looked at for hot pixels, all when None
+
+    Yields
+    ------
+    Preparing, after each slab.
+
+    Returns
+    -------
+    One `ViewStatistics` a view.
+
+    Raises
+    ------
+    InputError
+        If a pixel is NaN or infinite, or a view has no data inside the window.
+    """
+    shape = window.shape
+    spare_hot = [True] * len(views) if spare_hot is None else spare_hot
+    slabs = _slabs(shape)
+    low = np.full(len(views), np.inf)
+    high = np.full(len(views), -np.inf)
+    total = np.zeros(len(views))
+    squares = np.zeros(len(views))
+    count = np.zeros(len(views), np.int64)
+    digests = [hashlib.sha256() for _ in views]
+    overviews = [OverviewSums(shape) for _ in views]
+    noises = [NoiseSums() for _ in views]
+    hot = [HotCount(view) for view in views]
+    masks = [None if view.mask is None else hashlib.sha256() for view in views]
+    for done, slab in enumerate(slabs, 1):
+        for i, view in enumerate(views):
+            values, spared = _look(view, grid, slab.within(window), hot[i] if spare_hot[i] else None)
+            digests[i].update(values.data)
+            values = spared
+            inside = _inside(view, grid, slab.within(window))
+            if (mask := masks[i]) is not None and inside is not None:
+                mask.update(np.packbits(inside).tobytes())
+            overviews[i].add(slab, values, inside)
+            every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
+            noises[i].add(values[every], None if inside is None else inside[every])
+            if inside is not None:
+                values = values[inside]
+            if values.size:
+                low[i] = min(low[i], values.min())
+                high[i] = max(high[i], values.max())
+                total[i] += values.sum(dtype=np.float64)
+                flat = values.ravel()
+                squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
+                count[i] += values.size
+        yield Preparing("reading the views", done / len(slabs))
+    for view, n in zip(views, count, strict=True):
+        if n == 0:
+            raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
+    nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
+    if any(nothing_else):
+        spare = [spared and not alone for spared, alone in zip(spare_hot, nothing_else, strict=True)]
+        return (yield from scan_views(views, grid, window, spare))
+    return tuple(
+        ViewStatistics(
+            float(low[i]),
+            float(high[i]),
+            float(total[i] / count[i]),
+            float(squares[i] / count[i]),
+            int(count[i]),
+            sha.hexdigest(),
+            sums.overview(),
+            noise.variance,
+            hot[i].count,
+            "" if mask is None else mask.hexdigest(),
+        )
+        for i, (sha, sums, noise, mask) in enumerate(zip(digests, overviews, noises, masks, strict=True))
+    )
+
+
+def sample_views(views: Sequence[View], grid: Grid, window: Box) -> tuple[ViewStatistics, ...]:
+    """Numbers and overviews of every view, from some planes; see `scan_views` for the parameters. There are no hashes."""
+    depth, height, width = window.shape
+    planes = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLED_PLANES)).astype(int))
+    statistics = []
+    for view in views:
+        parts = []
+        sums, noise = OverviewSums(window.shape), NoiseSums()
+        for z in planes:
+            plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
+            values, inside = _read(view, grid, plane.within(window)), _inside(view, grid, plane.within(window))
+            sums.add(plane, values, inside)
+            noise.add(values, inside)
+            parts.append(values.ravel() if inside is None else values[inside])
+        sample = np.concatenate(parts)
+        sample = sample if sample.size else np.zeros(1, np.float32)
+        statistics.append(
+            ViewStatistics(
+                float(sample.min()),
+                float(sample.max()),
+                float(sample.mean()),
+                float(np.square(sample, dtype=np.float64).mean()),
+                int(sample.size),
+                "",
+                sums.overview(planes),
+                noise.variance,
+            )
+        )
+    return tuple(statistics)
+
+
+def _look(view: View, grid: Grid, box: Box, hot: HotCount | None) -> tuple[np.ndarray, np.ndarray]:
+    """A slab of a view as it is read, and without its hot pixels, which are counted; equal where there are none."""
+    if hot is None:
+        values = _read(view, grid, box)
+        return values, values
+    if view.affine is None:
+        values, found = pixels_with_hot(view, box)
+        hot.add(found, box)
+        spared = values
+        if len(found):
+            spared = values.copy()
+            found.remove(spared)
+        values = spared if view.remove_hot else values
+        if view.mask is not None:
+            covered = covered_pixels(view, box)
+            values, spared = values * covered, spared * covered
+        return values, spared
+    values = _read(view, grid, box)
+    source = source_of(view, grid, box)[1]
+    if source.size == 0 or not hot.add(pixels_with_hot(view, source)[1], source) or view.remove_hot:
+        return values, values
+    return values, _read(hot.removing, grid, box)
+
+
+def _read(view: View, grid: Grid, box: Box) -> np.ndarray:
+    values = np.empty(box.shape, np.float32)
+    read_view(view, grid, box, values)
+    return values
+
+
+def _inside(view: View, grid: Grid, box: Box) -> np.ndarray | None:
+    """Where a view has data, None where that is everywhere."""
+    if view.affine is None and view.mask is None:
+        return None
+    covered = np.ones(box.shape, np.float32)
+    mark_covered(view, grid, box, covered)
+    return covered > 0
+
+
+def _slabs(shape: Triple) -> list[Box]:
+    thickness = max(1, _SCAN_VOXELS // (shape[1] * shape[2]))
+    return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]

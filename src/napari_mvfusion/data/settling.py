@@ -1,0 +1,163 @@
+"""Find out where views have no data: those that ask for it get masks, before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from napari_mvfusion.data.darkness import ends_abruptly
+from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.fields import Found, HullMask, ValueMask, VolumeLike, inside_planes, look_for_field
+from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.sampling import mark_covered, read_view, to_view
+from napari_mvfusion.data.view import View
+
+_MEAN_PLANES = 12
+_NO_DARKNESS = 0.99
+_SMALL_VOXELS = 2**24
+
+
+def settle_views(
+    views: Sequence[View], grid: Grid
+) -> Generator[Preparing, None, tuple[tuple[View, ...], dict[str, str]]]:
+    """Give masks to views that ask for it with `View.no_data`; see `napari_mvfusion.data.views.RegisteredViews.settle`.
+
+    Parameters
+    ----------
+    grid : of the fused volume
+
+    Yields
+    ------
+    Preparing, after each slab.
+
+    Returns
+    -------
+    The views, whose masks say all that is known, and what is left out of each and why, in words, by the view's name.
+    """
+    found = [Found() for _ in views]
+    auto = [v for v, view in enumerate(views) if view.no_data == "auto" and view.mask is None]
+    for done, v in enumerate(auto):
+        search = look_for_field(views[v].data)
+        while True:
+            try:
+                share = next(search)
+            except StopIteration as end:
+                found[v] = end.value
+                break
+            yield Preparing("looking for fields", (done + share) / len(auto))
+    fields = _fields(views, found, grid)
+    settled: list[View] = []
+    notes: dict[str, str] = {}
+    for view, what, known in zip(views, found, fields, strict=True):
+        mask: VolumeLike | None = view.mask
+        if view.no_data in ("0", "nan"):
+            mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
+            notes[view.name] = f"every {view.no_data} is taken as no data"
+        elif view.no_data == "auto" and view.mask is None:
+            mask = known
+            if what.nan_at_border:
+                mask = ValueMask(view.data, nan=True, also=mask)
+            if note := _note(what, known):
+                notes[view.name] = note
+        settled.append(replace(view, mask=mask, no_data="none"))
+    return tuple(settled), notes
+
+
+def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[HullMask | None]:
+    """The field of each view, where it ends inside the view's array."""
+    if not any(what.faces for what in found):
+        return [None] * len(views)
+    plain = [_plain(view) for view in views]
+    known = [
+        view if what.hull is None else replace(view, mask=what.hull) for view, what in zip(plain, found, strict=True)
+    ]
+    means = [what.mean or _sampled_mean(view, grid) for view, what in zip(plain, found, strict=True)]
+
+    def read(box: Box) -> np.ndarray:
+        block = np.empty((len(plain), *box.shape), np.float32)
+        for view, out in zip(plain, block, strict=True):
+            read_view(view, grid, box, out)
+        return block
+
+    def inside(box: Box) -> np.ndarray:
+        block = np.ones((len(known), *box.shape), np.float32)
+        for view, out in zip(known, block, strict=True):
+            mark_covered(view, grid, box, out)
+        return block > 0
+
+    fields: list[HullMask | None] = []
+    for v, (view, what) in enumerate(zip(views, found, strict=True)):
+        to_grid = np.linalg.inv(to_view(view, grid))
+        planes = []
+        for face in what.faces:
+            places = (face.points @ to_grid[:3, :3].T + to_grid[:3, 3]).round().astype(int)
+            beyond = round(inside_planes(face.planes, view.shape).outside * prod(view.shape))
+            if ends_abruptly(v, places, beyond, grid.shape, means, read, inside):
+                planes.append(face.planes)
+        # Where no pixel inside is dark, those beyond are not either: one face that is an end stands for all.
+        if not planes:
+            fields.append(None)
+        elif what.filled > _NO_DARKNESS:
+            fields.append(what.hull)
+        else:
+            fields.append(inside_planes(np.concatenate(planes), view.shape))
+    return fields
+
+
+def _plain(view: View) -> View:
+    """A view as it is in its file, without NaN, for many small boxes."""
+    data = _Kept(view.data)
+    mask = ValueMask(data, nan=True, also=None if view.mask is None else _Kept(view.mask))
+    return replace(view, data=data, no_data="none", offset=0.0, gain=1.0, remove_hot=False, mask=mask)
+
+
+class _Kept:
+    """A volume of which many boxes are read: as a whole once where it is small, and else each box once for all who ask.
+
+    Opening a box of a lazy volume takes milliseconds, and may compute far more than the box.
+    """
+
+    def __init__(self, volume: VolumeLike) -> None:
+        self._volume = volume
+        self.shape, self.dtype = volume.shape, volume.dtype
+        whole = (slice(None),) * len(self.shape)
+        self._whole: np.ndarray | None = np.asarray(volume[whole]) if prod(self.shape) <= _SMALL_VOXELS else None
+        self._last: tuple[Any, np.ndarray] | None = None
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        if self._whole is not None:
+            return np.asarray(self._whole[index])
+        if self._last is None or self._last[0] != index:
+            self._last = index, np.asarray(self._volume[index])
+        return self._last[1]
+
+
+def _sampled_mean(view: View, grid: Grid) -> float:
+    """Brightness of a view where it has data, from some planes."""
+    depth, height, width = grid.shape
+    light, amount = 0.0, 0
+    for z in np.unique(np.linspace(0, depth - 1, min(depth, _MEAN_PLANES)).astype(int)):
+        plane = Box((int(z), 0, 0), (int(z) + 1, height, width))
+        values, covered = np.empty(plane.shape, np.float32), np.ones(plane.shape, np.float32)
+        read_view(view, grid, plane, values)
+        mark_covered(view, grid, plane, covered)
+        light += float(values.sum(dtype=np.float64))
+        amount += int(np.count_nonzero(covered))
+    return light / amount if amount else 0.0
+
+
+def _note(found: Found, field: HullMask | None) -> str:
+    """What was recognised about a view, in a line; empty where there is nothing."""
+    parts = []
+    zeros = 0.0 if field is None else field.outside - found.nan / prod(field.shape)
+    if zeros > 0:
+        parts.append(f"{zeros:.{0 if zeros >= 0.01 else 1}%} of its voxels are 0 outside its field")
+    if found.nan_at_border:
+        parts.append(f"{found.nan} of its voxels are NaN")
+    if not parts:
+        return ""
+    return f"{' and '.join(parts)}; they are taken as no data and left to the other views"

@@ -1,0 +1,103 @@
+"""One registered view: lazy pixels, and all that is known of how they were recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_mvfusion.data.fields import NO_DATA, NoData, VolumeLike
+from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.errors import InputError
+
+# Far beyond these, sums of weighted pixels leave the range of float32.
+_LEAST_WEIGHT = 1e-6
+_MOST_WEIGHT = 1e6
+_MOST_OFFSET = 1e30
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One registered recording of the specimen.
+
+    Attributes
+    ----------
+    data : array (z, y, x) of any real dtype; numpy, dask, zarr or a memory map
+    name : unique among the views, used in messages and tables
+    psf : float array (z, y, x) with odd sizes, or None. The PSF in the frame of the fused volume, on its voxels.
+    angle : direction of the detection axis about x, degrees, or None
+    affine : 4 x 4 matrix from voxel index (z, y, x, 1) of `data` to world micrometres, or None when
+        `data` already lies on the grid of the fused volume
+    weight : relative trust in this view, above 0
+    offset : camera offset, in the units of `data`; subtracted when pixels are read, and what falls below it becomes 0.
+        0 leaves the pixels untouched.
+    mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does. What lies outside
+        may be anything, NaN too.
+    source : the file or layer that the view came from, for messages
+    gain : what pixels are divided by when they are read, after the offset: how many times as bright as the others it is
+    remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.data.hot_pixels`
+    psf_notes : what was done to the PSF before it became this one, in words
+    psf_flaw : why the PSF that was given cannot be used, in words; `psf` is None then
+    no_data : which pixels are no measurement either: "none"; every "0"; every "nan"; or "auto", what is recognised:
+        where 0 lies outside the field of the view (see `RegisteredViews.settle`), and NaN where some reach the border of
+        the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
+    """
+
+    data: VolumeLike
+    name: str
+    psf: np.ndarray | None = None
+    angle: float | None = None
+    affine: np.ndarray | None = None
+    weight: float = 1.0
+    offset: float = 0.0
+    mask: VolumeLike | None = None
+    source: str = ""
+    remove_hot: bool = False
+    psf_notes: tuple[str, ...] = ()
+    psf_flaw: str = ""
+    gain: float = 1.0
+    no_data: NoData = "none"
+
+    def __post_init__(self) -> None:
+        if len(self.data.shape) != 3:
+            raise InputError(
+                f"{self.label} has {len(self.data.shape)} axes {tuple(self.data.shape)}: "
+                "a view needs exactly three (z, y, x); pick one channel and time point"
+            )
+        if 0 in self.data.shape:
+            raise InputError(f"{self.label} is empty: its shape is {tuple(self.data.shape)}")
+        kind = np.dtype(self.data.dtype).kind
+        if kind not in "buif":
+            raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
+        if not (np.isfinite(self.weight) and self.weight > 0):
+            raise InputError(f"{self.label} has weight {self.weight}: give a positive one, or leave the view out")
+        if not _LEAST_WEIGHT <= self.weight <= _MOST_WEIGHT:
+            raise InputError(
+                f"{self.label} has weight {self.weight:g}: give one from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:,.0f}; only how "
+                "weights relate to each other matters"
+            )
+        if not abs(self.offset) <= _MOST_OFFSET:  # nor NaN
+            raise InputError(f"{self.label} has camera offset {self.offset:g}: it must be a number, and not that large")
+        if not (np.isfinite(self.gain) and self.gain > 0):
+            raise InputError(
+                f"{self.label} has gain {self.gain}: give a positive one, 1 for a view as bright as the others"
+            )
+        if self.no_data not in NO_DATA:
+            raise InputError(f"{self.label} has no_data '{self.no_data}': choose {', '.join(NO_DATA)}")
+        if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
+            raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
+        if self.affine is not None:
+            matrix = np.asarray(self.affine, dtype=np.float64)
+            if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+                raise InputError(f"{self.label}: its affine must be an invertible 4 x 4 matrix of finite numbers")
+            object.__setattr__(self, "affine", matrix)
+
+    @property
+    def label(self) -> str:
+        """The view's name for a message, with its source where it is known."""
+        return f"view '{self.name}' ({self.source})" if self.source else f"view '{self.name}'"
+
+    @property
+    def shape(self) -> Triple:
+        """Pixels along (z, y, x) of the view's own array."""
+        return triple(self.data.shape)

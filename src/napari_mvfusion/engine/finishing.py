@@ -1,0 +1,131 @@
+"""The last steps of a run into a file: the complete result and its recipe take their places, and the folder leaves.
+
+The steps, in this order; whatever ends the run, what is left after each can be told from what lies there:
+
+1. `OUT.partial/` holds the complete result.
+2. It holds the recipe too, and the journal says that both are to be placed, and whether they replace something.
+3. An old recipe beside OUT moves into the folder: it never lies beside a volume that it did not make.
+4. An old OUT moves into the folder.
+5. The result becomes OUT.
+6. The recipe becomes `OUT.recipe.json`.
+7. The folder is renamed, in one step, and removed under its new name.
+
+`place` does all that is left of 3 to 7. `undo` goes back from 3 and 4, where what was there before shall stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import removing_path
+
+RECIPE = "recipe.json"
+_REPLACED = "replaced"
+_REPLACED_RECIPE = "replaced.recipe.json"
+
+
+def partial_folder(out: Path) -> Path:
+    """The folder that holds the unfinished run of an output."""
+    return out.with_name(out.name + ".partial")
+
+
+def recipe_path(out: str | Path) -> Path:
+    """Where the recipe of an output lies: beside it, `fused.zarr.recipe.json`."""
+    path = Path(out)
+    return path.with_name(path.name + ".recipe.json")
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """The places of one run's last steps.
+
+    Parameters
+    ----------
+    out : the output
+    """
+
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the unfinished run."""
+        return partial_folder(self.out)
+
+    @property
+    def result(self) -> Path:
+        """The complete result, until it takes its place."""
+        return self.folder / ("fused.zarr" if self.out.suffix.lower() == ".zarr" else "fused.tif")
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe that is written, whether it has its place already or not."""
+        inside = self.folder / RECIPE
+        return inside if inside.exists() else recipe_path(self.out)
+
+    def placed(self, *, replaces: bool) -> bool:
+        """Whether the result is OUT already, of a run whose journal says that it is to be placed.
+
+        Parameters
+        ----------
+        replaces : whether there was an old OUT, as the journal says
+        """
+        moved = self.out.exists() and not self.result.exists()
+        return moved and ((self.folder / _REPLACED).exists() or not replaces)
+
+    def place(self, *, replaces: bool) -> None:
+        """Do what is left of the steps.
+
+        Parameters
+        ----------
+        replaces : whether an old OUT may be replaced
+
+        Raises
+        ------
+        OutputError
+            If there is an OUT that must not be replaced; the result stays where it is.
+        OSError
+            If a step fails; what was there before is put back, unless the result has its place already.
+        """
+        if self.result.exists():
+            if self.out.exists() and (not replaces or (self.folder / _REPLACED).exists()):
+                raise OutputError(
+                    f"{self.out} was made by something else meanwhile: move it, and run again with --resume; "
+                    f"the result is kept in {self.result}"
+                )
+            try:
+                if recipe_path(self.out).exists():
+                    os.replace(recipe_path(self.out), self.folder / _REPLACED_RECIPE)
+                if self.out.exists():
+                    self.out.rename(self.folder / _REPLACED)
+                self.result.rename(self.out)
+            except OSError:
+                self.undo()
+                raise
+        if (self.folder / RECIPE).exists():
+            os.replace(self.folder / RECIPE, recipe_path(self.out))
+        self.remove()
+
+    def undo(self) -> None:
+        """Put back what the result was to replace, unless it has taken its place."""
+        old, old_recipe = self.folder / _REPLACED, self.folder / _REPLACED_RECIPE
+        if self.out.exists():
+            # Either nothing was moved, or the result is there.
+            if self.result.exists() and not old.exists() and old_recipe.exists():
+                os.replace(old_recipe, recipe_path(self.out))
+            return
+        if old.exists():
+            old.rename(self.out)
+            if old_recipe.exists():
+                os.replace(old_recipe, recipe_path(self.out))
+
+    def remove(self) -> None:
+        """Remove the folder; it loses its name first, so that what is left by a kill is nobody's unfinished run."""
+        leaving = removing_path(self.out)
+        if leaving.exists():
+            shutil.rmtree(leaving)
+        self.folder.rename(leaving)
+        shutil.rmtree(leaving)

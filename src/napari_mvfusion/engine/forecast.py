@@ -1,0 +1,195 @@
+"""How much memory a run will take at most, and about how long it will be, said before it starts."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.outputs import chunk_of
+from napari_mvfusion.engine.planning import plan_run
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.methods.base import BoundMethod, Method
+from napari_mvfusion.system.devices import describe_device, pick_device
+
+# Preparing may read the whole volume; what takes longer than this is left to the run. A busy machine is slow at everything,
+# so work counts for more than waiting.
+_WORK_S, _WAIT_S = 3.0, 20.0
+# Speeds are known for volumes up to this many times smaller or larger than one that was fused.
+_ALIKE = 32
+_KEPT_SIZES = 6
+_KEPT_KINDS = 64
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will need.
+
+    Attributes
+    ----------
+    memory_bytes : at most, of the device, as `Prepared.memory_bound_bytes` will say; None where that takes the run's own
+        preparation to know
+    seconds : about, or None where nothing like it has been run here yet
+    """
+
+    memory_bytes: int | None
+    seconds: float | None
+
+
+class Speeds:
+    """How long earlier runs took, by method, kind of parameters, number of views, device and threads.
+
+    Parameters
+    ----------
+    known : an earlier `state`; what is damaged in it is left out
+    """
+
+    def __init__(self, known: Mapping[str, Any] | None = None) -> None:
+        self._known: dict[str, list[tuple[int, int, float]]] = {}
+        for key, runs in (known or {}).items():
+            if isinstance(runs, list) and all(map(_is_measured, runs)):
+                self._known[key] = [(int(voxels), int(passes), float(each)) for voxels, passes, each in runs]
+
+    def state(self) -> dict[str, Any]:
+        """All that is known, as JSON types."""
+        return {key: [list(run) for run in runs] for key, runs in self._known.items()}
+
+    def add(self, key: str, voxels: int, passes: int, seconds: float) -> None:
+        """Remember a run that was not resumed: voxels of its volume, passes over it, and how long it took in all."""
+        kept = [run for run in self._known.pop(key, []) if not 0.5 < run[0] / voxels < 2]
+        # The latest kind last, as the oldest is forgotten first.
+        self._known[key] = [*kept, (voxels, passes, seconds / (voxels * passes))][-_KEPT_SIZES:]
+        while len(self._known) > _KEPT_KINDS:
+            del self._known[next(iter(self._known))]
+
+    def seconds(self, key: str, voxels: int, passes: int | None) -> float | None:
+        """How long a run will take, by the known one of the nearest size; None where there is none.
+
+        Where nobody knows how many passes it takes, only runs of a single pass tell.
+        """
+        runs = [run for run in self._known.get(key, []) if 1 / _ALIKE <= run[0] / voxels <= _ALIKE]
+        if passes is None:
+            runs = [run for run in runs if run[1] == 1]
+        if not runs:
+            return None
+        nearest = min(runs, key=lambda run: abs(math.log(run[0] / voxels)))
+        return nearest[2] * voxels * (passes or 1)
+
+
+def kind_of(method: Method, views: int, device: str, threads: int) -> str:
+    """What decides on the speed beside the size: all parameters that are no numbers, views, device and threads.
+
+    Numbers, such as iterations, change how many passes there are, or nothing.
+    """
+    parameters = method.model_dump(mode="json", by_alias=True)
+    words = {key: value for key, value in parameters.items() if isinstance(value, (str, bool, type(None)))}
+    where = describe_device(pick_device(device))
+    return json.dumps([method.name, words, views, where, threads], sort_keys=True)
+
+
+class Forecaster:
+    """Forecasts runs on some views; looks at a sample of their planes once.
+
+    Parameters
+    ----------
+    views : are fused
+    speeds : of earlier runs
+    """
+
+    def __init__(self, views: RegisteredViews, speeds: Speeds) -> None:
+        self._views = views
+        self._speeds = speeds
+        self._sampled: RegisteredViews | None = None
+
+    def forecast(
+        self,
+        method: Method,
+        device: str,
+        *,
+        memory_bytes: int,
+        to_file: bool,
+        threads: int = 0,
+        cancel: Callable[[], bool] = lambda: False,
+    ) -> Forecast:
+        """Say what a run will need; takes up to some seconds, the first time longer.
+
+        Parameters
+        ----------
+        method : with its parameters
+        device, memory_bytes : as for `fuse_events`
+        to_file : whether the result goes to a file, or becomes an array
+        threads : that the run may use, 0 for all
+        cancel : polled; when it says yes, `Interrupted` is raised
+
+        Raises
+        ------
+        InputError, DeviceError, MemoryShortage
+            As the run would; the last one says what would help.
+        Interrupted
+            If it was cancelled.
+        """
+        where = pick_device(device)
+        method.check(self._views)
+        if self._sampled is None:
+            self._sampled = _sampled(self._views)
+        views = self._sampled.without_hot() if method.removes_hot else self._sampled
+        bound = _prepared(method, views, where, cancel)
+        key, voxels = kind_of(method, len(views), device, threads), views.grid.box.size
+        if bound is None:
+            return Forecast(None, self._speeds.seconds(key, voxels, None))
+        plan = plan_run(
+            bound,
+            views,
+            chunk=chunk_of(views.grid, to_file=to_file),
+            budget=memory_bytes,
+            tile=None,
+            array_result=not to_file,
+            scratch=to_file,
+        )
+        return Forecast(plan.bound_bytes, self._speeds.seconds(key, voxels, len(bound.stages)))
+
+
+def _sampled(views: RegisteredViews) -> RegisteredViews:
+    """The same views with the numbers of their whole volume told from a sample of its planes, in a safe unit."""
+    drain(views.settle())
+    return views.region(views.grid.box, views.without_hot().sample()).in_their_unit()[0]
+
+
+def _prepared(
+    method: Method, views: RegisteredViews, device: torch.device, cancel: Callable[[], bool]
+) -> BoundMethod | None:
+    """The method ready to run, or None where that takes a look at so much of the volume that it is left to the run."""
+    began, worked = time.monotonic(), time.thread_time()
+    late = False
+
+    def stop() -> bool:
+        nonlocal late
+        late = time.thread_time() - worked > _WORK_S or time.monotonic() - began > _WAIT_S
+        return late or cancel()
+
+    steps = method.prepare(views, device)
+    while True:
+        try:
+            if stop():
+                raise Interrupted
+            with interruptible(stop):
+                next(steps)
+        except StopIteration as end:
+            bound: BoundMethod = end.value
+            return bound
+        except Interrupted:
+            steps.close()
+            if cancel():
+                raise
+            return None
+
+
+def _is_measured(run: Any) -> bool:
+    numbers = isinstance(run, (list, tuple)) and len(run) == 3 and all(isinstance(n, (int, float)) for n in run)
+    return numbers and all(math.isfinite(n) and n > 0 for n in run)

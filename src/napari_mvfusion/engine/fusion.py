@@ -1,0 +1,361 @@
+"""The engine: reads tiles with their halo, runs a method, writes the result, and yields events.
+
+The command line, the GUI, a notebook and a cluster all run `fuse_events`. It is a generator: between two events it
+polls for cancel, and whatever is finished by then is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Warned
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.data.geometry import Grid, Triple, triple
+from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import partial_folder, recipe_path
+from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix, open_output
+from napari_mvfusion.engine.planning import RunPlan, Storage, plan_run
+from napari_mvfusion.engine.provenance import describe_run, fingerprint
+from napari_mvfusion.engine.run import Run, Stop
+from napari_mvfusion.engine.workspace import Workspace, check_output
+from napari_mvfusion.errors import InputError, MemoryShortage
+from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
+from napari_mvfusion.io.atomic import check_place, sweep, writing
+from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.ome_zarr.reader import is_zarr
+from napari_mvfusion.measures.advice import about_gains, about_hot_pixels
+from napari_mvfusion.methods.base import BoundMethod, Method
+from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
+from napari_mvfusion.system.locks import locked
+from napari_mvfusion.system.overlap import file_of, places_in, refuse_overlap
+
+T = TypeVar("T")
+
+_CPU_SHARE = 0.5
+_GPU_SHARE = 0.8
+
+
+def fuse(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str = "auto",
+    tile: Triple | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    memory_bytes: int | None = None,
+) -> Fused:
+    """Fuse registered views and return the fused volume; see `fuse_events` for the parameters.
+
+    Warnings of the run are given as Python warnings.
+    """
+    events = fuse_events(
+        views,
+        method,
+        device=device,
+        tile=tile,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        memory_bytes=memory_bytes,
+    )
+    for event in events:
+        if isinstance(event, Warned):
+            warnings.warn(event.message, stacklevel=2)
+        elif isinstance(event, Finished):
+            return event.fused
+    raise AssertionError("a run that is not cancelled ends with Finished")
+
+
+def fuse_events(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str = "auto",
+    tile: Triple | None = None,
+    out: str | Path | None = None,
+    into: np.ndarray | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    cancel: Callable[[], bool] = lambda: False,
+    memory_bytes: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Generator[Event, None, Fused | None]:
+    """Fuse registered views, step by step.
+
+    Parameters
+    ----------
+    views : the views, on one grid
+    method : one of `napari_mvfusion.methods`, with its parameters
+    device : "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the fastest that is there
+    tile : voxels (z, y, x) of a tile, or None for the largest that fits into memory
+    out : a new `.zarr` (OME-Zarr) or `.tif` (OME-TIFF), or None for an array in memory
+    into : float32 array (z, y, x) of the grid's shape that is filled while the run goes on, or None
+    resume : go on with an unfinished run of `out` where there is one
+    overwrite : replace `out` when it exists, once the new result is complete
+    cancel : polled between steps; when it returns True the run ends with a `Cancelled` event
+    memory_bytes : memory that the run may take, or None for half of what is free (0.8 of it on a GPU)
+    inputs : how the views were opened, for the recipe: arguments of `open_views`
+
+    Yields
+    ------
+    Events of `napari_mvfusion.data.events`, the last one `Finished` or `Cancelled`.
+
+    Returns
+    -------
+    The fused volume, or None when the run was cancelled.
+
+    Raises
+    ------
+    InputError, OutputError, DeviceError, MemoryShortage
+        Before any long work where that is possible; each names the culprit and the fix.
+    """
+    path = None if out is None else Path(out)
+    with ExitStack() as held:
+        if path is not None:
+            if into is not None:
+                raise InputError("give either an output file or an array to fill, not both")
+            check_suffix(path)
+            check_place(path)
+            refuse_overlap([path, partial_folder(path), recipe_path(path)], _read_from(views, inputs))
+            with writing(path):
+                held.enter_context(locked(path))
+                sweep(path)
+            check_output(path, overwrite=overwrite, resume=resume)
+        fused = yield from _fuse(
+            views,
+            method,
+            device=device,
+            tile=tile,
+            path=path,
+            into=into,
+            resume=resume,
+            overwrite=overwrite,
+            cancel=cancel,
+            memory_bytes=memory_bytes,
+            inputs=inputs,
+        )
+    return fused
+
+
+def _fuse(
+    views: RegisteredViews,
+    method: Method,
+    *,
+    device: str,
+    tile: Triple | None,
+    path: Path | None,
+    into: np.ndarray | None,
+    resume: bool,
+    overwrite: bool,
+    cancel: Callable[[], bool],
+    memory_bytes: int | None,
+    inputs: Mapping[str, Any] | None,
+) -> Generator[Event, None, Fused | None]:
+    """The run itself, which has the place of its output for itself."""
+    started = time.perf_counter()
+    target_device = pick_device(device)
+    if limit_forked_child() and target_device.type == "cpu":
+        yield Warned(
+            "this process was forked, so one thread computes: start processes with 'spawn' or 'forkserver' to use all"
+        )
+    for message in method.check(views):
+        yield Warned(message)
+    if any(view.psf_notes or view.psf_flaw for view in views.views):
+        yield from _say_psfs(views, method)
+    try:
+        yield from _until(views.scan(), cancel)
+        for note in views.notes:
+            yield Warned(note)
+        _reject_constant(views)
+        given = views
+        if method.removes_hot:
+            views = views.without_hot()
+        for message in [*about_hot_pixels(views), *about_gains(views)]:
+            yield Warned(message)
+        views, unit = views.in_their_unit()
+        bound = yield from _until(method.prepare(views, target_device), cancel)
+    except Stop:
+        yield Cancelled(0, 0, None)
+        return None
+    recipe = describe_run(given, method, target_device, inputs)
+    workspace = None
+    output: Output
+    if path is None:
+        output = ArrayOutput(views.grid, into)
+    else:
+        workspace = Workspace(
+            path,
+            fingerprint(recipe),
+            resume=resume,
+            overwrite=overwrite,
+            made_with=_made_with(path) if resume else None,
+        )
+        for note in workspace.notes:
+            yield Warned(note)
+        if workspace.finished or workspace.placed:
+            finished = _finished_before(workspace, views.grid, recipe)
+            yield Warned(f"{path} was finished by an earlier run: nothing is left to do")
+            yield Finished(finished, time.perf_counter() - started)
+            return finished
+        output = FileOutput(views.grid, workspace, overwrite=overwrite)
+    try:
+        plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
+    except MemoryShortage:
+        if workspace is not None:
+            workspace.discard()  # without a plan there is nothing in it
+        raise
+    output = CheckedOutput(output, unit)
+    recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
+    with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
+        if run.lost_tiles:
+            tiles = "a tile" if run.lost_tiles == 1 else f"{run.lost_tiles} tiles"
+            yield Warned(f"{tiles} of the unfinished run were missing or damaged on the disk: they are computed again")
+        yield Prepared(
+            method.title,
+            describe_device(target_device),
+            plan.tiles.tile,
+            len(plan.tiles.boxes),
+            len(bound.stages),
+            run.finished_tiles,
+            plan.bound_bytes,
+        )
+        try:
+            yield from run.events()
+        except Stop:
+            kept = None if workspace is None else workspace.folder
+            yield Cancelled(run.finished_tiles, run.total_tiles, kept)
+            return None
+    recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
+    fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, path, tuple(run.changes))
+    yield Finished(fused, time.perf_counter() - started)
+    return fused
+
+
+def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, None]:
+    """What was done to the PSFs, where the method needs them."""
+    try:
+        method.check(views.with_psfs([None] * len(views)))
+    except InputError:
+        for view in views.views:
+            if view.psf_notes:
+                yield Noted(f"PSF of view '{view.name}': {'; '.join(view.psf_notes)}")
+    else:
+        for view in views.views:
+            if view.psf_flaw:
+                yield Noted(f"{view.psf_flaw}; {method.title} needs no PSF")
+
+
+def _read_from(views: RegisteredViews, inputs: Mapping[str, Any] | None) -> list[Path]:
+    """The files and folders that a run reads, as far as is known."""
+    named = places_in(inputs) + [Path(view.source) for view in views.views if view.source]
+    opened = (file_of(array) for view in views.views for array in (view.data, view.mask))
+    places = [*named, *(path for path in opened if path is not None)]
+    for folder in [path for path in named if path.is_dir() and not is_zarr(path)]:
+        names = scan_folder(folder)
+        places += names.psfs.values()
+        for sample in names.samples.values():
+            places += [*sample.views.values(), *sample.psfs.values(), *filter(None, [sample.truth])]
+    return places
+
+
+def _made_with(out: Path) -> str | None:
+    """The fingerprint in the recipe beside an output, None where there is none."""
+    try:
+        return fingerprint(json.loads(recipe_path(out).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -> Fused:
+    """What an earlier run has made with a recipe, once all of it is in its place; a damaged recipe is written anew."""
+    written = workspace.finishing.recipe
+    try:
+        recipe = json.loads(written.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        with writing(written):
+            written.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    placing = workspace.last("placing")
+    changes = () if placing is None else tuple(placing["changes"])
+    if placing is not None:
+        workspace.tidy()
+    return Fused(open_output(workspace.out), grid, recipe, workspace.out, changes)
+
+
+def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:
+    """Pass events on and return the generator's result, unless the user cancels."""
+    while True:
+        if cancel():
+            steps.close()
+            raise Stop
+        try:
+            with interruptible(cancel), losses_in_words():
+                event = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except Interrupted:
+            raise Stop from None
+        yield event
+
+
+def _reject_constant(views: RegisteredViews) -> None:
+    for view, numbers in zip(views.views, views.statistics(), strict=True):
+        if numbers.minimum == numbers.maximum:
+            raise InputError(
+                f"{view.label} has the same value {numbers.minimum:g} everywhere, so it holds no image: leave it out, "
+                "or check its file and camera offset"
+            )
+
+
+def _plan(
+    bound: BoundMethod,
+    views: RegisteredViews,
+    output: Output,
+    workspace: Workspace | None,
+    device: torch.device,
+    tile: Triple | None,
+    memory_bytes: int | None,
+) -> RunPlan:
+    """The plan of the unfinished run when there is one, so that the result is the same, else a new one."""
+    if workspace is not None and workspace.plan is not None:
+        old = workspace.plan
+        return RunPlan(
+            TilePlan(views.grid.shape, triple(old["tile"])),
+            Storage(old["storage"]),
+            bool(old["keep_views"]),
+            int(old["bound_bytes"]),
+        )
+    share = _CPU_SHARE if device.type == "cpu" else _GPU_SHARE
+    plan = plan_run(
+        bound,
+        views,
+        chunk=output.chunk,
+        budget=int(free_bytes(device) * share) if memory_bytes is None else memory_bytes,
+        tile=tile,
+        array_result=workspace is None,
+        scratch=workspace is not None,
+    )
+    if workspace is not None:
+        workspace.log(
+            {
+                "plan": {
+                    "tile": list(plan.tiles.tile),
+                    "storage": plan.storage.value,
+                    "keep_views": plan.keep_views,
+                    "bound_bytes": plan.bound_bytes,
+                }
+            }
+        )
+    return plan

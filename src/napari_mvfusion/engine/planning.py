@@ -1,0 +1,145 @@
+"""How a run fits into memory: the size of its tiles, and what is kept in memory between them.
+
+The bound is a sum of what the run can hold at once, stated before it starts:
+
+    tile work of the method  +  inputs of two tiles (one is read ahead)  +  one finished tile
+    + views and estimate where they are kept in memory  +  the result where it is an array
+    + 96 MiB for what file libraries decode at once and the allocator keeps back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.data.tiles import TilePlan, align, largest_tile
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.errors import MemoryShortage
+from napari_mvfusion.methods.base import BoundMethod, Stage
+
+LIBRARY_BYTES = 96 * 2**20
+_FLOAT_BYTES = 4
+
+
+class Storage(StrEnum):
+    """Where the estimate of an iterative method lives between stages."""
+
+    NONE = "none"
+    DEVICE = "device"
+    MEMORY = "memory"
+    DISK = "disk"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Tiles of a run, what is kept in memory between them, and the bound that follows, in bytes."""
+
+    tiles: TilePlan
+    storage: Storage
+    keep_views: bool
+    bound_bytes: int
+
+
+def plan_run(
+    bound: BoundMethod,
+    views: RegisteredViews,
+    *,
+    chunk: Triple,
+    budget: int,
+    tile: Triple | None,
+    array_result: bool,
+    scratch: bool,
+) -> RunPlan:
+    """Choose the largest tiles, and the fastest storage, that stay within a budget of memory.
+
+    Parameters
+    ----------
+    bound : the method, ready to run
+    views : the views it fuses
+    chunk : tiles are whole multiples of it, (z, y, x) voxels
+    budget : bytes that the run may take
+    tile : tile shape that the user asked for, or None to choose
+    array_result : whether the result is an array in memory
+    scratch : whether there is a folder for an estimate that does not fit into memory
+
+    Raises
+    ------
+    MemoryShortage
+        If even the smallest tile does not fit; the message says what would help.
+    """
+    shape = views.grid.shape
+    available = budget - LIBRARY_BYTES
+    volume = views.grid.box.size * _FLOAT_BYTES
+    iterative = len(bound.stages) > 1
+    result = volume if array_result else 0
+    kept_views = volume * len(views) * (2 if views.coverage(Box((0, 0, 0), (1, 1, 1))) is not None else 1)
+    wanted = None if tile is None else align(tile, shape, chunk)
+
+    def tile_bytes(candidate: Triple) -> int:
+        size = candidate[0] * candidate[1] * candidate[2] * _FLOAT_BYTES
+        inputs = input_bytes(views, bound.stages, candidate)
+        return bound.working_bytes(candidate) + 2 * inputs + size
+
+    def choose(kept: int, storage: Storage, *, keep_views: bool) -> RunPlan | None:
+        def fits(candidate: Triple) -> bool:
+            return kept + tile_bytes(candidate) <= available
+
+        try:
+            best = wanted or largest_tile(shape, chunk, fits)
+        except MemoryShortage:
+            return None
+        return RunPlan(TilePlan(shape, best), storage, keep_views, LIBRARY_BYTES + kept + tile_bytes(best))
+
+    if not iterative:
+        plan = choose(result, Storage.NONE, keep_views=False)
+        if plan is None:
+            raise MemoryShortage(_advice(budget, array_result))
+        return plan
+
+    whole = 3 * volume + kept_views + result + tile_bytes(shape)
+    if whole <= available and wanted in (None, shape):
+        return RunPlan(TilePlan(shape, shape), Storage.DEVICE, True, LIBRARY_BYTES + whole)
+    options = [(3 * volume + kept_views + result, Storage.MEMORY, True), (3 * volume + result, Storage.MEMORY, False)]
+    if scratch:
+        options.append((result, Storage.DISK, False))
+    for kept, storage, keep_views in options:
+        # Keeping whole volumes must not squeeze the tiles: small tiles lose more to their halos than disks cost.
+        if kept > available // 2 and (storage, keep_views) != (options[-1][1], options[-1][2]):
+            continue
+        plan = choose(kept, storage, keep_views=keep_views)
+        if plan is not None:
+            return plan
+    raise MemoryShortage(_advice(budget, array_result))
+
+
+def input_bytes(views: RegisteredViews, stages: Sequence[Stage], tile: Triple) -> int:
+    """The largest input of any stage for one tile, with the temporary arrays that reading it takes."""
+    shape = views.grid.shape
+    corner = Box((0, 0, 0), (1, 1, 1))
+    most = 0
+    for stage in stages:
+        covered = bool(stage.views) and views.coverage(corner, stage.views) is not None
+        pixels = _largest(shape, tile, stage.view_halo)
+        total = len(stage.views) * pixels * _FLOAT_BYTES * (2 if covered else 1)
+        # Raw pixels of one view while they are converted; positions in float64 where it is resampled.
+        total += pixels * (8 + (24 if covered else 0)) if stage.views else 0
+        if stage.estimate_halo is not None:
+            total += _largest(shape, tile, stage.estimate_halo) * _FLOAT_BYTES
+        most = max(most, total)
+    return most
+
+
+def _largest(shape: Triple, tile: Triple, halo: Triple) -> int:
+    """Voxels of the largest tile with its halo."""
+    sides = [min(n, t + 2 * h) for n, t, h in zip(shape, tile, halo, strict=True)]
+    return sides[0] * sides[1] * sides[2]
+
+
+def _advice(budget: int, array_result: bool) -> str:
+    place = "write to a .zarr instead of an array, " if array_result else ""
+    return (
+        f"the run does not fit into {budget / 2**30:.2f} GiB of memory, not even with the smallest tiles: "
+        f"{place}close other programs, allow more memory, or crop the PSFs"
+    )

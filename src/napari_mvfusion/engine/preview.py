@@ -1,0 +1,224 @@
+"""Fusing a small region quickly, again and again, while parameters change: first a coarse picture, then the full one.
+
+The region is fused with as much context round it as its method needs, by the same stages as a run of the engine; what a
+method takes from the whole volume (maxima, means) comes from a sample of the whole volume's planes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
+from napari_mvfusion.psf import resample_psf
+
+_COARSE = 2
+_KEPT_REGIONS = 2
+_SHOW_EVERY_S = 1.0
+# The coarse picture gets as many iterations as show what a parameter does, or as there is time for.
+_COARSE_ITERATIONS = 10
+_COARSE_BY_S = 0.2
+# Sides below this are not made coarser: little would be left of them.
+_LEAST_SIDE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A fused region.
+
+    Attributes
+    ----------
+    box : the region, voxels of the grid of the views
+    values : float32 (z, y, x) of the shape of the box
+    label : how far it is, in words: "coarse", "iteration 10 of 48", ...
+    final : whether it is the full picture
+    seconds : since the preview was asked for
+    """
+
+    box: Box
+    values: np.ndarray
+    label: str
+    final: bool
+    seconds: float
+
+
+class Previewer:
+    """Fuses regions of some views; keeps the pixels of the latest ones for the next time.
+
+    Parameters
+    ----------
+    views : the views
+    device : where it computes
+    """
+
+    def __init__(self, views: RegisteredViews, device: torch.device) -> None:
+        self._views = views
+        self._spared = views.without_hot()
+        self._unit = 1.0
+        self._device = device
+        self._statistics: tuple[ViewStatistics, ...] | None = None
+        self._regions: OrderedDict[tuple[Box, int, bool], tuple[RegisteredViews, ViewReader]] = OrderedDict()
+
+    def run(
+        self, method: Method, box: Box, *, coarse_first: bool = True, cancel: Callable[[], bool] = lambda: False
+    ) -> Generator[Preview, None, None]:
+        """Fuse a region.
+
+        Parameters
+        ----------
+        method : with its parameters
+        box : the region, clipped to the volume; not empty
+        coarse_first : begin with a picture of half the resolution, which takes about a tenth of the time
+        cancel : polled while it computes; when it returns True, `Interrupted` is raised
+
+        Yields
+        ------
+        Preview, the last one final. Iterative methods show what they have every second.
+
+        Raises
+        ------
+        InputError
+            If the method cannot run on these views.
+        Interrupted
+            If it was cancelled.
+        """
+        started = time.perf_counter()
+        box = box.clip(self._views.grid.shape)
+        wide = box.grow(method.context(self._views)).clip(self._views.grid.shape)
+        inside = box.inside(wide).slices
+        views, reader = self._region(wide, 1, spare_hot=method.removes_hot)
+        bound = self._prepare(method, views, cancel)
+        if coarse_first and method.coarse_first and min(wide.shape) >= _COARSE * _LEAST_SIDE:
+            coarse = self._region(wide, _COARSE, spare_hot=method.removes_hot)
+            for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
+                soon_enough = time.perf_counter() - started < _COARSE_BY_S
+                if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
+                    values = _finer(step.values * self._unit, wide.shape)[inside]
+                    yield Preview(box, values, "coarse", False, time.perf_counter() - started)
+                    break
+        shown = time.perf_counter()
+        for step in steps_of(bound, views, reader, cancel):
+            now = time.perf_counter()
+            if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
+                shown = now
+                yield Preview(
+                    box, (step.values[inside] * self._unit).cpu().numpy(), step.label, step.last, now - started
+                )
+
+    def _look(self) -> tuple[ViewStatistics, ...]:
+        """Sample the whole volume, and go over to a unit in which its brightness is ordinary."""
+        # Both must not look for fields on their own.
+        drain(self._views.settle())
+        self._spared = self._views.without_hot()
+        sampled = self._views.region(self._views.grid.box, self._spared.sample())
+        self._views, self._unit = sampled.in_their_unit()
+        self._spared = self._views.without_hot() if self._unit != 1 else self._spared
+        return self._views.statistics()
+
+    def _prepare(self, method: Method, views: RegisteredViews, cancel: Callable[[], bool]) -> BoundMethod:
+        with interruptible(cancel):
+            return drain(method.prepare(views, self._device))
+
+    def _region(self, box: Box, factor: int, *, spare_hot: bool) -> tuple[RegisteredViews, ViewReader]:
+        """The views over a box, made coarser by a whole factor; their pixels stay in memory for the next time."""
+        key = (box, factor, spare_hot)
+        if key not in self._regions:
+            if self._statistics is None:
+                self._statistics = self._look()
+            region = (self._spared if spare_hot else self._views).region(box, self._statistics, rough_border=True)
+            if factor > 1:
+                region = _coarser(region, factor, self._statistics)
+            self._regions[key] = region, ViewReader(region, self._device, keep=True, whole=True)
+        self._regions.move_to_end(key)
+        while len(self._regions) > _KEPT_REGIONS:
+            self._regions.popitem(last=False)
+        return self._regions[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a stage left: the fused region so far, the iteration that it completed or 0, and whether it is the last."""
+
+    values: torch.Tensor
+    label: str
+    iteration: int
+    last: bool
+
+
+def steps_of(
+    bound: BoundMethod, views: RegisteredViews, reader: ViewReader, cancel: Callable[[], bool]
+) -> Generator[Step, None, None]:
+    """Run all stages of a method, the whole volume or region of the views being one tile.
+
+    Parameters
+    ----------
+    bound : the method, prepared for the views
+    views : the views
+    reader : of these views
+    cancel : polled; `Interrupted` is raised when it returns True
+
+    Yields
+    ------
+    What each stage left, until the last one or until the method has converged.
+    """
+    whole = views.grid.box
+    estimate: torch.Tensor | None = None
+    begin: torch.Tensor | None = None
+    for stage in bound.stages:
+        values, coverage = reader.read(whole, stage.views)
+        known = None if stage.estimate_halo is None else estimate
+        tile = TileInput(whole, whole, values, coverage, None if known is None else whole, known)
+        if cancel():
+            raise Interrupted
+        with interruptible(cancel):
+            estimate = finished(bound.run(stage, tile))
+        last = stage is bound.stages[-1]
+        if stage.iteration and begin is not None:
+            change = float((estimate - begin).abs_().sum() / begin.abs().sum())
+            last = last or bound.converged(change)
+        if begin is None or stage.iteration:
+            begin = estimate
+        yield Step(estimate, stage.label, stage.iteration, last)
+        if last:
+            return
+
+
+def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatistics, ...]) -> RegisteredViews:
+    """The views with every `factor`^3 voxels brought to their mean, and their PSFs alike."""
+    shape = triple(n // factor for n in views.grid.shape)
+    box = Box((0, 0, 0), triple(n * factor for n in shape))
+    coarse = []
+    for index, view in enumerate(views.views):
+        values = _binned(views.read(box, [index])[0], factor)
+        covered = views.coverage(box, [index])
+        psf = None if view.psf is None else resample_psf(view.psf, np.eye(3) / factor)
+        mask = None if covered is None else _binned(covered[0], factor) > 1 - 1e-3
+        coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask))
+    # Overviews are of the fine grid: the coarse picture does without them. Means have less noise.
+    statistics = tuple(replace(numbers, overview=None, noise=numbers.noise / factor**3) for numbers in statistics)
+    size = float_triple(s * factor for s in views.grid.voxel_size_um)
+    made = RegisteredViews(coarse, Grid(shape, size))
+    return made.region(made.grid.box, statistics, rough_border=True)
+
+
+def _binned(values: np.ndarray, factor: int) -> np.ndarray:
+    shape = [side for n in values.shape for side in (n // factor, factor)]
+    return np.ascontiguousarray(values.reshape(shape).mean(axis=(1, 3, 5)), np.float32)
+
+
+def _finer(values: torch.Tensor, shape: Triple) -> np.ndarray:
+    """Coarse values on the fine grid, linear between the centres of the coarse voxels."""
+    coarse = values.cpu().numpy()
+    steps = np.full(3, 1 / _COARSE)
+    offset = (steps - 1) / 2
+    return np.asarray(ndimage.affine_transform(coarse, steps, offset, shape, order=1, mode="nearest"))

@@ -1,0 +1,92 @@
+"""What made a fused volume, as plain JSON: views and PSFs with their hashes, method, parameters, software."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.methods.generator import LearnedFusion
+
+FORMAT: Literal["mvfusion-recipe"] = "mvfusion-recipe"
+FORMAT_VERSION = 1
+_SOFTWARE = ("napari-mvfusion", "torch", "numpy", "scipy")
+
+
+def describe_run(
+    views: RegisteredViews, method: Method, device: torch.device, inputs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The recipe of a run, as JSON types.
+
+    Needs the statistics of the views, which it computes when `views.scan` has not run yet.
+    """
+    grid = views.grid
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "inputs": None if inputs is None else dict(inputs),
+        "grid": {
+            "shape": list(grid.shape),
+            "voxel_size_um": list(grid.voxel_size_um),
+            "origin_um": list(grid.origin_um),
+        },
+        "views": [_describe_view(view, numbers) for view, numbers in zip(views.views, views.statistics(), strict=True)],
+        "method": {"name": method.name, "parameters": parameters_of(method)},
+        "run": {"device": device.type, "threads": torch.get_num_threads()},
+        "software": software_versions(),
+    }
+
+
+def parameters_of(method: Method) -> dict[str, Any]:
+    """The parameters of a method as a recipe holds them, with the hash of the weights of a model."""
+    parameters = method.model_dump(mode="json", by_alias=True)
+    if isinstance(method, LearnedFusion):
+        # A name alone does not say which weights.
+        parameters["sha256"] = method.weights()
+    return parameters
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of the software that a result depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _SOFTWARE}
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 of a recipe: equal for runs that give the same volume, whatever the tiles and the output."""
+    same = {key: recipe[key] for key in ("grid", "method", "software")} | {"device": recipe["run"]["device"]}
+    # Notes only tell how the PSFs came about, whose values have hashes.
+    same["views"] = [{key: value for key, value in view.items() if key != "psf_notes"} for view in recipe["views"]]
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+
+
+def psf_sha256(psf: np.ndarray) -> str:
+    """SHA-256 of a PSF's shape and float32 values."""
+    values = np.ascontiguousarray(psf, np.float32)
+    return hashlib.sha256(str(values.shape).encode() + values.tobytes()).hexdigest()
+
+
+def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "angle": view.angle,
+        "source": view.source,
+        "sha256": numbers.sha256,
+        "psf_shape": None if view.psf is None else list(view.psf.shape),
+        "psf_sha256": None if view.psf is None else psf_sha256(view.psf),
+        "psf_notes": list(view.psf_notes),
+        "affine": None if view.affine is None else np.asarray(view.affine).tolist(),
+        "weight": view.weight,
+        "offset": view.offset,
+        # Only where they do something: the fingerprint of unfinished runs stays the same.
+        **({"gain": view.gain} if view.gain != 1 else {}),
+        **({"remove_hot": True} if view.remove_hot else {}),
+        **({"mask_sha256": numbers.mask_sha256} if numbers.mask_sha256 else {}),
+    }

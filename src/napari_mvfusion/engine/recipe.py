@@ -1,0 +1,282 @@
+"""A recipe as a file: all that is needed to make a fused volume again. Validate, save, load, repeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_mvfusion.data.events import Event, Warned
+from napari_mvfusion.data.fields import NoData
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import recipe_path
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.methods import make_method
+from napari_mvfusion.system.files import parsing, read_text
+
+__all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Inputs(_Part):
+    """How views are opened: the arguments of `open_views`, and what is set on them afterwards.
+
+    Attributes
+    ----------
+    source : a TIFF folder, an OME-Zarr, or a list of TIFF files, one a view
+    psfs : PSF files, one a view, where `source` is a list of files
+    tag : which sample of a TIFF folder that holds several
+    psf_folder : folder with `psf_angle.tif` files that lie elsewhere
+    voxel_size_um : (z, y, x) where the files do not say it, or say it wrongly
+    views : names of the views to use, all when None
+    offset : camera offset to subtract from every view
+    weights : relative trust in views, by name
+    gains : what pixels of views are divided by, by name
+    remove_hot : read views without their hot pixels
+    no_data : which pixels are no measurement, see `napari_mvfusion.data.views.View.no_data`; recipes that do not say it were
+        made when all were
+    masks : files of masks, by the name of the view
+    timepoint, channel : which volume of each file, counted from 0, where files have several
+    """
+
+    source: str | list[str]
+    psfs: list[str] | None = None
+    tag: str | None = None
+    psf_folder: str | None = None
+    voxel_size_um: tuple[float, float, float] | None = None
+    views: list[str] | None = None
+    offset: float = 0.0
+    weights: dict[str, float] = Field(default_factory=dict)
+    gains: dict[str, float] = Field(default_factory=dict)
+    remove_hot: bool = False
+    no_data: NoData = "none"
+    masks: dict[str, str] = Field(default_factory=dict)
+    timepoint: int | None = None
+    channel: int | None = None
+
+    def open(self) -> RegisteredViews:
+        """Open the views.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be used, or a name is unknown.
+        """
+        source: str | Sequence[str] = self.source
+        opened = open_views(
+            source,
+            psfs=self.psfs,
+            tag=self.tag,
+            psf_folder=self.psf_folder,
+            voxel_size_um=self.voxel_size_um,
+            no_data=self.no_data,
+            masks=self.masks,
+            timepoint=self.timepoint,
+            channel=self.channel,
+        )
+        if self.views is not None:
+            opened = opened.select(self.views)
+        for what, numbers in (("weight", self.weights), ("gain", self.gains)):
+            if unknown := set(numbers) - set(opened.names):
+                raise InputError(f"a {what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
+        if not (self.offset or self.weights or self.gains or self.remove_hot):
+            return opened
+        return RegisteredViews(
+            [
+                replace(
+                    v,
+                    offset=self.offset,
+                    weight=self.weights.get(v.name, v.weight),
+                    gain=self.gains.get(v.name, v.gain),
+                    remove_hot=self.remove_hot or v.remove_hot,
+                )
+                for v in opened.views
+            ],
+            opened.grid,
+        )
+
+
+class MethodEntry(_Part):
+    """Which method, and its parameters."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+class ViewEntry(_Part):
+    """One view as it was fused, with the hashes of its pixels and PSF, and what was done to the PSF, in words."""
+
+    name: str
+    angle: float | None
+    source: str
+    sha256: str
+    psf_shape: list[int] | None
+    psf_sha256: str | None
+    psf_notes: list[str] = Field(default_factory=list)
+    affine: list[list[float]] | None
+    weight: float
+    offset: float
+    gain: float = 1.0
+    remove_hot: bool = False
+    mask_sha256: str | None = None
+
+
+class RunEntry(BaseModel):
+    """How it was computed: device, threads and tiles."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    device: str
+    threads: int
+    tile: tuple[int, int, int]
+
+
+class Recipe(_Part):
+    """All that is needed to make a fused volume again."""
+
+    format: Literal["mvfusion-recipe"] = FORMAT
+    version: int
+    inputs: Inputs | None
+    grid: dict[str, list[float]]
+    views: list[ViewEntry]
+    method: MethodEntry
+    run: RunEntry
+    software: dict[str, str]
+
+    def repeat(
+        self,
+        out: str | Path,
+        *,
+        device: str | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        cancel: Callable[[], bool] = lambda: False,
+        memory_bytes: int | None = None,
+    ) -> Generator[Event, None, Fused | None]:
+        """Run the recipe again: the same views, method, parameters, device and tiles.
+
+        On the same machine with the same software the result is the same, bit for bit.
+
+        Yields
+        ------
+        The events of the run; a `Warned` first where the software has changed since.
+
+        Raises
+        ------
+        InputError
+            If the recipe does not say where its views are, or their pixels or PSFs are not the same any more.
+        """
+        if self.inputs is None:
+            raise InputError(
+                "this recipe was made from arrays in memory, so it does not say where its views are: "
+                "open them yourself and run its method on them"
+            )
+        views = self.inputs.open()
+        names = [entry.name for entry in self.views]
+        if set(names) < set(views.names):
+            more = ", ".join(name for name in views.names if name not in names)
+            yield Warned(f"the recipe does not use the views {more}, which are there beside its own")
+            views = views.select(names)
+        for change in self._check_same(views):
+            yield Warned(change)
+        method = make_method(self.method.name, **self.method.parameters)
+        for change in self._software_changes():
+            yield Warned(change)
+        result = yield from fuse_events(
+            views,
+            method,
+            device=self.run.device if device is None else device,
+            tile=triple(self.run.tile),
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            cancel=cancel,
+            memory_bytes=memory_bytes,
+            inputs=self.inputs.model_dump(mode="json"),
+        )
+        return result
+
+    def _check_same(self, views: RegisteredViews) -> list[str]:
+        """Refuse views that are not the recipe's own; what is only made ready otherwise today comes back in words."""
+        changes = []
+        names = [entry.name for entry in self.views]
+        if list(views.names) != names:
+            there = ", ".join(views.names)
+            raise InputError(f"the recipe was made from the views {', '.join(names)}, but there are {there}")
+        for entry, view, numbers in zip(self.views, views.views, views.statistics(), strict=True):
+            if entry.mask_sha256 is not None and numbers.mask_sha256 != entry.mask_sha256:
+                raise InputError(
+                    f"where {view.label} has data changed since the recipe was made: restore its mask or fuse anew"
+                )
+            if numbers.sha256 != entry.sha256:
+                raise InputError(
+                    f"the pixels of {view.label} changed since the recipe was made: restore it or fuse anew"
+                )
+            now = None if view.psf is None else psf_sha256(view.psf)
+            if now == entry.psf_sha256:
+                continue
+            if "psf_notes" in entry.model_fields_set or now is None or entry.psf_sha256 is None:
+                raise InputError(f"the PSF of {view.label} changed since the recipe was made: restore it or fuse anew")
+            # What the hash is of was made of the file, in another way than today.
+            changes.append(
+                f"the recipe is older than the way in which PSFs are made ready now, so whether the PSF of {view.label} "
+                "is the same file cannot be told: the result may differ slightly"
+            )
+        return changes
+
+    def _software_changes(self) -> list[str]:
+        now = software_versions()
+        return [
+            f"the recipe was made with {name} {old}, this is {now.get(name, 'missing')}: the result may differ slightly"
+            for name, old in self.software.items()
+            if now.get(name) != old
+        ]
+
+
+def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:
+    """Write a recipe as JSON, aside first and then renamed.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with written_aside(path, overwrite=True) as aside:
+        aside.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and validate a recipe.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no recipe, or was made by a newer version.
+    """
+    path = Path(path)
+    text = read_text(path, "recipe")
+    with parsing(f"{path} is no recipe: it is not JSON", "name the .recipe.json file that lies beside a fused volume"):
+        values = json.loads(text)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(f"{path} is no recipe: name the .recipe.json file that lies beside a fused volume")
+    if not isinstance(values.get("version"), int) or values["version"] > FORMAT_VERSION:
+        raise InputError(f"{path} was made by a newer version of napari-mvfusion: update it to read this recipe")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path} is damaged at '{place}': {first['msg']}") from error

@@ -1,0 +1,143 @@
+"""Files and folders that are written aside and renamed when they are complete, and what killed writes left of such."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.system.locks import lock_path, locked
+
+_TRIES = 4
+_PAUSE_SECONDS = 0.05
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MADE = re.compile(r"\.(?P<name>.+)\.(?:writing-\d+|replaced-\d+|mvfusion-removing|lock)")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says about a failed write into words.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the place cannot be written; the message names the path and the fix.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        # numpy, which tifffile writes with, gives no number but these words.
+        if error.errno in _DISK_FULL or "requested and" in str(error):
+            raise OutputError(
+                f"the disk is full while writing {path}: free some space and run again with resume; "
+                "the tiles that are finished are kept"
+            ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_place(out: Path) -> None:
+    """Look at the folder of an output before any work.
+
+    Raises
+    ------
+    OutputError
+        If it is missing or cannot be written.
+    """
+    if not out.parent.is_dir():
+        raise OutputError(f"the folder {out.parent} does not exist: make it, or choose another output")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {out.parent} cannot be written: choose another one, or change its permissions")
+
+
+@contextmanager
+def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a name beside `path` to write to; on success it takes the place of `path`, on failure it is removed.
+
+    What stood at `path` is removed only after the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists and may not be overwritten, its folder is missing, or writing fails.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
+    with writing(path), locked(path):
+        sweep(path)
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
+        aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        try:
+            yield aside
+            replace(aside, path)
+        except BaseException:
+            # Threads of zarr may still write chunks of a write that failed.
+            for _ in range(_TRIES):
+                remove(aside)
+                time.sleep(_PAUSE_SECONDS)
+            raise
+
+
+def replace(new: Path, path: Path) -> None:
+    """Put a finished file or folder into its place; the old one leaves last."""
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    remove(old)
+
+
+def sweep(output: Path) -> None:
+    """Remove what killed writes of one output left, but for unfinished runs. Whoever calls this holds its lock.
+
+    An old version that was set aside, while there is neither that nor a new one in its place, is put back.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    beside = [path for path in output.parent.iterdir() if output_of(path) == output]
+    old = [path for path in beside if path.name.startswith(f".{output.name}.replaced-")]
+    if old and not os.path.lexists(output):
+        old[-1].rename(output)
+    for path in beside:
+        if path != lock_path(output):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, whether it is there or not."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def removing_path(out: Path) -> Path:
+    """What the folder is called while it is removed."""
+    return out.with_name(f".{out.name}.mvfusion-removing")
+
+
+def output_of(path: Path) -> Path | None:
+    """The output that a file or folder was to become or to make room for, by its name."""
+    match = _MADE.fullmatch(path.name)
+    if match is None:
+        return None
+    output = path.with_name(match["name"])
+    return output if path.name != removing_path(output).name or path.is_dir() else None

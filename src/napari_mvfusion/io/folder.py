@@ -1,0 +1,142 @@
+"""The folder scheme: `tag_view_ANGLE.tif`, `psf_ANGLE.tif`, `tag_groundtruth.tif`, several tags in one folder.
+
+Endings are .tif, .tiff, .ome.tif and .ome.tiff, in any case. A view or ground truth may also be an OME-Zarr of that name
+(.zarr, .ome.zarr). A PSF of one sample only is `tag_psf_ANGLE.tif`. Names that begin with a dot are those of the system.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.system.files import check_there
+
+_TIFF = r"(?:\.ome)?\.tiff?"
+_IMAGE = r"(?:\.ome)?\.(?:tiff?|zarr)"
+_ANGLE = r"(?P<angle>[+-]?\d{1,6}(?:\.\d{1,6})?)"
+_VIEW = re.compile(rf"(?:(?P<tag>.+)_)?view_{_ANGLE}{_IMAGE}", re.IGNORECASE | re.ASCII)
+_PSF = re.compile(rf"(?:(?P<tag>.+)_)?psf_{_ANGLE}{_TIFF}", re.IGNORECASE | re.ASCII)
+_TRUTH = re.compile(rf"(?:(?P<tag>.+)_)?groundtruth{_IMAGE}", re.IGNORECASE | re.ASCII)
+# What a person may have meant as a view or PSF: the word, with a number somewhere after it.
+_LIKE = re.compile(r"(?<![a-z])(?P<word>view|psf)s?(?![a-z])\D{0,12}\d", re.IGNORECASE)
+_NO_IMAGES = frozenset(
+    (".json", ".txt", ".csv", ".yaml", ".yml", ".xml", ".png", ".jpg", ".pdf", ".md", ".log", ".partial")
+)
+_EXPECTED = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
+
+
+@dataclass
+class Sample:
+    """The files of one tag: angle to view, angle to its own PSF, and the ground truth."""
+
+    views: dict[float, Path] = field(default_factory=dict)
+    psfs: dict[float, Path] = field(default_factory=dict)
+    truth: Path | None = None
+
+
+@dataclass
+class Folder:
+    """What the names in a folder say.
+
+    Attributes
+    ----------
+    path : the folder
+    samples : tag to sample, only tags with views; the tag is "" where names have none
+    psfs : angle to PSF, for all samples
+    problems : what does not fit, in words
+    """
+
+    path: Path
+    samples: dict[str, Sample]
+    psfs: dict[float, Path]
+    problems: list[str]
+
+    def psf_of(self, tag: str, angle: float) -> Path | None:
+        """The PSF of a view: that of its sample, else that of its angle."""
+        return self.samples[tag].psfs.get(angle, self.psfs.get(angle))
+
+    def choose(self, tag: str | None) -> str:
+        """The tag that is meant.
+
+        Raises
+        ------
+        InputError
+            If there are no views, the tag is unknown, or there are several and none is named.
+        """
+        if not self.samples:
+            found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
+            raise InputError(f"{self.path} holds no views: names such as {_EXPECTED} are expected, found {found}")
+        tags = ", ".join(f"'{name}'" for name in self.samples)
+        if tag is None:
+            if len(self.samples) > 1:
+                raise InputError(f"{self.path} holds several samples: name one of the tags {tags}")
+            return next(iter(self.samples))
+        if tag not in self.samples:
+            raise InputError(f"{self.path} has no sample '{tag}': the tags are {tags}")
+        return tag
+
+
+def scan_folder(path: str | Path) -> Folder:
+    """Sort the names in a folder; no file is opened.
+
+    Raises
+    ------
+    InputError
+        If it is no folder, or two files claim to be the same view or PSF.
+    """
+    path = Path(path)
+    check_there(path, "name a folder of views or PSFs")
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder: name a folder of views or PSFs")
+    samples: dict[str, Sample] = {}
+    psfs: dict[float, Path] = {}
+    problems: list[str] = []
+    try:
+        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"the folder {path} cannot be read: {error.strerror or error}") from error
+    for file in files:
+        if match := _VIEW.fullmatch(file.name):
+            _claim(samples.setdefault(match["tag"] or "", Sample()).views, match["angle"], file)
+        elif match := _PSF.fullmatch(file.name):
+            own = psfs if match["tag"] is None else samples.setdefault(match["tag"], Sample()).psfs
+            _claim(own, match["angle"], file)
+        elif match := _TRUTH.fullmatch(file.name):
+            samples.setdefault(match["tag"] or "", Sample()).truth = file
+        elif (like := _LIKE.search(file.name)) and file.suffix.lower() not in _NO_IMAGES:
+            problems.append(_left_out(file, like["word"].lower()))
+    with_views = {tag: sample for tag, sample in samples.items() if sample.views}
+    for sample in with_views.values():
+        sample.views = dict(sorted(sample.views.items()))
+    angles = {angle for sample in with_views.values() for angle in sample.views}
+    problems += [
+        f"{file.name} has no view at {angle:g} degrees" for angle, file in sorted(psfs.items()) if angle not in angles
+    ]
+    problems += _orphans(samples)
+    return Folder(path, with_views, psfs, problems if with_views else [])
+
+
+def _left_out(file: Path, word: str) -> str:
+    kind, expected = ("view", "TAG_view_ANGLE.tif") if word == "view" else ("PSF", "psf_ANGLE.tif")
+    return f"{file.name} is left out: it looks like a {kind}, but is not called {expected}; rename it to use it"
+
+
+def _orphans(samples: dict[str, Sample]) -> Iterable[str]:
+    for tag, sample in samples.items():
+        if not sample.views:
+            files = [*sample.psfs.values(), *([sample.truth] if sample.truth else [])]
+            yield from (f"{file.name} belongs to a sample '{tag}' that has no views" for file in files)
+            continue
+        for angle, file in sorted(sample.psfs.items()):
+            if angle not in sample.views:
+                yield f"{file.name} has no view at {angle:g} degrees"
+
+
+def _claim(places: dict[float, Path], angle: str, file: Path) -> None:
+    key = float(angle)
+    if key in places:
+        raise InputError(f"{places[key].name} and {file.name} are the same view: remove or rename one of them")
+    places[key] = file

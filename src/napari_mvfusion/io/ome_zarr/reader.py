@@ -1,0 +1,268 @@
+"""Volumes and views from OME-Zarr 0.4 and 0.5, lazily."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.choices import choose
+from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
+from napari_mvfusion.psf import check_size
+from napari_mvfusion.system.files import parsing
+
+_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
+_SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
+_SPACE = ("z", "y", "x")
+_DAMAGED = "copy it again"
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrImage:
+    """An OME-Zarr image.
+
+    Attributes
+    ----------
+    path : the folder
+    array : full-resolution level, opened
+    axes : names of its axes, for example "czyx"
+    voxel_size_um, origin_um : (z, y, x)
+    leading_steps : step along each axis before z, seconds for time
+    attributes : all attributes of the group
+    """
+
+    path: Path
+    array: Any
+    axes: str
+    voxel_size_um: FloatTriple
+    origin_um: FloatTriple
+    leading_steps: tuple[float, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def leading(self) -> dict[str, int]:
+        """Number of volumes along the axes before z; only axes with several."""
+        sizes = dict(zip(self.axes, self.array.shape, strict=True))
+        return {axis: int(n) for axis, n in sizes.items() if axis not in _SPACE and n > 1}
+
+    def volume(self, channel: int | None = None, timepoint: int | None = None) -> VolumeLike:
+        """One channel and time point as a lazy (z, y, x) volume, both counted from 0.
+
+        Raises
+        ------
+        InputError
+            If there are several time points or channels and none is named, or other axes than t, c, z, y and x.
+        """
+        if tuple(axis for axis in self.axes if axis in _SPACE) != _SPACE:
+            raise InputError(f"{self.path} has the axes {self.axes}: z, y and x are needed, in this order")
+        other = {axis: n for axis, n in self.leading.items() if axis not in "tc"}
+        if other:
+            axis, n = next(iter(other.items()))
+            raise InputError(
+                f"{self.path} has {n} entries on axis {axis}: a volume is one (z, y, x) block; save one alone"
+            )
+        chosen = choose(str(self.path), self.leading, timepoint, channel)
+        return ZarrVolume(self, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in _SPACE})
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The recipe of a fused volume, None where there is none."""
+        ours = self.attributes.get("mvfusion")
+        recipe = ours.get("recipe") if isinstance(ours, dict) else None
+        return recipe if isinstance(recipe, dict) else None
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
+
+
+class ZarrVolume:
+    """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
+
+    def __init__(self, image: ZarrImage, fixed: Mapping[str, int]) -> None:
+        self._image = image
+        self._fixed = dict(fixed)
+        sizes = dict(zip(image.axes, image.array.shape, strict=True))
+        self.shape: tuple[int, ...] = tuple(sizes[axis] for axis in _SPACE)
+        self.dtype = image.array.dtype
+        self.ndim = 3
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """Chunk sizes along (z, y, x)."""
+        sizes = dict(zip(self._image.axes, self._image.array.chunks, strict=True))
+        return sizes["z"], sizes["y"], sizes["x"]
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Pixels of a box.
+
+        Raises
+        ------
+        InputError
+            If a chunk is damaged.
+        """
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(part is Ellipsis for part in parts):
+            place = next(i for i, part in enumerate(parts) if part is Ellipsis)
+            parts = (*parts[:place], *[slice(None)] * (4 - len(parts)), *parts[place + 1 :])
+        space = iter((*parts, *([slice(None)] * (3 - len(parts)))))
+        full = tuple(self._fixed[axis] if axis in self._fixed else next(space) for axis in self._image.axes)
+        with parsing(f"{self._image.path} is damaged: a chunk in {full} cannot be read", _DAMAGED):
+            pixels: np.ndarray = np.asarray(self._image.array[full])
+        return pixels
+
+
+def is_zarr(path: str | Path) -> bool:
+    """Whether a folder looks like a zarr group or array."""
+    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+
+
+def open_image(path: str | Path) -> ZarrImage:
+    """Open an OME-Zarr image; no pixel is read.
+
+    A group made by bioformats2raw, with the image in the subgroup "0", is opened too.
+
+    Raises
+    ------
+    InputError
+        If it is no OME-Zarr, or its metadata or full-resolution level is missing or damaged.
+    """
+    path = Path(path)
+    if not is_zarr(path):
+        raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
+    damaged = f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged"
+    with parsing(damaged, _DAMAGED):
+        group = zarr.open_group(PlainFiles(path), mode="r")
+        attributes = dict(group.attrs)
+        ome = attributes.get("ome", attributes)
+        if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
+            return open_image(path / "0")
+        scales = ome["multiscales"][0]
+        axes = "".join(axis["name"] for axis in scales["axes"])
+        level = scales["datasets"][0]
+        array: Any = group[level["path"]]
+        size, origin, steps = _placement(scales, level, axes)
+        if not isinstance(array, zarr.Array):
+            raise InputError(
+                f"{path} is damaged: its full-resolution level '{level['path']}' holds no pixels; {_DAMAGED}"
+            )
+    if len(axes) != len(array.shape) or len(set(axes)) != len(axes):
+        raise InputError(f"{path} is damaged: it names the axes {axes}, but its pixels have {len(array.shape)}")
+    if not all(math.isfinite(s) and s > 0 for s in size) or not all(math.isfinite(o) for o in origin):
+        raise InputError(f"{path} is damaged: its voxels of {size} um at {origin} um cannot be; {_DAMAGED}")
+    weigh(path, array)
+    return ZarrImage(path, array, axes, size, origin, steps, attributes)
+
+
+def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:
+    """Open an OME-Zarr whose channels are views.
+
+    Names, angles, weights, offsets and PSFs come from our own attributes where `write_views_zarr` made the file, else
+    names from the channel labels, and there are no PSFs.
+
+    Raises
+    ------
+    InputError
+        If the image or an entry of it cannot be used.
+    """
+    image = open_image(path)
+    grid = Grid(
+        triple(image.volume(0 if "c" in image.leading else None, timepoint).shape), image.voxel_size_um, image.origin_um
+    )
+    with parsing(f"{path} is damaged: what it says of its views cannot be understood", _DAMAGED):
+        entries = _entries(image)
+    if len(entries) != image.channels:
+        raise InputError(f"{path} is damaged: it describes {len(entries)} views, but has {image.channels} channels")
+    views = []
+    for number, entry in enumerate(entries):
+        views.append(
+            View(
+                image.volume(number if "c" in image.leading else None, timepoint),
+                entry.name,
+                psf=None if entry.psf is None else _psf(image.path, entry.psf, entry.name),
+                angle=entry.angle,
+                weight=entry.weight,
+                offset=entry.offset,
+                gain=entry.gain,
+                remove_hot=entry.remove_hot,
+                source=str(image.path),
+            )
+        )
+    return RegisteredViews(views, grid)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the attributes say of a view; `psf` is the name of an array in the same folder."""
+
+    name: str
+    psf: str | None = None
+    angle: float | None = None
+    weight: float = 1.0
+    offset: float = 0.0
+    gain: float = 1.0
+    remove_hot: bool = False
+
+
+def _entries(image: ZarrImage) -> list[_Entry]:
+    """What our own attributes say of the views, or the labels of the channels."""
+    entries = image.attributes.get("mvfusion", {}).get("views")
+    if entries is None:
+        ome = image.attributes.get("ome", image.attributes)
+        labels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
+        names = labels if len(set(labels)) == image.channels and "" not in labels else None
+        return [_Entry(names[i] if names else f"channel {i}") for i in range(image.channels)]
+    return [
+        _Entry(
+            str(entry["name"]),
+            None if entry.get("psf") is None else str(entry["psf"]),
+            None if entry.get("angle") is None else float(entry["angle"]),
+            float(entry.get("weight", 1.0)),
+            float(entry.get("offset", 0.0)),
+            float(entry.get("gain", 1.0)),
+            bool(entry.get("remove_hot", False)),
+        )
+        for entry in entries
+    ]
+
+
+def _psf(folder: Path, name: str, view: str) -> np.ndarray:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise InputError(f"{folder} names a PSF outside of itself ({name}): refused")
+    with parsing(f"{folder} is damaged: the PSF of view '{view}' cannot be read", _DAMAGED):
+        stored = zarr.open_array(PlainFiles(folder / name), mode="r")
+        check_size(stored.shape, f"the PSF of view '{view}' in {folder}")
+        weigh(folder / name, stored)
+        return np.asarray(stored[:], np.float32)
+
+
+def _placement(
+    scales: Mapping[str, Any], level: Mapping[str, Any], axes: str
+) -> tuple[FloatTriple, FloatTriple, tuple[float, ...]]:
+    """Voxel size and origin in um, and the steps of the other axes, seconds for time.
+
+    The transforms of the level apply first, those of the whole image after.
+    """
+    size = np.ones(len(axes))
+    origin = np.zeros(len(axes))
+    for transform in [*level.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
+        if transform["type"] == "scale":
+            size = size * np.asarray(transform["scale"], float)
+            origin = origin * np.asarray(transform["scale"], float)
+        elif transform["type"] == "translation":
+            origin = origin + np.asarray(transform["translation"], float)
+    units = [
+        (_UM if axis["name"] in _SPACE else _SECONDS).get(str(axis.get("unit", "")), 1.0) for axis in scales["axes"]
+    ]
+    places = [axes.index(axis) for axis in _SPACE]
+    steps = tuple(float(size[i] * units[i]) for i, axis in enumerate(axes) if axis not in _SPACE)
+    return float_triple(size[i] * units[i] for i in places), float_triple(origin[i] * units[i] for i in places), steps

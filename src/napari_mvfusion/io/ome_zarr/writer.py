@@ -1,0 +1,210 @@
+"""OME-Zarr 0.5: a chunked, multiscale volume with units and recipe."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.pixels import LeadingAxis, check_shape, converted, volumes
+
+VERSION = "0.5"
+_AXES = ("z", "y", "x")
+_CHUNKS = (64, 64, 64)
+
+
+def write_zarr(
+    path: str | Path,
+    data: VolumeLike,
+    grid: Grid,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dtype: str | None = None,
+    leading: Sequence[LeadingAxis] = (),
+) -> None:
+    """Write a volume, or a series of them, as a multiscale OME-Zarr 0.5.
+
+    Parameters
+    ----------
+    path : the folder; it is written aside and renamed
+    data : (z, y, x), read chunk by chunk; with leading axes before z where there are some
+    grid : voxel size and origin, um
+    recipe : JSON types, kept in the group's attributes
+    overwrite : replace the folder when it exists
+    dtype : of the file, that of `data` when None
+    leading : the axes before z, () for a single volume
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or cannot be written, or a value is not finite or does not fit into `dtype`.
+    """
+    check_shape(data, grid, leading)
+    kind = np.dtype(data.dtype if dtype is None else dtype)
+    with written_aside(path, overwrite=overwrite) as aside:
+        array = create_zarr(aside, grid, dtype=kind.name, leading=leading, name=Path(path).name)
+        for index, volume in volumes(data, leading):
+            for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
+                array[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
+        finish_zarr(aside, recipe=recipe, name=Path(path).name)
+
+
+def create_zarr(
+    path: str | Path,
+    grid: Grid,
+    *,
+    dtype: str = "float32",
+    chunks: Triple = _CHUNKS,
+    leading: Sequence[LeadingAxis] = (),
+    name: str | None = None,
+) -> Any:
+    """Make the group of an OME-Zarr with an empty full-resolution level.
+
+    Parameters
+    ----------
+    path : a folder that does not exist yet
+    grid : shape, voxel size and origin
+    dtype : of the pixels
+    chunks : (z, y, x) voxels; each is one file
+    leading : the axes before z, () for a single volume
+    name : of the image, where it is written aside; by default that of the folder
+
+    Returns
+    -------
+    The zarr array of level 0, to be filled. `finish_zarr` makes it an image.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists.
+    """
+    if Path(path).exists():
+        raise OutputError(f"{path} exists already: choose another name")
+    group = zarr.create_group(Path(path), zarr_format=3)
+    array = _create_level(group, 0, grid.shape, dtype, chunks, leading)
+    group.attrs["ome"] = _metadata(name or Path(path).name, grid, [(1, 1, 1)], leading)
+    return array
+
+
+def restore_group(path: Path, grid: Grid, *, name: str) -> None:
+    """Write the attributes of a group that `create_zarr` made for a single volume once more, whatever became of them."""
+    (path / "zarr.json").unlink(missing_ok=True)
+    group = zarr.create_group(path, zarr_format=3)
+    group.attrs["ome"] = _metadata(name, grid, [(1, 1, 1)], ())
+
+
+def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, name: str | None = None) -> None:
+    """Add the coarser levels, each the mean of 2 x 2 x 2 voxels, and the recipe; safe to repeat.
+
+    Only sides that are longer than a chunk are halved. Memory is bounded by a few chunks.
+
+    Parameters
+    ----------
+    path : a folder made by `create_zarr`
+    recipe : JSON types
+    name : of the image; by default that of the folder
+    """
+    group: Any = zarr.open_group(Path(path), mode="r+")
+    level = group["0"]
+    grid, leading = _places_of(group.attrs["ome"], level.shape)
+    factors: list[Triple] = [(1, 1, 1)]
+    chunks = triple(level.chunks[-3:])
+    while any(n > c for n, c in zip(level.shape[-3:], _CHUNKS, strict=True)):
+        before = triple(level.shape[-3:])
+        step = triple(2 if n > c else 1 for n, c in zip(before, _CHUNKS, strict=True))
+        shape = triple(-(-n // s) for n, s in zip(before, step, strict=True))
+        number = len(factors)
+        # Not by its name in the group: what a kill left may be chunks without a description.
+        if (Path(path) / str(number)).exists():
+            shutil.rmtree(Path(path) / str(number))
+        coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
+        for index, box in product(np.ndindex(*level.shape[:-3]), _blocks(shape, chunks)):
+            fine = tuple(
+                slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, before, strict=True)
+            )
+            coarser[(*index, *box.slices)] = _mean(np.asarray(level[(*index, *fine)]), step)
+        factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
+        level = coarser
+    group.attrs["ome"] = _metadata(name or Path(path).name, grid, factors, leading)
+    if recipe is not None:
+        group.attrs["mvfusion"] = {"recipe": dict(recipe)}
+
+
+def _create_level(
+    group: Any, number: int, shape: Triple, dtype: str, chunks: Triple, leading: Sequence[LeadingAxis]
+) -> Any:
+    return group.create_array(
+        str(number),
+        shape=(*(axis.size for axis in leading), *shape),
+        dtype=dtype,
+        chunks=(*(1 for _ in leading), *(min(c, n) for c, n in zip(chunks, shape, strict=True))),
+        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        dimension_names=(*(axis.name for axis in leading), *_AXES),
+    )
+
+
+def _metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[LeadingAxis]) -> dict[str, Any]:
+    """The "ome" attributes: axes, and scale and translation of each level.
+
+    A coarse voxel lies in the middle of those it is the mean of, hence the shift by half of the difference.
+    """
+    steps, zeros = [axis.step for axis in leading], [0.0 for _ in leading]
+    datasets = []
+    for number, factor in enumerate(factors):
+        scale = [s * f for s, f in zip(grid.voxel_size_um, factor, strict=True)]
+        shift = [o + s * (f - 1) / 2 for o, s, f in zip(grid.origin_um, grid.voxel_size_um, factor, strict=True)]
+        transforms = [
+            {"type": "scale", "scale": steps + scale},
+            {"type": "translation", "translation": zeros + shift},
+        ]
+        datasets.append({"path": str(number), "coordinateTransformations": transforms})
+    axes: list[dict[str, str]] = [
+        {"name": "t", "type": "time", "unit": "second"} if axis.name == "t" else {"name": "c", "type": "channel"}
+        for axis in leading
+    ]
+    axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in _AXES]
+    return {"version": VERSION, "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}]}
+
+
+def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tuple[LeadingAxis, ...]]:
+    """The grid and leading axes that `_metadata` wrote down."""
+    image = ome["multiscales"][0]
+    transforms = image["datasets"][0]["coordinateTransformations"]
+    scale, shift = transforms[0]["scale"], transforms[1]["translation"]
+    leading = tuple(
+        LeadingAxis(axis["name"], int(n), step)
+        for axis, n, step in zip(image["axes"][:-3], shape[:-3], scale[:-3], strict=True)
+    )
+    return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:])), leading
+
+
+def _blocks(shape: Triple, block: Triple) -> Iterator[Box]:
+    for start in product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
+        stop = triple(min(a + b, n) for a, b, n in zip(start, block, shape, strict=True))
+        yield Box(triple(start), stop)
+
+
+def _mean(fine: np.ndarray, step: Triple) -> np.ndarray:
+    """Mean of blocks; where the far border cuts a block, of what there is of it."""
+    sums: np.ndarray = fine.astype(np.float64)
+    counts: np.ndarray = np.ones((1, 1, 1))
+    for axis, s in enumerate(step):
+        if s == 2:
+            places = np.arange(0, fine.shape[axis], 2)
+            sums = np.add.reduceat(sums, places, axis=axis)
+            sizes = np.diff(np.append(places, fine.shape[axis]))
+            counts = counts * np.expand_dims(sizes, tuple(a for a in range(3) if a != axis))
+    mean = np.divide(sums, counts)
+    rounded: np.ndarray = np.rint(mean) if fine.dtype.kind in "iu" else mean
+    return rounded.astype(fine.dtype)

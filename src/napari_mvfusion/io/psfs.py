@@ -1,0 +1,165 @@
+"""PSF files as views take them: on the voxels of the views, with what was done to them, or why they cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.tiff.files import opened_tiff, series_of
+from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
+from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
+from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, as_float32
+
+_NOT_SAID = (1.0, 1.0, 1.0)
+_OURS = 'Namespace="napari-mvfusion"'
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPSF:
+    """A PSF as a file holds it: float32 (z, y, x), and its voxel size (z, y, x) in um, None where the file does not say."""
+
+    values: np.ndarray
+    voxel_size_um: FloatTriple | None
+
+
+def load_psf(path: str | Path) -> np.ndarray:
+    """Read a PSF from a TIFF file as it is.
+
+    Returns
+    -------
+    float32 (z, y, x); a single plane has the length 1 along z.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no TIFF, or holds anything but one volume or plane.
+    """
+    return read_psf(path).values
+
+
+def read_psf(path: str | Path) -> StoredPSF:
+    """Read a PSF from a TIFF file as it is, and the voxel size that the file states.
+
+    Files of this package say 1 um where the voxel size was not known, so that counts as not known.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no TIFF, or holds anything but one volume or plane.
+    """
+    path = Path(path)
+    with opened_tiff(path, "the PSF") as tiff:
+        series = series_of(path, tiff)[0]
+        check_size(series.shape, f"the PSF {path}")
+        values = np.squeeze(series.asarray())
+        size = _stated_size(tiff)
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or values.dtype.kind not in "buif":
+        raise InputError(
+            f"the PSF {path} has shape {values.shape} and type {values.dtype}: a (z, y, x) volume is needed"
+        )
+    return StoredPSF(as_float32(values), size)
+
+
+def prepare_psf(
+    source: str | Path | np.ndarray,
+    *,
+    name: str | None = None,
+    energy: float = DEFAULT_ENERGY,
+    voxel_size_um: FloatTriple | None = None,
+    grid_size_um: FloatTriple | None = None,
+) -> PreparedPSF:
+    """Make a PSF ready to fuse with; see `napari_mvfusion.psf.prepare_values` for what is done to it.
+
+    Parameters
+    ----------
+    source : a TIFF file, or (z, y, x) values
+    name : how to call it in a message; the file when None
+    energy : share of the sum that the crop keeps
+    voxel_size_um : (z, y, x) of the PSF; what the file says when None
+    grid_size_um : (z, y, x) of the fused volume; None where that is not known: the PSF is then used voxel for voxel
+
+    Returns
+    -------
+    float32 PSF with odd sides and sum 1, and notes on what was done.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or used.
+    """
+    if isinstance(source, np.ndarray):
+        return prepare_values(source, name=name, energy=energy, voxel_size_um=voxel_size_um, grid_size_um=grid_size_um)
+    stored = read_psf(source)
+    return prepare_values(
+        stored.values,
+        name=name or str(source),
+        energy=energy,
+        voxel_size_um=voxel_size_um or stored.voxel_size_um,
+        grid_size_um=grid_size_um,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPSF:
+    """The PSF of a view.
+
+    Attributes
+    ----------
+    psf : (z, y, x), or None
+    notes : what was done to it, in words
+    flaw : why the file cannot be used; methods that need no PSF fuse the view without it
+    """
+
+    psf: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    flaw: str = ""
+
+
+def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> ViewPSF:
+    """Open the PSF of a view.
+
+    Parameters
+    ----------
+    file : a TIFF file, or None for a view without a PSF
+    size_um : voxel size (z, y, x) of the views, None where it is not known
+    clean : make it ready to fuse with, else take it as it is
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    if file is None:
+        return ViewPSF()
+    if not file.exists():
+        raise InputError(f"the PSF {file} does not exist")
+    try:
+        if not clean:
+            return ViewPSF(load_psf(file))
+        stored = read_psf(file)
+        # 1 um is what stands for voxels of unknown size: two of them are of one size.
+        both_unknown = stored.voxel_size_um is None and size_um == _NOT_SAID
+        prepared = prepare_values(
+            stored.values,
+            name=str(file),
+            voxel_size_um=stored.voxel_size_um,
+            grid_size_um=None if both_unknown else size_um,
+        )
+    except InputError as error:
+        return ViewPSF(flaw=str(error))
+    notes = prepared.notes
+    if size_um is None and stored.voxel_size_um is not None:
+        notes += ("used voxel for voxel, as the voxel size of the views is not known",)
+    return ViewPSF(prepared.psf, notes)
+
+
+def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
+    size = voxel_size_of(tiff)
+    return None if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or "") else size

@@ -1,0 +1,266 @@
+"""Volumes from TIFF files: lazily, with their voxel size, and checked before they are used."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.choices import choose
+from napari_mvfusion.io.tiff.files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
+from napari_mvfusion.io.tiff.pixels import MappedTiff, PagedTiff
+from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, eq=False)
+class TiffVolume:
+    """A volume in a TIFF file.
+
+    Attributes
+    ----------
+    path : the file
+    data : lazy (z, y, x)
+    voxel_size_um : (z, y, x), or None where the file does not say
+    origin_um : (z, y, x), where our own annotation says it
+    recipe : what made it, where the file says so
+    """
+
+    path: Path
+    data: VolumeLike
+    voxel_size_um: FloatTriple | None
+    origin_um: FloatTriple = (0.0, 0.0, 0.0)
+    recipe: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TiffStack:
+    """The volumes in a TIFF file: one, or one for each time point and channel.
+
+    Attributes
+    ----------
+    path : the file
+    leading : "t" and "c" with the number of volumes along them, in the order of the file; {} for a single volume
+    time_step : seconds from one time point to the next; 1 where the file does not say
+    voxel_size_um, origin_um, recipe : as of `TiffVolume`
+    """
+
+    path: Path
+    leading: Mapping[str, int]
+    time_step: float
+    voxel_size_um: FloatTriple | None
+    origin_um: FloatTriple
+    recipe: dict[str, Any] | None
+    _pixels: _Pixels
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels (z, y, x) of each volume."""
+        return triple(self._pixels.sizes[axis] for axis in "zyx")
+
+    def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
+        """Time point and channel at a position along the leading axes."""
+        chosen = dict(zip(self.leading, index, strict=True))
+        return chosen.get("t"), chosen.get("c")
+
+    def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
+        """One of the volumes, lazily; see `napari_mvfusion.io.choices.choose`."""
+        return self._pixels.at(choose(str(self.path), self.leading, timepoint, channel))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Where the planes of a series lie: sizes by axis in the order of the file, the last three are not all z, y, x."""
+
+    path: Path
+    sizes: Mapping[str, int]
+    dtype: np.dtype[Any]
+    offset: int | None
+    places: tuple[tuple[Path, int], ...]
+    loaded: np.ndarray | None
+
+    def at(self, chosen: Mapping[str, int]) -> VolumeLike:
+        """The (z, y, x) volume at a position along the leading axes."""
+        axes = list(self.sizes)[:-2]
+        shape = [self.sizes[axis] for axis in axes]
+        index = tuple(chosen.get(axis, slice(None)) for axis in axes)
+        volume = triple((self.sizes["z"], *list(self.sizes.values())[-2:]))
+        if self.loaded is not None:
+            return self.loaded[index].reshape(volume)
+        numbers = np.arange(math.prod(shape)).reshape(shape)[index]
+        if self.offset is not None:
+            step = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
+            planes = range(int(numbers[0]), int(numbers[-1]) + 1, step)
+            return MappedTiff(self.places[0][0], self.offset, planes, volume, self.dtype)
+        return PagedTiff(self.path, [self.places[number] for number in numbers], volume, self.dtype)
+
+
+def open_tiff(path: str | Path, *, timepoint: int | None = None, channel: int | None = None) -> TiffVolume:
+    """Open one volume of a TIFF file; no pixel is read.
+
+    Parameters
+    ----------
+    path : of the file; of a set of OME-TIFF files, the volume that has pixels in this one
+    timepoint, channel : which one, counted from 0, where the file has several
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, no TIFF, truncated, or holds anything but (z, y, x) volumes, or one of several
+        must be chosen.
+    """
+    stack = open_stack(path)
+    data = stack.volume(timepoint, channel)
+    return TiffVolume(stack.path, data, stack.voxel_size_um, stack.origin_um, stack.recipe)
+
+
+def open_stack(path: str | Path) -> TiffStack:
+    """Open all volumes of a TIFF file; no pixel is read.
+
+    Raises
+    ------
+    InputError
+        As `open_tiff`, but several time points and channels are fine.
+    """
+    path = Path(path)
+    with opened_tiff(path) as tiff:
+        series = series_of(path, tiff)[0]
+        number = image_number(tiff, series)
+        _refuse_missing(path, tiff, series, number)
+        sizes = _sizes_of(path, series)
+        pixels = _pixels_of(path, series, sizes)
+        notes = _notes(tiff)
+        recipe = json.loads(notes.get("recipe", "null"))
+        return TiffStack(
+            path,
+            {axis: n for axis, n in sizes.items() if axis in "tc"},
+            _time_step(tiff, number),
+            voxel_size_of(tiff, number or 0),
+            float_triple(json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)),
+            recipe if isinstance(recipe, dict) else None,
+            pixels,
+        )
+
+
+def _sizes_of(path: Path, series: Any) -> dict[str, int]:
+    """Sizes by axis in the order of the file: "t" and "c" where there are several, "z", "y" and "x"."""
+    # As it was written: an axis of one voxel, also y or x of thin volumes, keeps its place.
+    stated = series.kind == "ome"
+    axes, shape = (series.get_axes(False), series.get_shape(False)) if stated else (series.axes, series.shape)
+    written = [(axis, int(n)) for axis, n in zip(axes, shape, strict=True)]
+    found = [(axis, n) for axis, n in written if (axis, n) != ("S", 1)]
+    if any(axis == "S" for axis, _ in found):
+        count = dict(found)["S"]
+        raise InputError(
+            f"{path} has {count} colour samples (axes {series.axes}): a view is one (z, y, x) volume of grey values; "
+            "save one of them alone"
+        )
+    plane, all_before = found[-2:], found[:-2]
+    before = [(axis, n) for axis, n in all_before if n > 1]
+    leading = [(axis, n) for axis, n in before if axis in "TC"]
+    depth = [n for axis, n in before if axis not in "TC"]
+    if not depth and len(leading) == 1:
+        axis, count = leading[0]
+        words = {"T": "time points", "C": "channels"}[axis]
+        raise InputError(
+            f"{path} has {count} {words} (axes {series.axes}) and no planes along z: a view is one (z, y, x) volume; "
+            "if these are planes, label the axis Z"
+        )
+    if not depth and len(all_before) > len(leading):
+        depth = [1]
+    if len(depth) != 1 or len(plane) != 2:
+        raise InputError(
+            f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
+        )
+    ordered = [(axis.lower() if axis in "TC" else "z", n) for axis, n in before] or [("z", 1)]
+    if not any(axis == "z" for axis, _ in ordered):
+        ordered.append(("z", 1))
+    return dict([*ordered, ("y", plane[0][1]), ("x", plane[1][1])])
+
+
+def _pixels_of(path: Path, series: Any, sizes: dict[str, int]) -> _Pixels:
+    pages = list(series.pages)
+    page = pages[0]
+    dtype = np.dtype(series.dtype)
+    planes = math.prod(list(sizes.values())[:-2])
+    places = tuple((file_of(each), int(each.index)) for each in pages)
+    one_file = len({file for file, _ in places}) == 1
+    if series.dataoffset is not None and one_file:
+        stored = dtype.newbyteorder(page.parent.byteorder)
+        return _Pixels(path, sizes, stored, int(series.dataoffset), places, None)
+    if len(pages) == planes:
+        return _Pixels(path, sizes, dtype, None, places, None)
+    if math.prod(series.shape) * dtype.itemsize > 2 * LARGEST_PIECE:
+        raise InputError(f"{path} keeps several planes in one compressed page: save it uncompressed, or as OME-Zarr")
+    return _Pixels(path, sizes, dtype, None, places, series.asarray().reshape(tuple(sizes.values())))
+
+
+def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: int | None) -> None:
+    """Refuse a file that was cut off, or a set that lacks a file."""
+    promised, held = _promised_planes(tiff, number), math.prod(series.shape[:-2])
+    if promised is not None and promised > held:
+        raise InputError(
+            f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
+        )
+    ends: dict[Path, int] = {}
+    if series.dataoffset is not None:
+        end = int(series.dataoffset) + math.prod(series.shape) * np.dtype(series.dtype).itemsize
+        ends[file_of(series.pages[0])] = end
+    for page in series.pages:
+        if page is None:
+            raise InputError(
+                f"{path} is truncated: planes are missing, or other files of its set; copy or export them again"
+            )
+        last = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+        ends[file_of(page)] = max(ends.get(file_of(page), 0), last)
+    for file, end in ends.items():
+        size = file.stat().st_size
+        if end > size:
+            raise InputError(
+                f"{file} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
+            )
+
+
+def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
+    """Number of planes that the description of the file speaks of."""
+    if tiff.is_imagej and tiff.imagej_metadata:
+        images = tiff.imagej_metadata.get("images")
+        return None if images is None else int(images)
+    if tiff.is_ome and number is not None:
+        pixels = ome_images(tiff)[number]
+        return math.prod(int(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
+    return None
+
+
+def _time_step(tiff: tifffile.TiffFile, number: int | None) -> float:
+    """Seconds from one time point to the next; 1 where the file does not say."""
+    step, unit = 1.0, "s"
+    if tiff.is_ome and number is not None:
+        pixels = ome_images(tiff)[number]
+        step, unit = float(pixels.get("TimeIncrement", "1")), pixels.get("TimeIncrementUnit", "s")
+    elif tiff.is_imagej and tiff.imagej_metadata:
+        step = float(tiff.imagej_metadata.get("finterval", 1))
+    return step * _SECONDS.get(unit, 1.0) if math.isfinite(step) and step > 0 else 1.0
+
+
+def _notes(tiff: tifffile.TiffFile) -> dict[str, str]:
+    """Our own map annotation."""
+    if not (tiff.is_ome and tiff.ome_metadata):
+        return {}
+    root = ElementTree.fromstring(tiff.ome_metadata)
+    return {
+        entry.get("K", ""): entry.text or ""
+        for note in root.iterfind(".//{*}MapAnnotation[@Namespace='napari-mvfusion']")
+        for entry in note.iterfind(".//{*}M")
+    }

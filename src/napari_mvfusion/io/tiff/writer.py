@@ -1,0 +1,124 @@
+"""OME-TIFF: one volume, or a series, in bounded memory, with voxel size and recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.pixels import LeadingAxis, bands, check_shape, volumes
+
+_NEXT = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
+NAMESPACE = "napari-mvfusion"
+_CLASSIC_LIMIT = 2**32 - 2**25
+
+
+def tiff_dtype(dtype: Any) -> np.dtype[Any]:
+    """The type that OME-TIFF keeps pixels of a type as: the same, or the next that holds all its values.
+
+    OME knows neither booleans as bytes, half floats nor integers of 64 bits: they become uint8, float32 and float64, which
+    holds integers up to 2^53 exactly. `write_zarr` keeps every type.
+
+    Raises
+    ------
+    OutputError
+        If it is no type of real numbers.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind not in "buif":
+        raise OutputError(f"pixels of type {kind} cannot be saved as OME-TIFF: real numbers are needed")
+    return np.dtype(_NEXT.get(kind.name, kind.name if kind.itemsize <= 8 else "float64"))
+
+
+def write_tiff(
+    path: str | Path,
+    data: VolumeLike,
+    grid: Grid,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dtype: str | None = None,
+    leading: Sequence[LeadingAxis] = (),
+) -> None:
+    """Write a volume, or a series of them, as OME-TIFF.
+
+    Pixels are not compressed, so that the file can be read lazily. It is a BigTIFF where 4 GiB are not enough.
+
+    Parameters
+    ----------
+    path : the file; it is written aside and renamed
+    data : (z, y, x), read piece by piece; with leading axes before z where there are some
+    grid : voxel size in um; the origin is kept in the annotation of the recipe
+    recipe : JSON types, kept in a map annotation
+    overwrite : replace the file when it exists
+    dtype : of the file, see `tiff_dtype`; that of `data` when None
+    leading : the axes before z, () for a single volume
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written, a value is not finite or does not fit into `dtype`, or two axes before z
+        are of one kind.
+    """
+    check_shape(data, grid, leading)
+    names = [axis.name for axis in leading]
+    if len(set(names)) < len(names):
+        raise OutputError(
+            f"{path} would have two axes '{max(names, key=names.count)}' before z, and OME-TIFF and OME-Zarr keep one of "
+            "time and one of channels: save one position alone"
+        )
+    kind = tiff_dtype(data.dtype if dtype is None else dtype)
+    z_um, y_um, x_um = grid.voxel_size_um
+    notes = {
+        "origin_um": json.dumps(list(grid.origin_um)),
+        "recipe": json.dumps(None if recipe is None else dict(recipe)),
+    }
+    metadata: dict[str, Any] = {
+        "axes": "".join(axis.name for axis in leading).upper() + "ZYX",
+        "PhysicalSizeZ": z_um,
+        "PhysicalSizeZUnit": "µm",
+        "PhysicalSizeY": y_um,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeX": x_um,
+        "PhysicalSizeXUnit": "µm",
+        "MapAnnotation": {"Namespace": NAMESPACE, **notes},
+    }
+    for axis in leading:
+        if axis.name == "t":
+            metadata |= {"TimeIncrement": axis.step, "TimeIncrementUnit": "s"}
+    shape = tuple(int(n) for n in data.shape)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    count = int(np.prod([axis.size for axis in leading], dtype=np.int64))
+    with written_aside(path, overwrite=overwrite) as aside:
+        with tifffile.TiffWriter(aside, bigtiff=size > _CLASSIC_LIMIT, ome=True) as tiff:
+            # Room for the pixels, in one piece; they come afterwards, in the order that their chunks have.
+            offset, _ = tiff.write(
+                None,
+                shape=shape,
+                dtype=kind,
+                photometric="minisblack",
+                metadata=metadata,
+                resolution=(1e4 / x_um, 1e4 / y_um),
+                resolutionunit="CENTIMETER",
+                returnoffset=True,
+            )
+        with aside.open("r+b") as file:
+            for number, (_, volume) in enumerate(volumes(data, leading)):
+                _write_pixels(file, volume, kind, offset + number * size // count)
+
+
+def _write_pixels(file: BinaryIO, volume: VolumeLike, kind: np.dtype[Any], offset: int) -> None:
+    """Write a volume to where it begins in a file."""
+    _, height, width = volume.shape
+    for first, row, pixels in bands(volume, kind):
+        for plane, rows in enumerate(np.ascontiguousarray(pixels), start=first):
+            file.seek(offset + (plane * height + row) * width * kind.itemsize)
+            file.write(rows.data.cast("B"))

@@ -1,0 +1,293 @@
+"""Pickles of old checkpoints, read without running them.
+
+A pickle is a program for a small stack machine that may call anything. The machine here knows the few steps that
+checkpoints consist of. It holds names of functions instead of functions, and it makes plain values, or one of
+the stand-ins of `standins`; a pickle that asks for more is refused. No step takes memory that the file does not have.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.models import standins
+from napari_mvfusion.models.standins import Namespace, NumpyType, Refused, Storage
+
+# Codes of the steps that are known, their names, and the layout of what follows them.
+_STEPS = {
+    b"\x80": ("PROTO", "<B"),
+    b".": ("STOP", ""),
+    b"N": ("NONE", ""),
+    b"\x88": ("NEWTRUE", ""),
+    b"\x89": ("NEWFALSE", ""),
+    b"J": ("BININT", "<i"),
+    b"K": ("BININT1", "<B"),
+    b"M": ("BININT2", "<H"),
+    b"\x8a": ("LONG1", "<B"),
+    b"G": ("BINFLOAT", ">d"),
+    b"X": ("BINUNICODE", "<I"),
+    b"}": ("EMPTY_DICT", ""),
+    b"]": ("EMPTY_LIST", ""),
+    b")": ("EMPTY_TUPLE", ""),
+    b"\x85": ("TUPLE1", ""),
+    b"\x86": ("TUPLE2", ""),
+    b"\x87": ("TUPLE3", ""),
+    b"(": ("MARK", ""),
+    b"t": ("TUPLE", ""),
+    b"a": ("APPEND", ""),
+    b"e": ("APPENDS", ""),
+    b"s": ("SETITEM", ""),
+    b"u": ("SETITEMS", ""),
+    b"q": ("BINPUT", "<B"),
+    b"r": ("LONG_BINPUT", "<I"),
+    b"h": ("BINGET", "<B"),
+    b"j": ("LONG_BINGET", "<I"),
+    b"c": ("GLOBAL", "name"),
+    b"Q": ("BINPERSID", ""),
+    b"R": ("REDUCE", ""),
+    b"\x81": ("NEWOBJ", ""),
+    b"b": ("BUILD", ""),
+}
+_LONGEST_NAME = 512
+_MOST_STEPS = 1_000_000
+_MOST_ARGUMENTS = 8
+_MARK = object()
+
+
+_CALLS: Mapping[str, Callable[..., Any]] = {
+    "collections.OrderedDict": standins.ordered_dict,
+    "torch._utils._rebuild_tensor_v2": standins.tensor,
+    "torch._utils._rebuild_parameter": standins.parameter,
+    "torch.Size": standins.size,
+    "numpy.dtype": standins.numpy_type,
+    "numpy.core.multiarray.scalar": standins.scalar,
+    "numpy._core.multiarray.scalar": standins.scalar,
+    "_codecs.encode": standins.encoded,
+}
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """A pickle that was read.
+
+    Attributes
+    ----------
+    value : plain values, with `Storage`, `TensorRef` and `Namespace` among them
+    storages : all storages that it refers to, whole, by key
+    """
+
+    value: Any
+    storages: Mapping[str, Storage]
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Stands for what a pickle names: it cannot be called."""
+
+    name: str
+
+
+def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
+    """Read one pickle, and leave the file at its end.
+
+    Parameters
+    ----------
+    file : stands at the beginning of the pickle
+    source : the file's name, for messages
+    length : bytes that may be read
+
+    Raises
+    ------
+    InputError
+        If the pickle is damaged, or asks for anything that weights do not need.
+    """
+    machine = _Machine()
+    reader = _Reader(file, length)
+    try:
+        for _ in range(_MOST_STEPS):
+            name, argument = reader.next_step()
+            if name == "STOP":
+                break
+            machine.step(name, argument)
+        else:
+            raise Refused(f"it takes more than {_MOST_STEPS} steps to read")
+        (result,) = machine.stack
+    except Refused as error:
+        raise InputError(f"{source} is refused: {error}; get the file from its authors") from error
+    except (ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{source} is damaged or cut off ({error}): get the file again") from error
+    return Pickled(result, machine.storages)
+
+
+class _Reader:
+    """Steps of a pickle and their arguments; at most so many bytes are read, whatever a length in it says."""
+
+    def __init__(self, file: IO[bytes], left: int) -> None:
+        self._file = file
+        self._left = left
+
+    def next_step(self) -> tuple[str, Any]:
+        """The name of the next step and its argument; the name is a code in hexadecimal where it is not known."""
+        code = self._exactly(1)
+        name, layout = _STEPS.get(code, (f"0x{code.hex()}", ""))
+        if name == "GLOBAL":
+            return name, f"{self._line()}.{self._line()}"
+        if not layout:
+            return name, None
+        (argument,) = struct.unpack(layout, self._exactly(struct.calcsize(layout)))
+        if name == "BINUNICODE":
+            return name, self._exactly(argument).decode("utf-8", "replace")
+        if name == "LONG1":
+            return name, int.from_bytes(self._exactly(argument), "little", signed=True)
+        return name, argument
+
+    def _exactly(self, count: int) -> bytes:
+        if count > self._left:
+            raise ValueError("it ends too early")
+        data = self._file.read(count)
+        if len(data) < count:
+            raise ValueError("it ends too early")
+        self._left -= count
+        return data
+
+    def _line(self) -> str:
+        data = self._file.readline(min(_LONGEST_NAME, self._left))
+        self._left -= len(data)
+        if not data.endswith(b"\n"):
+            raise ValueError("a name has no end")
+        return data[:-1].decode("utf-8")
+
+
+class _Machine:
+    """The stack, the memo, and the steps that are known."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.storages: dict[str, Storage] = {}
+        self._memo: dict[int, Any] = {}
+
+    def step(self, name: str, argument: Any) -> None:
+        stack = self.stack
+        match name:
+            case "PROTO":
+                pass
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(name == "NEWTRUE")
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
+                stack.append(argument)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(name[-1])
+                if len(stack) < count:
+                    raise ValueError("its stack is too short")
+                stack[-count:] = [tuple(stack[-count:])]
+            case "MARK":
+                stack.append(_MARK)
+            case "TUPLE":
+                stack.append(tuple(self._from_mark()))
+            case "APPEND":
+                self._extend([stack.pop()])
+            case "APPENDS":
+                self._extend(self._from_mark())
+            case "SETITEM":
+                value = stack.pop()
+                self._set([stack.pop(), value])
+            case "SETITEMS":
+                self._set(self._from_mark())
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                if argument not in self._memo:
+                    raise ValueError("it refers to a value that it does not hold")
+                stack.append(self._memo[argument])
+            case "GLOBAL":
+                stack.append(self._named(argument))
+            case "BINPERSID":
+                stack.append(self._storage(stack.pop()))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(self._call(stack.pop(), arguments))
+            case "NEWOBJ":
+                arguments = stack.pop()
+                stack.append(self._new(stack.pop(), arguments))
+            case "BUILD":
+                state = stack.pop()
+                self._build(stack[-1], state)
+            case _:
+                raise Refused(f"it holds the step {name}, which no checkpoint of this kind has")
+
+    def _from_mark(self) -> list[Any]:
+        position = next((i for i in reversed(range(len(self.stack))) if self.stack[i] is _MARK), None)
+        if position is None:
+            raise ValueError("a mark is missing")
+        values = self.stack[position + 1 :]
+        del self.stack[position:]
+        return values
+
+    def _extend(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            raise ValueError("something is appended to what is no list")
+        self.stack[-1].extend(values)
+
+    def _set(self, pairs: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict) or len(pairs) % 2:
+            raise ValueError("an item is set in what is no dictionary")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # The hash of nested tuples can take for ever.
+            if not isinstance(key, str | int | float | None):
+                raise ValueError(f"a {type(key).__name__} is no key")
+            target[key] = value
+
+    def _named(self, name: str) -> _Name:
+        if name not in _CALLS and name not in standins.STORAGES and name != "argparse.Namespace":
+            raise Refused(f"it asks to run {name!r}, which weights never need")
+        return _Name(name)
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, _Name) or function.name not in _CALLS or not isinstance(arguments, tuple):
+            called = function.name if isinstance(function, _Name) else type(function).__name__
+            raise Refused(f"it calls {called!r}")
+        # Many calls with one long tuple would take for ever.
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise Refused(f"it calls {function.name!r} with {len(arguments)} arguments")
+        return _CALLS[function.name](*arguments)
+
+    def _new(self, kind: Any, arguments: Any) -> Namespace:
+        if kind != _Name("argparse.Namespace") or arguments != ():
+            raise Refused("it makes an object that weights never need")
+        return Namespace()
+
+    def _build(self, target: Any, state: Any) -> None:
+        if isinstance(target, Namespace) and isinstance(state, dict):
+            target.values = state
+        elif (
+            isinstance(target, NumpyType)
+            and isinstance(state, tuple)
+            and len(state) > 1
+            and state[1] in ("<", ">", "|")
+        ):
+            target.order = state[1]
+        elif not isinstance(target, OrderedDict):
+            # Version numbers of modules, which torch hangs on the dictionary, are of no use here.
+            raise Refused(f"it changes the inside of a {type(target).__name__}")
+
+    def _storage(self, identity: Any) -> Storage:
+        if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
+            raise ValueError("a storage is not described as one")
+        _, kind, key, _, total, *view = identity
+        whole = standins.storage(kind.name if isinstance(kind, _Name) else None, key, total)
+        if self.storages.setdefault(key, whole) != whole:
+            raise ValueError("a storage is described in two ways")
+        return standins.part(whole, *view)
