@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.measures.gains import find_gains
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate

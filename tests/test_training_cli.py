@@ -15,7 +15,7 @@ import yaml
 from napari_mvfusion import fine_tune_config, load_config, train_events
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import find_model, load_model
 from napari_mvfusion.training import TrainConfig, loop, suggest_tile
 from napari_mvfusion.training.objectives import Supervised, score_supervised

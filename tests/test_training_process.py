@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import load_model
 from napari_mvfusion.training import TrainConfig
 from napari_mvfusion.training import process as process_module

@@ -17,7 +17,7 @@ from napari_mvfusion.cli.app import app
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import find_model, load_model
 from napari_mvfusion.training import Description, TrainConfig, fine_tune_config
 from napari_mvfusion.training.job import TrainJob, run_job

@@ -17,7 +17,7 @@ from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, write_z
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.io.tiff.writer import write_tiff
-from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
+from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
 from napari_mvfusion.methods import Average
 
 SHAPE = (70, 90, 130)

@@ -20,7 +20,7 @@ from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.ome_zarr.chunks import stated_bytes
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
-from napari_mvfusion.io.view_files import write_views_zarr
+from napari_mvfusion.io.saved_views import write_views_zarr
 
 SHAPE = (6, 7, 8)
 

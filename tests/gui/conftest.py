@@ -16,7 +16,7 @@ from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
 from napari_mvfusion.gui.settings import WRITER
 from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.simulation import sample
 from patience import PATIENCE
 

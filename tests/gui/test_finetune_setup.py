@@ -29,7 +29,7 @@ from napari_mvfusion.gui.finetune.region import drawn_box
 from napari_mvfusion.gui.layers import view_layers
 from napari_mvfusion.gui.models import ModelChoice
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models
 from napari_mvfusion.training.presets import fine_tune_config
 from old_torch import old_file

@@ -15,7 +15,7 @@ from napari_mvfusion.gui.samples import embryo, nuclei
 from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
-from napari_mvfusion.io.view_files import write_views_zarr
+from napari_mvfusion.io.saved_views import write_views_zarr
 
 pytestmark = pytest.mark.usefixtures("plugin")
 

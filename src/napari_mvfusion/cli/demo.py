@@ -23,7 +23,7 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.tiff.writer import write_tiff
-from napari_mvfusion.io.view_files import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 from napari_mvfusion.measures.quality import Metrics, evaluate
 from napari_mvfusion.methods import METHODS, make_method

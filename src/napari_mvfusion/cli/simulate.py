@@ -16,7 +16,7 @@ from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.io.opening import psf_files
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
-from napari_mvfusion.io.view_files import write_views_folder, write_views_zarr
+from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
 from napari_mvfusion.simulation import Simulation, sample
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.data.geometry import Box, Triple
+if TYPE_CHECKING:  # the command line lists its commands without numpy
+    from napari_mvfusion.data.fused import Fused
+    from napari_mvfusion.data.geometry import Box, Triple
 
 
 @dataclass(frozen=True)
