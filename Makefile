@@ -20,7 +20,7 @@ oldest: ## set up .venv-oldest with the lowest versions that pyproject.toml allo
 	@scripts/oldest.sh
 	@OMP_NUM_THREADS=1 scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
-faults: ## set up, then the whole fault campaign, with its counts at the end; up to 20 minutes, not part of make test
+faults: ## set up, then the whole fault campaign, with its counts at the end; about 7 minutes on 2 cores, not part of make test
 	@scripts/environment.sh all test dev
 	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
