@@ -29,6 +29,7 @@ from napari_mvfusion.engine.preview import steps_of
 from napari_mvfusion.engine.reading import ViewReader
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
+from napari_mvfusion.measures.metrics import METRICS, PARTS, Measured, measure
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection
 from napari_mvfusion.methods import EBMD, LearnedFusion, make_method
@@ -41,7 +42,7 @@ ITERATIONS = (6, 12, 24, 48, 96, 192)
 LAMBDAS = (0.004, 0.02, 0.1)
 # A lambda is given up when its error is this much above its least: more iterations then only add noise.
 WORSE = 1.02
-FIGURES = ("nrmse", "psnr", "ssim", "cc")
+FIGURES = tuple(metric.name for metric in METRICS if metric.needs == "truth")
 QUAD = (0.0, 90.0, 180.0, 270.0)
 
 
@@ -92,10 +93,10 @@ def measured_psf(phantom: str, angle: float, options: argparse.Namespace) -> np.
 
 def scores(fused: Any, truth: np.ndarray, views: RegisteredViews) -> dict[str, Any]:
     """Figures of a fused volume against the truth, and what needs none."""
-    metrics = evaluate(fused, truth)
+    found = measure(Measured(fused, truth=truth), "truth")
     light = float(np.mean([numbers.mean for numbers in views.statistics()]))
-    return {part: {key: getattr(getattr(metrics, part), key) for key in FIGURES} for part in ("all", "foreground")} | {
-        "residual": float(np.mean([found.rms for found in reprojection(fused, views, lost_light=False)])),
+    return {part: {key: found[key][part] for key in FIGURES} for part in PARTS} | {
+        "residual": float(np.mean([one.rms for one in reprojection(fused, views, lost_light=False)])),
         "unexplained": explain([fused], views)[0].residual,
         "light": float(np.asarray(fused).mean(dtype=np.float64)) / light,
     }

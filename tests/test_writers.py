@@ -16,8 +16,8 @@ from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, write_zarr
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.io.pixels import LeadingAxis
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import Average
 
 SHAPE = (70, 90, 130)
@@ -169,7 +169,7 @@ def test_views_that_a_format_cannot_hold_are_refused(rng, tmp_path):
 
 
 def test_large_tiffs_are_bigtiffs(tmp_path, monkeypatch, volume):
-    monkeypatch.setattr("napari_mvfusion.io.ome_tiff_writer._CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr("napari_mvfusion.io.tiff.writer._CLASSIC_LIMIT", 1000)
     write_tiff(tmp_path / "v.tif", volume, GRID)
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         assert tiff.is_bigtiff

@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QCheckBox
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.compare.profile_tab import ProfileTab
-from napari_mvfusion.gui.compare.scores import PARTS, SCORES
 from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.profiles import line_profile
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection, residual_map
@@ -136,9 +136,10 @@ def test_the_table_holds_the_numbers_of_the_core_and_marks_the_best(person, smal
         assert float(written[name]["residual_mean"]) == pytest.approx(mean, rel=1e-6)
         for residual in residuals[name]:
             assert float(written[name][f"residual_view_{residual.view}"]) == pytest.approx(residual.rms, rel=1e-6)
-        for score in SCORES:
-            for part in PARTS:
-                assert float(written[name][f"{score}_{part}"]) == getattr(getattr(scores[name], part), score)
+        for metric in METRICS:
+            for part in PARTS if metric.needs == "truth" else ():
+                expected = getattr(getattr(scores[name], part), metric.name)
+                assert float(written[name][f"{metric.name}_{part}"]) == expected
         assert written[name]["ground_truth"] == "nuclei ground truth"
     assert [path.name for path in tmp_path.glob("*numbers*")] == ["numbers.csv"]
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +23,10 @@ from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.opening import open_views
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
-from napari_mvfusion.measures.quality import Metrics, evaluate
+from napari_mvfusion.measures.metrics import NRMSE, Measured, Values, measure
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.psf import measure_psf
 from napari_mvfusion.simulation import sample
@@ -64,7 +65,7 @@ def demo(
     views = open_views(folder)
     first = views.read(views.grid.box, [0])[0]
     results: dict[str, VolumeLike] = {"view 0": first}
-    metrics: dict[str, Metrics] = {"view 0": evaluate(first, made.truth)}
+    found: dict[str, Mapping[str, Values]] = {"view 0": measure(Measured(first, truth=made.truth))}
     for name in METHODS:
         path = out / f"{name}.zarr"
         opening = Inputs(source=str(folder.resolve())).model_dump(mode="json")
@@ -75,12 +76,13 @@ def demo(
         if fused is None:
             raise typer.Exit(cancel.exit_code)
         results[name] = np.asarray(fused.data[:])
-        metrics[name] = evaluate(results[name], made.truth)
+        found[name] = measure(Measured(results[name], truth=made.truth))
 
-    show.print_metrics("4. Against the truth (all voxels / foreground)", metrics)
-    best = min(METHODS, key=lambda name: metrics[name].all.nrmse)
+    show.print_metrics("4. Against the truth (all voxels / foreground)", found)
+    errors = {name: NRMSE.number(values[NRMSE.name]) for name, values in found.items()}
+    best = min(METHODS, key=lambda name: errors[name])
     show.say(f"   Closest to the truth over all voxels: {best}")
-    captions = {name: f"NRMSE {m.all.nrmse:.3f}" for name, m in metrics.items()}
+    captions = {name: f"{NRMSE.title} {NRMSE.text(error)}" for name, error in errors.items()}
     picture = out / "comparison.png"
     save_comparison(comparison_figure({"truth": made.truth, **results}, views.grid, captions=captions), picture)
     show.say(f"Results: {out}/*.zarr with their recipes, {picture}, beads in {next(iter(beads.values())).parent}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume, read_recipe
-from napari_mvfusion.measures.quality import evaluate as measure
-from napari_mvfusion.measures.residuals import reprojection
+from napari_mvfusion.measures.metrics import METRICS, Measured, Needs, Values, measure
 from napari_mvfusion.system.devices import pick_device
 
 
@@ -39,16 +39,13 @@ def evaluate(
     # What was fused of a series is one volume, and its truth may be.
     volume, grid = open_volume(fused, timepoint=timepoint, channel=channel, one_will_do=True)
     result: dict[str, Any] = {"fused": str(fused)}
+    reference = opened = None
     if truth is not None:
         reference, _ = open_volume(truth, timepoint=timepoint, channel=channel, one_will_do=True)
         if tuple(reference.shape) != tuple(volume.shape):
             raise InputError(
                 f"{fused} has shape {tuple(volume.shape)}, but {truth} {tuple(reference.shape)}: compare equal volumes"
             )
-        metrics = measure(volume, reference)
-        result["metrics"] = metrics.as_dict()
-        if not as_json:
-            show.print_metrics("Against the truth (all voxels / foreground)", {fused.name: metrics})
     if views is not None:
         if offset is None:
             offset = _offset_of(fused)
@@ -75,16 +72,44 @@ def evaluate(
             )
         for note in opened.notes:
             show.say_warning(note)
-        residuals = reprojection(volume, opened, pick_device(device))
-        result["reprojection"] = [residual.as_dict() for residual in residuals]
-        if not as_json:
-            rows = [
-                [one.view, f"{one.rms:.2f}", f"{one.shading.depth:.0%}" if one.shading else ""] for one in residuals
-            ]
-            title = "Reprojection residual (1 is the noise of the view; light that fades with depth is allowed for)"
-            show.print_table(title, ["view", "residual", "light lost"], rows)
+    measured = Measured(volume, truth=reference, views=opened, device=pick_device(device))
+    values = measure(measured)
+    if reference is not None:
+        result["metrics"] = _as_json(values, "truth") | {"foreground_fraction": measured.scores.foreground_fraction}
+    if opened is not None:
+        by_view = _as_json(values, "views")
+        result["reprojection"] = [one.as_dict() | by_view[one.view] for one in measured.residuals]
+    if not as_json:
+        _print(fused.name, measured, values)
     if as_json:
         show.print_json(result)
+
+
+def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:
+    """Values by part and name; what is infinite has no number."""
+    by_part: dict[str, Any] = {}
+    for metric in METRICS:
+        if metric.needs == needs:
+            for part, value in values[metric.name].items():
+                by_part.setdefault(part, {})[metric.name] = value if math.isfinite(value) else None
+    return by_part
+
+
+def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
+    if measured.has("truth"):
+        show.print_metrics("Against the truth (all voxels / foreground)", {name: values})
+    if measured.has("views"):
+        metrics = [metric for metric in METRICS if metric.needs == "views"]
+        rows = [
+            [
+                one.view,
+                *(m.text(values[m.name][one.view]) for m in metrics),
+                f"{one.shading.depth:.0%}" if one.shading else "",
+            ]
+            for one in measured.residuals
+        ]
+        title = "Reprojection residual (1 is the noise of the view; light that fades with depth is allowed for)"
+        show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "light lost"], rows)
 
 
 def _offset_of(fused: Path) -> float:

@@ -27,7 +27,7 @@ from napari_mvfusion.data.events import (
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
-    from napari_mvfusion.measures.quality import Metrics
+    from napari_mvfusion.measures.metrics import Values
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -68,9 +68,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     out.print(table)
 
 
-def print_metrics(title: str, metrics: Mapping[str, Metrics]) -> None:
-    """The table of a comparison, one row a volume."""
-    print_table(title, ["", "NRMSE", "PSNR", "SSIM", "CC"], [[name, *m.cells()] for name, m in metrics.items()])
+def print_metrics(title: str, found: Mapping[str, Mapping[str, Values]]) -> None:
+    """The table of a comparison with a truth, one row a volume; by name what `metrics.measure` found."""
+    from napari_mvfusion.measures.metrics import cells, titles
+
+    print_table(title, ["", *titles("truth")], [[name, *cells(values)] for name, values in found.items()])
 
 
 def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:

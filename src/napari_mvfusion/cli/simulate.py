@@ -15,8 +15,8 @@ from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.io.opening import psf_files
 from napari_mvfusion.io.psfs import prepare_psf
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.simulation import Simulation, sample
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.geometry import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from napari_mvfusion.gui.layers import Opened, PSFSaid, annotate, notes
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.watched import Watched
 
 ZARR, FOLDER = "OME-Zarr", "TIFF folder"

@@ -22,8 +22,9 @@ from napari_mvfusion.gui.compare.volumes import role_of, volume_at
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.inputs import DropList, describe
+from napari_mvfusion.measures.metrics import METRICS, PARTS, Needs
 
-_PARTS = {"all voxels": "all", "foreground": "foreground"}
+_PARTS = {words.removeprefix("the "): part for part, words in PARTS.items()}
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
 
 
@@ -134,16 +135,18 @@ class MetricsTab(QWidget):
 
     def _row(self, layer: Image, truth: Image | None) -> Row:
         views = view_layers_with_psfs(self._compared.listed())
-        keys = [self._key("residual", [layer, *views])]
+        keys = [self._key("views", [layer, *views])]
         if truth is not None:
             keys.append(self._key("truth", [layer, truth]))
-        known = [self._known.get(key) for key in keys]
-        missing = tuple(key for key, score in zip(keys, known, strict=True) if score is None)
-        return Row(layer.name, role_of(layer), known[0], known[1] if truth is not None else None, missing)
+        if any(metric.needs == "nothing" for metric in METRICS):
+            keys.append(self._key("nothing", [layer]))
+        known = {key.needs: self._known[key] for key in keys if key in self._known}
+        missing = tuple(key for key in keys if key not in self._known)
+        return Row(layer.name, role_of(layer), known, missing)
 
-    def _key(self, kind: str, layers: list[Image]) -> Key:
+    def _key(self, needs: Needs, layers: list[Image]) -> Key:
         leading = tuple(self._viewer.dims.current_step[:-3]) if any(layer.ndim > 3 for layer in layers) else ()
-        return Key(kind, leading, tuple((id(layer), self._versions.get(layer, 0)) for layer in layers))
+        return Key(needs, leading, tuple((id(layer), self._versions.get(layer, 0)) for layer in layers))
 
     def _missing(self) -> list[Part]:
         """What is still to be computed."""
@@ -152,7 +155,10 @@ class MetricsTab(QWidget):
         for row, layer in zip(self._rows, (one for one in self._compared.ticked() if one is not truth), strict=True):
             for key in row.missing:
                 volume = volume_at(layer, point)
-                if key.kind == "truth" and truth is not None:
+                if key.needs == "nothing":
+                    missing.append(Part(key, volume))
+                    continue
+                if key.needs == "truth" and truth is not None:
                     missing.append(Part(key, volume, truth=volume_at(truth, point)))
                     continue
                 try:
@@ -186,7 +192,7 @@ class MetricsTab(QWidget):
         self._compute.setEnabled(missing > 0 and not running)
         why = "It is being computed" if running else _NOTHING if not self._rows else "All is computed"
         self._compute.setToolTip("Compute what is missing in the table" if self._compute.isEnabled() else why)
-        known = any(row.residual is not None or row.truth is not None for row in self._rows)
+        known = any(row.known for row in self._rows)
         self._save.setEnabled(known)
         self._save.setToolTip("Save the table as CSV, all numbers in full" if known else "Nothing is computed yet")
         self._hint.setText(self._advice(missing, running=running))
@@ -203,7 +209,7 @@ class MetricsTab(QWidget):
             rows = "1 row is" if missing == 1 else f"{missing} rows are"
             scores = "" if self._compared.truth() is not None else " Name a ground truth above to get scores too."
             return f"{rows} not computed yet.{scores}"
-        problems = dict.fromkeys(row.problem(column) for row in self._rows for column in ("residual", "nrmse"))
+        problems = dict.fromkeys(score.problem for row in self._rows for score in row.known.values())
         return "\n".join(problem[:1].upper() + problem[1:] + "." for problem in problems if problem)
 
     def _save_table(self) -> None:

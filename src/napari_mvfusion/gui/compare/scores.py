@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.compare.task import Report
 from napari_mvfusion.gui.compare.volumes import Volume, require_one_grid
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.measures.quality import Metrics, evaluate
-from napari_mvfusion.measures.residuals import Residual, reprojection
+from napari_mvfusion.measures.metrics import (
+    METRICS,
+    PARTS,
+    PSNR,
+    RESIDUAL,
+    SSIM,
+    Measured,
+    Metric,
+    Needs,
+    Values,
+    measure,
+)
 from napari_mvfusion.system.devices import pick_device
 
-SCORES = ("nrmse", "psnr", "ssim", "cc")
-PARTS = ("all", "foreground")
+_LABELS: Mapping[Needs, str] = {"truth": "ground truth", "views": "reprojection", "nothing": "the volume itself"}
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,12 @@ class Key:
 
     Attributes
     ----------
-    kind : "residual" or "truth"
+    needs : which metrics it is of: those that need this
     time : steps of the axes before z
     made_of : identity of each layer, and how often its data have changed
     """
 
-    kind: str
+    needs: Needs
     time: tuple[int, ...]
     made_of: tuple[tuple[int, int], ...]
 
@@ -50,17 +58,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What became of a part: residuals or metrics, or the reason in words why there are none."""
+    """What became of a part: the values of each metric by its name, or the reason in words why there are none."""
 
     key: Key
-    residuals: tuple[Residual, ...] = ()
-    metrics: Metrics | None = None
+    values: Mapping[str, Values] = field(default_factory=dict)
     problem: str = ""
-
-    @property
-    def residual(self) -> float:
-        """Mean over the views."""
-        return fmean(residual.rms for residual in self.residuals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,21 +71,22 @@ class Row:
 
     name: str
     role: str
-    residual: Score | None = None
-    truth: Score | None = None
+    known: Mapping[Needs, Score] = field(default_factory=dict)
     missing: tuple[Key, ...] = ()
 
-    def value(self, column: str, part: str) -> float | None:
-        """A number of the row, where it is known; `column` is "residual" or one of `SCORES`."""
-        if column == "residual":
-            return self.residual.residual if self.residual is not None and self.residual.residuals else None
-        if self.truth is None or self.truth.metrics is None:
-            return None
-        return float(getattr(getattr(self.truth.metrics, part), column))
+    def values(self, metric: Metric) -> Values:
+        """All values of a metric by part; empty where they are not known."""
+        score = self.known.get(metric.needs)
+        return {} if score is None else score.values.get(metric.name, {})
 
-    def problem(self, column: str) -> str:
+    def number(self, metric: Metric, part: str) -> float | None:
+        """The number to show, where it is known; `part` is the set of voxels."""
+        values = self.values(metric)
+        return metric.number(values, part) if values else None
+
+    def problem(self, metric: Metric) -> str:
         """Why there is no number."""
-        score = self.residual if column == "residual" else self.truth
+        score = self.known.get(metric.needs)
         return "" if score is None else score.problem
 
 
@@ -91,7 +94,7 @@ def compute(parts: Sequence[Part], report: Report) -> Iterator[Score]:
     """Compute one part after the other; what cannot be computed says why."""
     device = pick_device("auto")
     for number, part in enumerate(parts):
-        label = f"{part.volume.name}: {'reprojection' if part.truth is None else 'ground truth'}"
+        label = f"{part.volume.name}: {_LABELS[part.key.needs]}"
 
         def progress(share: float, number: int = number, label: str = label) -> None:
             report(label, (number + share) / len(parts))
@@ -102,29 +105,25 @@ def compute(parts: Sequence[Part], report: Report) -> Iterator[Score]:
                 raise InputError(part.problem)
             if part.truth is not None:
                 require_one_grid([part.truth, part.volume])
-                metrics = evaluate(part.volume.data, part.truth.data, progress=progress)
-                yield Score(part.key, metrics=metrics)
-            else:
-                assert part.views is not None
-                residuals = reprojection(part.volume.data, part.views, device, progress=progress)
-                yield Score(part.key, residuals=residuals)
+            truth = None if part.truth is None else part.truth.data
+            measured = Measured(part.volume.data, truth=truth, views=part.views, device=device, progress=progress)
+            yield Score(part.key, measure(measured, part.key.needs))
         except InputError as error:
             yield Score(part.key, problem=str(error))
 
 
-def best(rows: Sequence[Row], column: str, part: str) -> int | None:
-    """Which row has the best value of a column; None where fewer than two rows have one."""
-    known = [(value, number) for number, row in enumerate(rows) if (value := row.value(column, part)) is not None]
-    if len(known) < 2:
-        return None
-    return (min if column in ("residual", "nrmse") else max)(known, key=lambda pair: pair[0])[1]
+def best(rows: Sequence[Row], metric: Metric, part: str) -> int | None:
+    """Which row has the best number of a metric; None where fewer than two rows have one."""
+    numbers = [row.number(metric, part) for row in rows]
+    known = [number for number in numbers if number is not None]
+    return numbers.index(metric.best(known)) if len(known) > 1 else None
 
 
 def caption(row: Row, part: str) -> str:
     """The numbers of a row as a line under a picture."""
-    psnr, ssim, residual = (row.value(column, part) for column in ("psnr", "ssim", "residual"))
-    words = [] if psnr is None or ssim is None else [f"PSNR {psnr:.1f} dB, SSIM {ssim:.3f}"]
-    return ", ".join(words or ([] if residual is None else [f"residual {residual:.2f}"]))
+    psnr, ssim, residual = (row.number(metric, part) for metric in (PSNR, SSIM, RESIDUAL))
+    words = [] if psnr is None or ssim is None else [f"PSNR {PSNR.text(psnr)} dB, SSIM {SSIM.text(ssim)}"]
+    return ", ".join(words or ([] if residual is None else [f"residual {RESIDUAL.text(residual)}"]))
 
 
 def write_table(path: Path, rows: Sequence[Row], truth: str) -> None:
@@ -141,19 +140,29 @@ def write_table(path: Path, rows: Sequence[Row], truth: str) -> None:
     OutputError
         If the file cannot be written.
     """
-    views: list[str] = []
-    for row in rows:
-        found = row.residual.residuals if row.residual is not None else ()
-        views += [residual.view for residual in found if residual.view not in views]
-    scored = [(score, part) for score in SCORES for part in PARTS]
-    header = ["volume", "role", "residual_mean", *(f"residual_view_{view}" for view in views)]
-    header += [f"{score}_{part}" for score, part in scored] + ["ground_truth"]
+    columns = [column for metric in METRICS for column in _columns(metric, rows)]
     with written_aside(path, overwrite=True) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
+        writer.writerow(["volume", "role", *(name for name, _ in columns), "ground_truth"])
         for row in rows:
-            by_view = {r.view: r.rms for r in row.residual.residuals} if row.residual is not None else {}
-            numbers = [row.value("residual", ""), *(by_view.get(view) for view in views)]
-            numbers += [row.value(score, part) for score, part in scored]
+            numbers = [number(row) for _, number in columns]
             cells = ["" if number is None else repr(number) for number in numbers]
-            writer.writerow([row.name, row.role, *cells, truth if row.truth is not None and row.truth.metrics else ""])
+            scored = any(row.values(metric) for metric in METRICS if metric.needs == "truth")
+            writer.writerow([row.name, row.role, *cells, truth if scored else ""])
+
+
+def _columns(metric: Metric, rows: Sequence[Row]) -> list[tuple[str, Callable[[Row], float | None]]]:
+    """The columns that a metric has in a file: their names, and what gives their numbers."""
+    parts = list(dict.fromkeys(part for row in rows for part in row.values(metric)))
+
+    def of_part(part: str) -> Callable[[Row], float | None]:
+        return lambda row: row.values(metric).get(part)
+
+    if metric.needs == "nothing":
+        return [(metric.name, of_part("all"))]
+    if metric.needs == "truth":
+        return [(f"{metric.name}_{part}", of_part(part)) for part in PARTS]
+    mean: list[tuple[str, Callable[[Row], float | None]]] = [
+        (f"{metric.name}_mean", lambda row: row.number(metric, ""))
+    ]
+    return mean + [(f"{metric.name}_view_{part}", of_part(part)) for part in parts]

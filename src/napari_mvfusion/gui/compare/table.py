@@ -9,22 +9,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_mvfusion.gui.compare.scores import Row, best
+from napari_mvfusion.measures.metrics import METRICS, PARTS, Metric
 
 _MOST_ROWS = 9
 _WIDEST_NAME = 150
-_COLUMNS = {
-    "residual": (
-        "Residual\n↓",
-        2,
-        "Reprojection residual: the volume, blurred with the PSF of each view, against that view, in units of the noise "
-        "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Light "
-        "that fades with depth is allowed for, as a smooth factor. Compare methods on the same views only.",
-    ),
-    "nrmse": ("NRMSE\n↓", 3, "Root mean square error over the range of the ground truth: lower is better, 0 is best"),
-    "psnr": ("PSNR\n↑", 1, "Peak signal-to-noise ratio in dB: higher is better"),
-    "ssim": ("SSIM\n↑", 3, "Structural similarity with the ground truth: higher is better, 1 is best"),
-    "cc": ("CC\n↑", 3, "Correlation with the ground truth: higher is better, 1 is best"),
-}
+_ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 class MetricsTable(QTableWidget):
@@ -33,7 +22,7 @@ class MetricsTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("table")
-        self.setColumnCount(1 + len(_COLUMNS))
+        self.setColumnCount(1 + len(METRICS))
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -45,9 +34,9 @@ class MetricsTable(QTableWidget):
         self.horizontalHeader().setMinimumSectionSize(30)
         self.horizontalHeader().setHighlightSections(False)
         self.setHorizontalHeaderItem(0, QTableWidgetItem("Volume"))
-        for number, (title, _, tip) in enumerate(_COLUMNS.values(), 1):
-            item = QTableWidgetItem(title)
-            item.setToolTip(tip)
+        for number, metric in enumerate(METRICS, 1):
+            item = QTableWidgetItem(f"{metric.title}\n{_ARROWS[metric.better]}")
+            item.setToolTip(metric.help)
             self.setHorizontalHeaderItem(number, item)
 
     def show_rows(self, rows: Sequence[Row], part: str, *, with_truth: bool) -> None:
@@ -60,13 +49,13 @@ class MetricsTable(QTableWidget):
         with_truth : False hides the columns that need a ground truth
         """
         self.setRowCount(len(rows))
-        for number, column in enumerate(_COLUMNS, 1):
-            winner = best(rows, column, part)
-            self.setColumnHidden(number, column != "residual" and not with_truth)
+        for number, metric in enumerate(METRICS, 1):
+            winner = best(rows, metric, part)
+            self.setColumnHidden(number, metric.needs == "truth" and not with_truth)
             for place, row in enumerate(rows):
-                item = QTableWidgetItem(_cell(row, column, part))
+                item = QTableWidgetItem(_cell(row, metric, part))
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                item.setToolTip(_tip(row, column, part))
+                item.setToolTip(_tip(row, metric, part))
                 font = item.font()
                 font.setBold(place == winner)
                 item.setFont(font)
@@ -106,22 +95,18 @@ def _shared_words(names: Sequence[str]) -> int:
     return sum(len(words[0]) + 1 for words in takewhile(lambda words: len(set(words)) == 1, columns))
 
 
-def _cell(row: Row, column: str, part: str) -> str:
-    value = row.value(column, part)
-    if value is None:
-        return "–" if row.problem(column) else ""
-    return f"{value:.{_COLUMNS[column][1]}f}"
+def _cell(row: Row, metric: Metric, part: str) -> str:
+    number = row.number(metric, part)
+    if number is None:
+        return "–" if row.problem(metric) else ""
+    return metric.text(number)
 
 
-def _tip(row: Row, column: str, part: str) -> str:
-    """Each view's residual, or both parts of a score, or why there is no number."""
-    if row.value(column, part) is None:
-        return row.problem(column) or "Not computed yet"
-    if column == "residual":
-        assert row.residual is not None
-        return "\n".join(f"view {residual.view}: {residual.rms:.3f}" for residual in row.residual.residuals)
-    both = (
-        f"{row.value(column, name):.6g} over {words}"
-        for name, words in (("all", "all voxels"), ("foreground", "the foreground"))
-    )
-    return "\n".join(both)
+def _tip(row: Row, metric: Metric, part: str) -> str:
+    """Each view's number, or those of both sets of voxels, or why there is none."""
+    if row.number(metric, part) is None:
+        return row.problem(metric) or "Not computed yet"
+    values = row.values(metric)
+    if metric.needs == "views":
+        return "\n".join(f"view {view}: {value:.{metric.decimals + 1}f}" for view, value in values.items())
+    return "\n".join(f"{value:.6g} over {PARTS[name]}" for name, value in values.items())

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Box, Grid, triple
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import (
     KEY,
@@ -27,7 +27,6 @@ from napari_mvfusion.gui.layers import (
 )
 from napari_mvfusion.gui.views.kernels import own_to_fused
 from napari_mvfusion.gui.views.problems import Fix, Problem
-from napari_mvfusion.views import RegisteredViews, drain
 
 _CHUNK = 64
 
