@@ -6,8 +6,11 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QMessageBox, QPush
 
 from napari_mvfusion.gui.compare.panel import ComparePanel
 from napari_mvfusion.gui.fuse_panel import FusePanel
+from napari_mvfusion.gui.layers import annotate
 from napari_mvfusion.gui.status import Status
 from napari_mvfusion.gui.view_list import ViewList
+from napari_mvfusion.gui.views.beads_form import BeadsForm
+from napari_mvfusion.gui.views.panel import ViewsPanel
 
 TITLES = ["Views & PSFs", "Fuse", "Compare", "Fine-tune"]
 LEFT = Qt.MouseButton.LeftButton
@@ -81,6 +84,28 @@ def test_a_panel_that_a_script_puts_into_a_dock_joins_the_others(viewer, qtbot):
     qtbot.wait(50)
     dock = panel.parentWidget()
     assert dock.parentWidget().tabifiedDockWidgets(dock) == [first.findChild(ComparePanel).parentWidget()]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_where_psfs_are_missing_fuse_leads_to_the_beads_form(
+    viewer, qtbot, small_views, show_views, make_person, opened
+):
+    for layer in show_views(viewer, small_views):
+        annotate(layer, psf=None)
+    if opened:
+        open_panel(viewer, "Views & PSFs", qtbot)
+    _, panel = open_panel(viewer, "Fuse", qtbot)
+    panel.window().resize(1280, 720)
+    person = make_person(panel)
+    person.use("Multi-view")
+    ways = [panel.findChild(QPushButton, name) for name in ("use average", "choose psf", "measure from beads")]
+    assert all(map(in_sight, ways))
+    assert all(button.width() >= button.sizeHint().width() for button in ways), "no label is cut"
+    person.press("measure from beads")
+    qtbot.waitUntil(lambda: any(form.isVisible() for form in panel.window().findChildren(BeadsForm)), timeout=20_000)
+    (form,) = panel.window().findChildren(BeadsForm)
+    qtbot.waitUntil(lambda: in_sight(form.findChild(QPushButton, "measure")), timeout=20_000)
+    assert len(panel.window().findChildren(ViewsPanel)) == 1
 
 
 def test_a_menu_entry_brings_a_panel_behind_another_to_the_front(viewer, qtbot):

@@ -26,9 +26,10 @@ from napari_mvfusion.gui.finetune.files import inputs_in
 from napari_mvfusion.gui.finetune.history import Curve, History
 from napari_mvfusion.gui.finetune.plan import suggest_name
 from napari_mvfusion.gui.finetune.region import drawn_box
-from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.layers import KEY, annotate, view_layers
 from napari_mvfusion.gui.models import ModelChoice
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models
 from napari_mvfusion.training.presets import fine_tune_config
@@ -347,3 +348,27 @@ def test_a_look_at_the_psfs_makes_no_other_plan(person, model):
     with person.bot.waitSignal(data.judged):
         data._psfs._psfs.changed.emit()
     assert plan(person) is before
+
+
+def test_psfs_that_the_command_line_mends_are_made_ready_before_a_run_is_planned(person, model):
+    open_views(person, model)
+    person.wait(lambda: " steps." in person.read("takes"))
+    raw = np.pad(model.layers[0].metadata[KEY]["psf"] * 9, ((1, 0), (0, 1), (1, 0)))
+    annotate(model.layers[0], psf=raw)
+    person.wait(lambda: person.is_shown("psf_notes") and person.can_press("start_training"))
+    ready = prepare_psf(raw)
+    np.testing.assert_array_equal(model.layers[0].metadata[KEY]["psf"], ready.psf)
+    planned = plan(person).views[0].views[0]
+    np.testing.assert_array_equal(planned.psf, ready.psf)
+    assert planned.psf_notes == ready.notes
+    assert person.messages("problem") == []
+
+
+def test_without_psfs_it_names_the_ways_out(person, model):
+    open_views(person, model)
+    for layer in model.layers:
+        annotate(layer, psf=None)
+    person.wait(lambda: person.is_shown("choose psf"))
+    assert person.read("hint").endswith("is needed here: choose a PSF file, or measure PSFs from beads")
+    assert person.is_shown("measure from beads")
+    assert not person.is_shown("use average"), "nothing is fused here"

@@ -26,11 +26,11 @@ from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.gui import worker
 from napari_mvfusion.gui.forecast_line import words_of
 from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import KEY
+from napari_mvfusion.gui.layers import KEY, annotate
 from napari_mvfusion.gui.method_form import MethodForm
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.gui.views.problems import psf_problems
-from napari_mvfusion.io.psfs import load_psf
+from napari_mvfusion.gui.status import sentence
+from napari_mvfusion.io.psfs import open_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from patience import PATIENCE_SECONDS
 from small_methods import Diffuse
@@ -149,34 +149,60 @@ def test_a_psf_is_loaded_from_a_file_for_one_view(model, person, small_views, sh
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
     person.bot.waitUntil(lambda: first.metadata[KEY]["psf"] is not None)
     psf = first.metadata[KEY]["psf"]
-    np.testing.assert_array_equal(psf, load_psf(test_data / "psf" / "two_view" / "psf_0.tif"))
+    expected = open_psf(test_data / "psf" / "two_view" / "psf_0.tif", None, clean=True)
+    np.testing.assert_array_equal(psf, expected.psf)
     assert person.rows()[0][2] == "PSF " + " × ".join(str(n) for n in psf.shape)
-    assert person.messages("done") == ["'nuclei view 0': psf_0.tif is the PSF now."]
+    assert person.messages("done") == [f"'nuclei view 0': psf_0.tif is the PSF now ({'; '.join(expected.notes)})."]
     assert second.metadata[KEY]["psf"].shape == (27, 9, 9)
 
 
-def test_flaws_of_a_psf_stand_below_the_views_as_in_views_and_psfs_and_are_mended(
+def test_psfs_that_the_command_line_mends_do_not_stop_fuse_and_a_quiet_line_says_what_was_done(
     model, person, small_views, show_views, tmp_path
 ):
-    first, second = show_views(model, small_views)
-    raw = np.pad(3 * np.asarray(first.metadata[KEY]["psf"]), ((20, 0), (0, 0), (0, 0)))
-    tifffile.imwrite(tmp_path / "off.tif", raw)
-    assert not person.messages("problem")
-    choose_file(tmp_path / "off.tif")
+    layers = show_views(model, small_views)
+    person.use("Multi-view")
+    person.enter("iterations", "1")
+    even = np.pad(3 * np.asarray(layers[0].metadata[KEY]["psf"]), ((1, 0), (0, 1), (3, 0))).astype(np.float32)
+    tifffile.imwrite(tmp_path / "even.tif", even)
+    quiet = person.see("psf_notes", QLabel)
+    assert not quiet.isVisible()
+    choose_file(tmp_path / "even.tif")
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
-    person.bot.waitUntil(lambda: bool(person.messages("problem")))
-    np.testing.assert_array_equal(first.metadata[KEY]["psf"], raw)
-    found = psf_problems(raw, small_views.views.grid.shape)
-    assert any(problem.kind == "note" and "sum" in problem.text for problem in found)
-    expected = " ".join(problem.text for problem in found if problem.kind != "note")
-    assert "middle" in expected
-    assert person.messages("problem") == [f"nuclei view 0: {expected}"]
-    person.press("fix Fix all")
-    person.bot.waitUntil(lambda: not person.messages("problem"))
-    mended = first.metadata[KEY]["psf"]
-    assert mended.sum() == pytest.approx(1, abs=1e-5)
-    assert np.unravel_index(mended.argmax(), mended.shape) == tuple(n // 2 for n in mended.shape)
-    assert second.metadata[KEY]["psf"].shape == (27, 9, 9)
+    expected = open_psf(tmp_path / "even.tif", None, clean=True)
+    person.bot.waitUntil(lambda: quiet.isVisible() and person.can_press("fuse"))
+    np.testing.assert_array_equal(layers[0].metadata[KEY]["psf"], expected.psf)
+    assert person.messages("problem") == []
+    assert person.hint() == ""
+    assert quiet.text() == f"PSF made ready: nuclei view 0: {'; '.join(expected.notes)}"
+    # A script gives the other view one that is as odd: it is made ready without a question too.
+    annotate(layers[1], psf=even)
+    person.bot.waitUntil(lambda: quiet.text().startswith("2 PSFs made ready") and person.can_press("fuse"))
+    np.testing.assert_array_equal(layers[1].metadata[KEY]["psf"], expected.psf)
+    person.press("fuse")
+    person.wait_until_done()
+    recipe = model.layers[-1].metadata[KEY]["recipe"]
+    assert [view["psf_notes"] for view in recipe["views"]] == [list(expected.notes)] * 2
+    with_files = small_views.views.with_psfs([expected.psf] * 2)
+    np.testing.assert_array_equal(model.layers[-1].data, fuse(with_files, EBMD(iterations=1)).data)
+
+
+def test_what_the_command_line_refuses_is_a_red_box_and_all_are_mended_at_once(model, person, small_views, show_views):
+    layers = show_views(model, small_views)
+    person.use("Multi-view")
+    for layer in layers:
+        psf = layer.metadata[KEY]["psf"].copy()
+        psf[0, 0, 0] = np.nan
+        annotate(layer, psf=psf)
+    person.bot.waitUntil(lambda: len(person.messages("problem")) == 2)
+    said = "values that are NaN or infinite: measure or export it again."
+    assert all(text.endswith(said) for text in person.messages("problem"))
+    person.bot.waitUntil(lambda: person.hint() == "The PSF in the red box has to be mended first")
+    assert not person.can_press("fuse")
+    person.press("fix_all")
+    person.bot.waitUntil(lambda: person.can_press("fuse"))
+    assert person.messages("problem") == []
+    assert not person.see("fix_all").isVisible()
+    assert all(np.isfinite(layer.metadata[KEY]["psf"]).all() for layer in layers)
 
 
 def test_a_psf_that_is_none_is_refused_in_words(model, person, small_views, show_views, tmp_path):
@@ -196,7 +222,8 @@ def test_a_psf_without_light_is_shown_as_a_flaw(model, person, small_views, show
     person.bot.mouseClick(person.psf_button(0), Qt.MouseButton.LeftButton)
     person.bot.waitUntil(lambda: bool(person.messages("problem")))
     (words,) = person.messages("problem")
-    assert words.startswith("nuclei view 0: The PSF holds no light")
+    refused = open_psf(tmp_path / "dark.tif", None, clean=True).flaw
+    assert words == f"nuclei view 0: {sentence(refused)}."
 
 
 def test_cancel_keeps_what_is_done_within_a_second_and_marks_the_layer(model, person, small_views, show_views):

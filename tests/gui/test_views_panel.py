@@ -12,9 +12,12 @@ from views_person import choose_in_dialog, in_front_of_the_views, known
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.gui.status import sentence
+from napari_mvfusion.io.psfs import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.methods import EBMD, Average
 from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import light_sheet_psf, sample
 
@@ -110,56 +113,89 @@ def test_layers_are_followed(model, person, small_views, two, show_views, rng):
     assert person.see("empty", QLabel).isVisible()
 
 
-def test_a_raw_psf_from_a_file_shows_its_flaws_and_one_press_mends_them(person, two, tmp_path):
+def test_a_raw_psf_from_a_file_is_made_ready_as_on_the_command_line_and_its_row_says_so(person, two, tmp_path):
     good = known(two[0])["psf"]
     raw = np.pad(good, ((1, 2), (3, 3), (3, 3))) * 250 + 0.05
     tifffile.imwrite(tmp_path / "raw.tif", raw.astype(np.float32))
     choose_in_dialog(tmp_path / "raw.tif")
     person.rows()[0].choose("Choose file")
     person.settle()
-    np.testing.assert_allclose(known(two[0])["psf"], raw, rtol=1e-6)
-    row = person.rows()[0]
-    assert [problem[:17] for problem in row.problems] == ["The PSF has even ", "The PSF has a bac", "The PSF has the s"]
-    assert person.messages("done") == ["'nuclei view 0': raw.tif is the PSF now."]
-    row.fix("Fix all")
+    expected = open_psf(tmp_path / "raw.tif", None, clean=True)
+    np.testing.assert_array_equal(known(two[0])["psf"], expected.psf)
+    assert person.rows()[0].problems == []
+    assert row_source(person) == f"PSF: raw.tif; {'; '.join(expected.notes)}"
+    assert "background 0.05 subtracted" in row_source(person)
+    assert person.messages("done") == [f"'nuclei view 0': raw.tif is the PSF now ({'; '.join(expected.notes)})."]
+    assert open_layers(two).views.views[0].psf_notes == expected.notes, "the run says it too"
+    assert known(two[0])["inputs"] is None
+    person.rows()[0].choose("Undo")
+    person.settle()
+    assert known(two[0])["psf"] is good
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda psf: psf[1:], "cropped"),
+        (lambda psf: psf * 7, "sum brought from 7 to 1"),
+        (lambda psf: np.pad(psf, ((20, 0), (0, 0), (0, 0))), "centre moved to the middle"),
+    ],
+)
+def test_a_psf_that_a_script_gives_is_made_ready_too(person, two, spoil, words):
+    raw = spoil(known(two[0])["psf"]).astype(np.float32)
+    annotate(two[0], psf=raw)
     person.settle()
     assert person.rows()[0].problems == []
-    psf = known(two[0])["psf"]
-    assert psf.sum() == pytest.approx(1, abs=1e-5)
-    assert fwhm(psf) == pytest.approx(fwhm(good), rel=0.02)
-    assert known(two[0])["inputs"] is None
-    row.choose("Undo")
+    assert words in row_source(person)
+    np.testing.assert_array_equal(known(two[0])["psf"], prepare_psf(raw).psf)
+    before = known(two[0])["psf"]
+    two[1].name = "something else to look at"
     person.settle()
-    np.testing.assert_allclose(known(two[0])["psf"], raw, rtol=1e-6)
+    assert known(two[0])["psf"] is before, "once is enough"
 
 
 @pytest.mark.parametrize(
     ("spoil", "words", "button"),
     [
-        (lambda psf: psf[1:], "even sides", "Crop"),
-        (lambda psf: psf * 7, "sum 7 instead", "Normalise"),
-        (lambda psf: np.pad(psf, ((20, 0), (0, 0), (0, 0))), "off the middle", "Centre"),
-        (lambda psf: np.where(psf == psf[0, 0, 0], np.nan, psf), "no finite number", "Set to 0"),
-        (lambda psf: np.pad(psf, ((0, 0), (20, 20), (0, 0))), "larger than the volume", "Crop"),
+        (lambda psf: np.where(psf == psf[0, 0, 0], np.nan, psf), "NaN or infinite", "Set to 0"),
+        (lambda psf: np.pad(psf, ((0, 0), (20, 20), (0, 0)), "edge"), "spans (27, 49, 9) voxels", "Crop"),
     ],
 )
-def test_each_flaw_has_its_own_button(person, two, spoil, words, button):
+def test_what_cannot_be_used_has_its_own_button(person, two, spoil, words, button):
     annotate(two[0], psf=spoil(known(two[0])["psf"]).astype(np.float32))
     person.settle()
     row = person.rows()[0]
-    assert any(words in problem for problem in row.problems), row.problems
+    assert row.kinds() == ["error"]
+    assert words in row.problems[0]
     row.fix(button)
     person.settle()
-    assert not any(words in problem for problem in person.rows()[0].problems)
+    assert person.rows()[0].problems == []
     psf = known(two[0])["psf"]
     assert all(side % 2 for side in psf.shape)
     assert np.isfinite(psf).all()
 
 
-def test_two_raw_psfs_are_mended_at_once(person, two):
+def test_a_file_that_is_refused_is_shown_in_the_words_of_the_command_line(person, two, tmp_path):
+    tifffile.imwrite(tmp_path / "dark.tif", np.zeros((7, 7, 7), np.float32))
+    choose_in_dialog(tmp_path / "dark.tif")
+    person.rows()[0].choose("Choose file")
+    person.settle()
+    refused = open_psf(tmp_path / "dark.tif", None, clean=True).flaw
+    assert person.rows()[0].problems == [sentence(f"{refused}.")]
+    assert person.rows()[0].kinds() == ["error"]
+    views = open_layers(two).views
+    with pytest.raises(InputError, match="has no positive sum") as error:
+        EBMD().check(views)
+    assert str(error.value) == refused
+    assert Average().check(views) == []
+
+
+def test_two_psfs_that_cannot_be_used_are_mended_at_once(person, two):
     assert not person.see("fix_all").isVisible()
     for layer in two:
-        annotate(layer, psf=known(layer)["psf"] * 3)
+        psf = known(layer)["psf"].copy()
+        psf[0, 0, 0] = np.nan
+        annotate(layer, psf=psf)
     person.settle()
     person.press("fix_all")
     person.settle()
@@ -196,7 +232,8 @@ def test_psfs_of_a_folder_find_their_views(person, two, tmp_path):
     person.see("match", QPushButton).menu().actions()[0].trigger()
     person.settle()
     for angle, layer in zip((0, 180), two, strict=True):
-        np.testing.assert_array_equal(known(layer)["psf"], light_sheet_psf(angle, axial_fwhm=5 + angle / 90))
+        given = light_sheet_psf(angle, axial_fwhm=5 + angle / 90)
+        np.testing.assert_array_equal(known(layer)["psf"], prepare_psf(given).psf)
         assert known(layer)["psf_source"] == f"PSF-view{angle}.tif"
     assert person.messages("warning") == ["psf_45.tif fits no view."]
     (done,) = person.messages("done")
@@ -209,7 +246,7 @@ def test_dropped_psfs_go_to_the_views_and_a_broken_one_is_named(person, two, tmp
     (tmp_path / "notes.txt").write_text("lunch at noon")
     before = known(two[1])["psf"]
     person.drop(tmp_path / "psf_0.tif", tmp_path / "psf_180.tif", tmp_path / "notes.txt")
-    np.testing.assert_array_equal(known(two[0])["psf"], light_sheet_psf())
+    np.testing.assert_array_equal(known(two[0])["psf"], prepare_psf(light_sheet_psf()).psf)
     assert known(two[1])["psf"] is before
     assert any("psf_180.tif" in text for text in person.messages("error"))
     assert "notes.txt is neither a folder nor a TIFF file." in person.messages("error")
@@ -219,7 +256,7 @@ def test_a_dropped_folder_of_psfs_goes_to_the_views(model, person, two, tmp_path
     for angle in (0, 180):
         tifffile.imwrite(tmp_path / f"{angle}_psf.tif", light_sheet_psf(angle))
     person.drop(tmp_path)
-    np.testing.assert_array_equal(known(two[1])["psf"], light_sheet_psf(180))
+    np.testing.assert_array_equal(known(two[1])["psf"], prepare_psf(light_sheet_psf(180)).psf)
     assert len(model.layers) == 2
 
 
@@ -462,9 +499,10 @@ def test_series_are_looked_at_too(model, person, rng):
 
 
 def test_a_layer_that_goes_while_it_is_mended_does_no_harm(model, person, two):
-    annotate(two[0], psf=known(two[0])["psf"] * 3)
+    psf = known(two[0])["psf"]
+    annotate(two[0], psf=np.where(psf == psf.min(), np.nan, psf))
     person.settle()
-    person.rows()[0].fix("Normalise")
+    person.rows()[0].fix("Set to 0")
     model.layers.remove(two[0])
     person.settle()
     assert person.messages("error") == []

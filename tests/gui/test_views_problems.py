@@ -3,53 +3,95 @@
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import drain
+from napari_mvfusion.gui.layers import PSFSaid
+from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.views.choices import psf_choices
 from napari_mvfusion.gui.views.cuts import look_of
+from napari_mvfusion.gui.views.judging import judge_psf
 from napari_mvfusion.gui.views.kernels import fit_into, is_same_frame, own_to_fused, turn_psf
 from napari_mvfusion.gui.views.pixels import look_at
-from napari_mvfusion.gui.views.problems import pixel_problems, psf_problems
+from napari_mvfusion.gui.views.problems import pixel_problems
+from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.methods.ebmd import check_usable
 from napari_mvfusion.psf import fwhm, rotate_psf
 from napari_mvfusion.simulation import light_sheet_psf
 
 PSF = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
 
 
-def mended(problem, number=0):
-    return problem.fixes[number].mend().entries["psf"]
+def spoilt_ones(rng):
+    """What the command line mends, one flaw each, and a word of what it says about it."""
+    hot, flat = PSF.copy(), np.minimum(PSF, PSF.max() / 3)
+    hot[0, 0, 0] = 10 * PSF.max()
+    return [
+        (np.pad(PSF, ((1, 0), (0, 1), (1, 0))), "cropped"),
+        (PSF * 99, "sum brought from 99"),
+        (hot, "1 hot voxel removed"),
+        (np.pad(PSF, ((20, 0), (0, 0), (0, 0))), "centre moved"),
+        (np.pad(PSF, 6) * 1000 + 100 + rng.normal(0, 1, np.add(PSF.shape, 12)), "background"),
+        (np.pad(PSF, 6) * 1000 + rng.normal(0, 0.2, np.add(PSF.shape, 12)), "noise"),
+        (flat, "flat top"),
+    ]
 
 
-def test_a_good_psf_has_no_problems():
-    assert psf_problems(PSF, (64, 64, 64)) == []
+def test_a_good_psf_stays_as_it_is():
+    judged = judge_psf(PSF, "view 'left'", (64, 64, 64))
+    assert judged.psf is PSF
+    assert (judged.notes, judged.problems) == ((), ())
 
 
-def test_all_flaws_together_are_mended_by_one_fix():
+@pytest.mark.parametrize("which", range(7))
+def test_what_the_command_line_mends_is_mended_alike_and_said(which, rng, tmp_path):
+    raw, words = spoilt_ones(rng)[which]
+    raw = raw.astype(np.float32)
+    tifffile.imwrite(tmp_path / "psf.tif", raw)
+    opened = open_psf(tmp_path / "psf.tif", None, clean=True)
+    judged = judge_psf(raw, "view 'left'", (64, 64, 64))
+    np.testing.assert_array_equal(judged.psf, opened.psf)
+    assert judged.notes == opened.notes
+    assert any(words in note for note in judged.notes)
+    assert not [problem for problem in judged.problems if problem.kind != "note"]
+    again = judge_psf(judged.psf, "view 'left'", (64, 64, 64), said=PSFSaid(judged.psf, judged.notes))
+    assert again.psf is judged.psf
+
+
+def test_what_the_command_line_refuses_is_refused_in_its_words(tmp_path):
+    two_peaks = np.zeros((9, 9, 25), np.float32)
+    two_peaks[4, 4, 6] = two_peaks[4, 4, 18] = 1
+    for raw in (np.zeros((5, 5, 5)), np.full((5, 5, 5), np.nan), two_peaks):
+        tifffile.imwrite(tmp_path / "psf.tif", raw.astype(np.float32))
+        refused = open_psf(tmp_path / "psf.tif", None, clean=True).flaw
+        (problem,) = judge_psf(raw.astype(np.float32), str(tmp_path / "psf.tif"), (64, 64, 64)).problems
+        assert problem.kind == "error"
+        assert problem.text == sentence(f"{refused}.")
+        assert problem.fixes[0].request == "choose"
+    for raw in (np.ones((3, 3)), np.zeros((0, 3, 3))):
+        (problem,) = judge_psf(raw, "view 'left'").problems
+        assert (problem.kind, problem.fixes[0].request) == ("error", "choose")
+
+
+def test_voxels_that_are_no_numbers_and_a_size_beyond_the_volume_are_mended_when_asked():
     raw = np.pad(PSF, ((0, 9), (1, 0), (0, 0))) * 99 + 0.05
     raw[0, 0, 0] = np.inf
-    raw[0, 0, 1] = -5
-    problems = psf_problems(raw, (33, 33, 33))
-    assert [problem.kind for problem in problems[:3]] == ["error", "error", "error"]
-    assert len(problems) >= 6
-    psf = mended(problems[0], 1)
-    assert problems[0].fixes[1].label == "Fix all"
-    assert psf_problems(psf, (33, 33, 33)) == []
-    assert fwhm(psf) == pytest.approx(fwhm(PSF), rel=0.02)
-
-
-@pytest.mark.parametrize("psf", [np.zeros((3, 3, 3)), np.ones((3, 3)), np.zeros((0, 3, 3))])
-def test_what_is_no_psf_can_only_be_replaced(psf):
-    (problem,) = psf_problems(psf)
-    assert problem.kind == "error"
-    assert problem.fixes[0].request == "choose"
-
-
-def test_each_fix_mends_its_own_problem_and_leaves_the_rest():
-    problems = psf_problems(np.pad(PSF * 5, ((0, 8), (0, 0), (0, 0))))
-    assert [problem.fixes[0].label for problem in problems] == ["Centre", "Normalise"] or len(problems) == 2
-    one_less = psf_problems(mended(problems[-1]))
-    assert [p.text[:12] for p in one_less] == [p.text[:12] for p in problems[:-1]]
+    (problem,) = judge_psf(raw, "view 'left'", (13, 33, 33)).problems
+    assert "NaN or infinite" in problem.text
+    (fix,) = problem.fixes
+    assert fix.label == "Set to 0"
+    mended = fix.mend().entries
+    assert judge_psf(mended["psf"], "view 'left'", (13, 33, 33), said=mended["psf_said"]).problems == ()
+    assert mended["psf"].shape[0] == 13
+    assert mended["psf"].sum() == pytest.approx(1, abs=1e-5)
+    assert any("voxels that are no numbers" in note for note in mended["psf_said"].notes)
+    (problem,) = judge_psf(PSF, "view 'left'", (8, 64, 64)).problems
+    with pytest.raises(ValueError, match="view 'left' spans") as refused:
+        check_usable(PSF, "view 'left'", (8, 64, 64))
+    assert problem.text == sentence(f"{refused.value}.")
+    assert problem.fixes[0].label == "Crop"
+    assert problem.fixes[0].mend().entries["psf"].shape[0] == 7
 
 
 def test_a_crop_to_the_volume_keeps_the_middle():

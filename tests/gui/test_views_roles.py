@@ -10,6 +10,7 @@ from views_person import ViewsPerson, in_front_of_the_views, known
 
 from napari_mvfusion.gui.views.panel import ViewsPanel
 from napari_mvfusion.gui.views.roles import RolesDialog
+from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf
 
 LEFT = Qt.MouseButton.LeftButton
@@ -63,7 +64,8 @@ def test_a_folder_with_other_names_asks_and_opens_each_file_as_what_it_is(model,
     person.settle()
     assert {row.name for row in person.rows()} == {"left", "right"}
     for name in ("left", "right"):
-        np.testing.assert_array_equal(known(model.layers[name])["psf"], tifffile.imread(files / f"{name} k.tif"))
+        given = tifffile.imread(files / f"{name} k.tif")
+        np.testing.assert_array_equal(known(model.layers[name])["psf"], prepare_psf(given).psf)
     assert known(model.layers["gt"])["role"] == "truth"
 
 

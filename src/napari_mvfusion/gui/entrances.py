@@ -52,6 +52,16 @@ def open_views_panel(window: Any) -> Any:
     return panel
 
 
+def open_beads_form(window: Any) -> None:
+    """The Views & PSFs panel of a window, in front, with the form that measures PSFs from beads.
+
+    Parameters
+    ----------
+    window : napari's
+    """
+    open_views_panel(window).unfold_beads()
+
+
 def _opened(module: str, panel: str, title: str) -> QWidget:
     viewer = napari.current_viewer()
     if viewer is None:

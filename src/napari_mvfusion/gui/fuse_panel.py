@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
+from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.forecast_line import ForecastLine
 from napari_mvfusion.gui.jobs import called, describe, describe_views, jobs_of, names_for, outermost, suffixes
@@ -46,6 +47,7 @@ _CHECK_MS = 50
 _LAUNCH_MS = 20
 _NAME = "fuse"
 _MEND_FIRST = "The PSF in the red box has to be mended first"
+_LOOKING = "The PSFs are being looked at"
 
 
 class FusePanel(Panel):
@@ -104,6 +106,7 @@ class FusePanel(Panel):
         self._psfs.changed.connect(self._due.start)
         self._ways_out.average.connect(partial(self._method.tick_only, "average"))
         self._ways_out.choose.connect(self._psfs.choose)
+        self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
         self._psfs.said.connect(self._say_anew)
         self._psfs.failed.connect(self._status.fail)
         self._save.pressed.connect(self._status.clear)
@@ -176,7 +179,7 @@ class FusePanel(Panel):
         self._cancel.setEnabled(running)
         self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
         none = self._views.topLevelItemCount() == 0
-        problem, volume, remarks = "", NO_VIEWS if none else "", []
+        problem, volume, remarks, checked = "", NO_VIEWS if none else "", [], False
         if not running and not none:
             try:
                 opened = open_layers(self._views.chosen())
@@ -184,6 +187,8 @@ class FusePanel(Panel):
                 methods = self._chosen_methods()
                 self._output.suggest(*names_for(opened, notes(self._views.chosen()[0]).get("sample")))
                 self._output.expect(suffixes(methods, opened))
+                # What is odd from here on may be about PSFs.
+                checked = True
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
                 target = self._output.target(opened.views.grid)
                 on_disk = target.outs is not None
@@ -198,9 +203,12 @@ class FusePanel(Panel):
             self._volume.setText(volume)
             self._volume.setVisible(bool(volume))
             self._psfs.show_layers(self._views.chosen())
+            problem = self._ways_out.offer(self._views.chosen(), problem)
             if problem and self._psfs.blocking:
                 problem = _MEND_FIRST
-            problem = self._ways_out.offer(self._views.chosen(), problem)
+            elif (problem or remarks) and checked and self._psfs.looking:
+                # Most of it is mended in a moment, and nothing shall be fused before.
+                problem = _LOOKING
             self._live.refresh()
         if problem or running or none:
             self._forecast.clear_away()

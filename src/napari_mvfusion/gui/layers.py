@@ -68,7 +68,7 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class PSFSaid:
-    """What was done to a PSF before it became this one, and why one that was given cannot be used, in words."""
+    """What was done to a PSF before it became this one, in words; or why it, or the one of a file, cannot be used."""
 
     psf: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -253,7 +253,7 @@ def open_layers(layers: Sequence[Image]) -> Opened:
     for layer, name in zip(layers, _names(layers), strict=True):
         if (lacking := lacks_size(layer, first)) is not None:
             raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
-        known = notes(layer)
+        known, said = notes(layer), said_of_psf(layer)
         stack = stack_of(layer)
         if leading_shape(layer) != leading:
             stack = stack.reshape((*leading, *stack.shape[-_SPATIAL:]))
@@ -267,9 +267,9 @@ def open_layers(layers: Sequence[Image]) -> Opened:
             View(
                 data,
                 name,
-                psf=known.get("psf"),
-                psf_notes=said_of_psf(layer).notes,
-                psf_flaw=said_of_psf(layer).flaw,
+                psf=None if said.flaw else known.get("psf"),
+                psf_notes=said.notes,
+                psf_flaw=said.flaw,
                 angle=known.get("angle"),
                 affine=None if same else matrix,
                 weight=known.get("weight", 1.0),

@@ -143,21 +143,34 @@ def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> 
     try:
         if not clean:
             return ViewPSF(load_psf(file))
-        stored = read_psf(file)
-        # 1 um is what stands for voxels of unknown size: two of them are of one size.
-        both_unknown = stored.voxel_size_um is None and size_um == _NOT_SAID
-        prepared = prepare_values(
-            stored.values,
-            name=str(file),
-            voxel_size_um=stored.voxel_size_um,
-            grid_size_um=None if both_unknown else size_um,
-        )
+        prepared = prepare_stored(read_psf(file), str(file), size_um)
     except InputError as error:
         return ViewPSF(flaw=str(error))
-    notes = prepared.notes
-    if size_um is None and stored.voxel_size_um is not None:
-        notes += ("used voxel for voxel, as the voxel size of the views is not known",)
-    return ViewPSF(prepared.psf, notes)
+    return ViewPSF(prepared.psf, prepared.notes)
+
+
+def prepare_stored(stored: StoredPSF, name: str, size_um: FloatTriple | None) -> PreparedPSF:
+    """Make the PSF of a file ready to fuse with, on the voxels of the views; see `prepare_values`.
+
+    Parameters
+    ----------
+    stored : as the file holds it
+    name : of the file, for messages
+    size_um : voxel size (z, y, x) of the views, None where it is not known
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
+    # 1 um is what stands for voxels of unknown size: two of them are of one size.
+    both_unknown = stored.voxel_size_um is None and size_um == _NOT_SAID
+    grid_size_um = None if both_unknown else size_um
+    prepared = prepare_values(stored.values, name=name, voxel_size_um=stored.voxel_size_um, grid_size_um=grid_size_um)
+    if size_um is not None or stored.voxel_size_um is None:
+        return prepared
+    unknown = "used voxel for voxel, as the voxel size of the views is not known"
+    return PreparedPSF(prepared.psf, (*prepared.notes, unknown))
 
 
 def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:

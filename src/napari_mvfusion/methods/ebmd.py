@@ -153,15 +153,32 @@ def _check_psf(view: View, volume: Triple) -> list[str]:
             f"{view.label} has no PSF, and the blur of each view must be known: put its PSF beside it as psf_{stem}.tif, "
             "measure it from beads, or fuse with average, which needs none"
         )
-    check_psf(view.psf, view.label)
+    check_usable(view.psf, view.label, volume)
+    return check_psf(_normalised(view.psf), view.label)
+
+
+def check_usable(psf: np.ndarray, label: str, volume: Triple) -> None:
+    """Refuse a PSF that nothing can be deconvolved with.
+
+    Parameters
+    ----------
+    psf : (z, y, x)
+    label : of its view, for messages
+    volume : (z, y, x) of the fused volume
+
+    Raises
+    ------
+    InputError
+        As `check_psf`, or where it reaches beyond the volume.
+    """
+    check_psf(psf, label)
     # Zeros around it do not count: what matters is how far it really reaches.
-    span = triple(2 * r + 1 for r in radius_of(view.psf))
+    span = triple(2 * r + 1 for r in radius_of(psf))
     if any(s > n for s, n in zip(span, volume, strict=True)):
         raise InputError(
-            f"the PSF of {view.label} spans {span} voxels, more than the volume of {volume}: "
+            f"the PSF of {label} spans {span} voxels, more than the volume of {volume}: "
             "crop the PSF, or fuse a larger volume"
         )
-    return check_psf(_normalised(view.psf), view.label)
 
 
 def _normalised(psf: np.ndarray) -> np.ndarray:

@@ -98,6 +98,15 @@ class DataForm(QWidget):
         return not self.from_files and self._psfs.blocking
 
     @property
+    def looking(self) -> bool:
+        """Whether a PSF has not been looked at yet."""
+        return not self.from_files and self._psfs.looking
+
+    def choose_psf(self, layer: Image) -> None:
+        """Let the user choose a file for the PSF of a layer."""
+        self._psfs.choose(layer)
+
+    @property
     def layers(self) -> list[Image]:
         """The ticked layers, where they are what is learned from."""
         return [] if self.from_files else self._views.chosen()

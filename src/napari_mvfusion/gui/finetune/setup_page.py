@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, Q
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.failures import Failed
 from napari_mvfusion.gui.finetune.data_form import DataForm
 from napari_mvfusion.gui.finetune.plan import Plan, Wish, plan_steps, suggest_name
@@ -20,6 +21,7 @@ from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.settings import keep, last_used, preferences
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.tasks import Tasks
+from napari_mvfusion.gui.ways_out import WaysOut
 
 _NAME = "finetune"
 _CHECK_MS = 100
@@ -46,6 +48,7 @@ class SetupPage(QWidget):
         self.start = StartForm()
         self.data = DataForm(viewer)
         self.training = TrainingForm()
+        self._ways_out = WaysOut(averages=False)
         self._plan: Plan | None = None
         self._copy_wanted = ""
         self._active = True
@@ -59,6 +62,8 @@ class SetupPage(QWidget):
         for part in (self.start, self.data, self.training):
             part.changed.connect(self._check_soon)
         self.data.judged.connect(self._look_at_psfs)
+        self._ways_out.choose.connect(self.data.choose_psf)
+        self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
         self.start.said.connect(self.said)
         self.data.said.connect(self.said)
         self.data.failed.connect(self.failed)
@@ -88,9 +93,12 @@ class SetupPage(QWidget):
     def _look_at_psfs(self) -> None:
         """More is known of the PSFs: what is planned stays, whether it may be started can change."""
         if self._active:
+            before = self.data.looking
             self.data.refresh()
             if self._plan is not None:
                 self._allow_plan()
+            elif before and not self.data.looking and not self._tasks.runs(_PLAN):
+                self._due.start()
 
     def check(self) -> None:
         """Look at what is entered, and plan the run in a thread."""
@@ -175,6 +183,7 @@ class SetupPage(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self._takes)
         layout.addWidget(self._hint)
+        layout.addWidget(self._ways_out)
         layout.addLayout(buttons)
 
     def _restore(self) -> None:
@@ -190,6 +199,7 @@ class SetupPage(QWidget):
         self._takes.show()
         self._hint.setText(sentence(" ".join(plan.remarks)))
         self._hint.setVisible(bool(plan.remarks))
+        self._ways_out.hide()
         self._allow_plan()
         if self._copy_wanted:
             self._copy_text(self._copy_wanted)
@@ -198,6 +208,9 @@ class SetupPage(QWidget):
         self._allow(_BLOCKED if self.data.blocked else "")
 
     def _refuse(self, failed: Failed) -> None:
+        if self.data.looking:
+            # What is being made ready could not be used yet: it is planned again in a moment.
+            return
         self._show_problem(failed.message)
         if failed.details:
             self.failed.emit(failed)
@@ -205,6 +218,7 @@ class SetupPage(QWidget):
     def _show_problem(self, problem: str, *, shown: bool = True) -> None:
         self._plan = None
         self._takes.hide()
+        problem = self._ways_out.offer(self.data.layers, problem)
         self._hint.setText(sentence(problem))
         self._hint.setVisible(shown)
         self._allow(problem)

@@ -6,8 +6,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -15,12 +13,11 @@ from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, vie
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.matching import angles_in
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.psfs import prepare_psf, read_psf
+from napari_mvfusion.io.psfs import prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 
 _TIFF = (".tif", ".tiff")
 _NOT_SAID = (1.0, 1.0, 1.0)
-_SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -118,23 +115,27 @@ def _inputs(files: Sequence[Path]) -> dict[str, object]:
 
 
 def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> PSFSaid:
-    """A PSF from a TIFF file: as it is, or, where its file states other voxels, made ready on those of the fused volume.
+    """A PSF from a TIFF file, made ready to fuse with as the command line does it.
 
     Parameters
     ----------
     path : the file
     grid_size_um : voxel size (z, y, x) of the fused volume; 1 um stands for a size that is not known
 
+    Returns
+    -------
+    The PSF, and what was done to it; as the file holds it, and why it is refused, where it cannot be made ready.
+
     Raises
     ------
     InputError
-        If the file cannot be used.
+        If the file cannot be read.
     """
     stored = read_psf(path)
-    own = stored.voxel_size_um
-    if own is None or grid_size_um in (None, _NOT_SAID) or np.allclose(own, grid_size_um, rtol=_SAME_SIZE):
-        return PSFSaid(stored.values)
-    prepared = prepare_psf(stored.values, name=str(path), voxel_size_um=own, grid_size_um=grid_size_um)
+    try:
+        prepared = prepare_stored(stored, str(path), None if grid_size_um == _NOT_SAID else grid_size_um)
+    except InputError as error:
+        return PSFSaid(stored.values, flaw=str(error))
     return PSFSaid(prepared.psf, prepared.notes)
 
 

@@ -58,7 +58,9 @@ def psf_choices(
     own_frame : whether the view's own pixels lie otherwise than those of the fused volume
     undo : what was done last, or ""
     """
-    choices = [Choice(Fix("Choose file…", "Take a PSF from a TIFF file, as it is", request=CHOOSE))]
+    choices = [
+        Choice(Fix("Choose file…", "Take a PSF from a TIFF file, and make it ready to fuse with", request=CHOOSE))
+    ]
     choices += _from_others(known, others, voxel_size_um) or [Choice(Fix(_FROM, "No other view has a PSF"))]
     psf = known.get("psf") if known.get("psf_own") is None else known["psf_own"]
     if psf is None:
@@ -108,7 +110,7 @@ def _from_others(
         if psf is None:
             continue
         source = notes.get("psf_source") or f"PSF of {name}"
-        entries = {"psf": psf, "psf_own": None, "psf_source": source}
+        entries = {"psf": psf, "psf_said": notes.get("psf_said"), "psf_own": None, "psf_source": source}
         mended = Mended(entries, f"has the PSF of {name} now")
         fix = Fix(name, f"Use the PSF of {name} as it is", partial(_given, mended))
         choices.append(Choice(fix, _FROM))

@@ -1,4 +1,4 @@
-"""What is known of PSFs beyond the notes of their views: looks and flaws, found out in threads and kept."""
+"""What is known of PSFs beyond the notes of their views, found out in threads; those that are not ready are made so."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers import annotate, notes
+from napari_mvfusion.gui.layers import PSFSaid, annotate, notes, said_of_psf
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
 from napari_mvfusion.gui.views.grids import own_matrix
-from napari_mvfusion.gui.views.problems import Fix, Mended, Problem, psf_problems
+from napari_mvfusion.gui.views.judging import judge_psf
+from napari_mvfusion.gui.views.problems import Fix, Mended, Problem
 from napari_mvfusion.psf import resample_psf
 
 
@@ -41,6 +42,21 @@ class PSFKnown:
         return next((fix for fix in reversed(fixes) if fix.mend is not None), None)
 
 
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The PSFs of a layer as they stand in its notes, and what was said of the one that is used."""
+
+    layer: Image
+    label: str
+    own: np.ndarray | None
+    used: np.ndarray | None
+    said: PSFSaid
+
+    @classmethod
+    def of(cls, layer: Image) -> _Given:
+        return cls(layer, f"view '{layer.name}'", *psfs_of(layer), said_of_psf(layer))
+
+
 class PSFKnowledge(QObject):
     """Finds out what is not known yet about PSFs, and tells when there is something new.
 
@@ -63,7 +79,7 @@ class PSFKnowledge(QObject):
         return known if known is not None and known.holds(own, used, grid) else None
 
     def find_out(self, layers: Sequence[Image], included: list[Image], grid: Grid | None) -> None:
-        """Look at what is new; forget layers that are gone.
+        """Look at what is new, and make ready to fuse with what is not; forget layers that are gone.
 
         Parameters
         ----------
@@ -73,8 +89,8 @@ class PSFKnowledge(QObject):
         """
         self._known = {layer: known for layer, known in self._known.items() if layer in layers}
         self._place_psfs(layers, included)
-        psfs = [(layer, *psfs_of(layer)) for layer in layers if self.about(layer, grid) is None]
-        psfs = [(layer, own, used) for layer, own, used in psfs if own is not None or used is not None]
+        psfs = [given for given in map(_Given.of, layers) if given.own is not None or given.used is not None]
+        psfs = [given for given in psfs if self.about(given.layer, grid) is None]
         if psfs and not self._tasks.runs("psfs"):
             self._tasks.start("psfs", _look_at_psfs, psfs, grid, done=self._keep_psfs)
 
@@ -90,18 +106,23 @@ class PSFKnowledge(QObject):
                 # Somebody else has given the view another PSF since.
                 annotate(layer, psf_own=None)
             elif not placed or not np.allclose(known["psf_matrix"], matrix):
-                due.append((layer, known["psf_own"], matrix))
+                due.append((_Given.of(layer), matrix))
         if due and not self._tasks.runs("frames"):
             self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
 
-    def _keep_frames(self, placed: list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]]) -> None:
-        for layer, own, matrix, psf in placed:
-            if notes(layer).get("psf_own") is own:
-                annotate(layer, psf=psf, psf_placed=psf, psf_matrix=matrix, inputs=None)
+    def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, PSFSaid]]) -> None:
+        for given, matrix, said in placed:
+            if notes(given.layer).get("psf_own") is given.own:
+                psf = {"psf": said.psf, "psf_placed": said.psf, "psf_said": said}
+                annotate(given.layer, **psf, psf_matrix=matrix, inputs=None)
         self.changed.emit()
 
-    def _keep_psfs(self, found: list[tuple[Image, PSFKnown]]) -> None:
-        self._known |= dict(found)
+    def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, PSFKnown]]) -> None:
+        self._known |= {given.layer: known for given, _, known in found}
+        for given, said, known in found:
+            # Whatever the layer got meanwhile is looked at in its turn.
+            if known.used is not given.used and notes(given.layer).get("psf") is given.used:
+                annotate(given.layer, psf=said.psf, psf_said=said, inputs=None)
         self.changed.emit()
 
 
@@ -115,17 +136,21 @@ def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def _look_at_psfs(
-    check: Checkpoint, psfs: list[tuple[Image, np.ndarray | None, np.ndarray | None]], grid: Grid | None
-) -> Generator[None, None, list[tuple[Image, PSFKnown]]]:
+    check: Checkpoint, psfs: list[_Given], grid: Grid | None
+) -> Generator[None, None, list[tuple[_Given, PSFSaid, PSFKnown]]]:
     found = []
     size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
-    for layer, own, used in psfs:
-        problems: list[Problem] = []
-        if own is not None:
-            problems = [_about_own(problem) for problem in psf_problems(own)]
-        if used is not None and not problems:
-            problems = psf_problems(used, shape)
-        found.append((layer, PSFKnown(own, used, grid, None if used is None else look_of(used, size), tuple(problems))))
+    for given in psfs:
+        used, said = given.used, given.said
+        problems: tuple[Problem, ...] = ()
+        if used is not None:
+            # One that lies in its view's own frame was made ready there.
+            judged = judge_psf(used, given.label, shape, said=said, ready=given.own is not None)
+            used, said, problems = judged.psf, PSFSaid(judged.psf, judged.notes, said.flaw), judged.problems
+        elif given.own is not None:
+            problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
+        look = None if used is None else look_of(used, size)
+        found.append((given, said, PSFKnown(given.own, used, grid, look, problems)))
         yield
         check()
     return found
@@ -143,15 +168,19 @@ def _about_own(problem: Problem) -> Problem:
 
 
 def _bring_to_frame(
-    check: Checkpoint, due: list[tuple[Image, np.ndarray, np.ndarray]]
-) -> Generator[None, None, list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]]]:
-    placed: list[tuple[Image, np.ndarray, np.ndarray, np.ndarray | None]] = []
-    for layer, own, matrix in due:
+    check: Checkpoint, due: list[tuple[_Given, np.ndarray]]
+) -> Generator[None, None, list[tuple[_Given, np.ndarray, PSFSaid]]]:
+    placed: list[tuple[_Given, np.ndarray, PSFSaid]] = []
+    for given, matrix in due:
+        assert given.own is not None
+        said = given.said
+        judged = judge_psf(given.own, given.label, said=said if said.psf is given.own else None)
         try:
-            placed.append((layer, own, matrix, resample_psf(own, matrix)))
+            psf = resample_psf(judged.psf, matrix)
+            placed.append((given, matrix, PSFSaid(psf, tuple(dict.fromkeys((*said.notes, *judged.notes))))))
         except InputError:
             # What is wrong with it stands in its row.
-            placed.append((layer, own, matrix, None))
+            placed.append((given, matrix, PSFSaid()))
         yield
         check()
     return placed

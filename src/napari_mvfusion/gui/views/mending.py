@@ -221,4 +221,4 @@ def _load(path: Path, grid_size_um: FloatTriple | None) -> Mended:
     said = load_psf_for(path, grid_size_um)
     entries = {"psf": said.psf, "psf_said": said, "psf_own": None, "psf_source": path.name}
     done = f" ({'; '.join(said.notes)})" if said.notes else ""
-    return Mended(entries, f"{path.name} is the PSF now{done}")
+    return Mended(entries, f"{path.name} is the PSF now{', but cannot be used' if said.flaw else ''}{done}")

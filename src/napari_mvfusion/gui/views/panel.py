@@ -164,6 +164,12 @@ class ViewsPanel(Panel):
             # Once the form has its place.
             QTimer.singleShot(0, self._show_form)
 
+    def unfold_beads(self) -> None:
+        """Show the form that measures PSFs from beads."""
+        if self._fold.isChecked():
+            QTimer.singleShot(0, self._show_form)
+        self._fold.setChecked(True)
+
     def _show_form(self) -> None:
         self._scroll.ensureWidgetVisible(self._beads)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a view or its PSF, in words, and what would mend it; nothing here knows Qt or napari."""
+"""What is wrong with a view, in words, and what would mend it; nothing here knows Qt or napari."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.data.geometry import Triple
-from napari_mvfusion.gui.views.kernels import fit_into
 from napari_mvfusion.gui.views.pixels import PixelFacts
-from napari_mvfusion.io.psfs import prepare_psf
-from napari_mvfusion.psf import MirrorVerdict, clean_psf, describe_psf, make_odd, remove_hot_of_psf
-from napari_mvfusion.psf.kernel import Topic
+from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.mirror import flipped
 
 Kind = Literal["error", "warning", "note"]
@@ -71,121 +67,6 @@ class Problem:
 
 
 CHOOSE = Fix("Choose…", "Choose another PSF from a TIFF file", request="choose")
-
-
-def psf_problems(psf: np.ndarray, volume_shape: Triple | None = None) -> list[Problem]:
-    """Look for what makes a PSF useless or harmful. Where there are several, the first offers to mend all of them.
-
-    Parameters
-    ----------
-    psf : as it was given, of any shape
-    volume_shape : (z, y, x) of the fused volume, where that is known
-
-    Returns
-    -------
-    The fixes return a `Mended` with the entry "psf".
-    """
-    if psf.ndim != 3 or 0 in psf.shape:
-        return [Problem("error", f"The PSF has the shape {psf.shape}; a volume (z, y, x) is needed.", (CHOOSE,))]
-    found: list[Problem] = []
-    bad = int((~np.isfinite(psf)).sum())
-    values = np.nan_to_num(psf, nan=0.0, posinf=0.0, neginf=0.0) if bad else psf
-    if bad:
-        count = "1 voxel that is" if bad == 1 else f"{bad} voxels that are"
-        fix = Fix("Set to 0", "Give these voxels no light. Where there are many of them, measure the PSF again")
-        found.append(_one("error", f"The PSF has {count} no finite number.", fix, lambda: values, "has no NaN"))
-    if values.sum(dtype=np.float64) <= 0:
-        return [*found, Problem("error", "The PSF holds no light: its sum is not above 0.", (CHOOSE,))]
-    if any(n % 2 == 0 for n in psf.shape):
-        fix = Fix("Crop", "Bring the centre of the PSF into a middle voxel, so that the picture is not shifted")
-        text = f"The PSF has even sides ({_sides(psf.shape)}), so it has no middle: it would shift the picture."
-        found.append(_one("error", text, fix, lambda: clean_psf(values, background=False, energy=1.0), "has odd sides"))
-    if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
-        fix = Fix("Crop", "Keep the middle of the PSF, as large as the volume is, and bring its sum to 1")
-        text = f"The PSF ({_sides(psf.shape)}) is larger than the volume ({_sides(volume_shape)})."
-        found.append(_one("error", text, fix, lambda: fit_into(values, volume_shape), "fits into the volume"))
-    found += _flaws(values)
-    if len(found) > 1:
-        every = Fix("Fix all", "Mend everything that is said here about the PSF, and crop it to where its light is")
-        every = _mending(every, lambda: _all(values, volume_shape))
-        found[0] = Problem(found[0].kind, found[0].text, (*found[0].fixes, every))
-    return found
-
-
-def _flaws(values: np.ndarray) -> list[Problem]:
-    """What a PSF that could be used has that spoils the picture."""
-    texts: dict[Topic, tuple[Kind, Fix, Callable[[], np.ndarray] | None, str]] = {
-        "hot": (
-            "warning",
-            Fix("Remove", "Give hot voxels, which come from the camera, what their neighbours make likely"),
-            lambda: remove_hot_of_psf(values).values,
-            "has no hot voxels",
-        ),
-        "peaks": ("error", CHOOSE, None, ""),
-        "flat": ("warning", CHOOSE, None, ""),
-        "centre": (
-            "warning",
-            Fix("Centre", "Move the centre of its core to the middle, so that the picture is not shifted"),
-            lambda: clean_psf(values, background=False, energy=1.0),
-            "has its centre in the middle",
-        ),
-        # Fusion divides by the sum anyway.
-        "sum": (
-            "note",
-            Fix("Normalise", "Divide by the sum now. Fusion does so in any case"),
-            lambda: values / values.sum(dtype=np.float64),
-            "has the sum 1",
-        ),
-        "negative": (
-            "warning",
-            Fix("Set to 0", "A PSF tells where light goes, which cannot be less than none"),
-            lambda: np.maximum(values, 0),
-            "has no negative values",
-        ),
-        "background": (
-            "warning",
-            Fix("Subtract", "Subtract the level at the border; a background there makes the fused volume hazy"),
-            lambda: clean_psf(make_odd(values), centre=False, energy=1.0),
-            "has no background",
-        ),
-        "noise": (
-            "warning",
-            Fix(
-                "Cut",
-                "Keep what stands out of the noise and hangs together with the core; noise makes the picture hazy",
-            ),
-            lambda: clean_psf(make_odd(values), centre=False, energy=1.0),
-            "has no noise",
-        ),
-    }
-    info = describe_psf(values)
-    found = []
-    for topic, note in zip(info.topics, info.notes, strict=True):
-        kind, fix, compute, said = texts[topic]
-        text = f"The PSF {note}."
-        found.append(Problem(kind, text, (fix,)) if compute is None else _one(kind, text, fix, compute, said))
-    return found
-
-
-def _one(kind: Kind, text: str, fix: Fix, compute: Callable[[], np.ndarray], said: str) -> Problem:
-    return Problem(kind, text, (_mending(fix, lambda: (compute(), f"the PSF now {said}")),))
-
-
-def _mending(fix: Fix, compute: Callable[[], tuple[np.ndarray, str]]) -> Fix:
-    def mend() -> Mended:
-        psf, said = compute()
-        return Mended({"psf": np.ascontiguousarray(psf, np.float32)}, said)
-
-    return Fix(fix.label, fix.tip, mend)
-
-
-def _all(values: np.ndarray, volume_shape: Triple | None) -> tuple[np.ndarray, str]:
-    prepared = prepare_psf(np.asarray(values))
-    psf, notes = prepared.psf, list(prepared.notes)
-    if volume_shape is not None and any(k > n for k, n in zip(psf.shape, volume_shape, strict=True)):
-        psf = fit_into(psf, volume_shape)
-        notes.append(f"cropped to {_sides(psf.shape)} to fit into the volume")
-    return psf, "PSF: " + "; ".join(notes)
 
 
 def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
@@ -310,7 +191,3 @@ def _without_bad(data: Any, mask: Any) -> Mended:
         known = finite.all(axis=leading) if leading else finite
         known = known if mask is None else known & (da.asarray(mask) != 0)
     return Mended({"mask": known}, "voxels that are no numbers are left to the other views", data=mended)
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)

@@ -11,6 +11,7 @@ from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.layers import notes, said_of_psf, stack_of
+from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge, psfs_of
@@ -65,7 +66,7 @@ def row_state(
         problems += _compared_problems(known, compared)
         if own is None and used is None:
             flaw = said_of_psf(layer).flaw
-            problems.append(Problem("warning", f"{flaw[:1].upper()}{flaw[1:]}.", (CHOOSE,)) if flaw else _NO_PSF)
+            problems.append(Problem("error", sentence(f"{flaw}."), (CHOOSE,)) if flaw else _NO_PSF)
         elif about is not None:
             problems += about.problems
         if verdict is not None and verdict[0] is used:
@@ -107,11 +108,12 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
 
 
 def _source(layer: Image) -> str:
-    """Where the PSF came from."""
+    """Where the PSF came from, and what was done to it."""
     known = notes(layer)
     if known.get("psf") is None and known.get("psf_own") is None:
         return ""
     said = str(known.get("psf_source") or "")
     if not said and known.get("source"):
         said = f"found beside {Path(str(known['source'])).name}"
-    return f"PSF: {'; '.join(part for part in (said, *said_of_psf(layer).notes) if part)}" if said else ""
+    parts = [part for part in (said, *said_of_psf(layer).notes) if part]
+    return f"PSF: {'; '.join(parts)}" if parts else ""
