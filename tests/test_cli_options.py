@@ -59,3 +59,24 @@ def test_tiles_and_names():
 def test_what_is_no_weight_is_refused(pair):
     with pytest.raises(typer.BadParameter):
         options.numbers_of([pair], "--weight")
+
+
+def test_no_data_and_offsets_of_all_views_and_of_some():
+    assert options.no_data_of(None) == ("auto", {})
+    assert options.no_data_of(["none", "90=Auto"]) == ("none", {"90": "auto"})
+    assert options.offset_of(None) == (0.0, {})
+    assert options.offset_of(["100", "90=103.5"]) == (100.0, {"90": 103.5})
+
+
+@pytest.mark.parametrize("text", ["1", "90=1", "90=", "=0x", FIVE_THOUSAND_DIGITS])
+def test_what_is_no_choice_of_no_data_is_refused(text):
+    with pytest.raises(typer.BadParameter) as caught:
+        options.no_data_of([text])
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["a", "90=a", "90=nan", "inf", "=5", ""])
+def test_what_is_no_offset_is_refused(text):
+    with pytest.raises(typer.BadParameter) as caught:
+        options.offset_of([text])
+    assert len(str(caught.value)) < 200

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_mvfusion.data.fields import HullMask, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
@@ -20,7 +21,7 @@ from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.simulation import Simulation, sample
+from napari_mvfusion.simulation import Simulation, light_sheet_psf, nuclei, sample, simulate
 
 SIZE = 48
 Change = Callable[[np.ndarray], np.ndarray]
@@ -153,6 +154,55 @@ def test_zeros_that_are_dark_pixels_stay(phantom: str, name: str) -> None:
     views = auto(simulation, dict.fromkeys(range(len(simulation.views)), change))
     assert not any(shares(views))
     assert views.notes == ()
+
+
+def photons(simulation: Simulation, peak: float, seed: int, dim: float = 1.0) -> list[View]:
+    """Counted photons without any background, so that most pixels are 0; the first view may be dimmer."""
+    rng = np.random.default_rng(seed)
+    expected = [np.asarray(view.data, np.float64) for view in simulation.views.views]
+    expected = [np.maximum(each - each.min() - 1e-9, 0) for each in expected]
+    unit = peak / max(np.quantile(each, 0.9999) for each in expected)
+    return [
+        replace(view, data=rng.poisson(each * unit * (1.0 if v else dim)).astype(np.uint16), no_data="auto")
+        for v, (view, each) in enumerate(zip(simulation.views.views, expected, strict=True))
+    ]
+
+
+def spots(kind: str, size: int = 32) -> np.ndarray:
+    """Beads or small nuclei, apart or crowded in the middle."""
+    rng = np.random.default_rng(len(kind))
+    count, width, crowded = {"beads": (40, 0.0, False), "nuclei": (20, 1.5, False), "crowded": (30, 1.0, True)}[kind]
+    places = rng.normal(size / 2, size / 8, (count, 3)) if crowded else rng.uniform(2, size - 2, (count, 3))
+    volume = np.zeros((size,) * 3)
+    volume[tuple(places.astype(int).clip(0, size - 1).T)] = rng.uniform(0.3, 1, count)
+    return ndimage.gaussian_filter(volume, width) if width else volume
+
+
+DARK_ANGLES = ((0.0, 90.0), (0.0, 180.0), (0.0, 90.0, 180.0, 270.0))
+
+
+@pytest.mark.parametrize("angles", DARK_ANGLES)
+@pytest.mark.parametrize("kind", ["beads", "nuclei", "crowded"])
+def test_dark_pixels_of_counted_photons_are_no_field(kind: str, angles: tuple[float, ...]) -> None:
+    psfs = [light_sheet_psf(angle, axial_fwhm=6, lateral_fwhm=2, shape=(13, 13, 13)) for angle in angles]
+    rng = np.random.default_rng(3)
+    simulation = simulate(spots(kind), angles, psfs, rng=rng, poisson=False, attenuation=0.01)
+    for peak, dim in ((1, 1.0), (3, 1.0), (10, 1.0), (30, 0.1), (100, 0.1), (1000, 1.0)):
+        assert not any(shares(RegisteredViews(photons(simulation, peak, peak, dim)))), (peak, dim)
+
+
+@pytest.mark.parametrize("peak", [3, 30, 1000])
+def test_a_field_is_recognised_in_counted_photons_too(peak: int) -> None:
+    angles = (0.0, 90.0)
+    psfs = [light_sheet_psf(angle, axial_fwhm=6, lateral_fwhm=2, shape=(13, 13, 13)) for angle in angles]
+    rng = np.random.default_rng(3)
+    simulation = simulate(nuclei((32, 32, 64), rng), angles, psfs, rng=rng, poisson=False)
+    first, second = photons(simulation, peak, peak)
+    assert not any(shares(RegisteredViews([first, second])))
+    seen = np.indices(second.shape)[0] >= 12
+    second = replace(second, data=np.where(seen, np.asarray(second.data), 0))
+    lost = shares(RegisteredViews([first, second]))
+    assert lost == [0, pytest.approx(12 / 32, abs=0.04)]
 
 
 def test_zeros_of_all_views_at_one_place_stay() -> None:

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
 from napari_mvfusion.measures.gains import find_gains
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
@@ -100,6 +100,22 @@ def test_gains_and_hot_pixels_on_the_command_line_and_in_a_recipe(tmp_path: Path
     assert opened.read(opened.grid.box).max() < 2 * views.read(views.grid.box).max()
     with pytest.raises(InputError, match="a gain is given for '45'"):
         Inputs(source=str(tmp_path / "in"), gains={"45": 2.0}).open()
+
+
+def test_offsets_of_some_views_and_those_that_files_hold(tmp_path: Path) -> None:
+    views = specimen(angles=(0.0, 90.0), size=32)
+    held = RegisteredViews([replace(view, offset=2.0) for view in views.views], views.grid)
+    write_views_zarr(tmp_path / "in.zarr", held)
+    source = str(tmp_path / "in.zarr")
+
+    def offsets(**said: object) -> list[float]:
+        return [view.offset for view in Inputs.model_validate({"source": source, **said}).open().views]
+
+    assert offsets() == offsets(weights={"0": 2.0}) == [2, 2]
+    assert offsets(offset=5.0) == [5, 5]
+    assert offsets(offset=5.0, offsets={"90": 0.0}) == [5, 0]
+    with pytest.raises(InputError, match="an offset is given for '45'"):
+        offsets(offsets={"45": 2.0})
 
 
 def test_a_residual_that_rises_is_never_called_better() -> None:

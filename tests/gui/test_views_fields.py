@@ -1,17 +1,23 @@
 """Where views have data, and how bright they are, in the Views & PSFs panel; what is chosen there reaches the engine."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 from views_person import ViewsPerson, known
 
-from napari_mvfusion.cli.script import as_command
+from napari_mvfusion.cli.app import app
+from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse_events
-from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
 from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import sample
@@ -134,13 +140,31 @@ def test_a_mask_from_a_file_is_named_where_the_run_is_copied(model, person, reco
     assert "--no-data" not in command
 
 
-def test_views_that_take_zeros_differently_are_no_run_that_can_be_copied(model, recorded, tmp_path):
-    layers = show(model, recorded, {}, inputs=Inputs(source=str(tmp_path), no_data="auto").model_dump(mode="json"))
+def test_views_that_take_zeros_differently_are_copied_as_one_command(model, recorded, tmp_path):
+    folder = tmp_path / "in"
+    write_views_folder(folder, RegisteredViews([replace(v, mask=None) for v in recorded.views], recorded.grid), "s")
+    opened = Inputs(source=str(folder), no_data="auto")
+    layers = show(model, recorded, {}, inputs=opened.model_dump(mode="json"))
     assert open_layers(layers).inputs["no_data"] == "auto"
+    assert open_layers(layers).inputs["no_data_views"] == {}
+    annotate(layers[1], no_data="none", offset=3.0)
+    inputs = Inputs(**open_layers(layers).inputs)
+    assert (inputs.no_data, inputs.no_data_views) == ("auto", {"180": "none"})
+    assert (inputs.offset, inputs.offsets) == (0.0, {"180": 3.0})
+    command = shlex.split(as_command(inputs, Average(), str(tmp_path / "out.tif")))
+    done = CliRunner().invoke(app, command[1:])
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(np.asarray(open_volume(tmp_path / "out.tif")[0][:, :, :]), fused(layers), rtol=1e-6)
+    kept = load_recipe(recipe_path(tmp_path / "out.tif")).inputs
+    assert (kept.no_data, kept.no_data_views, kept.offsets) == ("auto", {"180": "none"}, {"180": 3.0})
+    lines = as_python(inputs, Average(), str(tmp_path / "again.tif"))
+    exec(compile(lines, "copied", "exec"), {})
+    np.testing.assert_array_equal(
+        np.asarray(open_volume(tmp_path / "again.tif")[0][:, :, :]),
+        np.asarray(open_volume(tmp_path / "out.tif")[0][:, :, :]),
+    )
     annotate(layers[0], no_data="none")
-    assert open_layers(layers).inputs is None
-    annotate(layers[1], no_data="none")
-    assert open_layers(layers).inputs["no_data"] == "none"
+    assert (open_layers(layers).inputs["no_data"], open_layers(layers).inputs["no_data_views"]) == ("none", {})
 
 
 def test_a_view_that_is_brighter_everywhere_is_balanced_and_brought_back(model, person, recorded):

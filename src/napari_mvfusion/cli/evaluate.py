@@ -24,11 +24,15 @@ def evaluate(
     tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
     psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     offset: Annotated[
-        float | None, typer.Option(help="Camera offset of the views. By default what FUSED was made with.")
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER|VIEW=NUMBER",
+            help="Camera offset of the views, or of one. By default what FUSED was made with.",
+        ),
     ] = None,
     timepoint: options.TimepointOption = None,
     channel: options.ChannelOption = None,
-    no_data: options.NoDataOption = "auto",
+    no_data: options.NoDataOption = None,
     masks: options.MaskOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -50,7 +54,8 @@ def evaluate(
         if offset is None:
             offset = _offset_of(fused)
             if offset:
-                show.note(f"the camera offset {offset:g} that {fused.name} was made with is subtracted from the views")
+                said = " ".join(offset)
+                show.note(f"the camera offset {said} that {fused.name} was made with is subtracted from the views")
         opened = open_inputs(
             describe_inputs(
                 [views],
@@ -112,9 +117,12 @@ def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
         show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "light lost"], rows)
 
 
-def _offset_of(fused: Path) -> float:
-    """The camera offset that all views of a fused volume were read with, as its recipe says; 0 where none says one."""
+def _offset_of(fused: Path) -> list[str]:
+    """The camera offsets that the views of a fused volume were read with, as its recipe says: one, or one a view."""
     views = (read_recipe(fused) or {}).get("views")
-    said = {view.get("offset") for view in views if isinstance(view, dict)} if isinstance(views, list) else set()
-    offset = said.pop() if len(said) == 1 else None
-    return float(offset) if isinstance(offset, int | float) and math.isfinite(offset) else 0.0
+    entries = [view for view in views if isinstance(view, dict)] if isinstance(views, list) else []
+    said = {str(view.get("name")): view.get("offset") for view in entries}
+    offsets = {name: float(n) for name, n in said.items() if isinstance(n, int | float) and math.isfinite(n) and n}
+    if len(offsets) == len(entries) and len(set(offsets.values())) == 1:
+        return [f"{next(iter(offsets.values())):g}"]
+    return [f"{name}={offset:g}" for name, offset in offsets.items()]

@@ -51,7 +51,7 @@ def fuse(
     voxel_size: Annotated[str | None, typer.Option(help="Voxel size in um as z,y,x, where the files lack it.")] = None,
     timepoint: options.TimepointOption = None,
     channel: options.ChannelOption = None,
-    offset: Annotated[float, typer.Option(help="Camera offset to subtract from every view.")] = 0.0,
+    offset: options.OffsetOption = None,
     remove_hot: Annotated[
         bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
     ] = False,
@@ -63,7 +63,7 @@ def fuse(
         list[str] | None,
         typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
     ] = None,
-    no_data: options.NoDataOption = "auto",
+    no_data: options.NoDataOption = None,
     masks: options.MaskOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
@@ -147,11 +147,11 @@ def describe_inputs(
     views: str | None,
     psf_folder: Path | None,
     voxel_size: str | None,
-    offset: float,
+    offset: Sequence[str] | None = None,
     weights: Sequence[str] = (),
     gains: Sequence[str] = (),
     remove_hot: bool = False,
-    no_data: str = "auto",
+    no_data: Sequence[str] | None = None,
     masks: Sequence[str] | None = None,
     timepoint: int | None = None,
     channel: int | None = None,
@@ -162,6 +162,8 @@ def describe_inputs(
     files = len(inputs) > 1 or inputs[0].is_file()
     if psfs and not files:
         raise InputError("--psf goes with TIFF files as INPUT; for a folder use --psf-folder")
+    common_offset, offsets = options.offset_of(offset)
+    common_no_data, no_data_views = options.no_data_of(no_data)
     return Inputs(
         source=[str(path.resolve()) for path in inputs] if files else str(inputs[0].resolve()),
         psfs=[str(path.resolve()) for path in psfs] if psfs else None,
@@ -169,11 +171,13 @@ def describe_inputs(
         psf_folder=None if psf_folder is None else str(psf_folder.resolve()),
         voxel_size_um=options.triple_of(voxel_size, "--voxel-size"),
         views=options.names(views),
-        offset=offset,
+        offset=common_offset,
+        offsets=offsets,
         weights=options.numbers_of(weights, "--weight"),
         gains=options.numbers_of(gains, "--gain"),
         remove_hot=remove_hot,
-        no_data=options.no_data_of(no_data),
+        no_data=common_no_data,
+        no_data_views=no_data_views,
         masks=options.files_of(masks or [], "--mask"),
         timepoint=timepoint,
         channel=channel,

@@ -20,11 +20,12 @@ def info(
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     timepoint: options.TimepointOption = None,
     channel: options.ChannelOption = None,
-    no_data: options.NoDataOption = "auto",
+    no_data: options.NoDataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
-    found = describe(source, no_data=options.no_data_of(no_data), timepoint=timepoint, channel=channel)
+    common, named = options.no_data_of(no_data)
+    found = describe(source, no_data=common, no_data_views=named, timepoint=timepoint, channel=channel)
     verdicts = (
         {sample.tag: _check_psfs(source, sample, timepoint, channel) for sample in found.samples} if mirror else {}
     )

@@ -14,11 +14,20 @@ if TYPE_CHECKING:
     from napari_mvfusion.data.fields import NoData
 
 NoDataOption = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
         "--no-data",
         metavar="auto|0|nan|none",
-        help="Pixels that are no measurement: auto finds 0 and NaN outside a view's field; every 0, every nan, or none.",
+        help="Pixels that are no measurement: auto (the default) finds 0 and NaN outside a view's field; every 0, every "
+        "nan, or none. VIEW=none and so on says it for one view.",
+    ),
+]
+OffsetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--offset",
+        metavar="NUMBER|VIEW=NUMBER",
+        help="Camera offset to subtract from every view, or from one.",
     ),
 ]
 MaskOption = Annotated[
@@ -106,14 +115,41 @@ def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
     return found
 
 
-def no_data_of(text: str) -> NoData:
-    """Parse auto, 0, nan or none."""
+def no_data_of(texts: Sequence[str] | None) -> tuple[NoData, dict[str, NoData]]:
+    """Parse ["none", "90=auto"] as what holds for all views, "auto" where nothing is said, and for some by name."""
     from napari_mvfusion.data.fields import NO_DATA  # loads scipy, which parsing other options does not need
 
-    for known in NO_DATA:
-        if text.strip().lower() == known:
-            return known
-    raise typer.BadParameter(f"'{text}' is none of {', '.join(NO_DATA)}", param_hint="--no-data")
+    common, named = _common_and_named(texts or (), "--no-data")
+
+    def choice(text: str) -> NoData:
+        for known in NO_DATA:
+            if text.strip().lower() == known:
+                return known
+        raise typer.BadParameter(f"'{_short(text)}' is none of {', '.join(NO_DATA)}", param_hint="--no-data")
+
+    return choice("auto" if common is None else common), {name: choice(value) for name, value in named.items()}
+
+
+def offset_of(texts: Sequence[str] | None) -> tuple[float, dict[str, float]]:
+    """Parse ["100", "90=103"] as the camera offset of all views, 0 where nothing is said, and of some by name."""
+    common, named = _common_and_named(texts or (), "--offset")
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"'{_short(text)}' is no number such as 100", param_hint="--offset")
+        return value
+
+    return 0.0 if common is None else number(common), {name: number(value) for name, value in named.items()}
+
+
+def _common_and_named(texts: Sequence[str], option: str) -> tuple[str | None, dict[str, str]]:
+    """Values that are given for all, the last of them, and for some by name."""
+    plain = [text for text in texts if "=" not in text]
+    return plain[-1] if plain else None, settings([text for text in texts if "=" in text], option)
 
 
 def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:

@@ -145,12 +145,16 @@ def _opening(inputs: Inputs) -> list[str]:
     if inputs.voxel_size_um is not None:
         words += ["--voxel-size", ",".join(f"{size:g}" for size in inputs.voxel_size_um)]
     words += ["--offset", f"{inputs.offset:g}"] if inputs.offset else []
+    for name, offset in inputs.offsets.items():
+        words += ["--offset", f"{name}={offset:g}"]
     words += ["--remove-hot"] if inputs.remove_hot else []
     for name, gain in inputs.gains.items():
         words += ["--gain", f"{name}={gain:g}"]
     for name, weight in inputs.weights.items():
         words += ["--weight", f"{name}={weight:g}"]
     words += ["--no-data", inputs.no_data] if inputs.no_data != "auto" else []
+    for name, choice in inputs.no_data_views.items():
+        words += ["--no-data", f"{name}={choice}"]
     for name, path in inputs.masks.items():
         words += ["--mask", f"{name}={path}"]
     return words

@@ -62,7 +62,9 @@ def ends_abruptly(
             continue
         values = read(box)
         own, amount = values[index], known[others].sum(axis=0)
-        light = sum(known[u] * values[u] / means[u] for u in others) / np.maximum(amount, 1)
+        # Weighted by brightness, as photons count: one of a dark view says little.
+        expected = sum(known[u] * means[u] for u in others)
+        light = sum(known[u] * values[u] for u in others) / np.maximum(expected, 1e-30)
         shells = {
             "inner": mine & ~ndimage.minimum_filter(mine, 2 * _INNER + 1),
             "outer": ~mine & ndimage.maximum_filter(mine, 2 * _OUTER + 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,12 +14,15 @@ from napari_mvfusion.data.darkness import ends_abruptly
 from napari_mvfusion.data.events import Preparing
 from napari_mvfusion.data.fields import Found, HullMask, ValueMask, VolumeLike, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.missed import missed_beyond, planes_to_look_at
 from napari_mvfusion.data.sampling import mark_covered, read_view, to_view
 from napari_mvfusion.data.view import View
 
 _MEAN_PLANES = 12
 _NO_DARKNESS = 0.99
 _SMALL_VOXELS = 2**24
+# So many voxels beyond a face would hold something if the view had recorded there.
+_FEWEST_MISSED = 60
 
 
 def settle_views(
@@ -90,14 +94,20 @@ def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[H
         return block > 0
 
     fields: list[HullMask | None] = []
-    for v, (view, what) in enumerate(zip(views, found, strict=True)):
+    for v, (view, what) in enumerate(zip(plain, found, strict=True)):
         to_grid = np.linalg.inv(to_view(view, grid))
-        planes = []
+        candidates = []
         for face in what.faces:
             places = (face.points @ to_grid[:3, :3].T + to_grid[:3, 3]).round().astype(int)
-            beyond = round(inside_planes(face.planes, view.shape).outside * prod(view.shape))
-            if ends_abruptly(v, places, beyond, grid.shape, means, read, inside):
-                planes.append(face.planes)
+            half = inside_planes(face.planes, view.shape)
+            if ends_abruptly(v, places, round(half.outside * prod(view.shape)), grid.shape, means, read, inside):
+                candidates.append((face.planes, half, places))
+        planes = []
+        if candidates:
+            at = planes_to_look_at(grid.shape, [places for _, _, places in candidates])
+            beyond = [partial(_beyond, view, half, grid) for _, half, _ in candidates]
+            missed = missed_beyond(v, at, grid.shape, means, read, inside, beyond)
+            planes = [face for (face, _, _), count in zip(candidates, missed, strict=True) if count > _FEWEST_MISSED]
         # Where no pixel inside is dark, those beyond are not either: one face that is an end stands for all.
         if not planes:
             fields.append(None)
@@ -134,6 +144,14 @@ class _Kept:
         if self._last is None or self._last[0] != index:
             self._last = index, np.asarray(self._volume[index])
         return self._last[1]
+
+
+def _beyond(view: View, half: HullMask, grid: Grid, box: Box) -> np.ndarray:
+    """What of a box lies in the array of a view and not inside some planes, bool."""
+    whole, inner = np.ones(box.shape, np.float32), np.ones(box.shape, np.float32)
+    mark_covered(view, grid, box, whole)
+    mark_covered(replace(view, mask=half), grid, box, inner)
+    return np.asarray((whole > 0) & (inner == 0))
 
 
 def _sampled_mean(view: View, grid: Grid) -> float:

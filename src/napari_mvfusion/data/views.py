@@ -146,6 +146,12 @@ class RegisteredViews:
         if not self._settled:
             drain(self.settle())
 
+    def as_recorded(self) -> RegisteredViews:
+        """The same views with the pixels of their arrays: no camera offset is subtracted, no gain divides them."""
+        self._settle_now()
+        views = [replace(view, offset=0.0, gain=1.0, remove_hot=False) for view in self.views]
+        return RegisteredViews(views, self._frame, window=self._window)
+
     def without_hot(self) -> RegisteredViews:
         """The same views with hot pixels removed as they are read; these views themselves where they are known to have none.
 

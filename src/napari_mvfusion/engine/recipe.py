@@ -42,12 +42,14 @@ class Inputs(_Part):
     psf_folder : folder with `psf_angle.tif` files that lie elsewhere
     voxel_size_um : (z, y, x) where the files do not say it, or say it wrongly
     views : names of the views to use, all when None
-    offset : camera offset to subtract from every view
+    offset : camera offset to subtract from every view; 0 for what their files say
+    offsets : another one for some views, by name
     weights : relative trust in views, by name
     gains : what pixels of views are divided by, by name
     remove_hot : read views without their hot pixels
     no_data : which pixels are no measurement, see `napari_mvfusion.data.views.View.no_data`; recipes that do not say it were
         made when all were
+    no_data_views : another choice for some views, by name
     masks : files of masks, by the name of the view
     timepoint, channel : which volume of each file, counted from 0, where files have several
     """
@@ -59,10 +61,12 @@ class Inputs(_Part):
     voxel_size_um: tuple[float, float, float] | None = None
     views: list[str] | None = None
     offset: float = 0.0
+    offsets: dict[str, float] = Field(default_factory=dict)
     weights: dict[str, float] = Field(default_factory=dict)
     gains: dict[str, float] = Field(default_factory=dict)
     remove_hot: bool = False
     no_data: NoData = "none"
+    no_data_views: dict[str, NoData] = Field(default_factory=dict)
     masks: dict[str, str] = Field(default_factory=dict)
     timepoint: int | None = None
     channel: int | None = None
@@ -83,22 +87,24 @@ class Inputs(_Part):
             psf_folder=self.psf_folder,
             voxel_size_um=self.voxel_size_um,
             no_data=self.no_data,
+            no_data_views=self.no_data_views,
             masks=self.masks,
             timepoint=self.timepoint,
             channel=self.channel,
         )
         if self.views is not None:
             opened = opened.select(self.views)
-        for what, numbers in (("weight", self.weights), ("gain", self.gains)):
+        given = (("a weight", self.weights), ("a gain", self.gains), ("an offset", self.offsets))
+        for what, numbers in given:
             if unknown := set(numbers) - set(opened.names):
-                raise InputError(f"a {what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
-        if not (self.offset or self.weights or self.gains or self.remove_hot):
+                raise InputError(f"{what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
+        if not (self.offset or self.remove_hot or any(numbers for _, numbers in given)):
             return opened
         return RegisteredViews(
             [
                 replace(
                     v,
-                    offset=self.offset,
+                    offset=self.offsets.get(v.name, self.offset or v.offset),
                     weight=self.weights.get(v.name, v.weight),
                     gain=self.gains.get(v.name, v.gain),
                     remove_hot=self.remove_hot or v.remove_hot,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import dask.array as da
 import numpy as np
@@ -21,6 +21,7 @@ from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 
 KEY = "mvfusion"
+T = TypeVar("T")
 LayerData = tuple[Any, dict[str, Any], Literal["image"]]
 
 _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange", "bop purple")
@@ -289,13 +290,15 @@ def open_layers(layers: Sequence[Image]) -> Opened:
             "gains": {view.name: view.gain for view in views if view.gain != 1.0},
             "remove_hot": any(view.remove_hot for view in views),
         }
-        offsets = {view.offset for view in views}
+        offset, offsets = _common_and_others({view.name: view.offset for view in views}, 0.0)
         # Where there is a mask it says all.
-        fields = {view.no_data for view in views if view.mask is None} or {"none"}
-        # A recipe knows one camera offset for all, and one choice about hot pixels and zeros.
-        alike = len(offsets) == len(fields) == len({view.remove_hot for view in views}) == 1
+        fields = {view.name: view.no_data for view in views if view.mask is None}
+        no_data, no_data_views = _common_and_others(fields, "none")
         masks = _masks(layers, [view.name for view in views], inputs.get("masks") or {})
-        inputs |= {"offset": offsets.pop(), "no_data": fields.pop(), "masks": masks}
+        inputs |= {"offset": offset, "offsets": offsets, "no_data": no_data, "no_data_views": no_data_views}
+        inputs["masks"] = masks
+        # A recipe knows one choice about hot pixels for all.
+        alike = len({view.remove_hot for view in views}) == 1
         inputs = inputs if alike and masks is not None else None
     return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
 
@@ -451,6 +454,13 @@ def _names(layers: Sequence[Image]) -> list[str]:
     """What the views are called in their files, which a recipe goes by; where that is unclear, as the layers are."""
     names = [notes(layer).get("name") for layer in layers]
     return [layer.name for layer in layers] if None in names or len(set(names)) < len(names) else [*map(str, names)]
+
+
+def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[str, T]]:
+    """What most views have, the first of those that are equally frequent, and by name what others have instead."""
+    found = list(values.values())
+    common = max(found, key=found.count, default=where_none)
+    return common, {name: value for name, value in values.items() if value != common}
 
 
 def _masks(layers: Sequence[Image], names: list[str], opened: Mapping[str, str]) -> dict[str, str] | None:

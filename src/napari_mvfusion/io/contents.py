@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,12 @@ class Contents:
 
 
 def describe(
-    path: str | Path, *, no_data: NoData = "auto", timepoint: int | None = None, channel: int | None = None
+    path: str | Path,
+    *,
+    no_data: NoData = "auto",
+    no_data_views: Mapping[str, NoData] | None = None,
+    timepoint: int | None = None,
+    channel: int | None = None,
 ) -> Contents:
     """Say what a TIFF folder, an OME-Zarr or a TIFF file holds. Problems of a sample do not hide the others.
 
@@ -57,6 +63,7 @@ def describe(
     path : what to look at
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
+    no_data_views : another choice for some views, by their names
     timepoint, channel : which volume of each file, counted from 0, where files have several
 
     Raises
@@ -65,22 +72,25 @@ def describe(
         If there is nothing of that name, or a folder holds no views.
     """
     path, at = Path(path), Choice(timepoint, channel)
+    choices = dict(no_data_views or {})
     check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
     if is_zarr(path) or path.suffix.lower() == ".zarr":
-        return Contents(str(path), "zarr", (_sample(path, None, no_data, at),), ())
+        return Contents(str(path), "zarr", (_sample(path, None, no_data, choices, at),), ())
     if path.is_dir():
         names = scan_folder(path)
         names.choose(next(iter(names.samples), None))
-        samples = tuple(_sample(path, tag, no_data, at) for tag in names.samples)
+        samples = tuple(_sample(path, tag, no_data, choices, at) for tag in names.samples)
         return Contents(str(path), "folder", samples, tuple(names.problems))
     data, grid = open_volume(path, timepoint=timepoint, channel=channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
 
 
-def _sample(path: Path, tag: str | None, no_data: NoData, at: Choice) -> SampleContents:
+def _sample(path: Path, tag: str | None, no_data: NoData, choices: Mapping[str, NoData], at: Choice) -> SampleContents:
     try:
-        views = open_views(path, tag=tag, no_data=no_data, timepoint=at.timepoint, channel=at.channel)
+        views = open_views(
+            path, tag=tag, no_data=no_data, no_data_views=choices, timepoint=at.timepoint, channel=at.channel
+        )
         notes = views.notes
         has_truth = open_truth(path, tag, timepoint=at.timepoint, channel=at.channel) is not None
     except InputError as error:

@@ -32,6 +32,7 @@ def open_views(
     voxel_size_um: FloatTriple | None = None,
     clean_psfs: bool = True,
     no_data: NoData = "auto",
+    no_data_views: Mapping[str, NoData] | None = None,
     masks: Mapping[str, str | Path] | None = None,
     timepoint: int | None = None,
     channel: int | None = None,
@@ -49,6 +50,7 @@ def open_views(
     clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
     no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
+    no_data_views : another choice for some views, by their names
     masks : a file for each view, by its name, that is nonzero where the view holds a measurement; TIFF or OME-Zarr
     timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
         are views
@@ -65,15 +67,20 @@ def open_views(
     """
     at = Choice(timepoint, channel)
     views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
-    if no_data == "none" and not masks:
+    files, choices = dict(masks or {}), dict(no_data_views or {})
+    if no_data == "none" and not files and not choices:
         return views
-    files = dict(masks or {})
-    unknown = files.keys() - set(views.names)
-    if unknown:
-        raise InputError(f"a mask is given for view '{min(unknown)}', but the views are {', '.join(views.names)}")
+    for what, names in (("a mask", files.keys()), ("what is no data", choices.keys())):
+        if unknown := names - set(views.names):
+            there = ", ".join(views.names)
+            raise InputError(f"{what} is given for view '{min(unknown)}', but the views are {there}")
     return RegisteredViews(
         [
-            replace(view, no_data=no_data, mask=open_volume(files[view.name])[0] if view.name in files else view.mask)
+            replace(
+                view,
+                no_data=choices.get(view.name, no_data),
+                mask=open_volume(files[view.name])[0] if view.name in files else view.mask,
+            )
             for view in views.views
         ],
         views.grid,
