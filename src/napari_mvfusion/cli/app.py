@@ -19,6 +19,7 @@ COMMANDS = {
     "info": "Say which samples, views, PSFs and ground truths an input holds.",
     "train": "Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.",
     "clean": "Remove what killed runs left: half-written files, old versions that were replaced, locks.",
+    "methods": "List fusion methods with all their parameters, which --set NAME=VALUE of fuse takes.",
     "models": "Look at trained networks, import published ones, and keep your own.",
 }
 
@@ -43,12 +44,12 @@ class LazyGroup(typer.core.TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """Import the module of a command and make the command of it."""
+    """Import the module of a command and make the command of it; what its `EPILOG` says stands below its options."""
     module = importlib.import_module(f"napari_mvfusion.cli.{name}")
     if hasattr(module, "app"):
         return typer.main.get_command(module.app)
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    alone.command(name)(getattr(module, name))
+    alone.command(name, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
     return typer.main.get_command(alone)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.methods import help_of, in_short
 from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
@@ -22,6 +23,8 @@ from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.system.files import check_there
 from napari_mvfusion.system.overlap import refuse_overlap
 
+EPILOG = in_short()
+
 
 def fuse(
     inputs: Annotated[
@@ -30,17 +33,18 @@ def fuse(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The result: a new .zarr or .tif.")] = None,
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "ebmd",
-    iterations: Annotated[int | None, typer.Option(help="EBMD: more gives a sharper picture and more noise.")] = None,
-    lambda_: Annotated[
-        float | None, typer.Option("--lambda", help="EBMD: Tikhonov regularisation; more gives a smoother picture.")
-    ] = None,
-    kernel: Annotated[str | None, typer.Option(help="EBMD: kind of the back-projection kernels.")] = None,
-    osem: Annotated[str | None, typer.Option(help="EBMD: ordered-subsets factor; more converges faster.")] = None,
+    iterations: Annotated[int | None, typer.Option(help=help_of("ebmd", "iterations"))] = None,
+    lambda_: Annotated[float | None, typer.Option("--lambda", help=help_of("ebmd", "lambda"))] = None,
+    kernel: Annotated[str | None, typer.Option(help=help_of("ebmd", "kernel"))] = None,
+    osem: Annotated[str | None, typer.Option(help=help_of("ebmd", "osem"))] = None,
     model: Annotated[
-        str | None, typer.Option(help="Generator: name or file of the model; see mvfusion models list.")
+        str | None, typer.Option(help=help_of("generator", "model") + " See mvfusion models list.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter of the method.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other parameter of the method; mvfusion methods lists all of them."
+        ),
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Which sample, where a folder holds several.")] = None,
     views: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90. All by default.")] = None,

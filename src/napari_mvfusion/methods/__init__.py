@@ -8,16 +8,13 @@ from pydantic import ValidationError
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.average import Average
+from napari_mvfusion.methods.base import FusionMethod
 from napari_mvfusion.methods.cbif import CBIF
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.generator import LearnedFusion
 
-METHODS: dict[str, type[Average] | type[CBIF] | type[EBMD] | type[LearnedFusion]] = {
-    Average.name: Average,
-    CBIF.name: CBIF,
-    EBMD.name: EBMD,
-    LearnedFusion.name: LearnedFusion,
-}
+# The order in which methods are listed.
+METHODS: dict[str, type[FusionMethod]] = {kind.name: kind for kind in (Average, CBIF, EBMD, LearnedFusion)}
 
 _SHOWN_LETTERS = 60
 

@@ -2,82 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
-from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
-from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
+from napari_mvfusion.methods.base import OneStage, TileInput
 from napari_mvfusion.methods.blending import blending_weights
 
 _BLENDING_RANGE = 40.0
 _PLANE_VOXELS = 2**17
 
 
-class Average(BaseModel):
+class Average(OneStage):
     """Mean over the views that have data, weighted with `View.weight`.
 
     Where fields differ, a view counts less near the border of its field, so that borders leave no seams.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str] = "average"
     title: ClassVar[str] = "Average"
     summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
-    coarse_first: ClassVar[bool] = False
-    removes_hot: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    stage: ClassVar[str] = "averaging"
 
-    def check(self, views: RegisteredViews) -> list[str]:
-        """Warn about a single view."""
-        return warn_few(views)
-
-    def context(self, views: RegisteredViews) -> Triple:
-        """None: every voxel stands for itself."""
-        return (0, 0, 0)
-
-    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
-        """Nothing depends on the whole volume."""
-        yield from ()
-        return BoundAverage(views)
-
-
-class BoundAverage:
-    """The mean, ready to run."""
-
-    def __init__(self, views: RegisteredViews) -> None:
-        self.stages: Sequence[Stage] = [Stage("averaging", tuple(range(len(views))))]
-        self._views = views
-
-    def working_bytes(self, tile_shape: Triple) -> int:
-        """Inputs, the sum of weighted views, and a few planes of weights."""
-        return mean_bytes(self._views, tile_shape)
-
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: Any) -> torch.Tensor:
         """Average one tile."""
-        return weighted_mean(self._views, tile, _BLENDING_RANGE)
+        return weighted_mean(views, tile, _BLENDING_RANGE)
 
-    def converged(self, change: float) -> bool:
-        """Never asked: there are no iterations."""
-        return True
-
-    def release(self) -> None:
-        """Nothing is kept."""
-
-
-def warn_few(views: RegisteredViews) -> list[str]:
-    """What to say about one view, or about very many."""
-    if len(views) == 1:
-        return [f"there is only {views.views[0].label}: the result is that view; fusion needs two or more"]
-    if len(views) > 8:
-        return [f"{len(views)} views are more than the usual 2 to 8: check that they all belong to one specimen"]
-    return []
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: Any) -> int:
+        """Inputs, the sum of weighted views, and a few planes of weights."""
+        return mean_bytes(views, tile_shape)
 
 
 def weighted_mean(

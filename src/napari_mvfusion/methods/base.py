@@ -4,16 +4,19 @@ A method works in stages. Each stage goes once over all tiles of the volume; mos
 method has one stage for every update of its estimate: the engine keeps the estimate of the whole volume, gives
 each tile the estimate of the stage before with the halo it asks for, and so tiles never show.
 
-Adding a method is one file with a class that follows `Method` and one line in `napari_mvfusion.methods`.
+Adding a method is one file and one line in `napari_mvfusion.methods`. A method of one stage derives from `OneStage`:
+it is its parameters and its formula. Others derive from `FusionMethod`, and bind themselves in `prepare`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Box, Triple
@@ -154,3 +157,97 @@ class Method(Protocol):
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
         """Compute what depends on the whole volume, yielding progress, and return the bound method."""
+
+
+class FusionMethod(BaseModel):
+    """What methods have in common: immutable parameters, and what most of them answer alike. See `Method`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    coarse_first: ClassVar[bool] = False
+    removes_hot: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Warn about a single view, or very many."""
+        return warn_few(views)
+
+    def context(self, views: RegisteredViews) -> Triple:
+        """None: every voxel stands for itself."""
+        return (0, 0, 0)
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+        """Bind the method; every method has its own way."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of how it is bound")
+
+
+class OneStage(FusionMethod):
+    """A method that goes over the tiles once: beside its parameters it is a formula, `fuse_tile`.
+
+    Attributes
+    ----------
+    stage : what the user reads while it runs
+    copies : how many arrays of a tile with its halo the formula holds at once, beside the pixels of the views
+    """
+
+    stage: ClassVar[str] = "fusing"
+    copies: ClassVar[int] = 4
+
+    def halo(self, views: RegisteredViews) -> Triple:
+        """Voxels of the views that the formula needs around a tile."""
+        return (0, 0, 0)
+
+    def learn(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Any]:
+        """Find what depends on the whole volume; handed to `fuse_tile` and `tile_bytes`."""
+        yield from ()
+
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: Any) -> torch.Tensor | Steps:
+        """The formula: float32 (z, y, x) of the tile, on the device."""
+        raise NotImplementedError(f"{type(self).__name__} has no formula")
+
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: Any) -> int:
+        """An upper bound of what the formula takes, see `BoundMethod.working_bytes`."""
+        wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views), strict=True))
+        return 4 * wide * (2 * len(views) + self.copies)
+
+    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+        """Learn what depends on the whole volume."""
+        learned = yield from self.learn(views, device)
+        return BoundOneStage(self, views, learned)
+
+
+class BoundOneStage:
+    """A method of one stage, ready to run."""
+
+    def __init__(self, method: OneStage, views: RegisteredViews, learned: Any) -> None:
+        self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views))]
+        self._method = method
+        self._views = views
+        self._learned = learned
+
+    def working_bytes(self, tile_shape: Triple) -> int:
+        """What the method says."""
+        return self._method.tile_bytes(tile_shape, self._views, self._learned)
+
+    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor | Steps:
+        """Apply the formula to one tile."""
+        return self._method.fuse_tile(tile, self._views, self._learned)
+
+    def converged(self, change: float) -> bool:
+        """Never asked: there are no iterations."""
+        return True
+
+    def release(self) -> None:
+        """Nothing is kept but what was learned."""
+
+
+def warn_few(views: RegisteredViews) -> list[str]:
+    """What to say about one view, or about very many."""
+    if len(views) == 1:
+        return [f"there is only {views.views[0].label}: the result is that view; fusion needs two or more"]
+    if len(views) > 8:
+        return [f"{len(views)} views are more than the usual 2 to 8: check that they all belong to one specimen"]
+    return []

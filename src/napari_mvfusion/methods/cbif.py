@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
+from dataclasses import dataclass
 from math import ceil
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.methods.average import mean_bytes, warn_few, weighted_mean
-from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
+from napari_mvfusion.methods.average import mean_bytes, weighted_mean
+from napari_mvfusion.methods.base import OneStage, TileInput
 from napari_mvfusion.methods.coarse import CoarseGrid
 from napari_mvfusion.methods.content import (
     entropy_content,
@@ -32,7 +33,7 @@ _ENTROPY_BASE = 100.0
 _CONTEXT_SIGMAS = 1.5
 
 
-class CBIF(BaseModel):
+class CBIF(OneStage):
     """Content-based image fusion.
 
     `fused = sum_v w_v x_v / sum_v w_v` with the weight `w_v = G_s2 (x) (x_v - G_s1 (x) x_v)^2`, or `100^H` with the local
@@ -45,13 +46,10 @@ class CBIF(BaseModel):
     content-based image fusion, SPIE 6914 (2008).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str] = "cbif"
     title: ClassVar[str] = "Content-based fusion"
     summary: ClassVar[str] = "A mean in which each view counts where it has detail: quick, but not deblurred."
-    coarse_first: ClassVar[bool] = False
-    removes_hot: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    stage: ClassVar[str] = "weighting"
 
     weights: Literal["gaussian", "entropy"] = Field(
         "gaussian",
@@ -87,10 +85,6 @@ class CBIF(BaseModel):
         description="Over this many voxels a view fades towards the border of its field, where fields differ.",
     )
 
-    def check(self, views: RegisteredViews) -> list[str]:
-        """Warn about a single view."""
-        return warn_few(views)
-
     def context(self, views: RegisteredViews) -> Triple:
         """As far as the weights reach."""
         if self.weights == "entropy":
@@ -98,7 +92,7 @@ class CBIF(BaseModel):
         reach = _CONTEXT_SIGMAS * self.sigma2
         return triple(ceil(reach / ratio) for ratio in views.grid.anisotropy)
 
-    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
+    def learn(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, ContentWeights]:
         """Measure the content of the whole volume; a hot pixel is none."""
         spared = views.without_hot()
         if self.weights == "gaussian":
@@ -111,36 +105,24 @@ class CBIF(BaseModel):
             grid = entropy_grid(views, self.window)
             entropy = yield from entropy_content(spared, grid, self.window)
             content = _ENTROPY_BASE**entropy / _ENTROPY_BASE
-        return BoundCBIF(self, views, grid, content, device)
+        return ContentWeights(grid, torch.from_numpy(content.astype(np.float32)).to(device))
 
-
-class BoundCBIF:
-    """CBIF with its weights, ready to run."""
-
-    def __init__(
-        self, method: CBIF, views: RegisteredViews, grid: CoarseGrid, content: np.ndarray, device: torch.device
-    ) -> None:
-        self.stages: Sequence[Stage] = [Stage("weighting", tuple(range(len(views))))]
-        self._method = method
-        self._views = views
-        self._grid = grid
-        self._content = torch.from_numpy(content.astype(np.float32)).to(device)
-
-    def working_bytes(self, tile_shape: Triple) -> int:
-        """Those of the mean, the coarse weights, and three steps of their interpolation to a few planes."""
-        return mean_bytes(self._views, tile_shape) + 4 * self._content.numel()
-
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: ContentWeights) -> torch.Tensor:
         """Fuse one tile."""
 
         def weight(view: int, box: Box) -> torch.Tensor:
-            return self._grid.interpolate(self._content[view], box)
+            return learned.grid.interpolate(learned.content[view], box)
 
-        return weighted_mean(self._views, tile, self._method.blending_range, weight)
+        return weighted_mean(views, tile, self.blending_range, weight)
 
-    def converged(self, change: float) -> bool:
-        """Never asked: there are no iterations."""
-        return True
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: ContentWeights) -> int:
+        """Those of the mean, the coarse weights, and three steps of their interpolation to a few planes."""
+        return mean_bytes(views, tile_shape) + 4 * learned.content.numel()
 
-    def release(self) -> None:
-        """Nothing is kept but the weights."""
+
+@dataclass(frozen=True, eq=False)
+class ContentWeights:
+    """Weights of the whole volume: (view, z, y, x) on the points of a coarse grid."""
+
+    grid: CoarseGrid
+    content: torch.Tensor

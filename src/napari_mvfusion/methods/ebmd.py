@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import radius_of
-from napari_mvfusion.methods.average import warn_few
+from napari_mvfusion.methods.base import FusionMethod, warn_few
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
 from napari_mvfusion.methods.kernels import KernelType, back_projection_kernels
 from napari_mvfusion.psf import check_psf
@@ -28,7 +28,7 @@ from napari_mvfusion.psf import check_psf
 _CONTEXT = 0.8
 
 
-class EBMD(BaseModel):
+class EBMD(FusionMethod):
     """Parameters of efficient Bayesian multi-view deconvolution.
 
     Every update is `psi += w (max(T(psi * (r (x) k)), eps) - psi)` with the ratio `r = view / (psi (x) PSF)`, or 1
@@ -40,13 +40,10 @@ class EBMD(BaseModel):
     Preibisch et al., Efficient Bayesian-based multiview deconvolution, Nature Methods 11 (2014).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
     name: ClassVar[str] = "ebmd"
     title: ClassVar[str] = "Multi-view deconvolution (EBMD)"
     summary: ClassVar[str] = "Deconvolves all views together with their PSFs: sharp, and the slowest."
     coarse_first: ClassVar[bool] = True
-    removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"kernel": "optimisation_1", "iterations": 10},

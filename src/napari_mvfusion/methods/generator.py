@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from napari_mvfusion.data.events import Event
@@ -18,7 +18,7 @@ from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
-from napari_mvfusion.methods.base import BoundMethod
+from napari_mvfusion.methods.base import BoundMethod, FusionMethod
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.paper_network import bind_paper
@@ -32,15 +32,13 @@ _CONTEXT_VOXELS = 16
 _KEPT_NETWORKS = 4
 
 
-class LearnedFusion(BaseModel):
+class LearnedFusion(FusionMethod):
     """Parameters of fusion by a generator.
 
     References
     ----------
     Yang et al., Multi-View Fusion Using Semi- and Self-Supervised Generative Adversarial Networks.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str] = "generator"
     title: ClassVar[str] = "Generator (learned)"

@@ -1,0 +1,139 @@
+"""What the parameters of a method are: kinds, bounds, choices and words, from the fields of its model.
+
+The form in napari, the command line and the documentation read these, so that none of them knows a method by name.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Kind = Literal["switch", "whole", "real", "choice", "text", "model"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a method.
+
+    Attributes
+    ----------
+    field : as the model calls it in Python
+    name : as recipes and the command line call it
+    title, help : what the user reads
+    kind : what its values are; "model" is the name or file of a trained network
+    default : its value when nothing is entered
+    low, high : bounds of numbers, infinite where there are none; `open_low` when `low` itself is not allowed
+    choices : the words of a choice, or the one word that may stand for a number
+    hidden : only recipes fill it in
+    """
+
+    field: str
+    name: str
+    title: str
+    help: str
+    kind: Kind
+    default: Any
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    choices: tuple[str, ...] = ()
+    hidden: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What may be entered, in words: "1 to 1000", "gaussian or entropy"."""
+        words = " or ".join(self.choices)
+        if self.kind == "switch":
+            return "true or false"
+        if self.kind == "model":
+            return "name or file of a model"
+        if self.kind in ("choice", "text"):
+            return words or "text"
+        low = f"above {self.low:g}" if self.open_low else f"from {self.low:g}"
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            bounds = f"{low}, up to {self.high:g}" if self.open_low else f"{self.low:g} to {self.high:g}"
+        elif math.isfinite(self.high):
+            bounds = f"up to {self.high:g}"
+        else:
+            bounds = low if math.isfinite(self.low) else "any number"
+        return f"{bounds}, or {words}" if words else bounds
+
+
+def parameters_of(kind: type[BaseModel]) -> tuple[Parameter, ...]:
+    """The parameters of a method, in the order of its fields.
+
+    Raises
+    ------
+    TypeError
+        If a field has a type that no form could show.
+    """
+    return tuple(describe_field(name, field) for name, field in kind.model_fields.items())
+
+
+def describe_field(name: str, field: FieldInfo) -> Parameter:
+    """One field as a parameter.
+
+    Parameters
+    ----------
+    name : as the model calls it
+    field : bool, int, float, str, a Literal, or `float | Literal[WORD]`. A str whose schema says `"choices": "models"` is
+        chosen from the models, and one with `"recipe"` is hidden.
+
+    Raises
+    ------
+    TypeError
+        If it has another type.
+    """
+    extra = field.json_schema_extra
+    source = str(extra.get("choices", "")) if isinstance(extra, dict) else ""
+    found, words = _kind_of(field, source)
+    low, high, open_low = _bounds(field)
+    return Parameter(
+        field=name,
+        name=field.alias or name,
+        title=field.title or name,
+        help=field.description or "",
+        kind=found,
+        default=field.get_default(call_default_factory=True),
+        low=low,
+        high=high,
+        open_low=open_low,
+        choices=words,
+        hidden=source == "recipe",
+    )
+
+
+def _kind_of(field: FieldInfo, source: str) -> tuple[Kind, tuple[str, ...]]:
+    annotation = field.annotation
+    kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else {annotation}
+    plain: Mapping[Any, Kind] = {
+        bool: "switch",
+        int: "whole",
+        float: "real",
+        str: "model" if source == "models" else "text",
+    }
+    words = tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
+    rest = {kind for kind in kinds if get_origin(kind) is not Literal}
+    if not rest and words:
+        return "choice", words
+    kind = plain.get(next(iter(rest))) if len(rest) == 1 else None
+    if kind is not None and (not words or (kind == "real" and len(words) == 1)):
+        return kind, words
+    raise TypeError(f"there is no editor for parameters of type {annotation}")
+
+
+def _bounds(field: FieldInfo) -> tuple[float, float, bool]:
+    low, high, open_low = -math.inf, math.inf, False
+    for bound in field.metadata:
+        for name in ("ge", "gt"):
+            value = getattr(bound, name, None)
+            if value is not None and value >= low:
+                low, open_low = float(value), name == "gt"
+        high = min(high, getattr(bound, "le", math.inf), getattr(bound, "lt", math.inf))
+    return low, high, open_low
