@@ -3,6 +3,8 @@
 SHELL := bash
 bin := .venv/bin
 args :=
+# Torch's threads spin while they wait for each other, which takes the cores from the tests beside them.
+threads := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: help demo test faults oldest lint clean
 
@@ -13,16 +15,16 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 	@scripts/environment.sh all
 	@$(bin)/mvfusion demo $(args)
 
-test: lint ## set up, then every check and every test; some tests: make test args="-k cbif"
-	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+test: lint ## set up, then every check and every test, with a sample of the fault campaign; some tests: make test args="-k cbif"
+	@$(threads) scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
-oldest: ## set up .venv-oldest with the lowest versions that pyproject.toml allows, then every test there; not part of make test
+oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml names (torch as in constraints.txt), then the tests of make test there
 	@scripts/oldest.sh
-	@OMP_NUM_THREADS=1 scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+	@$(threads) scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
 faults: ## set up, then the whole fault campaign, with its counts at the end; about 7 minutes on 2 cores, not part of make test
 	@scripts/environment.sh all test dev
-	@OMP_NUM_THREADS=1 scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
+	@$(threads) scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
 lint: ## set up, then check style, types, layers and the plugin's manifest
 	@scripts/environment.sh all test dev
