@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from napari.qt.threading import GeneratorWorker, create_worker
+from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
+from napari_mvfusion.gui.ending import EndingWorker
 from napari_mvfusion.gui.failures import Failed, failure_of
 
 Steps = Callable[..., Generator[Any, None, Any]]
@@ -108,8 +109,8 @@ class Task(QObject):
         self.deleteLater()
 
 
-class _Worker(GeneratorWorker):
-    """A worker whose checkpoint stops it too; napari asks workers to quit when its window closes."""
+class _Worker(EndingWorker):
+    """A worker whose checkpoint stops it too."""
 
     checkpoint: Checkpoint
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import zarr
-from napari.qt.threading import GeneratorWorker, create_worker
+from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
@@ -25,6 +25,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.provenance import parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
+from napari_mvfusion.gui.ending import EndingWorker
 from napari_mvfusion.gui.failures import Failed, failure_of
 from napari_mvfusion.gui.layers import contrast_limits
 from napari_mvfusion.methods.base import Method
@@ -160,11 +161,8 @@ def _setter(cancel: threading.Event) -> Callable[[], None]:
     return lambda: cancel.set()
 
 
-class StoppableWorker(GeneratorWorker):
-    """A worker that stops by the engine's own cancel, so that the engine can close its files and say what is kept.
-
-    napari asks workers to quit when its window closes.
-    """
+class StoppableWorker(EndingWorker):
+    """A worker that stops by the engine's own cancel, so that the engine can close its files and say what is kept."""
 
     cancel: threading.Event
 
