@@ -152,7 +152,7 @@ def test_a_view_without_a_psf_opens_and_a_psf_without_a_view_is_reported(tmp_pat
     assert views.views[1].psf is None
     found = describe(folder)
     assert found.problems == ("psf_45.tif has no view at 45 degrees",)
-    assert found.samples[0].problems == ("view 90 has no PSF: EBMD needs one",)
+    assert found.samples[0].problems == ("view '90' has no PSF: it can be averaged, but not deblurred",)
     assert found.samples[0].has_truth
 
 

@@ -16,8 +16,8 @@ from napari_mvfusion.gui.views.kernels import fit_into, is_same_frame, own_to_fu
 from napari_mvfusion.gui.views.pixels import look_at
 from napari_mvfusion.gui.views.problems import pixel_problems
 from napari_mvfusion.io.psfs import open_psf
-from napari_mvfusion.methods.ebmd import check_usable
 from napari_mvfusion.psf import fwhm, rotate_psf
+from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
 
 PSF = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)

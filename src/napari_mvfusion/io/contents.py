@@ -100,6 +100,8 @@ def _sample(path: Path, tag: str | None, no_data: NoData, choices: Mapping[str, 
         for v in views.views
     )
     without = [
-        view.psf_flaw or f"view {view.name} has no PSF: EBMD needs one" for view in views.views if view.psf is None
+        view.psf_flaw or f"view '{view.name}' has no PSF: it can be averaged, but not deblurred"
+        for view in views.views
+        if view.psf is None
     ]
     return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, (*notes, *without))

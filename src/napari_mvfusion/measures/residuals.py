@@ -24,6 +24,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
 from napari_mvfusion.measures.shading import Shading, ShadingSums
+from napari_mvfusion.psf.usable import psf_of
 
 # With the largest halos in use a tile of this side keeps a blur below about 1 GiB.
 _TILE = 224
@@ -299,14 +300,11 @@ def _check(fused: VolumeLike, views: RegisteredViews) -> None:
 
 def _psf(view: View) -> np.ndarray:
     """Return the PSF with sum 1, float64."""
-    if view.psf_flaw:
-        raise InputError(view.psf_flaw)
-    if view.psf is None:
-        raise InputError(f"{view.label} has no PSF: the residual compares the view with the fused volume blurred by it")
-    total = float(np.sum(view.psf, dtype=np.float64))
+    psf = psf_of(view, "the residual")
+    total = float(np.sum(psf, dtype=np.float64))
     if not (np.isfinite(total) and total > 0):
         raise InputError(f"the PSF of {view.label} must be finite with a positive sum")
-    return np.asarray(view.psf, np.float64) / total
+    return np.asarray(psf, np.float64) / total
 
 
 def _narrow_axes(view: View) -> tuple[int, int]:

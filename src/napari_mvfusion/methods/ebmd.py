@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 
+from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging import radius_of
 from napari_mvfusion.methods.base import FusionMethod, warn_few
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
 from napari_mvfusion.methods.kernels import KernelType, back_projection_kernels
-from napari_mvfusion.psf import check_psf
+from napari_mvfusion.psf.usable import look_at_psf, normalised
 
 # Share of the PSFs' reach that a preview looks around its region.
 _CONTEXT = 0.8
@@ -98,9 +97,9 @@ class EBMD(FusionMethod):
         InputError
             If a view has no PSF, or one that cannot be used.
         """
-        notes = [note for view in views.views for note in _check_psf(view, views.grid.shape)]
+        notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "deconvolution")]
         if len(views) == 1:
-            return [*notes, f"{views.views[0].label} is the only one: EBMD is then a plain deconvolution, not a fusion"]
+            return [*notes, f"{views.views[0].label} is the only one: this is then a plain deconvolution, not a fusion"]
         return [*notes, *warn_few(views)]
 
     def context(self, views: RegisteredViews) -> Triple:
@@ -124,7 +123,7 @@ class EBMD(FusionMethod):
         statistics = yield from views.scan()
         for view, numbers in zip(views.views, statistics, strict=True):
             check_light(view, numbers)
-        psfs = [_normalised(view.psf) for view in views.views if view.psf is not None]
+        psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
         kernels = [
             ViewKernels.cropped(psf, back)
             for psf, back in zip(psfs, back_projection_kernels(psfs, self.kernel), strict=True)
@@ -138,56 +137,4 @@ class EBMD(FusionMethod):
             tikhonov=self.lambda_,
             osem=self.osem,
             stop_at_change=self.stop_at_change,
-        )
-
-
-def _check_psf(view: View, volume: Triple) -> list[str]:
-    if view.psf_flaw:
-        raise InputError(view.psf_flaw)
-    if view.psf is None:
-        stem = view.name if view.angle is None else f"{view.angle:g}"
-        raise InputError(
-            f"{view.label} has no PSF, and the blur of each view must be known: put its PSF beside it as psf_{stem}.tif, "
-            "measure it from beads, or fuse with average, which needs none"
-        )
-    check_usable(view.psf, view.label, volume)
-    return check_psf(_normalised(view.psf), view.label)
-
-
-def check_usable(psf: np.ndarray, label: str, volume: Triple) -> None:
-    """Refuse a PSF that nothing can be deconvolved with.
-
-    Parameters
-    ----------
-    psf : (z, y, x)
-    label : of its view, for messages
-    volume : (z, y, x) of the fused volume
-
-    Raises
-    ------
-    InputError
-        As `check_psf`, or where it reaches beyond the volume.
-    """
-    check_psf(psf, label)
-    # Zeros around it do not count: what matters is how far it really reaches.
-    span = triple(2 * r + 1 for r in radius_of(psf))
-    if any(s > n for s, n in zip(span, volume, strict=True)):
-        raise InputError(
-            f"the PSF of {label} spans {span} voxels, more than the volume of {volume}: "
-            "crop the PSF, or fuse a larger volume"
-        )
-
-
-def _normalised(psf: np.ndarray) -> np.ndarray:
-    return np.asarray(psf / psf.sum(dtype=np.float64), np.float64)
-
-
-def check_light(view: View, numbers: ViewStatistics) -> None:
-    """Refuse a view that is the same everywhere, or negative somewhere."""
-    if numbers.minimum == numbers.maximum:
-        raise InputError(f"{view.label} has the value {numbers.minimum:g} everywhere: leave it out, or check its file")
-    if numbers.minimum < 0:
-        raise InputError(
-            f"{view.label} has negative values (down to {numbers.minimum:g}), but light cannot be negative: "
-            "set its camera offset to the value of dark pixels, and what lies below becomes 0"
         )

@@ -18,7 +18,7 @@ from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
-from napari_mvfusion.methods.base import BoundMethod, FusionMethod
+from napari_mvfusion.methods.base import BoundMethod, FusionMethod, warn_few
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.paper_network import bind_paper
@@ -27,6 +27,7 @@ from napari_mvfusion.models import ModelCard, ModelEntry, find_model, load_model
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.paper import PaperGenerator
 from napari_mvfusion.models.universal import UniversalArchitecture, UniversalGenerator
+from napari_mvfusion.psf.usable import look_at_psf
 
 _CONTEXT_VOXELS = 16
 _KEPT_NETWORKS = 4
@@ -108,7 +109,8 @@ class LearnedFusion(FusionMethod):
         if isinstance(card.architecture, UniversalArchitecture):
             if self.tiles == "published":
                 raise InputError(f"published tiles are for the paper's networks: '{card.name}' has seam_free tiles")
-            return EBMD().check(views)
+            notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "this generator")]
+            return [*notes, *warn_few(views)]
         return channel_order(views, card).warnings
 
     def context(self, views: RegisteredViews) -> Triple:

@@ -19,13 +19,13 @@ from math import ceil, log2, prod
 import torch
 from torch.nn import functional
 
+from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
-from napari_mvfusion.methods.ebmd import check_light
 from napari_mvfusion.methods.steps import mapped
 from napari_mvfusion.models.universal import UniversalArchitecture, UniversalGenerator
 from napari_mvfusion.system.devices import free_bytes

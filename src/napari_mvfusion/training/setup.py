@@ -13,12 +13,12 @@ from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike, drain
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.imaging.threads import Interrupted
-from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.models import ModelCard, find_model, load_model, place_for, user_folder
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.files import SUFFIX
 from napari_mvfusion.models.paper import PaperArchitecture
+from napari_mvfusion.psf.usable import look_at_psf
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training import loop
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
@@ -253,7 +253,8 @@ class _Setup:
         ordered = []
         for each in views:
             order = channel_order(each, card)
-            for note in [*EBMD().check(each), *order.warnings]:
+            odd = [note for view in each.views for note in look_at_psf(view, each.grid.shape, "training on views")]
+            for note in [*odd, *order.warnings]:
                 yield Warned(note)
             ordered.append(each.select([each.names[index] for index in order.indices]))
         objective: Objective

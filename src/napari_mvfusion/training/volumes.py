@@ -22,6 +22,7 @@ from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.psf import crop_psf
+from napari_mvfusion.psf.usable import psf_of
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
@@ -355,15 +356,7 @@ def describe_psfs(views: RegisteredViews, energy: float) -> Recording:
     """
     psfs = []
     for view in views.views:
-        if view.psf_flaw:
-            raise InputError(view.psf_flaw)
-        if view.psf is None:
-            stem = view.name if view.angle is None else f"{view.angle:g}"
-            raise InputError(
-                f"{view.label} has no PSF, which training on views needs: put its PSF beside it as psf_{stem}.tif, or "
-                "name it"
-            )
-        cropped = crop_psf(np.maximum(view.psf, 0), energy)
+        cropped = crop_psf(np.maximum(psf_of(view, "training on views"), 0), energy)
         psfs.append(np.ascontiguousarray(cropped / cropped.sum(dtype=np.float64), np.float32))
     return Recording(views.names, tuple(psfs), (Noise(0.0, 0.0),) * len(views))
 

@@ -12,9 +12,9 @@ from napari_mvfusion.gui.layers import PSFSaid
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.views.kernels import fit_into
 from napari_mvfusion.gui.views.problems import CHOOSE, Fix, Mended, Problem
-from napari_mvfusion.methods.ebmd import check_usable
 from napari_mvfusion.psf import PreparedPSF, check_psf, describe_psf, prepare_values
 from napari_mvfusion.psf.kernel import check_light
+from napari_mvfusion.psf.usable import check_usable
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.tasks import Checkpoint
-from napari_mvfusion.psf import MirrorVerdict, check_mirror
+from napari_mvfusion.psf import MirrorVerdict, check_mirror, check_psf
+from napari_mvfusion.psf.usable import psf_of
 
 # The middle of a large volume decides as well as all of it.
 _SIDE = 192
@@ -33,11 +34,9 @@ def check_orientations(check: Checkpoint, views: RegisteredViews) -> Generator[N
         raise InputError("the orientation of a PSF shows only in two or more views: tick another one")
     psfs = []
     for view in views.views:
-        if view.psf is None:
-            raise InputError(f"view '{view.name}' has no PSF: choose one, or untick the view")
-        if any(n % 2 == 0 for n in view.psf.shape) or not np.isfinite(view.psf).all() or view.psf.sum() <= 0:
-            raise InputError(f"the PSF of view '{view.name}' cannot be used yet: mend it first")
-        psfs.append(view.psf)
+        psf = psf_of(view, "the check of orientation")
+        check_psf(psf, view.label)
+        psfs.append(psf)
     start = triple(max(0, (n - _SIDE) // 2) for n in views.grid.shape)
     stop = triple(a + min(_SIDE, n) for a, n in zip(start, views.grid.shape, strict=True))
     blocks = []
