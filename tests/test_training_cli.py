@@ -232,10 +232,13 @@ def test_a_folder_in_which_no_view_is_found_is_not_passed_over(data, tmp_path, m
     folder = tmp_path / "renamed"
     folder.mkdir()
     shutil.copy(data / "fish_view_0.tif", folder / "SPIM_0.tif")
-    assert "renamed holds no views" in run("train", folder, *mode, "--steps", 1, "-o", "bad", *TINY, code=2).stderr
-    assert (
-        "renamed holds no views" in run("train", data, folder, *mode, "--steps", 1, "-o", "bad", *TINY, code=2).stderr
-    )
+    options = [*mode, "--steps", 1, "-o", "bad", *TINY]
+    for folders in ([folder], [data, folder]):
+        done = run("train", *folders, *options, code=2)
+        assert "SPIM_0.tif seems to be a view, but its name says no angle" in done.stderr
+    (folder / "SPIM_0.tif").unlink()
+    for folders in ([folder], [data, folder]):
+        assert "renamed holds no views" in run("train", *folders, *options, code=2).stderr
 
 
 def test_a_model_that_exists_is_not_trained_over(data, config, models):

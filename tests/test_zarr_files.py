@@ -211,3 +211,49 @@ def test_streams_that_do_not_say_their_size_are_left_alone():
     for codec in ("zstd", "blosc", "gzip", "lz4"):
         assert stated_bytes(codec, np.zeros(0, np.uint8)) is None
     assert stated_bytes("zstdcodec", np.frombuffer(b"\x28\xb5\x2f\xfd\x00\x58" + bytes(20), np.uint8)) is None
+
+
+def bare_array(path):
+    zarr.create_array(path, shape=SHAPE, chunks=SHAPE, dtype="u2")[:] = 1
+
+
+def group_of_arrays(path):
+    zarr.create_group(path).create_array("raw", shape=SHAPE, dtype="u2")
+
+
+def several_images(path):
+    zarr.create_group(path)
+    for name in ("left", "right"):
+        write_zarr(path / name, np.ones(SHAPE, np.float32), Grid(SHAPE))
+
+
+def plate(path):
+    zarr.create_group(path).attrs["ome"] = {"plate": {"wells": [{"path": "A/1"}]}}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (bare_array, "is a bare zarr array, which says nothing of axes and voxel size: save it as OME-Zarr"),
+        (group_of_arrays, "is a zarr, but holds no OME-Zarr image"),
+        (several_images, r"holds several images: name one of them, as .*v\.zarr/left or .*v\.zarr/right"),
+        (plate, "is a plate: name one of the images in its wells"),
+    ],
+)
+def test_a_zarr_that_is_no_image_is_called_what_it_is(tmp_path, make, words):
+    make(tmp_path / "v.zarr")
+    for attempt in (open_volume, open_views):
+        with pytest.raises(InputError, match=rf"v\.zarr {words}") as caught:
+            attempt(tmp_path / "v.zarr")
+        assert "Error" not in str(caught.value)
+    (sample,) = describe(tmp_path / "v.zarr").samples
+    assert not sample.readable
+
+
+@pytest.mark.parametrize("case", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_told_without_the_words_of_the_language(views_zarr, case):
+    name, edit = case
+    change(views_zarr / name, edit)
+    with pytest.raises(InputError) as caught:
+        open_views(views_zarr)
+    assert not any(word in str(caught.value) for word in ("KeyError", "TypeError", "AttributeError", "IndexError"))

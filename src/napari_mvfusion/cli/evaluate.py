@@ -10,19 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
+from napari_mvfusion.cli.reading import Reading, open_inputs, reads_views
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.metrics import METRICS, Measured, Needs, Values, measure
 from napari_mvfusion.system.devices import pick_device
 
 
+@reads_views
 def evaluate(
     fused: Annotated[Path, typer.Argument(help="The fused volume, .tif or .zarr.")],
     truth: Annotated[Path | None, typer.Option(help="The ground truth, .tif or .zarr.")] = None,
     views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Which sample, where the views are a folder of several.")] = None,
-    psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
     offset: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,47 +29,34 @@ def evaluate(
             help="Camera offset of the views, or of one. By default what FUSED was made with.",
         ),
     ] = None,
-    timepoint: options.TimepointOption = None,
-    channel: options.ChannelOption = None,
-    no_data: options.NoDataOption = None,
-    masks: options.MaskOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
-    if truth is None and views is None:
+    has_views = views is not None or bool(reading.view)
+    if truth is None and not has_views:
         raise typer.BadParameter("give --truth, --views, or both", param_hint="--truth")
     # What was fused of a series is one volume, and its truth may be.
-    volume, grid = open_volume(fused, timepoint=timepoint, channel=channel, one_will_do=True)
+    volume, grid = open_volume(fused, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)
     result: dict[str, Any] = {"fused": str(fused)}
     reference = opened = None
     if truth is not None:
-        reference, _ = open_volume(truth, timepoint=timepoint, channel=channel, one_will_do=True)
+        reference, _ = open_volume(truth, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)
         if tuple(reference.shape) != tuple(volume.shape):
             raise InputError(
                 f"{fused} has shape {tuple(volume.shape)}, but {truth} {tuple(reference.shape)}: compare equal volumes"
             )
-    if views is not None:
+    if has_views:
         if offset is None:
             offset = _offset_of(fused)
             if offset:
                 said = " ".join(offset)
                 show.note(f"the camera offset {said} that {fused.name} was made with is subtracted from the views")
-        opened = open_inputs(
-            describe_inputs(
-                [views],
-                None,
-                tag,
-                None,
-                psf_folder,
-                None,
-                offset,
-                no_data=no_data,
-                masks=masks,
-                timepoint=timepoint,
-                channel=channel,
-            )
-        )
+        inputs = reading.inputs([] if views is None else [views])
+        common, named = options.offset_of(offset)
+        opened = open_inputs(inputs.model_copy(update={"offset": common, "offsets": named}))
         if opened.grid.shape != grid.shape:
             raise InputError(
                 f"{fused} has shape {grid.shape}, but its views {opened.grid.shape}: do they belong together?"

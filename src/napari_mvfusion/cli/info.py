@@ -2,38 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli import show
+from napari_mvfusion.cli.reading import Reading, reads_views
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.contents import SampleContents, describe
-from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.contents import Contents, SampleContents, describe
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 
 
+@reads_views
 def info(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or a TIFF file.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT", help="TIFF folders, OME-Zarrs or TIFF files, each looked at by itself."),
+    ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
-    timepoint: options.TimepointOption = None,
-    channel: options.ChannelOption = None,
-    no_data: options.NoDataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
-    common, named = options.no_data_of(no_data)
-    found = describe(source, no_data=common, no_data_views=named, timepoint=timepoint, channel=channel)
-    verdicts = (
-        {sample.tag: _check_psfs(source, sample, timepoint, channel) for sample in found.samples} if mirror else {}
-    )
-    if as_json:
+    looks: list[list[Path]] = [[path] for path in sources or []] or [[]]
+    results: list[dict[str, Any]] = []
+    failures: list[InputError] = []
+    for paths in looks:
+        try:
+            inputs = reading.as_said(paths)
+            found = _described(paths, inputs)
+            verdicts = {sample.tag: _check_psfs(inputs, sample) for sample in found.samples} if mirror else {}
+        except InputError as error:
+            failures.append(error)
+            continue
+        failures += [InputError(said) for sample in found.samples if not sample.readable for said in sample.problems]
         checked = {tag: [asdict(verdict) for verdict in each] for tag, each in verdicts.items()}
-        show.print_json(asdict(found) | ({"mirror": checked} if mirror else {}))
-        return
+        results.append(asdict(found) | ({"mirror": checked} if mirror else {}))
+        if not as_json:
+            _show(found, verdicts)
+    if as_json and results:
+        show.print_json(results[0] if len(looks) == 1 else results)
+    show.end_with(failures)
+
+
+def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
+    return describe(
+        # A single file is a volume, which need not be a view.
+        paths[0] if paths and paths[0].is_file() and inputs.psfs is None else inputs.source,
+        psfs=inputs.psfs,
+        tag=inputs.tag,
+        psf_folder=inputs.psf_folder,
+        voxel_size_um=inputs.voxel_size_um,
+        no_data=inputs.no_data,
+        no_data_views=inputs.no_data_views,
+        masks=inputs.masks,
+        timepoint=inputs.timepoint,
+        channel=inputs.channel,
+    )
+
+
+def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> None:
     for sample in found.samples:
+        if not sample.readable:
+            continue
         size = "" if sample.voxel_size_um is None else f", voxels of {_times(sample.voxel_size_um)} um"
         truth = ", ground truth known" if sample.has_truth else ""
         rows = [
@@ -47,8 +83,7 @@ def info(
             for view in sample.views
         ]
         title = f"{sample.tag or found.path}{size}{truth}"
-        if rows:
-            show.print_table(title, ["view", "angle", "shape (z, y, x)", "type", "PSF as used"], rows)
+        show.print_table(title, ["view", "angle", "shape (z, y, x)", "type", "PSF as used"], rows)
         for problem in sample.problems:
             show.say_warning(problem)
         for verdict in verdicts.get(sample.tag, ()):
@@ -57,14 +92,14 @@ def info(
         show.say_warning(problem)
 
 
-def _check_psfs(
-    source: Path, sample: SampleContents, timepoint: int | None, channel: int | None
-) -> tuple[MirrorVerdict, ...]:
+def _check_psfs(inputs: Inputs, sample: SampleContents) -> tuple[MirrorVerdict, ...]:
     """Whether the PSFs of a sample explain its views better as they are or upside down."""
-    views = open_views(source, tag=sample.tag or None, timepoint=timepoint, channel=channel)
+    if not sample.readable:
+        return ()
+    views = inputs.model_copy(update={"tag": sample.tag or None}).open()
     with_psf = [view for view in views.views if view.psf is not None]
     if not with_psf:
-        raise InputError(f"{source} has no PSFs that could be checked")
+        raise InputError(f"{inputs.source} has no PSFs that could be checked")
     chosen = views.select([view.name for view in with_psf])
     return check_mirror(chosen.read(chosen.grid.box), [v.psf for v in with_psf if v.psf is not None], chosen.names)
 

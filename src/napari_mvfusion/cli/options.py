@@ -13,34 +13,15 @@ import typer
 if TYPE_CHECKING:
     from napari_mvfusion.data.fields import NoData
 
-NoDataOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--no-data",
-        metavar="auto|0|nan|none",
-        help="Pixels that are no measurement: auto (the default) finds 0 and NaN outside a view's field; every 0, every "
-        "nan, or none. VIEW=none and so on says it for one view.",
-    ),
-]
-OffsetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--offset",
-        metavar="NUMBER|VIEW=NUMBER",
-        help="Camera offset to subtract from every view, or from one.",
-    ),
-]
-MaskOption = Annotated[
-    list[str] | None,
-    typer.Option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
-]
+WHICH_TIMEPOINT = "Which time point, counted from 0, where files have several."
+WHICH_CHANNEL = "Which channel, counted from 0, where files have several."
 TimepointOption = Annotated[
     int | None,
-    typer.Option("--timepoint", min=0, help="Which time point, counted from 0, where files have several."),
+    typer.Option("--timepoint", min=0, metavar="NUMBER", help=WHICH_TIMEPOINT),
 ]
 ChannelOption = Annotated[
     int | None,
-    typer.Option("--channel", min=0, help="Which channel, counted from 0, where files have several."),
+    typer.Option("--channel", min=0, metavar="NUMBER", help=WHICH_CHANNEL),
 ]
 
 _MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -168,6 +149,8 @@ def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise typer.BadParameter(f"'{_short(pair)}' is not name=value", param_hint=option)
+        if name.strip() in values:
+            raise typer.BadParameter(f"'{_short(name.strip())}' is given twice", param_hint=option)
         values[name.strip()] = value.strip()
     return values
 

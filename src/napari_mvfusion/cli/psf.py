@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psfs import load_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
-from napari_mvfusion.psf import check_bead_volume, check_psf, describe_psf, measure_psf
+from napari_mvfusion.psf import BEADS, check_psf, check_size, describe_psf, measure_psf
 from napari_mvfusion.system.overlap import refuse_overlap
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True)
@@ -34,7 +34,7 @@ def measure(
     """Average isolated beads into a PSF."""
     refuse_overlap([out], [beads])
     volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
-    check_bead_volume(volume.shape, str(beads))
+    check_size(volume.shape, str(beads), BEADS)
     sides = options.tile_of(size, "--size")
     try:
         measured = measure_psf(np.asarray(volume[:]), size=sides)
@@ -62,22 +62,33 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say what PSFs are like, what is wrong with them, and what fusion will do to them."""
-    rows = []
-    results = []
+    found: list[tuple[Path, dict[str, Any]]] = []
+    failures: list[InputError] = []
     for path in files:
-        prepared = prepare_psf(path)
-        raw = load_psf(path)
-        found = describe_psf(raw)
-        notes = [*found.notes, *(f"in fusion: {note}" for note in prepared.notes)]
-        results.append(asdict(found) | {"file": str(path), "used_shape": prepared.psf.shape, "notes": notes})
-        rows.append(
-            [path.name, _sides(raw.shape), _sides(prepared.psf.shape), _widths(found.fwhm), "; ".join(notes) or "fine"]
-        )
-        check_psf(prepared.psf, str(path))
+        try:
+            found.append((path, _look(path)))
+        except InputError as error:
+            failures.append(error)
     if as_json:
-        show.print_json(results)
-    else:
-        show.print_table("", ["file", "shape", "as used", "FWHM (z, y, x)", "notes"], rows)
+        show.print_json([result for _, result in found])
+    elif found:
+        rows = [
+            [path.name, _sides(each["shape"]), _sides(each["used_shape"]), _widths(each["fwhm"])]
+            for path, each in found
+        ]
+        show.print_table("", ["file", "shape", "as used", "FWHM (z, y, x)"], rows)
+        for path, each in found:
+            show.say_list(f"{path.name}:", each["notes"] or ["fine"])
+    show.end_with(failures)
+
+
+def _look(path: Path) -> dict[str, Any]:
+    """What a PSF is like, and what fusion will do to it."""
+    prepared = prepare_psf(path)
+    info = describe_psf(load_psf(path))
+    check_psf(prepared.psf, str(path))
+    notes = [*info.notes, *(f"in fusion: {note}" for note in prepared.notes)]
+    return asdict(info) | {"file": str(path), "used_shape": prepared.psf.shape, "notes": notes}
 
 
 def _sides(shape: tuple[int, ...]) -> str:

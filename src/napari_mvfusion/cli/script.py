@@ -116,6 +116,8 @@ def training_python(inputs: Sequence[Inputs], job: TrainJob) -> str:
 
 
 def _sources(inputs: Inputs) -> list[str]:
+    if isinstance(inputs.source, dict):
+        return [word for name, path in inputs.source.items() for word in ("--view", f"{name}={path}")]
     return [inputs.source] if isinstance(inputs.source, str) else inputs.source
 
 
@@ -138,7 +140,8 @@ def _volumes(inputs: Sequence[Inputs]) -> list[str]:
 def _opening(inputs: Inputs) -> list[str]:
     """Options that say how views are opened."""
     words: list[str] = []
-    for psf in inputs.psfs or []:
+    stated = inputs.psfs or []
+    for psf in [f"{name}={path}" for name, path in stated.items()] if isinstance(stated, dict) else stated:
         words += ["--psf", psf]
     for option, value in (("--tag", inputs.tag), ("--psf-folder", inputs.psf_folder)):
         words += [option, value] if value else []

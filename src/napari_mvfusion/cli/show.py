@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,6 +26,8 @@ from napari_mvfusion.data.events import (
     TileStep,
     Warned,
 )
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.system.files import shortened
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
@@ -38,6 +42,13 @@ def say(text: str) -> None:
     out.print(Text(_printable(text)))
 
 
+def say_list(title: str, lines: Sequence[str]) -> None:
+    """Lines of a result below a title, on stdout, each broken between words where the terminal ends."""
+    say(title)
+    for line in lines:
+        say(textwrap.fill(_one_line(line), out.width, initial_indent="  - ", subsequent_indent="    "))
+
+
 def note(text: str) -> None:
     """A line beside the result, on stderr."""
     err.print(Text(_printable(text)))
@@ -46,6 +57,14 @@ def note(text: str) -> None:
 def say_error(message: str) -> None:
     """One line on stderr."""
     err.print(Text.assemble(("error: ", "bold red"), _one_line(message)))
+
+
+def end_with(failures: Sequence[InputError]) -> None:
+    """Say what of several inputs could not be used, and end with its exit code; nothing where all could be."""
+    for failure in failures:
+        say_error(shortened(str(failure)))
+    if failures:
+        raise typer.Exit(InputError.exit_code)
 
 
 def say_warning(message: str) -> None:
@@ -85,7 +104,7 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
         TextColumn("left"),
         TimeRemainingColumn(),
         console=err,
-        disable=quiet,
+        disable=quiet or not err.is_terminal,
         transient=True,
     )
     fused: Fused | None = None
@@ -120,7 +139,7 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                 case Finished():
                     fused = event.fused
                     megavoxels = fused.grid.box.size / 1e6
-                    if not quiet:
+                    if not (quiet or fused.made_before):
                         note(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
     return fused
 

@@ -14,10 +14,10 @@ import torch
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.fuse import describe_inputs, open_inputs
+from napari_mvfusion.cli.reading import Choosing, open_inputs, reads_views
 from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.cli.stopping import stopped_by_signals
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import list_tags, open_volume
 from napari_mvfusion.system.yaml_text import parse_yaml
@@ -50,6 +50,7 @@ class Precision(StrEnum):
     AUTO = "auto"
 
 
+@reads_views
 def train(
     data: Annotated[
         list[Path] | None,
@@ -66,29 +67,6 @@ def train(
     truths: Annotated[
         list[Path] | None, typer.Option("--truth-volumes", help="A sharp volume of another specimen (semi).")
     ] = None,
-    psfs: Annotated[
-        list[Path] | None, typer.Option("--psf", help="PSF of a view, once a TIFF file given as DATA.")
-    ] = None,
-    psf_folder: Annotated[Path | None, typer.Option(help="Folder of psf_ANGLE.tif files that lie elsewhere.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Which sample of a TIFF folder; all of them by default.")] = None,
-    only: Annotated[str | None, typer.Option(help="Names of the views to use, as 0,90; all by default.")] = None,
-    voxel_size: Annotated[str | None, typer.Option(help="Micrometres as z,y,x, where the files do not say.")] = None,
-    timepoint: options.TimepointOption = None,
-    channel: options.ChannelOption = None,
-    offset: options.OffsetOption = None,
-    remove_hot: Annotated[
-        bool, typer.Option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
-    ] = False,
-    gains: Annotated[
-        list[str] | None,
-        typer.Option("--gain", metavar="VIEW=NUMBER", help="How many times as bright as the others a view is."),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others."),
-    ] = None,
-    no_data: options.NoDataOption = None,
-    masks: options.MaskOption = None,
     start: Annotated[str | None, typer.Option("--from", help="Model to begin with. By default random weights.")] = None,
     views: Annotated[str | None, typer.Option(help="How many views, as 4 or 2-8.")] = None,
     architecture: Annotated[Kind | None, typer.Option(help="Network, where --from does not say it.")] = None,
@@ -119,6 +97,8 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    *,
+    reading: Choosing,
 ) -> None:
     """Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.
 
@@ -141,23 +121,7 @@ def train(
     }
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
-    trust, factors = weights or [], gains or []
-    views_of = _opened(
-        data or [],
-        psfs,
-        tag,
-        only,
-        psf_folder,
-        voxel_size,
-        offset,
-        trust,
-        factors,
-        remove_hot,
-        no_data,
-        masks or [],
-        timepoint,
-        channel,
-    )
+    views_of = _opened(data or [], reading)
     if architecture is Kind.PAPER:
         from_data = len(views_of[0]) if views_of else None
         given = views and _counts(views)[0]
@@ -182,7 +146,7 @@ def train(
     for each in views_of:
         if counted is not None and not counted[0] <= len(each) <= counted[1]:
             raise InputError(f"the data have {len(each)} views, and --views says {views}: name the right number")
-    sharp = [open_volume(path, timepoint=timepoint, channel=channel, one_will_do=True)[0] for path in truths or []]
+    sharp = [_sharp(path, reading) for path in truths or []]
     description = Description(title=title, licence=licence, command=shlex.join(["mvfusion", *sys.argv[1:]]))
     with stopped_by_signals() as cancel:
         events = train_events(
@@ -215,52 +179,23 @@ def train(
         raise typer.Exit(cancel.exit_code)
 
 
-def _opened(
-    data: Sequence[Path],
-    psfs: list[Path] | None,
-    tag: str | None,
-    only: str | None,
-    psf_folder: Path | None,
-    voxel_size: str | None,
-    offset: Sequence[str] | None,
-    weights: Sequence[str],
-    gains: Sequence[str],
-    remove_hot: bool,
-    no_data: Sequence[str] | None,
-    masks: Sequence[str],
-    timepoint: int | None,
-    channel: int | None,
-) -> list[RegisteredViews]:
+def _sharp(path: Path, reading: Choosing) -> VolumeLike:
+    """A sharp volume; one with a single time point and channel is that of all."""
+    return open_volume(path, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)[0]
+
+
+def _opened(data: Sequence[Path], reading: Choosing) -> list[RegisteredViews]:
     """The volumes that the command line names."""
-
-    def opened(paths: list[Path], tag: str | None) -> RegisteredViews:
-        return open_inputs(
-            describe_inputs(
-                paths,
-                psfs,
-                tag,
-                only,
-                psf_folder,
-                voxel_size,
-                offset,
-                weights,
-                gains,
-                remove_hot,
-                no_data,
-                masks,
-                timepoint,
-                channel,
-            )
-        )
-
+    if not (data or reading.view):
+        return []
     if not any(path.is_dir() for path in data):
-        return [opened(list(data), tag)] if data else []
+        return [open_inputs(reading.inputs(data))]
     found = []
     for path in data:
-        several = tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
+        several = reading.tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
         # A folder of which no name is understood has no tags: opening it says so.
-        tags: Sequence[str | None] = (several and list_tags(path)) or [tag]
-        found += [opened([path], each) for each in tags]
+        tags: Sequence[str | None] = (several and list_tags(path)) or [None]
+        found += [open_inputs(reading.inputs([path], each)) for each in tags]
     return found
 
 

@@ -21,6 +21,7 @@ class Fused:
     recipe : all that is needed to make it again, as plain JSON types
     path : the file it was written to, or None
     changes : relative change of each iteration, empty for methods that do not iterate
+    made_before : whether an earlier run had finished it, so that this one had nothing to do
     """
 
     data: VolumeLike
@@ -28,3 +29,4 @@ class Fused:
     recipe: dict[str, Any]
     path: Path | None = None
     changes: tuple[float, ...] = ()
+    made_before: bool = False

@@ -38,11 +38,13 @@ class RegisteredViews:
     grid : the grid of the fused volume. When None, the views must have no affine and one shape, and
         voxels are 1 um wide.
     window : the part of the grid to which reading is limited, see `region`, or None for all of it
+    remarks : what was guessed when they were opened, or taken otherwise than files say, in words
 
     Attributes
     ----------
     views : in order. Once something was read, their masks say all that is known of where they have data.
     grid : of the fused volume; with a window, of that part of it
+    remarks : as given
     rough_border : whether methods may save time where exactness matters only away from the border, see `region`
 
     Raises
@@ -51,7 +53,14 @@ class RegisteredViews:
         If there is no view, names repeat, or a view without an affine has another shape than the grid.
     """
 
-    def __init__(self, views: Iterable[View], grid: Grid | None = None, *, window: Box | None = None) -> None:
+    def __init__(
+        self,
+        views: Iterable[View],
+        grid: Grid | None = None,
+        *,
+        window: Box | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.views: tuple[View, ...] = tuple(views)
         if not self.views:
             raise InputError("no views were given: at least one is needed, two or more to fuse")
@@ -76,6 +85,7 @@ class RegisteredViews:
         self._statistics: tuple[ViewStatistics, ...] | None = None
         self._settled = all(view.no_data == "none" for view in self.views)
         self._notes: dict[str, str] = {}
+        self.remarks = tuple(remarks)
         self.rough_border = False
 
     def __len__(self) -> int:
@@ -101,7 +111,9 @@ class RegisteredViews:
         for name in names:
             if name not in by_name:
                 raise InputError(f"there is no view '{name}': the views are {', '.join(by_name)}")
-        chosen = RegisteredViews([by_name[name] for name in names], self._frame, window=self._window)
+        chosen = RegisteredViews(
+            [by_name[name] for name in names], self._frame, window=self._window, remarks=self.remarks
+        )
         if self._statistics is not None:
             chosen._statistics = tuple(self._statistics[self.names.index(name)] for name in names)
         chosen.rough_border = self.rough_border
@@ -115,15 +127,16 @@ class RegisteredViews:
         changed = [
             replace(view, psf=psf, psf_notes=(), psf_flaw="") for view, psf in zip(self.views, psfs, strict=True)
         ]
-        made = RegisteredViews(changed, self._frame, window=self._window)
+        made = RegisteredViews(changed, self._frame, window=self._window, remarks=self.remarks)
         made._notes = dict(self._notes)
         return made
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out of the views, one line each; all is said once they were scanned."""
+        """The remarks, and what was left out of the views, one line each; all is said once they were scanned."""
         self._settle_now()
-        return tuple(f"{view.label}: {self._notes[view.name]}" for view in self.views if view.name in self._notes)
+        found = (f"{view.label}: {self._notes[view.name]}" for view in self.views if view.name in self._notes)
+        return (*self.remarks, *found)
 
     def settle(self) -> Generator[Preparing, None, None]:
         """Find out where views have no data that ask for it with `View.no_data`; once, and before anything is read.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Warned
+from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
 from napari_mvfusion.data.tiles import TilePlan
@@ -133,7 +133,7 @@ def fuse_events(
                 held.enter_context(locked(path))
                 sweep(path)
             check_output(path, overwrite=overwrite, resume=resume)
-        fused = yield from _fuse(
+        events = _fuse(
             views,
             method,
             device=device,
@@ -146,7 +146,31 @@ def fuse_events(
             memory_bytes=memory_bytes,
             inputs=inputs,
         )
+        fused = yield from (_silent_where_finished(events) if resume else events)
     return fused
+
+
+def _silent_where_finished(
+    events: Generator[Event, None, Fused | None],
+) -> Generator[Event, None, Fused | None]:
+    """The events of a run; what it has to say of its input only once it is clear that something is left to do."""
+    held: list[Event] = []
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            fused: Fused | None = end.value
+            return fused
+        if isinstance(event, (Warned, Noted)):
+            held.append(event)
+        elif isinstance(event, Preparing):
+            yield event
+        else:
+            if not (isinstance(event, Finished) and event.fused.made_before):
+                yield from held
+            yield event
+            result = yield from events
+            return result
 
 
 def _fuse(
@@ -206,7 +230,6 @@ def _fuse(
             yield Warned(note)
         if workspace.finished or workspace.placed:
             finished = _finished_before(workspace, views.grid, recipe)
-            yield Warned(f"{path} was finished by an earlier run: nothing is left to do")
             yield Finished(finished, time.perf_counter() - started)
             return finished
         output = FileOutput(views.grid, workspace, overwrite=overwrite)
@@ -290,7 +313,7 @@ def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -
     changes = () if placing is None else tuple(placing["changes"])
     if placing is not None:
         workspace.tidy()
-    return Fused(open_output(workspace.out), grid, recipe, workspace.out, changes)
+    return Fused(open_output(workspace.out), grid, recipe, workspace.out, changes, made_before=True)
 
 
 def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:

@@ -14,13 +14,14 @@ from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.fields import NoData
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import triple
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.guessing import find_psfs
+from napari_mvfusion.io.opening import guessed_in, open_views
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.files import parsing, read_text
 
@@ -36,8 +37,8 @@ class Inputs(_Part):
 
     Attributes
     ----------
-    source : a TIFF folder, an OME-Zarr, or a list of TIFF files, one a view
-    psfs : PSF files, one a view, where `source` is a list of files
+    source : a TIFF folder, an OME-Zarr, a list of TIFF files, one a view, or files by the names of the views
+    psfs : PSF files, one a view, where `source` is a list of files, or by the names of the views
     tag : which sample of a TIFF folder that holds several
     psf_folder : folder with `psf_angle.tif` files that lie elsewhere
     voxel_size_um : (z, y, x) where the files do not say it, or say it wrongly
@@ -54,8 +55,8 @@ class Inputs(_Part):
     timepoint, channel : which volume of each file, counted from 0, where files have several
     """
 
-    source: str | list[str]
-    psfs: list[str] | None = None
+    source: str | list[str] | dict[str, str]
+    psfs: list[str] | dict[str, str] | None = None
     tag: str | None = None
     psf_folder: str | None = None
     voxel_size_um: tuple[float, float, float] | None = None
@@ -71,6 +72,28 @@ class Inputs(_Part):
     timepoint: int | None = None
     channel: int | None = None
 
+    def settled(self) -> tuple[Inputs, str]:
+        """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
+
+        Raises
+        ------
+        InputError
+            If it is not clear which file of a folder is which view.
+        """
+        if not isinstance(self.source, str) or self.tag is not None:
+            return self, ""
+        guessed = guessed_in(self.source)
+        if guessed is None:
+            return self, ""
+        psfs, said = guessed.psfs, guessed.said
+        if self.psf_folder is not None:
+            found = find_psfs(Path(self.psf_folder), {name: float(name) for name in guessed.views})
+            psfs, said = found.files, "; ".join([said, *found.said])
+        stated = self.psfs if isinstance(self.psfs, dict) else {}
+        named = {name: str(path.resolve()) for name, path in psfs.items()} | stated
+        files = {name: str(path.resolve()) for name, path in guessed.views.items()}
+        return self.model_copy(update={"source": files, "psfs": named, "psf_folder": None}), said
+
     def open(self) -> RegisteredViews:
         """Open the views.
 
@@ -79,7 +102,7 @@ class Inputs(_Part):
         InputError
             If a file cannot be used, or a name is unknown.
         """
-        source: str | Sequence[str] = self.source
+        source: str | Sequence[str] | Mapping[str, str] = self.source
         opened = open_views(
             source,
             psfs=self.psfs,
@@ -100,19 +123,31 @@ class Inputs(_Part):
                 raise InputError(f"{what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
         if not (self.offset or self.remove_hot or any(numbers for _, numbers in given)):
             return opened
-        return RegisteredViews(
-            [
-                replace(
-                    v,
-                    offset=self.offsets.get(v.name, self.offset or v.offset),
-                    weight=self.weights.get(v.name, v.weight),
-                    gain=self.gains.get(v.name, v.gain),
-                    remove_hot=self.remove_hot or v.remove_hot,
+        remarks: list[str] = []
+
+        def chosen(what: str, view: View, wanted: float | None, stated: float, usual: float) -> float:
+            """What is asked for, else what the file of the view states; where both do, that is said."""
+            if wanted is None:
+                return stated
+            if stated not in (usual, wanted):
+                remarks.append(
+                    f"{view.label}: the {what} {wanted:g} is taken, as asked for; its file states {stated:g}"
                 )
-                for v in opened.views
-            ],
-            opened.grid,
-        )
+            return wanted
+
+        changed = [
+            replace(
+                view,
+                offset=chosen(
+                    "camera offset", view, self.offsets.get(view.name, self.offset or None), view.offset, 0.0
+                ),
+                weight=chosen("weight", view, self.weights.get(view.name), view.weight, 1.0),
+                gain=chosen("gain", view, self.gains.get(view.name), view.gain, 1.0),
+                remove_hot=self.remove_hot or view.remove_hot,
+            )
+            for view in opened.views
+        ]
+        return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
 
 
 class MethodEntry(_Part):

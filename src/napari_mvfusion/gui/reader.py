@@ -20,13 +20,11 @@ from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
-from napari_mvfusion.io.roles import tiff_files
+from napari_mvfusion.io.roles import MOST_FILES, tiff_files
 from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
 
 _TIFF = (".tif", ".tiff")
 _MOST_SAMPLES = 6
-# More are planes of one volume, which napari opens by itself.
-_MOST_FILES = 64
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -64,7 +62,7 @@ def files_without_scheme(folder: Path) -> list[Path]:
     if is_zarr(folder) or scan_folder(folder).samples:
         return []
     files = tiff_files(folder)
-    return files if len(files) <= _MOST_FILES and any(map(_is_volume, files)) else []
+    return files if len(files) <= MOST_FILES and any(map(_is_volume, files)) else []
 
 
 def _is_volume(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_mvfusion.data.fields import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
@@ -12,7 +13,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.ome_zarr.reader import is_zarr
-from napari_mvfusion.io.opening import open_truth, open_views, open_volume
+from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, open_volume
 from napari_mvfusion.system.files import check_there
 
 
@@ -29,72 +30,109 @@ class ViewContents:
 
 @dataclass(frozen=True)
 class SampleContents:
-    """One sample: its tag, views, voxel size in um, whether its truth is known, and what is wrong with it."""
+    """One sample: its tag, views, voxel size in um, whether its truth is known, and what is to be said of it.
+
+    Attributes
+    ----------
+    problems : in words; where the sample cannot be opened, only why
+    readable : whether it can be opened
+    """
 
     tag: str
     views: tuple[ViewContents, ...]
     voxel_size_um: FloatTriple | None
     has_truth: bool
     problems: tuple[str, ...]
+    readable: bool = True
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What an input holds: "folder", "zarr" or "file", its samples, and what does not fit."""
+    """What an input holds: "folder", "zarr", "file" or "files", its samples, and what does not fit."""
 
     path: str
     kind: str
     samples: tuple[SampleContents, ...]
     problems: tuple[str, ...]
 
+    @property
+    def readable(self) -> bool:
+        """Whether all of it can be opened."""
+        return all(sample.readable for sample in self.samples)
+
 
 def describe(
-    path: str | Path,
+    source: Source,
     *,
+    psfs: PSFFiles | None = None,
+    tag: str | None = None,
+    psf_folder: str | Path | None = None,
+    voxel_size_um: FloatTriple | None = None,
     no_data: NoData = "auto",
     no_data_views: Mapping[str, NoData] | None = None,
+    masks: Mapping[str, str | Path] | None = None,
     timepoint: int | None = None,
     channel: int | None = None,
 ) -> Contents:
-    """Say what a TIFF folder, an OME-Zarr or a TIFF file holds. Problems of a sample do not hide the others.
+    """Say what a folder, an OME-Zarr or files hold. Problems of a sample do not hide the others.
 
     Parameters
     ----------
-    path : what to look at
+    source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
+    psfs, psf_folder, voxel_size_um, masks, timepoint, channel : as for `open_views`
+    tag : the only sample to look at, of a folder with several
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
     no_data_views : another choice for some views, by their names
-    timepoint, channel : which volume of each file, counted from 0, where files have several
 
     Raises
     ------
     InputError
         If there is nothing of that name, or a folder holds no views.
     """
-    path, at = Path(path), Choice(timepoint, channel)
-    choices = dict(no_data_views or {})
+
+    def sample(tag: str | None) -> SampleContents:
+        return _sample(
+            source,
+            tag,
+            Choice(timepoint, channel),
+            psfs=psfs,
+            psf_folder=psf_folder,
+            voxel_size_um=voxel_size_um,
+            no_data=no_data,
+            no_data_views=no_data_views,
+            masks=masks,
+        )
+
+    if not isinstance(source, (str, Path)):
+        files = source.values() if isinstance(source, Mapping) else source
+        return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
+    path = Path(source)
     check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
     if is_zarr(path) or path.suffix.lower() == ".zarr":
-        return Contents(str(path), "zarr", (_sample(path, None, no_data, choices, at),), ())
+        return Contents(str(path), "zarr", (sample(None),), ())
     if path.is_dir():
         names = scan_folder(path)
-        names.choose(next(iter(names.samples), None))
-        samples = tuple(_sample(path, tag, no_data, choices, at) for tag in names.samples)
-        return Contents(str(path), "folder", samples, tuple(names.problems))
+        if tag is None and guessed_in(path) is not None:
+            return Contents(str(path), "folder", (sample(None),), ())
+        chosen = names.choose(next(iter(names.samples), None) if tag is None else tag)
+        tags = names.samples if tag is None else [chosen]
+        return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
+    if psfs is not None:
+        return Contents(str(path), "file", (sample(None),), ())
     data, grid = open_volume(path, timepoint=timepoint, channel=channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
 
 
-def _sample(path: Path, tag: str | None, no_data: NoData, choices: Mapping[str, NoData], at: Choice) -> SampleContents:
+def _sample(source: Source, tag: str | None, at: Choice, **opening: Any) -> SampleContents:
     try:
-        views = open_views(
-            path, tag=tag, no_data=no_data, no_data_views=choices, timepoint=at.timepoint, channel=at.channel
-        )
+        views = open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
         notes = views.notes
-        has_truth = open_truth(path, tag, timepoint=at.timepoint, channel=at.channel) is not None
+        folder = Path(source) if isinstance(source, (str, Path)) and Path(source).is_dir() else None
+        has_truth = False if folder is None else _has_truth(folder, tag, at)
     except InputError as error:
-        return SampleContents(tag or "", (), None, False, (str(error),))
+        return SampleContents(tag or "", (), None, False, (str(error),), readable=False)
     found = tuple(
         ViewContents(v.name, v.angle, v.shape, str(v.data.dtype), None if v.psf is None else triple(v.psf.shape))
         for v in views.views
@@ -105,3 +143,7 @@ def _sample(path: Path, tag: str | None, no_data: NoData, choices: Mapping[str, 
         if view.psf is None
     ]
     return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, (*notes, *without))
+
+
+def _has_truth(folder: Path, tag: str | None, at: Choice) -> bool:
+    return open_truth(folder, tag, timepoint=at.timepoint, channel=at.channel) is not None

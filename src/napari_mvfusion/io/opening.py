@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from napari_mvfusion.data.fields import NoData
-from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
 from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image, open_zarr_views
-from napari_mvfusion.io.psfs import ViewPSF, open_psf
-from napari_mvfusion.io.tiff.reader import TiffVolume, open_stack, open_tiff
+from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
+from napari_mvfusion.io.view_files import (
+    ViewFile,
+    by_name,
+    called,
+    check_names,
+    open_view_files,
+    size_remark,
+)
 from napari_mvfusion.system.files import check_there
 
-_SAME_SIZE = 1e-3
+Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
+PSFFiles: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path]
 
 
 def open_views(
-    source: str | Path | Sequence[str | Path],
+    source: Source,
     *,
-    psfs: Sequence[str | Path] | None = None,
+    psfs: PSFFiles | None = None,
     tag: str | None = None,
     psf_folder: str | Path | None = None,
     voxel_size_um: FloatTriple | None = None,
@@ -41,9 +49,11 @@ def open_views(
 
     Parameters
     ----------
-    source : a folder of `tag_view_ANGLE.tif` and `psf_ANGLE.tif`, an OME-Zarr whose channels are views, or a list
-        of files, one a view
-    psfs : PSF files, one a view, where `source` is a list of files
+    source : a folder of views and PSFs, an OME-Zarr whose channels are views, a list of files, one a view, or files by
+        the names of the views, which are angles where they are numbers: {"0": "left.tif", "90": "right.tif"}. In a folder,
+        files are called `tag_view_ANGLE.tif` and `psf_ANGLE.tif`; where none is, views, angles and PSFs are guessed from
+        names and sizes if that is clear (see `guess_files`), which `RegisteredViews.remarks` then tells
+    psfs : PSF files: one a view, where `source` is a list of files, or by the names of the views, for any source
     tag : which sample of a folder with several
     psf_folder : where the `psf_ANGLE.tif` lie when not in the folder itself
     voxel_size_um : (z, y, x), instead of what the files say
@@ -63,17 +73,16 @@ def open_views(
     Raises
     ------
     InputError
-        If there are no views, a tag must be named, or a file cannot be used; the message names it and the fix.
+        If there are no views, a tag must be named, it is not clear which file is which view, or a file cannot be used;
+        the message names it and the fix.
     """
     at = Choice(timepoint, channel)
     views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
-    files, choices = dict(masks or {}), dict(no_data_views or {})
+    files, choices = by_name(masks or {}, "mask", views.names), dict(no_data_views or {})
+    check_names(files, views.names, "a mask")
+    check_names(choices, views.names, "what is no data")
     if no_data == "none" and not files and not choices:
         return views
-    for what, names in (("a mask", files.keys()), ("what is no data", choices.keys())):
-        if unknown := names - set(views.names):
-            there = ", ".join(views.names)
-            raise InputError(f"{what} is given for view '{min(unknown)}', but the views are {there}")
     return RegisteredViews(
         [
             replace(
@@ -84,12 +93,13 @@ def open_views(
             for view in views.views
         ],
         views.grid,
+        remarks=views.remarks,
     )
 
 
 def _opened(
-    source: str | Path | Sequence[str | Path],
-    psfs: Sequence[str | Path] | None,
+    source: Source,
+    psfs: PSFFiles | None,
     tag: str | None,
     psf_folder: str | Path | None,
     voxel_size_um: FloatTriple | None,
@@ -98,23 +108,105 @@ def _opened(
     clean: bool,
 ) -> RegisteredViews:
     """The views, all of whose pixels are measurements."""
-    if isinstance(source, (str, Path)):
-        if psfs is not None:
-            raise InputError("PSF files go with view files: give source as a list of files, or use psf_folder")
+    elsewhere = None if psf_folder is None else Path(psf_folder)
+    remarks: list[str] = []
+    if not isinstance(source, (str, Path)):
+        found = _named(source, psfs)
+    else:
         path = Path(source)
         check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
-        if is_zarr(path) or path.suffix.lower() == ".zarr":
-            views = open_zarr_views(path, at.timepoint)
-            if psf_folder is not None:
-                angles = psf_files(psf_folder)
-                size = voxel_size_um or views.grid.voxel_size_um
-                files = [angles.get(view.angle) if view.angle is not None else None for view in views.views]
-                views = _with_psfs(views, [open_psf(file, size, clean=clean) for file in files])
-            return _with_size(views, voxel_size_um)
-        if path.is_dir():
-            return _open_folder(path, tag, psf_folder, voxel_size_um, at, clean=clean)
-        source = [path]
-    return _open_files([Path(path) for path in source], psfs, voxel_size_um, at, clean=clean)
+        if path.is_file():
+            found = _named([path], psfs)
+        elif psfs is not None and not isinstance(psfs, Mapping):
+            raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
+        elif is_zarr(path) or path.suffix.lower() == ".zarr":
+            return _open_zarr(path, psfs or {}, elsewhere, voxel_size_um, at, clean=clean)
+        else:
+            found, remarks = _in_folder(path, tag)
+    if elsewhere is not None:
+        others = find_psfs(elsewhere, {each.name: each.angle for each in found})
+        found = [replace(each, psf=others.files.get(each.name)) for each in found]
+        remarks += others.said
+    names = [each.name for each in found]
+    stated = by_name(psfs, "PSF", names) if isinstance(psfs, Mapping) else {}
+    check_names(stated, names, "a PSF")
+    for each in found:
+        remarks += _replaced(each.name, each.psf, stated)
+    found = [replace(each, psf=stated.get(each.name, each.psf)) for each in found]
+    return open_view_files(found, voxel_size_um, at, clean=clean, remarks=remarks)
+
+
+def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFiles | None) -> list[ViewFile]:
+    """Files that the user has named, one a view."""
+    if isinstance(source, Mapping):
+        if psfs is not None and not isinstance(psfs, Mapping):
+            raise InputError("views are given by name, and PSFs are not: name the view of each PSF ('90': FILE)")
+        return [ViewFile(file, *called(name)) for name, file in by_name(source, "file").items()]
+    files = [Path(file) for file in source]
+    in_order: list[Path | None] = [None] * len(files)
+    if psfs is not None and not isinstance(psfs, Mapping):
+        in_order = [Path(psf) for psf in psfs]
+    if len(in_order) != len(files):
+        raise InputError(
+            f"{len(files)} views and {len(in_order)} PSFs were given: each view needs one, in the same order"
+        )
+    stems = [file.stem.removesuffix(".ome") for file in files]
+    names = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
+    return [ViewFile(file, name, psf=psf) for file, name, psf in zip(files, names, in_order, strict=True)]
+
+
+def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:
+    """The views of a sample in a folder, and what was guessed, in words."""
+    if tag is None and (guessed := guessed_in(path)) is not None:
+        views = [ViewFile(file, *called(name), guessed.psfs.get(name)) for name, file in guessed.views.items()]
+        return views, [guessed.said]
+    names = scan_folder(path)
+    chosen = names.choose(tag)
+    return [
+        ViewFile(file, f"{angle:g}", angle, names.psf_of(chosen, angle))
+        for angle, file in names.samples[chosen].views.items()
+    ], []
+
+
+def _open_zarr(
+    path: Path,
+    psfs: Mapping[str, str | Path],
+    psf_folder: Path | None,
+    voxel_size_um: FloatTriple | None,
+    at: Choice,
+    *,
+    clean: bool,
+) -> RegisteredViews:
+    """The channels of an OME-Zarr, with its own PSFs or those that were named."""
+    views = open_zarr_views(path, at.timepoint)
+    stated = by_name(psfs, "PSF", views.names)
+    check_names(stated, views.names, "a PSF")
+    remarks: list[str] = []
+    files: dict[str, Path | None] = dict(stated)
+    if psf_folder is not None:
+        others = find_psfs(psf_folder, {view.name: view.angle for view in views.views})
+        files = {name: stated.get(name, others.files.get(name)) for name in views.names}
+        remarks += others.said
+    size = voxel_size_um or views.grid.voxel_size_um
+    if voxel_size_um is not None:
+        remarks += size_remark(voxel_size_um, [(str(path), views.grid.voxel_size_um)])
+    changed = []
+    for view in views.views:
+        if view.name in files:
+            remarks += _replaced(view.name, None if view.psf is None else path, files)
+            psf = open_psf(files[view.name], size, clean=clean)
+            changed.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
+        else:
+            changed.append(view)
+    return RegisteredViews(changed, Grid(views.grid.shape, size, views.grid.origin_um), remarks=remarks)
+
+
+def _replaced(name: str, before: Path | None, stated: Mapping[str, Path | None]) -> list[str]:
+    """A line where a PSF that was stated takes the place of another."""
+    now = stated.get(name)
+    if before is None or now is None or now == before:
+        return []
+    return [f"view '{name}': the PSF {now} is taken, as asked for, in place of that in {before}"]
 
 
 def list_tags(folder: str | Path) -> tuple[str, ...]:
@@ -128,7 +220,7 @@ def list_tags(folder: str | Path) -> tuple[str, ...]:
     return tuple(scan_folder(folder).samples)
 
 
-def left_out(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+def left_out(source: Source) -> tuple[str, ...]:
     """What a folder holds that is not opened although it looks as if it should, a line each; () for other sources.
 
     Raises
@@ -139,6 +231,20 @@ def left_out(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     if not isinstance(source, (str, Path)) or not Path(source).is_dir() or is_zarr(source):
         return ()
     return tuple(scan_folder(source).problems)
+
+
+def guessed_in(folder: str | Path) -> GuessedFiles | None:
+    """What the files of a folder are taken for whose names follow no scheme; None where nothing has to be guessed.
+
+    Raises
+    ------
+    InputError
+        If it is not clear which file is which view; says how to state it.
+    """
+    path = Path(folder)
+    if not path.is_dir() or is_zarr(path) or path.suffix.lower() == ".zarr" or scan_folder(path).samples:
+        return None
+    return guess_files(path)
 
 
 def psf_files(folder: str | Path) -> dict[float, Path]:
@@ -159,7 +265,7 @@ def open_truth(
 
     Parameters
     ----------
-    folder : a TIFF folder, or an OME-Zarr that `write_views_zarr` made
+    folder : a folder as for `open_views`, or an OME-Zarr that `write_views_zarr` made
     tag : which sample of a folder with several
     timepoint, channel : those of the views, counted from 0; a truth with one volume is that of all
     """
@@ -169,8 +275,11 @@ def open_truth(
         if not is_zarr(inner):
             return None
         return open_volume(inner, timepoint=timepoint, channel=channel, one_will_do=True)[0]
-    names = scan_folder(path)
-    truth = names.samples[names.choose(tag)].truth
+    if tag is None and (guessed := guessed_in(path)) is not None:
+        truth = guessed.truth
+    else:
+        names = scan_folder(path)
+        truth = names.samples[names.choose(tag)].truth
     if truth is None:
         return None
     return open_volume(truth, timepoint=timepoint, channel=channel, one_will_do=True)[0]
@@ -219,115 +328,3 @@ def read_recipe(path: str | Path) -> dict[str, Any] | None:
     if path.is_dir():
         return open_image(path).recipe
     return open_stack(path).recipe
-
-
-def _open_folder(
-    path: Path,
-    tag: str | None,
-    psf_folder: str | Path | None,
-    voxel_size_um: FloatTriple | None,
-    at: Choice,
-    *,
-    clean: bool,
-) -> RegisteredViews:
-    names = scan_folder(path)
-    chosen = names.choose(tag)
-    elsewhere = None if psf_folder is None else psf_files(psf_folder)
-    opened: list[tuple[float, TiffVolume]] = []
-    for angle, file in names.samples[chosen].views.items():
-        opened.append((angle, _open_single(file, at)))
-    size = voxel_size_um or _common_size([volume for _, volume in opened])
-    _refuse_unequal([volume for _, volume in opened])
-    stated = _stated_size(voxel_size_um, [volume for _, volume in opened])
-    views = []
-    for angle, volume in opened:
-        psf = names.psf_of(chosen, angle) if elsewhere is None else elsewhere.get(angle)
-        views.append(
-            _with_psf(
-                View(volume.data, f"{angle:g}", angle=angle, source=str(volume.path)),
-                open_psf(psf, stated, clean=clean),
-            )
-        )
-    return RegisteredViews(views, Grid(triple(opened[0][1].data.shape), size, opened[0][1].origin_um))
-
-
-def _open_files(
-    files: list[Path],
-    psfs: Sequence[str | Path] | None,
-    voxel_size_um: FloatTriple | None,
-    at: Choice,
-    *,
-    clean: bool,
-) -> RegisteredViews:
-    if not files:
-        raise InputError("no view files were given")
-    if psfs is not None and len(psfs) != len(files):
-        raise InputError(f"{len(files)} views and {len(psfs)} PSFs were given: each view needs one, in the same order")
-    opened = [_open_single(file, at) for file in files]
-    _refuse_unequal(opened)
-    stated = _stated_size(voxel_size_um, opened)
-    psf_paths = [None] * len(files) if psfs is None else [Path(psf) for psf in psfs]
-    stems = [volume.path.stem.removesuffix(".ome") for volume in opened]
-    names = [stem if stems.count(stem) == 1 else str(v.path) for stem, v in zip(stems, opened, strict=True)]
-    views = [
-        _with_psf(View(volume.data, name, source=str(volume.path)), open_psf(file, stated, clean=clean))
-        for volume, name, file in zip(opened, names, psf_paths, strict=True)
-    ]
-    size = voxel_size_um or _common_size(opened)
-    return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].origin_um))
-
-
-def _open_single(file: Path, at: Choice) -> TiffVolume:
-    """One volume from a TIFF file or an OME-Zarr."""
-    if file.is_dir():
-        image = open_image(file)
-        return TiffVolume(file, image.volume(at.channel, at.timepoint), image.voxel_size_um, image.origin_um)
-    return open_tiff(file, timepoint=at.timepoint, channel=at.channel)
-
-
-def _with_psf(view: View, opened: ViewPSF) -> View:
-    return replace(view, psf=opened.psf, psf_notes=opened.notes, psf_flaw=opened.flaw)
-
-
-def _with_psfs(views: RegisteredViews, opened: Sequence[ViewPSF]) -> RegisteredViews:
-    return RegisteredViews([_with_psf(view, psf) for view, psf in zip(views.views, opened, strict=True)], views.grid)
-
-
-def _stated_size(voxel_size_um: FloatTriple | None, volumes: Sequence[TiffVolume]) -> FloatTriple | None:
-    """The voxel size of the views where the user or a file says it, else None."""
-    if voxel_size_um is None and all(volume.voxel_size_um is None for volume in volumes):
-        return None
-    return voxel_size_um or _common_size(volumes)
-
-
-def _refuse_unequal(volumes: Sequence[TiffVolume]) -> None:
-    first = volumes[0]
-    for other in volumes[1:]:
-        if tuple(other.data.shape) != tuple(first.data.shape):
-            raise InputError(
-                f"{other.path} has shape {tuple(other.data.shape)}, but {first.path} {tuple(first.data.shape)}: "
-                "registered views must have one shape; resample or crop them"
-            )
-
-
-def _common_size(volumes: Iterable[TiffVolume]) -> FloatTriple:
-    """The voxel size that the files agree on; 1 um where none says it."""
-    known = [volume for volume in volumes if volume.voxel_size_um is not None]
-    if not known:
-        return (1.0, 1.0, 1.0)
-    first = known[0].voxel_size_um
-    assert first is not None
-    for other in known[1:]:
-        assert other.voxel_size_um is not None
-        if not np.allclose(first, other.voxel_size_um, rtol=_SAME_SIZE):
-            raise InputError(
-                f"{other.path} has voxels of {other.voxel_size_um} um, but {known[0].path} of {first} um (z, y, x): "
-                "say the right one with the voxel size option"
-            )
-    return float_triple(first)
-
-
-def _with_size(views: RegisteredViews, voxel_size_um: FloatTriple | None) -> RegisteredViews:
-    if voxel_size_um is None:
-        return views
-    return RegisteredViews(views.views, Grid(views.grid.shape, voxel_size_um, views.grid.origin_um))

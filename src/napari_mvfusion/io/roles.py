@@ -13,10 +13,13 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.matching import angles_in
 from napari_mvfusion.io.tiff.reader import open_tiff
 
 Role = Literal["view", "psf", "truth", "beads", "ignore"]
 ROLES: tuple[Role, ...] = get_args(Role)
+MOST_FILES = 64
+"""Of a folder whose names follow no scheme; more are planes of one volume."""
 
 _ENDINGS = (".tif", ".tiff")
 _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = (
@@ -76,6 +79,27 @@ def has_views(guesses: Sequence[Guess]) -> bool:
     return any(guess.role == "view" for guess in guesses)
 
 
+def role_in(name: str) -> tuple[Role, str] | None:
+    """The role that a name says, and the word that says it; None where it says none."""
+    for role, words in _WORDS:
+        if found := words.search(name.lower()):
+            return role, found.group()
+    return None
+
+
+def angles_of(guesses: Sequence[Guess]) -> list[float | None]:
+    """The angle of each file in degrees, as its name says it; None where it says none.
+
+    The names of one role are looked at together, as their numbers may only count the files.
+    """
+    found: dict[Path, float | None] = {}
+    for role in dict.fromkeys(guess.role for guess in guesses):
+        paths = [guess.path for guess in guesses if guess.role == role]
+        angles = angles_in([path.stem for path in paths], of_psfs=role in ("psf", "beads"))
+        found |= dict(zip(paths, angles, strict=True))
+    return [found[guess.path] for guess in guesses]
+
+
 def _look(path: Path) -> tuple[Path, Triple | None, str]:
     try:
         return path, triple(open_tiff(path).data.shape), ""
@@ -88,10 +112,9 @@ def _guess(path: Path, shape: Triple | None, problem: str, largest: int) -> Gues
         return Guess(path, "ignore", None, problem)
     if shape[0] == 1:
         return Guess(path, "ignore", shape, "it is a single plane")
-    name = path.name.lower()
-    for role, words in _WORDS:
-        if found := words.search(name):
-            return Guess(path, role, shape, f"its name says '{found.group()}'")
+    if said := role_in(path.name):
+        role, word = said
+        return Guess(path, role, shape, f"its name says '{word}'")
     if _voxels(shape) * _SMALLER <= largest and _voxels(shape) <= _MOST_PSF_VOXELS and _single_peak(path):
         return Guess(path, "psf", shape, "it is small and has a single peak")
     return Guess(path, "view", shape, "it is a volume")

@@ -1,11 +1,10 @@
 """PSFs: check, clean, resample, measure from beads, and tell whether one is upside down."""
 
-from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, check_bead_volume, detect_beads, measure_psf
+from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, detect_beads, measure_psf
 from napari_mvfusion.psf.hot import Cooled, remove_hot, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import (
     PSFInfo,
     check_psf,
-    check_size,
     crop_psf,
     describe_psf,
     fwhm,
@@ -14,15 +13,16 @@ from napari_mvfusion.psf.kernel import (
 from napari_mvfusion.psf.mirror import MirrorVerdict, check_mirror
 from napari_mvfusion.psf.prepare import PreparedPSF, clean_psf, prepare_values
 from napari_mvfusion.psf.resample import resample_psf, rotate_psf
+from napari_mvfusion.psf.sizes import BEADS, check_size
 
 __all__ = [
+    "BEADS",
     "BeadMeasurement",
     "Cooled",
     "MirrorVerdict",
     "PSFInfo",
     "PreparedPSF",
     "RejectedBead",
-    "check_bead_volume",
     "check_mirror",
     "check_psf",
     "check_size",

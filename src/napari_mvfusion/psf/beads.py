@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,9 +14,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf.hot import remove_hot
 from napari_mvfusion.psf.kernel import as_float32, fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf
+from napari_mvfusion.psf.sizes import BEADS, check_size
 
-# As many take about 0.7 GiB while they are measured.
-_MOST_VOXELS = 2**25
 _SMOOTHING = 1.0
 _THRESHOLD_NOISE = 12.0
 _CANDIDATE_RADIUS = 2
@@ -96,22 +94,6 @@ def detect_beads(volume: np.ndarray) -> np.ndarray:
     return np.asarray(points[order])
 
 
-def check_bead_volume(shape: Sequence[int], called: str) -> None:
-    """Refuse a bead volume that is too large to be measured whole, before its pixels are read.
-
-    Raises
-    ------
-    InputError
-        If it has more than 33 million voxels (322 a side).
-    """
-    if math.prod(int(n) for n in shape) > _MOST_VOXELS:
-        sides = " x ".join(str(n) for n in shape)
-        raise InputError(
-            f"{called} has {sides} voxels, and beads are measured in {_MOST_VOXELS // 10**6} million at most (322 a side): "
-            "cut out a part with isolated beads"
-        )
-
-
 def measure_psf(
     volume: np.ndarray,
     points: np.ndarray | None = None,
@@ -136,7 +118,7 @@ def measure_psf(
         If the volume is too small or too large, or fewer than three beads can be used; says how many were found and what
         to do.
     """
-    check_bead_volume(np.shape(volume), "the bead volume")
+    check_size(np.shape(volume), "the bead volume", BEADS)
     raw = np.asarray(volume)
     if raw.ndim != 3 or not np.isfinite(raw).all():
         raise InputError("a bead volume must have three axes (z, y, x) and finite values")

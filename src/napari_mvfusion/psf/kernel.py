@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +20,6 @@ Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat
 DEFAULT_ENERGY = 0.998
 # A peak further from the middle than this share of a side shifts the picture more than a PSF should.
 _CENTRED = 0.1
-_MOST_VOXELS = 2**23
 # Sums and squares of what lies between fit into float32.
 _SMALLEST_PEAK = 1e-15
 _LARGEST_PEAK = 1e15
@@ -62,22 +60,6 @@ def as_float32(values: np.ndarray) -> np.ndarray:
         if np.isfinite(peak) and peak > 0 and not _SMALLEST_PEAK < peak < _LARGEST_PEAK:
             values = values.astype(np.float64) / peak
     return np.ascontiguousarray(values, np.float32)
-
-
-def check_size(shape: Sequence[int], called: str) -> None:
-    """Refuse a PSF that is larger than any microscope's, before its pixels are read.
-
-    Raises
-    ------
-    InputError
-        If it has more than 8.4 million voxels (203 a side).
-    """
-    if math.prod(int(n) for n in shape) > _MOST_VOXELS:
-        sides = " x ".join(str(n) for n in shape)
-        raise InputError(
-            f"{called} has {sides} voxels, and a PSF may have {_MOST_VOXELS / 1e6:.1f} million (203 a side): crop it to "
-            "where its light is"
-        )
 
 
 def check_psf(psf: np.ndarray, name: str, volume_shape: Triple | None = None) -> list[str]:

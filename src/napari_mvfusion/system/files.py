@@ -125,7 +125,18 @@ def parsing(what: str, advice: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{what} ({cause_of(error)}): {advice}") from error
+        raise InputError(f"{what} ({_plainly(error)}): {advice}") from error
+
+
+def _plainly(error: Exception) -> str:
+    """Why content cannot be parsed, without the words of the language."""
+    if isinstance(error, KeyError):
+        return f"{cause_of(error).removeprefix('KeyError: ')} is missing"
+    if isinstance(error, IndexError):
+        return "an entry is missing"
+    if isinstance(error, (TypeError, AttributeError)):
+        return "an entry is of another kind than belongs there"
+    return cause_of(error)
 
 
 def cause_of(error: Exception) -> str:

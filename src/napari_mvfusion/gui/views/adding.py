@@ -11,7 +11,7 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, view_layers
 from napari_mvfusion.gui.tasks import Checkpoint
-from napari_mvfusion.gui.views.matching import angles_in
+from napari_mvfusion.io.matching import angles_in
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles

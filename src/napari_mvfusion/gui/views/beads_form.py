@@ -23,7 +23,7 @@ from napari_mvfusion.gui.views.bead_row import BeadRow
 from napari_mvfusion.gui.views.beads import BeadJob, Measured, Progress, measure_all
 from napari_mvfusion.gui.views.grids import own_matrix
 from napari_mvfusion.gui.views.kernels import is_same_frame
-from napari_mvfusion.gui.views.matching import Wanted, match_files
+from napari_mvfusion.io.matching import Wanted, match_files
 
 _EXPLAINED = (
     "Choose a recording of beads for each view. Beads that stand alone are centred and averaged; "

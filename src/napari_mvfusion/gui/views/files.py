@@ -18,8 +18,8 @@ from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.gui.tasks import Tasks
 from napari_mvfusion.gui.views.adding import guess_all, open_files, open_others, read_psfs, sort_paths, tiffs_in
 from napari_mvfusion.gui.views.grids import fused_grid
-from napari_mvfusion.gui.views.matching import Wanted, match_files
 from napari_mvfusion.gui.views.roles import Given, RolesDialog
+from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.roles import Guess
 
 _TIFF = "TIFF files (*.tif *.tiff)"

@@ -12,9 +12,8 @@ from superqt import QElidingLabel
 from napari_mvfusion.gui.editors import Real
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.scrolled import scrolled
-from napari_mvfusion.gui.views.matching import angles_in
 from napari_mvfusion.gui.word_list import WordList
-from napari_mvfusion.io.roles import Guess, Role
+from napari_mvfusion.io.roles import Guess, Role, angles_of
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
 _UNKNOWN = "unknown"
@@ -52,8 +51,7 @@ class RolesDialog(QDialog):
         grid = QGridLayout(inner)
         for column, title in enumerate(("File", "Voxels (z, y, x)", "Role", "Angle °")):
             grid.addWidget(QLabel(title), 0, column)
-        angles = self._angles(guesses)
-        for row, (guess, angle) in enumerate(zip(guesses, angles, strict=True), 1):
+        for row, (guess, angle) in enumerate(zip(guesses, angles_of(guesses), strict=True), 1):
             self._add_row(grid, row, guess, angle)
         grid.setColumnStretch(0, 1)
         grid.setRowStretch(len(guesses) + 1, 1)
@@ -73,15 +71,6 @@ class RolesDialog(QDialog):
             value = angle.value()
             found.append(Given(path, role.currentData(), None if isinstance(value, str) else value))
         return found
-
-    def _angles(self, guesses: Sequence[Guess]) -> list[float | None]:
-        """Angles are told from the names of one role at a time, as they may only count the files."""
-        found: dict[Path, float | None] = {}
-        for role in dict.fromkeys(guess.role for guess in guesses):
-            paths = [guess.path for guess in guesses if guess.role == role]
-            stems = [path.stem for path in paths]
-            found |= dict(zip(paths, angles_in(stems, of_psfs=role in ("psf", "beads")), strict=True))
-        return [found[guess.path] for guess in guesses]
 
     def _add_row(self, grid: QGridLayout, row: int, guess: Guess, angle: float | None) -> None:
         file = QElidingLabel(guess.path.name)

@@ -23,6 +23,7 @@ _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
 _SPACE = ("z", "y", "x")
 _DAMAGED = "copy it again"
+_NAMED_IMAGES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +142,13 @@ def open_image(path: str | Path) -> ZarrImage:
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
     damaged = f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged"
     with parsing(damaged, _DAMAGED):
-        group = zarr.open_group(PlainFiles(path), mode="r")
+        group = zarr.open(PlainFiles(path), mode="r")
         attributes = dict(group.attrs)
         ome = attributes.get("ome", attributes)
         if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
             return open_image(path / "0")
+        if "multiscales" not in ome:
+            raise InputError(f"{path} {_what_it_is(path, group, ome)}")
         scales = ome["multiscales"][0]
         axes = "".join(axis["name"] for axis in scales["axes"])
         level = scales["datasets"][0]
@@ -161,6 +164,30 @@ def open_image(path: str | Path) -> ZarrImage:
         raise InputError(f"{path} is damaged: its voxels of {size} um at {origin} um cannot be; {_DAMAGED}")
     weigh(path, array)
     return ZarrImage(path, array, axes, size, origin, steps, attributes)
+
+
+def _what_it_is(path: Path, stored: Any, ome: Mapping[str, Any]) -> str:
+    """What a zarr without an image of its own is, and what to name instead."""
+    if isinstance(stored, zarr.Array):
+        return "is a bare zarr array, which says nothing of axes and voxel size: save it as OME-Zarr"
+    inner = sorted(child.name for child in path.iterdir() if child.is_dir() and is_zarr(child))
+    images = [name for name in inner if "multiscales" in _ome_of(path / name)][:_NAMED_IMAGES]
+    if images:
+        return f"holds several images: name one of them, as {' or '.join(str(path / name) for name in images)}"
+    if "plate" in ome or "well" in ome:
+        return "is a plate: name one of the images in its wells, as PLATE.zarr/A/1/0"
+    return "is a zarr, but holds no OME-Zarr image: name an image in it, or save it as OME-Zarr"
+
+
+def _ome_of(path: Path) -> Mapping[str, Any]:
+    """The attributes of an OME-Zarr; none where they cannot be read."""
+    try:
+        with parsing(str(path), _DAMAGED):
+            attributes = dict(zarr.open(PlainFiles(path), mode="r").attrs)
+    except InputError:
+        return {}
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, Mapping) else {}
 
 
 def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:

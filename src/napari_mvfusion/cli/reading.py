@@ -1,0 +1,210 @@
+"""The options of all commands that read views, defined once: how views are opened, and what is chosen of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_mvfusion.cli import options, show
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.opening import left_out
+from napari_mvfusion.system.files import check_there, is_there
+
+_PANEL = "How views are read"
+
+
+def _option(*names: str, **said: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=_PANEL, **said)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How views are opened."""
+
+    view: Annotated[
+        list[str] | None,
+        _option("--view", metavar="ANGLE=FILE", help="A view and its angle, in place of INPUT. Once a view."),
+    ] = None
+    psf: Annotated[
+        list[str] | None,
+        _option(
+            "--psf", metavar="VIEW=FILE", help="PSF of a view. With view files as INPUT also FILE, in their order."
+        ),
+    ] = None
+    psf_folder: Annotated[
+        Path | None, _option("--psf-folder", metavar="FOLDER", help="Folder of PSFs that lie elsewhere.")
+    ] = None
+    tag: Annotated[str | None, _option("--tag", help="Which sample, where a folder holds several.")] = None
+    voxel_size: Annotated[
+        str | None, _option("--voxel-size", metavar="Z,Y,X", help="Voxel size in um, instead of what files say.")
+    ] = None
+    timepoint: Annotated[
+        int | None,
+        _option("--timepoint", min=0, metavar="NUMBER", help=options.WHICH_TIMEPOINT),
+    ] = None
+    channel: Annotated[
+        int | None,
+        _option("--channel", min=0, metavar="NUMBER", help=options.WHICH_CHANNEL),
+    ] = None
+    no_data: Annotated[
+        list[str] | None,
+        _option(
+            "--no-data",
+            metavar="auto|0|nan|none",
+            help="Pixels that are no measurement: auto (the default) finds 0 and NaN outside a view's field; every 0, every "
+            "nan, or none. VIEW=none and so on says it for one view.",
+        ),
+    ] = None
+    mask: Annotated[
+        list[str] | None,
+        _option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
+    ] = None
+
+    def inputs(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
+        """How the views are opened, as a part of a recipe, with every file named; what was guessed is said.
+
+        Parameters
+        ----------
+        paths : INPUT
+        tag : which sample, where that is not said by an option
+        """
+        settled, said = self.as_said(paths, tag).settled()
+        if said:
+            show.note(f"note: {said}")
+        return settled
+
+    def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
+        """What the command line says of how the views are opened, before anything is guessed."""
+        if bool(paths) == bool(self.view):
+            raise typer.BadParameter("give either INPUT, or --view ANGLE=FILE for each view", param_hint="INPUT")
+        for path in paths:
+            check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
+        no_data, no_data_views = options.no_data_of(self.no_data)
+        return Inputs(
+            source=_source(paths, self.view or []),
+            psfs=_psfs(self.psf or [], in_order=bool(paths) and (len(paths) > 1 or paths[0].is_file())),
+            tag=self.tag or tag,
+            psf_folder=None if self.psf_folder is None else str(self.psf_folder.resolve()),
+            voxel_size_um=options.triple_of(self.voxel_size, "--voxel-size"),
+            no_data=no_data,
+            no_data_views=no_data_views,
+            masks=options.files_of(self.mask or [], "--mask"),
+            timepoint=self.timepoint,
+            channel=self.channel,
+        )
+
+
+@dataclass(frozen=True)
+class Choosing(Reading):
+    """How views are opened, and what is set on them afterwards."""
+
+    only: Annotated[str | None, _option("--only", metavar="NAMES", help="Views to use, as 0,90. All by default.")] = (
+        None
+    )
+    offset: Annotated[
+        list[str] | None,
+        _option(
+            "--offset", metavar="NUMBER|VIEW=NUMBER", help="Camera offset to subtract from every view, or from one."
+        ),
+    ] = None
+    gain: Annotated[
+        list[str] | None,
+        _option("--gain", metavar="VIEW=NUMBER", help="How many times as bright as the others a view is."),
+    ] = None
+    weight: Annotated[
+        list[str] | None, _option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others.")
+    ] = None
+    remove_hot: Annotated[
+        bool, _option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
+    ] = False
+
+    def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
+        """As `Reading.as_said`, with what is set on the views."""
+        offset, offsets = options.offset_of(self.offset)
+        return (
+            super()
+            .as_said(paths, tag)
+            .model_copy(
+                update={
+                    "views": options.names(self.only, "--only"),
+                    "offset": offset,
+                    "offsets": offsets,
+                    "weights": options.numbers_of(self.weight or [], "--weight"),
+                    "gains": options.numbers_of(self.gain or [], "--gain"),
+                    "remove_hot": self.remove_hot,
+                }
+            )
+        )
+
+
+@dataclass(frozen=True)
+class ToFuse(Choosing):
+    """The same, also by the name that the choice of views has had in `mvfusion fuse` from the beginning."""
+
+    only: Annotated[
+        str | None, _option("--only", "--views", metavar="NAMES", help="Views to use, as 0,90. All by default.")
+    ] = None
+
+
+def reads_views(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its parameter `reading`, a `Reading` or `Choosing`, in place of this parameter."""
+    signature = inspect.signature(command, eval_str=True)
+    kind = signature.parameters["reading"].annotation
+    hints = inspect.get_annotations(kind, eval_str=True)
+    for base in kind.__mro__[1:-1]:
+        hints = inspect.get_annotations(base, eval_str=True) | hints
+    own = [parameter for name, parameter in signature.parameters.items() if name != "reading"]
+    more = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(kind)
+    ]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        reading = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        command(**given, reading=reading)
+
+    parameters = [*own, *more]
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
+
+
+def open_inputs(inputs: Inputs) -> RegisteredViews:
+    """Open the views, and say what beside them looks like a view or PSF and is left out."""
+    views = inputs.open()
+    for message in left_out(inputs.source):
+        show.say_warning(message)
+    return views
+
+
+def _source(paths: Sequence[Path], views: Sequence[str]) -> str | list[str] | dict[str, str]:
+    """INPUT, or the views by their names."""
+    if views:
+        return options.files_of(views, "--view")
+    if len(paths) > 1 or paths[0].is_file():
+        return [str(path.resolve()) for path in paths]
+    return str(paths[0].resolve())
+
+
+def _psfs(given: Sequence[str], *, in_order: bool) -> list[str] | dict[str, str] | None:
+    """The PSFs, in the order of the view files or by the names of the views."""
+    if not given:
+        return None
+    named = [text for text in given if "=" in text and not is_there(text)]
+    if len(named) == len(given):
+        return options.files_of(given, "--psf")
+    if named or not in_order:
+        other = next(text for text in given if text not in named)
+        raise InputError(f"--psf {other} does not say which view it is of: write --psf 90={other}, or use --psf-folder")
+    return [str(Path(text).resolve()) for text in given]

@@ -1,0 +1,147 @@
+"""The views and PSFs of a folder whose names follow no scheme, guessed as the roles dialog does, where that is clear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.matching import Wanted, angle_in, match_files
+from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in, tiff_files
+
+_STATE_IT = "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE}))"
+_UNUSED = {
+    "psf": "no view has its angle",
+    "truth": "there are several ground truths",
+    "beads": "it shows beads",
+}
+
+
+@dataclass(frozen=True)
+class FoundPSFs:
+    """PSF files by the name of the view, and what was guessed or fits nowhere, in words."""
+
+    files: Mapping[str, Path]
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GuessedFiles:
+    """What the files of a folder were taken for.
+
+    Attributes
+    ----------
+    views, psfs : file of each, by the name of the view, which is its angle
+    truth : the ground truth, None where there is none
+    said : all of it in one line
+    """
+
+    views: Mapping[str, Path]
+    psfs: Mapping[str, Path]
+    truth: Path | None
+    said: str
+
+
+def guess_files(folder: Path) -> GuessedFiles | None:
+    """Find the views and PSFs of a folder by the roles and angles that names tell, and by sizes.
+
+    Parameters
+    ----------
+    folder : whose names follow no scheme
+
+    Returns
+    -------
+    The files, or None where the folder holds no volume that could be a view.
+
+    Raises
+    ------
+    InputError
+        If it is not clear which file is which view, or whose PSF one is; says how to state it.
+    """
+    files = tiff_files(folder)
+    if len(files) > MOST_FILES:
+        return None
+    guesses = guess_roles(files)
+    if not has_views(guesses):
+        return None
+    views = _views_of(folder, guesses)
+    psfs = _psfs_of(folder, guesses, views)
+    truths = [guess.path for guess in guesses if guess.role == "truth"]
+    truth = truths[0] if len(truths) == 1 else None
+    taken = {*views.values(), *psfs.values(), truth}
+    why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
+    left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
+    return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
+
+
+def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:
+    """The PSFs of views in a folder of PSFs: `psf_ANGLE.tif`, or, where no name is of this scheme, by any names that tell.
+
+    Parameters
+    ----------
+    folder : with PSFs
+    views : the angle of each view, by its name
+
+    Raises
+    ------
+    InputError
+        If it is no folder.
+    """
+    names = scan_folder(folder)
+    if names.psfs:
+        angles = {name: angle for name, angle in views.items() if angle in names.psfs}
+        return FoundPSFs({name: names.psfs[angle] for name, angle in angles.items() if angle is not None})
+    # Views of the scheme are no PSFs, whatever their angles.
+    files = [] if names.samples else tiff_files(folder)
+    called_psf = [file for file in files if (said := role_in(file.name)) and said[0] == "psf"]
+    matches = match_files([Wanted(name, name, angle) for name, angle in views.items()], called_psf or files)
+    found = {name: matches.found[number] for number, name in enumerate(views) if number in matches.found}
+    if not found:
+        return FoundPSFs({}, (f"no TIFF file in {folder} has the name or angle of a view in its name: {_STATE_IT}",))
+    pairs = "; ".join(f"{file.name} is the PSF of view {name}" for name, file in found.items())
+    return FoundPSFs(found, (f"guessed from names: {pairs}", *matches.problems))
+
+
+def _views_of(folder: Path, guesses: Sequence[Guess]) -> dict[str, Path]:
+    """The views by their angles, which are their names."""
+    found: dict[float, Path] = {}
+    for guess, angle in zip(guesses, angles_of(guesses), strict=True):
+        if guess.shape is None and angle_in(guess.path.stem) is not None and role_in(guess.path.name) is None:
+            raise InputError(f"{guess.reason}; or, to leave it out, {_STATE_IT}")
+        if guess.role != "view":
+            continue
+        if angle is None:
+            raise InputError(
+                f"{guess.path} seems to be a view, but its name says no angle, as angle_90 would: {_STATE_IT}"
+            )
+        if angle in found:
+            raise InputError(
+                f"{folder}: {found[angle].name} and {guess.path.name} both seem to be the view at {angle:g} degrees: "
+                f"{_STATE_IT}"
+            )
+        found[angle] = guess.path
+    return {f"{angle:g}": found[angle] for angle in sorted(found)}
+
+
+def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path]) -> dict[str, Path]:
+    """The PSFs by the names of their views."""
+    files = [guess.path for guess in guesses if guess.role == "psf"]
+    wanted = [Wanted(name, path.stem, float(name)) for name, path in views.items()]
+    matches = match_files(wanted, files)
+    found = {wanted[number].name: path for number, path in sorted(matches.found.items())}
+    free = [path.name for path in files if path not in found.values()]
+    without = [name for name in views if name not in found]
+    if free and without:
+        raise InputError(f"{folder}: it is not clear which view {' and '.join(free)} belongs to: {_STATE_IT}")
+    return found
+
+
+def _said(views: Mapping[str, Path], psfs: Mapping[str, Path], truth: Path | None, left: Sequence[str]) -> str:
+    parts = [
+        f"{path.name} is view {name}, " + (f"its PSF {psfs[name].name}" if name in psfs else "without a PSF")
+        for name, path in views.items()
+    ]
+    parts += [] if truth is None else [f"{truth.name} is the ground truth"]
+    return f"guessed from names: {'; '.join([*parts, *left])}"
