@@ -309,6 +309,33 @@ def test_single_files_become_views_with_their_angles(model, person, small_views,
     assert [known(layer).get("psf") is None for layer in model.layers] == [True, False]
 
 
+@pytest.mark.parametrize("entrance", ["files", "folder"])
+def test_time_lapse_files_are_added_one_a_view_and_fuse_time_point_by_time_point(
+    model, person, small_views, tmp_path, entrance
+):
+    movies = {}
+    for view in small_views.views.views:
+        movies[view.angle] = np.stack([view.data, view.data[::-1], view.data[:, ::-1]]).astype(np.uint16)
+        name = f"fish_view_{view.angle:g}.ome.tif"
+        metadata = {"axes": "TZYX", "TimeIncrement": 2.5} | {f"PhysicalSize{axis}": 0.5 for axis in "XYZ"}
+        tifffile.imwrite(tmp_path / name, movies[view.angle], ome=True, metadata=metadata)
+    person.drop(*(tmp_path.glob("*.tif") if entrance == "files" else [tmp_path]))
+    person.bot.waitUntil(lambda: len(model.layers) == 2)
+    person.settle()
+    assert person.messages("error") == []
+    for layer in model.layers:
+        np.testing.assert_array_equal(np.asarray(layer.data), movies[known(layer)["angle"]])
+        assert tuple(layer.scale) == (2.5, 0.5, 0.5, 0.5)
+        assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer", "micrometer"]
+        assert tuple(layer.axis_labels) == ("t", "z", "y", "x")
+    assert all(row.ticked for row in person.rows())
+    opened = open_layers(list(model.layers))
+    assert (opened.leading, opened.inputs) == ((3,), None)
+    for index in opened.indices:
+        for view in opened.at(index).views:
+            np.testing.assert_array_equal(np.asarray(view.data), movies[view.angle][index])
+
+
 def test_files_of_different_shape_are_opened_each_on_its_grid(model, person, small_views, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", small_views.truth)
     tifffile.imwrite(tmp_path / "b.tif", small_views.truth[::2])

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import napari
-import numpy as np
 import zarr
 from napari.utils.notifications import show_warning
 
@@ -16,12 +14,14 @@ from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.entrances import open_views_panel
-from napari_mvfusion.gui.layers import LayerData, lazy, truth_layer, view_layers, volume_layer
+from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers, volume_layer
+from napari_mvfusion.gui.series import all_volumes, first_volume, stacked, view_series
+from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.roles import MOST_FILES, tiff_files
-from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
+from napari_mvfusion.io.tiff.reader import open_stack
 
 _TIFF = (".tif", ".tiff")
 _MOST_SAMPLES = 6
@@ -67,7 +67,7 @@ def files_without_scheme(folder: Path) -> list[Path]:
 
 def _is_volume(path: Path) -> bool:
     try:
-        return open_tiff(path).data.shape[0] > 1
+        return open_stack(path).shape[0] > 1
     except InputError:
         return False
 
@@ -90,9 +90,7 @@ def _read_tiff(path: str | list[str]) -> list[LayerData]:
     file = Path(path if isinstance(path, str) else path[0])
     stack = open_stack(file)
     grid = Grid(stack.shape, stack.voxel_size_um or (1.0, 1.0, 1.0), stack.origin_um)
-    leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
-    volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]
-    data = da.stack(volumes).reshape((*stack.leading.values(), *stack.shape)) if leading else volumes[0]
+    data, leading = stacked(stack)
     name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
     layer = volume_layer(data, grid, name=name, recipe=stack.recipe, leading=leading)
     if stack.voxel_size_um is None:
@@ -125,12 +123,19 @@ def _read_folder(path: str | list[str]) -> list[LayerData]:
 
 
 def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
-    views = open_views(folder, tag=tag)
+    found = scan_folder(folder).samples[tag]
+    tiffs = [file for file in found.views.values() if file.is_file()]
+    first = first_volume(tiffs) if len(tiffs) == len(found.views) else Choice()
+    series = first != Choice()
+    views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
     inputs = Inputs(source=str(folder.resolve()), tag=tag).model_dump(mode="json")
     layers = view_layers(views, sample=tag, inputs=inputs, shown=shown)
-    truth = open_truth(folder, tag)
+    if series:
+        layers = view_series(views, layers)
+    truth = open_truth(folder, tag, timepoint=first.timepoint, channel=first.channel)
     if truth is not None:
-        layers.append(truth_layer(truth, views.grid, sample=tag))
+        layer = truth_layer(truth, views.grid, sample=tag)
+        layers.append(all_volumes(layer, found.truth) if series and found.truth and found.truth.is_file() else layer)
     return layers
 
 

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.matching import angles_in
-from napari_mvfusion.io.tiff.reader import open_tiff
+from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
 
 Role = Literal["view", "psf", "truth", "beads", "ignore"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -43,7 +43,7 @@ class Guess:
     ----------
     path : the file
     role : what it seems to be; "ignore" where it can be none of the others
-    shape : (z, y, x), or None where it is no volume
+    shape : (z, y, x) of each of its volumes, or None where it holds none
     reason : why, in words
     """
 
@@ -102,7 +102,7 @@ def angles_of(guesses: Sequence[Guess]) -> list[float | None]:
 
 def _look(path: Path) -> tuple[Path, Triple | None, str]:
     try:
-        return path, triple(open_tiff(path).data.shape), ""
+        return path, open_stack(path).shape, ""
     except InputError as error:
         return path, None, str(error)
 

@@ -10,7 +10,9 @@ from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, view_layers
+from napari_mvfusion.gui.series import all_volumes, first_volume, view_series
 from napari_mvfusion.gui.tasks import Checkpoint
+from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.matching import angles_in
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import prepare_stored, read_psf
@@ -68,8 +70,10 @@ def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Genera
     layers = []
     for path, role in given:
         check()
-        volume, grid = open_volume(path)
-        data, look, kind = truth_layer(volume, grid, sample="")
+        # Beads are measured in one volume.
+        first = first_volume([path]) if role == "truth" else Choice()
+        volume, grid = open_volume(path, timepoint=first.timepoint, channel=first.channel)
+        data, look, kind = all_volumes(truth_layer(volume, grid, sample=""), path)
         look["name"] = path.stem.removesuffix(".ome")
         if role == "beads":
             look["metadata"] = {KEY: {"included": False, "source": str(path)}}
@@ -97,17 +101,24 @@ def open_files(
     names = [path.stem.removesuffix(".ome") for path in files]
     angles = angles_in(names) if given is None else [given.get(path) for path in files]
     try:
-        layers = view_layers(open_views(files), sample="", inputs=_inputs(files))
+        layers = _together(files)
     except InputError:
         layers = []
         for path in files:
             check()
-            layers += view_layers(open_views([path]), sample="", inputs=_inputs([path]))
+            layers += _together([path])
             yield
     for (_, look, _), name, angle in zip(layers, names, angles, strict=True):
         look["name"] = name
         look["metadata"]["mvfusion"]["angle"] = angle
     return layers
+
+
+def _together(files: Sequence[Path]) -> list[LayerData]:
+    """View files of one grid as layers, with all their time points and channels."""
+    first = first_volume(files)
+    views = open_views(files, timepoint=first.timepoint, channel=first.channel)
+    return view_series(views, view_layers(views, sample="", inputs=_inputs(files)))
 
 
 def _inputs(files: Sequence[Path]) -> dict[str, object]:
