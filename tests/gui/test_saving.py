@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from copied_run import fused_elsewhere
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.gui.compare.panel import ComparePanel
 from napari_mvfusion.gui.fresh_names import fresh_name
 from napari_mvfusion.gui.layers import annotate, notes, open_layers
 from napari_mvfusion.gui.saving import FOLDER, ZARR, savable, save_views
@@ -113,6 +114,40 @@ def test_a_result_is_saved_with_place_and_recipe(model, person, small_views, sho
     np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(model.layers[-1].data))
     assert (grid.voxel_size_um, grid.origin_um) == ((2, 0.5, 0.5), (1, 2, 3))
     assert read_recipe(path)["method"]["name"] == "average"
+
+
+def test_a_result_can_be_saved_when_it_is_no_longer_computed(model, person, small_views, show_views):
+    show_views(model, small_views)
+    person.use("Multi-view")
+    person.enter("iterations", "1000")
+    person.press("fuse")
+    person.bot.waitUntil(lambda: len(model.layers) == 3)
+    model.layers.selection.active = model.layers[-1]
+    person.bot.waitUntil(lambda: "iteration 2" in person.see("step", QLabel).text().lower())
+    assert not person.can_press("save_result")
+    person.press("cancel")
+    person.wait_until_done()
+    model.layers.selection.active = model.layers[-1]
+    assert "(cancelled)" in model.layers[-1].name
+    assert person.can_press("save_result")
+    assert model.layers[-1].name in person.see("save_result").toolTip()
+
+
+def test_compare_saves_a_result_as_fuse_does(model, person, small_views, show_views, qtbot, make_person, tmp_path):
+    show_views(model, small_views)
+    panel = ComparePanel(model)
+    qtbot.addWidget(panel, before_close_func=lambda widget: widget.setParent(None))
+    panel.show()
+    compare = make_person(panel)
+    assert not compare.can_press("save_result")
+    person.press("fuse")
+    person.wait_until_done()
+    qtbot.waitUntil(lambda: compare.can_press("save_result"))
+    choose_in_dialog(tmp_path / "result.ome.tif")
+    compare.press("save_result")
+    qtbot.waitUntil(lambda: any("result.ome.tif" in text for text in compare.messages("done")))
+    np.testing.assert_array_equal(np.asarray(open_volume(tmp_path / "result.ome.tif")[0][:]), model.layers[-1].data)
+    assert read_recipe(tmp_path / "result.ome.tif")["method"]["name"] == "average"
 
 
 def test_a_volume_is_watched_without_being_changed(rng):

@@ -2,8 +2,9 @@
 
 What a layer is beyond its pixels stands in `layer.metadata["mvfusion"]`, a plain dict: `role` ("view", "truth" or
 "fused"); for a view `name`, `angle`, `psf`, `weight`, `offset`, `mask`, `source`, `sample`, and `inputs`, which tells how
-its files were opened; for a fused volume `recipe`. `no_data` is as in `View`, "auto" where nothing is said; a mask that
-was chosen among the layers has their name as `mask_layer`, and their file as `mask_file`, if they come from one.
+its files were opened; for a fused volume `recipe`, and `running` while it is computed. `no_data` is as in `View`, "auto"
+where nothing is said; a mask that was chosen among the layers has their name as `mask_layer`, and their file as
+`mask_file`, if they come from one.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class ResultLayer(QObject):
             contrast_limits=limits,
             # Values arrive while the run goes on: napari must not keep what it read before.
             cache=False,
-            metadata={KEY: {"role": "fused"}},
+            metadata={KEY: {"role": "fused", "running": True}},
             **place,
         )
         self._due = QTimer(self)
@@ -145,7 +145,7 @@ class ResultLayer(QObject):
 
     def _complete(self, done: JobDone) -> None:
         assert self._layer is not None
-        annotate(self._layer, **_recipes(done.fused))
+        annotate(self._layer, running=False, **_recipes(done.fused))
         if tuple(self._layer.contrast_limits) == self._limits:
             low, high = done.limits
             self._layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
@@ -168,6 +168,7 @@ class ResultLayer(QObject):
             self._show_volume(self._written())
         self._refresh()
         self._release()
+        annotate(layer, running=False)
         kept = f", {self._finished} of {len(self._job.parts)} volumes" if series else ""
         layer.name = f"{layer.name} ({how}{kept})"
 

@@ -65,7 +65,7 @@ class SaveResult(QPushButton):
     def _chosen(self) -> Image | None:
         """The selected result, or the latest complete one."""
         active = self._viewer.layers.selection.active
-        if isinstance(active, Image) and notes(active).get("role") == "fused":
+        if isinstance(active, Image) and notes(active).get("role") == "fused" and not notes(active).get("running"):
             return active
         found = [layer for layer in self._viewer.layers if isinstance(layer, Image) and notes(layer).get("recipe")]
         return found[-1] if found else None

@@ -13,6 +13,7 @@ from napari_mvfusion.gui.compare.look_tab import LookTab
 from napari_mvfusion.gui.compare.metrics_tab import MetricsTab
 from napari_mvfusion.gui.compare.profile_tab import ProfileTab
 from napari_mvfusion.gui.panel import Panel
+from napari_mvfusion.gui.save_result import SaveResult
 from napari_mvfusion.gui.scrolled import scrolled
 from napari_mvfusion.gui.status import Status
 
@@ -34,6 +35,7 @@ class ComparePanel(Panel):
         self._profile = ProfileTab(viewer, self._compared)
         self._difference = DifferenceTab(viewer, self._compared)
         self._metrics = MetricsTab(viewer, self._compared, self._look)
+        self._save = SaveResult(viewer)
         self._status = Status()
         self._lay_out()
         for tab in (self._look, self._profile, self._difference, self._metrics):
@@ -46,7 +48,15 @@ class ComparePanel(Panel):
         # In the grid the line would get a cell of its own.
         self._profile.about_to_draw.connect(self._leave_the_grid)
         self._compared.changed.connect(self._describe)
+        self._save.pressed.connect(self._status.clear)
+        self._save.saver.said.connect(self._status.say)
+        self._save.saver.failed.connect(self._status.fail)
         self._describe()
+
+    @property
+    def going_on(self) -> str:
+        """What is being saved, while something is."""
+        return "Saving the result" if self._save.saver.running else ""
 
     def _lay_out(self) -> None:
         self._tabs = QTabWidget()
@@ -59,10 +69,14 @@ class ComparePanel(Panel):
         layout.addWidget(self._compared)
         layout.addWidget(self._tabs, 1)
         layout.addStretch()
+        layout.addWidget(self._save)
+        layout.addWidget(self._save.saver)
         layout.addWidget(self._status)
 
     def _describe(self) -> None:
         self._tabs.setVisible(bool(self._compared.listed()))
+        self._save.setVisible(bool(self._compared.listed()))
+        self._save.show_state()
 
     def _leave_the_grid(self) -> None:
         if self._look.mode == "grid":
@@ -71,6 +85,7 @@ class ComparePanel(Panel):
     def close_down(self) -> None:
         """Stop what is being computed, and leave the viewer as it was."""
         self._compared.detach()
+        self._save.detach()
         self._profile.close_down()
         self._difference.close_down()
         self._metrics.close_down()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
@@ -17,7 +18,7 @@ from napari_mvfusion.io.roles import Guess, Role, angles_of
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
 _UNKNOWN = "unknown"
-_WIDTH, _HEIGHT = 620, 360
+_WIDTH, _HEIGHT = 700, 360
 _EXPLAINED = "Say what each file is. Their names do not tell all of it; angles match PSFs to views where names do not."
 
 
@@ -74,8 +75,13 @@ class RolesDialog(QDialog):
 
     def _add_row(self, grid: QGridLayout, row: int, guess: Guess, angle: float | None) -> None:
         file = QElidingLabel(guess.path.name)
+        # The end of a name tells files apart as often as its beginning.
+        file.setElideMode(Qt.TextElideMode.ElideMiddle)
+        # It is cut to the width of the label, padding and all.
+        file.setStyleSheet("padding: 0px;")
         file.setToolTip(f"{guess.path}: {guess.reason}")
-        size = QLabel("" if guess.shape is None else " × ".join(str(n) for n in guess.shape))
+        size = QLabel("no volume" if guess.shape is None else " × ".join(str(n) for n in guess.shape))
+        size.setToolTip("" if guess.shape is not None else guess.reason)
         role = WordList("role", _WORDS)
         describe(role, "role", f"Role of {guess.path.name}", f"Proposed, as {guess.reason}")
         role.setCurrentIndex(role.findData(guess.role))
