@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_mvfusion.data import settling
 from napari_mvfusion.data.fields import HullMask, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
@@ -104,6 +105,36 @@ def test_volumes_without_zeros_in_their_corners_are_not_read() -> None:
             return np.ones(size, np.uint16)
 
     assert drain(look_for_field(Corners())).hull is None
+
+
+class Counted:
+    """A lazy volume that counts how often it is read."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+        self.shape, self.dtype = values.shape, values.dtype
+        self.reads = 0
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        self.reads += 1
+        return self._values[index]
+
+
+def test_small_volumes_are_read_a_few_times_wherever_a_field_ends_and_large_ones_give_the_same(
+    recorded: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight corners, then for the hull, then as a whole: each read of a lazy volume may compute much more than it gives."""
+    masks = []
+    for small in (2**24, 0):
+        monkeypatch.setattr(settling, "_SMALL_VOXELS", small)
+        views = auto(recorded, {0: masked("planes")})
+        lazy = [Counted(np.asarray(view.data)) for view in views.views]
+        given = [replace(view, data=data) for view, data in zip(views.views, lazy, strict=True)]
+        settled, _ = drain(settling.settle_views(given, views.grid))
+        assert (max(data.reads for data in lazy) <= 10) == (small > 0)
+        assert settled[0].mask is not None
+        masks.append(np.asarray(settled[0].mask[:, :, :]))
+    np.testing.assert_array_equal(*masks)
 
 
 @pytest.mark.parametrize("shape", ["planes", "wedge", "turned", "box", "slanted"])
