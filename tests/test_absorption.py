@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.psf import rotate_psf
-from napari_mvfusion.simulation import embryo, light_sheet_psf, sample, simulate
+from napari_mvfusion.simulation import Simulation, embryo, light_sheet_psf, sample, simulate
 from napari_mvfusion.simulation.recording import dim
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
@@ -19,14 +20,19 @@ CPU = torch.device("cpu")
 REFERENCE = 289
 
 
-def recorded(
-    attenuation: float, angles: tuple[float, ...] = ANGLES, size: int = 64, **microscope: object
-) -> tuple[RegisteredViews, np.ndarray]:
+def recorded(attenuation: float, angles: tuple[float, ...] = ANGLES) -> tuple[RegisteredViews, np.ndarray]:
+    made = _simulated(attenuation, angles)
+    return RegisteredViews(made.views.views, made.views.grid), made.truth
+
+
+@cache
+def _simulated(attenuation: float, angles: tuple[float, ...]) -> Simulation:
     rng = np.random.default_rng(3)
-    truth = embryo(size, rng)
     psfs = [light_sheet_psf(a, axial_fwhm=7, lateral_fwhm=2.5, shape=(15, 15, 15)) for a in angles]
-    made = simulate(truth, angles, psfs, attenuation=attenuation, rng=rng, **microscope)  # type: ignore[arg-type]
-    return made.views, truth
+    made = simulate(embryo(64, rng), angles, psfs, attenuation=attenuation, rng=rng)
+    for values in (made.truth, *(np.asarray(view.data) for view in made.views.views)):
+        values.flags.writeable = False  # the tests share them
+    return made
 
 
 def passed(truth: np.ndarray, angle: float, attenuation: float) -> np.ndarray:

@@ -17,24 +17,23 @@ from qtpy.QtWidgets import (
     QTreeWidget,
 )
 
-from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.compare.panel import ComparePanel
 from napari_mvfusion.gui.layers import KEY, placement, truth_layer, view_layers
-from napari_mvfusion.methods import CBIF, Average
 
 LEFT = Qt.MouseButton.LeftButton
 TABS = {"Look": 0, "Profile": 1, "Difference": 2, "Metrics": 3}
 
 
-def fill(viewer, simulation):
+def fill(viewer, simulation, fused):
     """Open views, the average, the content-based fusion and the ground truth of a simulation."""
     grid = simulation.views.grid
     for data, look, _ in view_layers(simulation.views, sample="nuclei"):
         viewer.add_image(data, **look)
-    for method in (Average(), CBIF()):
+    for method, volume in fused.items():
         notes = {"role": "fused", "sample": "nuclei"}
-        fused = fuse(simulation.views, method).data
-        viewer.add_image(fused, name=f"nuclei {method.name}", metadata={KEY: notes}, visible=False, **placement(grid))
+        viewer.add_image(
+            volume.copy(), name=f"nuclei {method}", metadata={KEY: notes}, visible=False, **placement(grid)
+        )
     data, look, _ = truth_layer(simulation.truth, grid, sample="nuclei")
     viewer.add_image(data, **look)
 
@@ -176,8 +175,8 @@ def empty(make_napari_viewer_proxy, plugin, qtbot):
 
 
 @pytest.fixture
-def person(empty, small_views, qtbot):
+def person(empty, small_views, fused_nuclei, qtbot):
     """A person in front of two views, two results and the ground truth."""
-    fill(empty.viewer, small_views)
+    fill(empty.viewer, small_views, fused_nuclei)
     qtbot.wait(100)
     return empty

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import threading
+from dataclasses import replace
 
 import pytest
 from napari.components import ViewerModel
@@ -12,11 +13,13 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushBu
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import view_layers
 from napari_mvfusion.gui.settings import WRITER
 from napari_mvfusion.gui.view_list import ViewList
 from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.methods import CBIF, Average
 from napari_mvfusion.simulation import sample
 from patience import PATIENCE
 
@@ -81,10 +84,25 @@ def plugin(npe2pm):
         yield known
 
 
+@pytest.fixture(scope="session")
+def _nuclei():
+    """Made once for all tests, none of which can change the pixels."""
+    made = sample("nuclei", 32)
+    for values in (made.truth, *(array for view in made.views.views for array in (view.data, view.psf))):
+        values.flags.writeable = False
+    return made
+
+
 @pytest.fixture
-def small_views():
+def small_views(_nuclei):
     """Two views of nuclei, small enough to be fused at once."""
-    return sample("nuclei", 32)
+    return replace(_nuclei, views=RegisteredViews(_nuclei.views.views, _nuclei.views.grid))
+
+
+@pytest.fixture(scope="session")
+def fused_nuclei(_nuclei):
+    """Name of a quick method to the volume that it makes of `small_views`."""
+    return {method.name: fuse(_nuclei.views, method).data for method in (Average(), CBIF())}
 
 
 @pytest.fixture
