@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple
-from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.methods import Average, LearnedFusion
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation import Simulation, embryo, light_sheet_psf, sample, simulate
 from napari_mvfusion.simulation.recording import dim
@@ -248,3 +250,32 @@ def test_a_fade_along_z_keeps_the_mean_of_the_light(name: str) -> None:
         assert (mean / found.over(views.grid.box, CPU).numpy().mean(axis=0)).sum() == pytest.approx(
             mean.sum(), rel=0.02
         )
+
+
+def fading(depth: int, kind: str) -> np.ndarray:
+    along = np.arange(depth) / (depth - 1)
+    return {
+        "by 86 %": 0.14**along,
+        "by 86 % the other way": 0.14 ** (1 - along),
+        "by 86 %, then 0": np.where(along < 0.6, 0.14 ** (along / 0.6), 0),
+        "linearly to 0": np.clip(1 - along / 0.6, 0, 1),
+    }[kind][:, None, None].astype(np.float32)
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("kind", ["by 86 %", "by 86 % the other way", "by 86 %, then 0", "linearly to 0"])
+def test_views_that_fade_keep_their_light(kind: str, every: bool) -> None:
+    simulation = sample("embryo", 32, angles=(0.0, 180.0))
+    fade = fading(simulation.views.grid.shape[0], kind)
+    views = [
+        replace(view, data=np.asarray(view.data) * fade if every or v == 0 else view.data, no_data="auto")
+        for v, view in enumerate(simulation.views.views)
+    ]
+    mean, made = (
+        np.asarray(drain(fuse_events(RegisteredViews(views), method)).data, np.float64)
+        for method in (Average(), LearnedFusion(mirrored=False))
+    )
+    assert made.mean() == pytest.approx(mean.mean(), rel=0.2)
+    # Where one of the halves has most of the light, it has it in the result, too.
+    brighter = slice(0, 16) if mean[:16].sum() > mean[16:].sum() else slice(16, 32)
+    assert made[brighter].mean() == pytest.approx(mean[brighter].mean(), rel=0.25)

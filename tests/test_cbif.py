@@ -245,3 +245,26 @@ def test_nothing_is_added_to_what_a_tile_may_take(recorded):
 def test_the_gpu_gives_what_the_cpu_gives(recorded, method):
     cpu, gpu = fuse(recorded, method, device="cpu").data, fuse(recorded, method, device="cuda").data
     assert np.abs(cpu - gpu).max() < 1e-5 * np.ptp(cpu)
+
+
+def test_what_lies_outside_a_field_counts_in_no_window() -> None:
+    rng = np.random.default_rng(1)
+    seen = np.ones((24, 24, 24), bool)
+    seen[:9] = False
+    pixels = rng.gamma(2.0, 50.0, (2, 24, 24, 24))
+    contents = []
+    for outside in (0.0, 70.0):
+        first = View(np.where(seen, pixels[0], outside), "a", mask=seen)
+        views = RegisteredViews([first, View(pixels[1], "b")])
+        grid = entropy_grid(views, 7)
+        contents.append(drain(entropy_content(views, grid, 7)))
+    np.testing.assert_array_equal(contents[0], contents[1])
+    low, high = (extreme([extreme(pixels[0][seen]), extreme(pixels[1])]) for extreme in (np.min, np.max))
+    levels = np.clip(((pixels[0] - low) * 256 / (high - low)).astype(int), 0, 255)
+    middles = [np.floor(grid.middles(axis)).astype(int) for axis in range(3)]
+    for cell in ((0, 2, 3), (3, 5, 5), (4, 0, 7), (9, 6, 2)):
+        middle = [along[at] for along, at in zip(middles, cell, strict=True)]
+        window = tuple(slice(max(at - 3, 0), at + 4) for at in middle)
+        inside = levels[window][seen[window]]
+        wanted = shannon_entropy(inside, base=2) / 8 if inside.size else 0
+        assert contents[0][0][cell] == pytest.approx(wanted, abs=1e-3)

@@ -207,3 +207,25 @@ def test_a_copy_on_another_grid_keeps_what_is_outside_its_field(model, person, r
     covered = after.coverage(box)
     np.testing.assert_array_equal(covered[1], before.coverage(box)[1])
     assert not covered[1, :12].any()
+
+
+def test_an_offset_that_was_not_subtracted_is_set_by_a_button(model, person):
+    made = sample("embryo", 32, angles=(0.0, 90.0), offset=100, read_noise=2, dtype="uint16").views
+    layers = show(model, RegisteredViews([replace(view, offset=0.0) for view in made.views], made.grid), {})
+    person.settle()
+    for number in range(2):
+        row = person.rows()[number]
+        (text,) = [text for text in row.problems if "camera offset" in text]
+        assert text == "About 100 where no view shows light, as with a camera offset that was not subtracted."
+        assert row.kinds() == ["warning"]
+        row.fix("Set offset")
+        person.settle()
+        assert known(layers[number])["offset"] == 100
+    assert [row.kinds() for row in person.rows()] == [[], []]
+    annotate(layers[0], offset=120.0)
+    person.settle()
+    row = person.rows()[0]
+    assert any("lies above the level without light, about 100" in text for text in row.problems)
+    row.fix("Set offset")
+    person.settle()
+    assert known(layers[0])["offset"] == 100

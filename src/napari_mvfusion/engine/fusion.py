@@ -33,7 +33,8 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_fo
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.ome_zarr.reader import is_zarr
-from napari_mvfusion.measures.advice import about_gains, about_hot_pixels
+from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets
+from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.system.locks import locked
@@ -206,7 +207,8 @@ def _fuse(
         given = views
         if method.removes_hot:
             views = views.without_hot()
-        for message in [*about_hot_pixels(views), *about_gains(views)]:
+        dark = find_dark_levels(views)
+        for message in [*about_hot_pixels(views), *about_offsets(views, dark), *about_gains(views, dark)]:
             yield Warned(message)
         views, unit = views.in_their_unit()
         bound = yield from _until(method.prepare(views, target_device), cancel)

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.measures.camera_offset import DarkLevel, cut_off, light_of_nothing
 from napari_mvfusion.measures.gains import find_gains
 
+# Offsets that differ by less than this share of the noise, or of themselves, are one.
+_ONE_OFFSET = 0.5, 0.01
 
-def about_gains(views: RegisteredViews) -> list[str]:
-    """One line for each view that is brighter or darker than the others everywhere, with what would mend it."""
+
+def about_offsets(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> list[str]:
+    """About a camera offset that was not subtracted; and a line for each view whose offset cuts off light.
+
+    Parameters
+    ----------
+    dark : what `find_dark_levels` found
+    """
     found = []
-    for view, gain in zip(views.views, find_gains(views), strict=True):
+    levels = {v.name: each for v, each in zip(views.views, dark, strict=True) if each is not None and each.missing}
+    if levels:
+        values = [each.level for each in levels.values()]
+        spread = max(each.spread for each in levels.values())
+        middle = float(np.median(values))
+        one = len(levels) == len(views) and np.ptp(values) <= max(_ONE_OFFSET[0] * spread, _ONE_OFFSET[1] * middle)
+        each_alone = " ".join(f"--offset {name}={offset_text(each.level)}" for name, each in levels.items())
+        option = f"--offset {offset_text(middle)}" if one else each_alone
+        which = "the views lie" if len(levels) == len(views) else f"{_views_named(list(levels))} {_lie(len(levels))}"
+        share = next(iter(levels.values())).share
+        found.append(
+            f"{which} at about {offset_text(middle)} ± {spread:.2g} where none shows light ({share:.0%} of the volume), as "
+            f"with a camera offset that was not subtracted; subtract it ({option}, or offset of the views)"
+        )
+    for view, each in zip(views.views, dark, strict=True):
+        if each is not None and each.cut:
+            found.append(
+                f"the camera offset {view.offset:g} of {view.label} lies above its dark level of about "
+                f"{offset_text(each.level)}: {each.cut:.0%} of its voxels are cut off at 0, faint light among them; give "
+                f"--offset {view.name}={offset_text(each.level)}"
+            )
+    if not any(dark):
+        for view, share in zip(views.views, cut_off(views), strict=True):
+            if share:
+                found.append(
+                    f"{share:.0%} of the voxels of {view.label} lie below its camera offset of {view.offset:g} and are cut "
+                    "off at 0, faint light among them: check the offset, it is the value of pixels without light"
+                )
+    return found
+
+
+def offset_text(level: float) -> str:
+    """A camera offset as it is given: whole where it is large."""
+    return f"{level:.0f}" if abs(level) >= 100 else f"{level:.3g}"
+
+
+def _views_named(names: Sequence[str]) -> str:
+    return ("view " if len(names) == 1 else "views ") + ", ".join(f"'{name}'" for name in names)
+
+
+def _lie(count: int) -> str:
+    return "lies" if count == 1 else "lie"
+
+
+def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> list[str]:
+    """One line for each view that is brighter or darker than the others everywhere, with what would mend it.
+
+    Parameters
+    ----------
+    dark : what `find_dark_levels` found; a camera offset that is still to be subtracted is allowed for
+    """
+    found = []
+    for view, gain in zip(views.views, find_gains(views, light_of_nothing(views, dark)), strict=True):
         if gain != 1:
             brighter = f"{gain:.3g} times as bright as" if gain > 1 else f"{1 / gain:.3g} times darker than"
             found.append(

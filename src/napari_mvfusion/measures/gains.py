@@ -6,6 +6,8 @@ everywhere: the share of cells that say otherwise tells the two apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -23,12 +25,13 @@ _FEWEST_CELLS = 30
 _COVERED = 0.99
 
 
-def find_gains(views: RegisteredViews) -> tuple[float, ...]:
+def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[float, ...]:
     """By how much each view is brighter than the others at the same place.
 
     Parameters
     ----------
     views : their statistics are computed where `RegisteredViews.scan` has not run yet
+    nothing : how bright each view is where there is no light, which is no light either (see `camera_offset`); 0 when None
 
     Returns
     -------
@@ -41,6 +44,8 @@ def find_gains(views: RegisteredViews) -> tuple[float, ...]:
     if len(views) < 2 or len(known) < len(views):
         return ordinary
     seen = np.stack([ndimage.gaussian_filter(overview.values.astype(np.float64), _SIGMA) for overview in known])
+    if nothing is not None:
+        seen -= np.asarray(nothing)[:, None, None, None]
     covered = np.min([overview.covered for overview in known], axis=0) >= _COVERED
     shared = np.median(seen, axis=0)
     chosen = covered & (shared > _DARK * shared.max(where=covered, initial=0.0)) & (seen > 0).all(axis=0)

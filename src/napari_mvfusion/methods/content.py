@@ -125,7 +125,8 @@ def window_shape(views: RegisteredViews, window: int) -> Triple:
 def entropy_content(views: RegisteredViews, grid: CoarseGrid, window: int) -> Generator[Event, None, np.ndarray]:
     """Local Shannon entropy of each view, in 256 grey levels between the extremes of all views, on a coarse grid.
 
-    Histograms are exact at the middle voxel of every cell; a window that leaves the volume is cut off. The borders of
+    Histograms are exact at the middle voxel of every cell; a window that leaves the volume, or the field
+    of the view, is cut off. The borders of
     all windows cut an axis into segments, so a window is a union of segments: each voxel is counted once, in the
     histogram of its segment, and these are summed over windows axis by axis.
 
@@ -162,12 +163,14 @@ def entropy_content(views: RegisteredViews, grid: CoarseGrid, window: int) -> Ge
             ) * along_x.sums.shape[1]
             levels += (place + along_x.segment) * _BINS
             shape = (along_z.sums.shape[1], along_y.sums.shape[1], along_x.sums.shape[1], _BINS)
-            counts = np.bincount(levels.ravel(), minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+            coverage = views.coverage(reach, [v])
+            measured = levels.ravel() if coverage is None else levels[coverage[0] > 0]
+            counts = np.bincount(measured, minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
             for layer, layer_sums in enumerate(along_z.sums):
                 plane = np.tensordot(layer_sums, counts, axes=1)
                 plane = np.tensordot(along_y.sums, plane, axes=1)
                 histogram = along_x.sums @ plane
-                share_of_level = histogram / histogram.sum(axis=-1, keepdims=True)
+                share_of_level = histogram / np.maximum(histogram.sum(axis=-1, keepdims=True), 1)
                 entropy[v, cells.start + layer] = -special.xlogy(share_of_level, share_of_level).sum(axis=-1) / np.log(
                     _BINS
                 )

@@ -10,6 +10,8 @@ import dask.array as da
 import numpy as np
 
 from napari_mvfusion.gui.views.pixels import PixelFacts
+from napari_mvfusion.measures.advice import offset_text
+from napari_mvfusion.measures.camera_offset import DarkLevel
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.mirror import flipped
 
@@ -108,6 +110,29 @@ def gain_problem(found: float, set_to: float) -> Problem | None:
     gain = float(f"{found:.4g}")
     fix = Fix("Balance", tip, lambda: Mended({"gain": gain}, f"its pixels are divided by {gain:.3g}"))
     return Problem("warning", f"About {brighter} than the others everywhere.", (fix,))
+
+
+def offset_problem(dark: DarkLevel, set_to: float) -> Problem | None:
+    """What to say about the level of a view where no view shows light, or None.
+
+    Parameters
+    ----------
+    dark : that level
+    set_to : the camera offset that is subtracted already
+    """
+    if not dark.missing and not dark.cut:
+        return None
+    level = float(offset_text(dark.level))
+    tip = f"Subtract {level:g} when the view is read: pixels without light are then 0. The layer itself stays as it is"
+    fix = Fix("Set offset", tip, lambda: Mended({"offset": level}, f"the camera offset is now {level:g}"))
+    if dark.cut:
+        text = (
+            f"The camera offset of {set_to:.4g} lies above the level without light, about {level:g}: {dark.cut:.0%} of the "
+            "voxels are cut off at 0, faint light among them."
+        )
+        return Problem("warning", text, (fix,))
+    text = f"About {level:g} where no view shows light, as with a camera offset that was not subtracted."
+    return Problem("warning", text, (fix,))
 
 
 def pixel_problems(

@@ -16,7 +16,14 @@ from napari_mvfusion.gui.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.views.grids import grid_problems
 from napari_mvfusion.gui.views.knowledge import PSFKnowledge, psfs_of
 from napari_mvfusion.gui.views.pixel_knowledge import PixelKnowledge
-from napari_mvfusion.gui.views.problems import CHOOSE, Problem, gain_problem, orientation_problem, pixel_problems
+from napari_mvfusion.gui.views.problems import (
+    CHOOSE,
+    Problem,
+    gain_problem,
+    offset_problem,
+    orientation_problem,
+    pixel_problems,
+)
 from napari_mvfusion.gui.views.row import RowState
 from napari_mvfusion.gui.views.view_knowledge import ViewFacts, ViewKnowledge
 from napari_mvfusion.psf import MirrorVerdict
@@ -101,6 +108,9 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
     elif compared is not None and compared.left_out:
         text = f"{compared.left_out[:1].upper()}{compared.left_out[1:]}."
         found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
+    dark = None if compared is None else compared.dark
+    if dark is not None and (problem := offset_problem(dark, float(known.get("offset") or 0.0))) is not None:
+        found.append(problem)
     set_to = float(known.get("gain") or 1.0)
     if (problem := gain_problem(1.0 if compared is None else compared.gain, set_to)) is not None:
         found.append(problem)

@@ -15,6 +15,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.layers import notes, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.tasks import Checkpoint, Tasks
+from napari_mvfusion.measures.camera_offset import DarkLevel, find_dark_levels, light_of_nothing
 from napari_mvfusion.measures.gains import find_gains
 
 Key = tuple[Any, ...]
@@ -28,10 +29,12 @@ class ViewFacts:
     ----------
     left_out : what is no data, in words; "" where that is nothing
     gain : how many times as bright as the others it is everywhere, 1 where it is not
+    dark : what it has where no view shows light, None where that is not known
     """
 
     left_out: str = ""
     gain: float = 1.0
+    dark: DarkLevel | None = None
 
 
 class ViewKnowledge(QObject):
@@ -111,14 +114,18 @@ def _compare(
             return layers, [ViewFacts() for _ in layers]
         yield
         check()
-    gains = _gains(RegisteredViews(settled, grid))
+    dark, gains = _brightness(RegisteredViews(settled, grid))
     check()
-    names = [view.name for view in views]
-    return layers, [ViewFacts(left_out.get(name, ""), gain) for name, gain in zip(names, gains, strict=True)]
+    found = [
+        ViewFacts(left_out.get(view.name, ""), gain, level)
+        for view, gain, level in zip(views, gains, dark, strict=True)
+    ]
+    return layers, found
 
 
-def _gains(views: RegisteredViews) -> tuple[float, ...]:
+def _brightness(views: RegisteredViews) -> tuple[tuple[DarkLevel | None, ...], tuple[float, ...]]:
     try:
-        return find_gains(views.region(views.grid.box, views.sample()))
+        dark = find_dark_levels(views)
+        return dark, find_gains(views.region(views.grid.box, views.sample()), light_of_nothing(views, dark))
     except (MVFusionError, OSError, RuntimeError, ValueError):
-        return (1.0,) * len(views)
+        return (None,) * len(views), (1.0,) * len(views)
