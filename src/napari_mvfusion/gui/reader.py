@@ -18,6 +18,7 @@ from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers, volu
 from napari_mvfusion.gui.series import all_volumes, first_volume, stacked, view_series
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.roles import MOST_FILES, tiff_files
@@ -169,6 +170,9 @@ def _levels(image: ZarrImage) -> list[Any]:
     """All levels of a volume, from fine to coarse; napari shows the one that fits the zoom."""
     if image.axes != "zyx" and not _is_series(image):
         return [image.volume()]
-    group = zarr.open_group(image.path, mode="r")
+    group = zarr.open_group(PlainFiles(image.path), mode="r")
     ome = image.attributes.get("ome", image.attributes)
-    return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
+    levels = [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
+    for level in levels:
+        weigh(image.path, level)
+    return levels

@@ -37,7 +37,7 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
         """Bytes of a file, None where there is none."""
         self._check(key)
         found = await super().get(key, prototype, byte_range)
-        self._check_content(key, found)
+        self._check_content(key, found, byte_range)
         return found
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
@@ -46,13 +46,15 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
         for key, _ in wanted:
             self._check(key)
         values: list[Any] = await super().get_partial_values(prototype, wanted)
+        for (key, byte_range), value in zip(wanted, values, strict=True):
+            self._check_content(key, value, byte_range)
         return values
 
     def get_sync(self, key: str, **options: Any) -> Any:
         """Bytes of a file, None where there is none."""
         self._check(key)
         found = super().get_sync(key, **options)
-        self._check_content(key, found)
+        self._check_content(key, found, options.get("byte_range"))
         return found
 
     def _check(self, key: str) -> None:
@@ -68,10 +70,14 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
         for bound in self._bounds_of(key):
             bound.check_file(path, found.st_size)
 
-    def _check_content(self, key: str, found: Any) -> None:
-        if found is not None:
-            for bound in self._bounds_of(key):
+    def _check_content(self, key: str, found: Any, byte_range: Any) -> None:
+        if found is None:
+            return
+        for bound in self._bounds_of(key):
+            if byte_range is None:
                 bound.check_content(self.root / key, found.as_numpy_array())
+            elif not bound.is_index(getattr(byte_range, "start", None)):
+                bound.check_content(self.root / key, found.as_numpy_array(), whole=False)
 
     def _bounds_of(self, key: str) -> list[ChunkBound]:
         if Path(key).name in _METADATA:
@@ -113,7 +119,7 @@ def weigh(path: Path, array: Any) -> None:
     if count > _MOST_CHUNKS:
         raise InputError(f"{path} has {count:,} chunks of {_sizes(chunks)} pixels: save it with larger ones")
     if isinstance(array.store, PlainFiles):
-        array.store.expect(bound_of(array))
+        array.store.expect(bound_of(path, array))
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
