@@ -4,6 +4,7 @@ import pytest
 import typer
 
 from napari_mvfusion.cli import options
+from napari_mvfusion.cli.app import COMMANDS, load_command
 
 FIVE_THOUSAND_DIGITS = "1" * 5000
 
@@ -80,3 +81,14 @@ def test_what_is_no_offset_is_refused(text):
     with pytest.raises(typer.BadParameter) as caught:
         options.offset_of([text])
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_names_values_as_a_person_would_and_not_by_types_of_the_language(name):
+    command = load_command(name)
+    for each in (command, *getattr(command, "commands", {}).values()):
+        for parameter in each.params:
+            said = parameter.metavar
+            assert said is None or said == said.upper() or "|" in said or "." in said, parameter.name
+            chosen = parameter.name in ("phantom", "mode", "architecture", "precision", "activation")
+            assert said is not None or chosen or parameter.name == "help", parameter.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 import typer.core
@@ -21,6 +21,17 @@ COMMANDS = {
     "clean": "Remove what killed runs left: half-written files, old versions that were replaced, locks.",
     "methods": "List fusion methods with all their parameters, which --set NAME=VALUE of fuse takes.",
     "models": "Look at trained networks, import published ones, and keep your own.",
+}
+
+# What an option asks for where it does not say it itself, by the beginning of the name of its type.
+_WORDS = {
+    "bool": "",
+    "int": "NUMBER",
+    "float": "NUMBER",
+    "path": "PATH",
+    "posixpath": "PATH",
+    "str": "TEXT",
+    "text": "TEXT",
 }
 
 
@@ -47,10 +58,34 @@ def load_command(name: str) -> Any:
     """Import the module of a command and make the command of it; what its `EPILOG` says stands below its options."""
     module = importlib.import_module(f"napari_mvfusion.cli.{name}")
     if hasattr(module, "app"):
-        return typer.main.get_command(module.app)
+        return _in_plain_words(typer.main.get_command(module.app))
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     alone.command(name, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
-    return typer.main.get_command(alone)
+    return _in_plain_words(typer.main.get_command(alone))
+
+
+def _in_plain_words(command: Any) -> Any:
+    """The command, whose help says what values are in the words of a person, and not by types of the language."""
+    for inner in getattr(command, "commands", {}).values():
+        _in_plain_words(inner)
+    for parameter in command.params:
+        if parameter.metavar is not None:
+            continue
+        if parameter.param_type_name == "argument":
+            parameter.metavar = str(parameter.name).upper()
+        else:
+            kind = _kind(parameter)
+            parameter.metavar = next((word for start, word in _WORDS.items() if kind.startswith(start)), None)
+    return command
+
+
+def _kind(parameter: Any) -> str:
+    """The name of the type of an option, in lower case: typer has said it in two ways."""
+    described = getattr(parameter, "type_descriptor", None)
+    if described is None:
+        return str(parameter.type.name).lower()
+    annotation = described.annotation
+    return str(getattr((get_args(annotation) or (annotation,))[0], "__name__", "")).lower()
 
 
 def _listed(line: str) -> Callable[[], None]:

@@ -32,7 +32,11 @@ from napari_mvfusion.models import (
 from napari_mvfusion.models.legacy import ImportDetails, card_of_import, generator_from_checkpoint
 from napari_mvfusion.psf import fwhm
 
-app = typer.Typer(help="Look at trained networks, import published ones, and keep your own.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at trained networks, import published ones, and keep your own.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 _LABEL = 20
 

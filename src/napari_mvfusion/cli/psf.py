@@ -18,7 +18,7 @@ from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import BEADS, check_psf, check_size, describe_psf, measure_psf
 from napari_mvfusion.system.overlap import refuse_overlap
 
-app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True)
+app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True, add_completion=False)
 
 
 @app.command()

@@ -31,13 +31,15 @@ class Reading:
 
     view: Annotated[
         list[str] | None,
-        _option("--view", metavar="ANGLE=FILE", help="A view and its angle, in place of INPUT. Once a view."),
+        _option(
+            "--view",
+            metavar="ANGLE=FILE",
+            help="A view and its angle, once for each view, in place of a folder or files.",
+        ),
     ] = None
     psf: Annotated[
         list[str] | None,
-        _option(
-            "--psf", metavar="VIEW=FILE", help="PSF of a view. With view files as INPUT also FILE, in their order."
-        ),
+        _option("--psf", metavar="VIEW=FILE", help="PSF of a view; of plain view files also FILE, in their order."),
     ] = None
     psf_folder: Annotated[
         Path | None, _option("--psf-folder", metavar="FOLDER", help="Folder of PSFs that lie elsewhere.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,9 @@ def open_image(path: str | Path) -> ZarrImage:
     if not is_zarr(path):
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
     damaged = f"{path} is no readable OME-Zarr image: its metadata or full-resolution level is missing or damaged"
-    with parsing(damaged, _DAMAGED):
+    with parsing(damaged, _DAMAGED), warnings.catch_warnings():
+        # Whoever reads a file cannot choose its codecs.
+        warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
         group = zarr.open(PlainFiles(path), mode="r")
         attributes = dict(group.attrs)
         ome = attributes.get("ome", attributes)
