@@ -119,6 +119,15 @@ def test_a_layer_is_saved_with_its_place_and_recipe(viewer, tmp_path, rng, name)
     assert read_recipe(tmp_path / name) == {"format": "mvfusion-recipe"}
 
 
+def test_pictures_and_colours_are_left_to_napari_whichever_writer_it_asks(tmp_path, rng):
+    colours, flat = rng.integers(0, 255, (8, 9, 3)).astype(np.uint8), rng.integers(0, 255, (8, 9)).astype(np.uint8)
+    for name, pixels, meta in (("colours.tif", colours, {"rgb": True}), ("flat.tiff", flat, {})):
+        assert write_ome_tiff(str(tmp_path / name), pixels, meta) == [str(tmp_path / name)]
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / name), pixels)
+    with pytest.raises(ValueError, match="is no volume"):
+        write_ome_tiff(str(tmp_path / "flat.ome.tif"), flat, {})
+
+
 def test_saving_never_replaces_a_folder(viewer, tmp_path, rng):
     layer = viewer.add_image(rng.random((4, 5, 6)))
     (tmp_path / "old.zarr").mkdir()

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication
+from views_person import choose_in_dialog
 
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.gui.fuse_panel import FusePanel
 from napari_mvfusion.gui.layers import placement
 from napari_mvfusion.gui.result import ResultLayer
 from napari_mvfusion.gui.worker import Allocated, FuseJob, Part
+from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.methods import Average
 
 
@@ -72,6 +74,25 @@ def test_from_the_menu_to_a_fused_volume_on_the_screen(viewer, panel, make_perso
     assert colours > 50, "the views are seen in colours"
     assert np.ptp(after[..., :3].astype(int), axis=-1).max() < colours / 2, "the gray result covers them"
     assert after.max() > 200
+
+
+def test_the_file_menu_saves_a_result_with_its_recipe(
+    viewer, panel, small_views, show_views, make_person, tmp_path, qtbot
+):
+    show_views(viewer, small_views)
+    person = make_person(panel)
+    person.use("Average")
+    person.press("fuse")
+    person.wait_until_done()
+    save = next(
+        action for text, action in actions(viewer.window.file_menu).items() if text.startswith("Save fused result")
+    )
+    choose_in_dialog(tmp_path / "mine.ome.tif")
+    save.trigger()
+    qtbot.waitUntil(lambda: (tmp_path / "mine.ome.tif").exists())
+    data, _ = open_volume(tmp_path / "mine.ome.tif")
+    np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(viewer.layers[-1].data))
+    assert read_recipe(tmp_path / "mine.ome.tif")["method"]["name"] == "average"
 
 
 def test_tiles_appear_one_after_the_other_over_the_views(viewer, small_views, qtbot):

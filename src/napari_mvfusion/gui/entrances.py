@@ -32,6 +32,15 @@ def finetune() -> QWidget:
     return _opened("finetune.panel", "FineTunePanel", "Fine-tune")
 
 
+def save_result() -> None:
+    """Save the selected result, or the latest one, with its place and recipe."""
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise InputError("there is no window of napari, and so no result: open one first")
+    module = "napari_mvfusion.gui.save_result"
+    while_busy("Loading libraries…", lambda: importlib.import_module(module)).save_from_menu(viewer)
+
+
 def open_views_panel(window: Any) -> Any:
     """The Views & PSFs panel of a window, in front: the one that is open, however it was opened, or else a new one.
 

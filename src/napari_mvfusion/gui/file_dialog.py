@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 
-def ask_for_file(parent: QWidget, title: str, name: str, kinds: dict[str, str]) -> Path | None:
+def ask_for_file(parent: QWidget | None, title: str, name: str, kinds: dict[str, str]) -> Path | None:
     """Ask for the name of a file to write.
 
     Parameters

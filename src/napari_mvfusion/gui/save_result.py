@@ -1,24 +1,83 @@
-"""The button that saves a result with its place and recipe, whatever format the dialog of napari would begin with."""
+"""Saving a result with its place and recipe, by a button or a menu; the dialog of napari begins with a format without."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.components import ViewerModel
+import napari.viewer
+from napari.components import LayerList, ViewerModel
 from napari.layers import Image
-from qtpy.QtWidgets import QPushButton, QWidget
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
+from napari_mvfusion.data.views import drain
 from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.busy import while_busy
 from napari_mvfusion.gui.file_dialog import ask_for_file
 from napari_mvfusion.gui.layers import notes
 from napari_mvfusion.gui.saver import Saver
 from napari_mvfusion.gui.saving import save_volume
+from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.writer import content_of, refuse_shown
 
 _KINDS = {"ome.tif": "OME-TIFF", "zarr": "OME-Zarr"}
 _ENDINGS = (".tif", ".tiff", ".zarr")
+
+
+def chosen_result(layers: LayerList) -> Image | None:
+    """The selected result, or the latest complete one; none that is still computed."""
+    active = layers.selection.active
+    if isinstance(active, Image) and notes(active).get("role") == "fused" and not notes(active).get("running"):
+        return active
+    found = [layer for layer in layers if isinstance(layer, Image) and notes(layer).get("recipe")]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """What is to be written: the file, arguments of the writers, and whether a file that is there is replaced."""
+
+    path: Path
+    content: dict[str, Any]
+    overwrite: bool
+
+
+def ask_where(parent: QWidget | None, layer: Image, layers: LayerList) -> Writing | None:
+    """Ask where a result is to be saved; None where the user goes back.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the file is one that a layer shows, or the layer cannot be written.
+    """
+    name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
+    if (path := ask_for_file(parent, f"Save {layer.name}", name, _KINDS)) is None:
+        return None
+    named = path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.ome.tif")
+    refuse_shown(str(named), layers)
+    # The dialog has asked about the name that was entered only.
+    return Writing(named, content_of(layer), overwrite=named == path)
+
+
+def save_from_menu(viewer: napari.viewer.Viewer) -> None:
+    """Ask where, and save the selected result, or the latest one, while the window says so."""
+    layer = chosen_result(viewer.layers)
+    if layer is None:
+        show_warning("There is no result to save yet: fuse views first.")
+        return
+    try:
+        writing = ask_where(QApplication.activeWindow(), layer, viewer.layers)
+        if writing is None:
+            return
+        write = save_volume(Checkpoint(), writing.path, writing.content, overwrite=writing.overwrite)
+        while_busy(f"Saving {writing.path.name}…", lambda: drain(write))
+    except MVFusionError as error:
+        show_error(str(error))
+        return
+    show_info(f"Saved {layer.name} as {writing.path}.")
 
 
 class SaveResult(QPushButton):
@@ -56,39 +115,26 @@ class SaveResult(QPushButton):
 
     def show_state(self, _: object = None) -> None:
         """Which result would be saved, or why there is none."""
-        layer = self._chosen()
+        layer = chosen_result(self._viewer.layers)
         reason = "Being saved…" if self.saver.running else "" if layer is not None else "There is no result yet"
         self.setEnabled(not reason)
         name = "" if layer is None else layer.name
         self.setToolTip(reason or f"Save “{name}” with its voxel size, place and recipe, as OME-TIFF or OME-Zarr")
 
-    def _chosen(self) -> Image | None:
-        """The selected result, or the latest complete one."""
-        active = self._viewer.layers.selection.active
-        if isinstance(active, Image) and notes(active).get("role") == "fused" and not notes(active).get("running"):
-            return active
-        found = [layer for layer in self._viewer.layers if isinstance(layer, Image) and notes(layer).get("recipe")]
-        return found[-1] if found else None
-
     def _ask(self) -> None:
-        layer = self._chosen()
+        layer = chosen_result(self._viewer.layers)
         if layer is None:
             return
-        name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
-        if (path := ask_for_file(self.window(), f"Save {layer.name}", name, _KINDS)) is None:
-            return
-        named = path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.ome.tif")
         try:
-            refuse_shown(str(named), self._viewer.layers)
-            content = content_of(layer)
+            writing = ask_where(self.window(), layer, self._viewer.layers)
         except MVFusionError as error:
             self.saver.said.emit("error", str(error))
             return
-        # The dialog has asked about the name that was entered only.
-        overwrite = named == path
-        self.saver.start(
-            named.name, save_volume, named, content, done=partial(self._finish, layer), overwrite=overwrite
-        )
+        if writing is not None:
+            done = partial(self._finish, layer)
+            self.saver.start(
+                writing.path.name, save_volume, writing.path, writing.content, done=done, overwrite=writing.overwrite
+            )
 
     def _finish(self, layer: Image, path: Path | None) -> None:
         if path is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from napari import current_viewer
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_info, show_warning
+from napari_builtins.io import napari_write_image
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers import frame_of, leading_shape, notes, stack_of
@@ -24,14 +25,20 @@ _SPATIAL = 3
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer as OME-TIFF; a file of that name is replaced, as the dialog has asked.
 
+    Pictures and colours under a plain ending are left to napari's own writer.
+
     Raises
     ------
     InputError, OutputError
         If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
     """
-    content = content_of(Image(data, **meta))
+    layer = Image(data, **meta)
     named = with_ending(path, ".ome.tif")
     _refuse_what_is_open(named)
+    if (layer.rgb or layer.ndim < _SPATIAL) and not named.lower().endswith((".ome.tif", ".ome.tiff")):
+        # For plain TIFF napari asks the writer that it happened to find first, which may be this one.
+        return [named] if napari_write_image(named, data, meta) else []
+    content = content_of(layer)
     stored, kept = np.dtype(content["data"].dtype), tiff_dtype(content["data"].dtype)
     # The dialog has asked about the name that was typed only.
     write_tiff(named, overwrite=named == path, **content)
