@@ -12,7 +12,8 @@ import pytest
 from scipy import ndimage
 
 from napari_mvfusion.data import settling
-from napari_mvfusion.data.fields import HullMask, inside_planes, look_for_field
+from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.fields import HullMask, NoData, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
@@ -276,6 +277,28 @@ def test_every_zero_is_no_data_where_that_is_asked(recorded: Simulation) -> None
     drain(asked.settle())
     assert asked.views[0].mask is not None
     np.testing.assert_array_equal(asked.views[0].mask[:, :, :], corner)
+
+
+@pytest.mark.parametrize("shape", ["L", "hole"])
+def test_a_field_that_is_not_convex_is_said_and_can_be_told(shape: str) -> None:
+    simulation = sample("embryo", 32, offset=100, dtype="uint16")
+    z, y, x = np.indices((32,) * 3)
+    missing = (z < 16) & (y < 16) if shape == "L" else (z < 20) & (np.abs(y - 16) < 6) & (np.abs(x - 16) < 6)
+    views = [replace(view, offset=0.0) for view in auto(simulation, {1: lambda data: np.where(missing, 0, data)}).views]
+
+    def said(no_data: NoData) -> list[str]:
+        asked = [view if v != 1 else replace(view, no_data=no_data) for v, view in enumerate(views)]
+        events = fuse_events(RegisteredViews(asked, simulation.views.grid), Average())
+        return [event.message for event in events if isinstance(event, Warned)]
+
+    (line,) = [line for line in said("auto") if "in one piece" in line]
+    assert line.startswith("view '90' is 0 in ")
+    # Of the part that is missing, where others show light.
+    assert 0.03 < float(line.split("%")[0].split()[-1]) / 100 <= missing.mean() + 0.001
+    assert "--no-data 90=0" in line
+    for told in ("0", "none"):
+        assert not [line for line in said(told) if "in one piece" in line]
+    assert shares(RegisteredViews([replace(view, no_data="0") for view in views]))[1] == pytest.approx(missing.mean())
 
 
 def test_boxes_of_a_recognised_field_are_those_of_the_whole() -> None:

@@ -33,7 +33,7 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_fo
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.ome_zarr.reader import is_zarr
-from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets
+from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
@@ -199,6 +199,7 @@ def _fuse(
         yield Warned(message)
     if any(view.psf_notes or view.psf_flaw for view in views.views):
         yield from _say_psfs(views, method)
+    recognised = {view.name for view in views.views if view.no_data == "auto"}
     try:
         yield from _until(views.scan(), cancel)
         for note in views.notes:
@@ -208,7 +209,8 @@ def _fuse(
         if method.removes_hot:
             views = views.without_hot()
         dark = find_dark_levels(views)
-        for message in [*about_hot_pixels(views), *about_offsets(views, dark), *about_gains(views, dark)]:
+        said = [*about_voids(views, recognised), *about_hot_pixels(views), *about_offsets(views, dark)]
+        for message in [*said, *about_gains(views, dark)]:
             yield Warned(message)
         views, unit = views.in_their_unit()
         bound = yield from _until(method.prepare(views, target_device), cancel)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.camera_offset import DarkLevel, cut_off, light_of_nothing
 from napari_mvfusion.measures.gains import find_gains
+from napari_mvfusion.measures.voids import find_voids
 
 # Offsets that differ by less than this share of the noise, or of themselves, are one.
 _ONE_OFFSET = 0.5, 0.01
@@ -64,6 +65,24 @@ def _views_named(names: Sequence[str]) -> str:
 
 def _lie(count: int) -> str:
     return "lies" if count == 1 else "lie"
+
+
+def about_voids(views: RegisteredViews, names: Collection[str]) -> list[str]:
+    """One line for each view that is 0 in one piece where other views show light, in a shape that is not recognised.
+
+    Parameters
+    ----------
+    names : of the views whose fields were to be recognised; of others it is known which pixels count
+    """
+    found = []
+    for view, share in zip(views.views, find_voids(views), strict=True):
+        if share and view.name in names:
+            found.append(
+                f"{view.label} is 0 in {share:.1%} of the volume, in one piece where other views show light, and counts as "
+                f"dark there: the shape is not recognised as the outside of its field. If nothing was recorded there, give "
+                f"--no-data {view.name}=0, or --mask {view.name}=FILE"
+            )
+    return found
 
 
 def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> list[str]:
