@@ -66,12 +66,14 @@ def main():
             shoot(viewer, name)
     dock.setMinimumWidth(0)
     dock.setMaximumWidth(2000)
-    first = viewer.layers["embryo view 0"]
-    good = notes(first)["psf"]
-    annotate(first, psf=np.pad(good, ((4, 7), (3, 4), (3, 3))) * 254.0 + 0.02)
+    first, second = (viewer.layers[f"embryo view {angle}"] for angle in (0, 90))
+    good = [notes(layer)["psf"] for layer in (first, second)]
+    annotate(first, psf=np.pad(good[0], ((4, 7), (3, 4), (3, 3))) * 254.0 + 0.02)
+    annotate(second, psf=np.where(good[1] == good[1].min(), np.nan, good[1]))
     wait(1)
     shoot(viewer, "fuse-flaws")
-    annotate(first, psf=good)
+    for layer, psf in zip((first, second), good, strict=True):
+        annotate(layer, psf=psf)
     wait()
     del viewer.layers[-3:]
     damaged = viewer.layers["embryo view 90"]

@@ -118,4 +118,5 @@ def _summed_up(layer: Image, about: PSFKnown | None) -> Problem | None:
     fix = (about.remedy if about is not None else None) or CHOOSE
     # A fix of its own for each layer, by which the layer is found again.
     own = Fix(fix.label, fix.tip, fix.mend, fix.request)
-    return Problem(kind, f"{layer.name}: {' '.join(problem.text for problem in problems)}", (own,))
+    text = " ".join(problem.text for problem in problems)
+    return Problem(kind, text if f"'{layer.name}'" in text else f"{layer.name}: {text}", (own,))
