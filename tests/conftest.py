@@ -1,6 +1,7 @@
 """Fixtures that many tests share: measured PSFs, random numbers, and the number of threads."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,22 @@ import torch
 from napari_mvfusion.system.unforeseen import LOGS_VARIABLE, log_file
 
 DATA_VARIABLE = "MVFUSION_TEST_DATA"
+NO_SCREEN = "no screen is at hand: run tests of windows as make test does, with scripts/with-display.sh"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by what they need: a window, or training; those of windows are skipped where there is no screen."""
+    on_linux = sys.platform.startswith("linux")
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    has_screen = not on_linux or any(os.environ.get(name) for name in named)
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        if place.parts[0] == "gui":
+            item.add_marker("window")
+            if not has_screen:
+                item.add_marker(pytest.mark.skip(reason=NO_SCREEN))
+        elif "training" in place.parts[0] or "pretrained" in place.name:
+            item.add_marker("training")
 
 
 @pytest.fixture(autouse=True)
