@@ -150,6 +150,14 @@ def test_cancel_keeps_what_is_done_and_a_rerun_goes_on_from_there(views, tmp_pat
     assert events[-1].fused.changes == unbroken.changes
 
 
+def test_a_finished_output_that_lost_its_voxels_is_said_to_be_damaged(views, tmp_path):
+    out = tmp_path / "fused.zarr"
+    fuse(views, Diffuse(), out=out)
+    shutil.rmtree(out / "0")
+    with pytest.raises(InputError, match=r"fused\.zarr is damaged.*fuse again with --overwrite"):
+        fuse(views, Diffuse(), out=out, resume=True)
+
+
 def test_a_rerun_with_other_parameters_does_not_go_on(views, tmp_path):
     out = tmp_path / "fused.zarr"
     how = {"tile": (64, 64, 64), "memory_bytes": LIBRARY_BYTES + 8_000_000, "out": out}

@@ -21,6 +21,7 @@ from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, restore_group
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.system.files import parsing
 from napari_mvfusion.system.journal import digest
 
 _CHUNK = 64
@@ -208,6 +209,7 @@ def open_output(out: Path) -> VolumeLike:
         If it cannot be read.
     """
     if out.suffix.lower() == ".zarr":
-        fused: VolumeLike = zarr.open_array(out / "0", mode="r")
+        with parsing(f"{out} is damaged: its voxels cannot be read", "fuse again with --overwrite"):
+            fused: VolumeLike = zarr.open_array(out / "0", mode="r")
         return fused
     return open_volume(out)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def describe_device(device: torch.device, threads: int = 0) -> str:
 def free_bytes(device: torch.device) -> int:
     """Memory of the device that can be taken now, in bytes.
 
-    On a CPU a container's own limit counts as well. MPS shares the memory of the host.
+    On a CPU the limits of a container and of the process (`ulimit -v`) count as well. MPS shares the memory of the host.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -87,7 +88,19 @@ def free_bytes(device: torch.device) -> int:
             continue
         if limit.isdigit():
             free = min(free, max(0, int(limit) - int(usage)))
-    return free
+    return min(free, _address_space_left())
+
+
+def _address_space_left() -> int:
+    """Bytes that this process may still map, as batch systems limit it; very many where nothing limits it."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource  # there is none on Windows
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(0, limit - int(psutil.Process().memory_info().vms))
 
 
 def is_fast_in_bfloat16(device: torch.device) -> bool:
