@@ -162,7 +162,7 @@ def test_a_folder_of_psfs_with_other_names(tmp_path, pixels):
     for elsewhere in (views, empty):
         nothing = open_views(views, psf_folder=elsewhere)
         assert all(view.psf is None for view in nothing.views)
-        assert f"no TIFF file in {elsewhere} has the name or angle of a view" in nothing.remarks[0]
+        assert f"no file in {elsewhere} has the name or angle of a view" in nothing.remarks[0]
 
 
 def test_a_recipe_holds_the_files_and_guesses_nothing_again(tmp_path, pixels):

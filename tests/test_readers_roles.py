@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_mvfusion.io.roles import guess_roles, has_views, tiff_files
+from napari_mvfusion.io.formats import volume_files
+from napari_mvfusion.io.roles import guess_roles, has_views
 from napari_mvfusion.simulation import light_sheet_psf
 
 VIEW = (24, 40, 40)
@@ -63,7 +64,7 @@ def test_what_is_no_volume_is_left_out_and_says_why(tmp_path, view):
     tifffile.imwrite(tmp_path / "plane.tif", view[0])
     tifffile.imwrite(tmp_path / "a.tif", view)
     tifffile.imwrite(tmp_path / "._a.tif", view)
-    files = tiff_files(tmp_path)
+    files = volume_files(tmp_path)
     assert [file.name for file in files] == ["a.tif", "empty.tif", "plane.tif"]
     guesses = guess_roles(files)
     assert [guess.role for guess in guesses] == ["view", "ignore", "ignore"]

@@ -13,7 +13,7 @@ from faults.malformed import mutated_bytes
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
+from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.io.tiff.writer import write_tiff
 
 SHAPE = (6, 14, 16)
@@ -113,7 +113,7 @@ def test_time_points_and_channels_are_choices(tmp_path, rng, how):
     assert stack.time_step == pytest.approx(30)
     for t in range(3):
         for c in range(2):
-            data = open_tiff(path, timepoint=t, channel=c).data
+            data = stack.volume(t, c)
             own = series[t, :, c]
             assert data.shape == SHAPE
             for index in (
@@ -126,11 +126,11 @@ def test_time_points_and_channels_are_choices(tmp_path, rng, how):
             ):
                 assert np.array_equal(data[index], own[index])
     with pytest.raises(InputError, match=r"v\.tif has 3 time points: choose one with --timepoint 0 to 2"):
-        open_tiff(path)
+        open_stack(path).volume()
     with pytest.raises(InputError, match=r"v\.tif has 2 channels: choose one with --channel 0 to 1"):
-        open_tiff(path, timepoint=0)
+        open_stack(path).volume(0)
     with pytest.raises(InputError, match="--timepoint 3 is not there"):
-        open_tiff(path, timepoint=3, channel=0)
+        open_stack(path).volume(3, 0)
 
 
 def test_a_box_of_a_mapped_file_needs_no_map_of_the_whole(tmp_path):

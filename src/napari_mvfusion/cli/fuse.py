@@ -24,7 +24,7 @@ from napari_mvfusion.system.overlap import refuse_overlap
 def fuse(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT", help="A TIFF folder, an OME-Zarr, or the TIFF files of the views."),
+        typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, or the files of the views."),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The result: a new .zarr or .tif.")] = None,
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "ebmd",

@@ -14,6 +14,7 @@ from napari_mvfusion.cli.reading import Reading, reads_views
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
+from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 
 
@@ -21,7 +22,7 @@ from napari_mvfusion.psf import MirrorVerdict, check_mirror
 def info(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT", help="TIFF folders, OME-Zarrs or TIFF files, each looked at by itself."),
+        typer.Argument(metavar="INPUT", help="Folders, OME-Zarrs or files, each looked at by itself."),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -53,7 +54,7 @@ def info(
 def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
     return describe(
         # A single file is a volume, which need not be a view.
-        paths[0] if paths and paths[0].is_file() and inputs.psfs is None else inputs.source,
+        paths[0] if paths and place_of(paths[0]).is_file() and inputs.psfs is None else inputs.source,
         psfs=inputs.psfs,
         tag=inputs.tag,
         psf_folder=inputs.psf_folder,

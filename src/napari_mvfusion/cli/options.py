@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_mvfusion.io.formats import place_of
+
 if TYPE_CHECKING:
     from napari_mvfusion.data.fields import NoData
 
@@ -137,7 +139,7 @@ def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:
     """Parse ["90=mask.tif"] as an existing file for each name, with its whole path."""
     files = {name: Path(value) for name, value in settings(pairs, option).items()}
     for path in files.values():
-        if not path.exists():
+        if not place_of(path).exists():
             raise typer.BadParameter(f"{path} does not exist", param_hint=option)
     return {name: str(path.resolve()) for name, path in files.items()}
 

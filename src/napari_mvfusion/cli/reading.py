@@ -15,6 +15,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.system.files import check_there, is_there
 
@@ -88,11 +89,11 @@ class Reading:
         if bool(paths) == bool(self.view):
             raise typer.BadParameter("give either INPUT, or --view ANGLE=FILE for each view", param_hint="INPUT")
         for path in paths:
-            check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
+            check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or TIFF files")
         no_data, no_data_views = options.no_data_of(self.no_data)
         return Inputs(
             source=_source(paths, self.view or []),
-            psfs=_psfs(self.psf or [], in_order=bool(paths) and (len(paths) > 1 or paths[0].is_file())),
+            psfs=_psfs(self.psf or [], in_order=bool(paths) and (len(paths) > 1 or place_of(paths[0]).is_file())),
             tag=self.tag or tag,
             psf_folder=None if self.psf_folder is None else str(self.psf_folder.resolve()),
             voxel_size_um=options.triple_of(self.voxel_size, "--voxel-size"),
@@ -194,7 +195,7 @@ def _source(paths: Sequence[Path], views: Sequence[str]) -> str | list[str] | di
     """INPUT, or the views by their names."""
     if views:
         return options.files_of(views, "--view")
-    if len(paths) > 1 or paths[0].is_file():
+    if len(paths) > 1 or place_of(paths[0]).is_file():
         return [str(path.resolve()) for path in paths]
     return str(paths[0].resolve())
 

@@ -19,6 +19,7 @@ from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import is_volume_folder
 from napari_mvfusion.io.opening import list_tags, open_volume
 from napari_mvfusion.system.yaml_text import parse_yaml
 from napari_mvfusion.training.cards import Description
@@ -56,7 +57,7 @@ def train(
         list[Path] | None,
         typer.Argument(
             metavar="DATA",
-            help="Your views (self, semi): TIFF folders, OME-Zarrs, or the TIFF files of one volume.",
+            help="Your views (self, semi): folders, OME-Zarrs, or the files of one volume.",
         ),
     ] = None,
     out: Annotated[
@@ -192,7 +193,7 @@ def _opened(data: Sequence[Path], reading: Choosing) -> list[RegisteredViews]:
         return [open_inputs(reading.inputs(data))]
     found = []
     for path in data:
-        several = reading.tag is None and path.is_dir() and path.suffix.lower() != ".zarr"
+        several = reading.tag is None and path.is_dir() and not is_volume_folder(path)
         # A folder of which no name is understood has no tags: opening it says so.
         tags: Sequence[str | None] = (several and list_tags(path)) or [None]
         found += [open_inputs(reading.inputs([path], each)) for each in tags]

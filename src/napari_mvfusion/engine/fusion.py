@@ -32,7 +32,7 @@ from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.ome_zarr.reader import is_zarr
+from napari_mvfusion.io.formats import is_volume_folder, place_of
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -286,10 +286,12 @@ def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, 
 
 def _read_from(views: RegisteredViews, inputs: Mapping[str, Any] | None) -> list[Path]:
     """The files and folders that a run reads, as far as is known."""
-    named = places_in(inputs) + [Path(view.source) for view in views.views if view.source]
+    named = [
+        place_of(path) for path in (*places_in(inputs), *(Path(view.source) for view in views.views if view.source))
+    ]
     opened = (file_of(array) for view in views.views for array in (view.data, view.mask))
     places = [*named, *(path for path in opened if path is not None)]
-    for folder in [path for path in named if path.is_dir() and not is_zarr(path)]:
+    for folder in [path for path in named if path.is_dir() and not is_volume_folder(path)]:
         names = scan_folder(folder)
         places += names.psfs.values()
         for sample in names.samples.values():

@@ -1,4 +1,4 @@
-"""The reader of the manifest: TIFF folders of registered views, and OME-Zarr."""
+"""The reader of the manifest: folders of registered views, OME-Zarr, and files with volumes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from napari_mvfusion.gui.layers import LayerData, truth_layer, view_layers, volu
 from napari_mvfusion.gui.series import all_volumes, first_volume, stacked, view_series
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.formats import is_volume, open_stored, volume_files
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
-from napari_mvfusion.io.roles import MOST_FILES, tiff_files
-from napari_mvfusion.io.tiff.reader import open_stack
+from napari_mvfusion.io.roles import MOST_FILES
 
-_TIFF = (".tif", ".tiff")
 _MOST_SAMPLES = 6
 
 
@@ -33,7 +32,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
     Parameters
     ----------
-    path : a folder of `tag_view_ANGLE.tif` files, an OME-Zarr, or an OME-TIFF; stacks of files are left to others
+    path : a folder of `tag_view_ANGLE.tif` files, an OME-Zarr, or a file with a volume; stacks of files are left to others
     """
     if isinstance(path, list):
         if len(path) != 1:
@@ -41,9 +40,9 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
         path = path[0]
     folder = Path(path)
     try:
-        if folder.is_file() and folder.name.lower().endswith(_TIFF):
-            open_stack(folder)
-            return _read_tiff
+        if folder.is_file() and is_volume(folder):
+            open_stored(folder)
+            return _read_file
         if not folder.is_dir():
             return None
         if is_zarr(folder):
@@ -59,16 +58,16 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def files_without_scheme(folder: Path) -> list[Path]:
-    """The TIFF files of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes."""
+    """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes."""
     if is_zarr(folder) or scan_folder(folder).samples:
         return []
-    files = tiff_files(folder)
+    files = volume_files(folder)
     return files if len(files) <= MOST_FILES and any(map(_is_volume, files)) else []
 
 
 def _is_volume(path: Path) -> bool:
     try:
-        return open_stack(path).shape[0] > 1
+        return open_stored(path).shape[0] > 1
     except InputError:
         return False
 
@@ -82,14 +81,14 @@ def _window() -> Any:
 def _ask_for_roles(path: str | list[str]) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
     folder = Path(path if isinstance(path, str) else path[0])
-    open_views_panel(_window()).files.ask_roles(tiff_files(folder))
+    open_views_panel(_window()).files.ask_roles(volume_files(folder))
     return [(None,)]
 
 
-def _read_tiff(path: str | list[str]) -> list[LayerData]:
-    """An OME-TIFF as one layer, with its place and recipe; time points and channels are axes before z."""
+def _read_file(path: str | list[str]) -> list[LayerData]:
+    """A file as one layer, with its place and recipe; time points and channels are axes before z."""
     file = Path(path if isinstance(path, str) else path[0])
-    stack = open_stack(file)
+    stack = open_stored(file)
     grid = Grid(stack.shape, stack.voxel_size_um or (1.0, 1.0, 1.0), stack.origin_um)
     data, leading = stacked(stack)
     name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")

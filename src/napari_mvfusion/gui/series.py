@@ -1,4 +1,4 @@
-"""TIFF files with several time points or channels as layers: these axes stand before z."""
+"""Files with several time points or channels as layers: these axes stand before z."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.layers import LayerData, lazy
+from napari_mvfusion.io.base import Stored
 from napari_mvfusion.io.choices import Choice
-from napari_mvfusion.io.tiff.reader import TiffStack, open_stack
+from napari_mvfusion.io.formats import open_stored
 
 
 def first_volume(files: Iterable[Path]) -> Choice:
@@ -23,7 +24,7 @@ def first_volume(files: Iterable[Path]) -> Choice:
     InputError
         If a file cannot be opened.
     """
-    axes = {axis for file in files for axis in open_stack(file).leading}
+    axes = {axis for file in files for axis in open_stored(file).leading}
     return Choice(0 if "t" in axes else None, 0 if "c" in axes else None)
 
 
@@ -34,7 +35,7 @@ def view_series(views: RegisteredViews, layers: Sequence[LayerData]) -> list[Lay
 
 def all_volumes(layer: LayerData, file: Path) -> LayerData:
     """A layer of the first volume of a file, with all of them; the same layer where there is one."""
-    stack = open_stack(file)
+    stack = open_stored(file)
     if not stack.leading:
         return layer
     _, look, kind = layer
@@ -49,7 +50,7 @@ def all_volumes(layer: LayerData, file: Path) -> LayerData:
     return data, look | place, kind
 
 
-def stacked(stack: TiffStack) -> tuple[Any, list[tuple[str, float]]]:
+def stacked(stack: Stored) -> tuple[Any, list[tuple[str, float]]]:
     """All volumes of a file as one lazy array, and name and step of each axis before z; the step of "t" is in seconds."""
     leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
     volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]

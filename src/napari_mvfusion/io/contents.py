@@ -12,7 +12,7 @@ from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.ome_zarr.reader import is_zarr
+from napari_mvfusion.io.formats import is_volume_folder, place_of
 from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, open_volume
 from napari_mvfusion.system.files import check_there
 
@@ -108,8 +108,8 @@ def describe(
         files = source.values() if isinstance(source, Mapping) else source
         return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
     path = Path(source)
-    check_there(path, "name a TIFF folder, an OME-Zarr, or a TIFF file")
-    if is_zarr(path) or path.suffix.lower() == ".zarr":
+    check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or a TIFF file")
+    if is_volume_folder(path):
         return Contents(str(path), "zarr", (sample(None),), ())
     if path.is_dir():
         names = scan_folder(path)

@@ -1,7 +1,7 @@
 """The folder scheme: `tag_view_ANGLE.tif`, `psf_ANGLE.tif`, `tag_groundtruth.tif`, several tags in one folder.
 
-Endings are .tif, .tiff, .ome.tif and .ome.tiff, in any case. A view or ground truth may also be an OME-Zarr of that name
-(.zarr, .ome.zarr). A PSF of one sample only is `tag_psf_ANGLE.tif`. Names that begin with a dot are those of the system.
+Endings are those of all formats, in any case, also with .ome before them; PSFs are files. A PSF of one sample only is
+`tag_psf_ANGLE.tif`. Names that begin with a dot are those of the system.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import file_suffixes, suffixes
 from napari_mvfusion.system.files import check_there
 
-_TIFF = r"(?:\.ome)?\.tiff?"
-_IMAGE = r"(?:\.ome)?\.(?:tiff?|zarr)"
+_FILE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, file_suffixes()))})"
+_IMAGE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, suffixes()))})"
 _ANGLE = r"(?P<angle>[+-]?\d{1,6}(?:\.\d{1,6})?)"
 _VIEW = re.compile(rf"(?:(?P<tag>.+)_)?view_{_ANGLE}{_IMAGE}", re.IGNORECASE | re.ASCII)
-_PSF = re.compile(rf"(?:(?P<tag>.+)_)?psf_{_ANGLE}{_TIFF}", re.IGNORECASE | re.ASCII)
+_PSF = re.compile(rf"(?:(?P<tag>.+)_)?psf_{_ANGLE}{_FILE}", re.IGNORECASE | re.ASCII)
 _TRUTH = re.compile(rf"(?:(?P<tag>.+)_)?groundtruth{_IMAGE}", re.IGNORECASE | re.ASCII)
 # What a person may have meant as a view or PSF: the word, with a number somewhere after it.
 _LIKE = re.compile(r"(?<![a-z])(?P<word>view|psf)s?(?![a-z])\D{0,12}\d", re.IGNORECASE)

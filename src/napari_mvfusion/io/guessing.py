@@ -8,8 +8,9 @@ from pathlib import Path
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.formats import volume_files
 from napari_mvfusion.io.matching import Wanted, angle_in, match_files
-from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in, tiff_files
+from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
 _STATE_IT = "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE}))"
 _UNUSED = {
@@ -60,7 +61,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     InputError
         If it is not clear which file is which view, or whose PSF one is; says how to state it.
     """
-    files = tiff_files(folder)
+    files = volume_files(folder)
     if len(files) > MOST_FILES:
         return None
     guesses = guess_roles(files)
@@ -94,12 +95,12 @@ def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:
         angles = {name: angle for name, angle in views.items() if angle in names.psfs}
         return FoundPSFs({name: names.psfs[angle] for name, angle in angles.items() if angle is not None})
     # Views of the scheme are no PSFs, whatever their angles.
-    files = [] if names.samples else tiff_files(folder)
+    files = [] if names.samples else volume_files(folder)
     called_psf = [file for file in files if (said := role_in(file.name)) and said[0] == "psf"]
     matches = match_files([Wanted(name, name, angle) for name, angle in views.items()], called_psf or files)
     found = {name: matches.found[number] for number, name in enumerate(views) if number in matches.found}
     if not found:
-        return FoundPSFs({}, (f"no TIFF file in {folder} has the name or angle of a view in its name: {_STATE_IT}",))
+        return FoundPSFs({}, (f"no file in {folder} has the name or angle of a view in its name: {_STATE_IT}",))
     pairs = "; ".join(f"{file.name} is the PSF of view {name}" for name, file in found.items())
     return FoundPSFs(found, (f"guessed from names: {pairs}", *matches.problems))
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mvfusion.io.formats import file_suffixes
+
 _PIECE = re.compile(r"(?:(?<![0-9A-Za-z])[+-])?\d+(?:\.\d+)?|[^\W\d_]+|°")
-_SUFFIXES = (".tif", ".tiff", ".ome")
 # What says that a number is an angle, and what only says what the file is.
 _BEFORE_ANGLE = frozenset({"view", "angle", "rotation"})
 _AFTER_ANGLE = frozenset({"deg", "degree", "degrees", "°"})
@@ -172,7 +173,7 @@ def _doubts(
 
 
 def _stem(name: str) -> str:
-    while (suffix := Path(name).suffix.lower()) in _SUFFIXES and suffix:
+    while (suffix := Path(name).suffix.lower()) in (*file_suffixes(), ".ome") and suffix:
         name = name[: -len(suffix)]
     return name
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from napari_mvfusion.data.fields import NoData
-from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
+from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.formats import is_volume, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
-from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image, open_zarr_views
+from napari_mvfusion.io.ome_zarr.reader import open_zarr_views
 from napari_mvfusion.io.psfs import open_psf
-from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
 from napari_mvfusion.io.view_files import (
     ViewFile,
     by_name,
@@ -61,7 +61,7 @@ def open_views(
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
     no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
     no_data_views : another choice for some views, by their names
-    masks : a file for each view, by its name, that is nonzero where the view holds a measurement; TIFF or OME-Zarr
+    masks : a file for each view, by its name, that is nonzero where the view holds a measurement
     timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
         are views
 
@@ -114,12 +114,12 @@ def _opened(
         found = _named(source, psfs)
     else:
         path = Path(source)
-        check_there(path, "name a TIFF folder, an OME-Zarr, or TIFF files")
-        if path.is_file():
+        check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or TIFF files")
+        if place_of(path).is_file():
             found = _named([path], psfs)
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
-        elif is_zarr(path) or path.suffix.lower() == ".zarr":
+        elif is_volume_folder(path):
             return _open_zarr(path, psfs or {}, elsewhere, voxel_size_um, at, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
@@ -228,7 +228,7 @@ def left_out(source: Source) -> tuple[str, ...]:
     InputError
         If the folder cannot be read.
     """
-    if not isinstance(source, (str, Path)) or not Path(source).is_dir() or is_zarr(source):
+    if not isinstance(source, (str, Path)) or not Path(source).is_dir() or is_volume_folder(source):
         return ()
     return tuple(scan_folder(source).problems)
 
@@ -242,7 +242,7 @@ def guessed_in(folder: str | Path) -> GuessedFiles | None:
         If it is not clear which file is which view; says how to state it.
     """
     path = Path(folder)
-    if not path.is_dir() or is_zarr(path) or path.suffix.lower() == ".zarr" or scan_folder(path).samples:
+    if not path.is_dir() or is_volume_folder(path) or scan_folder(path).samples:
         return None
     return guess_files(path)
 
@@ -270,9 +270,9 @@ def open_truth(
     timepoint, channel : those of the views, counted from 0; a truth with one volume is that of all
     """
     path = Path(folder)
-    if is_zarr(path):
+    if is_volume_folder(path):
         inner = path / "groundtruth"
-        if not is_zarr(inner):
+        if not is_volume(inner):
             return None
         return open_volume(inner, timepoint=timepoint, channel=channel, one_will_do=True)[0]
     if tag is None and (guessed := guessed_in(path)) is not None:
@@ -288,7 +288,7 @@ def open_truth(
 def open_volume(
     path: str | Path, *, timepoint: int | None = None, channel: int | None = None, one_will_do: bool = False
 ) -> tuple[VolumeLike, Grid]:
-    """Open one volume, a TIFF file or an OME-Zarr, lazily.
+    """Open one volume of any format, lazily.
 
     Parameters
     ----------
@@ -305,15 +305,10 @@ def open_volume(
     InputError
         If the file cannot be used.
     """
-    path = Path(path)
-    if path.is_dir():
-        image = open_image(path)
-        at = Choice(timepoint, channel).among(image.leading if one_will_do else None)
-        volume = image.volume(at.channel, at.timepoint)
-        return volume, Grid(triple(volume.shape), image.voxel_size_um, image.origin_um)
-    at = Choice(timepoint, channel).among(open_stack(path).leading if one_will_do else None)
-    tiff = open_tiff(path, timepoint=at.timepoint, channel=at.channel)
-    return tiff.data, Grid(triple(tiff.data.shape), tiff.voxel_size_um or (1.0, 1.0, 1.0), tiff.origin_um)
+    stored = open_stored(path)
+    at = Choice(timepoint, channel).among(stored.leading if one_will_do else None)
+    volume = stored.volume(at.timepoint, at.channel)
+    return volume, Grid(stored.shape, stored.voxel_size_um or (1.0, 1.0, 1.0), stored.origin_um)
 
 
 def read_recipe(path: str | Path) -> dict[str, Any] | None:
@@ -324,7 +319,4 @@ def read_recipe(path: str | Path) -> dict[str, Any] | None:
     InputError
         If the file cannot be used.
     """
-    path = Path(path)
-    if path.is_dir():
-        return open_image(path).recipe
-    return open_stack(path).recipe
+    return open_stored(path).recipe

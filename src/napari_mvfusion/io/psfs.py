@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.tiff.files import opened_tiff, series_of
-from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
+from napari_mvfusion.io.formats import format_of, place_of
 from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
 from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, as_float32
+from napari_mvfusion.system.files import check_there
 
 _NOT_SAID = (1.0, 1.0, 1.0)
-_OURS = 'Namespace="napari-mvfusion"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +26,7 @@ class StoredPSF:
 
 
 def load_psf(path: str | Path) -> np.ndarray:
-    """Read a PSF from a TIFF file as it is.
+    """Read a PSF from a file as it is.
 
     Returns
     -------
@@ -37,34 +35,28 @@ def load_psf(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is missing, no TIFF, or holds anything but one volume or plane.
+        If the file is missing, of no known format, or holds anything but one volume or plane.
     """
     return read_psf(path).values
 
 
 def read_psf(path: str | Path) -> StoredPSF:
-    """Read a PSF from a TIFF file as it is, and the voxel size that the file states.
-
-    Files of this package say 1 um where the voxel size was not known, so that counts as not known.
+    """Read a PSF from a file as it is, and the voxel size that the file states.
 
     Raises
     ------
     InputError
-        If the file is missing, no TIFF, or holds anything but one volume or plane.
+        If the file is missing, of no known format, or holds anything but one volume or plane.
     """
     path = Path(path)
-    with opened_tiff(path, "the PSF") as tiff:
-        series = series_of(path, tiff)[0]
-        check_size(series.shape, f"the PSF {path}")
-        values = np.squeeze(series.asarray())
-        size = _stated_size(tiff)
-    if values.ndim == 2:
-        values = values[None]
+    check_there(place_of(path), "check its name")
+    small = format_of(path).read_small(path, lambda shape: check_size(shape, f"the PSF {path}"))
+    values = small.values
     if values.ndim != 3 or values.dtype.kind not in "buif":
         raise InputError(
             f"the PSF {path} has shape {values.shape} and type {values.dtype}: a (z, y, x) volume is needed"
         )
-    return StoredPSF(as_float32(values), size)
+    return StoredPSF(as_float32(values), small.voxel_size_um)
 
 
 def prepare_psf(
@@ -79,7 +71,7 @@ def prepare_psf(
 
     Parameters
     ----------
-    source : a TIFF file, or (z, y, x) values
+    source : a file, or (z, y, x) values
     name : how to call it in a message; the file when None
     energy : share of the sum that the crop keeps
     voxel_size_um : (z, y, x) of the PSF; what the file says when None
@@ -127,7 +119,7 @@ def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> 
 
     Parameters
     ----------
-    file : a TIFF file, or None for a view without a PSF
+    file : of any format, or None for a view without a PSF
     size_um : voxel size (z, y, x) of the views, None where it is not known
     clean : make it ready to fuse with, else take it as it is
 
@@ -138,7 +130,7 @@ def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> 
     """
     if file is None:
         return ViewPSF()
-    if not file.exists():
+    if not place_of(file).exists():
         raise InputError(f"the PSF {file} does not exist")
     try:
         if not clean:
@@ -171,8 +163,3 @@ def prepare_stored(stored: StoredPSF, name: str, size_um: FloatTriple | None) ->
         return prepared
     unknown = "used voxel for voxel, as the voxel size of the views is not known"
     return PreparedPSF(prepared.psf, (*prepared.notes, unknown))
-
-
-def _stated_size(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    size = voxel_size_of(tiff)
-    return None if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or "") else size

@@ -13,15 +13,14 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.matching import angles_in
-from napari_mvfusion.io.tiff.reader import open_stack, open_tiff
 
 Role = Literal["view", "psf", "truth", "beads", "ignore"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MOST_FILES = 64
 """Of a folder whose names follow no scheme; more are planes of one volume."""
 
-_ENDINGS = (".tif", ".tiff")
 _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = (
     ("psf", re.compile(r"psf|point.?spread|(?<![a-z])(?:kernel|otf)(?![a-z])")),
     ("beads", re.compile(r"(?<![a-z])beads?(?![a-z])")),
@@ -53,14 +52,8 @@ class Guess:
     reason: str
 
 
-def tiff_files(folder: str | Path) -> list[Path]:
-    """The TIFF files of a folder, by name, without those that systems hide there."""
-    files = sorted(Path(folder).iterdir())
-    return [file for file in files if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")]
-
-
 def guess_roles(files: Iterable[str | Path]) -> list[Guess]:
-    """Say what each of some TIFF files seems to be.
+    """Say what each of some files seems to be.
 
     A name that says it counts most. Of the rest, one that is much smaller than the largest and has a single peak is a PSF.
     Only such small files are read; of the others no pixel is.
@@ -102,7 +95,7 @@ def angles_of(guesses: Sequence[Guess]) -> list[float | None]:
 
 def _look(path: Path) -> tuple[Path, Triple | None, str]:
     try:
-        return path, open_stack(path).shape, ""
+        return path, open_stored(path).shape, ""
     except InputError as error:
         return path, None, str(error)
 
@@ -123,7 +116,7 @@ def _guess(path: Path, shape: Triple | None, problem: str, largest: int) -> Gues
 def _single_peak(path: Path) -> bool:
     """Whether what is brighter than half of the peak lies together about it, and is little of the volume."""
     try:
-        values = np.asarray(open_tiff(path).data[:], np.float32)
+        values = np.asarray(open_stored(path).volume()[:], np.float32)
     except InputError:
         return False
     values -= np.median(values)

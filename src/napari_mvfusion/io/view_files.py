@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import Stored
 from napari_mvfusion.io.choices import Choice
-from napari_mvfusion.io.ome_zarr.reader import open_image
+from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psfs import open_psf
-from napari_mvfusion.io.tiff.reader import TiffVolume, open_tiff
 
 _SAME_SIZE = 1e-3
 
 
 @dataclass(frozen=True)
 class ViewFile:
-    """A view as a file, TIFF or OME-Zarr: what it is called, its angle in degrees, and the file of its PSF."""
+    """A view as a file of any format: what it is called, its angle in degrees, and the file of its PSF."""
 
     file: Path
     name: str
@@ -105,14 +105,17 @@ def open_view_files(
     _refuse_unequal(opened)
     size = voxel_size_um or _common_size(opened)
     if voxel_size_um is not None:
-        remarks = [*remarks, *size_remark(voxel_size_um, [(str(v.path), v.voxel_size_um) for v in opened])]
-    known = voxel_size_um is not None or any(volume.voxel_size_um is not None for volume in opened)
+        remarks = [
+            *remarks,
+            *size_remark(voxel_size_um, [(str(v.stored.path), v.stored.voxel_size_um) for v in opened]),
+        ]
+    known = voxel_size_um is not None or any(volume.stored.voxel_size_um is not None for volume in opened)
     views = []
     for each, volume in zip(files, opened, strict=True):
         psf = open_psf(each.psf, size if known else None, clean=clean)
-        view = View(volume.data, each.name, angle=each.angle, source=str(volume.path))
+        view = View(volume.data, each.name, angle=each.angle, source=str(volume.stored.path))
         views.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
-    return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].origin_um), remarks=remarks)
+    return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um), remarks=remarks)
 
 
 def size_remark(wanted: FloatTriple, stated: Sequence[tuple[str, FloatTriple | None]]) -> list[str]:
@@ -131,27 +134,36 @@ def size_remark(wanted: FloatTriple, stated: Sequence[tuple[str, FloatTriple | N
     return [f"voxels of {_times(wanted)} um are taken, as asked for, where {name} states {_times(size)} um{more}"]
 
 
-def _open_single(file: Path, at: Choice) -> TiffVolume:
-    """One volume from a TIFF file or an OME-Zarr."""
-    if file.is_dir():
-        image = open_image(file)
-        return TiffVolume(file, image.volume(at.channel, at.timepoint), image.voxel_size_um, image.origin_um)
-    return open_tiff(file, timepoint=at.timepoint, channel=at.channel)
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """One volume of a file."""
+
+    stored: Stored
+    data: VolumeLike
 
 
-def _refuse_unequal(volumes: Sequence[TiffVolume]) -> None:
+def _open_single(file: Path, at: Choice) -> _Opened:
+    stored = open_stored(file)
+    return _Opened(stored, stored.volume(at.timepoint, at.channel))
+
+
+def _refuse_unequal(volumes: Sequence[_Opened]) -> None:
     first = volumes[0]
     for other in volumes[1:]:
-        if tuple(other.data.shape) != tuple(first.data.shape):
+        if other.stored.shape != first.stored.shape:
             raise InputError(
-                f"{other.path} has shape {tuple(other.data.shape)}, but {first.path} {tuple(first.data.shape)}: "
+                f"{other.stored.path} has shape {other.stored.shape}, but {first.stored.path} {first.stored.shape}: "
                 "registered views must have one shape; resample or crop them"
             )
 
 
-def _common_size(volumes: Iterable[TiffVolume]) -> FloatTriple:
+def _common_size(volumes: Iterable[_Opened]) -> FloatTriple:
     """The voxel size that the files agree on; 1 um where none says it."""
-    known = [(volume.path, volume.voxel_size_um) for volume in volumes if volume.voxel_size_um is not None]
+    known = [
+        (volume.stored.path, volume.stored.voxel_size_um)
+        for volume in volumes
+        if volume.stored.voxel_size_um is not None
+    ]
     if not known:
         return (1.0, 1.0, 1.0)
     first, size = known[0]

@@ -26,6 +26,14 @@ def is_there(path: str | Path) -> bool:
         return False
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of this name; False also for names that no system takes."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def check_there(path: Path, advice: str) -> None:
     """Raise unless there is something of this name.
 

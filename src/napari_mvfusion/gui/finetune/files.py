@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import is_volume_folder
 from napari_mvfusion.io.opening import list_tags
 
 
@@ -18,7 +19,7 @@ def inputs_in(folder: Path) -> list[Inputs]:
         If there are none.
     """
     found = _samples(folder)
-    if not found and folder.suffix.lower() != ".zarr":
+    if not found and not is_volume_folder(folder):
         for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             found += _samples(inner)
     if not found:
@@ -30,7 +31,7 @@ def inputs_in(folder: Path) -> list[Inputs]:
 
 
 def _samples(folder: Path) -> list[Inputs]:
-    if folder.suffix.lower() == ".zarr":
+    if is_volume_folder(folder):
         return [Inputs(source=str(folder.resolve()), no_data="auto")]
     try:
         tags = list_tags(folder)

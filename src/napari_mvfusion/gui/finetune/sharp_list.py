@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QListWidget, QListWidgetItem, QP
 
 from napari_mvfusion.gui.inputs import describe
 from napari_mvfusion.gui.layers import notes, stack_of
+from napari_mvfusion.io.formats import dialog_filter
 
 _WHAT = Qt.ItemDataRole.UserRole
 _ROWS = 4
@@ -35,12 +36,12 @@ class SharpList(QWidget):
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 6)
         words = QLabel(
-            "Sharp volumes of other specimens, with voxels of the same size. Add TIFF files, or open them as layers."
+            "Sharp volumes of other specimens, with voxels of the same size. Add files, or open them as layers."
         )
         words.setWordWrap(True)
         add = QPushButton("Add files…")
         add.setObjectName("add_sharp")
-        add.setToolTip("TIFF files, one volume each")
+        add.setToolTip("Files, one volume each")
         add.clicked.connect(self._browse)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -100,7 +101,7 @@ class SharpList(QWidget):
         return item
 
     def _browse(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, "Sharp volumes", "", "Volumes (*.tif *.tiff)")
+        names, _ = QFileDialog.getOpenFileNames(self, "Sharp volumes", "", dialog_filter())
         if names:
             self.add_files([Path(name) for name in names])
 

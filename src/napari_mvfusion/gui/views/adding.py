@@ -13,18 +13,18 @@ from napari_mvfusion.gui.layers import KEY, LayerData, PSFSaid, truth_layer, vie
 from napari_mvfusion.gui.series import all_volumes, first_volume, view_series
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.io.choices import Choice
+from napari_mvfusion.io.formats import has_file_suffix, volume_files
 from napari_mvfusion.io.matching import angles_in
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 
-_TIFF = (".tif", ".tiff")
 _NOT_SAID = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Sorted:
-    """What was dropped: folders (also OME-Zarr), TIFF files of views and of PSFs, and what cannot be used."""
+    """What was dropped: folders (also OME-Zarr), files of views and of PSFs, and what cannot be used."""
 
     folders: tuple[Path, ...]
     views: tuple[Path, ...]
@@ -33,12 +33,12 @@ class Sorted:
 
 
 def sort_paths(paths: Iterable[Path]) -> Sorted:
-    """Sort paths by what they are; a TIFF file whose name says "psf" is a PSF."""
+    """Sort paths by what they are; a file whose name says "psf" is a PSF."""
     kinds: dict[str, list[Path]] = {"folder": [], "view": [], "psf": [], "other": []}
     for path in sorted(paths):
         if path.is_dir():
             kind = "folder"
-        elif path.suffix.lower() in _TIFF:
+        elif has_file_suffix(path):
             kind = "psf" if "psf" in path.name.lower() else "view"
         else:
             kind = "other"
@@ -46,9 +46,9 @@ def sort_paths(paths: Iterable[Path]) -> Sorted:
     return Sorted(*(tuple(found) for found in kinds.values()))
 
 
-def tiffs_in(folder: Path, word: str) -> list[Path]:
-    """The TIFF files of a folder, by name; where the names of some say a word, only these."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _TIFF)
+def volumes_in(folder: Path, word: str) -> list[Path]:
+    """The volumes of a folder, by name; where the names of some say a word, only these."""
+    files = volume_files(folder)
     return [path for path in files if word in path.name.lower()] or files
 
 
@@ -153,7 +153,7 @@ def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> PSFSaid:
 def read_psfs(
     check: Checkpoint, files: Sequence[Path], grid_size_um: FloatTriple | None
 ) -> Generator[None, None, tuple[dict[Path, PSFSaid], list[str]]]:
-    """PSFs from TIFF files, and what could not be read, in words; see `load_psf_for`."""
+    """PSFs from files, and what could not be read, in words; see `load_psf_for`."""
     found, problems = {}, []
     for path in files:
         check()

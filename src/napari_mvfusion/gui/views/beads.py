@@ -13,7 +13,7 @@ from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.tasks import Checkpoint
 from napari_mvfusion.gui.views.cuts import PSFLook, look_of
-from napari_mvfusion.io.tiff.reader import open_tiff
+from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.psf import measure_psf, resample_psf
 
 _SAME_SIZE = 0.01
@@ -89,8 +89,8 @@ def _measure(check: Checkpoint, job: BeadJob) -> Measured:
     pixels: Any = job.source
     size = job.bead_size_um
     if isinstance(job.source, Path):
-        tiff = open_tiff(job.source)
-        pixels, size = tiff.data, tiff.voxel_size_um
+        stored = open_stored(job.source)
+        pixels, size = stored.volume(), stored.voxel_size_um
     volume = np.asarray(pixels[:])
     check()
     measured = measure_psf(volume, job.points, progress=check)

@@ -18,11 +18,12 @@ from napari_mvfusion.gui.layers import stack_of, to_world_um
 from napari_mvfusion.gui.progress import ProgressBar
 from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.gui.tasks import Tasks
-from napari_mvfusion.gui.views.adding import tiffs_in
+from napari_mvfusion.gui.views.adding import volumes_in
 from napari_mvfusion.gui.views.bead_row import BeadRow
 from napari_mvfusion.gui.views.beads import BeadJob, Measured, Progress, measure_all
 from napari_mvfusion.gui.views.grids import own_matrix
 from napari_mvfusion.gui.views.kernels import is_same_frame
+from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
 
 _EXPLAINED = (
@@ -63,7 +64,7 @@ class BeadsForm(QWidget):
         )
         self._folder = QPushButton("From a folder…")
         self._folder.setObjectName("beads_folder")
-        self._folder.setToolTip("<qt>Match the TIFF files of a folder to the views by name or angle</qt>")
+        self._folder.setToolTip("<qt>Match the files of a folder to the views by name or angle</qt>")
         self._folder.clicked.connect(self._ask_folder)
         self._measure = QPushButton("Measure")
         self._measure.setObjectName("measure")
@@ -159,7 +160,7 @@ class BeadsForm(QWidget):
         self._use.setText("Use this PSF" if found == 1 else f"Use these {found} PSFs")
 
     def _ask_file(self, layer: Image) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, f"Beads for {layer.name}", "", "TIFF files (*.tif *.tiff)")
+        name, _ = QFileDialog.getOpenFileName(self, f"Beads for {layer.name}", "", dialog_filter("Beads"))
         self._rows[layer].choose(Path(name) if name else None)
 
     def _ask_folder(self) -> None:
@@ -169,7 +170,7 @@ class BeadsForm(QWidget):
 
     def match_folder(self, folder: Path) -> None:
         """Give each view the bead file in a folder that its name fits."""
-        files = [file for file in tiffs_in(folder, "bead") if "psf" not in file.name.lower()]
+        files = [file for file in volumes_in(folder, "bead") if "psf" not in file.name.lower()]
         matches = match_files(list(self._wanted.values()), files)
         for number, file in matches.found.items():
             self._rows[list(self._wanted)[number]].choose(file)

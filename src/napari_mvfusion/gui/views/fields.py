@@ -13,9 +13,9 @@ from napari.layers import Image, Labels, Layer
 from napari_mvfusion.gui.layers import stack_of
 from napari_mvfusion.gui.views.choices import Choice
 from napari_mvfusion.gui.views.problems import Fix, Mended
+from napari_mvfusion.io.formats import is_volume
 
 MASK = "Mask"
-_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,4 +104,4 @@ def _file_of(layer: Layer) -> str:
     if not isinstance(layer, Image) or layer.source.path is None:
         return ""
     path = Path(layer.source.path)
-    return str(path.resolve()) if path.suffix.lower() in _TIFF or path.is_dir() else ""
+    return str(path.resolve()) if is_volume(path) or path.is_dir() else ""

@@ -16,13 +16,13 @@ from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.layers import LayerData, PSFSaid, annotate, notes
 from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.gui.tasks import Tasks
-from napari_mvfusion.gui.views.adding import guess_all, open_files, open_others, read_psfs, sort_paths, tiffs_in
+from napari_mvfusion.gui.views.adding import guess_all, open_files, open_others, read_psfs, sort_paths, volumes_in
 from napari_mvfusion.gui.views.grids import fused_grid
 from napari_mvfusion.gui.views.roles import Given, RolesDialog
+from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.roles import Guess
 
-_TIFF = "TIFF files (*.tif *.tiff)"
 _PLUGIN = "napari-mvfusion"
 
 
@@ -52,7 +52,7 @@ class Files(QObject):
 
     def ask_files(self) -> None:
         """Let the user choose view files."""
-        names, _ = QFileDialog.getOpenFileNames(self._parent, "Views, one a file", "", _TIFF)
+        names, _ = QFileDialog.getOpenFileNames(self._parent, "Views, one a file", "", dialog_filter())
         self._by_guess([Path(name) for name in names])
 
     def ask_roles(self, files: Sequence[Path]) -> None:
@@ -67,11 +67,11 @@ class Files(QObject):
     def ask_psf_folder(self) -> None:
         """Let the user choose a folder of PSFs."""
         if name := QFileDialog.getExistingDirectory(self._parent, "Folder of PSFs"):
-            self.match(tiffs_in(Path(name), "psf"), Path(name).name)
+            self.match(volumes_in(Path(name), "psf"), Path(name).name)
 
     def ask_psf_files(self) -> None:
         """Let the user choose PSF files."""
-        names, _ = QFileDialog.getOpenFileNames(self._parent, "PSFs, one a file", "", _TIFF)
+        names, _ = QFileDialog.getOpenFileNames(self._parent, "PSFs, one a file", "", dialog_filter("PSFs"))
         if names:
             self.match([Path(name) for name in names], "these files")
 
@@ -79,7 +79,7 @@ class Files(QObject):
         """Open what was dropped: folders and view files as layers; PSF files go to the views that are there."""
         found = sort_paths(paths)
         for folder in found.folders:
-            psfs = tiffs_in(folder, "psf")
+            psfs = volumes_in(folder, "psf")
             if self.wanted and get_reader(str(folder)) is None and any("psf" in path.name.lower() for path in psfs):
                 self.match(psfs, folder.name)
             else:

@@ -22,6 +22,7 @@ from napari_mvfusion.gui.views.adding import load_psf_for
 from napari_mvfusion.gui.views.beads import Measured
 from napari_mvfusion.gui.views.orientation import check_orientations
 from napari_mvfusion.gui.views.problems import Fix, Mended
+from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import MirrorVerdict
 
@@ -144,7 +145,7 @@ class Mending(QObject):
 
     def _choose(self, layer: Image, grid: Grid | None) -> None:
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
-        name, _ = QFileDialog.getOpenFileName(self._parent, f"PSF of {layer.name}", folder, "TIFF files (*.tif *.tiff)")
+        name, _ = QFileDialog.getOpenFileName(self._parent, f"PSF of {layer.name}", folder, dialog_filter("PSFs"))
         if name:
             self._compute(layer, partial(_load, Path(name), None if grid is None else grid.voxel_size_um))
 

@@ -106,7 +106,7 @@ class ViewsPanel(Panel):
         return "Saving the views" if self._save.saver.running else ""
 
     def _make_buttons(self) -> None:
-        self._add_files = _button("Add files…", "add_files", "Open TIFF files, one a view, as layers")
+        self._add_files = _button("Add files…", "add_files", "Open files, one a view, as layers")
         self._add_folder = _button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
         self._match = _button(
             "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"

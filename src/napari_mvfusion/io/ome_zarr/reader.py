@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import zarr
@@ -15,10 +15,11 @@ import zarr
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import Format, Stored
 from napari_mvfusion.io.choices import choose
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.psf import check_size
-from napari_mvfusion.system.files import parsing
+from napari_mvfusion.system.files import is_folder, parsing
 
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
@@ -87,6 +88,41 @@ class ZarrImage:
         return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
 
 
+class OMEZarr(Format):
+    """OME-Zarr images."""
+
+    name: ClassVar[str] = "OME-Zarr"
+    suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
+    is_folder: ClassVar[bool] = True
+
+    def recognises(self, path: Path) -> bool:
+        """By what lies in the folder, however it is called."""
+        return is_zarr(path)
+
+    def open(self, path: Path) -> Stored:
+        """Look at an image; see `open_image`."""
+        image = open_image(path)
+        other = image.leading.keys() - set("tc")
+        if other or tuple(axis for axis in image.axes if axis in _SPACE) != _SPACE:
+            image.volume()  # says what is wrong
+        steps = dict(zip(image.axes, image.leading_steps, strict=False))
+
+        def at(chosen: Mapping[str, int]) -> VolumeLike:
+            return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in _SPACE})
+
+        return Stored(
+            path,
+            triple(image.array.shape[image.axes.index(axis)] for axis in _SPACE),
+            image.array.dtype,
+            at,
+            image.leading,
+            image.voxel_size_um,
+            image.origin_um,
+            steps.get("t", 1.0),
+            image.recipe,
+        )
+
+
 class ZarrVolume:
     """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
 
@@ -125,7 +161,9 @@ class ZarrVolume:
 
 def is_zarr(path: str | Path) -> bool:
     """Whether a folder looks like a zarr group or array."""
-    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+    return is_folder(path) and any(
+        (Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+    )
 
 
 def open_image(path: str | Path) -> ZarrImage:

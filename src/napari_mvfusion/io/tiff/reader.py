@@ -4,79 +4,50 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
-from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.choices import choose
+from napari_mvfusion.io.base import Format, Small, Stored
 from napari_mvfusion.io.tiff.files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
 from napari_mvfusion.io.tiff.pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 
+_OURS = 'Namespace="napari-mvfusion"'
 _SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, eq=False)
-class TiffVolume:
-    """A volume in a TIFF file.
+class TIFF(Format):
+    """TIFF files."""
 
-    Attributes
-    ----------
-    path : the file
-    data : lazy (z, y, x)
-    voxel_size_um : (z, y, x), or None where the file does not say
-    origin_um : (z, y, x), where our own annotation says it
-    recipe : what made it, where the file says so
-    """
+    name: ClassVar[str] = "TIFF"
+    suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
-    path: Path
-    data: VolumeLike
-    voxel_size_um: FloatTriple | None
-    origin_um: FloatTriple = (0.0, 0.0, 0.0)
-    recipe: dict[str, Any] | None = None
+    def open(self, path: Path) -> Stored:
+        """Look at the volumes in a file; see `open_stack`."""
+        return open_stack(path)
 
+    def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> Small:
+        """All values of a file whose axes may be called anything; see `Format.read_small`.
 
-@dataclass(frozen=True, eq=False)
-class TiffStack:
-    """The volumes in a TIFF file: one, or one for each time point and channel.
-
-    Attributes
-    ----------
-    path : the file
-    leading : "t" and "c" with the number of volumes along them, in the order of the file; {} for a single volume
-    time_step : seconds from one time point to the next; 1 where the file does not say
-    voxel_size_um, origin_um, recipe : as of `TiffVolume`
-    """
-
-    path: Path
-    leading: Mapping[str, int]
-    time_step: float
-    voxel_size_um: FloatTriple | None
-    origin_um: FloatTriple
-    recipe: dict[str, Any] | None
-    _pixels: _Pixels
-
-    @property
-    def shape(self) -> Triple:
-        """Voxels (z, y, x) of each volume."""
-        return triple(self._pixels.sizes[axis] for axis in "zyx")
-
-    def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
-        """Time point and channel at a position along the leading axes."""
-        chosen = dict(zip(self.leading, index, strict=True))
-        return chosen.get("t"), chosen.get("c")
-
-    def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
-        """One of the volumes, lazily; see `napari_mvfusion.io.choices.choose`."""
-        return self._pixels.at(choose(str(self.path), self.leading, timepoint, channel))
+        Files of this package say 1 um where the voxel size was not known, so that counts as not known.
+        """
+        with opened_tiff(path) as tiff:
+            series = series_of(path, tiff)[0]
+            check_size(tuple(series.shape))
+            values = np.squeeze(series.asarray())
+            size = voxel_size_of(tiff)
+            if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or ""):
+                size = None
+        return Small(values[None] if values.ndim == 2 else values, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,32 +77,13 @@ class _Pixels:
         return PagedTiff(self.path, [self.places[number] for number in numbers], volume, self.dtype)
 
 
-def open_tiff(path: str | Path, *, timepoint: int | None = None, channel: int | None = None) -> TiffVolume:
-    """Open one volume of a TIFF file; no pixel is read.
-
-    Parameters
-    ----------
-    path : of the file; of a set of OME-TIFF files, the volume that has pixels in this one
-    timepoint, channel : which one, counted from 0, where the file has several
+def open_stack(path: str | Path) -> Stored:
+    """Look at the volumes of a TIFF file; no pixel is read. Of a set of OME-TIFF files, those with pixels in this one.
 
     Raises
     ------
     InputError
-        If the file is missing, empty, no TIFF, truncated, or holds anything but (z, y, x) volumes, or one of several
-        must be chosen.
-    """
-    stack = open_stack(path)
-    data = stack.volume(timepoint, channel)
-    return TiffVolume(stack.path, data, stack.voxel_size_um, stack.origin_um, stack.recipe)
-
-
-def open_stack(path: str | Path) -> TiffStack:
-    """Open all volumes of a TIFF file; no pixel is read.
-
-    Raises
-    ------
-    InputError
-        As `open_tiff`, but several time points and channels are fine.
+        If the file is missing, empty, no TIFF, truncated, or holds anything but (z, y, x) volumes.
     """
     path = Path(path)
     with opened_tiff(path) as tiff:
@@ -142,14 +94,16 @@ def open_stack(path: str | Path) -> TiffStack:
         pixels = _pixels_of(path, series, sizes)
         notes = _notes(tiff)
         recipe = json.loads(notes.get("recipe", "null"))
-        return TiffStack(
+        return Stored(
             path,
+            triple(sizes[axis] for axis in "zyx"),
+            np.dtype(series.dtype),
+            pixels.at,
             {axis: n for axis, n in sizes.items() if axis in "tc"},
-            _time_step(tiff, number),
             voxel_size_of(tiff, number or 0),
             float_triple(json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)),
+            _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
-            pixels,
         )
 
 

@@ -1,0 +1,116 @@
+"""What a format is, and what it tells of a file: alike for all formats, and without reading pixels.
+
+Adding a format is one file with a class that derives from `Format`, and one line in `napari_mvfusion.io.formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.geometry import FloatTriple, Triple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.choices import choose
+from napari_mvfusion.system.files import is_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The volumes in a file: one, or one for each time point and channel.
+
+    Attributes
+    ----------
+    path : as it was named
+    shape : voxels (z, y, x) of each volume
+    dtype : of the pixels
+    at : gives the lazy (z, y, x) volume at a position along the leading axes
+    leading : "t" and "c" with the number of volumes along them, in the order of the file; {} for a single volume
+    voxel_size_um : (z, y, x), or None where the file does not say
+    origin_um : (z, y, x) of the middle of the first voxel
+    time_step : seconds from one time point to the next; 1 where the file does not say
+    recipe : what made it, where the file says so
+    """
+
+    path: Path
+    shape: Triple
+    dtype: np.dtype[Any]
+    at: Callable[[Mapping[str, int]], VolumeLike]
+    leading: Mapping[str, int] = field(default_factory=dict)
+    voxel_size_um: FloatTriple | None = None
+    origin_um: FloatTriple = (0.0, 0.0, 0.0)
+    time_step: float = 1.0
+    recipe: dict[str, Any] | None = None
+
+    def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
+        """Time point and channel at a position along the leading axes."""
+        chosen = dict(zip(self.leading, index, strict=True))
+        return chosen.get("t"), chosen.get("c")
+
+    def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
+        """One of the volumes, lazily; see `napari_mvfusion.io.choices.choose` for its errors."""
+        return self.at(choose(str(self.path), self.leading, timepoint, channel))
+
+
+@dataclass(frozen=True, eq=False)
+class Small:
+    """All values of a small file, a PSF or the like: (z, y, x), and the voxel size (z, y, x) in um where it says that."""
+
+    values: np.ndarray
+    voxel_size_um: FloatTriple | None
+
+
+class Format:
+    """A kind of files or folders that hold volumes.
+
+    Attributes
+    ----------
+    name : what messages call it
+    suffixes : endings of its names in lower case, the usual one first
+    is_folder : whether it is a folder of files
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    is_folder: ClassVar[bool] = False
+
+    def place(self, path: Path) -> Path:
+        """The file or folder on the disk that holds what is named; a name may go on inside a file."""
+        return path
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this is of the format, by its name and, at most, its first bytes."""
+        return path.name.lower().endswith(self.suffixes) and is_folder(path) == self.is_folder
+
+    def open(self, path: Path) -> Stored:
+        """Look at what is inside; no pixel is read.
+
+        Raises
+        ------
+        InputError
+            If it is missing, damaged, larger than it may be, or holds anything but (z, y, x) volumes of grey values.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is opened")
+
+    def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> Small:
+        """All values of a small volume; a plane gets the length 1 along z.
+
+        Parameters
+        ----------
+        path : of the file
+        check_size : refuses a shape before its pixels are read
+
+        Raises
+        ------
+        InputError
+            As `open`, or if there are several volumes.
+        """
+        stored = self.open(path)
+        check_size(stored.shape)
+        if stored.leading:
+            raise InputError(f"{path} holds several volumes: save the one that is meant in a file of its own")
+        return Small(np.asarray(stored.volume()[:]), stored.voxel_size_um)

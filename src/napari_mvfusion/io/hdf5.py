@@ -1,0 +1,253 @@
+"""HDF5: a dataset in a file, named as `views.h5:/left/pixels`; the dataset may be left out where there is one only.
+
+Voxel sizes are read as BigDataViewer, ilastik and the HDF5 plugin of Fiji write them (`element_size_um`); axes of more than
+three as vigra and ilastik do (`axistags`), or from labels of the dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.system.files import check_file, is_folder, parsing
+
+_NAMED = re.compile(r"(?P<file>.+\.(?:h5|hdf5))(?::(?P<inner>.*))?", re.IGNORECASE | re.DOTALL)
+_DAMAGED = "copy or export it again"
+# A chunk is decoded whole, whatever is asked of it.
+_LARGEST_CHUNK = 2**29
+# What a file declares and never stored is made up of fill values: a small file can promise any number of them.
+_SMALL = 2**28
+_MOST_GAIN = 500
+_SHOWN_DATASETS = 4
+_MOST_OBJECTS = 10_000
+_AXES = "tczyx"
+
+
+class HDF5(Format):
+    """HDF5 files, for reading."""
+
+    name: ClassVar[str] = "HDF5"
+    suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
+
+    def place(self, path: Path) -> Path:
+        """The file, without the name of a dataset."""
+        return _split(path)[0]
+
+    def recognises(self, path: Path) -> bool:
+        """By its ending, also where a dataset is named."""
+        return _NAMED.fullmatch(str(path)) is not None and not is_folder(path)
+
+    def open(self, path: Path) -> Stored:
+        """Look at a dataset; see `Format.open`."""
+        file, inner = _split(path)
+        check_file(file)
+        with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), _opened(file) as opened:
+            name = _dataset_name(opened, file, inner)
+            dataset = opened[name]
+            _refuse_elsewhere(dataset, f"{file}:{name}")
+            sizes = _axes_of(dataset, f"{file}:{name}")
+            dtype = dataset.dtype
+            _weigh(dataset, f"{file}:{name}")
+            size = _voxel_size(dataset, list(sizes))
+        if dtype.kind not in "buif":
+            raise InputError(f"{file}:{name} holds values of type {dtype}: a view has numbers, one a voxel")
+
+        def at(chosen: Mapping[str, int]) -> VolumeLike:
+            return Hdf5Volume(file, name, sizes, chosen, dtype)
+
+        leading = {axis: n for axis, n in sizes.items() if axis in "tc" and n > 1}
+        return Stored(path, triple(sizes.get(axis, 1) for axis in "zyx"), dtype, at, leading, size)
+
+
+class Hdf5Volume:
+    """One (z, y, x) volume of a dataset; the file is open only while pixels are read, so it can be sent and forked.
+
+    Parameters
+    ----------
+    file : the file
+    name : of the dataset in it
+    sizes : its axes in their order; the last two are y and x
+    chosen : position along t and c
+    dtype : of the pixels
+    """
+
+    ndim = 3
+
+    def __init__(
+        self, file: Path, name: str, sizes: Mapping[str, int], chosen: Mapping[str, int], dtype: np.dtype[Any]
+    ) -> None:
+        self._file, self._name = file, name
+        self._sizes, self._chosen = dict(sizes), dict(chosen)
+        self.shape: tuple[int, ...] = tuple(sizes.get(axis, 1) for axis in "zyx")
+        self.dtype = dtype
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Pixels of a box.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read.
+        """
+        # Which voxels are asked for, whatever form the index has.
+        wanted = index if isinstance(index, tuple) else (index,)
+        if any(part is Ellipsis for part in wanted):
+            place = next(i for i, part in enumerate(wanted) if part is Ellipsis)
+            wanted = (*wanted[:place], *[slice(None)] * (4 - len(wanted)), *wanted[place + 1 :])
+        wanted = (*wanted, *[slice(None)] * (3 - len(wanted)))
+        box = dict(zip("zyx", (_as_slice(part, n) for part, n in zip(wanted, self.shape, strict=True)), strict=True))
+        inner = tuple(box[axis] if axis in box else self._chosen.get(axis, 0) for axis in self._sizes)
+        damaged = f"{self._file}:{self._name} is damaged: its pixels cannot be read"
+        with parsing(damaged, _DAMAGED), _opened(self._file) as opened:
+            pixels = np.asarray(opened[self._name][inner])
+        if "z" not in self._sizes:
+            pixels = pixels[None][box["z"]]
+        return np.asarray(pixels[tuple(0 if isinstance(part, (int, np.integer)) else slice(None) for part in wanted)])
+
+
+def _as_slice(part: Any, size: int) -> slice:
+    if isinstance(part, (int, np.integer)):
+        number = int(part) + (size if part < 0 else 0)
+        return slice(number, number + 1)
+    return slice(*part.indices(size))
+
+
+def _opened(file: Path) -> Any:
+    import h5py
+
+    return h5py.File(file, "r")
+
+
+def _split(path: Path) -> tuple[Path, str]:
+    match = _NAMED.fullmatch(str(path))
+    return (path, "") if match is None else (Path(match["file"]), match["inner"] or "")
+
+
+def _dataset_name(opened: Any, file: Path, inner: str) -> str:
+    """The dataset that is meant, as an absolute name in the file."""
+    start = "/" + inner.strip("/")
+    target = _inside(opened, start, file)
+    if hasattr(target, "shape"):
+        return start
+    found: list[str] = []
+    _collect(target, start, found, [_MOST_OBJECTS])
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"{file}{':' + inner if inner else ''} holds no dataset of three axes (z, y, x)")
+    shown = " or ".join(f"{file}:{name}" for name in found[:_SHOWN_DATASETS])
+    more = f" (there are {len(found)})" if len(found) > _SHOWN_DATASETS else ""
+    raise InputError(f"{file} holds several datasets: name one of them, as {shown}{more}")
+
+
+def _inside(opened: Any, name: str, file: Path) -> Any:
+    """What has a name in the file, reached without leaving the file."""
+    target = opened
+    for part in filter(None, name.split("/")):
+        if not hasattr(target, "keys") or part not in target:
+            raise InputError(f"{file} holds nothing called '{name}': name a dataset that is there")
+        _refuse_link(target, part, file)
+        target = target[part]
+    return target
+
+
+def _refuse_link(group: Any, part: str, file: Path) -> None:
+    import h5py
+
+    if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
+        raise InputError(f"{file} leads into another file ('{part}'), which is not followed: name that file itself")
+
+
+def _collect(group: Any, place: str, found: list[str], left: list[int]) -> None:
+    """Names of all datasets of three axes and more below a group; links are not followed."""
+    import h5py
+
+    for part in group:
+        left[0] -= 1
+        if left[0] < 0:
+            raise InputError(
+                f"{group.file.filename} holds too many objects to look through: name the dataset that is meant"
+            )
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            continue
+        name = f"{place.rstrip('/')}/{part}"
+        inner = group[part]
+        if isinstance(inner, h5py.Group):
+            if name.count("/") < 20:
+                _collect(inner, name, found, left)
+        elif isinstance(inner, h5py.Dataset) and inner.ndim >= 3 and inner.dtype.kind in "buif":
+            found.append(name)
+
+
+def _refuse_elsewhere(dataset: Any, named: str) -> None:
+    """Refuse pixels that lie in other files, which a data file must not lead to."""
+    if dataset.is_virtual or dataset.external:
+        raise InputError(f"{named} keeps its pixels in other files, which are not followed: copy them into one file")
+
+
+def _axes_of(dataset: Any, named: str) -> dict[str, int]:
+    """Axes and sizes in the order of the dataset: t and c where there are any, z, y, x."""
+    shape = [int(n) for n in dataset.shape]
+    if 0 in shape:
+        raise InputError(f"{named} is empty: its shape is {tuple(shape)}")
+    said = _said_axes(dataset)
+    if said is None and len(shape) > 3 and math.prod(shape[:-3]) == 1:
+        said = "tczyx"[-len(shape) :] if len(shape) <= len(_AXES) else None
+    if said is None:
+        said = {2: "yx", 3: "zyx"}.get(len(shape))
+    if said is None:
+        raise InputError(
+            f"{named} has the shape {tuple(shape)} and does not say which axes are z, y and x: save one (z, y, x) "
+            "volume, or label its axes"
+        )
+    if len(said) != len(shape) or len(set(said)) != len(said) or not set(said) <= set(_AXES):
+        raise InputError(f"{named} has the axes '{said}' and the shape {tuple(shape)}: t, c, z, y and x are known")
+    if [axis for axis in said if axis in "zyx"] not in (list("zyx"), list("yx")):
+        raise InputError(f"{named} has the axes '{said}': z, y and x are needed, in this order")
+    return dict(zip(said, shape, strict=True))
+
+
+def _said_axes(dataset: Any) -> str | None:
+    tags = dataset.attrs.get("axistags")
+    if tags is not None:
+        return "".join(str(axis["key"]) for axis in json.loads(tags)["axes"])
+    labels = [str(dimension.label) for dimension in dataset.dims]
+    return "".join(labels) if all(len(label) == 1 for label in labels) else None
+
+
+def _voxel_size(dataset: Any, axes: list[str]) -> FloatTriple | None:
+    """Voxel size (z, y, x) in um, None where it is not said."""
+    said = dataset.attrs.get("element_size_um")
+    if said is None:
+        return None
+    sizes = [float(n) for n in np.ravel(said)]
+    if len(sizes) == len(axes):
+        sizes = [size for axis, size in zip(axes, sizes, strict=True) if axis in "zyx"]
+    if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
+        return None
+    return float_triple(sizes)
+
+
+def _weigh(dataset: Any, named: str) -> None:
+    """Refuse chunks that cannot be decoded in bounded memory."""
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize if dataset.chunks else 0
+    if chunk > _LARGEST_CHUNK:
+        raise InputError(
+            f"{named} has chunks of {chunk / 2**30:.1f} GiB, which are decoded whole: save it with chunks below "
+            f"{_LARGEST_CHUNK / 2**30:.1f} GiB"
+        )
+    declared, held = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if declared > _SMALL and declared > _MOST_GAIN * held:
+        raise InputError(
+            f"{named} promises {declared / 2**30:.1f} GiB of pixels and holds {held / 2**20:.1f} MiB: {_DAMAGED}"
+        )
