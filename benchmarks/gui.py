@@ -33,11 +33,11 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import KEY, view_layers
-from napari_mvfusion.gui.preview.live import LivePreview
-from napari_mvfusion.gui.result import ResultLayer
-from napari_mvfusion.gui.status import Status
+from napari_mvfusion.gui.jobs.result import ResultLayer
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.layers.conversion import KEY, view_layers
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
+from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from window import Gaps, live

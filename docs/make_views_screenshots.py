@@ -10,8 +10,8 @@ from napari.settings import get_settings
 from pictures import IMAGES, shoot, wait
 from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QScrollArea
 
-from napari_mvfusion.gui.layers import annotate, notes
-from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.gui.layers.conversion import annotate, notes
+from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.simulation import sample
 
 NARROW, WIDE = 390, 830

@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
     QTreeWidget,
 )
 
-from napari_mvfusion.gui.compare.panel import ComparePanel
-from napari_mvfusion.gui.layers import KEY, placement, truth_layer, view_layers
+from napari_mvfusion.gui.layers.conversion import KEY, placement, truth_layer, view_layers
+from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 
 LEFT = Qt.MouseButton.LeftButton
 TABS = {"Look": 0, "Profile": 1, "Difference": 2, "Metrics": 3}

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushBu
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.view_list import ViewList
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.settings import WRITER
-from napari_mvfusion.gui.view_list import ViewList
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.methods import CBIF, Average
 from napari_mvfusion.simulation import sample

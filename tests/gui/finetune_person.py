@@ -3,7 +3,7 @@
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.finetune.panel import FineTunePanel
+from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 
 LEFT = Qt.MouseButton.LeftButton
 

@@ -20,13 +20,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mvfusion.gui.colours import CURVES
-from napari_mvfusion.gui.compare.panel import ComparePanel
-from napari_mvfusion.gui.finetune.panel import FineTunePanel
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.status import box_of
-from napari_mvfusion.gui.tab_order import stops
-from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.gui.jobs.status import box_of
+from napari_mvfusion.gui.panels.compare.panel import ComparePanel
+from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
+from napari_mvfusion.gui.panels.views.panel import ViewsPanel
+from napari_mvfusion.gui.widgets.colours import CURVES
+from napari_mvfusion.gui.widgets.tab_order import stops
 
 PANELS = [ViewsPanel, FusePanel, ComparePanel, FineTunePanel]
 

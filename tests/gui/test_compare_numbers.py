@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.compare.profile_tab import ProfileTab
+from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.profiles import line_profile

@@ -4,13 +4,13 @@ import pytest
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QMessageBox, QPushButton, QTabBar
 
-from napari_mvfusion.gui.compare.panel import ComparePanel
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import annotate
-from napari_mvfusion.gui.status import Status
-from napari_mvfusion.gui.view_list import ViewList
-from napari_mvfusion.gui.views.beads_form import BeadsForm
-from napari_mvfusion.gui.views.panel import ViewsPanel
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.layers.conversion import annotate
+from napari_mvfusion.gui.layers.view_list import ViewList
+from napari_mvfusion.gui.panels.compare.panel import ComparePanel
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
+from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
+from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 
 TITLES = ["Views & PSFs", "Fuse", "Compare", "Fine-tune"]
 LEFT = Qt.MouseButton.LeftButton

@@ -32,7 +32,7 @@ def wait():
 # Each ends in the midst of work that goes on until it is stopped.
 SCRIPTS = {
     "a task that yields": """
-from napari_mvfusion.gui.tasks import Tasks
+from napari_mvfusion.gui.jobs.tasks import Tasks
 
 def steps(check):
     at_work.set()
@@ -44,7 +44,7 @@ Tasks(window).start("endless", steps, done=print)
 wait()
 """,
     "a task that reports, after its window": """
-from napari_mvfusion.gui.tasks import Tasks
+from napari_mvfusion.gui.jobs.tasks import Tasks
 
 def steps(check):
     at_work.set()
@@ -61,7 +61,7 @@ application.processEvents()
 """,
     "a task that waits in the line": """
 from qtpy.QtCore import QThreadPool
-from napari_mvfusion.gui.tasks import Tasks
+from napari_mvfusion.gui.jobs.tasks import Tasks
 
 def steps(check):
     at_work.set()
@@ -76,7 +76,7 @@ wait()
 """,
     "a run": """
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.gui import worker
+from napari_mvfusion.gui.jobs import worker
 from napari_mvfusion.methods import Average
 
 def endless(*_, cancel, **__):
@@ -91,7 +91,7 @@ wait()
 """,
     "a preview": """
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.gui.preview.runner import Previewer, PreviewRunner, Request
+from napari_mvfusion.gui.panels.fuse.preview.runner import Previewer, PreviewRunner, Request
 from napari_mvfusion.methods import Average
 
 def endless(self, method, box, *, cancel):
@@ -108,8 +108,8 @@ wait()
     "a forecast, after its panel": """
 from napari.components import ViewerModel
 from napari_mvfusion.engine.forecast import Forecaster
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
+from napari_mvfusion.gui.layers.conversion import view_layers
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.simulation import sample
 

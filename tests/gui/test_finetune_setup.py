@@ -20,15 +20,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.finetune import model_actions, setup_page
-from napari_mvfusion.gui.finetune.expert import changes_of, settings_of
-from napari_mvfusion.gui.finetune.files import inputs_in
-from napari_mvfusion.gui.finetune.history import Curve, History
-from napari_mvfusion.gui.finetune.plan import suggest_name
-from napari_mvfusion.gui.finetune.region import drawn_box
-from napari_mvfusion.gui.layers import KEY, annotate, view_layers
-from napari_mvfusion.gui.models import ModelChoice
+from napari_mvfusion.gui.layers.conversion import KEY, annotate, view_layers
+from napari_mvfusion.gui.panels.finetune import model_actions, setup_page
+from napari_mvfusion.gui.panels.finetune.expert import changes_of, settings_of
+from napari_mvfusion.gui.panels.finetune.files import inputs_in
+from napari_mvfusion.gui.panels.finetune.history import Curve, History
+from napari_mvfusion.gui.panels.finetune.plan import suggest_name
+from napari_mvfusion.gui.panels.finetune.region import drawn_box
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.gui.widgets.model_choice import ModelChoice
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models

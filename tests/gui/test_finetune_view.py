@@ -6,11 +6,11 @@ import torch
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QLabel
 
-from napari_mvfusion.gui.finetune.curves import Curves, _Legend
-from napari_mvfusion.gui.finetune.plan import as_sent
-from napari_mvfusion.gui.finetune.plot import Plot
-from napari_mvfusion.gui.finetune.run_view import RunView
-from napari_mvfusion.gui.finetune.threads import beside_a_window
+from napari_mvfusion.gui.panels.finetune.curves import Curves, _Legend
+from napari_mvfusion.gui.panels.finetune.plan import as_sent
+from napari_mvfusion.gui.panels.finetune.plot import Plot
+from napari_mvfusion.gui.panels.finetune.run_view import RunView
+from napari_mvfusion.gui.panels.finetune.threads import beside_a_window
 from napari_mvfusion.training.events import Previewed, Started, StepDone, Validated
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.presets import fine_tune_config

@@ -5,8 +5,8 @@ import pytest
 from finetune_person import FineTunePerson
 from qtpy.QtWidgets import QApplication
 
-from napari_mvfusion.gui.finetune.panel import FineTunePanel
-from napari_mvfusion.gui.layers import view_layers
+from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.models import list_models
 from napari_mvfusion.training.runs import unfinished_runs
 from small_models import SMALL, save

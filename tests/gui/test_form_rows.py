@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
 
 import napari_mvfusion.gui
-from napari_mvfusion.gui.form_rows import show_row
+from napari_mvfusion.gui.widgets.form_rows import show_row
 
 OPEN_ALL = """
 import napari, qtpy

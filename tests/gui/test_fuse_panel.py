@@ -23,13 +23,13 @@ from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.forecast import Forecast
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
-from napari_mvfusion.gui import worker
-from napari_mvfusion.gui.forecast_line import words_of
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import KEY, annotate
-from napari_mvfusion.gui.method_form import MethodForm
+from napari_mvfusion.gui.jobs import worker
+from napari_mvfusion.gui.jobs.status import sentence
+from napari_mvfusion.gui.layers.conversion import KEY, annotate
+from napari_mvfusion.gui.panels.fuse.forecast_line import words_of
+from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.gui.status import sentence
 from napari_mvfusion.io.psfs import open_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from patience import PATIENCE_SECONDS
@@ -728,7 +728,7 @@ def test_memory_and_time_stand_beside_fuse_before_the_start(model, person, small
 
 
 def test_a_forecast_that_does_not_fit_says_what_helps(model, person, small_views, show_views, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_mvfusion.gui.forecast_line.free_bytes", lambda device: 2**24)
+    monkeypatch.setattr("napari_mvfusion.gui.panels.fuse.forecast_line.free_bytes", lambda device: 2**24)
     show_views(model, small_views)
     qtbot.waitUntil(lambda: "does not fit into 0.01 GiB of memory" in person.see("forecast", QLabel).text())
 

@@ -9,7 +9,7 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers import (
+from napari_mvfusion.gui.layers.conversion import (
     KEY,
     can_be_view,
     contrast_limits,
@@ -22,7 +22,7 @@ from napari_mvfusion.gui.layers import (
     view_layers,
     volume_layer,
 )
-from napari_mvfusion.gui.views.grids import grid_problems
+from napari_mvfusion.gui.panels.views.grids import grid_problems
 
 SHAPE = (6, 7, 8)
 GRID = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -3.0, 4.0))

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QLabel
 
-from napari_mvfusion.gui.parameters import ParameterForm
+from napari_mvfusion.gui.widgets.parameters import ParameterForm
 from napari_mvfusion.methods import METHODS
 
 

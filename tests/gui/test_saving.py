@@ -8,11 +8,11 @@ from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.gui.compare.panel import ComparePanel
-from napari_mvfusion.gui.fresh_names import fresh_name
-from napari_mvfusion.gui.layers import annotate, notes, open_layers
-from napari_mvfusion.gui.saving import FOLDER, ZARR, savable, save_views
-from napari_mvfusion.gui.tasks import Checkpoint, Stopped
+from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, savable, save_views
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Stopped
+from napari_mvfusion.gui.layers.conversion import annotate, notes, open_layers
+from napari_mvfusion.gui.layers.fresh_names import fresh_name
+from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 from napari_mvfusion.io.watched import Watched
 

@@ -11,8 +11,8 @@ from napari.settings import get_plugin_settings
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QComboBox
 
-from napari_mvfusion.gui.fuse_panel import FusePanel
-from napari_mvfusion.gui.layers import KEY
+from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.settings import WRITER, Preferences, keep, last_used, preferences
 
 
@@ -54,7 +54,7 @@ def test_threads_and_folder_reach_the_run(settings, model, person, small_views, 
 
 
 def test_the_share_of_memory_is_the_bound_of_a_run(settings, model, person, small_views, show_views, monkeypatch):
-    monkeypatch.setattr("napari_mvfusion.gui.worker.free_bytes", lambda device: 2**30)
+    monkeypatch.setattr("napari_mvfusion.gui.jobs.worker.free_bytes", lambda device: 2**30)
     settings.memory_share = 0.0625
     show_views(model, small_views)
     person.press("fuse")

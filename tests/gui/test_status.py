@@ -5,8 +5,8 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.data.events import Cancelled, TileStep
-from napari_mvfusion.gui.progress import ProgressBar
-from napari_mvfusion.gui.status import Status, TimeLeft, in_words, sentence
+from napari_mvfusion.gui.jobs.status import Status, TimeLeft, in_words, sentence
+from napari_mvfusion.gui.widgets.progress import ProgressBar
 
 
 def test_the_time_left_is_that_of_a_steady_run():

@@ -13,8 +13,8 @@ from views_person import choose_in_dialog, in_front_of_the_views, known
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers import annotate, open_layers, view_layers
-from napari_mvfusion.gui.status import sentence
+from napari_mvfusion.gui.jobs.status import sentence
+from napari_mvfusion.gui.layers.conversion import annotate, open_layers, view_layers
 from napari_mvfusion.io.psfs import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import EBMD, Average

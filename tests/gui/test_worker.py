@@ -11,9 +11,9 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.gui.failures import Failed
-from napari_mvfusion.gui.result import ResultLayer
-from napari_mvfusion.gui.worker import Allocated, FuseJob, Part, PartBegun, PartDone, _steps
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.result import ResultLayer
+from napari_mvfusion.gui.jobs.worker import Allocated, FuseJob, Part, PartBegun, PartDone, _steps
 from napari_mvfusion.gui.writer import refuse_shown
 from small_methods import Diffuse
 

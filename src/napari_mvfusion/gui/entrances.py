@@ -9,7 +9,7 @@ import napari
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.busy import while_busy
+from napari_mvfusion.gui.widgets.busy import while_busy
 
 
 def views() -> QWidget:
@@ -37,7 +37,7 @@ def save_result() -> None:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError("there is no window of napari, and so no result: open one first")
-    module = "napari_mvfusion.gui.save_result"
+    module = "napari_mvfusion.gui.panels.fuse.save_result"
     while_busy("Loading libraries…", lambda: importlib.import_module(module)).save_from_menu(viewer)
 
 

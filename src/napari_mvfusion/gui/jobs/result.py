@@ -1,0 +1,180 @@
+"""The layer of a fused volume: there from the start, filled while the run goes on, marked when it ends early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
+from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.worker import Allocated, FuseJob, JobDone, Part, PartBegun, PartDone, Report
+from napari_mvfusion.gui.layers.conversion import KEY, annotate, lazy
+
+_REFRESH_MS = 200
+_CHUNK = 64
+
+
+class ResultLayer(QObject):
+    """Adds a layer for a job and keeps it in step with the job's events.
+
+    What is not computed yet is NaN, which napari shows as nothing: the views can be seen until the result covers them.
+
+    Attributes
+    ----------
+    filled : whether there is anything to see so far
+    deleted : whether the user took the layer away
+
+    Parameters
+    ----------
+    viewer : gets the layer
+    job : its array or files are what the layer shows
+    name : of the layer
+    place : where the voxels lie, as arguments of a layer
+    limits : contrast limits until the result is complete
+    parent : usually the run
+    """
+
+    removed = Signal()
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        job: FuseJob,
+        name: str,
+        place: dict[str, Any],
+        limits: tuple[float, float],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._job = job
+        self._limits = limits
+        self._part: Part | None = None
+        shape = job.views.grid.shape
+        empty = da.full(shape, np.nan, dtype=np.float32, chunks=_CHUNK)
+        self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}
+        self.filled = False
+        self._finished = 0
+        self.deleted = False
+        self._layer: Image | None = viewer.add_image(
+            self._stacked(),
+            name=name,
+            contrast_limits=limits,
+            # Values arrive while the run goes on: napari must not keep what it read before.
+            cache=False,
+            metadata={KEY: {"role": "fused", "running": True}},
+            **place,
+        )
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_REFRESH_MS)
+        self._due.timeout.connect(self._refresh)
+        viewer.layers.events.removed.connect(self._notice_removal)
+
+    def follow(self, event: Report) -> None:
+        """Show what an event brought."""
+        if self._layer is None:
+            return
+        match event:
+            case Allocated(values):
+                self._layer.data = values
+            case PartBegun(part):
+                self._part = part
+            case Prepared() if self._job.in_files:
+                written = self._written()
+                self._show_volume(da.where(written == 0, np.float32(np.nan), written))
+                self.filled = self.filled or event.resumed_tiles > 0
+            case TileDone(updated=True):
+                self.filled = True
+                if not self._due.isActive():
+                    self._due.start()
+            case PartDone(part, fused):
+                self.filled = True
+                self._finished += 1
+                self._part = part
+                if self._job.in_files:
+                    self._show_volume(lazy(fused.data))
+            case JobDone():
+                self._complete(event)
+            case Cancelled():
+                self._end_early("cancelled")
+            case Failed():
+                self._end_early("failed")
+
+    def _stacked(self) -> da.Array:
+        """All volumes of the job as one array."""
+        volumes = [self._volumes[index] for index in np.ndindex(*self._job.leading)]
+        if not self._job.leading:
+            return volumes[0]
+        return da.stack(volumes).reshape((*self._job.leading, *self._job.views.grid.shape))
+
+    def _show_volume(self, volume: da.Array) -> None:
+        assert self._layer is not None
+        assert self._part is not None
+        self._volumes[self._part.index] = volume
+        self._layer.data = self._stacked()
+
+    def _written(self) -> da.Array:
+        """The tiles of the running part that are on disk so far; the others read as 0."""
+        assert self._part is not None
+        assert self._part.out is not None
+        return lazy(zarr.open_array(partial_folder(self._part.out) / "fused.zarr" / "0", mode="r"))
+
+    def _notice_removal(self, event: Any) -> None:
+        if self._layer is not None and event.value == self._layer:
+            self._release()
+            self.deleted = True
+            self.removed.emit()
+
+    def _release(self) -> None:
+        self._due.stop()
+        self._layer = None
+        self._viewer.layers.events.removed.disconnect(self._notice_removal)
+
+    def _refresh(self) -> None:
+        if self._layer is not None:
+            self._layer.refresh(extent=False, highlight=False)
+
+    def _complete(self, done: JobDone) -> None:
+        assert self._layer is not None
+        annotate(self._layer, running=False, **_recipes(done.fused))
+        if tuple(self._layer.contrast_limits) == self._limits:
+            low, high = done.limits
+            self._layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
+            self._layer.contrast_limits = (low, high)
+        self._refresh()
+        self._release()
+
+    def _end_early(self, how: str) -> None:
+        """Keep what there is and say in the layer's name that it is not all; nothing at all is not kept."""
+        assert self._layer is not None
+        layer = self._layer
+        series = len(self._job.parts) > 1
+        if series and not self._job.in_files:
+            self.filled = self._finished > 0
+        if not self.filled:
+            self._release()
+            self._viewer.layers.remove(layer)
+            return
+        if self._part is not None and self._part.out is not None and partial_folder(self._part.out).exists():
+            self._show_volume(self._written())
+        self._refresh()
+        self._release()
+        annotate(layer, running=False)
+        kept = f", {self._finished} of {len(self._job.parts)} volumes" if series else ""
+        layer.name = f"{layer.name} ({how}{kept})"
+
+
+def _recipes(fused: tuple[Fused, ...]) -> dict[str, Any]:
+    """The recipe of a volume, or those of all volumes of a series."""
+    if len(fused) == 1:
+        return {"recipe": fused[0].recipe}
+    return {"recipe": {"series": [one.recipe for one in fused]}}

@@ -1,0 +1,302 @@
+"""How a run goes: a progress bar with the time that is left, messages in words, and details for those who want them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.data.events import (
+    Cancelled,
+    IterationDone,
+    Noted,
+    Prepared,
+    Preparing,
+    TileDone,
+    TileHalved,
+    TileStep,
+    Warned,
+)
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.worker import JobDone, Report
+from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.progress import ProgressBar
+from napari_mvfusion.gui.widgets.scrolled import Roll
+from napari_mvfusion.system.devices import used_bytes
+
+_FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
+# Of messages that are seen at once; older ones are scrolled to.
+_MOST_PIXELS = 200
+# Translucent, so that the theme's own text colour can be read on it in dark and in light.
+_COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
+
+
+class Status(QWidget):
+    """Follows the events of a run, one after the other."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._stopping = False
+        self._bar = ProgressBar()
+        self._step = QLabel()
+        self._step.setObjectName("step")
+        self._step.setWordWrap(True)
+        self._machine = QLabel()
+        self._machine.setObjectName("machine")
+        self._machine.setToolTip(
+            "<qt>What computes, how many voxels it updates in a second (with one view each), and how much memory "
+            "napari takes in all</qt>"
+        )
+        lines = QWidget()
+        self._messages = QVBoxLayout(lines)
+        self._messages.setContentsMargins(0, 0, 0, 0)
+        self._messages.setSpacing(4)
+        self._roll = Roll(lines, _MOST_PIXELS)
+        self._roll.hide()
+        newest = self._roll.verticalScrollBar()
+        newest.rangeChanged.connect(lambda _, bottom: newest.setValue(bottom))
+        self._log = QPlainTextEdit()
+        describe(self._log, "log", "Details of the run")
+        self._log.setReadOnly(True)
+        self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
+        self._log.setFixedHeight(120)
+        self._log.hide()
+        self._details = QPushButton(_FOLDED)
+        self._details.setObjectName("details")
+        self._details.setCheckable(True)
+        self._details.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self._details.toggled.connect(self._unfold)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._bar)
+        layout.addWidget(self._step)
+        layout.addWidget(self._machine)
+        layout.addWidget(self._roll)
+        layout.addWidget(self._details)
+        layout.addWidget(self._log)
+        self._title = ""
+        self._device = ""
+        self._left = TimeLeft()
+        self._rate = Rate()
+        self._idle()
+
+    def begin(self, title: str, description: str, *, first: bool) -> None:
+        """A run starts; when it is the first of several, what was said before goes.
+
+        Parameters
+        ----------
+        title : what messages begin with, empty where there is only one run
+        description : for the details
+        """
+        if first:
+            self.clear()
+            self._log.clear()
+        self._title = title
+        self._left = TimeLeft()
+        self._bar.show()
+        self._bar.show_share(0)
+        self._step.show()
+        self._stopping = False
+        self._tell_step("starting…")
+        self._machine.setText("")
+        self._machine.show()
+        self._write(description)
+        self._details.show()
+
+    def cancelling(self) -> None:
+        """The user asked to stop."""
+        self._stopping = True
+        self._step.setText("Stopping after this step…")
+
+    def clear(self) -> None:
+        """Take all messages away."""
+        while (item := self._messages.takeAt(0)) is not None:
+            message = item.widget()
+            # Deleting waits for the event loop; until then it would show through the next message.
+            message.setParent(None)
+            message.deleteLater()
+        self._roll.hide()
+
+    def say(self, kind: str, text: str) -> None:
+        """Show a message; `kind` is "error", "warning" or "done"."""
+        message = QLabel(sentence(text))
+        message.setObjectName(kind)
+        message.setWordWrap(True)
+        message.setTextFormat(Qt.TextFormat.PlainText)
+        message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        message.setFrameShape(QFrame.Shape.NoFrame)
+        message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
+        self._messages.addWidget(message)
+        self._roll.show()
+
+    def fail(self, failed: Failed) -> None:
+        """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
+        self.say("error", failed.message)
+        if failed.details:
+            self.note(failed.details)
+
+    def note(self, details: str) -> None:
+        """Write something into the folded details."""
+        self._write(details)
+        self._details.show()
+
+    def follow(self, event: Report, *, shown: bool, deleted: bool = False) -> None:
+        """Show an event; `shown` tells whether the layer of the result holds anything yet, `deleted` that it is gone."""
+        match event:
+            case Preparing(label, fraction):
+                self._bar.show_share(fraction)
+                self._tell_step(f"preparing: {label}")
+            case Prepared():
+                self._rate = Rate()
+                self._device = event.device
+                self._bar.show_share(0)
+                self._tell_step("computing…")
+                self._machine.setText(event.device)
+                self._write(_plan(event))
+            case TileStep(label, fraction):
+                self._bar.show_share(fraction)
+                left = self._left(fraction)
+                self._tell_step(f"{label}{' · ' + left if left else ''}")
+            case TileDone():
+                self._bar.show_share(event.fraction)
+                tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
+                left = self._left(event.fraction)
+                self._tell_step(f"{event.label}{tile}{' · ' + left if left else ''}")
+                rate = self._rate(event.voxels)
+                memory = f"{used_bytes() / 2**30:.1f} GiB in use"
+                self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
+            case IterationDone():
+                self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
+            case TileHalved(_, to_shape):
+                self.say("warning", f"Memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels.")
+            case Noted(message):
+                self.note(message)
+            case Warned(message):
+                self.say("warning", message)
+                self._write(message)
+            case Cancelled(kept=kept):
+                self._idle()
+                self.say("warning", self._titled(_cancelled(kept, shown=shown, deleted=deleted)))
+            case JobDone(fused, seconds=seconds):
+                self._idle()
+                places = [str(one.path) for one in fused if one.path]
+                saved = f" Saved as {places[0]}{' and more like it' if len(places) > 1 else ''}." if places else ""
+                self.say("done", self._titled(f"done in {in_words(seconds)}.{saved}"))
+                self._write(f"done in {seconds:.1f} s")
+            case Failed():
+                self._write(event.details or event.message)
+                self._idle()
+                self.say("error", self._titled(event.message))
+
+    def _tell_step(self, text: str) -> None:
+        """Say what is being done, unless it is to stop: what was on its way then comes late."""
+        if not self._stopping:
+            self._step.setText(self._titled(text))
+
+    def _titled(self, text: str) -> str:
+        """A sentence, after the title where several runs follow each other."""
+        return f"{self._title}: {text[:1].lower()}{text[1:]}" if self._title else sentence(text)
+
+    def _idle(self) -> None:
+        self._bar.hide()
+        self._step.hide()
+        self._machine.hide()
+        self._details.setVisible(bool(self._log.toPlainText()))
+
+    def _unfold(self, on: bool) -> None:
+        self._details.setText(_UNFOLDED if on else _FOLDED)
+        self._log.setVisible(on)
+
+    def _write(self, line: str) -> None:
+        self._log.appendPlainText(line)
+
+
+class TimeLeft:
+    """Tells the time that is left from the share that is done, as soon as that can be told."""
+
+    _SOONEST_S = 1.0
+    _LEAST_SHARE = 0.01
+
+    def __init__(self) -> None:
+        self._begun: tuple[float, float] | None = None
+
+    def __call__(self, fraction: float, now: float | None = None) -> str:
+        """Say for example "about 20 s left", or nothing while it is too early to tell.
+
+        Parameters
+        ----------
+        fraction : share that is done, 0 to 1; what was done before the first call took no time
+        now : seconds of a clock, the system's when None
+        """
+        now = time.monotonic() if now is None else now
+        if self._begun is None:
+            self._begun = (now, fraction)
+        seconds, share = now - self._begun[0], fraction - self._begun[1]
+        if seconds < self._SOONEST_S or share < self._LEAST_SHARE:
+            return ""
+        return f"about {in_words(seconds / share * (1 - fraction))} left"
+
+
+def box_of(kind: str) -> str:
+    """The style of a box with a message, whose `kind` is "error", "warning" or "done"."""
+    return f"background: {_COLOURS[kind]}; border-radius: 3px;"
+
+
+class Rate:
+    """Tells how many voxels are updated in a second, as a mean over the last few seconds."""
+
+    _WINDOW_S = 5.0
+
+    def __init__(self) -> None:
+        self._done: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def __call__(self, voxels: int, now: float | None = None) -> str:
+        """Say for example "14 megavoxels a second" after some more voxels are done."""
+        now = time.monotonic() if now is None else now
+        self._done.append((now, voxels))
+        while len(self._done) > 2 and now - self._done[0][0] > self._WINDOW_S:
+            self._done.popleft()
+        seconds = now - self._done[0][0]
+        if seconds <= 0:
+            return ""
+        rate = sum(count for _, count in list(self._done)[1:]) / seconds / 1e6
+        return f"{rate:.0f} megavoxels/s" if rate >= 10 else f"{rate:.1f} megavoxels/s"
+
+
+def in_words(seconds: float) -> str:
+    """A time as a person says it: "8 s", "3 min", "2 h 10 min"."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s" if seconds < 3 else f"{seconds:.0f} s"
+    if seconds < 90:
+        return f"{round(seconds / 5) * 5} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter, unless it begins with the name of a file."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def _plan(event: Prepared) -> str:
+    tiles = "one tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)} voxels"
+    resumed = f", {event.resumed_tiles} done before" if event.resumed_tiles else ""
+    return f"on {event.device}: {tiles}{resumed}, at most {event.memory_bound_bytes / 2**30:.1f} GiB"
+
+
+def _cancelled(kept: Path | None, *, shown: bool, deleted: bool) -> str:
+    if kept is not None:
+        return f"Cancelled. What is finished is kept in {kept}: fuse to the same file again to go on."
+    if deleted:
+        return "Cancelled, as the layer of its result was deleted."
+    return "Cancelled. The layer keeps what is finished." if shown else "Cancelled before there was anything to see."
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)

@@ -1,0 +1,208 @@
+"""The third tab: where two volumes differ, and where a volume fails to explain a view."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.colormaps import Colormap
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.layers.conversion import KEY, notes, place_of_volume
+from napari_mvfusion.gui.panels.compare.differences import Difference, ResidualVolume, difference, residual
+from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
+from napari_mvfusion.gui.panels.compare.noted_views import view_layers_with_psfs, views_of
+from napari_mvfusion.gui.panels.compare.pair import PairChoice
+from napari_mvfusion.gui.panels.compare.task import Task, TaskBar
+from napari_mvfusion.gui.panels.compare.volumes import volume_at
+from napari_mvfusion.gui.widgets.inputs import DropList, describe
+
+# Light where there is much, dark in the middle, so that it can be seen on a dark canvas and in 3D.
+_DIVERGING = Colormap(
+    [[0.62, 0.86, 1.0], [0.13, 0.47, 0.78], [0.03, 0.03, 0.04], [0.80, 0.30, 0.14], [1.0, 0.83, 0.60]],
+    name="blue black orange",
+)
+
+
+class DifferenceTab(QWidget):
+    """Adds layers with the difference of two volumes, or with the residual of a view.
+
+    Parameters
+    ----------
+    viewer : gets the layers
+    compared : what can be chosen
+    """
+
+    failed = Signal(object)
+    warned = Signal(str)
+    said = Signal(str)
+    begun = Signal()
+
+    def __init__(self, viewer: ViewerModel, compared: ComparedLayers, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._compared = compared
+        self._pair = PairChoice(compared)
+        self._task = Task(self)
+        self._bar = TaskBar(self._task)
+        self._place: dict[str, Any] = {}
+        self._by_hand: set[QComboBox] = set()
+        self._lay_out()
+        compared.changed.connect(self._follow)
+        self._pair.changed.connect(self._describe)
+        for box in (self._fused, self._view):
+            box.activated.connect(partial(self._choose, box))
+        self._subtract.clicked.connect(self._start_difference)
+        self._explain.clicked.connect(self._start_residual)
+        self._task.found.connect(self._add)
+        self._task.failed.connect(self.failed)
+        self._task.ended.connect(self._describe)
+        self._follow()
+
+    def close_down(self) -> None:
+        """The panel is closed; layers that were added stay."""
+        self._task.cancel()
+
+    def _lay_out(self) -> None:
+        self._subtract = QPushButton("Add A − B as a layer")
+        self._subtract.setObjectName("subtract")
+        self._explain = QPushButton("Add the residual as a layer")
+        self._explain.setObjectName("explain")
+        self._fused = _box("fused", "The volume that should explain the view")
+        self._view = _box("view", "The view, which needs a PSF")
+        first, second = QGroupBox("Difference of A and B"), QGroupBox("Residual of a view")
+        inner = QVBoxLayout(first)
+        inner.addWidget(self._pair)
+        inner.addWidget(_words("B is brought to the brightness of A first. Orange: A is brighter. Blue: B is."))
+        inner.addWidget(self._subtract)
+        form = QFormLayout(second)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Volume", self._fused)
+        form.addRow("View", self._view)
+        form.addRow(
+            _words(
+                "The view minus the volume as the view would see it, in units of the noise that is expected: noise "
+                "alone stays within ±3. Light that fades with depth is allowed for. Orange: the view is brighter than "
+                "explained."
+            )
+        )
+        form.addRow(self._explain)
+        layout = QVBoxLayout(self)
+        layout.addWidget(first)
+        layout.addWidget(second)
+        layout.addWidget(self._bar)
+        layout.addStretch()
+
+    def _follow(self) -> None:
+        """The layers are others; what is chosen stays chosen while it is there."""
+        listed = self._compared.listed()
+        results = [layer for layer in listed if notes(layer).get("role") != "view"]
+        fused = [layer for layer in results if notes(layer).get("role") == "fused"]
+        self._by_hand = {box for box in self._by_hand if box.currentData() in listed}
+        views = view_layers_with_psfs(listed)
+        for box, layers, proposed in (
+            (self._fused, results, fused[-1:] or results[:1]),
+            (self._view, views, views[:1]),
+        ):
+            _offer(box, layers, [box.currentData()] if box in self._by_hand else proposed)
+        self._describe()
+
+    def _choose(self, box: QComboBox) -> None:
+        self._by_hand.add(box)
+
+    def _describe(self) -> None:
+        running = self._task.running
+        busy = "Something is being computed: cancel it, or wait" if running else ""
+        pair = busy or ("" if self._pair.both else "Two layers are needed: choose A and B")
+        self._subtract.setEnabled(not pair)
+        self._subtract.setToolTip(pair or "The layer is computed where you look at it, whatever its size")
+        missing = "" if self._fused.count() else "No result is open: fuse the views first"
+        missing = missing or ("" if self._view.count() else "No view with a PSF is open")
+        self._explain.setEnabled(not (busy or missing))
+        self._explain.setToolTip(
+            busy
+            or missing
+            or "What is not in the model, as a wrong PSF or angle, shows up besides errors of the result"
+        )
+
+    def _start_difference(self) -> None:
+        both = self._pair.both
+        assert both is not None
+        a, b = both
+        self.begun.emit()
+        try:
+            point = self._viewer.dims.point
+            volumes = volume_at(a, point), volume_at(b, point)
+        except InputError as error:
+            self.failed.emit(Failed(str(error)))
+            return
+        self._place = place_of_volume(a) | {"name": f"{a.name} − {b.name}"}
+        self._start("Fitting brightness", partial(difference, *volumes))
+
+    def _start_residual(self) -> None:
+        fused, view = self._fused.currentData(), self._view.currentData()
+        self.begun.emit()
+        try:
+            volume = volume_at(fused, self._viewer.dims.point)
+            views = views_of(volume, [view], self._viewer.dims.point)
+        except InputError as error:
+            self.failed.emit(Failed(str(error)))
+            return
+        self._place = place_of_volume(fused) | {"name": f"Residual of {fused.name} in {view.name}"}
+        self._start("Blurring", partial(residual, volume, views, views.names[0]))
+
+    def _start(self, words: str, work: Any) -> None:
+        self._bar.begin(words)
+        self._task.start(work)
+        self._describe()
+
+    def _add(self, found: Difference | ResidualVolume) -> None:
+        """Show what was computed."""
+        if isinstance(found, Difference):
+            limit, role = found.limit, "difference"
+            self.said.emit(f"Added '{self._place['name']}': B × {found.scale:.4g} {found.offset:+.4g} is taken from A.")
+        else:
+            limit, role = found.limit, "residual"
+            shading = found.residual.shading
+            depth = 0.0 if shading is None else shading.depth
+            faded = (
+                f" Up to {depth:.0%} of the light is lost in this view, which is allowed for." if depth >= 0.05 else ""
+            )
+            self.said.emit(
+                f"Added '{self._place['name']}': {found.residual.rms:.2f} times the expected noise (1 is the noise "
+                f"itself).{faded}"
+            )
+        layer = self._viewer.add_image(
+            found.data,
+            colormap=_DIVERGING,
+            contrast_limits=(-limit, limit),
+            blending="translucent_no_depth",
+            metadata={KEY: {"role": role}},
+            **self._place,
+        )
+        layer.contrast_limits_range = (-3 * limit, 3 * limit)
+
+
+def _offer(box: DropList, layers: list[Image], proposed: list[Image]) -> None:
+    box.clear()
+    for layer in layers:
+        box.addItem(layer.name, layer)
+    box.setCurrentIndex(layers.index(proposed[0]) if proposed and proposed[0] in layers else -1)
+
+
+def _box(name: str, words: str) -> DropList:
+    box = DropList()
+    describe(box, name, words, words)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return box
+
+
+def _words(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label

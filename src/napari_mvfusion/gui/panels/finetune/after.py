@@ -1,0 +1,189 @@
+"""After a run: fuse with the new model, compare it with the start, and keep house with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QPushButton, QWidget
+
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.gui.panels.finetune.comparing import Comparing
+from napari_mvfusion.gui.panels.finetune.data_form import DataForm
+from napari_mvfusion.gui.panels.finetune.fusing import Fusing
+from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of
+from napari_mvfusion.gui.panels.finetune.run_page import RunPage
+from napari_mvfusion.gui.panels.fuse.jobs import outermost
+from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.process import Ended
+
+_NO_MODEL = "There is no model: the run ended before anything was kept"
+_FILES = "The views come from files: open them as layers first"
+_BUSY = "Something is being fused: cancel it, or wait"
+
+
+class After(QObject):
+    """Acts on the buttons of a run that is over; `back` asks for the settings, `renamed` gives the new name.
+
+    Parameters
+    ----------
+    viewer : gets the fused layers
+    page : has the buttons
+    data : knows which layers are ticked
+    """
+
+    back = Signal()
+    renamed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, page: RunPage, data: DataForm, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._page, self._data, self._panel = page, data, parent
+        self._job: TrainJob | None = None
+        self._name = ""
+        self._comparing_models = False
+        self._fusing = Fusing(viewer, self)
+        self._comparing = Comparing(viewer, self)
+        self._actions = ModelActions(page.question, parent)
+        self._cancel = QPushButton("Cancel")
+        self._cancel.setObjectName("cancel_fusing")
+        self._cancel.setToolTip("Stops within a second; what is finished stays")
+        self._one = QPushButton("Leave the side by side view")
+        self._one.setObjectName("leave_grid")
+        for part in (self._comparing.bar, self._cancel, self._one):
+            page.layout().addWidget(part)
+            part.hide()
+        page.outcome.pressed.connect(self._act)
+        self._cancel.clicked.connect(self._fusing.cancel)
+        self._one.clicked.connect(self._comparing.stop)
+        self._fusing.begun.connect(self._begin)
+        self._fusing.reported.connect(self._follow)
+        self._fusing.finished.connect(self._finish)
+        self._fusing.ended_early.connect(self._allow)
+        self._comparing.measured.connect(self._tell_residuals)
+        self._comparing.failed.connect(page.messages.fail)
+        self._comparing.changed.connect(self._allow)
+        self._actions.said.connect(self._say)
+        self._actions.renamed.connect(self._rename)
+        self._actions.deleted.connect(self._delete)
+        data.changed.connect(self._allow)
+
+    def show_outcome(self, job: TrainJob, ended: Ended) -> None:
+        """A run is over."""
+        self._job, self._name = job, job.out
+        del ended
+        self._allow()
+
+    def clear(self) -> None:
+        """Another run begins, or the settings are shown: one picture again."""
+        self._fusing.cancel()
+        self._comparing.cancel()
+        self._comparing.stop()
+        self._job = None
+        self._allow()
+
+    def close_down(self) -> None:
+        """The panel is closed."""
+        self._fusing.cancel()
+        self._fusing.blockSignals(True)
+        self._comparing.close_down()
+
+    def _allow(self) -> None:
+        """Say which buttons can be pressed now, and why others cannot."""
+        self._cancel.setVisible(self._fusing.running)
+        self._one.setVisible(self._comparing.on)
+        if self._job is None:
+            return
+        model = "" if file_of(self._name).is_file() else _NO_MODEL
+        busy = _BUSY if self._fusing.running else ""
+        views = (
+            _FILES
+            if self._data.from_files
+            else ""
+            if self._data.layers
+            else "No view is ticked: tick them in the settings"
+        )
+        start = "" if self._job.start_from else "It was trained from random weights: there is no start to compare with"
+        gone = "" if model == "" or file_of(self._job.out).with_suffix(".training").is_dir() else _NO_MODEL
+        self._page.outcome.allow(
+            {
+                "compare": model or start or views or busy,
+                "use": model or views or busy,
+                "export": model,
+                "rename": model or busy,
+                "delete": model or busy,
+                "another": busy,
+                "continue": gone or busy,
+            }
+        )
+
+    def _act(self, button: str) -> None:
+        self._page.messages.clear()
+        match button:
+            case "compare":
+                assert self._job is not None
+                self._fuse([str(self._job.start_from), self._name])
+            case "use":
+                self._fuse([self._name])
+            case "export":
+                self._actions.export(self._name)
+            case "rename":
+                self._actions.rename(self._name)
+            case "delete":
+                self._actions.delete(self._name)
+            case "another":
+                self.back.emit()
+
+    def _fuse(self, models: list[str]) -> None:
+        assert self._job is not None
+        self._comparing.cancel()
+        self._comparing.stop()
+        self._views = self._data.layers
+        self._comparing_models = len(models) > 1
+        try:
+            self._fusing.start(self._views, models, self._job.device, outermost(self._panel))
+        except MVFusionError as error:
+            self._page.messages.say("error", str(error))
+        self._allow()
+
+    def _begin(self, title: str, description: str) -> None:
+        self._page.messages.begin(title, description, first=False)
+        self._allow()
+
+    def _follow(self, event: Report, shown: bool) -> None:
+        self._page.messages.follow(event, shown=shown)
+
+    def _finish(self, layers: list[Image]) -> None:
+        if self._comparing_models:
+            # How long it took says nothing here.
+            self._page.messages.clear()
+            self._comparing.show_layers(layers)
+            self._comparing.measure(layers, ["residual, start", f"residual, {self._name}"], self._views)
+        self._allow()
+
+    def _tell_residuals(self, residuals: list[float]) -> None:
+        before, after = residuals
+        self._say(
+            "done",
+            f"Over the whole volume the residual is {before:.2f} with the start and {after:.2f} with the new model. 1 is "
+            "the noise alone; the light that views lost on their way is allowed for. The residual layers show where it is.",
+        )
+
+    def _say(self, kind: str, text: str) -> None:
+        self._page.messages.say(kind, text)
+
+    def _rename(self, old: str, new: str) -> None:
+        del old
+        self._name = new
+        if self._job is not None:
+            self._job = replace(self._job, out=new)
+        self._page.rename(new)
+        self.renamed.emit(new)
+        self._allow()
+
+    def _delete(self, name: str) -> None:
+        del name
+        self._job = None
+        self.back.emit()

@@ -1,0 +1,190 @@
+"""The curves of a training run: the parts of the loss, and below them the residual with the noise floor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_mvfusion.gui.panels.finetune.history import History
+from napari_mvfusion.gui.panels.finetune.plot import Line, Plot
+from napari_mvfusion.gui.widgets.colours import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET
+
+_COLOURS = {
+    "cycle": BLUE,
+    "gradient": ORANGE,
+    "cycle of sharp volumes": TEAL,
+    "adversarial": PINK,
+    "discriminator": VIOLET,
+    "again": GREY,
+}
+_SPARE, _FLOOR = OLIVE, RED
+_FIGURES = {"residual": (GREEN, "residual"), "unexplained": (VIOLET, "structure missed")}
+_WORDS = {
+    "cycle": "fit to the views",
+    "gradient": "roughness",
+    "cycle of sharp volumes": "sharp volumes found again",
+    "adversarial": "unlike sharp volumes",
+    "discriminator": "judge of sharpness",
+    "again": "own results found again",
+}
+_TIPS = (
+    "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
+    "<b>roughness</b> (gradient): holds noise down.<br>"
+    "<b>own results found again</b> (again): what the start gives, recorded anew with noise.<br>"
+    "<b>sharp volumes found again</b>: the same with sharp volumes, where there are some.<br>"
+    "<b>unlike sharp volumes</b> (adversarial): only with sharp volumes.<br>All are smaller the better; the scale is "
+    "logarithmic.</qt>"
+)
+_RESIDUAL_TIP = (
+    "<qt>Measured on tiles that are never trained on, in units of the noise that is expected.<br><b>residual</b>: what the "
+    "result leaves of the views. 1, the dashed line, is the noise alone: higher misses structure, lower learned noise.<br>"
+    "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
+)
+_LEAST_PIXELS = 330
+# Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.
+_FAINT, _SMOOTH = "#60", 16
+_LEAST = 1e-9
+
+
+class Curves(QWidget):
+    """Two plots over one axis of steps, each with a line of words about its colours."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._losses = Plot(150, "steps", logarithmic=True)
+        self._losses.setObjectName("loss_plot")
+        self._losses.setToolTip(_TIPS)
+        self._residual = Plot(120, "steps", logarithmic=False)
+        self._residual.setObjectName("residual_plot")
+        self._residual.setToolTip(_RESIDUAL_TIP)
+        self._legend = _Legend()
+        self._legend.setObjectName("loss_legend")
+        self._legend.setToolTip(_TIPS)
+        self._about = _Legend()
+        self._about.setToolTip(_RESIDUAL_TIP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        self.setMinimumHeight(_LEAST_PIXELS)
+        layout.addWidget(self._legend)
+        layout.addWidget(self._losses, 3)
+        layout.addWidget(self._about)
+        layout.addWidget(self._residual, 2)
+        self._turns: deque[Callable[[], None]] = deque()
+        # Due whenever nothing else is.
+        self._next = QTimer(self)
+        self._next.timeout.connect(self._take_turn)
+        for plot in (self._losses, self._residual):
+            plot.outdated.connect(self._render_anew)
+
+    def show_history(self, history: History) -> None:
+        """Draw what a run has reported so far: one part in each turn of the event loop, so that the window answers."""
+        losses = {name: curve.points() for name, curve in history.losses.items()}
+        losses = {name: (x, np.log10(np.maximum(np.abs(y), _LEAST))) for name, (x, y) in losses.items() if len(x)}
+        figures = {name: curve.points() for name, curve in history.figures.items()}
+        self._turns = deque(
+            [
+                partial(self._losses.draw, _loss_lines(losses)),
+                partial(
+                    self._residual.draw, _figure_lines(figures, [x for x, _ in (*losses.values(), *figures.values())])
+                ),
+                partial(self._tell, list(losses), list(figures)),
+                *self._pictures(),
+            ]
+        )
+        self._next.start()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a theme of napari."""
+        for plot in (self._losses, self._residual):
+            plot.set_theme(name)
+
+    def close_down(self) -> None:
+        """The panel is closed."""
+        self._next.stop()
+
+    def _tell(self, losses: list[str], figures: list[str]) -> None:
+        """Name what is drawn; nothing is seen without any."""
+        self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in losses))
+        words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
+        self._about.setText(" ".join([*words, f"{_dash(_FLOOR)}&nbsp;noise"]))
+        self.setVisible(bool(losses or figures))
+
+    def _pictures(self) -> list[Callable[[], None]]:
+        """The turns that put points in sight: both plots at once, as the window is put together again for each."""
+        return [self._losses.render_picture, self._residual.render_picture, self._show]
+
+    def _show(self) -> None:
+        self._losses.update()
+        self._residual.update()
+
+    def _render_anew(self) -> None:
+        """A plot has another size or theme, or is seen for the first time."""
+        if not self._turns:
+            self._turns.extend(self._pictures())
+            self._next.start()
+
+    def _take_turn(self) -> None:
+        self._turns.popleft()()
+        if not self._turns:
+            self._next.stop()
+
+
+class _Legend(QLabel):
+    """Coloured words that wrap; Qt draws them, and the window, again each time that it computes their height."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setWordWrap(True)
+        self._heights: dict[int, int] = {}
+        self._words = ("", "")
+
+    def heightForWidth(self, width: int) -> int:
+        """Of the words as they are now; looked up where it was asked before."""
+        words = (self.text(), self.font().key())
+        if words != self._words:
+            self._heights, self._words = {}, words
+        if width not in self._heights:
+            self._heights[width] = super().heightForWidth(width)
+        return self._heights[width]
+
+
+def _loss_lines(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Line]:
+    """Each loss faintly, and its mean over some steps: every step draws other tiles."""
+    colours = {name: _COLOURS.get(name, _SPARE) for name in losses}
+    faint = [Line(x, y, f"{_FAINT}{colours[name][1:]}") for name, (x, y) in losses.items()]
+    return [*faint, *(Line(x, _smoothed(y), colours[name]) for name, (x, y) in losses.items())]
+
+
+def _figure_lines(figures: dict[str, tuple[np.ndarray, np.ndarray]], steps: list[np.ndarray]) -> list[Line]:
+    """What was measured, and the noise over all steps there are."""
+    if not figures:
+        return []
+    lines = [Line(x, y, _FIGURES[name][0], dots=True) for name, (x, y) in figures.items()]
+    ends = [float(end) for x in steps if len(x) for end in (x[0], x[-1])]
+    return [*lines, Line(np.array([min(ends), max(ends)]), np.ones(2), _FLOOR, dashed=True)] if ends else lines
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean over some values before each and after it."""
+    reach = len(values) // _SMOOTH
+    if reach == 0:
+        return values
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    places = np.arange(len(values))
+    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low))
+
+
+def _plain(name: str) -> str:
+    return _WORDS.get(name, name).replace(" ", "&nbsp;")
+
+
+def _dash(colour: str) -> str:
+    return f'<span style="color:{colour};"><b>━━</b></span>'

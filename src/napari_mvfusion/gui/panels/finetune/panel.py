@@ -1,0 +1,187 @@
+"""The Fine-tune panel: a generator learns from the views at hand, in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import napari.viewer
+from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.panels.finetune.after import After
+from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
+from napari_mvfusion.gui.panels.finetune.model_actions import file_of
+from napari_mvfusion.gui.panels.finetune.plan import Plan, as_sent
+from napari_mvfusion.gui.panels.finetune.run_page import RunPage
+from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
+from napari_mvfusion.gui.panels.fuse.jobs import outermost
+from napari_mvfusion.gui.settings import preferences
+from napari_mvfusion.gui.widgets.model_choice import NEWS
+from napari_mvfusion.gui.widgets.panel import Panel
+from napari_mvfusion.models import delete_model
+from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.training.process import Ended
+from napari_mvfusion.training.runs import UnfinishedRun, discard_run
+from napari_mvfusion.training.state import STATE_FILE, read_note
+
+_READ = "read"
+
+
+class FineTunePanel(Panel):
+    """Trains a generator on the ticked layers, or on files, and puts the model into all lists.
+
+    Parameters
+    ----------
+    viewer : the viewer whose layers are learned from
+    """
+
+    title = "Fine-tune"
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._run: TrainingRun | None = None
+        self._job: TrainJob | None = None
+        self._setup = SetupPage(viewer)
+        self._page = RunPage(viewer)
+        self._after = After(viewer, self._page, self._setup.data, self)
+        self._status = Status()
+        self._tasks = Tasks(self)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self._setup)
+        self._pages.addWidget(self._page)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._pages, 1)
+        layout.addWidget(self._status)
+        self._setup.start_wanted.connect(self._start)
+        self._setup.said.connect(self._say_anew)
+        self._setup.failed.connect(self._status.fail)
+        self._setup.unfinished.go_on.connect(self._go_on_with)
+        self._setup.start.go_on.connect(self._go_on_with_model)
+        self._setup.unfinished.discarded.connect(self._forget)
+        self._tasks.failed.connect(self._status.fail)
+        self._page.over.connect(self._end)
+        self._page.discarded.connect(self._discard)
+        self._page.outcome.go_on.connect(self._go_on)
+        self._after.back.connect(self._back)
+        self._after.renamed.connect(self._rename)
+
+    @property
+    def going_on(self) -> str:
+        """The training, while there is one."""
+        return "" if self._run is None or self._job is None else f"The training of '{self._job.out}'"
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is going on."""
+        return self._run is not None
+
+    def _start(self, plan: Plan) -> None:
+        self._begin(plan.job, going_on=False)
+
+    def _go_on_with(self, run: UnfinishedRun) -> None:
+        """Go on with a run of an earlier session; the core refuses other data than it had."""
+        self._resume(run.name, run.config, run.start_from)
+
+    def _go_on_with_model(self, name: str, minutes: float) -> None:
+        """Train a model of an earlier run on."""
+        try:
+            note = read_note(run_folder(file_of(name)) / STATE_FILE)
+        except InputError as error:
+            self._say_anew("error", str(error))
+            return
+        config = note.config.model_copy(update={"minutes": note.progress.seconds / 60 + minutes})
+        self._resume(name, config, note.start_from)
+
+    def _resume(self, name: str, config: TrainConfig, start_from: str | None) -> None:
+        try:
+            data = self._setup.data.data()
+        except InputError as error:
+            self._say_anew("error", f"{error}. Choose the views that '{name}' was trained on, then go on with it")
+            return
+        job = TrainJob(
+            config,
+            name,
+            data=data,
+            sharp=self._setup.data.sharp(),
+            start_from=start_from,
+            device=self._setup.training.device,
+            threads=preferences().threads,
+            resume=True,
+        )
+        self._begin(job, going_on=False)
+
+    def _go_on(self, minutes: float) -> None:
+        """Train on: the minutes of a configuration count from the very start."""
+        assert self._job is not None
+        config = self._job.config.model_copy(update={"minutes": self._page.view.seconds / 60 + minutes})
+        self._begin(replace(self._job, config=config, resume=True), going_on=True)
+
+    def _begin(self, job: TrainJob, *, going_on: bool) -> None:
+        """Start a run, as soon as its sharp volumes are read."""
+        self._status.clear()
+        self._setup.set_active(False)
+        self._after.clear()
+        self._tasks.start(_READ, as_sent, job, done=lambda read: self._launch(read, going_on=going_on))
+
+    def _launch(self, job: TrainJob, *, going_on: bool) -> None:
+        self._job = job
+        self._run = TrainingRun(job, outermost(self))
+        self._page.begin(self._run, going_on=going_on)
+        self._pages.setCurrentWidget(self._page)
+        self._run.start()
+
+    def _end(self, ended: Ended) -> None:
+        assert self._job is not None
+        self._run = None
+        self._setup.training.forget_name()
+        NEWS.changed.emit()
+        self._after.show_outcome(self._job, ended)
+
+    def _rename(self, name: str) -> None:
+        assert self._job is not None
+        self._job = replace(self._job, out=name)
+
+    def _discard(self) -> None:
+        assert self._job is not None
+        self._run = None
+        name = self._job.out
+        try:
+            if not self._page.had_model and file_of(name).is_file():
+                delete_model(name)
+            discard_run(name)
+        except InputError:
+            pass  # it was ended before it had saved anything
+        except MVFusionError as error:
+            self._say_anew("error", str(error))
+        NEWS.changed.emit()
+        self._back()
+        self._say_anew("done", f"Discarded what '{name}' had learned.")
+
+    def _forget(self, run: UnfinishedRun) -> None:
+        try:
+            discard_run(run.name)
+        except MVFusionError as error:
+            self._say_anew("error", str(error))
+        self._setup.unfinished.refresh()
+        self._setup.check()
+
+    def _back(self) -> None:
+        self._after.clear()
+        self._pages.setCurrentWidget(self._setup)
+        self._setup.set_active(True)
+
+    def _say_anew(self, kind: str, text: str) -> None:
+        self._status.clear()
+        self._status.say(kind, text)
+
+    def close_down(self) -> None:
+        """Stop what is going on; a run keeps its best weights by itself."""
+        self._tasks.stop_all()
+        self._after.close_down()
+        self._page.close_down()
+        self._setup.close_down()
+        super().close_down()

@@ -1,0 +1,265 @@
+"""Before a fine-tune: what it begins with, what it learns from, for how long, and what that takes."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.cli.script import training_command, training_python
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.entrances import open_beads_form
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.status import sentence
+from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.panels.finetune.data_form import DataForm
+from napari_mvfusion.gui.panels.finetune.plan import Plan, Wish, plan_steps, suggest_name
+from napari_mvfusion.gui.panels.finetune.start_form import StartForm
+from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
+from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
+from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
+from napari_mvfusion.gui.settings import keep, last_used, preferences
+from napari_mvfusion.gui.widgets.scrolled import scrolled
+
+_NAME = "finetune"
+_CHECK_MS = 100
+_PLAN = "plan"
+_LOOKING = "The views are being looked at"
+_BLOCKED = "The PSF in the red box has to be mended first"
+
+
+class SetupPage(QWidget):
+    """The forms; `start_wanted` gives the plan of the run.
+
+    Parameters
+    ----------
+    viewer : of the layers
+    """
+
+    start_wanted = Signal(object)
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.unfinished = UnfinishedRuns()
+        self.start = StartForm()
+        self.data = DataForm(viewer)
+        self.training = TrainingForm()
+        self._ways_out = WaysOut(averages=False)
+        self._plan: Plan | None = None
+        self._copy_wanted = ""
+        self._active = True
+        self._tasks = Tasks(self)
+        self._lay_out()
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_CHECK_MS)
+        self._due.timeout.connect(self.check)
+        self._restore()
+        for part in (self.start, self.data, self.training):
+            part.changed.connect(self._check_soon)
+        self.data.judged.connect(self._look_at_psfs)
+        self._ways_out.choose.connect(self.data.choose_psf)
+        self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
+        self.start.said.connect(self.said)
+        self.data.said.connect(self.said)
+        self.data.failed.connect(self.failed)
+        self._tasks.failed.connect(self._refuse)
+        self._go.clicked.connect(self._start)
+        self.check()
+
+    def set_active(self, active: bool) -> None:
+        """While a run goes on nothing is planned."""
+        self._active = active
+        if active:
+            self.unfinished.refresh()
+            self.check()
+        else:
+            self._due.stop()
+            self._tasks.stop(_PLAN)
+            self._copy_wanted = ""
+
+    def _check_soon(self) -> None:
+        """Something was entered: what was planned before must not be started any more."""
+        if self._active:
+            self._plan = None
+            self._tasks.stop(_PLAN)
+            self._allow(_LOOKING)
+            self._due.start()
+
+    def _look_at_psfs(self) -> None:
+        """More is known of the PSFs: what is planned stays, whether it may be started can change."""
+        if self._active:
+            before = self.data.looking
+            self.data.refresh()
+            if self._plan is not None:
+                self._allow_plan()
+            elif before and not self.data.looking and not self._tasks.runs(_PLAN):
+                self._due.start()
+
+    def check(self) -> None:
+        """Look at what is entered, and plan the run in a thread."""
+        if not self._active:
+            return
+        self._plan = None
+        self.training.set_mode(self.data.mode)
+        self.data.refresh()
+        self.training.suggest(suggest_name(self.start.name(), self.data.sample))
+        # What these have changed is looked at here.
+        self._due.stop()
+        problem = self.data.nothing
+        if not problem:
+            try:
+                wish = self.wish()
+            except MVFusionError as error:
+                problem = str(error)
+        if problem:
+            self._tasks.stop(_PLAN)
+            self._show_problem(problem, shown=not self.data.nothing)
+            return
+        self._tasks.start(_PLAN, plan_steps, wish, done=lambda _: None, report=self._take)
+        self._allow(_LOOKING)
+
+    def wish(self) -> Wish:
+        """What is entered.
+
+        Raises
+        ------
+        InputError
+            If it cannot be understood.
+        """
+        return Wish(
+            self.start.name(),
+            self.data.mode,
+            self.training.minutes,
+            self.data.region(),
+            self.training.expert(),
+            self.training.device,
+            preferences().threads,
+            self.data.data(),
+            self.data.sharp(),
+            self.training.name,
+        )
+
+    def close_down(self) -> None:
+        """The panel is closed."""
+        self._due.stop()
+        self._tasks.stop_all()
+        self.data.close_down()
+
+    def _lay_out(self) -> None:
+        inputs = QWidget()
+        column = QVBoxLayout(inputs)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.unfinished)
+        for title, part in (("Start", self.start), ("Views to learn from", self.data), ("Training", self.training)):
+            box = QGroupBox(title)
+            QVBoxLayout(box).addWidget(part)
+            column.addWidget(box)
+        column.addStretch()
+        scroll = scrolled(inputs)
+        self._takes = QLabel()
+        self._takes.setObjectName("takes")
+        self._takes.setWordWrap(True)
+        self._hint = QLabel()
+        self._hint.setObjectName("hint")
+        self._hint.setWordWrap(True)
+        self._go = QPushButton("Start")
+        self._go.setObjectName("start_training")
+        self._copy = QPushButton("Copy as…")
+        self._copy.setObjectName("copy")
+        menu = QMenu(self._copy)
+        menu.addAction("Command", lambda: self._copy_text("command"))
+        menu.addAction("Python", lambda: self._copy_text("Python"))
+        self._copy.setMenu(menu)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._go, 2)
+        buttons.addWidget(self._copy, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self._takes)
+        layout.addWidget(self._hint)
+        layout.addWidget(self._ways_out)
+        layout.addLayout(buttons)
+
+    def _restore(self) -> None:
+        state = last_used(_NAME)
+        self.data.restore(state.get("data", {}))
+        if "training" in state:
+            self.training.restore(state["training"])
+        self.start.choose(state.get("start", "universal"))
+
+    def _take(self, plan: Plan) -> None:
+        self._plan = plan
+        self._takes.setText(plan.words())
+        self._takes.show()
+        self._hint.setText(sentence(" ".join(plan.remarks)))
+        self._hint.setVisible(bool(plan.remarks))
+        self._ways_out.hide()
+        self._allow_plan()
+        if self._copy_wanted:
+            self._copy_text(self._copy_wanted)
+
+    def _allow_plan(self) -> None:
+        self._allow(_BLOCKED if self.data.blocked else "")
+
+    def _refuse(self, failed: Failed) -> None:
+        if self.data.looking:
+            # What is being made ready could not be used yet: it is planned again in a moment.
+            return
+        self._show_problem(failed.message)
+        if failed.details:
+            self.failed.emit(failed)
+
+    def _show_problem(self, problem: str, *, shown: bool = True) -> None:
+        self._plan = None
+        self._takes.hide()
+        problem = self._ways_out.offer(self.data.layers, problem)
+        self._hint.setText(sentence(problem))
+        self._hint.setVisible(shown)
+        self._allow(problem)
+        if self._copy_wanted:
+            self._copy_wanted = ""
+            self.said.emit("error", problem)
+
+    def _allow(self, obstacle: str) -> None:
+        self._go.setEnabled(not obstacle)
+        self._go.setToolTip(f"<qt>{sentence(obstacle) or 'Train in the background; napari stays free'}</qt>")
+        self._copy.setEnabled(self._plan is not None)
+        self._copy.setToolTip(
+            f"<qt>{sentence(obstacle) or 'Copies this run to the clipboard, to repeat it in a terminal or a notebook'}</qt>"
+        )
+
+    def _start(self) -> None:
+        if self._plan is None:
+            return
+        state = {"data": self.data.state(), "training": self.training.state(), "start": self.start.name() or ""}
+        keep(_NAME, state)
+        self.start_wanted.emit(self._plan)
+
+    def _copy_text(self, kind: str) -> None:
+        """Copy the plan; one that is being made, as after a late change, is copied when it is there."""
+        self._copy_wanted = kind if self._plan is None else ""
+        if self._plan is None:
+            return
+        job = self._plan.job
+        inputs = [each for each in job.data if isinstance(each, Inputs)]
+        try:
+            if len(inputs) < len(job.data):
+                raise InputError(
+                    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & "
+                    "PSFs, which writes them with their PSFs"
+                )
+            if any(hasattr(each, "dtype") for each in job.sharp):
+                raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")
+            write = training_command if kind == "command" else training_python
+            text = write(inputs, job)
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return
+        QGuiApplication.clipboard().setText(text)
+        self.said.emit("done", f"Copied as {kind}.")

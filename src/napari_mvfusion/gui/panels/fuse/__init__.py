@@ -1,0 +1,1 @@
+"""The Fuse panel: choose views, methods and output, look at a preview, start, watch, cancel."""

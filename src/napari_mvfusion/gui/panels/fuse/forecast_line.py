@@ -1,0 +1,172 @@
+"""The line above Fuse that says how much memory a run will take, and about how long, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_mvfusion.data.events import Prepared
+from napari_mvfusion.engine.forecast import Forecast, Forecaster, Speeds, kind_of
+from napari_mvfusion.errors import MemoryShortage
+from napari_mvfusion.gui.jobs.status import in_words, sentence
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Stopped, Tasks
+from napari_mvfusion.gui.jobs.worker import FuseJob, JobDone, Report
+from napari_mvfusion.gui.layers.conversion import Opened
+from napari_mvfusion.gui.panels.fuse.preview.live import identity
+from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
+from napari_mvfusion.imaging.threads import Interrupted
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
+
+_NAME = "speeds"
+# A slider that moves is not followed.
+_SETTLE_MS = 300
+_KEPT = 16
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is to be forecast; equal ones have equal answers."""
+
+    layers: tuple[Any, ...]
+    methods: tuple[Method, ...]
+    device: str
+    on_disk: bool
+    prefer: Preferences
+
+
+class ForecastLine(QLabel):
+    """Forecasts in a thread what the ticked methods will need, and learns from the runs that it is told of."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("forecast")
+        self.setWordWrap(True)
+        self.setToolTip("<qt>Time is told from earlier runs on this computer that were like this one</qt>")
+        self._tasks = Tasks(self)
+        self._tasks.failed.connect(self.hide)
+        self._question: _Question | None = None
+        self._opened: Opened | None = None
+        self._forecaster: tuple[Any, Forecaster] | None = None
+        self._answers: list[tuple[_Question, str]] = []
+        self._prepared: Prepared | None = None
+        self._speeds = Speeds(last_used(_NAME))
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_SETTLE_MS)
+        self._due.timeout.connect(self._ask)
+        self.hide()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._due.isActive() or self._tasks.busy
+
+    def show_for(
+        self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], device: str, *, on_disk: bool
+    ) -> None:
+        """Say what fusing these layers by these methods will need, as soon as that is known."""
+        question = _Question(tuple(map(identity, layers)), tuple(methods), device, on_disk, preferences())
+        known = next((text for asked, text in self._answers if asked == question), None)
+        if known is None and question == self._question and self.isVisibleTo(self.parentWidget()):
+            return
+        self._question, self._opened = question, opened
+        self._tasks.stop(_NAME)
+        self._due.stop()
+        self.setText("Estimating memory and time…" if known is None else known)
+        self.show()
+        if known is None:
+            self._due.start()
+
+    def clear_away(self) -> None:
+        """Nothing can be fused now."""
+        self._question = None
+        self._due.stop()
+        self._tasks.stop(_NAME)
+        self.hide()
+
+    def learn(self, job: FuseJob, event: Report) -> None:
+        """Follow a run: how long it took is what the next one is told from."""
+        match event:
+            case Prepared():
+                self._prepared = event
+            case JobDone(seconds=seconds) if self._prepared is not None:
+                if job.resume or self._prepared.resumed_tiles:
+                    return
+                key = kind_of(job.method, len(job.views), job.device, job.threads)
+                self._speeds.add(key, job.views.grid.box.size, self._prepared.passes, seconds / len(job.parts))
+                keep(_NAME, self._speeds.state())
+                self._answers.clear()
+
+    def close_down(self) -> None:
+        """Find out nothing more."""
+        self._due.stop()
+        self._tasks.stop_all()
+
+    def _ask(self) -> None:
+        question, opened = self._question, self._opened
+        if question is None or opened is None:
+            return
+        if self._forecaster is None or self._forecaster[0] != question.layers:
+            self._forecaster = question.layers, Forecaster(opened.views, self._speeds)
+        work = (self._forecaster[1], question, len(opened.indices))
+        self._tasks.start(_NAME, _steps, *work, done=lambda text: self._answer(question, text))
+
+    def _answer(self, question: _Question, text: str | None) -> None:
+        if text is None or question != self._question:
+            return
+        self._answers = [*self._answers, (question, text)][-_KEPT:]
+        self.setText(text)
+
+
+def _steps(
+    check: Checkpoint, forecaster: Forecaster, question: _Question, volumes: int
+) -> Generator[None, None, str | None]:
+    """The answer in words."""
+
+    def cancelled() -> bool:
+        try:
+            check()
+        except Stopped:
+            return True
+        return False
+
+    prefer, found = question.prefer, []
+    for method in question.methods:
+        yield
+        budget = int(free_bytes(pick_device(question.device)) * prefer.memory_share)
+        try:
+            with losses_in_words():
+                found.append(
+                    forecaster.forecast(
+                        method,
+                        question.device,
+                        memory_bytes=budget,
+                        to_file=question.on_disk,
+                        threads=prefer.threads,
+                        cancel=cancelled,
+                    )
+                )
+        except Interrupted:
+            return None
+        except MemoryShortage as error:
+            return sentence(str(error))
+    return words_of(found, volumes)
+
+
+def words_of(forecasts: Sequence[Forecast], volumes: int) -> str:
+    """What runs one after the other need, of so many volumes each: "About 2 min, at most 3.1 GiB of memory"."""
+    memory = [one.memory_bytes for one in forecasts]
+    times = [one.seconds for one in forecasts]
+    seconds = None if None in times else volumes * sum(time for time in times if time is not None)
+    most = None if None in memory else max(size for size in memory if size is not None)
+    if most is None and seconds is None:
+        return "Time and memory are not known yet"
+    time = "Time not known yet" if seconds is None else f"About {in_words(seconds)}"
+    room = "memory not known yet" if most is None else f"at most {most / 2**30:.1f} GiB of memory"
+    return f"{time}, {room}"

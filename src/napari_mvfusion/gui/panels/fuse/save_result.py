@@ -1,0 +1,141 @@
+"""Saving a result with its place and recipe, by a button or a menu; the dialog of napari begins with a format without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+from napari.components import LayerList, ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
+
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.jobs.saver import Saver
+from napari_mvfusion.gui.jobs.saving import save_volume
+from napari_mvfusion.gui.jobs.tasks import Checkpoint
+from napari_mvfusion.gui.layers.conversion import notes
+from napari_mvfusion.gui.widgets.busy import while_busy
+from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
+from napari_mvfusion.gui.writer import content_of, refuse_shown
+
+_KINDS = {"ome.tif": "OME-TIFF", "zarr": "OME-Zarr"}
+_ENDINGS = (".tif", ".tiff", ".zarr")
+
+
+def chosen_result(layers: LayerList) -> Image | None:
+    """The selected result, or the latest complete one; none that is still computed."""
+    active = layers.selection.active
+    if isinstance(active, Image) and notes(active).get("role") == "fused" and not notes(active).get("running"):
+        return active
+    found = [layer for layer in layers if isinstance(layer, Image) and notes(layer).get("recipe")]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """What is to be written: the file, arguments of the writers, and whether a file that is there is replaced."""
+
+    path: Path
+    content: dict[str, Any]
+    overwrite: bool
+
+
+def ask_where(parent: QWidget | None, layer: Image, layers: LayerList) -> Writing | None:
+    """Ask where a result is to be saved; None where the user goes back.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the file is one that a layer shows, or the layer cannot be written.
+    """
+    name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
+    if (path := ask_for_file(parent, f"Save {layer.name}", name, _KINDS)) is None:
+        return None
+    named = path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.ome.tif")
+    refuse_shown(str(named), layers)
+    # The dialog has asked about the name that was entered only.
+    return Writing(named, content_of(layer), overwrite=named == path)
+
+
+def save_from_menu(viewer: napari.viewer.Viewer) -> None:
+    """Ask where, and save the selected result, or the latest one, while the window says so."""
+    layer = chosen_result(viewer.layers)
+    if layer is None:
+        show_warning("There is no result to save yet: fuse views first.")
+        return
+    try:
+        writing = ask_where(QApplication.activeWindow(), layer, viewer.layers)
+        if writing is None:
+            return
+        write = save_volume(Checkpoint(), writing.path, writing.content, overwrite=writing.overwrite)
+        while_busy(f"Saving {writing.path.name}…", lambda: drain(write))
+    except MVFusionError as error:
+        show_error(str(error))
+        return
+    show_info(f"Saved {layer.name} as {writing.path}.")
+
+
+class SaveResult(QPushButton):
+    """Saves the selected result, or the latest one where none is selected, in a thread.
+
+    Attributes
+    ----------
+    saver : what is being written; stands where the panel puts it
+
+    Parameters
+    ----------
+    viewer : whose layers are looked at
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__("Save result…", parent)
+        self.setObjectName("save_result")
+        self._viewer = viewer
+        self.saver = Saver()
+        self.saver.changed.connect(self.show_state)
+        for event in self._events():
+            event.connect(self.show_state)
+        self.clicked.connect(self._ask)
+        self.show_state()
+
+    def _events(self) -> list[Any]:
+        layers = self._viewer.layers
+        return [layers.events.inserted, layers.events.removed, layers.selection.events.active]
+
+    def detach(self) -> None:
+        """Follow nothing more."""
+        for event in self._events():
+            event.disconnect(self.show_state)
+        self.saver.cancel()
+
+    def show_state(self, _: object = None) -> None:
+        """Which result would be saved, or why there is none."""
+        layer = chosen_result(self._viewer.layers)
+        reason = "Being saved…" if self.saver.running else "" if layer is not None else "There is no result yet"
+        self.setEnabled(not reason)
+        name = "" if layer is None else layer.name
+        self.setToolTip(reason or f"Save “{name}” with its voxel size, place and recipe, as OME-TIFF or OME-Zarr")
+
+    def _ask(self) -> None:
+        layer = chosen_result(self._viewer.layers)
+        if layer is None:
+            return
+        try:
+            writing = ask_where(self.window(), layer, self._viewer.layers)
+        except MVFusionError as error:
+            self.saver.said.emit("error", str(error))
+            return
+        if writing is not None:
+            done = partial(self._finish, layer)
+            self.saver.start(
+                writing.path.name, save_volume, writing.path, writing.content, done=done, overwrite=writing.overwrite
+            )
+
+    def _finish(self, layer: Image, path: Path | None) -> None:
+        if path is not None:
+            self.saver.said.emit("done", f"Saved {layer.name} as {path}.")

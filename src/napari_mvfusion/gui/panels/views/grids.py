@@ -1,0 +1,178 @@
+"""Where a view lies beside the first one, whose grid the fused volume gets: what differs, and what can be done about it."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_mvfusion.data.geometry import Box, Grid, triple
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers.conversion import (
+    KEY,
+    LayerData,
+    common_leading,
+    frame_of,
+    lacks_size,
+    lazy,
+    leading_shape,
+    notes,
+    open_layers,
+    same_place,
+    stack_of,
+    to_world_um,
+)
+from napari_mvfusion.gui.panels.views.kernels import own_to_fused
+from napari_mvfusion.gui.panels.views.problems import Fix, Problem
+
+_CHUNK = 64
+
+STRETCH, SAME, COPY = "stretch", "same", "copy"
+
+
+def fused_grid(layers: list[Image]) -> Grid | None:
+    """The grid of the fused volume: that of the first of the layers, or None where there is none."""
+    if not layers:
+        return None
+    try:
+        return frame_of(layers[0])[0]
+    except InputError:
+        return None
+
+
+def own_matrix(layer: Image, layers: list[Image]) -> np.ndarray | None:
+    """3 x 3, from offsets in a layer's own pixels to those in voxels of the fused volume; None where that is unknown."""
+    try:
+        grid, to_frame = frame_of(layers[0])
+        return own_to_fused(to_frame @ to_world_um(layer), grid)
+    except (InputError, IndexError):
+        return None
+
+
+def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
+    """How a ticked view lies beside the first of the ticked ones.
+
+    Views on other grids are resampled while they are fused, so that is a note and not a problem. Views that do not
+    cover the same field although their voxels are equal most likely miss their voxel size.
+
+    Parameters
+    ----------
+    layers : the ticked ones, in order
+    """
+    first = layers[0]
+    try:
+        to_world_um(layer)
+        grid, to_frame = frame_of(first)
+        matrix = to_frame @ to_world_um(layer)
+    except InputError as error:
+        # The first view has a row of its own, in which its error stands.
+        return [Problem("error", _sentence(error))] if f"'{layer.name}'" in str(error) else []
+    try:
+        common_leading([first, layer])
+    except InputError:
+        text = f"This view and '{first.name}' differ in time points or channels, so they cannot be fused together."
+        return [Problem("error", text)]
+    shape = triple(stack_of(layer).shape[-3:])
+    if shape == grid.shape and np.allclose(matrix, grid.affine):
+        return []
+    if (lacking := lacks_size(layer, first)) is not None:
+        tip = "Give the layer that states no voxel size the size and place of the other"
+        return [Problem("error", f"{lacking[:1].upper()}{lacking[1:]}.", (Fix("Same voxels", tip, request=SAME),))]
+    tip = (
+        f"Add this view, resampled to the grid of '{first.name}', as a new layer that is computed where you look. "
+        "Fusing gives the same picture without it"
+    )
+    copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request=COPY),)
+    size = np.diag(matrix)[:3]
+    if not np.allclose(matrix[:3, :3], np.diag(size)) or (size <= 0).any():
+        text = "This view is turned or mirrored. It is resampled while it is fused."
+        return [Problem("note", text, copy)]
+    if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and np.array_equal(to_frame, np.eye(4)):
+        text = (
+            f"This view has {_times(shape)} voxels and '{first.name}' {_times(grid.shape)} of the same size, so they show "
+            "different fields. If they show the same, a voxel size is wrong."
+        )
+        tip = (
+            f"Set voxel size and place of this layer so that it covers what '{first.name}' covers. "
+            "It is then resampled while it is fused"
+        )
+        return [Problem("warning", text, (Fix("Stretch", tip, request=STRETCH),))]
+    how = f"{_times(shape)} voxels of {' × '.join(f'{s:g}' for s in size)} µm"
+    return [Problem("note", f"This view has another grid ({how}). It is resampled while it is fused.", copy)]
+
+
+def stretched(layer: Image, first: Grid) -> dict[str, Any]:
+    """Scale, translation, units and affine with which a layer covers the field of a grid."""
+    size = np.multiply(first.shape, first.voxel_size_um) / stack_of(layer).shape[-3:]
+    # Fields begin half a voxel before the centre of the first one.
+    corner = np.array(first.origin_um) - np.array(first.voxel_size_um) / 2
+    return {
+        "scale": np.concatenate([layer.scale[:-3], size]),
+        "translate": np.concatenate([layer.translate[:-3], corner + size / 2]),
+        "units": (*map(str, layer.units[:-3]), "um", "um", "um"),
+        "affine": np.eye(layer.ndim + 1),
+    }
+
+
+def resampled(layer: Image, layers: list[Image]) -> LayerData:
+    """A view on the grid of the first layer, as a layer that is computed where it is looked at.
+
+    Raises
+    ------
+    InputError
+        If the layers cannot be opened as views.
+    """
+    opened = open_layers([layers[0], layer]).views
+    name = opened.names[1]
+    settling = Lock()
+    data, mask = (lazy(_Resampled(opened, settling, covered=covered)) for covered in (False, True))
+    # What is read has the camera offset subtracted already, is divided by its gain, and lacks its hot pixels.
+    known = notes(layer) | {"role": "view", "name": name, "mask": mask, "offset": 0.0, "inputs": None, "psf_own": None}
+    known |= {"gain": 1.0, "remove_hot": False, "no_data": "none", "mask_layer": "", "mask_file": ""}
+    look = {
+        "name": f"{layer.name} resampled",
+        "colormap": layer.colormap.name,
+        "contrast_limits": tuple(layer.contrast_limits),
+        "blending": layer.blending,
+        "metadata": {KEY: known | {"included": True}},
+    }
+    return data, look | same_place(layers[0]), "image"
+
+
+class _Resampled:
+    """The second of two views, on the grid of the first, as an array: its pixels, or where it has some.
+
+    The first one tells which zeros of the second are outside its field: that is found out once, whoever asks first.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, views: RegisteredViews, settling: Lock, *, covered: bool) -> None:
+        self._views = views
+        self._settling = settling
+        self._covered = covered
+        self.shape = views.grid.shape
+        self.ndim = 3
+        self.chunks = tuple(min(_CHUNK, n) for n in self.shape)
+
+    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
+        bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
+        box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
+        with self._settling:
+            drain(self._views.settle())
+        if not self._covered:
+            return self._views.read(box, [1])[0]
+        covered = self._views.coverage(box, [1])
+        return np.ones(box.shape, np.float32) if covered is None else covered[0]
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def _sentence(error: InputError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,186 @@
+"""What is known of PSFs beyond the notes of their views, found out in threads; those that are not ready are made so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
+from napari_mvfusion.gui.layers.conversion import PSFSaid, annotate, notes, said_of_psf
+from napari_mvfusion.gui.panels.views.cuts import PSFLook, look_of
+from napari_mvfusion.gui.panels.views.grids import own_matrix
+from napari_mvfusion.gui.panels.views.judging import judge_psf
+from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem
+from napari_mvfusion.psf import resample_psf
+
+
+@dataclass(frozen=True, eq=False)
+class PSFKnown:
+    """What was found out about a PSF, and of what: it holds as long as that stays."""
+
+    own: np.ndarray | None
+    used: np.ndarray | None
+    grid: Grid | None
+    look: PSFLook | None
+    problems: tuple[Problem, ...]
+
+    def holds(self, own: np.ndarray | None, used: np.ndarray | None, grid: Grid | None) -> bool:
+        """Whether this is still about the same."""
+        return self.own is own and self.used is used and self.grid == grid
+
+    @property
+    def remedy(self) -> Fix | None:
+        """What mends most of its problems at once."""
+        fixes = self.problems[0].fixes if self.problems else ()
+        return next((fix for fix in reversed(fixes) if fix.mend is not None), None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The PSFs of a layer as they stand in its notes, and what was said of the one that is used."""
+
+    layer: Image
+    label: str
+    own: np.ndarray | None
+    used: np.ndarray | None
+    said: PSFSaid
+
+    @classmethod
+    def of(cls, layer: Image) -> _Given:
+        return cls(layer, f"view '{layer.name}'", *psfs_of(layer), said_of_psf(layer))
+
+
+class PSFKnowledge(QObject):
+    """Finds out what is not known yet about PSFs, and tells when there is something new.
+
+    Parameters
+    ----------
+    tasks : run the threads
+    """
+
+    changed = Signal()
+
+    def __init__(self, tasks: Tasks, parent: QObject) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._known: dict[Image, PSFKnown] = {}
+
+    def about(self, layer: Image, grid: Grid | None) -> PSFKnown | None:
+        """About the layer's PSF as it is now, or None where that is not known yet."""
+        known = self._known.get(layer)
+        own, used = psfs_of(layer)
+        return known if known is not None and known.holds(own, used, grid) else None
+
+    def find_out(self, layers: Sequence[Image], included: list[Image], grid: Grid | None) -> None:
+        """Look at what is new, and make ready to fuse with what is not; forget layers that are gone.
+
+        Parameters
+        ----------
+        layers : all that can be views
+        included : those that are fused; the first of them gives the grid
+        grid : of the fused volume, if there is one
+        """
+        self._known = {layer: known for layer, known in self._known.items() if layer in layers}
+        self._place_psfs(layers, included)
+        psfs = [given for given in map(_Given.of, layers) if given.own is not None or given.used is not None]
+        psfs = [given for given in psfs if self.about(given.layer, grid) is None]
+        if psfs and not self._tasks.runs("psfs"):
+            self._tasks.start("psfs", _look_at_psfs, psfs, grid, done=self._keep_psfs)
+
+    def _place_psfs(self, layers: Sequence[Image], included: list[Image]) -> None:
+        """Bring PSFs that lie in their views' own frames into the fused one, again when a layer was moved."""
+        due = []
+        for layer in layers:
+            known = notes(layer)
+            if known.get("psf_own") is None or (matrix := own_matrix(layer, included)) is None:
+                continue
+            placed = known.get("psf_matrix") is not None
+            if placed and known.get("psf") is not known.get("psf_placed"):
+                # Somebody else has given the view another PSF since.
+                annotate(layer, psf_own=None)
+            elif not placed or not np.allclose(known["psf_matrix"], matrix):
+                due.append((_Given.of(layer), matrix))
+        if due and not self._tasks.runs("frames"):
+            self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
+
+    def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, PSFSaid]]) -> None:
+        for given, matrix, said in placed:
+            if notes(given.layer).get("psf_own") is given.own:
+                psf = {"psf": said.psf, "psf_placed": said.psf, "psf_said": said}
+                annotate(given.layer, **psf, psf_matrix=matrix, inputs=None)
+        self.changed.emit()
+
+    def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, PSFKnown]]) -> None:
+        self._known |= {given.layer: known for given, _, known in found}
+        for given, said, known in found:
+            # Whatever the layer got meanwhile is looked at in its turn.
+            if known.used is not given.used and notes(given.layer).get("psf") is given.used:
+                annotate(given.layer, psf=said.psf, psf_said=said, inputs=None)
+        self.changed.emit()
+
+
+def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The PSF in the view's own frame, where it was given so, and the PSF as it is used."""
+    known = notes(layer)
+    return known.get("psf_own"), known.get("psf")
+
+
+# Below run in threads: layers only go through, as names of what is handed back.
+
+
+def _look_at_psfs(
+    check: Checkpoint, psfs: list[_Given], grid: Grid | None
+) -> Generator[None, None, list[tuple[_Given, PSFSaid, PSFKnown]]]:
+    found = []
+    size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
+    for given in psfs:
+        used, said = given.used, given.said
+        problems: tuple[Problem, ...] = ()
+        if used is not None:
+            # One that lies in its view's own frame was made ready there.
+            judged = judge_psf(used, given.label, shape, said=said, ready=given.own is not None)
+            used, said, problems = judged.psf, PSFSaid(judged.psf, judged.notes, said.flaw), judged.problems
+        elif given.own is not None:
+            problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
+        look = None if used is None else look_of(used, size)
+        found.append((given, said, PSFKnown(given.own, used, grid, look, problems)))
+        yield
+        check()
+    return found
+
+
+def _about_own(problem: Problem) -> Problem:
+    """A problem of the PSF in its view's own frame, whose fixes mend that one."""
+
+    def own(mend: Callable[[], Mended]) -> Mended:
+        mended = mend()
+        return replace(mended, entries={"psf_own": mended.entries["psf"], "psf_matrix": None})
+
+    fixes = [fix if fix.mend is None else replace(fix, mend=partial(own, fix.mend)) for fix in problem.fixes]
+    return replace(problem, fixes=tuple(fixes))
+
+
+def _bring_to_frame(
+    check: Checkpoint, due: list[tuple[_Given, np.ndarray]]
+) -> Generator[None, None, list[tuple[_Given, np.ndarray, PSFSaid]]]:
+    placed: list[tuple[_Given, np.ndarray, PSFSaid]] = []
+    for given, matrix in due:
+        assert given.own is not None
+        said = given.said
+        judged = judge_psf(given.own, given.label, said=said if said.psf is given.own else None)
+        try:
+            psf = resample_psf(judged.psf, matrix)
+            placed.append((given, matrix, PSFSaid(psf, tuple(dict.fromkeys((*said.notes, *judged.notes))))))
+        except InputError:
+            # What is wrong with it stands in its row.
+            placed.append((given, matrix, PSFSaid()))
+        yield
+        check()
+    return placed

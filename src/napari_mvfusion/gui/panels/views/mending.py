@@ -1,0 +1,225 @@
+"""Carry out what the user presses: fixes, entries of the PSF menu, the check of orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
+from napari_mvfusion.gui.layers.conversion import annotate, is_sized, notes, open_layers
+from napari_mvfusion.gui.panels.views import choices, grids
+from napari_mvfusion.gui.panels.views.adding import load_psf_for
+from napari_mvfusion.gui.panels.views.beads import Measured
+from napari_mvfusion.gui.panels.views.orientation import check_orientations
+from napari_mvfusion.gui.panels.views.problems import Fix, Mended
+from napari_mvfusion.io.formats import dialog_filter
+from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.psf import MirrorVerdict
+
+# What a recipe could not say about files that were opened: such a change makes it forget them.
+_BEYOND_FILES = {"psf", "psf_own", "mask"}
+_PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source", "psf_said"}
+
+
+class Mending(QObject):
+    """Changes layers and their notes, and remembers how to undo the last change of each.
+
+    Parameters
+    ----------
+    viewer : of the layers
+    tasks : compute the changes
+    """
+
+    changed = Signal()
+    said = Signal(str, str)
+
+    def __init__(self, viewer: ViewerModel, tasks: Tasks, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._tasks = tasks
+        self._parent = parent
+        self._before: dict[Image, tuple[str, dict[str, Any]]] = {}
+        self._verdicts: dict[Image, tuple[np.ndarray, MirrorVerdict]] = {}
+
+    def undoable(self, layer: Image) -> str:
+        """What was done to a layer last, in words, or ""."""
+        return self._before.get(layer, ("", {}))[0]
+
+    def verdict(self, layer: Image) -> tuple[np.ndarray, MirrorVerdict] | None:
+        """A PSF that a layer had, and what the views said about its orientation."""
+        return self._verdicts.get(layer)
+
+    def forget_others(self, layers: list[Image]) -> None:
+        """Let go of layers that are there no more."""
+        self._before = {layer: before for layer, before in self._before.items() if layer in layers}
+        self._verdicts = {layer: verdict for layer, verdict in self._verdicts.items() if layer in layers}
+
+    def do(self, layer: Image, fix: Fix, included: list[Image]) -> None:
+        """Mend something.
+
+        Parameters
+        ----------
+        layer : of the row
+        fix : what was pressed
+        included : the layers that are fused
+        """
+        if fix.mend is not None:
+            self._compute(layer, fix.mend)
+        elif fix.request == choices.CHOOSE:
+            self._choose(layer, grids.fused_grid(included))
+        elif fix.request == choices.SAVE:
+            self._save(layer, grids.fused_grid(included))
+        elif fix.request == choices.UNDO:
+            self._undo(layer)
+        elif fix.request == grids.STRETCH:
+            self._stretch(layer, included[0])
+        elif fix.request == grids.SAME:
+            unsized, sized = (included[0], layer) if is_sized(layer) else (layer, included[0])
+            self._stretch(unsized, sized)
+        elif fix.request == grids.COPY:
+            self._copy(layer, included)
+
+    def check_orientation(self, included: list[Image]) -> None:
+        """Ask the views whether their PSFs are mirrored."""
+        try:
+            views = open_layers(included).views
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return
+        psfs = [(layer, notes(layer)["psf"]) for layer in included]
+        self._tasks.start("orientation", check_orientations, views, done=partial(self._keep_verdicts, psfs))
+
+    def use_measured(self, found: list[Measured], *, own_frame: bool) -> None:
+        """Give views the PSFs that were measured for them."""
+        given = 0
+        for measured in found:
+            layer = measured.job.view
+            if layer in self._viewer.layers:
+                source = f"measured from {measured.beads} beads of {measured.job.name}"
+                psf = (
+                    {"psf_own": measured.psf, "psf_matrix": None}
+                    if own_frame
+                    else {"psf": measured.psf, "psf_own": None}
+                )
+                self._change(layer, psf | {"psf_source": source}, "measured from beads")
+                given += 1
+        self.said.emit("done", f"{given} {'view has' if given == 1 else 'views have'} the measured PSF now.")
+
+    def _compute(self, layer: Image, mend: Callable[[], Mended]) -> None:
+        self._tasks.start(f"mend {id(layer)}", _mend, mend, done=partial(self._take, layer, notes(layer)))
+
+    def _take(self, layer: Image, before: dict[str, Any], mended: Mended) -> None:
+        same = all(notes(layer).get(key) is before.get(key) for key in ("psf", "psf_own"))
+        if layer not in self._viewer.layers or not same:
+            return
+        self._change(layer, mended.entries, mended.said)
+        if mended.data is not None:
+            # The old pixels are not kept, so there is no way back.
+            del self._before[layer]
+            layer.data = [mended.data, *layer.data[1:]] if layer.multiscale else mended.data
+        self.said.emit("done", f"'{layer.name}': {mended.said}.")
+
+    def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
+        # A mask that was chosen among the layers may come from a file.
+        if _BEYOND_FILES & entries.keys() and "mask_file" not in entries:
+            entries = {**entries, "inputs": None}
+        known = notes(layer)
+        keys = entries.keys() | _PSF_ENTRIES if _PSF_ENTRIES & entries.keys() else entries.keys()
+        self._before[layer] = (what, {key: known.get(key) for key in keys})
+        annotate(layer, **entries)
+
+    def _undo(self, layer: Image) -> None:
+        what, entries = self._before.pop(layer)
+        annotate(layer, **entries)
+        self.said.emit("done", f"'{layer.name}': undone ({what}).")
+
+    def _choose(self, layer: Image, grid: Grid | None) -> None:
+        folder = str(Path(str(notes(layer).get("source", ""))).parent)
+        name, _ = QFileDialog.getOpenFileName(self._parent, f"PSF of {layer.name}", folder, dialog_filter("PSFs"))
+        if name:
+            self._compute(layer, partial(_load, Path(name), None if grid is None else grid.voxel_size_um))
+
+    def _save(self, layer: Image, grid: Grid | None) -> None:
+        psf = notes(layer).get("psf")
+        angle = notes(layer).get("angle")
+        suggested = f"psf_{angle:g}.tif" if angle is not None else "psf.tif"
+        folder = Path(str(notes(layer).get("source", ""))).parent
+        name, _ = QFileDialog.getSaveFileName(
+            self._parent, f"Save the PSF of {layer.name}", str(folder / suggested), "TIFF files (*.tif *.tiff)"
+        )
+        if not name or psf is None:
+            return
+        path = Path(name) if Path(name).suffix.lower() in (".tif", ".tiff") else Path(f"{name}.tif")
+        size = (1.0, 1.0, 1.0) if grid is None else grid.voxel_size_um
+        try:
+            # The dialog has asked whether a file may be replaced.
+            write_tiff(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size), overwrite=True)
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return
+        self.said.emit("done", f"The PSF of {layer.name} was saved as {path}.")
+
+    def _stretch(self, layer: Image, first: Image) -> None:
+        grid = grids.fused_grid([first])
+        if grid is None:
+            return
+        for name, value in grids.stretched(layer, grid).items():
+            setattr(layer, name, value)
+        size = " × ".join(f"{s:.4g}" for s in layer.scale[-3:])
+        self.said.emit(
+            "done",
+            f"'{layer.name}' has voxels of {size} µm now and covers what '{first.name}' covers. Its pixels are unchanged.",
+        )
+
+    def _copy(self, layer: Image, included: list[Image]) -> None:
+        try:
+            data, look, kind = grids.resampled(layer, included)
+        except MVFusionError as error:
+            self.said.emit("error", str(error))
+            return
+        copy = Layer.create(data, look, kind)
+        self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, copy)
+        annotate(layer, included=False)
+        layer.visible = False
+        self.said.emit(
+            "done",
+            f"'{copy.name}' lies on the grid of '{included[0].name}' and is fused instead of '{layer.name}'.",
+        )
+
+    def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
+        self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
+        mirrored = sum(verdict.verdict == "mirrored" for verdict in verdicts)
+        unknown = sum(verdict.verdict == "undecided" for verdict in verdicts)
+        if mirrored:
+            self.said.emit("warning", f"{mirrored} of {len(verdicts)} PSFs seem to be mirrored.")
+        elif unknown == len(verdicts):
+            self.said.emit("done", "The views do not tell whether PSFs are mirrored.")
+        elif unknown:
+            self.said.emit("done", f"No PSF seems to be mirrored; for {unknown} of {len(verdicts)} it cannot be told.")
+        else:
+            self.said.emit("done", "All PSFs have the right orientation.")
+        self.changed.emit()
+
+
+def _mend(check: Checkpoint, mend: Callable[[], Mended]) -> Generator[None, None, Mended]:
+    yield
+    mended = mend()
+    check()
+    return mended
+
+
+def _load(path: Path, grid_size_um: FloatTriple | None) -> Mended:
+    said = load_psf_for(path, grid_size_um)
+    entries = {"psf": said.psf, "psf_said": said, "psf_own": None, "psf_source": path.name}
+    done = f" ({'; '.join(said.notes)})" if said.notes else ""
+    return Mended(entries, f"{path.name} is the PSF now{', but cannot be used' if said.flaw else ''}{done}")

@@ -1,0 +1,329 @@
+"""The Views & PSFs panel: what is fused, with which PSFs, and what is wrong with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import napari.viewer
+from napari.layers import Image, Points
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.layers.conversion import annotate, notes
+from napari_mvfusion.gui.layers.inclusion import decide
+from napari_mvfusion.gui.panels.views.beads import Measured
+from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
+from napari_mvfusion.gui.panels.views.choices import psf_choices
+from napari_mvfusion.gui.panels.views.fields import field_choices, mask_layers
+from napari_mvfusion.gui.panels.views.files import Files, wanted_of
+from napari_mvfusion.gui.panels.views.follow import LayerFollower
+from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
+from napari_mvfusion.gui.panels.views.kernels import is_same_frame
+from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge
+from napari_mvfusion.gui.panels.views.mending import Mending
+from napari_mvfusion.gui.panels.views.pixel_knowledge import PixelKnowledge
+from napari_mvfusion.gui.panels.views.problems import Fix
+from napari_mvfusion.gui.panels.views.psf_menu import fill_menu
+from napari_mvfusion.gui.panels.views.row import ViewRow
+from napari_mvfusion.gui.panels.views.save_views import SaveViews
+from napari_mvfusion.gui.panels.views.states import row_state
+from napari_mvfusion.gui.panels.views.table import ViewTable
+from napari_mvfusion.gui.panels.views.view_knowledge import ViewKnowledge
+from napari_mvfusion.gui.widgets.panel import Panel
+from napari_mvfusion.gui.widgets.scrolled import scrolled
+
+_CHECK_MS = 50
+# From this width on a view takes one line.
+_WIDE = 700
+_FOLDED, _UNFOLDED = "▸ Measure PSFs from beads", "▾ Measure PSFs from beads"
+_NO_VIEWS = "No views yet. Drop their folder here, press Add folder…, or use File > Open Sample > Multi-view fusion."
+
+
+class ViewsPanel(Panel):
+    """Shows the layers that can be views and lets the user choose, match, measure and mend their PSFs.
+
+    All that is said here about a view goes into its layer's notes, where the Fuse panel finds it.
+
+    Parameters
+    ----------
+    viewer : the viewer whose layers are the views
+    """
+
+    title = "Views & PSFs"
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._included: list[Image] = []
+        self._grid: Grid | None = None
+        self._closed = False
+        self._tasks = Tasks(self)
+        self._layers = LayerFollower(viewer.layers, self)
+        self._psfs = PSFKnowledge(self._tasks, self)
+        self._pixels = PixelKnowledge(self._tasks, self)
+        self._compared = ViewKnowledge(self._tasks, self)
+        self._mending = Mending(viewer, self._tasks, self)
+        self.files = Files(viewer, self._tasks, self)
+        self._table = ViewTable()
+        self._beads = BeadsForm(self._tasks)
+        self._status = Status()
+        self._empty, self._summary = QLabel(_NO_VIEWS), QLabel()
+        for label, name in ((self._empty, "empty"), (self._summary, "summary")):
+            label.setObjectName(name)
+            label.setWordWrap(True)
+        self._make_buttons()
+        self._lay_out()
+        self.setAcceptDrops(True)
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(_CHECK_MS)
+        self._due.timeout.connect(self._check)
+        for source in (self._layers, self._psfs, self._pixels, self._compared, self._mending):
+            source.changed.connect(self._due.start)
+        self._table.added.connect(self._connect_row)
+        self._beads.accepted.connect(self._use_measured)
+        for source in (self._beads, self._mending, self.files, self._save.saver):
+            source.said.connect(self._status.say)
+        self._save.saver.failed.connect(self._show_failure)
+        self._save.pressed.connect(self._status.clear)
+        self._tasks.failed.connect(self._show_failure)
+        self._check()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being found out or computed."""
+        return self._due.isActive() or self._tasks.busy or self._save.saver.running
+
+    @property
+    def going_on(self) -> str:
+        """What is being saved, while something is."""
+        return "Saving the views" if self._save.saver.running else ""
+
+    def _make_buttons(self) -> None:
+        self._add_files = _button("Add files…", "add_files", "Open files, one a view, as layers")
+        self._add_folder = _button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
+        self._match = _button(
+            "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"
+        )
+        menu = QMenu(self._match)
+        menu.addAction("From a folder…", partial(self._say_anew, self.files.ask_psf_folder))
+        menu.addAction("From files…", partial(self._say_anew, self.files.ask_psf_files))
+        self._match.setMenu(menu)
+        self._orientation = _button("Check orientation", "orientation", "")
+        self._fix_all = _button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
+        self._save = SaveViews()
+        self._fold = QPushButton(_FOLDED)
+        self._fold.setObjectName("fold")
+        self._fold.setCheckable(True)
+        self._fold.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self._add_files.clicked.connect(partial(self._say_anew, self.files.ask_files))
+        self._add_folder.clicked.connect(partial(self._say_anew, self.files.ask_folder))
+        self._orientation.clicked.connect(self._check_orientation)
+        self._fix_all.clicked.connect(self._mend_all)
+        self._fold.toggled.connect(self._unfold)
+
+    def _lay_out(self) -> None:
+        self._buttons = QGridLayout()
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self._empty, self._table, self._fold, self._beads):
+            column.addWidget(widget)
+        column.addStretch()
+        self._scroll = scrolled(inner)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._buttons)
+        layout.addWidget(self._scroll, 1)
+        layout.addWidget(self._beads.progress)
+        layout.addWidget(self._save.saver)
+        layout.addWidget(self._summary)
+        layout.addWidget(self._status)
+        self._beads.hide()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Use the width there is."""
+        wide = self.width() >= _WIDE
+        self._table.arrange(wide=wide)
+        buttons = [self._add_files, self._add_folder, self._match, self._orientation, self._save, self._fix_all]
+        columns = len(buttons) if wide else 2
+        for number, button in enumerate(buttons):
+            self._buttons.removeWidget(button)
+            self._buttons.addWidget(button, number // columns, number % columns)
+
+    def _unfold(self, on: bool) -> None:
+        self._fold.setText(_UNFOLDED if on else _FOLDED)
+        self._beads.setVisible(on)
+        if on:
+            # Once the form has its place.
+            QTimer.singleShot(0, self._show_form)
+
+    def unfold_beads(self) -> None:
+        """Show the form that measures PSFs from beads."""
+        if self._fold.isChecked():
+            QTimer.singleShot(0, self._show_form)
+        self._fold.setChecked(True)
+
+    def _show_form(self) -> None:
+        self._scroll.ensureWidgetVisible(self._beads)
+
+    def _connect_row(self, layer: Image, row: ViewRow) -> None:
+        row.ticked.connect(lambda on: annotate(layer, included=on))
+        row.angle_entered.connect(lambda angle: annotate(layer, angle=angle))
+        row.weight_entered.connect(lambda weight: annotate(layer, weight=weight))
+        row.fix_pressed.connect(partial(self._fix, layer))
+        row.menu.aboutToShow.connect(partial(self._fill_menu, layer, row.menu))
+        row.field_menu.aboutToShow.connect(partial(self._fill_field_menu, layer, row.field_menu))
+
+    def _check(self) -> None:
+        """Show what is there now, and find out what is not known yet."""
+        layers = self._layers.views
+        self._mending.forget_others(layers)
+        self._included = decide(layers)
+        self._grid = fused_grid(self._included)
+        self._table.show_layers(layers)
+        states = {}
+        for layer, row in self._table.rows.items():
+            verdict = self._mending.verdict(layer)
+            known = self._psfs, self._pixels, self._compared
+            states[layer] = row_state(layer, self._included, self._grid, *known, verdict)
+            row.show_state(states[layer])
+        self._empty.setVisible(not layers)
+        self._table.setVisible(bool(layers))
+        self._fold.setVisible(bool(self._included))
+        self._beads.setVisible(bool(self._included) and self._fold.isChecked())
+        self._summary.setText(self._sum_up(len(layers)))
+        self._summary.setVisible(bool(layers))
+        self._offer_beads(layers)
+        self._psfs.find_out(layers, self._included, self._grid)
+        self._pixels.find_out(layers)
+        self._compared.find_out(self._included)
+        self._enable()
+
+    def _enable(self) -> None:
+        self._match.setEnabled(bool(self._included))
+        self._save.layers = list(self._included)
+        self._save.show_state()
+        checking = self._tasks.runs("orientation")
+        with_psf = [layer for layer in self._included if notes(layer).get("psf") is not None]
+        reason = "Being checked…" if checking else ""
+        if len(with_psf) < max(2, len(self._included)):
+            reason = "Needs two or more views, each with a PSF"
+        self._orientation.setEnabled(not reason)
+        self._orientation.setText("Checking…" if checking else "Check orientation")
+        self._orientation.setToolTip(
+            f"<qt>{reason or 'Find out from the views whether a PSF was saved upside down. Takes some seconds'}</qt>"
+        )
+        flawed = [layer for layer in self._included if self._psf_fix(layer) is not None]
+        self._fix_all.setVisible(len(flawed) > 1)
+
+    def _psf_fix(self, layer: Image) -> Fix | None:
+        """What mends most about a layer's PSF."""
+        about = self._psfs.about(layer, self._grid)
+        return None if about is None else about.remedy
+
+    def _sum_up(self, count: int) -> str:
+        if not self._included or self._grid is None:
+            return "No view is ticked: tick the views to fuse."
+        ticked = len(self._included)
+        of = f" of {count}" if ticked < count else ""
+        views = (
+            f"{ticked}{of} view is" if ticked == count == 1 else f"{ticked}{of} views {'is' if ticked == 1 else 'are'}"
+        )
+        voxels = " × ".join(str(n) for n in self._grid.shape)
+        size = " × ".join(f"{s:g}" for s in self._grid.voxel_size_um)
+        first = self._included[0].name
+        return f"{views} fused on the grid of {first}:\n{voxels} voxels of {size} µm (z, y, x)"
+
+    def _offer_beads(self, layers: list[Image]) -> None:
+        points = [layer for layer in self._viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
+        others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
+        wanted = {layer: wanted_of(layer) for layer in self._included}
+        self.files.wanted = wanted
+        self.files.grid_size_um = None if self._grid is None else self._grid.voxel_size_um
+        self._beads.offer(wanted, others, points, self._grid)
+
+    def _fill_menu(self, layer: Image, menu: QMenu) -> None:
+        others = [(other.name, notes(other)) for other in self._layers.views if other is not layer]
+        matrix = own_matrix(layer, self._included)
+        choices = psf_choices(
+            notes(layer),
+            others,
+            (1.0, 1.0, 1.0) if self._grid is None else self._grid.voxel_size_um,
+            own_frame=matrix is not None and not is_same_frame(matrix),
+            undo=self._mending.undoable(layer),
+        )
+        fill_menu(menu, choices, partial(self._fix, layer))
+
+    def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
+        choices = field_choices(notes(layer), mask_layers(self._viewer.layers, layer))
+        fill_menu(menu, choices, partial(self._fix, layer))
+
+    def _fix(self, layer: Image, fix: Fix) -> None:
+        self._status.clear()
+        self._mending.do(layer, fix, self._included)
+
+    def _mend_all(self) -> None:
+        self._status.clear()
+        for layer in self._included:
+            if (fix := self._psf_fix(layer)) is not None:
+                self._mending.do(layer, fix, self._included)
+
+    def _check_orientation(self) -> None:
+        self._status.clear()
+        self._mending.check_orientation(self._included)
+        self._enable()
+
+    def _use_measured(self, measured: list[Measured]) -> None:
+        self._status.clear()
+        self._mending.use_measured(measured, own_frame=self._beads.own_frame)
+        self._fold.setChecked(False)
+
+    def _say_anew(self, ask: object, *_: object) -> None:
+        self._status.clear()
+        ask()  # type: ignore[operator]
+
+    def _show_failure(self, failed: Failed) -> None:
+        self._status.fail(failed)
+        self._due.start()
+
+    def resizeEvent(self, event: QEvent) -> None:
+        """Use the room there is."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files are welcome."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open views, match PSFs."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        self._status.clear()
+        self.files.open(paths)
+
+    def close_down(self) -> None:
+        """Follow and compute nothing more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._due.stop()
+        self._layers.detach()
+        self._tasks.stop_all()
+        self._save.saver.cancel()
+        super().close_down()
+
+
+def _button(text: str, name: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(f"<qt>{tip}</qt>")
+    return button

@@ -1,0 +1,88 @@
+"""The button that saves the ticked views with their PSFs, as files that open again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.jobs.saver import Saver
+from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, SavedViews, savable, save_views, take_over
+from napari_mvfusion.gui.layers.conversion import notes, open_layers
+from napari_mvfusion.gui.layers.fresh_names import fresh_name
+from napari_mvfusion.gui.layers.fresh_names import names_for
+from napari_mvfusion.gui.settings import preferences
+
+_ENDINGS = {ZARR: ".zarr", FOLDER: ""}
+
+
+class SaveViews(QPushButton):
+    """Asks for a name, writes in a thread, and tells the layers where their files are now.
+
+    Attributes
+    ----------
+    layers : the ticked views
+    saver : what is being written; stands where the panel puts it
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Save views…", parent)
+        self.setObjectName("save_views")
+        self.layers: list[Image] = []
+        self.saver = Saver()
+        self.saver.changed.connect(self.show_state)
+        menu = QMenu(self)
+        for kind in _ENDINGS:
+            menu.addAction(f"As {kind}…", partial(self._ask, kind))
+        self.setMenu(menu)
+        self.show_state()
+
+    def show_state(self) -> None:
+        """Whether it can be pressed, and why not."""
+        reason = "Being saved…" if self.saver.running else "" if self.layers else "No view is ticked"
+        self.setEnabled(not reason)
+        tip = reason or "Write the ticked views with their PSFs and angles to files, to fuse them again or elsewhere"
+        self.setToolTip(f"<qt>{tip}</qt>")
+
+    def _ask(self, kind: str) -> None:
+        layers = list(self.layers)
+        try:
+            opened = open_layers(layers)
+            views = savable(opened, kind)
+        except MVFusionError as error:
+            self.saver.said.emit("error", str(error))
+            return
+        ending = _ENDINGS[kind]
+        sample = notes(layers[0]).get("sample") or "views"
+        beside = names_for(opened, None)[1] or preferences().output_folder
+        proposed = fresh_name([Path(beside) if beside else None, Path.cwd(), Path.home()], sample, [ending])
+        # Both kinds are folders, which Qt would step into rather than choose: a file dialog that asks nothing.
+        name, _ = QFileDialog.getSaveFileName(
+            self.window(),
+            f"Save views as {kind}, under a new name",
+            f"{proposed or sample}{ending}",
+            "OME-Zarr (*.zarr)" if kind == ZARR else "Folder (*)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if name:
+            path = Path(name if name.lower().endswith(ending) else name + ending)
+            self._save(layers, views, kind, path, sample)
+
+    def _save(self, layers: list[Image], views: RegisteredViews, kind: str, path: Path, sample: str) -> None:
+        if path.exists():
+            self.saver.said.emit("error", f"{path} is there already: choose another name.")
+            return
+        done = partial(self._finish, layers, views)
+        self.saver.start(path.name, save_views, path, views, kind, sample, done=done)
+
+    def _finish(self, layers: list[Image], views: RegisteredViews, saved: SavedViews | None) -> None:
+        if saved is None:
+            return
+        take_over(layers, views, saved)
+        weighed = any(view.weight != 1 for view in views.views) and saved.inputs["tag"] is not None
+        lost = " Weights are not in the files, but go with a run that is copied." if weighed else ""
+        self.saver.said.emit("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}")

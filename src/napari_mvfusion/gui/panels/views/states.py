@@ -1,0 +1,129 @@
+"""What the row of a layer shows, gathered from its notes and from what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.gui.jobs.status import sentence
+from napari_mvfusion.gui.layers.conversion import notes, said_of_psf, stack_of
+from napari_mvfusion.gui.panels.views.fields import automatic, zeros_are_data
+from napari_mvfusion.gui.panels.views.grids import grid_problems
+from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge, psfs_of
+from napari_mvfusion.gui.panels.views.pixel_knowledge import PixelKnowledge
+from napari_mvfusion.gui.panels.views.problems import (
+    CHOOSE,
+    Problem,
+    gain_problem,
+    offset_problem,
+    orientation_problem,
+    pixel_problems,
+)
+from napari_mvfusion.gui.panels.views.row import RowState
+from napari_mvfusion.gui.panels.views.view_knowledge import ViewFacts, ViewKnowledge
+from napari_mvfusion.psf import MirrorVerdict
+
+_NO_PSF = Problem("warning", "No PSF is known for this view: it can be averaged, but not deconvolved.", (CHOOSE,))
+
+
+def row_state(
+    layer: Image,
+    included: list[Image],
+    grid: Grid | None,
+    psfs: PSFKnowledge,
+    pixels: PixelKnowledge,
+    views: ViewKnowledge,
+    verdict: tuple[np.ndarray, MirrorVerdict] | None,
+) -> RowState:
+    """What the row of a layer shows.
+
+    Parameters
+    ----------
+    included : the layers that are fused
+    grid : of the fused volume
+    psfs, pixels, views : what is known of them
+    verdict : a PSF and what the views say about its orientation; it counts only for that PSF
+    """
+    known = notes(layer)
+    own, used = psfs_of(layer)
+    about = psfs.about(layer, grid)
+    look = None if about is None else about.look
+    look_text = ""
+    if own is not None or used is not None:
+        look_text = "looking at the PSF…" if about is None else "nothing to show"
+    problems: list[Problem] = []
+    if layer in included:
+        problems += grid_problems(layer, included)
+        facts, compared = pixels.about(layer), views.about(layer, included)
+        if facts is not None:
+            offset = float(known.get("offset") or 0.0)
+            problems += pixel_problems(
+                facts,
+                stack_of(layer),
+                offset=offset,
+                mask=known.get("mask"),
+                remove_hot=bool(known.get("remove_hot")),
+                nan_is_no_data=_leaves_out_nan(known, compared),
+            )
+        problems += _compared_problems(known, compared)
+        if own is None and used is None:
+            flaw = said_of_psf(layer).flaw
+            problems.append(Problem("error", sentence(f"{flaw}."), (CHOOSE,)) if flaw else _NO_PSF)
+        elif about is not None:
+            problems += about.problems
+        if verdict is not None and verdict[0] is used:
+            problems.append(orientation_problem(verdict[1], verdict[0]))
+    return RowState(
+        name=layer.name,
+        tip=str(known.get("source") or layer.name),
+        included=layer in included,
+        angle=known.get("angle"),
+        weight=float(known.get("weight", 1.0)),
+        look=look,
+        look_text=look_text,
+        source=_source(layer),
+        problems=tuple(sorted(problems, key=lambda problem: problem.kind == "note")),
+    )
+
+
+def _leaves_out_nan(known: Mapping[str, Any], compared: ViewFacts | None) -> bool:
+    """Whether NaN in the view is no data; as long as that is being found out nothing is said about it."""
+    recognised = known.get("mask") is None and known.get("no_data", "auto") == "auto"
+    return recognised and (compared is None or "NaN" in compared.left_out)
+
+
+def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> list[Problem]:
+    """What a comparison of the views says about one of them, and what was chosen because of it."""
+    found = []
+    if known.get("mask_layer"):
+        text = f"It has data where '{known['mask_layer']}' is not 0; the rest is left to the other views."
+        found.append(Problem("note", text, (automatic("Undo", known),)))
+    elif known.get("mask") is None and known.get("no_data", "auto") == "none":
+        found.append(Problem("note", "Every pixel counts as measured, zeros too.", (automatic("Undo", known),)))
+    elif compared is not None and compared.left_out:
+        text = f"{compared.left_out[:1].upper()}{compared.left_out[1:]}."
+        found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
+    dark = None if compared is None else compared.dark
+    if dark is not None and (problem := offset_problem(dark, float(known.get("offset") or 0.0))) is not None:
+        found.append(problem)
+    set_to = float(known.get("gain") or 1.0)
+    if (problem := gain_problem(1.0 if compared is None else compared.gain, set_to)) is not None:
+        found.append(problem)
+    return found
+
+
+def _source(layer: Image) -> str:
+    """Where the PSF came from, and what was done to it."""
+    known = notes(layer)
+    if known.get("psf") is None and known.get("psf_own") is None:
+        return ""
+    said = str(known.get("psf_source") or "")
+    if not said and known.get("source"):
+        said = f"found beside {Path(str(known['source'])).name}"
+    parts = [part for part in (said, *said_of_psf(layer).notes) if part]
+    return f"PSF: {'; '.join(parts)}" if parts else ""
