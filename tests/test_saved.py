@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from command_line import run
 from napari_mvfusion.io.opening import open_volume, read_recipe
-from test_cli import run
 
 SAVED = Path(__file__).parent / "saved" / "0.1"
 MADE_IN = "/data/saved"

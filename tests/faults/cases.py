@@ -18,11 +18,11 @@ from faults.malformed import mutated_bytes, mutated_json, mutated_text
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.io.saved_views import write_views_zarr
+from old_checkpoints import content
 from old_torch import old_file
 from small_models import SMALL, save
-from test_networks_legacy import content
 from test_texts import CONFIGURATION
-from test_tiff_files import GREY, ome_xml, write_part
+from tiff_parts import GREY, ome_xml, write_part
 
 SHAPE = (6, 14, 16)
 OUT = "out.zarr"

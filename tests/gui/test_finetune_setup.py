@@ -33,11 +33,11 @@ from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models
 from napari_mvfusion.training.presets import fine_tune_config
+from old_checkpoints import content
 from old_torch import old_file
 from patience import PATIENCE
 from small_models import SMALL, save
 from small_training import own_views
-from test_networks_legacy import content
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from command_line import run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import FORMATS, format_of, open_stored, place_of
@@ -16,7 +17,6 @@ from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import read_psf
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.simulation.beads import bead_volume
-from test_cli import run
 
 SHAPE = (9, 30, 31)
 SIZE = (2.0, 0.5, 0.25)

@@ -27,10 +27,10 @@ from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status, sentence
 from napari_mvfusion.gui.jobs.worker import FuseJob, FuseRun, Report
 from napari_mvfusion.gui.layers.conversion import notes, open_layers, same_place
+from napari_mvfusion.gui.layers.fresh_names import names_for
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
 from napari_mvfusion.gui.panels.fuse.jobs import called, describe, describe_views, jobs_of, outermost, suffixes
-from napari_mvfusion.gui.layers.fresh_names import names_for
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.output_form import OutputForm
 from napari_mvfusion.gui.panels.fuse.preview.form import PreviewForm

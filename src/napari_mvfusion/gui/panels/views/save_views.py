@@ -13,8 +13,7 @@ from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.saver import Saver
 from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, SavedViews, savable, save_views, take_over
 from napari_mvfusion.gui.layers.conversion import notes, open_layers
-from napari_mvfusion.gui.layers.fresh_names import fresh_name
-from napari_mvfusion.gui.layers.fresh_names import names_for
+from napari_mvfusion.gui.layers.fresh_names import fresh_name, names_for
 from napari_mvfusion.gui.settings import preferences
 
 _ENDINGS = {ZARR: ".zarr", FOLDER: ""}

@@ -5,16 +5,16 @@ import shutil
 
 import pytest
 
+from command_line import run
 from faults.damaged_models import damaged_checkpoints, damaged_safetensors, with_entry
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.models import list_models, load_model, read_card
 from napari_mvfusion.models.files import state_sha256
 from napari_mvfusion.models.legacy import card_of_import, generator_from_checkpoint
+from old_checkpoints import content, of_this_torch
 from old_torch import old_file
+from saved_states import loaded, same, saved
 from small_models import SMALL, save
-from test_cli import run
-from test_networks_legacy import content, of_this_torch
-from test_training_states import loaded, same, saved
 
 TRIES = 60
 LONGEST = 1500

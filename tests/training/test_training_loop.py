@@ -302,7 +302,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(killed)],
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert process.stdout.readline() == b"both are at work\n"
     process.send_signal(signal.SIGKILL)

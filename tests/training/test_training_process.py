@@ -287,7 +287,7 @@ BEGIN = """
 
 def script(tmp_path, steps):
     out = tmp_path / "mine.safetensors"
-    return textwrap.dedent(BEGIN.format(tests=str(Path(__file__).parent), out=str(out), steps=steps))
+    return textwrap.dedent(BEGIN.format(tests=str(Path(__file__).parents[1]), out=str(out), steps=steps))
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path):

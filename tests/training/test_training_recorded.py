@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage, signal
+from test_training_own import Fixed
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.errors import InputError
@@ -17,7 +18,6 @@ from napari_mvfusion.training.samples import Recording, Volume, cut, run_network
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
 from napari_mvfusion.training.volumes import OwnViews
 from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
-from test_training_own import Fixed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPLIT_CONFIG = OWN | {"weights": fine_tune_values("self", None)["weights"], "data": {"copies": 2}}

@@ -1,6 +1,5 @@
 """The state of a training run: no damage is taken for weights, and the state before it takes over."""
 
-import json
 import os
 
 import numpy as np
@@ -15,39 +14,11 @@ from napari_mvfusion.training import loop
 from napari_mvfusion.training.events import Started, StepDone, Trained
 from napari_mvfusion.training.kept import keep_from_checkpoint
 from napari_mvfusion.training.objectives import Supervised, score_supervised
-from napari_mvfusion.training.state import Progress, _comes_back, load_state, read_note, save_state
+from napari_mvfusion.training.state import Progress, _comes_back, read_note
+from saved_states import loaded, same, saved
 from small_training import CPU, Toy, toy_card, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-MODULE = "network"
-
-
-def network(seed):
-    torch.manual_seed(seed)
-    return torch.nn.Linear(3, 2)
-
-
-def saved(path, seed, step, **options):
-    """Save a small state, and return its network with one step of its optimiser."""
-    module = network(seed)
-    optimiser = torch.optim.Adam(module.parameters())
-    module(torch.ones(3)).sum().backward()
-    optimiser.step()
-    config = json.dumps([toy_config().model_dump(mode="json", by_alias=True), ""])
-    save_state(path, Progress(step=step, best_score=0.5), {MODULE: module}, {MODULE: optimiser}, config, **options)
-    return module
-
-
-def loaded(path):
-    module = network(99)
-    optimiser = torch.optim.Adam(module.parameters())
-    return load_state(path, {MODULE: module}, {MODULE: optimiser}, lambda run: ""), module
-
-
-def same(first, second):
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
 
 
 def damages(content, rng):

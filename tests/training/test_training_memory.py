@@ -88,7 +88,7 @@ def run_limited(tmp_path, spare_mib, when, **changes):
     code = textwrap.dedent(LIMITED.format(changes=changes, spare=spare_mib, when=when))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), "16"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -176,7 +176,7 @@ PEAK = """
 def test_the_estimate_is_an_upper_bound_of_what_a_run_takes(tmp_path, changes):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PEAK.format(changes=changes)), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

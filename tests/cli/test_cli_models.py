@@ -9,12 +9,12 @@ import pytest
 import tifffile
 import torch
 
+from command_line import run
 from napari_mvfusion.models import ModelCard, build, load_model, save_model
 from napari_mvfusion.models.universal import with_light
+from old_checkpoints import content, weights
 from old_torch import Raw, named, old_file, text
 from small_models import LIGHT, SMALL, save
-from test_cli import run
-from test_networks_legacy import content, weights
 
 
 @pytest.fixture(autouse=True)

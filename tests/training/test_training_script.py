@@ -105,7 +105,7 @@ def test_what_a_command_cannot_say_is_said(data):
 
 
 def test_the_notebook_runs_in_a_plain_interpreter(tmp_path):
-    notebook = json.loads((Path(__file__).parents[1] / "docs" / "fine-tune.ipynb").read_text())
+    notebook = json.loads((Path(__file__).parents[2] / "docs" / "fine-tune.ipynb").read_text())
     assert notebook["nbformat"] == 4
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert any(cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"), "it was run"

@@ -171,7 +171,7 @@ def test_a_rerun_with_other_parameters_does_not_go_on(views, tmp_path):
 KILLED = """
 import sys
 import numpy as np
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/engine"]
 from small_methods import Diffuse
 from test_fusion import make_views
 from napari_mvfusion.data.events import Prepared
@@ -185,7 +185,7 @@ for event in fuse_events(views, Diffuse(iterations=25), out={out!r}, resume=True
 def test_a_run_that_is_killed_at_any_moment_resumes_with_the_identical_result(tmp_path):
     """Kill -9 after random times, again and again, until a run gets to its end."""
     out = tmp_path / "fused.zarr"
-    script = KILLED.format(tests=str(Path(__file__).parent), out=str(out), memory=LIBRARY_BYTES + 8_000_000)
+    script = KILLED.format(tests=str(Path(__file__).parents[1]), out=str(out), memory=LIBRARY_BYTES + 8_000_000)
     timing = np.random.default_rng(0)
     kills = 0
     for attempt in range(40):
@@ -306,7 +306,7 @@ def test_an_array_to_fill_must_fit(views):
 BOUNDED = """
 import json, resource, sys, threading, time
 import numpy as np, psutil, zarr
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/engine"]
 from small_methods import Diffuse
 from napari_mvfusion.data.events import Prepared
 from napari_mvfusion.engine.fusion import fuse_events
@@ -340,7 +340,7 @@ def test_peak_memory_is_bounded_by_the_tile_and_not_by_the_volume(tmp_path, rng,
             store = str(folder / f"v{i}.zarr")
             array = zarr.create_array(store=store, shape=(size,) * 3, chunks=(64,) * 3, dtype="uint16")
             array[:] = rng.integers(0, 1000, (size,) * 3, dtype=np.uint16)
-        script = BOUNDED.format(tests=str(Path(__file__).parent))
+        script = BOUNDED.format(tests=str(Path(__file__).parents[1]))
         done = subprocess.run(
             [sys.executable, "-c", script, str(folder), str(size), ending], capture_output=True, text=True, check=True
         )

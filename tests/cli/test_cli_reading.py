@@ -9,11 +9,11 @@ import tifffile
 import zarr
 from scipy.ndimage import gaussian_filter
 
+from command_line import run
 from napari_mvfusion.cli import show
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.models.files import weights_sha256
 from small_training import UNIVERSAL
-from test_cli import run
 
 
 @pytest.fixture(scope="module")

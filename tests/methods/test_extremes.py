@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
-from napari_mvfusion.methods.average import BoundAverage
-from napari_mvfusion.methods.base import Method, Stage, TileInput
+from napari_mvfusion.methods.base import Method, TileInput
 from napari_mvfusion.simulation import light_sheet_psf
 from small_models import SMALL, save
 
@@ -120,14 +118,8 @@ def test_units_are_powers_of_two_and_leave_ordinary_views_alone() -> None:
 class Broken(Average):
     """A method whose last tile is no number."""
 
-    def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[object, None, BoundAverage]:
-        bound: BoundAverage = yield from super().prepare(views, device)
-        return BoundBroken(views) if bound else bound
-
-
-class BoundBroken(BoundAverage):
-    def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:
-        values = super().run(stage, tile)
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: object) -> torch.Tensor:
+        values = super().fuse_tile(tile, views, learned)
         if tile.tile.stop[0] > 64:
             values[-1, 2, 3] = torch.nan
         return values

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from command_line import run
 from napari_mvfusion.data.events import TileDone
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -18,7 +19,6 @@ from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.locks import lock_path, locked
-from test_cli import run
 
 GRID = Grid((8, 9, 10))
 VOLUME = np.arange(720, dtype=np.float32).reshape(8, 9, 10)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_training_loop import Scripted, state, toy_events
 
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.models import find_model, rename_model
@@ -13,7 +14,6 @@ from napari_mvfusion.training.runs import discard_run, find_run, unfinished_runs
 from napari_mvfusion.training.verdict import compare_models, judge
 from napari_mvfusion.training.volumes import OwnViews
 from small_training import CPU, OWN, own_views, toy_config
-from test_training_loop import Scripted, state, toy_events
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

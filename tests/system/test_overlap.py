@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from command_line import run
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
@@ -17,7 +18,6 @@ from napari_mvfusion.io.saved_views import write_views_zarr
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.overlap import refuse_overlap
-from test_cli import run
 
 SHAPE = (24, 22, 20)
 GRID = Grid(SHAPE)

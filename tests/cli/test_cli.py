@@ -1,7 +1,5 @@
 """The command line as a person uses it: real files, exit codes, one line that says what is wrong."""
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -9,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ import tifffile
 import zarr
 from scipy.ndimage import gaussian_filter
 
-from napari_mvfusion.cli import main
+from command_line import run
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import METHODS
@@ -26,28 +23,6 @@ from napari_mvfusion.models.files import weights_sha256
 from small_training import UNIVERSAL
 
 MVFUSION = Path(sys.executable).with_name("mvfusion")
-
-
-@dataclass(frozen=True)
-class Done:
-    stdout: str
-    stderr: str
-
-
-def run(*arguments, code=0):
-    """Run the command in this process, as its entry point does."""
-    out, err = io.StringIO(), io.StringIO()
-    returned = 0
-    arguments_before, sys.argv = sys.argv, ["mvfusion", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        returned = int(end.code or 0)
-    finally:
-        sys.argv = arguments_before
-    assert returned == code, f"exit code {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

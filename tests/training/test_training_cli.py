@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import yaml
 
+from command_line import run
 from napari_mvfusion import fine_tune_config, load_config, train_events
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -21,7 +22,6 @@ from napari_mvfusion.training import TrainConfig, loop, suggest_tile
 from napari_mvfusion.training.objectives import Supervised, score_supervised
 from napari_mvfusion.training.scenes import Scenes
 from small_training import CPU, SCENES, UNIVERSAL, own_views, toy_card
-from test_cli import run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
