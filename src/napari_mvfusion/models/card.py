@@ -81,7 +81,7 @@ class ModelCard(BaseModel):
     created : date and time, ISO 8601
     architecture : what the network is built from
     least_views, most_views : how many views it takes
-    angles : degrees about y of every channel in their order, or None where any will do
+    angles : degrees about x of every channel in their order, or None where any will do
     normalisation : "maximum" divides all views by their common maximum, "brightness" by their common brightness
     tile : (z, y, x) voxels of the blocks it was trained on, or None where unknown
     psfs : the PSFs it was trained with, or a sentence about them
