@@ -12,6 +12,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psfs import load_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
@@ -32,7 +33,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Average isolated beads into a PSF."""
-    refuse_overlap([out], [beads])
+    refuse_overlap([out], [place_of(beads)])
     volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
     check_size(volume.shape, str(beads), BEADS)
     sides = options.tile_of(size, "--size")

@@ -28,6 +28,10 @@ def float_triple(values: Iterable[float]) -> FloatTriple:
     return z, y, x
 
 
+# From far below an atom to a metre; beyond, a unit is wrong, and files cannot state it.
+_SMALLEST_UM, _LARGEST_UM = 1e-5, 1e6
+
+
 @dataclass(frozen=True, order=True)
 class Box:
     """A half-open box of voxels, `start <= index < stop` on each of the axes (z, y, x)."""
@@ -108,6 +112,10 @@ class Grid:
             raise InputError(f"a grid needs three positive sizes (z, y, x), not {tuple(self.shape)}")
         if not all(np.isfinite(s) and s > 0 for s in self.voxel_size_um):
             raise InputError(f"voxel sizes must be positive micrometres, not {tuple(self.voxel_size_um)}")
+        if not all(_SMALLEST_UM <= s <= _LARGEST_UM for s in self.voxel_size_um):
+            raise InputError(
+                f"voxels of {tuple(self.voxel_size_um)} um cannot be those of a microscope: check the unit"
+            )
         if not all(np.isfinite(o) for o in self.origin_um):
             raise InputError(f"the origin of a grid must be finite, not {tuple(self.origin_um)}")
 

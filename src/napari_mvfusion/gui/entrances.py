@@ -14,22 +14,22 @@ from napari_mvfusion.gui.widgets.busy import while_busy
 
 def views() -> QWidget:
     """The Views & PSFs panel of the current viewer."""
-    return _opened("views.panel", "ViewsPanel", "Views & PSFs")
+    return _opened("napari_mvfusion.gui.panels.views.panel", "ViewsPanel", "Views & PSFs")
 
 
 def fuse() -> QWidget:
     """The Fuse panel of the current viewer."""
-    return _opened("fuse_panel", "FusePanel", "Fuse")
+    return _opened("napari_mvfusion.gui.panels.fuse.panel", "FusePanel", "Fuse")
 
 
 def compare() -> QWidget:
     """The Compare panel of the current viewer."""
-    return _opened("compare.panel", "ComparePanel", "Compare")
+    return _opened("napari_mvfusion.gui.panels.compare.panel", "ComparePanel", "Compare")
 
 
 def finetune() -> QWidget:
     """The Fine-tune panel of the current viewer."""
-    return _opened("finetune.panel", "FineTunePanel", "Fine-tune")
+    return _opened("napari_mvfusion.gui.panels.finetune.panel", "FineTunePanel", "Fine-tune")
 
 
 def save_result() -> None:
@@ -75,8 +75,6 @@ def _opened(module: str, panel: str, title: str) -> QWidget:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError(f"there is no window of napari to open {title} in: open one first")
-    loaded: Any = while_busy(
-        f"Opening {title}: loading libraries…", lambda: importlib.import_module(f"napari_mvfusion.gui.{module}")
-    )
+    loaded: Any = while_busy(f"Opening {title}: loading libraries…", lambda: importlib.import_module(module))
     made: QWidget = getattr(loaded, panel)(viewer)
     return made

@@ -56,6 +56,26 @@ class Stored:
         return self.at(choose(str(self.path), self.leading, timepoint, channel))
 
 
+class Lazy:
+    """Pixels that are read when they are asked for; all of them where numpy makes an array of it."""
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Pixels of a box."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how pixels are read")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All pixels, in memory.
+
+        Raises
+        ------
+        ValueError
+            If numpy asks for no copy, which is not possible.
+        """
+        if copy is False:
+            raise ValueError("pixels in a file cannot become an array without a copy")
+        return np.asarray(self[:], dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Small:
     """All values of a small file, a PSF or the like: (z, y, x), and the voxel size (z, y, x) in um where it says that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from napari_mvfusion.io.matching import Wanted, angle_in, match_files
 from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
 _STATE_IT = "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE}))"
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNUSED = {
     "psf": "no view has its angle",
     "truth": "there are several ground truths",
@@ -61,7 +63,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     InputError
         If it is not clear which file is which view, or whose PSF one is; says how to state it.
     """
-    files = volume_files(folder)
+    files = [file for file in volume_files(folder) if not recipe_beside(file).exists()]
     if len(files) > MOST_FILES:
         return None
     guesses = guess_roles(files)
@@ -75,6 +77,11 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
     left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
+
+
+def recipe_beside(file: Path) -> Path:
+    """The recipe of a file that was fused, beside it: such a file is no view."""
+    return file.with_name(f"{file.name}.recipe.json")
 
 
 def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:
@@ -123,7 +130,28 @@ def _views_of(folder: Path, guesses: Sequence[Guess]) -> dict[str, Path]:
                 f"{_STATE_IT}"
             )
         found[angle] = guess.path
+    _refuse_mixed(folder, found)
     return {f"{angle:g}": found[angle] for angle in sorted(found)}
+
+
+def _refuse_mixed(folder: Path, found: Mapping[float, Path]) -> None:
+    """Refuse views whose names differ in more than the angle: they may be of several specimens, times or channels."""
+    rest = {_without_angle(path.stem, angle): path.name for angle, path in found.items()}
+    if len(rest) > 1:
+        first, second, *_ = rest.values()
+        raise InputError(
+            f"{folder}: {first} and {second} differ in more than their angles, so they may be of several "
+            f"specimens, times or channels: {_STATE_IT}"
+        )
+
+
+def _without_angle(stem: str, angle: float) -> str:
+    """A name without the number that is its angle, the last one where there are several."""
+    places = [match.span() for match in _NUMBER.finditer(stem) if abs(float(match.group())) == abs(angle)]
+    if not places:
+        return stem
+    start, stop = places[-1]
+    return f"{stem[:start].rstrip('+-')}#{stem[stop:]}"
 
 
 def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path]) -> dict[str, Path]:

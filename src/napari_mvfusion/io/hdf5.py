@@ -18,13 +18,13 @@ import numpy as np
 from napari_mvfusion.data.fields import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.io.base import Format, Lazy, Stored
 from napari_mvfusion.system.files import check_file, is_folder, parsing
 
 _NAMED = re.compile(r"(?P<file>.+\.(?:h5|hdf5))(?::(?P<inner>.*))?", re.IGNORECASE | re.DOTALL)
 _DAMAGED = "copy or export it again"
 # A chunk is decoded whole, whatever is asked of it.
-_LARGEST_CHUNK = 2**29
+_LARGEST_CHUNK = 2**27
 # What a file declares and never stored is made up of fill values: a small file can promise any number of them.
 _SMALL = 2**28
 _MOST_GAIN = 500
@@ -69,7 +69,7 @@ class HDF5(Format):
         return Stored(path, triple(sizes.get(axis, 1) for axis in "zyx"), dtype, at, leading, size)
 
 
-class Hdf5Volume:
+class Hdf5Volume(Lazy):
     """One (z, y, x) volume of a dataset; the file is open only while pixels are read, so it can be sent and forked.
 
     Parameters
@@ -164,7 +164,13 @@ def _inside(opened: Any, name: str, file: Path) -> Any:
 def _refuse_link(group: Any, part: str, file: Path) -> None:
     import h5py
 
-    if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
+    link = group.get(part, getlink=True)
+    elsewhere = isinstance(link, h5py.ExternalLink)
+    if isinstance(link, h5py.SoftLink):
+        # What a soft link names may lie in another file too, by way of other links.
+        target = group.get(part)
+        elsewhere = target is not None and target.file.filename != group.file.filename
+    if elsewhere:
         raise InputError(f"{file} leads into another file ('{part}'), which is not followed: name that file itself")
 
 

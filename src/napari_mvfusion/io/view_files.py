@@ -101,6 +101,13 @@ def open_view_files(
     """
     if not files:
         raise InputError("no view files were given")
+    named: dict[Path, str] = {}
+    for each in files:
+        other = named.setdefault(each.file.resolve(), each.name)
+        if other != each.name:
+            raise InputError(
+                f"{each.file} is given both as view '{other}' and as view '{each.name}': name another file"
+            )
     opened = [_open_single(each.file, at) for each in files]
     _refuse_unequal(opened)
     size = voxel_size_um or _common_size(opened)

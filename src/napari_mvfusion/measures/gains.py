@@ -23,6 +23,8 @@ _SIGMA = 2.0
 _DARK = 0.1
 _FEWEST_CELLS = 30
 _COVERED = 0.99
+# An addition explains a view better than a factor where it leaves less than this share of what the factor leaves.
+_ADDED = 0.7
 
 
 def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[float, ...]:
@@ -38,11 +40,31 @@ def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -
     One number a view: the median ratio to the median of the others where that is beyond 1.5, or below 1 / 1.5, nearly
     everywhere; 1 for all others, and where nothing can be compared. Of two views the brighter one has the gain.
     """
+    return _compare(views, nothing)[0]
+
+
+def find_additions(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[float, ...]:
+    """What each view has more than the others everywhere, as with a camera offset that was subtracted from them alone.
+
+    Parameters
+    ----------
+    views, nothing : as for `find_gains`
+
+    Returns
+    -------
+    One number a view, in the units in which it is read: 0 for views that are nowhere near such a difference, and for
+    those of which a factor says as much.
+    """
+    return _compare(views, nothing)[1]
+
+
+def _compare(views: RegisteredViews, nothing: Sequence[float] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Gain and addition of each view."""
     overviews = [numbers.overview for numbers in views.statistics()]
     known = [overview for overview in overviews if overview is not None]
-    ordinary = (1.0,) * len(views)
+    ordinary, none = (1.0,) * len(views), (0.0,) * len(views)
     if len(views) < 2 or len(known) < len(views):
-        return ordinary
+        return ordinary, none
     seen = np.stack([ndimage.gaussian_filter(overview.values.astype(np.float64), _SIGMA) for overview in known])
     if nothing is not None:
         seen -= np.asarray(nothing)[:, None, None, None]
@@ -50,8 +72,8 @@ def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -
     shared = np.median(seen, axis=0)
     chosen = covered & (shared > _DARK * shared.max(where=covered, initial=0.0)) & (seen > 0).all(axis=0)
     if chosen.sum() < _FEWEST_CELLS:
-        return ordinary
-    gains = list(ordinary)
+        return ordinary, none
+    gains, additions = list(ordinary), list(none)
     left = list(range(len(views)))
     # One at a time, the one that stands out most: it would make others stand out, as the median of two is their mean.
     while len(left) > 1:
@@ -61,8 +83,16 @@ def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -
         most = int(np.argmax(np.abs(np.log(found))))
         if found[most] == 1:
             break
-        gains[left.pop(most)] = found[most]
-    return tuple(gains)
+        view = left.pop(most)
+        others = np.median(seen[left], axis=0)[chosen]
+        added = float(np.median(seen[view][chosen] - others))
+        as_added = np.median(np.abs(seen[view][chosen] - others - added))
+        as_gain = np.median(np.abs(seen[view][chosen] - others * found[most]))
+        if added > 0 and as_added < _ADDED * as_gain:
+            additions[view] = added
+        else:
+            gains[view] = found[most]
+    return tuple(gains), tuple(additions)
 
 
 def _gain(one: np.ndarray, others: np.ndarray) -> float:

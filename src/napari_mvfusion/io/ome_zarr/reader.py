@@ -15,7 +15,7 @@ import zarr
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.io.base import Format, Lazy, Stored
 from napari_mvfusion.io.choices import choose
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.psf import check_size
@@ -123,7 +123,7 @@ class OMEZarr(Format):
         )
 
 
-class ZarrVolume:
+class ZarrVolume(Lazy):
     """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
 
     def __init__(self, image: ZarrImage, fixed: Mapping[str, int]) -> None:

@@ -97,7 +97,7 @@ def is_compressed(page: Any) -> bool:
 
 
 def _lies_in(page: Any, path: Path) -> bool:
-    return page is not None and file_of(page).name == path.name
+    return page is not None and file_of(page).name in (path.name, path.resolve().name)
 
 
 def _weigh(path: Path, tiff: tifffile.TiffFile, series: Any) -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.io.base import Lazy
 from napari_mvfusion.system.files import parsing
 
 _GONE = "check that the file is still there, and copy it again"
 
 
-class MappedTiff:
+class MappedTiff(Lazy):
     """Pixels that lie in one piece: only the planes that are asked for are mapped, and only their box is read.
 
     Parameters
@@ -56,7 +57,7 @@ class MappedTiff:
         return np.array(chosen if isinstance(wanted, slice) else chosen[0], dtype=self.dtype)
 
 
-class PagedTiff:
+class PagedTiff(Lazy):
     """Pixels that are compressed or scattered, also over several files: only the planes that are asked for are decoded.
 
     Parameters
