@@ -84,6 +84,7 @@ def test_the_affine_of_a_grid_maps_voxels_to_micrometres():
     [
         (((0, 4, 4),), "three positive sizes"),
         (((4, 4, 4), (1.0, 0.0, 1.0)), "voxel sizes must be positive"),
+        (((4, 4, 4), (1.0, 1e-300, 1.0)), "check the unit"),
         (((4, 4, 4), (1.0, 1.0, 1.0), (np.nan, 0.0, 0.0)), "origin of a grid must be finite"),
     ],
 )

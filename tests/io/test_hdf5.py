@@ -109,6 +109,13 @@ def test_what_is_hostile_or_damaged_is_refused(tmp_path: Path, pixels: np.ndarra
         open_volume(f"{path}:/out")
     with pytest.raises(InputError, match="holds no dataset"):
         open_volume(path)
+    with h5py.File(path, "a") as file:
+        file["soft"] = h5py.SoftLink("/out")
+        file["inside"] = pixels
+        file["alias"] = h5py.SoftLink("/inside")
+    with pytest.raises(InputError, match="leads into another file"):
+        open_volume(f"{path}:/soft")
+    np.testing.assert_array_equal(open_volume(f"{path}:/alias")[0], pixels)
     with h5py.File(tmp_path / "virtual.h5", "w") as file:
         layout = h5py.VirtualLayout(SHAPE, np.uint16)
         layout[:] = h5py.VirtualSource(str(good), "data", SHAPE)
@@ -182,6 +189,10 @@ def test_beads_in_them_give_a_psf(tmp_path: Path, rng: np.random.Generator) -> N
     made = bead_volume(psf, (80, 80, 80), rng, 12, doublets=0, debris=0)
     beads = write(tmp_path / "beads.h5", "data", made.volume.astype(np.uint16))
     run("psf", "measure", beads, tmp_path / "psf.tif")
+    before = beads.read_bytes()
+    refused = run("psf", "measure", f"{beads}:/data", beads, "--overwrite", code=3)
+    assert "never replaced" in refused.stderr
+    assert beads.read_bytes() == before
     assert read_psf(tmp_path / "psf.tif").values.shape[0] > 3
 
 

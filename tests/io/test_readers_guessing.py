@@ -192,3 +192,33 @@ def test_of_several_samples_and_folders_without_views_nothing_is_guessed(tmp_pat
     assert guessed_in(tmp_path) is None
     with pytest.raises(InputError, match="holds no views: names such as"):
         open_views(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("fishA_angle_0.tif", "fishB_angle_90.tif"),
+        ("t001_angle_0.tif", "t002_angle_90.tif"),
+        ("ch488_angle_0.tif", "ch561_angle_180.tif"),
+        ("2028-11-27_angle_0.tif", "2028-11-28_angle_90.tif"),
+    ],
+)
+def test_files_that_may_be_of_several_specimens_are_not_one(tmp_path, pixels, names):
+    fill(tmp_path, pixels, *names)
+    with pytest.raises(InputError, match=r"differ in more than their angles.*--view 90=FILE"):
+        open_views(tmp_path)
+
+
+def test_what_was_fused_is_no_view(tmp_path, pixels):
+    fill(tmp_path, pixels, "angle_0.tif", "angle_90.tif", others=("result.tif",))
+    (tmp_path / "result.tif.recipe.json").write_text("{}")
+    assert open_views(tmp_path).names == ("0", "90")
+
+
+def test_one_file_is_one_view(tmp_path, pixels):
+    fill(tmp_path, pixels, "a.tif", "b.tif")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "a.tif")
+    for other in ("a.tif", "link.tif"):
+        with pytest.raises(InputError, match="is given both as view '0' and as view '90'"):
+            open_views({"0": tmp_path / "a.tif", "90": tmp_path / other})
+    np.testing.assert_array_equal(open_views([tmp_path / "link.tif", tmp_path / "b.tif"]).views[0].data, pixels)

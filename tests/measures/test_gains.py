@@ -14,7 +14,7 @@ from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
-from napari_mvfusion.measures.gains import find_gains
+from napari_mvfusion.measures.gains import find_additions, find_gains
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 from napari_mvfusion.training.verdict import judge
@@ -49,6 +49,20 @@ def test_a_view_that_is_brighter_everywhere_is_found(factor: float) -> None:
 def test_one_of_three_views_does_not_make_the_other_two_stand_out(factor: float) -> None:
     gains = find_gains(brighter(specimen(angles=(0.0, 90.0, 180.0)), 1, factor))
     assert gains == (1.0, pytest.approx(factor, rel=0.2), 1.0)
+
+
+@pytest.mark.parametrize("angles", [(0.0, 180.0), (0.0, 90.0, 180.0, 270.0)])
+def test_an_offset_of_one_view_alone_is_no_gain(angles: tuple[float, ...]) -> None:
+    views = specimen(angles=angles)
+    brightest = float(np.max(views.views[1].data))
+    for added in (brightest, 4 * brightest):
+        changed = list(views.views)
+        changed[1] = replace(changed[1], data=np.asarray(changed[1].data) + np.float32(added))
+        shifted = RegisteredViews(changed, views.grid)
+        assert find_gains(shifted) == (1.0,) * len(angles)
+        assert find_additions(shifted)[1] == pytest.approx(added, rel=0.2)
+        assert sum(map(bool, find_additions(shifted))) == 1
+    assert find_additions(brighter(views, 1, 4.0)) == (0.0,) * len(angles)
 
 
 def test_of_two_views_the_brighter_one_has_the_gain() -> None:
