@@ -146,12 +146,10 @@ def _refuse_mixed(folder: Path, found: Mapping[float, Path]) -> None:
 
 
 def _without_angle(stem: str, angle: float) -> str:
-    """A name without the number that is its angle, the last one where there are several."""
+    """The letters and digits of a name without the number that is its angle, the last one where there are several."""
     places = [match.span() for match in _NUMBER.finditer(stem) if abs(float(match.group())) == abs(angle)]
-    if not places:
-        return stem
-    start, stop = places[-1]
-    return f"{stem[:start].rstrip('+-')}#{stem[stop:]}"
+    start, stop = places[-1] if places else (len(stem), len(stem))
+    return "".join(letter for letter in f"{stem[:start]}#{stem[stop:]}".casefold() if letter.isalnum() or letter == "#")
 
 
 def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path]) -> dict[str, Path]:
