@@ -25,7 +25,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 ENDLESS = SCENES | {"steps": 1_000_000, "schedule": "constant", "checkpoint_seconds": 3600, "validate_every": 1_000_000}
 
 
-def started(folder, *, before=None):
+def heed_hangups():
+    """Whoever starts the tests may have had hangups ignored, as nohup does, and children inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def started(folder, *, before=heed_hangups):
     """`mvfusion train`, at work: its third step is done."""
     config = folder / "training.yaml"
     config.write_text(json.dumps(ENDLESS))
@@ -93,6 +98,7 @@ def test_a_terminal_that_is_closed_costs_nothing(tmp_path):
             "--threads",
             "1",
         ]
+        heed_hangups()
         os.execv(sys.executable, [sys.executable, "-c", command, "train", *options])
     log = tmp_path / "mine.training" / "log.csv"
     end = time.monotonic() + PATIENCE
@@ -115,6 +121,7 @@ def test_the_process_behind_the_panel_keeps_what_was_learned(tmp_path):
     )
     data = (own_views()[0],)
     process = TrainingProcess(TrainJob(config, str(tmp_path / "mine.safetensors"), data=data, device="cpu", threads=1))
+    others = set(psutil.Process().children())
     process.start()
     end = time.monotonic() + PATIENCE
     signalled = False
@@ -124,7 +131,7 @@ def test_the_process_behind_the_panel_keeps_what_was_learned(tmp_path):
         for event in process.events(timeout=0.1):
             if isinstance(event, StepDone) and event.step >= 3 and not signalled:
                 signalled = True
-                (child,) = psutil.Process().children()
+                (child,) = set(psutil.Process().children()) - others
                 child.send_signal(signal.SIGTERM)
             if isinstance(event, Ended):
                 ended = event
