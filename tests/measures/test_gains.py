@@ -14,7 +14,7 @@ from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
-from napari_mvfusion.measures.gains import find_additions, find_gains
+from napari_mvfusion.measures.gains import compare_brightness, find_gains
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 from napari_mvfusion.training.verdict import judge
@@ -60,9 +60,9 @@ def test_an_offset_of_one_view_alone_is_no_gain(angles: tuple[float, ...]) -> No
         changed[1] = replace(changed[1], data=np.asarray(changed[1].data) + np.float32(added))
         shifted = RegisteredViews(changed, views.grid)
         assert find_gains(shifted) == (1.0,) * len(angles)
-        assert find_additions(shifted)[1] == pytest.approx(added, rel=0.2)
-        assert sum(map(bool, find_additions(shifted))) == 1
-    assert find_additions(brighter(views, 1, 4.0)) == (0.0,) * len(angles)
+        assert compare_brightness(shifted)[1][1] == pytest.approx(added, rel=0.2)
+        assert sum(map(bool, compare_brightness(shifted)[1])) == 1
+    assert compare_brightness(brighter(views, 1, 4.0))[1] == (0.0,) * len(angles)
 
 
 def test_of_two_views_the_brighter_one_has_the_gain() -> None:

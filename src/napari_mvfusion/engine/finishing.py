@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import recipe_path as recipe_path
 from napari_mvfusion.io.atomic import removing_path
 
 RECIPE = "recipe.json"
@@ -31,12 +32,6 @@ _REPLACED_RECIPE = "replaced.recipe.json"
 def partial_folder(out: Path) -> Path:
     """The folder that holds the unfinished run of an output."""
     return out.with_name(out.name + ".partial")
-
-
-def recipe_path(out: str | Path) -> Path:
-    """Where the recipe of an output lies: beside it, `fused.zarr.recipe.json`."""
-    path = Path(out)
-    return path.with_name(path.name + ".recipe.json")
 
 
 @dataclass(frozen=True)

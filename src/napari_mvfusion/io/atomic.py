@@ -129,6 +129,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def recipe_path(out: str | Path) -> Path:
+    """Where the recipe of an output lies: beside it, `fused.zarr.recipe.json`."""
+    path = Path(out)
+    return path.with_name(path.name + ".recipe.json")
+
+
 def removing_path(out: Path) -> Path:
     """What the folder is called while it is removed."""
     return out.with_name(f".{out.name}.mvfusion-removing")

@@ -56,6 +56,15 @@ class Stored:
         return self.at(choose(str(self.path), self.leading, timepoint, channel))
 
 
+def parts_of(index: Any) -> tuple[Any, ...]:
+    """What an index of a (z, y, x) volume asks for along each axis, whatever form it has."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(part is Ellipsis for part in parts):
+        place = next(i for i, part in enumerate(parts) if part is Ellipsis)
+        parts = (*parts[:place], *[slice(None)] * (4 - len(parts)), *parts[place + 1 :])
+    return (*parts, *[slice(None)] * (3 - len(parts)))
+
+
 class Lazy:
     """Pixels that are read when they are asked for; all of them where numpy makes an array of it."""
 

@@ -6,7 +6,6 @@ data know no format by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from napari_mvfusion.io.base import Format, Stored
@@ -49,8 +48,9 @@ def open_stored(path: str | Path) -> Stored:
         If it is missing, of no known format, damaged, or holds no (z, y, x) volumes.
     """
     path = Path(path)
-    check_there(place_of(path), "check its name")
-    return format_of(path).open(path)
+    known = format_of(path)
+    check_there(known.place(path), "check its name")
+    return known.open(path)
 
 
 def place_of(path: str | Path) -> Path:
@@ -79,7 +79,6 @@ def volume_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if has_file_suffix(file) and not file.name.startswith("."))
 
 
-def dialog_filter(title: str = "Volumes", suffixes: Sequence[str] | None = None) -> str:
+def dialog_filter(title: str = "Volumes") -> str:
     """The filter of a file dialog: "Volumes (*.tif *.tiff *.h5)"."""
-    shown = file_suffixes() if suffixes is None else suffixes
-    return f"{title} ({' '.join('*' + suffix for suffix in shown)})"
+    return f"{title} ({' '.join('*' + suffix for suffix in file_suffixes())})"

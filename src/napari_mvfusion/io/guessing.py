@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import volume_files
 from napari_mvfusion.io.matching import Wanted, angle_in, match_files
@@ -63,7 +64,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     InputError
         If it is not clear which file is which view, or whose PSF one is; says how to state it.
     """
-    files = [file for file in volume_files(folder) if not recipe_beside(file).exists()]
+    files = [file for file in volume_files(folder) if not recipe_path(file).exists()]
     if len(files) > MOST_FILES:
         return None
     guesses = guess_roles(files)
@@ -77,11 +78,6 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
     left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
-
-
-def recipe_beside(file: Path) -> Path:
-    """The recipe of a file that was fused, beside it: such a file is no view."""
-    return file.with_name(f"{file.name}.recipe.json")
 
 
 def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:

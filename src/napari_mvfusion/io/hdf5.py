@@ -18,7 +18,7 @@ import numpy as np
 from napari_mvfusion.data.fields import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Lazy, Stored
+from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
 from napari_mvfusion.system.files import check_file, is_folder, parsing
 
 _NAMED = re.compile(r"(?P<file>.+\.(?:h5|hdf5))(?::(?P<inner>.*))?", re.IGNORECASE | re.DOTALL)
@@ -99,12 +99,7 @@ class Hdf5Volume(Lazy):
         InputError
             If they cannot be read.
         """
-        # Which voxels are asked for, whatever form the index has.
-        wanted = index if isinstance(index, tuple) else (index,)
-        if any(part is Ellipsis for part in wanted):
-            place = next(i for i, part in enumerate(wanted) if part is Ellipsis)
-            wanted = (*wanted[:place], *[slice(None)] * (4 - len(wanted)), *wanted[place + 1 :])
-        wanted = (*wanted, *[slice(None)] * (3 - len(wanted)))
+        wanted = parts_of(index)
         box = dict(zip("zyx", (_as_slice(part, n) for part, n in zip(wanted, self.shape, strict=True)), strict=True))
         inner = tuple(box[axis] if axis in box else self._chosen.get(axis, 0) for axis in self._sizes)
         damaged = f"{self._file}:{self._name} is damaged: its pixels cannot be read"

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.camera_offset import DarkLevel, cut_off, light_of_nothing
-from napari_mvfusion.measures.gains import find_additions, find_gains
+from napari_mvfusion.measures.gains import compare_brightness
 from napari_mvfusion.measures.voids import find_voids
 
 # Offsets that differ by less than this share of the noise, or of themselves, are one.
@@ -93,8 +93,8 @@ def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> lis
     dark : what `find_dark_levels` found; a camera offset that is still to be subtracted is allowed for
     """
     found = []
-    nothing = light_of_nothing(views, dark)
-    for view, added in zip(views.views, find_additions(views, nothing), strict=True):
+    gains, additions = compare_brightness(views, light_of_nothing(views, dark))
+    for view, added in zip(views.views, additions, strict=True):
         if added:
             offset = offset_text(view.offset + added * view.gain)
             found.append(
@@ -102,7 +102,7 @@ def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> lis
                 f"camera offset that was subtracted from the others alone (--offset {view.name}={offset}, or offset of "
                 "the view)"
             )
-    for view, gain in zip(views.views, find_gains(views, nothing), strict=True):
+    for view, gain in zip(views.views, gains, strict=True):
         if gain != 1:
             brighter = f"{gain:.3g} times as bright as" if gain > 1 else f"{1 / gain:.3g} times darker than"
             found.append(

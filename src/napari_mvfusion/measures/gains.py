@@ -40,11 +40,13 @@ def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -
     One number a view: the median ratio to the median of the others where that is beyond 1.5, or below 1 / 1.5, nearly
     everywhere; 1 for all others, and where nothing can be compared. Of two views the brighter one has the gain.
     """
-    return _compare(views, nothing)[0]
+    return compare_brightness(views, nothing)[0]
 
 
-def find_additions(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[float, ...]:
-    """What each view has more than the others everywhere, as with a camera offset that was subtracted from them alone.
+def compare_brightness(
+    views: RegisteredViews, nothing: Sequence[float] | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """By how much each view is brighter than the others everywhere: by a factor, or by an addition.
 
     Parameters
     ----------
@@ -52,14 +54,9 @@ def find_additions(views: RegisteredViews, nothing: Sequence[float] | None = Non
 
     Returns
     -------
-    One number a view, in the units in which it is read: 0 for views that are nowhere near such a difference, and for
-    those of which a factor says as much.
+    The gains, as `find_gains` gives them; and what each view has more than the others everywhere, as with a camera offset
+    that was subtracted from them alone, in the units in which it is read: 0 where there is none, or a factor says as much.
     """
-    return _compare(views, nothing)[1]
-
-
-def _compare(views: RegisteredViews, nothing: Sequence[float] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Gain and addition of each view."""
     overviews = [numbers.overview for numbers in views.statistics()]
     known = [overview for overview in overviews if overview is not None]
     ordinary, none = (1.0,) * len(views), (0.0,) * len(views)

@@ -15,7 +15,7 @@ import zarr
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Lazy, Stored
+from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
 from napari_mvfusion.io.choices import choose
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.psf import check_size
@@ -148,11 +148,7 @@ class ZarrVolume(Lazy):
         InputError
             If a chunk is damaged.
         """
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(part is Ellipsis for part in parts):
-            place = next(i for i, part in enumerate(parts) if part is Ellipsis)
-            parts = (*parts[:place], *[slice(None)] * (4 - len(parts)), *parts[place + 1 :])
-        space = iter((*parts, *([slice(None)] * (3 - len(parts)))))
+        space = iter(parts_of(index))
         full = tuple(self._fixed[axis] if axis in self._fixed else next(space) for axis in self._image.axes)
         with parsing(f"{self._image.path} is damaged: a chunk in {full} cannot be read", _DAMAGED):
             pixels: np.ndarray = np.asarray(self._image.array[full])

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.data.geometry import Triple
-from napari_mvfusion.io.base import Lazy
+from napari_mvfusion.io.base import Lazy, parts_of
 from napari_mvfusion.system.files import parsing
 
 _GONE = "check that the file is still there, and copy it again"
@@ -93,17 +93,12 @@ class PagedTiff(Lazy):
                 tifffile.TiffFile(file) as tiff,
             ):
                 plane = tiff.pages[page].asarray().reshape(height, width)
-            block[slot] = plane[rest] if rest else plane
+            block[slot] = plane[rest]
         chosen: np.ndarray = block if isinstance(wanted, slice) else block[0]
         return chosen
 
 
 def _split(index: Any, planes: int) -> tuple[slice | int, tuple[Any, ...]]:
     """The planes that an index asks for, a number counted from the start, and the index within a plane."""
-    parts = index if isinstance(index, tuple) else (index,)
-    if any(part is Ellipsis for part in parts):
-        place = next(i for i, part in enumerate(parts) if part is Ellipsis)
-        missing = 3 - (len(parts) - 1)
-        parts = (*parts[:place], *[slice(None)] * missing, *parts[place + 1 :])
-    wanted, rest = (parts[0], parts[1:]) if parts else (slice(None), ())
-    return (wanted if isinstance(wanted, slice) else range(planes)[int(wanted)]), rest
+    wanted, *rest = parts_of(index)
+    return (wanted if isinstance(wanted, slice) else range(planes)[int(wanted)]), tuple(rest)
