@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.methods import Average
 from napari_mvfusion.system.locks import Busy, holder, is_lock, lock_path, locked
 
 HOLDING = """
@@ -81,6 +86,16 @@ def test_two_writes_of_one_file(tmp_path):
         aside.write_text("1")
     assert path.read_text() == "1"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_start_that_is_refused_turns_nobody_away(tmp_path, monkeypatch):
+    """It holds the lock for the instant in which it looks at what is there."""
+    out = tmp_path / "fused.zarr"
+    views = RegisteredViews([View(np.arange(64.0).reshape(4, 4, 4), name) for name in ("0", "90")])
+    with ExitStack() as refused:
+        refused.enter_context(locked(out))
+        monkeypatch.setattr("napari_mvfusion.system.locks.time.sleep", lambda _: refused.close())
+        assert fuse(views, Average(), out=out).path == out
 
 
 STARTED = """

@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 _CPU_SHARE = 0.5
 _GPU_SHARE = 0.8
+# A start that is refused holds the lock for an instant, which must not turn away another that would work.
+_REFUSAL_SECONDS = 2.0
 
 
 def fuse(
@@ -131,7 +133,7 @@ def fuse_events(
             check_place(path)
             refuse_overlap([path, partial_folder(path), recipe_path(path)], _read_from(views, inputs))
             with writing(path):
-                held.enter_context(locked(path))
+                held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
             check_output(path, overwrite=overwrite, resume=resume)
         events = _fuse(
