@@ -21,6 +21,8 @@ def pytest_collection_modifyitems(items):
     named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     has_screen = not on_linux or any(os.environ.get(name) for name in named)
     for item in items:
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU here"))
         place = item.path.relative_to(Path(__file__).parent)
         if place.parts[0] == "gui":
             item.add_marker("window")

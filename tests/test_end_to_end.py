@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
@@ -120,7 +119,7 @@ def test_one_view_and_ten_views_are_deconvolved_with_a_word_of_warning(made):
         assert np.isfinite(fuse(ten, EBMD(iterations=1)).data).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.cuda
 def test_the_gpu_gives_what_the_cpu_gives(made, whole):
     fused = fuse(made.views, EBMD(iterations=6), device="cuda")
     assert np.abs(fused.data - whole.data).max() < 1e-4 * np.ptp(whole.data)

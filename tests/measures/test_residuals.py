@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage, signal
 
 from napari_mvfusion.data.geometry import Box
@@ -195,7 +194,7 @@ def test_hot_pixels_are_no_residual(truth: np.ndarray) -> None:
     assert np.abs(maps[0]).max() == pytest.approx(np.abs(maps[1]).max(), rel=0.5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_gives_the_same(truth: np.ndarray) -> None:
     views = record(truth, psfs()).views
     assert rms(truth, views, device="cuda") == pytest.approx(rms(truth, views), rel=1e-4)

@@ -241,7 +241,7 @@ def test_nothing_is_added_to_what_a_tile_may_take(recorded):
     assert 4 * 64**3 < large - small < 64 * 64**3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", [Average(), CBIF(), CBIF(weights="entropy")])
 def test_the_gpu_gives_what_the_cpu_gives(recorded, method):
     cpu, gpu = fuse(recorded, method, device="cpu").data, fuse(recorded, method, device="cuda").data

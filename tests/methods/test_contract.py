@@ -168,7 +168,7 @@ def test_the_same_twice_gives_the_same_bits(make: Callable[..., Method], name: s
     np.testing.assert_array_equal(fused(views, make(name)), fused(views, make(name)))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gpu_gives_what_the_cpu_gives(make: Callable[..., Method], name: str) -> None:
     views = views_of([values.astype(np.float32) for values in pixels_of()])
