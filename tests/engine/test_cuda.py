@@ -1,5 +1,7 @@
 """The engine on a GPU: memory that runs out and comes back, and what is the same as on the CPU."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -92,13 +94,11 @@ def test_a_cancelled_run_gives_the_gpu_back(name):
     views = views_of(96)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
-    begun = False
-    last = None
-    for event in fuse_events(views, METHODS[name], device="cuda", cancel=lambda: begun):
-        begun = begun or isinstance(event, Prepared)
-        last = event
-    assert isinstance(last, Cancelled)
-    del last, event
+    begun: list[Prepared] = []
+    for event in fuse_events(views, METHODS[name], device="cuda", cancel=partial(bool, begun)):
+        begun += [event] if isinstance(event, Prepared) else []
+    assert isinstance(event, Cancelled)
+    del event
     assert torch.cuda.memory_allocated() <= before + KEPT_BYTES
 
 
