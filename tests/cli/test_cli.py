@@ -126,6 +126,42 @@ def test_a_recipe_from_before_psfs_were_made_ready_otherwise_is_repeated_with_a_
     assert (tifffile.imread(tmp_path / "again.tif") == tifffile.imread(first)).all()
 
 
+EDITS = {
+    "weight": lambda recipe: recipe["views"][1].update(weight=3.0),
+    "weight, where the inputs lost it": lambda recipe: recipe["inputs"].pop("weights"),
+    "offset": lambda recipe: recipe["views"][0].update(offset=7.0),
+    "gain": lambda recipe: recipe["views"][0].update(gain=2.0),
+    "remove_hot": lambda recipe: recipe["views"][0].update(remove_hot=True),
+    "affine": lambda recipe: recipe["views"][0].update(affine=np.eye(4).tolist()),
+    "psf_shape": lambda recipe: recipe["views"][0].update(psf_shape=[3, 3, 3]),
+    "voxel_size_um": lambda recipe: recipe["grid"].update(voxel_size_um=[9.0, 9.0, 9.0]),
+}
+
+
+def test_what_a_recipe_says_of_its_views_is_used_or_refused(sample, tmp_path):
+    first = tmp_path / "first.tif"
+    run("fuse", sample, "--method", "average", "--weight", "90=0.5", "--views", "0,90", "-o", first)
+    file = Path(f"{first}.recipe.json")
+    made = file.read_text()
+    for what, edit in EDITS.items():
+        recipe = json.loads(made)
+        edit(recipe)
+        file.write_text(json.dumps(recipe))
+        done = run("fuse", "--recipe", file, "-o", tmp_path / "again.tif", code=2)
+        assert f"the recipe has {what.split(',')[0]} " in done.stderr
+        assert "change its inputs" in done.stderr
+    recipe = json.loads(made)
+    recipe["views"][0]["angle"], recipe["views"][1]["angle"] = None, 45.0
+    recipe["grid"]["origin_um"] = [1.0, 2.0, 3.0]
+    file.write_text(json.dumps(recipe))
+    done = run("fuse", "--recipe", file, "-o", tmp_path / "again.tif")
+    assert "the angle 45 is taken, as the recipe says; its name says 90" in done.stderr
+    again = json.loads(Path(f"{tmp_path / 'again.tif'}.recipe.json").read_text())
+    assert [entry["angle"] for entry in again["views"]] == [None, 45.0]
+    assert "the recipe has origin_um [1.0, 2.0, 3.0] in its grid" in done.stderr
+    assert (tifffile.imread(tmp_path / "again.tif") == tifffile.imread(first)).all()
+
+
 def test_a_recipe_notices_that_a_view_has_changed(sample, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(sample, folder)

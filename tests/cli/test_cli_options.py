@@ -69,6 +69,26 @@ def test_no_data_and_offsets_of_all_views_and_of_some():
     assert options.offset_of(["100", "90=103.5"]) == (100.0, {"90": 103.5})
 
 
+@pytest.mark.parametrize(("option", "values"), [("--offset", ["1", "2"]), ("--no-data", ["0", "none"])])
+def test_two_values_for_all_views_are_refused(option, values):
+    parse = options.offset_of if option == "--offset" else options.no_data_of
+    with pytest.raises(typer.BadParameter, match="are both given for all views"):
+        parse(values)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("90=", "'90=' is not of the form 90=FILE, nothing stands after the ="),
+        ("=x.tif", "'=x.tif' is not of the form 90=FILE, nothing stands before the ="),
+        ("90", "'90' is not of the form 90=FILE$"),
+    ],
+)
+def test_what_lacks_a_name_or_a_file_says_which(pair, words):
+    with pytest.raises(typer.BadParameter, match=words):
+        options.files_of([pair], "--view")
+
+
 @pytest.mark.parametrize("text", ["1", "90=1", "90=", "=0x", FIVE_THOUSAND_DIGITS])
 def test_what_is_no_choice_of_no_data_is_refused(text):
     with pytest.raises(typer.BadParameter) as caught:

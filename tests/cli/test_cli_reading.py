@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -11,7 +12,11 @@ from scipy.ndimage import gaussian_filter
 
 from command_line import run
 from napari_mvfusion.cli import show
-from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.data.events import Noted, Warned
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.models.files import weights_sha256
 from small_training import UNIVERSAL
 
@@ -93,10 +98,20 @@ def test_roles_are_stated_where_names_do_not_tell_them(scheme, others, tmp_path)
 BAD = {
     "both": (lambda f: [f, "--view", f"90={f / 'psf_90.tif'}"], "give either INPUT, or --view ANGLE=FILE"),
     "no file": (lambda f: ["--view", f"90={f / 'none.tif'}"], "none.tif does not exist"),
-    "no name": (lambda f: ["--view", f / "embryo_view_90.tif"], "is not name=value"),
+    "no name": (lambda f: ["--view", f / "embryo_view_90.tif"], "is not of the form 90=FILE"),
     "twice": (lambda f: ["--view", f"90={f / 'psf_90.tif'}"] * 2, "'90' is given twice"),
     "a PSF of a folder without its view": (lambda f: [f, "--psf", f / "psf_90.tif"], "write --psf 90="),
     "a PSF of no view": (lambda f: [f, "--psf", f"45={f / 'psf_90.tif'}"], "but the views are 90, 270"),
+    "a tag of stated views": (
+        lambda f: ["--view", f"90={f / 'embryo_view_90.tif'}", "--tag", "embryo"],
+        "'embryo' is given as the tag of a sample, which only a folder of views has",
+    ),
+    "nothing for a view": (lambda f: ["--view", "90="], "'90=' is not of the form 90=FILE, nothing stands after the ="),
+    "a PSF of nobody": (lambda f: [f, "--psf", "=x.tif"], "nothing stands before the ="),
+    "two offsets": (lambda f: [f, "--offset", 1, "--offset", 2], "'1' and '2' are both given for all views"),
+    "a gain beyond numbers": (lambda f: [f, "--gain", "90=1e-40"], "has gain 1e-40: give one from 1e-06 to 1,000,000"),
+    "a view named twice": (lambda f: [f, "--only", "90,090"], "view '90' is named twice"),
+    "two weights": (lambda f: [f, "--weight", "90=1", "--weight", "090=2"], "a weight is given twice for view '90'"),
     "PSFs of both kinds": (
         lambda f: [f / "embryo_view_90.tif", "--psf", f / "psf_90.tif", "--psf", f"a={f / 'psf_90.tif'}"],
         "does not say which view it is of",
@@ -109,6 +124,42 @@ def test_roles_that_cannot_be_are_refused(scheme, tmp_path, case):
     arguments, words = case
     done = run("fuse", *arguments(scheme), "--method", "average", "-o", tmp_path / "o.zarr", code=2)
     assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_views_are_known_by_their_angles_however_these_are_written(scheme, tmp_path):
+    plain = ["--offset", "90=3", "--gain", "90=2", "--weight", "90=4", "--no-data", "90=none", "--only", "90,270"]
+    padded = [text.replace("90", "090", 1) if text[0] == "9" else text for text in plain]
+    assert padded != plain
+    fuse = ("fuse", scheme, "--method", "average")
+    for name, options in (("plain", plain), ("padded", padded)):
+        run(*fuse, *options, "-o", tmp_path / f"{name}.zarr")
+    np.testing.assert_array_equal(pixels(tmp_path / "padded.zarr"), pixels(tmp_path / "plain.zarr"))
+    recipes = [json.loads((tmp_path / f"{name}.zarr.recipe.json").read_text()) for name in ("plain", "padded")]
+    assert recipes[0]["views"] == recipes[1]["views"]
+    assert recipes[0]["views"][0]["gain"] == 2
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_read(scheme, tmp_path):
+    out = tmp_path / "missing" / "folder" / "o.tif"
+    (tmp_path / "embryo_view_0.tif").write_bytes(b"no image")
+    (line,) = run("fuse", tmp_path, "-o", out, code=3).stderr.splitlines()
+    assert f"the folder {out.parent} does not exist" in line
+    run("fuse", scheme, "--method", "average", "-o", tmp_path / "done.tif")
+    recipe = json.loads((tmp_path / "done.tif.recipe.json").read_text())
+    recipe["inputs"]["source"] = str(tmp_path / "gone")
+    (tmp_path / "r.json").write_text(json.dumps(recipe))
+    for place, words in ((out, "does not exist"), (tmp_path / "done.tif", "exists already")):
+        assert words in run("fuse", "--recipe", tmp_path / "r.json", "-o", place, code=3).stderr
+    (line,) = run("psf", "measure", tmp_path / "embryo_view_0.tif", out, code=3).stderr.splitlines()
+    assert f"the folder {out.parent} does not exist" in line
+
+
+def test_what_is_to_be_said_of_views_is_said_once_in_a_command(capsys):
+    show.begin_command()
+    for _ in range(2):
+        show.follow(iter([Warned("the views are odd"), Noted("PSF of view '0': cropped")]), title="average")
+        show.say_warning("the views are odd")
+    assert capsys.readouterr().err.splitlines() == ["warning: the views are odd", "note: PSF of view '0': cropped"]
 
 
 def test_training_guesses_as_fusing_does(tmp_path):
@@ -169,6 +220,49 @@ def test_numbers_other_than_those_that_a_file_states_are_said_and_the_rest_stays
         "view '0': the weight 1 is taken, as asked for; its file states 2",
         "view '90': the camera offset 50 is taken, as asked for; its file states 100",
     ]
+
+
+def test_info_describes_the_first_of_several_volumes_and_says_how_to_choose(tmp_path):
+    series = np.random.default_rng(0).integers(1, 99, (3, 5, 6, 7)).astype(np.uint16)
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"a_view_{angle}.ome.tif", series, metadata={"axes": "TZYX"})
+    for looked_at in (tmp_path, tmp_path / "a_view_0.ome.tif"):
+        done = run("info", looked_at)
+        assert "5 x 6 x 7" in done.stdout
+        assert "voxel size not known" in done.stdout
+        assert "um" not in done.stdout.replace(str(tmp_path), "")
+        assert "has 3 time points: choose one with --timepoint 0 to 2" in done.stderr
+        assert "this is the first one" in done.stderr
+    assert json.loads(run("info", tmp_path, "--json").stdout)["samples"][0]["voxel_size_um"] is None
+    assert "time points" not in run("info", tmp_path, "--timepoint", 1).stderr
+    assert "voxels of 2 x 1 x 1 um" in run("info", tmp_path, "--timepoint", 1, "--voxel-size", "2,1,1").stdout
+
+
+def test_planes_that_are_labelled_as_time_are_told_how_to_become_planes(tmp_path):
+    path = tmp_path / "fiji.tif"
+    tifffile.imwrite(path, np.ones((6, 5, 7), np.uint16), imagej=True, metadata={"axes": "TYX"})
+    (line,) = run("info", path, code=2).stderr.splitlines()
+    assert "has 6 time points (axes TYX) and no planes along z" in line
+    assert "in Fiji: Image > Properties..., 6 slices and 1 frame" in line
+
+
+def test_angles_are_read_in_names_of_files_datasets_and_channels(tmp_path):
+    pixels = np.random.default_rng(0).random((5, 6, 7), np.float32)
+    with h5py.File(tmp_path / "both.h5", "w") as file:
+        file["angle0"], file["angle90"] = pixels, pixels + 1
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"fly_view_{angle}.tif", pixels + angle, metadata={"axes": "ZYX"})
+    write_zarr(tmp_path / "c.zarr", np.stack([pixels, pixels]), Grid((5, 6, 7)), leading=[LeadingAxis("c", 2)])
+    group = zarr.open_group(tmp_path / "c.zarr", mode="r+")
+    labels = [{"label": "angle 0"}, {"label": "angle 90"}]
+    group.attrs["ome"] = {**group.attrs["ome"], "omero": {"channels": labels}}
+    files = [tmp_path / f"fly_view_{angle}.tif" for angle in (0, 90)]
+    datasets = [f"{tmp_path}/both.h5:/angle{angle}" for angle in (0, 90)]
+    counted = [{"left": files[0], "right": files[1]}, {"cam 1": files[0], "cam 2": files[1]}]
+    for source in (files, datasets, tmp_path / "c.zarr", {"angle 0": files[0], "angle 90": files[1]}):
+        assert [view.angle for view in open_views(source).views] == [0, 90]
+    for source in counted:
+        assert [view.angle for view in open_views(source).views] == [None, None]
 
 
 def test_info_on_what_cannot_be_read_names_it_and_shows_the_rest(scheme, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 from napari_mvfusion.data import settling
@@ -325,6 +327,46 @@ def test_what_lies_outside_of_a_mask_may_be_anything() -> None:
         assert np.isfinite(views.read(views.grid.box)).all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_nan_in_a_mask_is_outside_and_said(turned: bool) -> None:
+    rng = np.random.default_rng(1)
+    data = rng.random((6, 6, 6), np.float32) + 1
+    numbers, zeros = np.ones(data.shape, np.float32), np.ones(data.shape, np.float32)
+    numbers[:3], zeros[:3] = np.nan, 0
+    affine = np.eye(4)
+    affine[0, 3] = 0.5
+    read, said = [], []
+    for mask in (numbers, zeros):
+        view = View(data, "a", affine=affine if turned else None, mask=mask)
+        views = RegisteredViews([view], Grid(data.shape))
+        covered = views.coverage(views.grid.box)
+        assert covered is not None
+        read.append((views.read(views.grid.box), covered))
+        said.append(views.notes)
+    np.testing.assert_array_equal(read[0][0], read[1][0])
+    np.testing.assert_array_equal(read[0][1], read[1][1])
+    assert 0 < read[0][1].mean() < 0.6
+    assert said == [("view 'a': NaN in its mask counts as outside, like 0 (108 of 216 voxels)",), ()]
+
+
+def test_a_mask_of_a_time_lapse_is_that_of_each_time_or_one_for_all(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(1, 99, (3, 5, 6, 7)).astype(np.uint16)
+    moving, still = np.zeros(pixels.shape, np.uint8), np.zeros(pixels.shape[1:], np.uint8)
+    for t in range(3):
+        moving[t, t:] = 1
+    still[2:] = 1
+    for name, values, axes in (("view", pixels, "TZYX"), ("moving", moving, "TZYX"), ("still", still, "ZYX")):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", values, metadata={"axes": axes})
+    for timepoint in range(3):
+        for name, mask in (("moving", moving[timepoint]), ("still", still)):
+            file = tmp_path / f"{name}.ome.tif"
+            opened = open_views([tmp_path / "view.ome.tif"], masks={"view": file}, timepoint=timepoint)
+            covered = opened.coverage(opened.grid.box)
+            assert covered is not None
+            np.testing.assert_array_equal(covered[0], mask)
+
+
 def test_a_recipe_repeats_masks_and_refuses_others(tmp_path: Path) -> None:
     simulation = sample("nuclei", 32, offset=100, dtype="uint16")
     files, mask = [], field("planes", simulation.views.grid.shape)
@@ -349,6 +391,16 @@ def test_a_recipe_repeats_masks_and_refuses_others(tmp_path: Path) -> None:
     save_recipe(results[0].recipe, tmp_path / "told.json")
     again = drain(load_recipe(tmp_path / "told.json").repeat(tmp_path / "again.tif"))
     assert again is not None
+    unaware = json.loads((tmp_path / "told.json").read_text())
+    for entry in unaware["views"]:
+        entry.pop("mask_sha256", None)
+    (tmp_path / "unaware.json").write_text(json.dumps(unaware))
+    said = [
+        event.message
+        for event in load_recipe(tmp_path / "unaware.json").repeat(tmp_path / "more.tif")
+        if isinstance(event, Warned)
+    ]
+    assert any("the recipe knows of no pixels of view 'view0'" in message for message in said)
     write_tiff(tmp_path / "mask.tif", (~mask).astype(np.uint8), simulation.views.grid, overwrite=True)
     with pytest.raises(InputError, match="has data changed"):
         drain(load_recipe(tmp_path / "told.json").repeat(tmp_path / "third.tif"))

@@ -16,9 +16,12 @@ import zarr
 from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.errors import DeviceError, InputError, MemoryShortage, OutputError
+from napari_mvfusion.methods import make_method
 from small_methods import Diffuse
 
 SHAPE = (70, 66, 75)
@@ -150,11 +153,64 @@ def test_cancel_keeps_what_is_done_and_a_rerun_goes_on_from_there(views, tmp_pat
     assert events[-1].fused.changes == unbroken.changes
 
 
-def test_a_finished_output_that_lost_its_voxels_is_said_to_be_damaged(views, tmp_path):
+def _flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _change_voxel(out):
+    level = zarr.open_array(out / "0", mode="r+")
+    level[3, 5, 7] = level[3, 5, 7] + 1
+
+
+def _largest(out):
+    return max((path for path in (out / "0" / "c").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+DAMAGES = {
+    "its array is gone": ("zarr", lambda out: shutil.rmtree(out / "0")),
+    "a chunk is gone": ("zarr", lambda out: _largest(out).unlink()),
+    "a chunk is cut": ("zarr", lambda out: os.truncate(_largest(out), 100)),
+    "a byte is flipped": ("zarr", lambda out: _flip_a_byte(_largest(out))),
+    "a voxel is changed": ("zarr", _change_voxel),
+    "a coarser level is gone": ("zarr", lambda out: shutil.rmtree(out / "1")),
+    "a coarser chunk is gone": ("zarr", lambda out: (out / "1" / "c" / "0" / "0" / "0").unlink()),
+    "the file is cut": ("tif", lambda out: os.truncate(out, out.stat().st_size * 2 // 3)),
+    "a byte of the file is flipped": ("tif", _flip_a_byte),
+    "the file is cut to nothing": ("tif", lambda out: os.truncate(out, 0)),
+}
+
+
+WITH_ESTIMATE = ["a voxel is changed", "a byte of the file is flipped"]
+
+
+@pytest.mark.parametrize(
+    ("case", "estimate"), [*((case, False) for case in DAMAGES), *((case, True) for case in WITH_ESTIMATE)]
+)
+def test_a_finished_output_that_was_damaged_afterwards_is_not_taken_for_done(views, tmp_path, case, estimate):
+    ending, damage = DAMAGES[case]
+    out = tmp_path / f"fused.{ending}"
+    chosen = Diffuse(iterations=1) if estimate else make_method("average")
+    fuse(views, chosen, out=out, tile=(64, 64, 64))
+    assert fuse(views, chosen, out=out, resume=True).made_before
+    damage(out)
+    with pytest.raises(OutputError, match=r"fused\.\w+ is damaged.*fuse again with --overwrite"):
+        fuse(views, chosen, out=out, resume=True)
+    fuse(views, chosen, out=out, overwrite=True, resume=True)
+    assert np.array_equal(open_output(out)[:], fuse(views, chosen, tile=(64, 64, 64)).data)
+
+
+def test_a_result_without_a_digest_is_still_read_through(views, tmp_path):
+    """As versions before wrote them."""
     out = tmp_path / "fused.zarr"
     fuse(views, Diffuse(), out=out)
-    shutil.rmtree(out / "0")
-    with pytest.raises(InputError, match=r"fused\.zarr is damaged.*fuse again with --overwrite"):
+    recipe = json.loads(recipe_path(out).read_text())
+    del recipe["run"]["voxels_sha256"]
+    recipe_path(out).write_text(json.dumps(recipe))
+    assert fuse(views, Diffuse(), out=out, resume=True).made_before
+    os.truncate(_largest(out), 100)
+    with pytest.raises(OutputError, match="its voxels cannot be read"):
         fuse(views, Diffuse(), out=out, resume=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import zlib
 from pathlib import Path
 
 import h5py
@@ -135,6 +137,72 @@ def test_what_is_hostile_or_damaged_is_refused(tmp_path: Path, pixels: np.ndarra
         (tmp_path / "cut.h5").write_bytes(content[:end])
         with pytest.raises(InputError, match=r"cut\.h5"):
             open_volume(tmp_path / "cut.h5")
+
+
+def test_a_large_chunk_is_decoded_once_for_all_its_boxes(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Its bytes are spoilt behind the back of the reader, who would notice if it decoded them again."""
+    pixels = rng.integers(0, 99, (40, 200, 200)).astype(np.uint16)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=pixels, chunks=(20, 200, 200), compression="gzip")
+        places = [data.id.get_chunk_info(number) for number in range(2)]
+    volume, _ = open_volume(path)
+    part = volume[2:4, 5:9, 7:30]
+    np.testing.assert_array_equal(part, pixels[2:4, 5:9, 7:30])
+    part[...] = 0
+    before = path.stat()
+    with path.open("r+b") as file:
+        for place in places:
+            file.seek(place.byte_offset)
+            file.write(bytes(place.size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    np.testing.assert_array_equal(volume[1:9, :, ::3], pixels[1:9, :, ::3])
+    np.testing.assert_array_equal(volume[3], pixels[3])
+    with pytest.raises(InputError, match="is damaged"):
+        volume[25]
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(InputError, match="is damaged"):
+        volume[3]
+
+
+def test_a_stored_chunk_that_cannot_be_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    shape = (2, 1024, 1024)
+    declared = 2 * int(np.prod(shape))
+    stored = {"too long": bytes(2 * declared), "bomb": zlib.compress(bytes(600 * 2**20), 1)}
+    words = {"too long": r"is stored in 8,388,608 bytes", "bomb": "unpacks to more than its 4,194,304 bytes"}
+    for name, content in stored.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            data = file.create_dataset("data", shape, np.uint16, chunks=shape, compression="gzip")
+            data.id.write_direct_chunk((0, 0, 0), content)
+        with pytest.raises(InputError, match=words[name]):
+            open_volume(tmp_path / f"{name}.h5")[0][0]
+    with h5py.File(tmp_path / "twice.h5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk(shape)
+        made.set_deflate(4)
+        made.set_deflate(4)
+        h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, h5py.h5s.create_simple(shape), made)
+    with pytest.raises(InputError, match="compressed twice over"):
+        open_volume(tmp_path / "twice.h5")
+
+
+def test_a_dataset_may_be_called_like_a_file(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write(tmp_path / "a.h5", "left.h5", pixels)
+    np.testing.assert_array_equal(open_volume(f"{path}:/left.h5")[0][:], pixels)
+    assert place_of(f"{path}:/left.h5") == path
+    assert place_of(f"{tmp_path}/none.hdf5:/left.h5") == tmp_path / "none.hdf5"
+
+
+@pytest.mark.parametrize("size", [(0.0, 1.0, 1.0), (1.0, np.nan, 1.0), (1.0, 2.0), "unknown", (1.0,) * 9], ids=str)
+def test_a_voxel_size_that_cannot_be_is_said(tmp_path: Path, pixels: np.ndarray, size: object) -> None:
+    path = write(tmp_path / "a.h5", "data", pixels)
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["element_size_um"] = size
+    views = open_views([path])
+    assert views.grid.voxel_size_um == (1.0, 1.0, 1.0)
+    assert any("element_size_um" in note and "is not used" in note for note in views.notes)
+    assert any("element_size_um" in problem for problem in describe(path).samples[0].problems)
+    assert open_views([path], voxel_size_um=SIZE).notes == ()
 
 
 def test_words_and_pairs_of_numbers_are_no_pixels(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_mvfusion.io.matching import Wanted, angle_in, angles_in, match_files
+from napari_mvfusion.io.angles import angle_in, angles_in
+from napari_mvfusion.io.matching import Wanted, match_files
 
 FOUR = [Wanted(f"{a}", f"embryo view {a}", float(a), "embryo") for a in (0, 90, 180, 270)]
 

@@ -112,7 +112,7 @@ def test_gains_and_hot_pixels_on_the_command_line_and_in_a_recipe(tmp_path: Path
     opened = recipe.inputs.open()
     assert [numbers.hot for numbers in opened.statistics()] == [0, 1]
     assert opened.read(opened.grid.box).max() < 2 * views.read(views.grid.box).max()
-    with pytest.raises(InputError, match="a gain is given for '45'"):
+    with pytest.raises(InputError, match="a gain is given for view '45'"):
         Inputs(source=str(tmp_path / "in"), gains={"45": 2.0}).open()
 
 
@@ -128,7 +128,7 @@ def test_offsets_of_some_views_and_those_that_files_hold(tmp_path: Path) -> None
     assert offsets() == offsets(weights={"0": 2.0}) == [2, 2]
     assert offsets(offset=5.0) == [5, 5]
     assert offsets(offset=5.0, offsets={"90": 0.0}) == [5, 0]
-    with pytest.raises(InputError, match="an offset is given for '45'"):
+    with pytest.raises(InputError, match="an offset is given for view '45'"):
         offsets(offsets={"45": 2.0})
 
 

@@ -81,6 +81,43 @@ def test_points_and_size_can_be_given(recorded):
     assert len(again.used) >= len(found.used) - 1
 
 
+@pytest.mark.parametrize("size", [(25, 15, 15), (9, 9, 9), (31, 11, 21)])
+def test_the_psf_has_the_size_that_was_asked_for(rng, size):
+    """Also where the core of the beads lies off their brightest voxel, so that centring makes the PSF wider."""
+    z, y, x = np.indices((21, 21, 21)) - 10
+    leaning = np.exp(-0.5 * ((y / 1.5) ** 2 + (x / 1.5) ** 2)) * np.where(z < 0, np.exp(z / 4), np.exp(-z / 0.7))
+    volume = bead_volume(leaning / leaning.sum(), (110, 90, 90), rng, 12, doublets=0, debris=0).volume
+    measured = measure_psf(volume, size=size)
+    assert measured.psf.shape == size
+    assert measured.psf.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_where_no_bead_can_be_used_each_reason_is_counted():
+    """Three beads at the border, two beside each other, one that is saturated."""
+    grid = np.indices((64, 64, 64))
+    volume = np.zeros((64, 64, 64))
+    places = [(4, 30, 30), (32, 3, 32), (60, 60, 32), (32, 20, 20), (32, 26, 20), (32, 44, 44)]
+    for number, place in enumerate(places):
+        offsets = grid - np.reshape(place, (3, 1, 1, 1))
+        volume += (4000 if number == 5 else 1000) * np.exp(-0.5 * (offsets**2).sum(axis=0) / 1.5**2)
+    counts = r"1 saturated; 2 too close to another bead; 3 too close to the border"
+    with pytest.raises(InputError, match=rf"only 0 of 6 beads can be used, and 3 are needed \({counts}; a bead needs"):
+        measure_psf(volume, np.array(places), size=(11, 11, 11), saturation=3000)
+
+
+def test_a_small_volume_leaves_room_for_a_smaller_window():
+    grid = np.indices((40, 40, 40))
+    volume = np.zeros((40, 40, 40))
+    places = np.stack(np.meshgrid(*[[10, 30]] * 3), axis=-1).reshape(-1, 3)
+    for place in places:
+        volume += 1000 * np.exp(-0.5 * ((grid - place.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) / 1.2**2)
+    measured = measure_psf(volume, places)
+    assert len(measured.used) == 8
+    assert measured.fwhm == pytest.approx((2.355 * 1.2,) * 3, rel=0.1)
+    with pytest.raises(InputError, match="all 1 beads lie within 6 voxels of the border"):
+        measure_psf(volume[:, :, 7:], np.array([[10, 10, 3]]))
+
+
 def test_saturated_beads_are_left_out(recorded):
     _, beads = recorded
     limit = np.percentile(beads.volume, 99.99)
@@ -108,7 +145,7 @@ def test_too_few_beads_and_impossible_sizes_are_said(recorded):
         measure_psf(beads.volume, size=(30, 15, 15))
     with pytest.raises(InputError, match="smaller than the PSF"):
         measure_psf(beads.volume, size=(201, 15, 15))
-    with pytest.raises(InputError, match=r"only \d of 2 beads stand alone"):
+    with pytest.raises(InputError, match=r"only \d of 2 beads can be used"):
         measure_psf(beads.volume, beads.positions[:2], size=(31, 15, 15))
 
 

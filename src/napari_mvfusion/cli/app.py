@@ -9,6 +9,8 @@ from typing import Annotated, Any, get_args
 import typer
 import typer.core
 
+from napari_mvfusion.cli.show import begin_command
+
 # The first line of the help of each: the module of that name in this package holds the rest.
 COMMANDS = {
     "demo": "Simulate an embryo, measure its PSFs from beads, fuse it with every method, and compare the results.",
@@ -114,6 +116,7 @@ def options_of_all(
     ] = False,
 ) -> None:
     """Hold the options of all commands, for the help: `cli.main` takes them from the line before it is parsed."""
+    begin_command()
 
 
 for _name, _line in COMMANDS.items():

@@ -14,8 +14,10 @@ from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
+from napari_mvfusion.engine.outputs import check_suffix
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
+from napari_mvfusion.io.atomic import check_place
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.system.overlap import refuse_overlap
 
@@ -56,6 +58,8 @@ def fuse(
         raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
     if (recipe is None) == (not (inputs or reading.view)):
         raise typer.BadParameter("give either INPUT or --recipe", param_hint="INPUT")
+    check_suffix(out)
+    check_place(out)
     with stopped_by_signals() as cancel:
         events: Generator[Event, None, Fused | None]
         common: dict[str, Any] = {
@@ -75,13 +79,15 @@ def fuse(
             bound_method = make_method(method, **parameters, **options.settings(set_ or []))
             title = method
             opening = reading.inputs(inputs or [])
+            read_from = opening.model_dump(mode="json")
+            check_before_reading(out, read_from, overwrite=overwrite, resume=resume)
             events = fuse_events(
                 open_inputs(opening),
                 bound_method,
                 device=device or "auto",
                 tile=options.tile_of(tile),
                 out=out,
-                inputs=opening.model_dump(mode="json"),
+                inputs=read_from,
                 **common,
             )
         fused = show.follow(events, title=title, quiet=quiet or as_json)

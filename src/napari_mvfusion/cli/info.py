@@ -71,7 +71,8 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
     for sample in found.samples:
         if not sample.readable:
             continue
-        size = "" if sample.voxel_size_um is None else f", voxels of {_times(sample.voxel_size_um)} um"
+        known = sample.voxel_size_um
+        size = ", voxel size not known" if known is None else f", voxels of {_times(known)} um"
         truth = ", ground truth known" if sample.has_truth else ""
         rows = [
             [

@@ -89,12 +89,16 @@ def memory_of(text: str | None, option: str = "--memory") -> int | None:
 
 def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
     """Parse ["0=1", "90=0.5"] as a number for each name."""
-    try:
-        found = {name: float(value) for name, value in settings(pairs, option).items()}
-    except ValueError:
-        found = {"": math.nan}
-    if not all(math.isfinite(value) for value in found.values()):
-        raise typer.BadParameter("a number must follow the =, as in 90=0.5", param_hint=option)
+    found = {}
+    for name, text in settings(pairs, option, "90=0.5").items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise typer.BadParameter(
+                f"'{_short(text)}' is no number: one must follow the =, as in 90=0.5", param_hint=option
+            )
     return found
 
 
@@ -130,27 +134,31 @@ def offset_of(texts: Sequence[str] | None) -> tuple[float, dict[str, float]]:
 
 
 def _common_and_named(texts: Sequence[str], option: str) -> tuple[str | None, dict[str, str]]:
-    """Values that are given for all, the last of them, and for some by name."""
+    """The value that is given for all, and those for some by name."""
     plain = [text for text in texts if "=" not in text]
-    return plain[-1] if plain else None, settings([text for text in texts if "=" in text], option)
+    if len(plain) > 1:
+        given = " and ".join(f"'{_short(text)}'" for text in plain)
+        raise typer.BadParameter(f"{given} are both given for all views: give one, or VIEW=VALUE", param_hint=option)
+    return plain[0] if plain else None, settings([text for text in texts if "=" in text], option, "VIEW=VALUE")
 
 
 def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:
     """Parse ["90=mask.tif"] as an existing file for each name, with its whole path."""
-    files = {name: Path(value) for name, value in settings(pairs, option).items()}
+    files = {name: Path(value) for name, value in settings(pairs, option, "90=FILE").items()}
     for path in files.values():
         if not place_of(path).exists():
             raise typer.BadParameter(f"{path} does not exist", param_hint=option)
     return {name: str(path.resolve()) for name, path in files.items()}
 
 
-def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
-    """Parse ["sigma1=10", "weights=entropy"] as parameters of a method."""
+def settings(pairs: Sequence[str], option: str = "--set", form: str = "name=value") -> dict[str, str]:
+    """Parse ["sigma1=10", "weights=entropy"] as parameters of a method, or what else is written in this form."""
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise typer.BadParameter(f"'{_short(pair)}' is not name=value", param_hint=option)
+        if not (equals and name.strip() and value.strip()):
+            lacking = "" if not equals else f", nothing stands {'after' if name.strip() else 'before'} the ="
+            raise typer.BadParameter(f"'{_short(pair)}' is not of the form {form}{lacking}", param_hint=option)
         if name.strip() in values:
             raise typer.BadParameter(f"'{_short(name.strip())}' is given twice", param_hint=option)
         values[name.strip()] = value.strip()

@@ -12,6 +12,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.atomic import check_new
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psfs import load_psf, prepare_psf
@@ -34,9 +35,10 @@ def measure(
 ) -> None:
     """Average isolated beads into a PSF."""
     refuse_overlap([out], [place_of(beads)])
+    check_new(out, overwrite=overwrite)
+    sides = options.tile_of(size, "--size")
     volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
     check_size(volume.shape, str(beads), BEADS)
-    sides = options.tile_of(size, "--size")
     try:
         measured = measure_psf(np.asarray(volume[:]), size=sides)
     except InputError as error:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
     from napari_mvfusion.measures.metrics import Values
 
+_SAID: set[str] = set()
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -68,8 +70,21 @@ def end_with(failures: Sequence[InputError]) -> None:
 
 
 def say_warning(message: str) -> None:
-    """One line on stderr."""
+    """One line on stderr; what a command has said before, as of the same views for another method, it says once."""
+    if _said_before(message):
+        return
     err.print(Text.assemble(("warning: ", "yellow"), _one_line(message)))
+
+
+def begin_command() -> None:
+    """Forget what was said: another command begins."""
+    _SAID.clear()
+
+
+def _said_before(message: str) -> bool:
+    known = message in _SAID
+    _SAID.add(message)
+    return known
 
 
 def print_json(values: Any) -> None:
@@ -116,7 +131,7 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                 case Warned(message):
                     say_warning(message)
                 case Noted(message):
-                    if not quiet:
+                    if not (quiet or _said_before(message)):
                         note(f"note: {_one_line(message)}")
                 case Preparing(label, fraction):
                     bar.update(preparing, description=label, completed=fraction, visible=fraction < 1)

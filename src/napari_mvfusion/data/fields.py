@@ -80,6 +80,12 @@ class HullMask:
         return np.asarray((places >= rows[..., :1]) & (places < rows[..., 1:]))
 
 
+def measured(mask: np.ndarray) -> np.ndarray:
+    """Where a mask says that there is data, bool: what is neither 0 nor NaN."""
+    inside: np.ndarray = mask != 0
+    return inside & ~np.isnan(mask) if mask.dtype.kind == "f" else inside
+
+
 @dataclass(frozen=True, eq=False)
 class ValueMask:
     """A lazy bool array (z, y, x), False where the pixels of a view have a value that stands for no data.
@@ -109,12 +115,45 @@ class ValueMask:
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """The mask over a box."""
         pixels = np.asarray(self.data[index])
-        known = np.ones(pixels.shape, bool) if self.also is None else np.asarray(self.also[index]) != 0
+        known = np.ones(pixels.shape, bool) if self.also is None else measured(np.asarray(self.also[index]))
         if self.zero:
             known &= pixels != 0
         if self.nan and pixels.dtype.kind == "f":
             known &= ~np.isnan(pixels)
         return known
+
+
+@dataclass(frozen=True, eq=False)
+class NumberMask:
+    """A lazy bool array (z, y, x): where a mask of floating-point numbers says that there is data.
+
+    Attributes
+    ----------
+    numbers : the mask
+    """
+
+    numbers: VolumeLike
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels of the view."""
+        return self.numbers.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the mask."""
+        return np.dtype(bool)
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """The mask over a box."""
+        return measured(np.asarray(self.numbers[index]))
+
+    def count_nan(self) -> int:
+        """How many of the numbers are NaN; reads all of them, slab by slab."""
+        depth, height, width = self.shape
+        thick = max(1, _SLAB_VOXELS // (height * width))
+        slabs = (self.numbers[z : z + thick] for z in range(0, depth, thick))
+        return sum(int(np.isnan(np.asarray(slab)).sum()) for slab in slabs)
 
 
 @dataclass(frozen=True, eq=False)

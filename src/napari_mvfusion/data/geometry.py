@@ -15,6 +15,14 @@ from napari_mvfusion.errors import InputError
 Triple = tuple[int, int, int]
 FloatTriple = tuple[float, float, float]
 
+# Degrees.
+_SAME_ANGLE = 1e-3
+
+
+def same_direction(one: float, other: float) -> bool:
+    """Whether two angles in degrees are one direction: they differ by full turns."""
+    return abs((one - other + 180) % 360 - 180) < _SAME_ANGLE
+
 
 def triple(values: Iterable[int]) -> Triple:
     """Return three integers as a tuple (z, y, x)."""
@@ -101,11 +109,13 @@ class Grid:
     shape : (z, y, x), voxels
     voxel_size_um : (z, y, x), micrometres between voxel centres
     origin_um : (z, y, x), world position of the centre of voxel (0, 0, 0)
+    size_known : whether anybody said the voxel size, which is 1 um where nobody did; it makes no grids differ
     """
 
     shape: Triple
     voxel_size_um: FloatTriple = (1.0, 1.0, 1.0)
     origin_um: FloatTriple = field(default=(0.0, 0.0, 0.0))
+    size_known: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or any(n < 1 for n in self.shape):

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.data.fields import measured
 from napari_mvfusion.data.geometry import Box, Grid, triple
 from napari_mvfusion.data.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level, sharpest_spot
 from napari_mvfusion.data.view import View
@@ -62,7 +63,7 @@ def mark_covered(view: View, grid: Grid, box: Box, out: np.ndarray) -> None:
     if view.mask is not None:
         matrix, source, offset = source_of(view, grid, box)
         if source.size:
-            mask = (np.asarray(view.mask[source.slices]) != 0).astype(np.float32)
+            mask = measured(np.asarray(view.mask[source.slices])).astype(np.float32)
             sampled = ndimage.affine_transform(mask, matrix, offset, box.shape, order=1, mode="nearest")
             out *= sampled > 1 - 1e-3
 
@@ -139,7 +140,7 @@ class _Measured:
         pixels = np.asarray(self._view.data[index])
         if self._view.mask is None:
             return pixels
-        return np.where(np.asarray(self._view.mask[index]) != 0, pixels, pixels.dtype.type(0))
+        return np.where(measured(np.asarray(self._view.mask[index])), pixels, pixels.dtype.type(0))
 
 
 def _less_offset(view: View, pixels: np.ndarray) -> np.ndarray:
@@ -174,5 +175,4 @@ def _raw(view: View, box: Box) -> np.ndarray:
 def covered_pixels(view: View, box: Box) -> np.ndarray:
     """Where a view with a mask has data, bool, in a box of its own array."""
     assert view.mask is not None
-    covered: np.ndarray = np.asarray(view.mask[box.slices]) != 0
-    return covered
+    return measured(np.asarray(view.mask[box.slices]))

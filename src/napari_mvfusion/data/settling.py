@@ -12,7 +12,15 @@ import numpy as np
 
 from napari_mvfusion.data.darkness import ends_abruptly
 from napari_mvfusion.data.events import Preparing
-from napari_mvfusion.data.fields import Found, HullMask, ValueMask, VolumeLike, inside_planes, look_for_field
+from napari_mvfusion.data.fields import (
+    Found,
+    HullMask,
+    NumberMask,
+    ValueMask,
+    VolumeLike,
+    inside_planes,
+    look_for_field,
+)
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.missed import missed_beyond, planes_to_look_at
 from napari_mvfusion.data.sampling import mark_covered, read_view, to_view
@@ -23,6 +31,11 @@ _NO_DARKNESS = 0.99
 _SMALL_VOXELS = 2**24
 # So many voxels beyond a face would hold something if the view had recorded there.
 _FEWEST_MISSED = 60
+
+
+def is_settled(view: View) -> bool:
+    """Whether the mask of a view says all that is known of where it has data, as 0 and 1."""
+    return view.no_data == "none" and not _has_number_mask(view)
 
 
 def settle_views(
@@ -42,6 +55,7 @@ def settle_views(
     -------
     The views, whose masks say all that is known, and what is left out of each and why, in words, by the view's name.
     """
+    views, notes = _without_numbers(views)
     found = [Found() for _ in views]
     auto = [v for v, view in enumerate(views) if view.no_data == "auto" and view.mask is None]
     for done, v in enumerate(auto):
@@ -55,12 +69,13 @@ def settle_views(
             yield Preparing("looking for fields", (done + share) / len(auto))
     fields = _fields(views, found, grid)
     settled: list[View] = []
-    notes: dict[str, str] = {}
     for view, what, known in zip(views, found, fields, strict=True):
         mask: VolumeLike | None = view.mask
         if view.no_data in ("0", "nan"):
             mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
-            notes[view.name] = f"every {view.no_data} is taken as no data"
+            notes[view.name] = "; ".join(
+                [f"every {view.no_data} is taken as no data", *filter(None, [notes.get(view.name)])]
+            )
         elif view.no_data == "auto" and view.mask is None:
             mask = known
             if what.nan_at_border:
@@ -69,6 +84,25 @@ def settle_views(
                 notes[view.name] = note
         settled.append(replace(view, mask=mask, no_data="none"))
     return tuple(settled), notes
+
+
+def _has_number_mask(view: View) -> bool:
+    return view.mask is not None and np.dtype(view.mask.dtype).kind == "f"
+
+
+def _without_numbers(views: Sequence[View]) -> tuple[list[View], dict[str, str]]:
+    """The views, whose masks are no floating-point numbers any more, and what is to be said of NaN in them."""
+    plain: list[View] = []
+    notes: dict[str, str] = {}
+    for view in views:
+        if view.mask is None or not _has_number_mask(view):
+            plain.append(view)
+            continue
+        mask = NumberMask(view.mask)
+        if count := mask.count_nan():
+            notes[view.name] = f"NaN in its mask counts as outside, like 0 ({count:,} of {prod(mask.shape):,} voxels)"
+        plain.append(replace(view, mask=mask))
+    return plain, notes
 
 
 def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[HullMask | None]:

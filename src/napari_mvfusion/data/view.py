@@ -13,6 +13,8 @@ from napari_mvfusion.errors import InputError
 # Far beyond these, sums of weighted pixels leave the range of float32.
 _LEAST_WEIGHT = 1e-6
 _MOST_WEIGHT = 1e6
+_LEAST_GAIN = 1e-6
+_MOST_GAIN = 1e6
 _MOST_OFFSET = 1e30
 
 
@@ -31,8 +33,8 @@ class View:
     weight : relative trust in this view, above 0
     offset : camera offset, in the units of `data`; subtracted when pixels are read, and what falls below it becomes 0.
         0 leaves the pixels untouched.
-    mask : array (z, y, x), nonzero where `data` holds a measurement, or None when every pixel does. What lies outside
-        may be anything, NaN too.
+    mask : array (z, y, x), neither 0 nor NaN where `data` holds a measurement, or None when every pixel does. What lies
+        outside may be anything, NaN too.
     source : the file or layer that the view came from, for messages
     gain : what pixels are divided by when they are read, after the offset: how many times as bright as the others it is
     remove_hot : read the median of its neighbours in the place of each hot pixel; see `napari_mvfusion.data.hot_pixels`
@@ -81,6 +83,11 @@ class View:
         if not (np.isfinite(self.gain) and self.gain > 0):
             raise InputError(
                 f"{self.label} has gain {self.gain}: give a positive one, 1 for a view as bright as the others"
+            )
+        if not _LEAST_GAIN <= self.gain <= _MOST_GAIN:
+            raise InputError(
+                f"{self.label} has gain {self.gain:g}: give one from {_LEAST_GAIN:g} to {_MOST_GAIN:,.0f}, 1 for a view as "
+                "bright as the others"
             )
         if self.no_data not in NO_DATA:
             raise InputError(f"{self.label} has no_data '{self.no_data}': choose {', '.join(NO_DATA)}")

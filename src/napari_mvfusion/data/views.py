@@ -20,7 +20,7 @@ from napari_mvfusion.data.geometry import Box, Grid, float_triple
 from napari_mvfusion.data.overviews import Overview
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.data.scanning import ViewStatistics, sample_views, scan_views
-from napari_mvfusion.data.settling import settle_views
+from napari_mvfusion.data.settling import is_settled, settle_views
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
@@ -83,7 +83,7 @@ class RegisteredViews:
                     "registered views must have one shape (resample it, or give its affine)"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None
-        self._settled = all(view.no_data == "none" for view in self.views)
+        self._settled = all(map(is_settled, self.views))
         self._notes: dict[str, str] = {}
         self.remarks = tuple(remarks)
         self.rough_border = False
@@ -326,4 +326,4 @@ def drain(generator: Generator[object, None, T]) -> T:
 def _part(grid: Grid, box: Box) -> Grid:
     """The grid of a box of a grid."""
     origin = float_triple(o + a * s for o, a, s in zip(grid.origin_um, box.start, grid.voxel_size_um, strict=True))
-    return Grid(box.shape, grid.voxel_size_um, origin)
+    return Grid(box.shape, grid.voxel_size_um, origin, grid.size_known)

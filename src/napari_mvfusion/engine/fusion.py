@@ -22,12 +22,13 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix, open_output
 from napari_mvfusion.engine.planning import RunPlan, Storage, plan_run
 from napari_mvfusion.engine.provenance import describe_run, fingerprint
 from napari_mvfusion.engine.run import Run, Stop
-from napari_mvfusion.engine.workspace import Workspace, check_output
+from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
 from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.atomic import check_place, sweep, writing
@@ -36,6 +37,7 @@ from napari_mvfusion.io.formats import is_volume_folder, place_of
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
+from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.system.overlap import file_of, places_in, refuse_overlap
@@ -61,7 +63,7 @@ def fuse(
 ) -> Fused:
     """Fuse registered views and return the fused volume; see `fuse_events` for the parameters.
 
-    Warnings of the run are given as Python warnings.
+    Warnings of the run, and what was guessed or left out when the views were opened, are Python warnings (`UserWarning`).
     """
     events = fuse_events(
         views,
@@ -131,7 +133,7 @@ def fuse_events(
                 raise InputError("give either an output file or an array to fill, not both")
             check_suffix(path)
             check_place(path)
-            refuse_overlap([path, partial_folder(path), recipe_path(path)], _read_from(views, inputs))
+            refuse_overlap(_places_of(path), _read_from(inputs, views))
             with writing(path):
                 held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
@@ -151,6 +153,34 @@ def fuse_events(
         )
         fused = yield from (_silent_where_finished(events) if resume else events)
     return fused
+
+
+def check_before_reading(
+    out: Path, inputs: Mapping[str, Any] | None = None, *, overwrite: bool = False, resume: bool = False
+) -> None:
+    """Refuse an output that cannot be made, before views are opened; `fuse_events` looks once more.
+
+    Parameters
+    ----------
+    out : of the run
+    inputs : how the views will be opened
+    overwrite, resume : as for `fuse_events`
+
+    Raises
+    ------
+    OutputError
+        If its name says no format, its folder is missing or cannot be written, it is one of the inputs, or it exists and may
+        not be overwritten.
+    """
+    check_suffix(out)
+    check_place(out)
+    refuse_overlap(_places_of(out), _read_from(inputs))
+    check_free(out, overwrite=overwrite, resume=resume)
+
+
+def _places_of(out: Path) -> list[Path]:
+    """What a run makes, replaces or removes."""
+    return [out, partial_folder(out), recipe_path(out)]
 
 
 def _silent_where_finished(
@@ -199,7 +229,9 @@ def _fuse(
         )
     for message in method.check(views):
         yield Warned(message)
-    if any(view.psf_notes or view.psf_flaw for view in views.views):
+    for message in about_one_direction(views):
+        yield Warned(message)
+    if any(view.psf is not None or view.psf_flaw for view in views.views):
         yield from _say_psfs(views, method)
     recognised = {view.name for view in views.views if view.no_data == "auto"}
     try:
@@ -235,7 +267,11 @@ def _fuse(
         for note in workspace.notes:
             yield Warned(note)
         if workspace.finished or workspace.placed:
-            finished = _finished_before(workspace, views.grid, recipe)
+            try:
+                finished = yield from _until(_finished_before(workspace, views.grid, recipe), cancel)
+            except Stop:
+                yield Cancelled(0, 0, None)
+                return None
             yield Finished(finished, time.perf_counter() - started)
             return finished
         output = FileOutput(views.grid, workspace, overwrite=overwrite)
@@ -267,16 +303,19 @@ def _fuse(
             yield Cancelled(run.finished_tiles, run.total_tiles, kept)
             return None
     recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
+    recipe["run"] |= voxels_entry(run.digests) if workspace is not None else {}
     fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, path, tuple(run.changes))
     yield Finished(fused, time.perf_counter() - started)
     return fused
 
 
 def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, None]:
-    """What was done to the PSFs, where the method needs them."""
+    """What was done to the PSFs, and whether they lie across the views, where the method needs them."""
     try:
         method.check(views.with_psfs([None] * len(views)))
     except InputError:
+        for message in about_psfs_across(views):
+            yield Warned(message)
         for view in views.views:
             if view.psf_notes:
                 yield Noted(f"PSF of view '{view.name}': {'; '.join(view.psf_notes)}")
@@ -286,12 +325,11 @@ def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, 
                 yield Noted(f"{view.psf_flaw}; {method.title} needs no PSF")
 
 
-def _read_from(views: RegisteredViews, inputs: Mapping[str, Any] | None) -> list[Path]:
+def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None = None) -> list[Path]:
     """The files and folders that a run reads, as far as is known."""
-    named = [
-        place_of(path) for path in (*places_in(inputs), *(Path(view.source) for view in views.views if view.source))
-    ]
-    opened = (file_of(array) for view in views.views for array in (view.data, view.mask))
+    known = () if views is None else views.views
+    named = [place_of(path) for path in (*places_in(inputs), *(Path(view.source) for view in known if view.source))]
+    opened = (file_of(array) for view in known for array in (view.data, view.mask))
     places = [*named, *(path for path in opened if path is not None)]
     for folder in [path for path in named if path.is_dir() and not is_volume_folder(path)]:
         names = scan_folder(folder)
@@ -309,7 +347,7 @@ def _made_with(out: Path) -> str | None:
         return None
 
 
-def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -> Fused:
+def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -> Generator[Event, None, Fused]:
     """What an earlier run has made with a recipe, once all of it is in its place; a damaged recipe is written anew."""
     written = workspace.finishing.recipe
     try:
@@ -317,6 +355,7 @@ def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -
     except (OSError, ValueError):
         with writing(written):
             written.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    yield from check_finished(workspace.out, recipe)
     placing = workspace.last("placing")
     changes = () if placing is None else tuple(placing["changes"])
     if placing is not None:

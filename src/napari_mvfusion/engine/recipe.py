@@ -8,24 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.fields import NoData
 from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
-from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.opening import guessed_in, open_views
+from napari_mvfusion.io.view_files import as_used, called
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.files import parsing, read_text
 
 __all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
+
+_EDIT_INPUTS = (
+    "change its inputs, which say how views are opened, or restore the recipe, whose views say what that gave"
+)
 
 
 class _Part(BaseModel):
@@ -116,12 +122,11 @@ class Inputs(_Part):
             channel=self.channel,
         )
         if self.views is not None:
-            opened = opened.select(self.views)
-        given = (("a weight", self.weights), ("a gain", self.gains), ("an offset", self.offsets))
-        for what, numbers in given:
-            if unknown := set(numbers) - set(opened.names):
-                raise InputError(f"{what} is given for '{min(unknown)}', but the views are {', '.join(opened.names)}")
-        if not (self.offset or self.remove_hot or any(numbers for _, numbers in given)):
+            opened = opened.select(_once([each if each in opened.names else called(each)[0] for each in self.views]))
+        weights = as_used(self.weights, opened.names, "a weight")
+        gains = as_used(self.gains, opened.names, "a gain")
+        offsets = as_used(self.offsets, opened.names, "an offset")
+        if not (self.offset or self.remove_hot or weights or gains or offsets):
             return opened
         remarks: list[str] = []
 
@@ -138,16 +143,21 @@ class Inputs(_Part):
         changed = [
             replace(
                 view,
-                offset=chosen(
-                    "camera offset", view, self.offsets.get(view.name, self.offset or None), view.offset, 0.0
-                ),
-                weight=chosen("weight", view, self.weights.get(view.name), view.weight, 1.0),
-                gain=chosen("gain", view, self.gains.get(view.name), view.gain, 1.0),
+                offset=chosen("camera offset", view, offsets.get(view.name, self.offset or None), view.offset, 0.0),
+                weight=chosen("weight", view, weights.get(view.name), view.weight, 1.0),
+                gain=chosen("gain", view, gains.get(view.name), view.gain, 1.0),
                 remove_hot=self.remove_hot or view.remove_hot,
             )
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
+
+
+def _once(names: list[str]) -> list[str]:
+    """Names of views, none of them twice."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"view '{twice}' is named twice among the views to use: name it once")
+    return names
 
 
 class MethodEntry(_Part):
@@ -225,13 +235,15 @@ class Recipe(_Part):
                 "this recipe was made from arrays in memory, so it does not say where its views are: "
                 "open them yourself and run its method on them"
             )
+        check_before_reading(Path(out), self.inputs.model_dump(mode="json"), overwrite=overwrite, resume=resume)
         views = self.inputs.open()
         names = [entry.name for entry in self.views]
         if set(names) < set(views.names):
             more = ", ".join(name for name in views.names if name not in names)
             yield Warned(f"the recipe does not use the views {more}, which are there beside its own")
             views = views.select(names)
-        for change in self._check_same(views):
+        views, changes = self._with_own_angles(views)
+        for change in [*changes, *self._check_same(views)]:
             yield Warned(change)
         method = make_method(self.method.name, **self.method.parameters)
         for change in self._software_changes():
@@ -250,15 +262,34 @@ class Recipe(_Part):
         )
         return result
 
-    def _check_same(self, views: RegisteredViews) -> list[str]:
-        """Refuse views that are not the recipe's own; what is only made ready otherwise today comes back in words."""
-        changes = []
+    def _with_own_angles(self, views: RegisteredViews) -> tuple[RegisteredViews, list[str]]:
+        """The views with the angles of the recipe, which a user may have said; and where names say others, in words."""
         names = [entry.name for entry in self.views]
         if list(views.names) != names:
             there = ", ".join(views.names)
             raise InputError(f"the recipe was made from the views {', '.join(names)}, but there are {there}")
+        pairs = list(zip(self.views, views.views, strict=True))
+        said = [
+            f"{view.label}: the angle {entry.angle:g} is taken, as the recipe says; its name says "
+            f"{'none' if view.angle is None else f'{view.angle:g}'}"
+            for entry, view in pairs
+            if entry.angle is not None and entry.angle != view.angle
+        ]
+        angles = [replace(view, angle=entry.angle) for entry, view in pairs]
+        return RegisteredViews(angles, views.grid, remarks=views.remarks), said
+
+    def _check_same(self, views: RegisteredViews) -> list[str]:
+        """Refuse views that are not the recipe's own; what is only made ready otherwise today comes back in words."""
+        changes = self._compare_grid(views.grid)
+        for entry, view in zip(self.views, views.views, strict=True):
+            _refuse_other_settings(entry, view)
         for entry, view, numbers in zip(self.views, views.views, views.statistics(), strict=True):
-            if entry.mask_sha256 is not None and numbers.mask_sha256 != entry.mask_sha256:
+            if entry.mask_sha256 is None and numbers.mask_sha256 is not None:
+                changes.append(
+                    f"the recipe knows of no pixels of {view.label} that are no data, and there are some now: the result "
+                    "may differ"
+                )
+            elif numbers.mask_sha256 != entry.mask_sha256:
                 raise InputError(
                     f"where {view.label} has data changed since the recipe was made: restore its mask or fuse anew"
                 )
@@ -268,6 +299,7 @@ class Recipe(_Part):
                 )
             now = None if view.psf is None else psf_sha256(view.psf)
             if now == entry.psf_sha256:
+                _refuse_edited("psf_shape", view, entry.psf_shape, None if view.psf is None else list(view.psf.shape))
                 continue
             if "psf_notes" in entry.model_fields_set or now is None or entry.psf_sha256 is None:
                 raise InputError(f"the PSF of {view.label} changed since the recipe was made: restore it or fuse anew")
@@ -278,6 +310,19 @@ class Recipe(_Part):
             )
         return changes
 
+    def _compare_grid(self, grid: Grid) -> list[str]:
+        """Refuse a grid that is not the recipe's own; one that only lies elsewhere comes back in words."""
+        now = {"shape": grid.shape, "voxel_size_um": grid.voxel_size_um, "origin_um": grid.origin_um}
+        for key, value in now.items():
+            made = self.grid.get(key)
+            if made is None or (len(made) == len(value) and np.allclose(made, value, rtol=1e-6, atol=1e-9)):
+                continue
+            differs = f"the recipe has {key} {_plain(made)} in its grid, and its views have {_plain(value)}"
+            if key == "origin_um":
+                return [f"{differs}: the result lies there"]
+            raise InputError(f"{differs}: {_EDIT_INPUTS}")
+        return []
+
     def _software_changes(self) -> list[str]:
         now = software_versions()
         return [
@@ -285,6 +330,28 @@ class Recipe(_Part):
             for name, old in self.software.items()
             if now.get(name) != old
         ]
+
+
+def _refuse_other_settings(entry: ViewEntry, view: View) -> None:
+    """Refuse a view that is opened with other settings than its entry has: the one or the other would be ignored."""
+    for key in ("weight", "offset", "gain", "remove_hot"):
+        _refuse_edited(key, view, getattr(entry, key), getattr(view, key))
+    affine = None if view.affine is None else view.affine.tolist()
+    if entry.affine is None or affine is None or not np.allclose(entry.affine, affine, rtol=1e-6, atol=1e-9):
+        _refuse_edited("affine", view, entry.affine, affine)
+
+
+def _refuse_edited(key: str, view: View, made: object, now: object) -> None:
+    if made != now:
+        raise InputError(
+            f"the recipe has {key} {_plain(made)} for view '{view.name}' among its views, and opens it with {_plain(now)}: "
+            f"{_EDIT_INPUTS}"
+        )
+
+
+def _plain(value: object) -> str:
+    """A value of a recipe as it stands in it."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:

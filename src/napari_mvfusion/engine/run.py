@@ -64,7 +64,7 @@ class Run:
         self._estimate = None if plan.storage is Storage.NONE else Estimate(self._volumes())
         self._last_checkpoint = time.monotonic()
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
-        self._handed: set[int] = set()
+        self._handed: dict[int, str | None] = {}
         self.changes: list[float] = []
         self.lost_tiles = 0
         self._first_stage = self._recover()
@@ -90,6 +90,14 @@ class Run:
     def finished_tiles(self) -> int:
         """Tiles of all stages that are finished, in this run or an earlier one."""
         return self._first_stage * len(self._boxes) + sum(stage >= self._first_stage for stage, _ in self._done)
+
+    @property
+    def digests(self) -> list[str]:
+        """Of all tiles of a finished run as they lie in its file, in their order; [] where it has none."""
+        last = len(self._bound.stages) - 1
+        numbers = range(len(self._boxes))
+        found = [self._done[last, n].get("digest") if self._estimate is None else self._handed.get(n) for n in numbers]
+        return [each for each in found if each is not None]
 
     def events(self) -> Generator[Event, None, None]:
         """Run all stages, then hand the estimate of an iterative method to the output."""
@@ -272,6 +280,7 @@ class Run:
         for number, box in enumerate(self._boxes):
             if number not in self._handed:
                 written = self._output.write(box, self._estimate.read(box))
+                self._handed[number] = written
                 if self._workspace is not None:
                     self._workspace.log({"output": {"tile": number, "digest": written}})
             yield TileDone(
@@ -342,7 +351,7 @@ class Run:
                 self.lost_tiles += 1
         if self.lost_tiles:
             return False
-        self._handed = set(handed)
+        self._handed = handed
         self.changes = list(estimated["changes"])
         return True
 

@@ -24,6 +24,23 @@ _OURS = re.compile(
 )
 
 
+def check_free(out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse an output that exists and may not be overwritten; whether another run is making it is not looked at.
+
+    Raises
+    ------
+    OutputError
+        If it exists.
+    """
+    with writing(out):
+        # With resume, it may be what this very run has made; the fingerprint will tell.
+        ours = resume and (recipe_path(out).exists() or _placing(out) is not None)
+        if out.exists() and not (overwrite or ours):
+            raise OutputError(
+                f"{out} exists already: choose another output, or allow it to be overwritten (--overwrite)"
+            )
+
+
 def check_output(out: Path, *, overwrite: bool, resume: bool) -> None:
     """Look at the place of an output before any work.
 
@@ -33,14 +50,9 @@ def check_output(out: Path, *, overwrite: bool, resume: bool) -> None:
         If it exists and may not be overwritten, an unfinished run lies there that is not to be resumed, or its
         folder is missing or cannot be written.
     """
+    check_free(out, overwrite=overwrite, resume=resume)
     with writing(out):
         partial = partial_folder(out)
-        # With resume, it may be what this very run has made; the fingerprint will tell.
-        ours = resume and (recipe_path(out).exists() or _placing(out) is not None)
-        if out.exists() and not (overwrite or ours):
-            raise OutputError(
-                f"{out} exists already: choose another output, or allow it to be overwritten (--overwrite)"
-            )
         if partial.exists() and not (resume or overwrite):
             raise OutputError(
                 f"{partial} holds an unfinished run of {out.name}: go on with it (--resume), "

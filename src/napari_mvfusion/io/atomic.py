@@ -57,6 +57,19 @@ def check_place(out: Path) -> None:
         raise OutputError(f"the folder {out.parent} cannot be written: choose another one, or change its permissions")
 
 
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Look at the place of a file before any work.
+
+    Raises
+    ------
+    OutputError
+        If it exists and may not be overwritten, or its folder is missing or cannot be written.
+    """
+    check_place(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten")
+
+
 @contextmanager
 def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a name beside `path` to write to; on success it takes the place of `path`, on failure it is removed.

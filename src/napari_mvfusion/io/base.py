@@ -34,6 +34,7 @@ class Stored:
     origin_um : (z, y, x) of the middle of the first voxel
     time_step : seconds from one time point to the next; 1 where the file does not say
     recipe : what made it, where the file says so
+    notes : what the file says of itself and could not be used, in words
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Stored:
     origin_um: FloatTriple = (0.0, 0.0, 0.0)
     time_step: float = 1.0
     recipe: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
         """Time point and channel at a position along the leading axes."""

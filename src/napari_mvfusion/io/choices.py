@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_mvfusion.errors import InputError
 
 WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
+
+
+class NotChosenError(InputError):
+    """A file has several time points or channels, and none is chosen.
+
+    Parameters
+    ----------
+    message : names the file and the option
+    axis : "t" or "c"
+    """
+
+    def __init__(self, message: str, axis: str) -> None:
+        super().__init__(message)
+        self.axis = axis
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,10 @@ class Choice:
             self.timepoint if leading.get("t", 1) > 1 else None,
             self.channel if leading.get("c", 1) > 1 else None,
         )
+
+    def first(self, axis: str) -> Choice:
+        """The same with the first volume along "t" or "c"."""
+        return replace(self, **{WORDS[axis][1]: 0})
 
 
 def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:
@@ -50,7 +68,8 @@ def choose(source: str, leading: Mapping[str, int], timepoint: int | None, chann
         count = leading.get(axis, 1)
         words, option = WORDS[axis]
         if wanted is None and count > 1:
-            raise InputError(f"{source} has {count} {words}: choose one with --{option} 0 to {count - 1} ({option}=)")
+            said = f"{source} has {count} {words}: choose one with --{option} 0 to {count - 1} ({option}=)"
+            raise NotChosenError(said, axis)
         if wanted is not None and not 0 <= wanted < count:
             there = f"{count} {words}" if count > 1 else f"one of the {words} only"
             raise InputError(f"{source} has {there}: --{option} {wanted} is not there; they are counted from 0")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_mvfusion.data.fields import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.choices import Choice
+from napari_mvfusion.io.choices import Choice, NotChosenError
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume_folder, place_of
-from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, open_volume
+from napari_mvfusion.io.formats import is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, refuse_tag
+from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.files import check_there
 
 
@@ -30,7 +32,7 @@ class ViewContents:
 
 @dataclass(frozen=True)
 class SampleContents:
-    """One sample: its tag, views, voxel size in um, whether its truth is known, and what is to be said of it.
+    """One sample: its tag, views, voxel size in um where it is known, whether its truth is, and what is to be said of it.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ def describe(
             masks=masks,
         )
 
+    refuse_tag(source, tag)
     if not isinstance(source, (str, Path)):
         files = source.values() if isinstance(source, Mapping) else source
         return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
@@ -120,15 +123,39 @@ def describe(
         return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
     if psfs is not None:
         return Contents(str(path), "file", (sample(None),), ())
-    data, grid = open_volume(path, timepoint=timepoint, channel=channel)
+    return Contents(str(path), "file", (_volume(path, Choice(timepoint, channel)),), ())
+
+
+def _volume(path: Path, at: Choice) -> SampleContents:
+    """A single volume, whatever it is."""
+    stored = open_stored(path)
+    at, said = _one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
+    data = stored.volume(at.timepoint, at.channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
-    return Contents(str(path), "file", (SampleContents("", (view,), grid.voxel_size_um, False, ()),), ())
+    return SampleContents("", (view,), stored.voxel_size_um, False, (*said, *stored.notes))
+
+
+def _one_of(look: Callable[[Choice], object], at: Choice) -> tuple[Choice, list[str]]:
+    """Which volume to look at: the first one where there are several and none is chosen, which is said."""
+    said: list[str] = []
+    while True:
+        try:
+            look(at)
+        except NotChosenError as several:
+            said.append(f"{several}; this is the first one")
+            at = at.first(several.axis)
+        else:
+            return at, said
 
 
 def _sample(source: Source, tag: str | None, at: Choice, **opening: Any) -> SampleContents:
+    def look(at: Choice) -> RegisteredViews:
+        return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
+
     try:
-        views = open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
-        notes = views.notes
+        at, several = _one_of(look, at)
+        views = look(at)
+        notes = (*several, *views.notes)
         folder = Path(source) if isinstance(source, (str, Path)) and Path(source).is_dir() else None
         has_truth = False if folder is None else _has_truth(folder, tag, at)
     except InputError as error:
@@ -142,7 +169,9 @@ def _sample(source: Source, tag: str | None, at: Choice, **opening: Any) -> Samp
         for view in views.views
         if view.psf is None
     ]
-    return SampleContents(tag or "", found, views.grid.voxel_size_um, has_truth, (*notes, *without))
+    directions = [*about_one_direction(views), *about_psfs_across(views)]
+    size = views.grid.voxel_size_um if views.grid.size_known else None
+    return SampleContents(tag or "", found, size, has_truth, (*notes, *directions, *without))
 
 
 def _has_truth(folder: Path, tag: str | None, at: Choice) -> bool:

@@ -7,10 +7,11 @@ Endings are those of all formats, in any case, also with .ome before them; PSFs 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import file_suffixes, suffixes
 from napari_mvfusion.system.files import check_there
@@ -56,8 +57,8 @@ class Folder:
     problems: list[str]
 
     def psf_of(self, tag: str, angle: float) -> Path | None:
-        """The PSF of a view: that of its sample, else that of its angle."""
-        return self.samples[tag].psfs.get(angle, self.psfs.get(angle))
+        """The PSF of a view: that of its sample, else that of its angle; angles that differ by full turns are the same."""
+        return at_angle(self.samples[tag].psfs, angle) or at_angle(self.psfs, angle)
 
     def choose(self, tag: str | None) -> str:
         """The tag that is meant.
@@ -78,6 +79,11 @@ class Folder:
         if tag not in self.samples:
             raise InputError(f"{self.path} has no sample '{tag}': the tags are {tags}")
         return tag
+
+
+def at_angle(files: Mapping[float, Path], angle: float) -> Path | None:
+    """The file of an angle, else that of the same direction."""
+    return files.get(angle, next((file for own, file in files.items() if same_direction(own, angle)), None))
 
 
 def scan_folder(path: str | Path) -> Folder:
@@ -114,7 +120,9 @@ def scan_folder(path: str | Path) -> Folder:
         sample.views = dict(sorted(sample.views.items()))
     angles = {angle for sample in with_views.values() for angle in sample.views}
     problems += [
-        f"{file.name} has no view at {angle:g} degrees" for angle, file in sorted(psfs.items()) if angle not in angles
+        f"{file.name} has no view at {angle:g} degrees"
+        for angle, file in sorted(psfs.items())
+        if not _among(angle, angles)
     ]
     problems += _orphans(samples)
     return Folder(path, with_views, psfs, problems if with_views else [])
@@ -132,8 +140,12 @@ def _orphans(samples: dict[str, Sample]) -> Iterable[str]:
             yield from (f"{file.name} belongs to a sample '{tag}' that has no views" for file in files)
             continue
         for angle, file in sorted(sample.psfs.items()):
-            if angle not in sample.views:
+            if not _among(angle, sample.views):
                 yield f"{file.name} has no view at {angle:g} degrees"
+
+
+def _among(angle: float, angles: Iterable[float]) -> bool:
+    return any(same_direction(angle, other) for other in angles)
 
 
 def _claim(places: dict[float, Path], angle: str, file: Path) -> None:

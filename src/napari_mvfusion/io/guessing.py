@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.angles import angle_in
 from napari_mvfusion.io.atomic import recipe_path
-from napari_mvfusion.io.folder import scan_folder
+from napari_mvfusion.io.folder import at_angle, scan_folder
 from napari_mvfusion.io.formats import volume_files
-from napari_mvfusion.io.matching import Wanted, angle_in, match_files
+from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
 _STATE_IT = "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE}))"
@@ -95,8 +96,8 @@ def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:
     """
     names = scan_folder(folder)
     if names.psfs:
-        angles = {name: angle for name, angle in views.items() if angle in names.psfs}
-        return FoundPSFs({name: names.psfs[angle] for name, angle in angles.items() if angle is not None})
+        of_views = {name: at_angle(names.psfs, angle) for name, angle in views.items() if angle is not None}
+        return FoundPSFs({name: file for name, file in of_views.items() if file is not None})
     # Views of the scheme are no PSFs, whatever their angles.
     files = [] if names.samples else volume_files(folder)
     called_psf = [file for file in files if (said := role_in(file.name)) and said[0] == "psf"]

@@ -19,16 +19,17 @@ from napari_mvfusion.data.fields import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
+from napari_mvfusion.io.hdf5_chunks import LARGEST_CHUNK, read_part, refuse_filters
 from napari_mvfusion.system.files import check_file, is_folder, parsing
 
-_NAMED = re.compile(r"(?P<file>.+\.(?:h5|hdf5))(?::(?P<inner>.*))?", re.IGNORECASE | re.DOTALL)
+# A name may go on behind the file; the names of datasets may have an ending of files, too.
+_FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
 _DAMAGED = "copy or export it again"
-# A chunk is decoded whole, whatever is asked of it.
-_LARGEST_CHUNK = 2**27
 # What a file declares and never stored is made up of fill values: a small file can promise any number of them.
 _SMALL = 2**28
 _MOST_GAIN = 500
 _SHOWN_DATASETS = 4
+_MOST_SAID_BYTES = 2**20
 _MOST_OBJECTS = 10_000
 _AXES = "tczyx"
 
@@ -45,7 +46,7 @@ class HDF5(Format):
 
     def recognises(self, path: Path) -> bool:
         """By its ending, also where a dataset is named."""
-        return _NAMED.fullmatch(str(path)) is not None and not is_folder(path)
+        return _FILE_ENDS.search(str(path)) is not None and not is_folder(path)
 
     def open(self, path: Path) -> Stored:
         """Look at a dataset; see `Format.open`."""
@@ -58,7 +59,8 @@ class HDF5(Format):
             sizes = _axes_of(dataset, f"{file}:{name}")
             dtype = dataset.dtype
             _weigh(dataset, f"{file}:{name}")
-            size = _voxel_size(dataset, list(sizes))
+            refuse_filters(dataset, f"{file}:{name}")
+            size, notes = _voxel_size(dataset, list(sizes), f"{file}:{name}")
         if dtype.kind not in "buif":
             raise InputError(f"{file}:{name} holds values of type {dtype}: a view has numbers, one a voxel")
 
@@ -66,7 +68,7 @@ class HDF5(Format):
             return Hdf5Volume(file, name, sizes, chosen, dtype)
 
         leading = {axis: n for axis, n in sizes.items() if axis in "tc" and n > 1}
-        return Stored(path, triple(sizes.get(axis, 1) for axis in "zyx"), dtype, at, leading, size)
+        return Stored(path, triple(sizes.get(axis, 1) for axis in "zyx"), dtype, at, leading, size, notes=notes)
 
 
 class Hdf5Volume(Lazy):
@@ -104,7 +106,9 @@ class Hdf5Volume(Lazy):
         inner = tuple(box[axis] if axis in box else self._chosen.get(axis, 0) for axis in self._sizes)
         damaged = f"{self._file}:{self._name} is damaged: its pixels cannot be read"
         with parsing(damaged, _DAMAGED), _opened(self._file) as opened:
-            pixels = np.asarray(opened[self._name][inner])
+            version = self._file.stat().st_mtime_ns
+            key = (str(self._file.resolve()), version, self._name)
+            pixels = read_part(opened[self._name], inner, key, f"{self._file}:{self._name}")
         if "z" not in self._sizes:
             pixels = pixels[None][box["z"]]
         return np.asarray(pixels[tuple(0 if isinstance(part, (int, np.integer)) else slice(None) for part in wanted)])
@@ -124,8 +128,12 @@ def _opened(file: Path) -> Any:
 
 
 def _split(path: Path) -> tuple[Path, str]:
-    match = _NAMED.fullmatch(str(path))
-    return (path, "") if match is None else (Path(match["file"]), match["inner"] or "")
+    text = str(path)
+    ends = [match.end() for match in _FILE_ENDS.finditer(text)]
+    if not ends:
+        return path, ""
+    end = next((end for end in ends if Path(text[:end]).is_file()), ends[0])
+    return Path(text[:end]), text[end + 1 :]
 
 
 def _dataset_name(opened: Any, file: Path, inner: str) -> str:
@@ -219,33 +227,51 @@ def _axes_of(dataset: Any, named: str) -> dict[str, int]:
 
 
 def _said_axes(dataset: Any) -> str | None:
-    tags = dataset.attrs.get("axistags")
+    tags = _attribute(dataset, "axistags")
     if tags is not None:
         return "".join(str(axis["key"]) for axis in json.loads(tags)["axes"])
     labels = [str(dimension.label) for dimension in dataset.dims]
     return "".join(labels) if all(len(label) == 1 for label in labels) else None
 
 
-def _voxel_size(dataset: Any, axes: list[str]) -> FloatTriple | None:
-    """Voxel size (z, y, x) in um, None where it is not said."""
-    said = dataset.attrs.get("element_size_um")
-    if said is None:
+def _attribute(dataset: Any, name: str) -> Any:
+    """What a dataset says under a name, None where it says nothing; a value that is as large as pixels is damage."""
+    if name not in dataset.attrs:
         return None
-    sizes = [float(n) for n in np.ravel(said)]
+    size = dataset.attrs.get_id(name).get_storage_size()
+    if size > _MOST_SAID_BYTES:
+        raise InputError(f"{dataset.file.filename} is damaged: its attribute {name} has {size:,} bytes; {_DAMAGED}")
+    return dataset.attrs[name]
+
+
+def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[FloatTriple | None, tuple[str, ...]]:
+    """Voxel size (z, y, x) in um, None where it is not said; and a line where what is said cannot be one."""
+    said = _attribute(dataset, "element_size_um")
+    if said is None:
+        return None, ()
+    numbers = np.ravel(said)[: len(_AXES) + 1]
+    try:
+        sizes = [float(n) for n in numbers]
+    except (TypeError, ValueError):
+        sizes = []
     if len(sizes) == len(axes):
         sizes = [size for axis, size in zip(axes, sizes, strict=True) if axis in "zyx"]
     if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
-        return None
-    return float_triple(sizes)
+        shown = ", ".join(str(n) for n in numbers)
+        return None, (
+            f"{named} states the voxel size '{shown}' (element_size_um), which is none and is not used: say it with the "
+            "voxel size option",
+        )
+    return float_triple(sizes), ()
 
 
 def _weigh(dataset: Any, named: str) -> None:
     """Refuse chunks that cannot be decoded in bounded memory."""
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize if dataset.chunks else 0
-    if chunk > _LARGEST_CHUNK:
+    if chunk > LARGEST_CHUNK:
         raise InputError(
             f"{named} has chunks of {chunk / 2**30:.1f} GiB, which are decoded whole: save it with chunks below "
-            f"{_LARGEST_CHUNK / 2**30:.1f} GiB"
+            f"{LARGEST_CHUNK / 2**30:.1f} GiB"
         )
     declared, held = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     if declared > _SMALL and declared > _MOST_GAIN * held:

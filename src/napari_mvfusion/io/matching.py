@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mvfusion.data.geometry import same_direction
+from napari_mvfusion.io.angles import FILLERS, is_number, numbers_of, pieces_of
 from napari_mvfusion.io.formats import file_suffixes
 
-_PIECE = re.compile(r"(?:(?<![0-9A-Za-z])[+-])?\d+(?:\.\d+)?|[^\W\d_]+|°")
-# What says that a number is an angle, and what only says what the file is.
-_BEFORE_ANGLE = frozenset({"view", "angle", "rotation"})
-_AFTER_ANGLE = frozenset({"deg", "degree", "degrees", "°"})
-_KINDS = frozenset({"psf", "psfs", "bead", "beads"})
-# What says that a number behind the word "psf" or "bead" is none: "beads_100nm", "psf 20x".
-_UNITS = frozenset({"nm", "um", "µm", "mm", "px", "x", "ms", "s"})
-_FILLERS = _BEFORE_ANGLE | _AFTER_ANGLE | _KINDS
-_SAME_ANGLE = 1e-3
-_FULL_TURN = 360.0
-_SAME_NAME, _SURE, _LIKELY, _POSSIBLE, _SAME_WORDS, _SOMEWHERE, _NOT = range(7, 0, -1)
+# Beside how sure it is that a number is the angle of a view.
+_SAME_NAME, _SAME_WORDS, _NOT = 7, 3, 1
 
 
 @dataclass(frozen=True)
@@ -84,49 +76,27 @@ def match_files(views: Sequence[Wanted], files: Iterable[Path]) -> Matches:
     return Matches(found, tuple(dict.fromkeys(problems)))
 
 
-def angle_in(text: str, *, of_psf: bool = False) -> float | None:
-    """The number of degrees that a name says with a word: "view_90", "angle 22.5", "45deg"; else None.
-
-    Of a PSF or beads it may also stand behind that word: "psf-90", "PSF (90)".
-    """
-    numbers = _numbers(_pieces(text))
-    for certainty in (_SURE, _LIKELY) if of_psf else (_SURE,):
-        found = {number for number, how in numbers if how == certainty}
-        if found:
-            angle = found.pop()
-            return None if found or (certainty == _LIKELY and abs(angle) > _FULL_TURN) else angle
-    return None
-
-
-def angles_in(texts: Sequence[str], *, of_psfs: bool = False) -> list[float | None]:
-    """The angles that several names say, none at all where they only count the files: view_1, view_2, view_3."""
-    angles = [angle_in(text, of_psf=of_psfs) for text in texts]
-    known = sorted(angle for angle in angles if angle is not None)
-    counted = known in ([float(n) for n in range(1, len(known) + 1)], [float(n) for n in range(len(known))])
-    return [None] * len(texts) if counted and known != [0.0] else angles
-
-
 Score = tuple[int, int]
 
 
 def _score(view: Wanted, file: Path, other_samples: list[set[str]]) -> Score:
     """How sure it is that a file is meant for a view, and how many words they share."""
-    pieces = _pieces(_stem(file.name))
-    words = {piece for piece in pieces if piece not in _FILLERS}
+    pieces = pieces_of(_stem(file.name))
+    words = {piece for piece in pieces if piece not in FILLERS}
     own = _words(view.label) | _words(view.name)
-    shared = len({word for word in words & own if not _is_number(word)})
+    shared = len({word for word in words & own if not is_number(word)})
     sample = _words(view.sample)
     if not (sample and sample <= words) and any(other <= words for other in other_samples):
         return _NOT, 0
-    if words and words in (_words(view.label), _words(view.name)) and not all(map(_is_number, words)):
+    if words and words in (_words(view.label), _words(view.name)) and not all(map(is_number, words)):
         return _SAME_NAME, shared
     angle = view.angle if view.angle is not None else _angle_of(view)
     best = _NOT
-    numbers = _numbers(pieces)
+    numbers = numbers_of(pieces)
     if angle is not None:
-        best = max([certainty for number, certainty in numbers if _same(number, angle)], default=_NOT)
+        best = max([certainty for number, certainty in numbers if same_direction(number, angle)], default=_NOT)
     named = _words(view.name)
-    by_words = bool(words) and (words <= own or (named and named <= words and not all(map(_is_number, named))))
+    by_words = bool(words) and (words <= own or (named and named <= words and not all(map(is_number, named))))
     if by_words and (angle is None or not numbers or best > _NOT):
         best = max(best, _SAME_WORDS)
     return best, shared if best > _NOT else 0
@@ -178,45 +148,14 @@ def _stem(name: str) -> str:
     return name
 
 
-def _pieces(text: str) -> list[str]:
-    """Words, in small letters, and numbers, in order; a sign counts only where nothing else can be meant."""
-    return [f"{float(piece):g}" if piece[-1].isdigit() else piece for piece in _PIECE.findall(text.lower())]
-
-
 def _words(text: str) -> set[str]:
-    return {piece for piece in _pieces(text) if piece not in _FILLERS}
-
-
-def _is_number(piece: str) -> bool:
-    return piece[-1].isdigit()
-
-
-def _numbers(pieces: list[str]) -> list[tuple[float, int]]:
-    """The numbers of a name, each with how sure it is that it is an angle."""
-    numbers = []
-    for i, piece in enumerate(pieces):
-        if not _is_number(piece):
-            continue
-        before, after = pieces[i - 1] if i else "", pieces[i + 1] if i + 1 < len(pieces) else ""
-        certainty = _SOMEWHERE
-        if before in _BEFORE_ANGLE or after in _AFTER_ANGLE:
-            certainty = _SURE
-        elif before in _KINDS and after not in _UNITS:
-            certainty = _LIKELY
-        elif after in _KINDS | _BEFORE_ANGLE:
-            certainty = _POSSIBLE
-        numbers.append((float(piece), certainty))
-    return numbers
+    return {piece for piece in pieces_of(text) if piece not in FILLERS}
 
 
 def _angle_of(view: Wanted) -> float | None:
     """The number that a view of unknown angle is called by."""
     for text in (view.name, view.label):
-        numbers = [float(piece) for piece in _pieces(text) if _is_number(piece)]
+        numbers = [float(piece) for piece in pieces_of(text) if is_number(piece)]
         if len(numbers) == 1:
             return numbers[0]
     return None
-
-
-def _same(one: float, other: float) -> bool:
-    return abs((one - other + 180) % 360 - 180) < _SAME_ANGLE

@@ -11,6 +11,7 @@ from napari_mvfusion.data.fields import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_volume, is_volume_folder, open_stored, place_of
@@ -19,13 +20,14 @@ from napari_mvfusion.io.ome_zarr.reader import open_zarr_views
 from napari_mvfusion.io.psfs import open_psf
 from napari_mvfusion.io.view_files import (
     ViewFile,
+    as_used,
     by_name,
     called,
     check_names,
     open_view_files,
     size_remark,
 )
-from napari_mvfusion.system.files import check_there
+from napari_mvfusion.system.files import check_there, is_folder, is_there
 
 Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 PSFFiles: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path]
@@ -61,7 +63,8 @@ def open_views(
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
     no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
     no_data_views : another choice for some views, by their names
-    masks : a file for each view, by its name, that is nonzero where the view holds a measurement
+    masks : a file for each view, by its name, that is neither 0 nor NaN where the view holds a measurement; one volume for
+        all time points and channels, or one for each
     timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
         are views
 
@@ -78,9 +81,9 @@ def open_views(
     """
     at = Choice(timepoint, channel)
     views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
-    files, choices = by_name(masks or {}, "mask", views.names), dict(no_data_views or {})
+    files = by_name(masks or {}, "mask", views.names)
     check_names(files, views.names, "a mask")
-    check_names(choices, views.names, "what is no data")
+    choices = as_used(no_data_views or {}, views.names, "what is no data")
     if no_data == "none" and not files and not choices:
         return views
     return RegisteredViews(
@@ -88,13 +91,18 @@ def open_views(
             replace(
                 view,
                 no_data=choices.get(view.name, no_data),
-                mask=open_volume(files[view.name])[0] if view.name in files else view.mask,
+                mask=_mask(files[view.name], at) if view.name in files else view.mask,
             )
             for view in views.views
         ],
         views.grid,
         remarks=views.remarks,
     )
+
+
+def _mask(file: Path, at: Choice) -> VolumeLike:
+    """A mask: that of the volume that is chosen, or the only one for all of them."""
+    return open_volume(file, timepoint=at.timepoint, channel=at.channel, one_will_do=True)[0]
 
 
 def _opened(
@@ -110,6 +118,7 @@ def _opened(
     """The views, all of whose pixels are measurements."""
     elsewhere = None if psf_folder is None else Path(psf_folder)
     remarks: list[str] = []
+    refuse_tag(source, tag)
     if not isinstance(source, (str, Path)):
         found = _named(source, psfs)
     else:
@@ -136,12 +145,34 @@ def _opened(
     return open_view_files(found, voxel_size_um, at, clean=clean, remarks=remarks)
 
 
+def refuse_tag(source: Source, tag: str | None) -> None:
+    """Refuse a tag that would be ignored.
+
+    Raises
+    ------
+    InputError
+        If a tag is given, and the views are no folder of files.
+    """
+    there = not isinstance(source, (str, Path)) or is_there(source)
+    if tag is not None and there and not _is_folder_of_files(source):
+        raise InputError(f"'{tag}' is given as the tag of a sample, which only a folder of views has: leave it out")
+
+
+def _is_folder_of_files(source: Source) -> bool:
+    return isinstance(source, (str, Path)) and is_folder(source) and not is_volume_folder(source)
+
+
 def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFiles | None) -> list[ViewFile]:
     """Files that the user has named, one a view."""
     if isinstance(source, Mapping):
         if psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("views are given by name, and PSFs are not: name the view of each PSF ('90': FILE)")
-        return [ViewFile(file, *called(name)) for name, file in by_name(source, "file").items()]
+        named = by_name(source, "file")
+        said = dict(zip(named, angles_in(list(named)), strict=True))
+        return [
+            ViewFile(file, name, said[name] if called(name)[1] is None else called(name)[1])
+            for name, file in named.items()
+        ]
     files = [Path(file) for file in source]
     in_order: list[Path | None] = [None] * len(files)
     if psfs is not None and not isinstance(psfs, Mapping):
@@ -152,7 +183,10 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
         )
     stems = [file.stem.removesuffix(".ome") for file in files]
     names = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
-    return [ViewFile(file, name, psf=psf) for file, name, psf in zip(files, names, in_order, strict=True)]
+    angles = angles_in(stems)
+    return [
+        ViewFile(file, name, angle, psf) for file, name, angle, psf in zip(files, names, angles, in_order, strict=True)
+    ]
 
 
 def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:
@@ -228,7 +262,7 @@ def left_out(source: Source) -> tuple[str, ...]:
     InputError
         If the folder cannot be read.
     """
-    if not isinstance(source, (str, Path)) or not Path(source).is_dir() or is_volume_folder(source):
+    if not isinstance(source, (str, Path)) or not _is_folder_of_files(source):
         return ()
     return tuple(scan_folder(source).problems)
 
@@ -242,7 +276,7 @@ def guessed_in(folder: str | Path) -> GuessedFiles | None:
         If it is not clear which file is which view; says how to state it.
     """
     path = Path(folder)
-    if not path.is_dir() or is_volume_folder(path) or scan_folder(path).samples:
+    if not _is_folder_of_files(path) or scan_folder(path).samples:
         return None
     return guess_files(path)
 
@@ -308,7 +342,8 @@ def open_volume(
     stored = open_stored(path)
     at = Choice(timepoint, channel).among(stored.leading if one_will_do else None)
     volume = stored.volume(at.timepoint, at.channel)
-    return volume, Grid(stored.shape, stored.voxel_size_um or (1.0, 1.0, 1.0), stored.origin_um)
+    size = stored.voxel_size_um
+    return volume, Grid(stored.shape, size or (1.0, 1.0, 1.0), stored.origin_um, size_known=size is not None)
 
 
 def read_recipe(path: str | Path) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import open_stored
-from napari_mvfusion.io.matching import angles_in
 
 Role = Literal["view", "psf", "truth", "beads", "ignore"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psfs import open_psf
 
 _SAME_SIZE = 1e-3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,30 @@ def called(name: str) -> tuple[str, float | None]:
     except ValueError:
         return name, None
     return (f"{angle:g}", angle) if math.isfinite(angle) else (name, None)
+
+
+def as_used(given: Mapping[str, T], names: Sequence[str], what: str) -> dict[str, T]:
+    """What is given for views, by their names as they are used: "090" is meant for view 90.
+
+    Parameters
+    ----------
+    given : by the names of views
+    names : of the views that are there, whatever they look like
+    what : it is, for the message, for example "a gain"
+
+    Raises
+    ------
+    InputError
+        If two of the names mean one view, or one means none.
+    """
+    found: dict[str, T] = {}
+    for name, value in given.items():
+        used = name if name in names else called(name)[0]
+        if used in found:
+            raise InputError(f"{what} is given twice for view '{used}': give it once")
+        found[used] = value
+    check_names(found, names, what)
+    return found
 
 
 def by_name(files: Mapping[str, str | Path], what: str, names: Sequence[str] = ()) -> dict[str, Path]:
@@ -111,6 +137,8 @@ def open_view_files(
     opened = [_open_single(each.file, at) for each in files]
     _refuse_unequal(opened)
     size = voxel_size_um or _common_size(opened)
+    if voxel_size_um is None:
+        remarks = [*remarks, *(note for volume in opened for note in volume.stored.notes)]
     if voxel_size_um is not None:
         remarks = [
             *remarks,
@@ -122,7 +150,8 @@ def open_view_files(
         psf = open_psf(each.psf, size if known else None, clean=clean)
         view = View(volume.data, each.name, angle=each.angle, source=str(volume.stored.path))
         views.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
-    return RegisteredViews(views, Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um), remarks=remarks)
+    grid = Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um, known)
+    return RegisteredViews(views, grid, remarks=remarks)
 
 
 def size_remark(wanted: FloatTriple, stated: Sequence[tuple[str, FloatTriple | None]]) -> list[str]:

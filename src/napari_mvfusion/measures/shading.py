@@ -17,6 +17,21 @@ _DARK = 0.05
 _LEAST, _MOST = 0.1, 8.0
 
 
+def nearer(factor: np.ndarray | float, seen: np.ndarray, expected: np.ndarray, dark: np.ndarray | float) -> np.ndarray:
+    """The next step towards the smooth factor with which what is expected becomes what is seen.
+
+    Repeated on ever finer scales, it finds how much of a volume a view saw, here and where networks are trained.
+
+    Parameters
+    ----------
+    factor : with which `expected` was made
+    seen, expected : smoothed, (z, y, x)
+    dark : light below which the factor stays what it is
+    """
+    ratio = np.divide(seen + dark, expected + dark, out=np.ones_like(seen), where=expected + dark > 0)
+    return np.asarray(np.clip(factor * ratio, _LEAST, _MOST))
+
+
 @dataclass(frozen=True, eq=False)
 class Shading:
     """A smooth factor.
@@ -85,8 +100,7 @@ class ShadingSums:
         dark = max(_DARK * float(expected.sum()) / max(float(self._count.sum()), 1), 1e-30) * self._smooth(
             self._count, sigma
         )
-        ratio = np.divide(seen + dark, expected + dark, out=np.ones_like(seen), where=expected + dark > 0)
-        values = np.clip(ratio * (1 if before is None else before.values), _LEAST, _MOST)
+        values = nearer(1.0 if before is None else before.values, seen, expected, dark)
         light = np.maximum(scale * self._expected, 0)
         if not light.any():
             return Shading(np.ones(values.shape, np.float32))

@@ -19,7 +19,10 @@ from napari_mvfusion.psf.sizes import BEADS, check_size
 _SMOOTHING = 1.0
 _THRESHOLD_NOISE = 12.0
 _CANDIDATE_RADIUS = 2
-_FIRST_HALF = 24
+# A window that is surely wide enough; smaller ones where the volume leaves no room for it round any bead.
+_FIRST_HALVES = (24, 12, 6)
+# Voxels round a window, for moving what is in it.
+_MARGIN = 2
 _FEWEST = 3
 _ROUNDS = 3
 # A neighbour dimmer than this share of a bead does not spoil it.
@@ -63,10 +66,7 @@ class BeadMeasurement:
     @property
     def summary(self) -> str:
         """How many beads were used, why not the others, and how many hot voxels were removed."""
-        counts: dict[str, int] = {}
-        for bead in self.rejected:
-            counts[bead.reason] = counts.get(bead.reason, 0) + 1
-        rest = "".join(f"; {count} {reason}" for reason, count in sorted(counts.items()))
+        rest = f"; {_counts(self.rejected)}" if self.rejected else ""
         removed = f"; {hot_voxels(self.hot)} removed" if self.hot else ""
         return f"{len(self.used)} beads used{rest}{removed}"
 
@@ -143,11 +143,14 @@ def measure_psf(
         raise InputError(f"the bead volume of {pixels.shape} is smaller than the PSF of {window}: record a larger one")
     isolated, rejected = _isolated(pixels, chosen, found, half, saturation)
     if len(isolated) < _FEWEST:
+        needed = " x ".join(str(2 * h + 1) for h in half)
         raise InputError(
-            f"only {len(isolated)} of {len(chosen)} beads stand alone, away from the border and not saturated; "
-            f"{_FEWEST} are needed: use fewer beads, a larger volume or a smaller size"
+            f"only {len(isolated)} of {len(chosen)} beads can be used, and {_FEWEST} are needed ({_counts(rejected)}; a "
+            f"bead needs {needed} voxels of its own): use fewer beads, a larger volume or a smaller size"
         )
     measured = _average(pixels, isolated, rejected, half, progress)
+    if size is not None and measured.psf.shape != size:
+        measured = replace(measured, psf=_sized(measured.psf, size))
     if max(measured.fwhm) < _NARROWEST:
         widths = ", ".join(f"{w:.1f}" for w in measured.fwhm)
         raise InputError(
@@ -157,16 +160,34 @@ def measure_psf(
     return replace(measured, hot=hot)
 
 
+def _counts(rejected: Sequence[RejectedBead]) -> str:
+    """How many beads were left out, for each reason."""
+    counts: dict[str, int] = {}
+    for bead in rejected:
+        counts[bead.reason] = counts.get(bead.reason, 0) + 1
+    return "; ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
+def _sized(psf: np.ndarray, size: Triple) -> np.ndarray:
+    """A PSF with other odd sides about its middle: centring one that leans to a side makes it wider."""
+    wide = np.pad(psf, [(max(n - own, 0) // 2,) * 2 for own, n in zip(psf.shape, size, strict=True)])
+    cut = wide[tuple(slice((own - n) // 2, (own + n) // 2) for own, n in zip(wide.shape, size, strict=True))]
+    return np.ascontiguousarray(cut / cut.sum(dtype=np.float64), np.float32)
+
+
 def _window_for(pixels: np.ndarray, points: np.ndarray) -> Triple:
     """Sides of a window for the PSF, from the median of the brightest beads."""
-    half = [min(_FIRST_HALF, (n - 1) // 2) for n in pixels.shape]
-    windows = []
-    for point in points[:200]:
-        cut = _cut(pixels, point, triple(half))
-        if cut is not None:
-            windows.append((cut - np.median(cut)) / max(float(cut.max()), 1e-12))
-    if not windows:
-        raise InputError("every bead lies close to the border: record a larger volume, or give a smaller size")
+    for first in _FIRST_HALVES:
+        half = [min(first, (n - 1) // 2) for n in pixels.shape]
+        cuts = [cut for point in points[:200] if (cut := _cut(pixels, point, triple(half))) is not None]
+        if cuts:
+            break
+    else:
+        raise InputError(
+            f"all {len(points)} beads lie within {_FIRST_HALVES[-1]} voxels of the border: record a larger volume, or give "
+            "a smaller size"
+        )
+    windows = [(cut - np.median(cut)) / max(float(cut.max()), 1e-12) for cut in cuts]
     widths = fwhm(np.median(windows[:50], axis=0))
     return triple(2 * min(h, int(np.ceil(1.5 * w)) + 2) + 1 for h, w in zip(half, widths, strict=True))
 
@@ -174,7 +195,7 @@ def _window_for(pixels: np.ndarray, points: np.ndarray) -> Triple:
 def _isolated(
     pixels: np.ndarray, chosen: np.ndarray, found: np.ndarray, half: Triple, saturation: float
 ) -> tuple[list[np.ndarray], list[RejectedBead]]:
-    """Beads whose window is inside the volume and holds no other bead."""
+    """Beads whose window, with the margin in which they are moved, is inside the volume and holds no other bead."""
     background = float(np.median(pixels))
     heights = pixels[tuple(found.T)] - background if len(found) else np.zeros(0)
     # In units of the window a bead is alone when no other is closer than 1 on every axis.
@@ -188,7 +209,7 @@ def _isolated(
 
     for point in chosen:
         cut = _cut(pixels, point, half)
-        if cut is None:
+        if cut is None or _cut(pixels, point, triple(h + _MARGIN for h in half)) is None:
             reject(point, "too close to the border")
             continue
         if cut.max() >= saturation:
@@ -212,17 +233,8 @@ def _average(
     progress: Callable[[float], None],
 ) -> BeadMeasurement:
     """Average with sub-voxel centring; beads unlike the others are left out."""
-    wide = triple(h + 2 for h in half)
-    cuts, places = [], []
-    for point in points:
-        cut = _cut(pixels, point, wide)
-        if cut is None:
-            rejected.append(
-                RejectedBead((float(point[0]), float(point[1]), float(point[2])), "too close to the border")
-            )
-            continue
-        cuts.append(cut - _local_background(cut))
-        places.append(point)
+    wide = triple(h + _MARGIN for h in half)
+    cuts = [cut - _local_background(cut) for point in points if (cut := _cut(pixels, point, wide)) is not None]
     masses = np.array([cut.sum(dtype=np.float64) for cut in cuts])
     typical = np.median(np.log(np.maximum(masses, 1e-12)))
     spread = max(1.4826 * float(np.median(np.abs(np.log(np.maximum(masses, 1e-12)) - typical))), 0.1)
@@ -246,15 +258,15 @@ def _average(
         correlations = np.array([np.corrcoef(m.ravel(), mean.ravel())[0, 1] for m in moved])
         if turn < _ROUNDS - 1:
             shifts = np.array([s + _match_shift(m, mean) for m, s in zip(moved, shifts, strict=True)])
-    for i, point in enumerate(places):
+    for i, point in enumerate(points):
         at = (float(point[0]), float(point[1]), float(point[2]))
         if not keep[i]:
             rejected.append(RejectedBead(at, "much brighter or dimmer than the others"))
         elif not alike[i]:
             rejected.append(RejectedBead(at, "of another shape than the others"))
-    inner = mean[2:-2, 2:-2, 2:-2]
+    inner = mean[(slice(_MARGIN, -_MARGIN),) * 3]
     psf = clean_psf(inner - _local_background(inner), centre=True, energy=1.0)
-    used = np.array([p - s for p, s, a in zip(places, shifts, alike, strict=True) if a])
+    used = np.array([p - s for p, s, a in zip(points, shifts, alike, strict=True) if a])
     return BeadMeasurement(psf, used, tuple(rejected), correlations[np.array(alike)], fwhm(psf))
 
 

@@ -18,6 +18,7 @@ from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.measures.residuals import Noise
+from napari_mvfusion.measures.shading import nearer
 from napari_mvfusion.methods.universal import whole_evidence
 from napari_mvfusion.models.build import Architecture, Generator
 from napari_mvfusion.models.universal import UniversalArchitecture
@@ -32,9 +33,8 @@ _PART_SIDE = 96
 _SURROUNDINGS = 16
 # The transmission of a view is found on ever finer scales, voxels.
 _SCALES = (10.0, 6.0, 4.0)
-# Light below which the transmission is taken to be 1, and how far from 1 it can be.
+# Light below which the transmission is taken to be 1.
 _DARK = 0.01
-_LEAST_TRANSMISSION, _MOST_TRANSMISSION = 0.1, 8.0
 
 
 def generate(network: Generator, volume: Volume, device: torch.device) -> np.ndarray:
@@ -86,8 +86,7 @@ def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device)
         for v, (seen, expected) in enumerate(zip(views, fitted, strict=True)):
             if covered is not None:
                 seen, expected = seen * covered[v], expected * covered[v]
-            ratio = (_smooth(seen, sigma) + _DARK) / (_smooth(expected, sigma).clip(min=0) + _DARK)
-            found[v] = (found[v] * ratio).clip(_LEAST_TRANSMISSION, _MOST_TRANSMISSION)
+            found[v] = nearer(found[v], _smooth(seen, sigma), _smooth(expected, sigma).clip(min=0), _DARK)
     return found
 
 

@@ -21,7 +21,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
 from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.finished import check_finished
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.provenance import parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
@@ -266,6 +267,7 @@ def _finished_before(part: Part, job: FuseJob) -> Fused | None:
     same = known.method.parameters == parameters_of(job.method)
     if known.method.name != job.method.name or not same or not part.out.is_dir():
         return None
+    drain(check_finished(part.out, known.model_dump(mode="json")))
     return Fused(zarr.open_array(part.out / "0", mode="r"), part.views.grid, known.model_dump(mode="json"), part.out)
 
 

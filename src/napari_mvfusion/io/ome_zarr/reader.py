@@ -15,6 +15,7 @@ import zarr
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
 from napari_mvfusion.io.choices import choose
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
@@ -284,7 +285,9 @@ def _entries(image: ZarrImage) -> list[_Entry]:
         ome = image.attributes.get("ome", image.attributes)
         labels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
         names = labels if len(set(labels)) == image.channels and "" not in labels else None
-        return [_Entry(names[i] if names else f"channel {i}") for i in range(image.channels)]
+        if names is None:
+            return [_Entry(f"channel {i}") for i in range(image.channels)]
+        return [_Entry(name, angle=angle) for name, angle in zip(names, angles_in(names), strict=True)]
     return [
         _Entry(
             str(entry["name"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -120,25 +120,55 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
     grid, leading = _places_of(group.attrs["ome"], level.shape)
     factors: list[Triple] = [(1, 1, 1)]
     chunks = triple(level.chunks[-3:])
-    while any(n > c for n, c in zip(level.shape[-3:], _CHUNKS, strict=True)):
-        before = triple(level.shape[-3:])
-        step = triple(2 if n > c else 1 for n, c in zip(before, _CHUNKS, strict=True))
-        shape = triple(-(-n // s) for n, s in zip(before, step, strict=True))
+    while (step := _halved(level.shape)) != (1, 1, 1):
+        shape = triple(-(-n // s) for n, s in zip(level.shape[-3:], step, strict=True))
         number = len(factors)
         # Not by its name in the group: what a kill left may be chunks without a description.
         if (Path(path) / str(number)).exists():
             shutil.rmtree(Path(path) / str(number))
         coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
         for index, box in product(np.ndindex(*level.shape[:-3]), _blocks(shape, chunks)):
-            fine = tuple(
-                slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, before, strict=True)
-            )
-            coarser[(*index, *box.slices)] = _mean(np.asarray(level[(*index, *fine)]), step)
+            coarser[(*index, *box.slices)] = _coarsened(level, index, box, step)
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
     group.attrs["ome"] = _metadata(name or Path(path).name, grid, factors, leading)
     if recipe is not None:
         group.attrs["mvfusion"] = {"recipe": dict(recipe)}
+
+
+def damaged_level(path: str | Path) -> str | None:
+    """The first coarser level that is not the mean of the next finer one, as `finish_zarr` made it; None where all are.
+
+    Parameters
+    ----------
+    path : a finished folder
+    """
+    group: Any = zarr.open_group(Path(path), mode="r")
+    names = [dataset["path"] for dataset in group.attrs["ome"]["multiscales"][0]["datasets"]]
+    for finer, name in pairwise(names):
+        if name not in group:
+            return str(name)
+        fine, coarse = group[finer], group[name]
+        step = _halved(fine.shape)
+        for index, box in product(
+            np.ndindex(*coarse.shape[:-3]), _blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))
+        ):
+            if not np.array_equal(coarse[(*index, *box.slices)], _coarsened(fine, index, box, step)):
+                return str(name)
+    return None
+
+
+def _halved(shape: Sequence[int]) -> Triple:
+    """By what the sides (z, y, x) of a level are divided in the next: only those longer than a chunk."""
+    return triple(2 if n > c else 1 for n, c in zip(shape[-3:], _CHUNKS, strict=True))
+
+
+def _coarsened(finer: Any, index: tuple[int, ...], box: Box, step: Triple) -> np.ndarray:
+    """A box of the next level, made of the finer one."""
+    fine = tuple(
+        slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, finer.shape[-3:], strict=True)
+    )
+    return _mean(np.asarray(finer[(*index, *fine)]), step)
 
 
 def _create_level(

@@ -22,6 +22,7 @@ from napari_mvfusion.io.tiff.pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 
 _OURS = 'Namespace="napari-mvfusion"'
+_FIJI = {"T": "frame", "C": "channel"}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 
 
@@ -129,7 +130,8 @@ def _sizes_of(path: Path, series: Any) -> dict[str, int]:
         words = {"T": "time points", "C": "channels"}[axis]
         raise InputError(
             f"{path} has {count} {words} (axes {series.axes}) and no planes along z: a view is one (z, y, x) volume; "
-            "if these are planes, label the axis Z"
+            f"if these are planes, label the axis Z (in Fiji: Image > Properties..., {count} slices and 1 {_FIJI[axis]}; "
+            "then save it again)"
         )
     if not depth and len(all_before) > len(leading):
         depth = [1]

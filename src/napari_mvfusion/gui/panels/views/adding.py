@@ -12,9 +12,9 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import KEY, LayerData, PSFSaid, truth_layer, view_layers
 from napari_mvfusion.gui.layers.series import all_volumes, first_volume, view_series
+from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.formats import has_file_suffix, volume_files
-from napari_mvfusion.io.matching import angles_in
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles

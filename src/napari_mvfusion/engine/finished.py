@@ -1,0 +1,77 @@
+"""Whether a finished result is still what was written: its recipe has a digest of the voxels, tile by tile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.engine.finishing import recipe_path
+from napari_mvfusion.engine.outputs import open_output
+from napari_mvfusion.errors import OutputError, is_out_of_memory
+from napari_mvfusion.io.ome_zarr.writer import damaged_level
+from napari_mvfusion.system.files import cause_of, parsing
+from napari_mvfusion.system.journal import digest
+
+_KEY = "voxels_sha256"
+# Read at once where a recipe does not say in which tiles it was made.
+_PLANES = 16
+
+
+def voxels_entry(digests: Iterable[str]) -> dict[str, str]:
+    """What a recipe keeps of the voxels, beside its tiles.
+
+    Parameters
+    ----------
+    digests : of all tiles in their order, as `napari_mvfusion.system.journal.digest` makes them
+    """
+    return {_KEY: hashlib.sha256("".join(digests).encode()).hexdigest()}
+
+
+def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing, None, None]:
+    """Read a finished result once, tile by tile, and refuse it where it was damaged or changed after it was written.
+
+    Parameters
+    ----------
+    out : the .zarr or .tif of one volume
+    recipe : that of `out`. One of an older version has no digest: then all that is told is whether voxels can be read.
+
+    Yields
+    ------
+    Preparing, after each tile.
+
+    Raises
+    ------
+    OutputError
+        If voxels cannot be read or are not those that were written, or a coarser level is not made of them.
+    """
+    with parsing(f"{recipe_path(out)} is damaged", "fuse again with --overwrite, or to another output"):
+        shape = triple(recipe["grid"]["shape"])
+        tile = triple(recipe["run"].get("tile", (_PLANES, *shape[1:])))
+        wanted = recipe["run"].get(_KEY)
+        plan = TilePlan(shape, tile)
+    found = []
+    try:
+        volume = open_output(out)
+        for number, box in enumerate(plan.boxes):
+            found.append(digest(np.asarray(volume[box.slices], np.float32)))
+            yield Preparing("checking the result", (number + 1) / len(plan.boxes))
+        level = damaged_level(out) if out.suffix.lower() == ".zarr" else None
+    except Exception as error:  # a damaged file raises whatever its codec does
+        if is_out_of_memory(error):
+            raise
+        raise OutputError(_damaged(out, f"its voxels cannot be read ({cause_of(error)})")) from error
+    if wanted is not None and voxels_entry(found)[_KEY] != wanted:
+        raise OutputError(_damaged(out, "its voxels are not those that were written"))
+    if level is not None:
+        raise OutputError(_damaged(out, f"its coarser level {level} is not made of its voxels"))
+
+
+def _damaged(out: Path, what: str) -> str:
+    return f"{out} is damaged: {what}; fuse again with --overwrite, or to another output"

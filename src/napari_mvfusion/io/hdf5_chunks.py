@@ -1,0 +1,164 @@
+"""Chunks of HDF5 datasets: weighed before they are decoded, and large ones kept, which would be decoded for every box."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from napari_mvfusion.errors import InputError
+
+# A chunk is decoded whole, whatever is asked of it.
+LARGEST_CHUNK = 2**27
+# The library itself keeps none; smaller ones are soon decoded again.
+_LARGE = 2**20
+# Of all files together.
+_KEPT_BYTES = 2**28
+# What does not get smaller may get a little larger.
+_OVERHEAD = 2**16
+# Streams of zlib hold at most so many times their length; a chunk that holds less than this is not counted first.
+_MOST_GAIN = 1032
+_UNCOUNTED = 2**29
+_PIECE = 2**16
+_DEFLATE = 1
+# Filters that only reorder or check; of all others a chunk has one.
+_NO_COMPRESSION = frozenset((2, 3))
+
+Part: TypeAlias = slice | int
+
+
+class _Recent:
+    """Blocks that were decoded last, the latest at the end."""
+
+    def __init__(self) -> None:
+        self._blocks: OrderedDict[Any, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """A block, which is read where it is not kept."""
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+        block = read()
+        with self._lock:
+            self._blocks[key] = block
+            while len(self._blocks) > 1 and sum(each.nbytes for each in self._blocks.values()) > _KEPT_BYTES:
+                self._blocks.popitem(last=False)
+        return block
+
+
+_RECENT = _Recent()
+
+
+def _begin_anew() -> None:
+    """In a forked child: another thread may have held the lock, and does not live here."""
+    global _RECENT
+    _RECENT = _Recent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def read_part(dataset: Any, index: tuple[Part, ...], key: Any, named: str) -> np.ndarray:
+    """A part of a dataset; of large chunks whole ones are read and kept, where they are not too many.
+
+    Parameters
+    ----------
+    dataset : of h5py, opened
+    index : slices with positive steps, and numbers that are not negative
+    key : tells datasets and versions of files apart
+    named : what to call the dataset in a message
+
+    Raises
+    ------
+    InputError
+        If a stored chunk is longer than it can be, or unpacks to more than its pixels.
+    """
+    if dataset.chunks is None or math.prod(dataset.shape) == 0:
+        return np.asarray(dataset[index])
+    spans = [_span(part, n, chunk) for part, n, chunk in zip(index, dataset.shape, dataset.chunks, strict=True)]
+    if any(start >= stop for start, stop in spans):
+        return np.asarray(dataset[index])
+    weigh_stored(dataset, spans, named)
+    size = math.prod(stop - start for start, stop in spans) * dataset.dtype.itemsize
+    if math.prod(dataset.chunks) * dataset.dtype.itemsize <= _LARGE or size > _KEPT_BYTES:
+        return np.asarray(dataset[index])
+    block = _RECENT.get((key, tuple(spans)), lambda: np.asarray(dataset[tuple(slice(*span) for span in spans)]))
+    inner = tuple(_moved(part, start) for part, (start, _) in zip(index, spans, strict=True))
+    # The block is kept for others, who must not see what is done with this part.
+    return np.array(block[inner])
+
+
+def weigh_stored(dataset: Any, spans: list[tuple[int, int]], named: str) -> None:
+    """Refuse stored chunks that would take more memory than their pixels."""
+    most = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    filters = _filters(dataset)
+    for corner in _corners(spans, dataset.chunks):
+        found = dataset.id.get_chunk_info_by_coord(corner)
+        if found.byte_offset is None:
+            continue
+        where = f"{named} is damaged: its chunk at {corner}"
+        if found.size > most + most // 2 + _OVERHEAD:
+            raise InputError(f"{where} is stored in {found.size:,} bytes, and its pixels are {most:,}: copy it again")
+        if (
+            _DEFLATE in filters
+            and max(most, _UNCOUNTED) < _MOST_GAIN * found.size
+            and _unpacks_to_more(dataset, corner, most + _OVERHEAD)
+        ):
+            raise InputError(f"{where} unpacks to more than its {most:,} bytes of pixels: copy it again")
+
+
+def refuse_filters(dataset: Any, named: str) -> None:
+    """Refuse pixels that are compressed twice over, which unpack to anything.
+
+    Raises
+    ------
+    InputError
+        If they are.
+    """
+    compressing = [each for each in _filters(dataset) if each not in _NO_COMPRESSION]
+    if len(compressing) > 1:
+        raise InputError(f"{named} is compressed twice over: save it compressed once")
+
+
+def _filters(dataset: Any) -> list[int]:
+    made = dataset.id.get_create_plist()
+    return [int(made.get_filter(number)[0]) for number in range(made.get_nfilters())]
+
+
+def _unpacks_to_more(dataset: Any, corner: tuple[int, ...], most: int) -> bool:
+    """Whether a stream of zlib holds more than so many bytes, counted in bounded memory."""
+    _, stored = dataset.id.read_direct_chunk(corner)
+    stream, count = zlib.decompressobj(), 0
+    try:
+        for start in range(0, len(stored), _PIECE):
+            left = stored[start : start + _PIECE]
+            while left and count <= most:
+                count += len(stream.decompress(left, _LARGE))
+                left = stream.unconsumed_tail
+    except zlib.error:  # whoever decodes it says so
+        return False
+    return count > most
+
+
+def _span(part: Part, size: int, chunk: int) -> tuple[int, int]:
+    """Where the whole chunks begin and end that a part needs along an axis."""
+    start, stop = (part, part + 1) if isinstance(part, int) else (part.start, part.stop)
+    return start // chunk * chunk, min(-(-stop // chunk) * chunk, size)
+
+
+def _moved(part: Part, start: int) -> Part:
+    return part - start if isinstance(part, int) else slice(part.start - start, part.stop - start, part.step)
+
+
+def _corners(spans: list[tuple[int, int]], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    return product(*(range(start, stop, chunk) for (start, stop), chunk in zip(spans, chunks, strict=True)))
