@@ -382,7 +382,7 @@ def test_every_command_takes_a_time_point_and_channel_of_series(tmp_path, rng):
         tifffile.imwrite(series / f"view_{angle}.tif", pixels, imagej=True, metadata={"axes": "TZCYX"})
         tifffile.imwrite(alone / f"view_{angle}.tif", pixels[1, :, 1], imagej=True, metadata={"axes": "ZYX"})
 
-    assert "--timepoint 0 to 1" in run("info", series, code=2).stderr
+    assert "--timepoint 0 to 1 (timepoint=); this is the first one" in run("info", series).stderr
     of_one, of_series = (json.loads(run("info", *asked, "--json").stdout) for asked in ((alone,), (series, *chosen)))
     assert of_series["samples"] == of_one["samples"]
 

@@ -39,6 +39,7 @@ from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
+from napari_mvfusion.system.files import is_there
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.system.overlap import file_of, places_in, refuse_overlap
 
@@ -328,7 +329,8 @@ def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, 
 def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None = None) -> list[Path]:
     """The files and folders that a run reads, as far as is known."""
     known = () if views is None else views.views
-    named = [place_of(path) for path in (*places_in(inputs), *(Path(view.source) for view in known if view.source))]
+    said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
+    named = [place for path in said if is_there(place := place_of(path))]
     opened = (file_of(array) for view in known for array in (view.data, view.mask))
     places = [*named, *(path for path in opened if path is not None)]
     for folder in [path for path in named if path.is_dir() and not is_volume_folder(path)]:
