@@ -128,6 +128,11 @@ def test_what_is_hostile_or_damaged_is_refused(tmp_path: Path, pixels: np.ndarra
         file.create_dataset("data", (10**6, 10**4, 10**4), np.uint16, chunks=(1, 64, 64))
     with pytest.raises(InputError, match=r"promises .* GiB of pixels and holds 0\.0 MiB"):
         open_volume(tmp_path / "promise.h5")
+    with h5py.File(tmp_path / "plane.h5", "w") as file:
+        data = file.create_dataset("data", (2, 2**13, 2**15), np.uint16, chunks=(1, 2**10, 2**10))
+        data[:, : 2**10, : 2**10] = 1
+    with pytest.raises(InputError, match=r"promises 1\.0 GiB of pixels and holds 4\.0 MiB"):
+        open_volume(tmp_path / "plane.h5")
     with h5py.File(tmp_path / "chunk.h5", "w") as file:
         file.create_dataset("data", (2**10, 2**10, 2**10), np.uint16, chunks=(2**9, 2**10, 2**10), compression="gzip")
     with pytest.raises(InputError, match=r"chunks of 1\.0 GiB"):
