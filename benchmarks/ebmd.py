@@ -32,8 +32,8 @@ from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.imaging import good_size, radius_of
 from napari_mvfusion.io.psfs import load_psf
 from napari_mvfusion.methods import EBMD
+from napari_mvfusion.methods.back_projection import back_projection_kernels
 from napari_mvfusion.methods.base import BoundMethod, TileInput
-from napari_mvfusion.methods.kernels import back_projection_kernels
 
 ANGLES = (0, 90, 180, 270)
 PSF_SIDE = 25

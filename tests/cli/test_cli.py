@@ -19,7 +19,7 @@ from command_line import run
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import METHODS
-from napari_mvfusion.models.files import weights_sha256
+from napari_mvfusion.models.model_file import weights_sha256
 from small_training import UNIVERSAL
 
 MVFUSION = Path(sys.executable).with_name("mvfusion")

@@ -11,7 +11,7 @@ import torch
 
 from command_line import run
 from napari_mvfusion.models import ModelCard, build, load_model, save_model
-from napari_mvfusion.models.universal import with_light
+from napari_mvfusion.models.universal import with_transmission_input
 from old_checkpoints import content, weights
 from old_torch import Raw, named, old_file, text
 from small_models import LIGHT, SMALL, save
@@ -151,7 +151,7 @@ def test_two_models_are_averaged(folder):
     (first, _), (second, _), (between, card) = (load_model(name) for name in ("first", "second", "between"))
     assert card.architecture == LIGHT
     assert card.training["average"] == {"first": "first", "second": "second", "share": 0.25}
-    wanted = with_light(first.state_dict())
+    wanted = with_transmission_input(first.state_dict())
     for key, value in between.state_dict().items():
         torch.testing.assert_close(value, 0.75 * wanted[key] + 0.25 * second.state_dict()[key])
 

@@ -17,10 +17,10 @@ from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WholeConvolver
+from napari_mvfusion.methods.back_projection import back_projection_kernels
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.methods.ebmd import EBMD
-from napari_mvfusion.methods.kernels import back_projection_kernels
 
 CPU = torch.device("cpu")
 KINDS = ("independent", "efficient_bayesian", "optimisation_1", "optimisation_2")

@@ -118,8 +118,8 @@ def test_units_are_powers_of_two_and_leave_ordinary_views_alone() -> None:
 class Broken(Average):
     """A method whose last tile is no number."""
 
-    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: object) -> torch.Tensor:
-        values = super().fuse_tile(tile, views, learned)
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: object) -> torch.Tensor:
+        values = super().fuse_tile(tile, views, precomputed)
         if tile.tile.stop[0] > 64:
             values[-1, 2, 3] = torch.nan
         return values

@@ -17,14 +17,14 @@ from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.io.psfs import prepare_psf
-from napari_mvfusion.methods import LearnedFusion, make_method, universal
+from napari_mvfusion.methods import LearnedFusion, cellwise_filter, make_method, universal_fusion
 from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, brightness_scale, network_input_of, updates_for
 from napari_mvfusion.methods.channels import channel_order
-from napari_mvfusion.methods.paper_network import _INNER, _MARGIN, _OUTER, _STEP
-from napari_mvfusion.methods.universal import Filtering, brightness_scale, updates_for, whole_evidence
+from napari_mvfusion.methods.paper_fusion import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.models import ModelCard, build, load_model
 from napari_mvfusion.models.paper import PaperArchitecture
-from napari_mvfusion.models.universal import UniversalArchitecture, with_light
+from napari_mvfusion.models.universal import UniversalArchitecture, with_transmission_input
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from small_models import LIGHT, SMALL, save
 
@@ -72,7 +72,7 @@ def test_universal_tiles_equal_the_whole(models: Path, architecture: UniversalAr
     views = specimen()
     method = LearnedFusion(model=save(models, "small", architecture))
     whole = np.asarray(fuse(views, method).data)
-    filtered = whole_evidence(views, architecture, torch.device("cpu"))
+    filtered = network_input_of(views, architecture, torch.device("cpu"))
     assert difference(whole, filtered.estimate.numpy() * filtered.scale) > 0.02  # the network does something
     for tile in ((16, 44, 52), (24, 20, 28), (13, 17, 52)):
         assert difference(whole, np.asarray(fuse(views, method, tile=tile).data)) < 1e-4, tile
@@ -130,7 +130,7 @@ def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
 ) -> None:
     """Cells of 16 voxels stand for those of 192, so that a small volume has several along each axis."""
     for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
-        monkeypatch.setattr(universal, name, value)
+        monkeypatch.setattr(cellwise_filter, name, value)
     views = specimen(shape)
     method = LearnedFusion(model=save(models, "small", architecture))
     whole = np.asarray(fuse(views, method).data)
@@ -144,11 +144,11 @@ def test_cells_fade_into_each_other_without_a_trace(monkeypatch: pytest.MonkeyPa
     truth = ndimage.gaussian_filter(rng.random((264, 24, 24)), 1.5).astype(np.float32)
     psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in ANGLES]
     views = simulate(np.clip((truth - 0.5) * 20, 0, None), ANGLES, psfs, rng=rng).views
-    monkeypatch.setattr(universal, "_CELL_SIDE", 300)
-    whole = whole_evidence(views, SMALL, torch.device("cpu"))
-    monkeypatch.setattr(universal, "_CELL_SIDE", 33)
-    monkeypatch.setattr(universal, "_FADE", 8)
-    cells = whole_evidence(views, SMALL, torch.device("cpu"))
+    monkeypatch.setattr(cellwise_filter, "_CELL_SIDE", 300)
+    whole = network_input_of(views, SMALL, torch.device("cpu"))
+    monkeypatch.setattr(cellwise_filter, "_CELL_SIDE", 33)
+    monkeypatch.setattr(cellwise_filter, "_FADE", 8)
+    cells = network_input_of(views, SMALL, torch.device("cpu"))
     for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 1e-5, 3e-5, 2e-4, 5e-4), strict=True):
         assert 0 < difference(a.numpy(), b.numpy()) < most
     assert difference(whole.blurred.numpy(), cells.blurred.numpy()) < 1e-5
@@ -204,12 +204,12 @@ def test_training_reads_what_the_engine_reads(models: Path, architecture: Univer
     views = specimen((32, 32, 32), angles=(30.0, 75.0, 200.0))
     name = save(models, "small", architecture)
     network, _ = load_model(name)
-    evidence = whole_evidence(views, architecture, torch.device("cpu"))
-    assert (evidence.passed is not None) == architecture.light
-    passed = None if evidence.passed is None else evidence.passed[None]
+    network_input = network_input_of(views, architecture, torch.device("cpu"))
+    assert (network_input.transmission is not None) == architecture.light
+    transmission = None if network_input.transmission is None else network_input.transmission[None]
     with torch.inference_mode():
-        fused = network(evidence.views[None], evidence.blurred[None], evidence.sharp[None], passed)
-    expected = fused[0, 0].numpy() * evidence.scale
+        fused = network(network_input.views[None], network_input.blurred[None], network_input.sharp[None], transmission)
+    expected = fused[0, 0].numpy() * network_input.scale
     assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name, mirrored=False)).data)) < 1e-5
 
 
@@ -256,7 +256,7 @@ def test_the_filter_alone_is_one_level_and_blurs_as_the_views_do() -> None:
     bank = WienerBank(psfs, [1.0, 1.0], (0.02, 0.002), 1, torch.device("cpu"))
     views = torch.from_numpy(rng.gamma(2, size=(2, 20, 16, 24)).astype(np.float32))
     blurred, sharp = bank(views, Box.whole((20, 16, 24)), (6, 6, 6))
-    np.testing.assert_allclose(bank.one(views, (6, 6, 6)), sharp[1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(bank.at_base_level(views, (6, 6, 6)), sharp[1], rtol=1e-4, atol=1e-4)
     # What lies beyond the border is the filtered image's own there, and its mirror image here.
     inner = np.s_[:, 8:-8, 7:-7, 8:-8]
     np.testing.assert_allclose(bank.blurred(sharp[1], (6, 6, 6))[inner], blurred[inner], rtol=0.02)
@@ -270,10 +270,10 @@ def test_updates_bring_the_filter_closer_to_the_views_and_to_the_truth() -> None
     views = simulate(truth, ANGLES, psfs, rng=rng).views
     error, missing = [], []
     for architecture in (SMALL, LIGHT.model_copy(update={"updates": 0}), LIGHT):
-        found = whole_evidence(views, architecture, torch.device("cpu"))
+        found = network_input_of(views, architecture, torch.device("cpu"))
         estimate = found.estimate.numpy()
         error.append(1 - np.corrcoef(estimate.ravel(), truth.ravel())[0, 1])
-        expected = found.blurred if found.passed is None else found.passed * found.blurred
+        expected = found.blurred if found.transmission is None else found.transmission * found.blurred
         missing.append(float((expected - found.views).square().mean()))
     assert error[1] < 0.95 * error[0]
     assert error[2] < 0.9 * error[1]
@@ -307,8 +307,8 @@ def test_a_part_of_an_update_lies_between(monkeypatch: pytest.MonkeyPatch) -> No
     views = specimen((32, 32, 32))
     found = []
     for updates in (2.0, 2.001, 2.25, 2.5, 3.0):
-        monkeypatch.setattr(universal, "updates_for", lambda *_, updates=updates: updates)
-        found.append(whole_evidence(views, LIGHT, torch.device("cpu")).estimate.numpy())
+        monkeypatch.setattr(cellwise_filter, "updates_for", lambda *_, updates=updates: updates)
+        found.append(network_input_of(views, LIGHT, torch.device("cpu")).estimate.numpy())
     assert np.array_equal(found[0], found[1])
     steps = [difference(found[0], each) for each in found[2:]]
     assert 0 < steps[0] < steps[1] < steps[2]
@@ -316,21 +316,21 @@ def test_a_part_of_an_update_lies_between(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
-        monkeypatch.setattr(universal, name, value)
+        monkeypatch.setattr(cellwise_filter, name, value)
     views = specimen((32, 20, 18))
     method = LearnedFusion(model=save(models, "small", SMALL))
     made: list[Box] = []
-    filtered = Filtering._filter
+    filtered = CellwiseFilter._filter
 
-    def counted(self: Filtering, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
+    def counted(self: CellwiseFilter, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
         made.append(block)
         return filtered(self, block, part, tile)
 
-    monkeypatch.setattr(Filtering, "_filter", counted)
+    monkeypatch.setattr(CellwiseFilter, "_filter", counted)
     whole = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
     assert len(made) == 2 * 2 * 2
     made.clear()
-    monkeypatch.setattr(universal, "_KEPT_BYTES", 3 * 19 * 13 * 12 * 4 * (4 + len(SMALL.levels)))
+    monkeypatch.setattr(universal_fusion, "_KEPT_BYTES", 3 * 19 * 13 * 12 * 4 * (4 + len(SMALL.levels)))
     few = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
     assert len(made) > 8
     assert difference(whole, few) < 1e-6
@@ -339,11 +339,11 @@ def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.
 def test_weights_for_lost_light_begin_as_those_without() -> None:
     torch.manual_seed(0)
     without, along = build(SMALL), build(LIGHT)
-    along.load_state_dict(with_light(without.state_dict()))
+    along.load_state_dict(with_transmission_input(without.state_dict()))
     views, blurred = torch.rand(2, 1, 3, 8, 8, 8)
-    sharp, passed = torch.rand(1, len(SMALL.levels), 8, 8, 8), torch.rand(1, 3, 8, 8, 8)
+    sharp, transmission = torch.rand(1, len(SMALL.levels), 8, 8, 8), torch.rand(1, 3, 8, 8, 8)
     assert torch.equal(without(views, blurred, sharp), along(views, blurred, sharp))
-    assert torch.equal(along(views, blurred, sharp, torch.ones_like(passed)), along(views, blurred, sharp))
+    assert torch.equal(along(views, blurred, sharp, torch.ones_like(transmission)), along(views, blurred, sharp))
 
 
 @UNIVERSAL

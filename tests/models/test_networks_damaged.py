@@ -9,8 +9,8 @@ from command_line import run
 from faults.damaged_models import damaged_checkpoints, damaged_safetensors, with_entry
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.models import list_models, load_model, read_card
-from napari_mvfusion.models.files import state_sha256
 from napari_mvfusion.models.legacy import card_of_import, generator_from_checkpoint
+from napari_mvfusion.models.model_file import state_sha256
 from old_checkpoints import content, of_this_torch
 from old_torch import old_file
 from saved_states import loaded, same, saved

@@ -19,7 +19,7 @@ from napari_mvfusion.models import (
     rename_model,
     save_model,
 )
-from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.kept import save_own
 from small_models import SMALL, save
 

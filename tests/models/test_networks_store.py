@@ -24,11 +24,11 @@ from napari_mvfusion.models import (
     build,
     delete_model,
     export_model,
-    files,
     find_model,
     install_model,
     list_models,
     load_model,
+    model_file,
     read_card,
     rename_model,
     save_model,
@@ -36,7 +36,7 @@ from napari_mvfusion.models import (
     user_folder,
 )
 from napari_mvfusion.models.card import check_name
-from napari_mvfusion.models.files import write
+from napari_mvfusion.models.model_file import write
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.models.universal import UniversalArchitecture
 
@@ -283,7 +283,7 @@ def test_a_card_that_lies_about_sizes_costs_nothing(saved, monkeypatch):
         places.extend(weights.device.type for weights in network.parameters())
         return network
 
-    monkeypatch.setattr(files, "build", built)
+    monkeypatch.setattr(model_file, "build", built)
     with pytest.raises(InputError, match="and not"):
         load_model(saved)
     assert set(places) == {"meta"}, "where tensors hold no numbers"

@@ -14,7 +14,7 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.residuals import Noise
-from napari_mvfusion.methods.universal import whole_evidence
+from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models import build
 from napari_mvfusion.models.paper import PaperGenerator
 from napari_mvfusion.models.universal import UniversalArchitecture
@@ -132,7 +132,7 @@ def test_the_tiles_of_a_step_are_never_held_out_and_depend_on_the_step_alone():
 
 def test_a_region_is_read_as_the_whole_volume_is():
     views, _ = own_views((44, 36, 36))
-    whole = whole_evidence(views, UniversalArchitecture.model_validate(OWN["architecture"]), CPU)
+    whole = network_input_of(views, UniversalArchitecture.model_validate(OWN["architecture"]), CPU)
     source = ready(views, data={"start": (9, 4, 0), "stop": (44, 36, 24)})
     (volume,) = source.volumes
     assert volume.scale == whole.scale

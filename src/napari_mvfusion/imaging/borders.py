@@ -2,7 +2,7 @@
 
 A convolution by FFT is circular. The samples it needs are therefore laid out on a circle of `size` samples: output
 sample 0 at place 0, the samples before it at the end of the circle, and unused places (zeros) in between. Along one
-axis, the layout is a few runs of samples that are copied forwards or, where a mirror turns them round, backwards.
+axis, the layout is a few segments of samples that are copied forwards or, where a mirror turns them round, backwards.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Border = Literal["mirror", "zero"]
 
 
 @dataclass(frozen=True)
-class Run:
+class Segment:
     """Samples that lie next to each other on the circle and in the source.
 
     Attributes
     ----------
-    place : where the run starts on the circle
+    place : where the segment starts on the circle
     start : index into the source of its first sample
     length : number of samples
     step : 1 where the source is read forwards, -1 backwards
@@ -36,12 +36,12 @@ class Run:
 
     @property
     def on_circle(self) -> slice:
-        """The run's places on the circle."""
+        """The segment's places on the circle."""
         return slice(self.place, self.place + self.length)
 
     @property
     def in_source(self) -> slice:
-        """The run's samples in the source, in the order of the circle."""
+        """The segment's samples in the source, in the order of the circle."""
         if self.step == 1:
             return slice(self.start, self.start + self.length)
         stop = self.start - self.length
@@ -62,13 +62,13 @@ class Axis:
     size : length of the FFT
     source : number of samples that go in
     target : number of samples that come out, the first ones on the circle
-    runs : where the source lies on the circle; places in no run are zero
+    segments : where the source lies on the circle; places in no segment are zero
     """
 
     size: int
     source: int
     target: int
-    runs: tuple[Run, ...]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
@@ -145,17 +145,19 @@ def _axis(n: int, source: tuple[int, int], target: tuple[int, int], radius: int,
     first, last = target[0] - radius, target[1] + radius
     if size < last - first:
         raise ValueError(f"an FFT of {size} samples is too short for {last - first}")
-    runs = []
+    segments = []
     for low, high, start, step in _mirrored(n, first, last) if border == "mirror" else _inside(n, first, last):
-        # The circle begins with the target: a run that crosses its first voxel is two runs.
+        # The circle begins with the target: a segment that crosses its first voxel is two segments.
         for a, b in ((low, min(high, target[0])), (max(low, target[0]), high)):
             if a < b:
                 here = start + step * (a - low) - source[0]
                 there = here + step * (b - a - 1)
                 if min(here, there) < 0 or max(here, there) >= source[1] - source[0]:
                     raise ValueError(f"voxels {source} do not hold what {target} needs with a radius of {radius}")
-                runs.append(Run((a - target[0]) % size, here, b - a, step))
-    return Axis(size, source[1] - source[0], target[1] - target[0], tuple(sorted(runs, key=lambda run: run.place)))
+                segments.append(Segment((a - target[0]) % size, here, b - a, step))
+    return Axis(
+        size, source[1] - source[0], target[1] - target[0], tuple(sorted(segments, key=lambda each: each.place))
+    )
 
 
 def _mirrored(n: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:

@@ -77,8 +77,8 @@ class SlabConvolution:
         def enter(rows: slice) -> None:
             values = rows_of_source(rows).numpy()
             circle = padded[:, : values.shape[1]]
-            for run in z_axis.runs:
-                circle[run.on_circle] = values[run.in_source]
+            for segment in z_axis.segments:
+                circle[segment.on_circle] = values[segment.in_source]
             self._entered[:, rows] = fft.rfft(circle, axis=0)
 
         return enter
@@ -91,7 +91,7 @@ class SlabConvolution:
         def filter_planes(planes: slice) -> None:
             values = self._entered[planes]
             circle = padded[: len(values)]
-            for y, x in itertools.product(y_axis.runs, x_axis.runs):
+            for y, x in itertools.product(y_axis.segments, x_axis.segments):
                 circle[:, y.on_circle, x.on_circle] = values[:, y.in_source, x.in_source]
             spectrum = torch.fft.fft2(torch.from_numpy(circle))
             spectrum *= self._transfer[planes]

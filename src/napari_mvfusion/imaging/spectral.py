@@ -54,12 +54,12 @@ def _extend(values: torch.Tensor, dim: int, axis: Axis) -> torch.Tensor:
     """Lay the samples of one axis out on the circle."""
     parts = []
     place = 0
-    for run in axis.runs:
-        if run.place > place:
-            parts.append(_zeros(values, dim, run.place - place))
-        part = values.narrow(dim, *run.span)
-        parts.append(part if run.step == 1 else part.flip(dim))
-        place = run.place + run.length
+    for segment in axis.segments:
+        if segment.place > place:
+            parts.append(_zeros(values, dim, segment.place - place))
+        part = values.narrow(dim, *segment.span)
+        parts.append(part if segment.step == 1 else part.flip(dim))
+        place = segment.place + segment.length
     if place < axis.size:
         parts.append(_zeros(values, dim, axis.size - place))
     return torch.cat(parts, dim=dim)
@@ -68,9 +68,9 @@ def _extend(values: torch.Tensor, dim: int, axis: Axis) -> torch.Tensor:
 def _fold(values: torch.Tensor, dim: int, axis: Axis) -> torch.Tensor:
     """The adjoint of `_extend`: add up the places on the circle that one sample was copied to."""
     folded = _zeros(values, dim, axis.source)
-    for run in axis.runs:
-        part = values.narrow(dim, run.place, run.length)
-        folded.narrow(dim, *run.span).add_(part if run.step == 1 else part.flip(dim))
+    for segment in axis.segments:
+        part = values.narrow(dim, segment.place, segment.length)
+        folded.narrow(dim, *segment.span).add_(part if segment.step == 1 else part.flip(dim))
     return folded
 
 

@@ -34,7 +34,7 @@ class WienerBank:
     psfs : V arrays (z, y, x), odd sizes, sum 1
     weights : trust in each view; only ratios count
     levels : L numbers above 0
-    level_of_blur : index of the level whose result is blurred again
+    base_level : index of the level whose result is blurred again
     device : where it computes
     """
 
@@ -43,13 +43,13 @@ class WienerBank:
         psfs: Sequence[np.ndarray],
         weights: Sequence[float],
         levels: Sequence[float],
-        level_of_blur: int,
+        base_level: int,
         device: torch.device,
     ) -> None:
         self._kernels = [crop(psf, radius_of(psf)) for psf in (np.asarray(psf, np.float64) for psf in psfs)]
         self._weights = np.asarray(weights, float) / np.mean(weights)
         self._levels = tuple(levels)
-        self._level_of_blur = level_of_blur
+        self._base_level = base_level
         self.device = device
         self._transfers = TransferCache(_KEPT_BYTES)
 
@@ -77,7 +77,7 @@ class WienerBank:
         for number, level in enumerate(self._levels):
             poll()
             sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
-        projected.div_(power.add_(self._levels[self._level_of_blur]))
+        projected.div_(power.add_(self._levels[self._base_level]))
         blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
         for number, kernel in enumerate(self._kernels):
             poll()
@@ -85,10 +85,10 @@ class WienerBank:
             blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
         return blurred, sharp
 
-    def one(self, views: torch.Tensor, margin: Triple) -> torch.Tensor:
+    def at_base_level(self, views: torch.Tensor, margin: Triple) -> torch.Tensor:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
         layout, projected, power = self._project(views, margin)
-        projected.div_(power.add_(self._levels[self._level_of_blur]))
+        projected.div_(power.add_(self._levels[self._base_level]))
         image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES)
         return image[Box.whole(triple(views.shape[1:])).slices]
 

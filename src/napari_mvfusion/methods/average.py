@@ -29,11 +29,11 @@ class Average(OneStage):
     summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
     stage: ClassVar[str] = "averaging"
 
-    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: Any) -> torch.Tensor:
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: Any) -> torch.Tensor:
         """Average one tile."""
         return weighted_mean(views, tile, _BLENDING_RANGE)
 
-    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: Any) -> int:
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: Any) -> int:
         """Inputs, the sum of weighted views, and a few planes of weights."""
         return mean_bytes(views, tile_shape)
 

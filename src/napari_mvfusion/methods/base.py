@@ -10,6 +10,7 @@ it is its parameters and its formula. Others derive from `FusionMethod`, and bin
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -179,9 +180,9 @@ class FusionMethod(BaseModel):
         """None: every voxel stands for itself."""
         return (0, 0, 0)
 
+    @abstractmethod
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
-        """Bind the method; every method has its own way."""
-        raise NotImplementedError(f"{type(self).__name__} says nothing of how it is bound")
+        """Bind the method to its views; every method has its own way."""
 
 
 class OneStage(FusionMethod):
@@ -200,48 +201,48 @@ class OneStage(FusionMethod):
         """Voxels of the views that the formula needs around a tile."""
         return (0, 0, 0)
 
-    def learn(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Any]:
+    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Any]:
         """Find what depends on the whole volume; handed to `fuse_tile` and `tile_bytes`."""
         yield from ()
 
-    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: Any) -> torch.Tensor | Steps:
+    @abstractmethod
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: Any) -> torch.Tensor | Steps:
         """The formula: float32 (z, y, x) of the tile, on the device."""
-        raise NotImplementedError(f"{type(self).__name__} has no formula")
 
-    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: Any) -> int:
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: Any) -> int:
         """An upper bound of what the formula takes, see `BoundMethod.working_bytes`."""
         wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views), strict=True))
         return 4 * wide * (2 * len(views) + self.copies)
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
-        """Learn what depends on the whole volume."""
-        learned = yield from self.learn(views, device)
-        return BoundOneStage(self, views, learned)
+        """Compute what depends on the whole volume."""
+        precomputed = yield from self.precompute(views, device)
+        return BoundOneStage(self, views, precomputed)
 
 
 class BoundOneStage:
     """A method of one stage, ready to run."""
 
-    def __init__(self, method: OneStage, views: RegisteredViews, learned: Any) -> None:
+    def __init__(self, method: OneStage, views: RegisteredViews, precomputed: Any) -> None:
         self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views))]
         self._method = method
         self._views = views
-        self._learned = learned
+        self._precomputed = precomputed
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """What the method says."""
-        return self._method.tile_bytes(tile_shape, self._views, self._learned)
+        return self._method.tile_bytes(tile_shape, self._views, self._precomputed)
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor | Steps:
         """Apply the formula to one tile."""
-        return self._method.fuse_tile(tile, self._views, self._learned)
+        return self._method.fuse_tile(tile, self._views, self._precomputed)
 
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
         return True
 
     def release(self) -> None:
-        """Nothing is kept but what was learned."""
+        """Nothing is kept but what was precomputed."""
 
 
 def warn_few(views: RegisteredViews) -> list[str]:

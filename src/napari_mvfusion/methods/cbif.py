@@ -92,7 +92,7 @@ class CBIF(OneStage):
         reach = _CONTEXT_SIGMAS * self.sigma2
         return triple(ceil(reach / ratio) for ratio in views.grid.anisotropy)
 
-    def learn(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, ContentWeights]:
+    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, ContentWeights]:
         """Measure the content of the whole volume; a hot pixel is none."""
         spared = views.without_hot()
         if self.weights == "gaussian":
@@ -107,17 +107,17 @@ class CBIF(OneStage):
             content = _ENTROPY_BASE**entropy / _ENTROPY_BASE
         return ContentWeights(grid, torch.from_numpy(content.astype(np.float32)).to(device))
 
-    def fuse_tile(self, tile: TileInput, views: RegisteredViews, learned: ContentWeights) -> torch.Tensor:
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: ContentWeights) -> torch.Tensor:
         """Fuse one tile."""
 
         def weight(view: int, box: Box) -> torch.Tensor:
-            return learned.grid.interpolate(learned.content[view], box)
+            return precomputed.grid.interpolate(precomputed.content[view], box)
 
         return weighted_mean(views, tile, self.blending_range, weight)
 
-    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, learned: ContentWeights) -> int:
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: ContentWeights) -> int:
         """Those of the mean, the coarse weights, and three steps of their interpolation to a few planes."""
-        return mean_bytes(views, tile_shape) + 4 * learned.content.numel()
+        return mean_bytes(views, tile_shape) + 4 * precomputed.content.numel()
 
 
 @dataclass(frozen=True, eq=False)

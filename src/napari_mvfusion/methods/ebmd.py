@@ -18,9 +18,9 @@ from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging import radius_of
+from napari_mvfusion.methods.back_projection import KernelType, back_projection_kernels
 from napari_mvfusion.methods.base import FusionMethod, warn_few
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
-from napari_mvfusion.methods.kernels import KernelType, back_projection_kernels
 from napari_mvfusion.psf.usable import look_at_psf, normalised
 
 # Share of the PSFs' reach that a preview looks around its region.

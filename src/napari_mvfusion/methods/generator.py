@@ -21,8 +21,8 @@ from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.base import BoundMethod, FusionMethod, warn_few
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.ebmd import EBMD
-from napari_mvfusion.methods.paper_network import bind_paper
-from napari_mvfusion.methods.universal import bind_universal
+from napari_mvfusion.methods.paper_fusion import bind_paper
+from napari_mvfusion.methods.universal_fusion import bind_universal
 from napari_mvfusion.models import ModelCard, ModelEntry, find_model, load_model, weights_sha256
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.paper import PaperGenerator

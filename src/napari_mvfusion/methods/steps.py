@@ -10,7 +10,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def mapped(work: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
+def map_steps(work: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
     """The same work with other steps, for example as a part of a larger one."""
     while True:
         try:

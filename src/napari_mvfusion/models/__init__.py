@@ -1,9 +1,8 @@
 """Networks that map views to the latent image, their weights, and the cards that describe them."""
 
-from napari_mvfusion.models.average import average_models
 from napari_mvfusion.models.build import Generator, build
 from napari_mvfusion.models.card import ModelCard, PSFRecord
-from napari_mvfusion.models.files import read_card, save_model, weights_sha256
+from napari_mvfusion.models.model_file import read_card, save_model, weights_sha256
 from napari_mvfusion.models.store import (
     ModelEntry,
     add_model,
@@ -17,6 +16,7 @@ from napari_mvfusion.models.store import (
     rename_model,
     user_folder,
 )
+from napari_mvfusion.models.weight_averaging import average_models
 
 __all__ = [
     "Generator",

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.models.files import SUFFIX
 from napari_mvfusion.models.legacy import card_of_import, generator_from_checkpoint
+from napari_mvfusion.models.model_file import SUFFIX
 from napari_mvfusion.models.store import ModelEntry, add_model, install_model, place_for
 
 _OTHER_LETTERS = re.compile(r"[^A-Za-z0-9._-]+")

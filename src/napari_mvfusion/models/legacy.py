@@ -18,7 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.models.card import ModelCard, PSFRecord, problems_of
-from napari_mvfusion.models.files import check_state
+from napari_mvfusion.models.model_file import check_state
 from napari_mvfusion.models.paper import Activation, PaperArchitecture, PaperGenerator
 from napari_mvfusion.models.standins import Storage, TensorRef, plain
 from napari_mvfusion.models.unpickle import Pickled, read_pickle

@@ -17,7 +17,7 @@ from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import pretrained
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.card import ModelCard, check_name
-from napari_mvfusion.models.files import SUFFIX, load_file, read_card, read_state, save_model, write
+from napari_mvfusion.models.model_file import SUFFIX, load_file, read_card, read_state, save_model, write
 from napari_mvfusion.system.overlap import refuse_overlap
 
 FOLDER_VARIABLE = "MVFUSION_MODELS"

@@ -24,9 +24,9 @@ from torch.nn import functional
 
 _FACTOR = 2
 _CELL = _FACTOR**3
-# Of each view: how it blurs, how it differs from what is expected, and how much light passed, where that is known.
+# Of each view: how it blurs, how it differs from what is expected, and its transmission, where that is known.
 _VIEW_INPUTS = 2
-_LIGHT_INPUTS = 1
+_TRANSMISSION_INPUTS = 1
 _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
@@ -44,7 +44,7 @@ class UniversalArchitecture(BaseModel):
     blocks, deep_blocks : residual blocks before and after the deep level, and in it
     levels : of the Wiener filter, falling; see `napari_mvfusion.imaging.WienerBank`
     base : index of the level that training starts from, and that is compared with the views
-    light : whether lost light is looked for, and undone before the filter
+    light : whether the transmission of each view is looked for, and undone before the filter
     updates : how often the filter goes on from what it made before, without what is negative
     by_noise : whether it does so less often where views have more noise, and `updates` is the most
     """
@@ -80,16 +80,16 @@ class _Residual(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What the network knows of the filtered images: their cells, and their roots (batch, level, z, y, x)."""
+class EncodedImages:
+    """The filtered images as the network takes them in: features at half resolution, and roots (batch, level, z, y, x)."""
 
-    cells: torch.Tensor
+    features: torch.Tensor
     roots: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What the network saw in the views so far: sum and maximum of the responses, and how many there were."""
+class PooledViews:
+    """Responses to the views so far, pooled over them: their sum and maximum, and how many there were."""
 
     total: torch.Tensor
     largest: torch.Tensor
@@ -111,7 +111,7 @@ class UniversalGenerator(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         sharp = len(a.levels) * _CELL
-        inputs = _VIEW_INPUTS + _LIGHT_INPUTS * a.light
+        inputs = _VIEW_INPUTS + _TRANSMISSION_INPUTS * a.light
         self.of_view = nn.Conv3d(inputs * _CELL, a.view_maps, 3, padding=1)
         self.of_view_2 = nn.Conv3d(a.view_maps, a.view_maps, 1)
         self.join = nn.Conv3d(2 * a.view_maps + sharp, a.maps, 3, padding=1)
@@ -136,7 +136,7 @@ class UniversalGenerator(nn.Module):
         return self.stride * -(-_FACTOR * cells // self.stride)
 
     def forward(
-        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, passed: torch.Tensor | None = None
+        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Generate the latent image of a block.
 
@@ -145,67 +145,68 @@ class UniversalGenerator(nn.Module):
         views : (batch, view, z, y, x), brightness divided by the common scale of the views; sides multiples of 4
         blurred : the same shape, the filtered image blurred with each PSF
         sharp : (batch, level, z, y, x), the filtered images
-        passed : as the views, the share of the light that each of them got; all of it when None
+        transmission : as the views, the share of the light that each of them got; all of it when None
 
         Returns
         -------
         (batch, 1, z, y, x), not negative, in the brightness of the views
         """
-        known = self.know(sharp)
-        seen = None
+        encoded = self.encode(sharp)
+        pooled = None
         for v in range(views.shape[1]):
-            seen = self.see(seen, known, views[:, v], blurred[:, v], None if passed is None else passed[:, v])
-        assert seen is not None
-        return self.correct(seen, known)
+            share = None if transmission is None else transmission[:, v]
+            pooled = self.accumulate(pooled, encoded, views[:, v], blurred[:, v], share)
+        assert pooled is not None
+        return self.decode(pooled, encoded)
 
-    def know(self, sharp: torch.Tensor) -> Known:
-        """Take in the filtered images, (batch, level, z, y, x)."""
+    def encode(self, sharp: torch.Tensor) -> EncodedImages:
+        """Encode the filtered images, (batch, level, z, y, x)."""
         roots = signed_root(sharp)
         # What each level adds to the one before is small beside it: made as large, the first layer learns at once.
         added = torch.cat([roots[:, :1], roots.diff(dim=1).mul_(_GAIN)], dim=1).clamp_(-_MOST, _MOST)
-        return Known(to_cells(added), roots)
+        return EncodedImages(space_to_depth(added), roots)
 
-    def see(
+    def accumulate(
         self,
-        seen: Seen | None,
-        known: Known,
+        pooled: PooledViews | None,
+        encoded: EncodedImages,
         view: torch.Tensor,
         blurred: torch.Tensor,
-        passed: torch.Tensor | None = None,
-    ) -> Seen:
-        """Look at one more view, (batch, z, y, x), and what it should look like; only what views share is kept."""
+        transmission: torch.Tensor | None = None,
+    ) -> PooledViews:
+        """Add one more view, (batch, z, y, x), and what it should look like, to the pooled responses."""
         expected = signed_root(blurred)
-        base = known.roots[:, self.architecture.base]
-        if passed is None:
+        base = encoded.roots[:, self.architecture.base]
+        if transmission is None:
             inputs = [expected - base, signed_root(view) - expected]
         else:
-            inputs = [expected - base, signed_root(view) - signed_root(passed * blurred)]
+            inputs = [expected - base, signed_root(view) - signed_root(transmission * blurred)]
         if self.architecture.light:
-            inputs.append(torch.zeros_like(view) if passed is None else passed.sqrt() - 1)
-        cells = to_cells(torch.stack(inputs, dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST))
+            inputs.append(torch.zeros_like(view) if transmission is None else transmission.sqrt() - 1)
+        cells = space_to_depth(torch.stack(inputs, dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST))
         response = functional.leaky_relu(self.of_view(cells), _SLOPE)
         response = functional.leaky_relu(self.of_view_2(response), _SLOPE)
-        if seen is None:
-            return Seen(response, response, 1)
-        return Seen(seen.total + response, torch.maximum(seen.largest, response), seen.count + 1)
+        if pooled is None:
+            return PooledViews(response, response, 1)
+        return PooledViews(pooled.total + response, torch.maximum(pooled.largest, response), pooled.count + 1)
 
-    def correct(self, seen: Seen, known: Known) -> torch.Tensor:
-        """Join the filtered images by what was seen in all views: (batch, 1, z, y, x)."""
-        half = self.before(self.join(torch.cat([seen.total / seen.count, seen.largest, known.cells], dim=1)))
+    def decode(self, pooled: PooledViews, encoded: EncodedImages) -> torch.Tensor:
+        """The latent image from the filtered images and the pooled responses: (batch, 1, z, y, x)."""
+        half = self.before(self.join(torch.cat([pooled.total / pooled.count, pooled.largest, encoded.features], dim=1)))
         half = self.after(half + self.up(self.deep(self.down(half))))
-        change, *shares = to_voxels(self.out(functional.leaky_relu(half, _SLOPE))).float().unbind(dim=1)
-        root = known.roots[:, 0] + change
-        for level, (share, added) in enumerate(zip(shares, known.roots.diff(dim=1).unbind(dim=1), strict=True), 1):
+        change, *shares = depth_to_space(self.out(functional.leaky_relu(half, _SLOPE))).float().unbind(dim=1)
+        root = encoded.roots[:, 0] + change
+        for level, (share, added) in enumerate(zip(shares, encoded.roots.diff(dim=1).unbind(dim=1), strict=True), 1):
             root = root + (share + (level <= self.architecture.base)) * added
-        return rise(root)[:, None]
+        return smooth_square(root)[:, None]
 
 
-def carried_over(
+def adapted_weights(
     state: Mapping[str, torch.Tensor], given: BaseModel, wanted: BaseModel
 ) -> Mapping[str, torch.Tensor] | None:
     """Weights of a network for another that differs only in what is done before it.
 
-    Lost light may be looked for where it was not, and the filter may go on for longer or shorter. None where
+    Transmission may be looked for where it was not, and the filter may go on for longer or shorter. None where
     architectures differ in anything else.
     """
     if given == wanted:
@@ -215,18 +216,18 @@ def carried_over(
     before = {name: getattr(wanted, name) for name in ("light", "updates", "by_noise")}
     if given.model_copy(update=before) != wanted or (given.light and not wanted.light):
         return None
-    return state if given.light == wanted.light else with_light(state)
+    return state if given.light == wanted.light else with_transmission_input(state)
 
 
-def with_light(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of a network that does not look for lost light, for one that does: so far it makes nothing of it."""
+def with_transmission_input(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a network without the transmission as an input, for one with it: so far it makes nothing of it."""
     first = state["of_view.weight"]
-    more = first.new_zeros(first.shape[0], _LIGHT_INPUTS * _CELL, *first.shape[2:])
+    more = first.new_zeros(first.shape[0], _TRANSMISSION_INPUTS * _CELL, *first.shape[2:])
     return {**state, "of_view.weight": torch.cat([first, more], dim=1)}
 
 
-def rise(root: torch.Tensor) -> torch.Tensor:
-    """The square of a root; where that is negative, smoothly to 0 from above, so that training can bring light back."""
+def smooth_square(root: torch.Tensor) -> torch.Tensor:
+    """The square of a root; below 0 it falls smoothly to 0, so that gradients stay and training can bring light back."""
     return (0.5 * (root + (root.square() + _KNEE).sqrt())).square()
 
 
@@ -235,15 +236,15 @@ def signed_root(x: torch.Tensor) -> torch.Tensor:
     return x.sign() * x.abs().sqrt()
 
 
-def to_cells(x: torch.Tensor) -> torch.Tensor:
+def space_to_depth(x: torch.Tensor) -> torch.Tensor:
     """Blocks of 2 x 2 x 2 voxels as channels: (n, c, z, y, x) to (n, 8 c, z / 2, y / 2, x / 2)."""
     n, c, z, y, x_ = x.shape
     blocks = x.reshape(n, c, z // 2, 2, y // 2, 2, x_ // 2, 2)
     return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, 8 * c, z // 2, y // 2, x_ // 2)
 
 
-def to_voxels(cells: torch.Tensor) -> torch.Tensor:
-    """The inverse of `to_cells`."""
+def depth_to_space(cells: torch.Tensor) -> torch.Tensor:
+    """The inverse of `space_to_depth`."""
     n, c, z, y, x = cells.shape
     blocks = cells.reshape(n, c // 8, 2, 2, 2, z, y, x)
     return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // 8, 2 * z, 2 * y, 2 * x)

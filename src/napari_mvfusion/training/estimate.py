@@ -13,7 +13,7 @@ import torch
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.borders import good_size
-from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering
+from napari_mvfusion.methods.cellwise_filter import FILTER_MARGIN, CellwiseFilter
 from napari_mvfusion.models import build, find_model
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.paper import PaperArchitecture
@@ -189,7 +189,7 @@ def _reading(views: RegisteredViews, config: TrainConfig, architecture: Architec
     pixels = _FLOAT * len(views) * prod(wide)
     if not isinstance(architecture, UniversalArchitecture):
         return 3 * pixels
-    return 2 * pixels + Filtering(views, architecture, 1.0, device).working_bytes(wide)
+    return 2 * pixels + CellwiseFilter(views, architecture, 1.0, device).working_bytes(wide)
 
 
 def _step(config: TrainConfig, architecture: Architecture, views: int, psf: Triple) -> int:

@@ -16,7 +16,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.measures.residuals import Noise, estimate_noise
-from napari_mvfusion.methods.universal import brightness_scale
+from napari_mvfusion.methods.cellwise_filter import brightness_scale
 from napari_mvfusion.training.recorded import find_transmissions
 from napari_mvfusion.training.samples import Recording, Volume
 from napari_mvfusion.training.volumes import blocks_in, describe_psfs

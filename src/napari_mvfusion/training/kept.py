@@ -11,7 +11,7 @@ from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import ModelCard, save_model, weights_sha256
 from napari_mvfusion.models.card import parse_card
-from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import STATE_FILE, Progress, has_state, read_kept
 

@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.models import build, load_model
 from napari_mvfusion.models.build import Generator as Network
-from napari_mvfusion.models.universal import carried_over
+from napari_mvfusion.models.universal import adapted_weights
 from napari_mvfusion.system.devices import is_fast_in_bfloat16
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.objectives import Adversary, Objective
@@ -156,7 +156,7 @@ def _first_network(config: TrainConfig, start_from: str | Path | None) -> Networ
     network, card = load_model(start_from)
     if card.architecture == config.architecture:
         return network.train()
-    weights = carried_over(network.state_dict(), card.architecture, config.architecture)
+    weights = adapted_weights(network.state_dict(), card.architecture, config.architecture)
     if weights is None:
         raise InputError(
             f"the model '{card.name}' has another architecture than the configuration: leave the architecture out of "

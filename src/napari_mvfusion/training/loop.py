@@ -21,7 +21,7 @@ from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, Ou
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.models import ModelCard
 from napari_mvfusion.models.build import Generator as Network
-from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.system.devices import describe_device, losses_in_words, release_cached_memory
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.training.clock import Clock

@@ -20,6 +20,7 @@ from napari_mvfusion.imaging import Blur
 from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.measures.shading import nearer
 from napari_mvfusion.methods.universal import whole_evidence
+from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models.build import Architecture, Generator
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, ends, run_network
@@ -173,8 +174,8 @@ def record(
             for pixels, name, psf in zip(views, recording.names, recording.psfs, strict=True)
         )
         known = None if passed is None else torch.from_numpy(np.ascontiguousarray(passed, np.float32)).to(device)
-        evidence = whole_evidence(registered, architecture, device, known)
-        scale, arrays = evidence.scale, arrays_of(evidence)
+        network_input = network_input_of(registered, architecture, device, known)
+        scale, arrays = network_input.scale, arrays_of(network_input)
     else:
         scale = float(max(pixels.max() for pixels in views)) or 1.0
         arrays = {"views": (np.stack(views) / np.float32(scale)).astype(np.float16)}

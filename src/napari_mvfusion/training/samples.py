@@ -10,7 +10,7 @@ import torch
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.measures.residuals import Noise
-from napari_mvfusion.methods.universal import Evidence
+from napari_mvfusion.methods.cellwise_filter import NetworkInput
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.universal import UniversalGenerator
 
@@ -46,7 +46,7 @@ class Volume:
     Attributes
     ----------
     arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape),
-        "sharp" (level, z, y, x) and, where light was lost, "passed" (view, z, y, x), see `Evidence`; "target" (z, y, x)
+        "sharp" (level, z, y, x) and, where light was lost, "passed" (view, z, y, x), see `NetworkInput`; "target" (z, y, x)
         where the truth is known; "coverage" (view, z, y, x), 1 where a view has data, unless it is everywhere;
         "transmission" (view, z, y, x), how much of the result each view saw; "other" and "expected" (view, z, y, x), the
         views with the other half of their noise, and without any, roughly
@@ -94,16 +94,16 @@ class Sample:
         return self.tensors["target"]
 
 
-def arrays_of(evidence: Evidence) -> dict[str, np.ndarray]:
+def arrays_of(network_input: NetworkInput) -> dict[str, np.ndarray]:
     """What the universal generator reads, as a volume holds it."""
     tensors = {
-        "views": evidence.views,
-        "blurred": evidence.blurred,
-        "sharp": evidence.sharp,
-        "estimate": evidence.estimate,
+        "views": network_input.views,
+        "blurred": network_input.blurred,
+        "sharp": network_input.sharp,
+        "estimate": network_input.estimate,
     }
-    if evidence.passed is not None:
-        tensors["passed"] = evidence.passed
+    if network_input.transmission is not None:
+        tensors["passed"] = network_input.transmission
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     return {name: values.cpu().numpy().astype(np.float16) for name, values in tensors.items()}
 

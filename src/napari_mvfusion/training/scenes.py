@@ -20,7 +20,7 @@ from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging import Blur
-from napari_mvfusion.methods.universal import whole_evidence
+from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
@@ -190,27 +190,27 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
         axial=settings.axial,
     )
     device = torch.device("cpu")
-    passed: torch.Tensor | None = None
+    transmission: torch.Tensor | None = None
     if isinstance(architecture, UniversalArchitecture):
         views = scene.views
         if architecture.light and np.random.default_rng([seed, index, _ANGLES_STREAM]).random() < _UNKNOWN_ANGLES:
             views = RegisteredViews([replace(view, angle=None) for view in views.views], views.grid)
-        evidence = whole_evidence(views, architecture, device)
-        stored, passed = arrays_of(evidence), evidence.passed
-        scale = evidence.scale
+        network_input = network_input_of(views, architecture, device)
+        stored, transmission = arrays_of(network_input), network_input.transmission
+        scale = network_input.scale
     else:
         pixels = torch.from_numpy(scene.views.read(scene.views.grid.box))
         # A scene may be empty: then nothing has to be scaled.
         scale = float(pixels.max()) or 1.0
         stored = {"views": (pixels / scale).numpy().astype(np.float16)}
-    target = visible_truth(scene, passed)
+    target = visible_truth(scene, transmission)
     low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
     span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
     return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
 
 
-def visible_truth(scene: Simulation, passed: torch.Tensor | None = None) -> np.ndarray:
+def visible_truth(scene: Simulation, transmission: torch.Tensor | None = None) -> np.ndarray:
     """The truth in the brightness that the views show it with: float32 (z, y, x).
 
     `a truth + b`, where `a` and `b` are the least-squares fit of the mean of the views by the truth under the mean blur.
@@ -219,13 +219,13 @@ def visible_truth(scene: Simulation, passed: torch.Tensor | None = None) -> np.n
     Parameters
     ----------
     scene : with its truth
-    passed : float32 (view, z, y, x), the share of the light that each view is known to have got, so that it lowers
+    transmission : float32 (view, z, y, x), the share of the light that each view is known to have got, so that it lowers
         nothing; None for all
     """
     views = scene.views.read(scene.views.grid.box).mean(axis=0, dtype=np.float32)
     psfs = [view.psf for view in scene.views.views if view.psf is not None]
     seen = Blur(psfs, scene.views.grid.shape)(torch.from_numpy(scene.truth))
-    blurred = (seen if passed is None else seen * passed).mean(dim=0).numpy()
+    blurred = (seen if transmission is None else seen * transmission).mean(dim=0).numpy()
     mean, blurred_mean = float(views.mean(dtype=np.float64)), float(blurred.mean(dtype=np.float64))
     centred = (blurred - blurred_mean).astype(np.float64)
     variance = float((centred**2).mean())

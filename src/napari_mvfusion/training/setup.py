@@ -16,7 +16,7 @@ from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.models import ModelCard, find_model, load_model, place_for, user_folder
 from napari_mvfusion.models.build import Generator as Network
-from napari_mvfusion.models.files import SUFFIX
+from napari_mvfusion.models.model_file import SUFFIX
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.psf.usable import look_at_psf
 from napari_mvfusion.system.devices import pick_device

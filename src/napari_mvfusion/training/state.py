@@ -25,7 +25,7 @@ from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.models.card import problems_of
-from napari_mvfusion.models.files import state_sha256
+from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.residuals import Noise, estimate_noise
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.universal import FILTER_MARGIN, Filtering, brightness_scale, transmission_for
+from napari_mvfusion.methods.cellwise_filter import FILTER_MARGIN, CellwiseFilter, brightness_scale, transmission_for
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.universal import UniversalArchitecture
@@ -296,15 +296,15 @@ class _Reading:
 
     def __init__(self, architecture: Architecture, views: RegisteredViews, box: Box, device: torch.device) -> None:
         self._device = device
-        self._filtering: Filtering | None = None
+        self._cellwise: CellwiseFilter | None = None
         statistics = views.statistics()
         wide = box
         if isinstance(architecture, UniversalArchitecture):
             wide = box.grow((FILTER_MARGIN,) * 3).clip(views.grid.shape)
             self.scale = brightness_scale(statistics)
-            light = transmission_for(views, architecture)
+            transmission = transmission_for(views, architecture)
             part = views.region(wide, statistics)
-            self._filtering = Filtering(part, architecture, self.scale, device, light)
+            self._cellwise = CellwiseFilter(part, architecture, self.scale, device, transmission)
         else:
             self.scale = max(numbers.maximum for numbers in statistics)
         self.inner = (..., *box.inside(wide).slices)
@@ -314,12 +314,12 @@ class _Reading:
 
     def arrays(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """What a network reads of these pixels, float16, with the surroundings."""
-        if self._filtering is None:
+        if self._cellwise is None:
             return {"views": (pixels / np.float32(self.scale)).astype(np.float16)}
         covered = None if self._covered is None else torch.from_numpy(self._covered).to(self._device)
         values = torch.from_numpy(pixels).to(self._device)
         return arrays_of(
-            self._filtering.evidence(self._whole, TileInput(self._whole, self._whole, values, covered, None, None))
+            self._cellwise.network_input(self._whole, TileInput(self._whole, self._whole, values, covered, None, None))
         )
 
 

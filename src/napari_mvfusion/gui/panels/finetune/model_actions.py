@@ -16,8 +16,8 @@ from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.model_choice import NEWS
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import delete_model, export_model, list_models, rename_model, user_folder
-from napari_mvfusion.models.files import SUFFIX
 from napari_mvfusion.models.importing import free_name, import_model
+from napari_mvfusion.models.model_file import SUFFIX
 from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.runs import discard_run
 

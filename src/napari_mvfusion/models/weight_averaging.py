@@ -10,7 +10,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.models.build import build
 from napari_mvfusion.models.card import ModelCard
 from napari_mvfusion.models.store import ModelEntry, add_model, load_model, place_for
-from napari_mvfusion.models.universal import carried_over
+from napari_mvfusion.models.universal import adapted_weights
 
 
 def average_models(first: str | Path, second: str | Path, share: float, name: str) -> ModelEntry:
@@ -39,7 +39,7 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
         raise InputError(f"the share of the second model is {share:g}: it must lie between 0 and 1")
     (before, card), (after, new) = load_model(first), load_model(second)
     added = after.state_dict()
-    weights = carried_over(before.state_dict(), card.architecture, new.architecture)
+    weights = adapted_weights(before.state_dict(), card.architecture, new.architecture)
     if weights is None:
         raise InputError(f"the networks of '{card.name}' and '{new.name}' differ: average models of one architecture")
     network = build(new.architecture)
