@@ -96,7 +96,7 @@ def scores(fused: Any, truth: np.ndarray, views: RegisteredViews) -> dict[str, A
     found = measure(Measured(fused, truth=truth), "truth")
     light = float(np.mean([numbers.mean for numbers in views.statistics()]))
     return {part: {key: found[key][part] for key in FIGURES} for part in PARTS} | {
-        "residual": float(np.mean([one.rms for one in reprojection(fused, views, lost_light=False)])),
+        "residual": float(np.mean([one.rms for one in reprojection(fused, views, attenuation=False)])),
         "unexplained": explain([fused], views)[0].residual,
         "light": float(np.asarray(fused).mean(dtype=np.float64)) / light,
     }

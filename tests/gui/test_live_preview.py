@@ -82,7 +82,7 @@ def test_the_generator_is_shown_coarse_first_and_then_as_the_run_will(viewer, at
     assert said[-2:] == ["32 × 32 × 128 voxels · Generator (learned) · coarse", words(at_work)]
     layer = preview_of(viewer)
     expected = whole_at(layer, fuse(small_views.views, LearnedFusion()).data)
-    # Lost light is found on a sample of the planes.
+    # Attenuation is found on a sample of the planes.
     assert np.abs(layer.data - expected).max() < 0.02 * expected.max()
 
 

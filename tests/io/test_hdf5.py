@@ -18,7 +18,7 @@ from napari_mvfusion.io.formats import FORMATS, format_of, open_stored, place_of
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psfs import read_psf
 from napari_mvfusion.simulation import light_sheet_psf
-from napari_mvfusion.simulation.beads import bead_volume
+from napari_mvfusion.simulation.bead_volumes import bead_volume
 
 SHAPE = (9, 30, 31)
 SIZE = (2.0, 0.5, 0.25)

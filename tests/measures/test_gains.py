@@ -34,7 +34,7 @@ def brighter(views: RegisteredViews, index: int, factor: float, **changes: float
 
 @pytest.mark.parametrize("attenuation", [0.0, 0.01, 0.03])
 @pytest.mark.parametrize("angles", [(0.0, 180.0), (0.0, 90.0), (0.0, 90.0, 180.0, 270.0)])
-def test_lost_light_is_no_gain(attenuation: float, angles: tuple[float, ...]) -> None:
+def test_attenuation_is_no_gain(attenuation: float, angles: tuple[float, ...]) -> None:
     assert find_gains(specimen(attenuation, angles)) == (1.0,) * len(angles)
 
 

@@ -66,7 +66,7 @@ def test_the_number_is_that_of_the_formula(truth: np.ndarray) -> None:
     truth, psf = truth[16:52, 10:40, 20:44], psfs([0])[0]
     views = record(truth, [psf], [0]).views
     fused = ndimage.gaussian_filter(truth, 1)
-    (residual,) = reprojection(fused, views, noise=(Noise(2.0, 30.0),), lost_light=False)
+    (residual,) = reprojection(fused, views, noise=(Noise(2.0, 30.0),), attenuation=False)
     observed = views.read(views.grid.box)[0].astype(np.float64)
     mirrored = np.pad(fused.astype(np.float64), [(n // 2, n // 2) for n in psf.shape], mode="reflect")
     blurred = signal.fftconvolve(mirrored, psf.astype(np.float64), mode="valid")
@@ -159,21 +159,21 @@ def test_what_cannot_be_compared_is_refused(truth: np.ndarray) -> None:
 
 def test_a_constant_volume_explains_nothing(truth: np.ndarray) -> None:
     views = record(truth, psfs([0]), [0]).views
-    (residual,) = reprojection(np.full(truth.shape, 7.0), views, lost_light=False)
+    (residual,) = reprojection(np.full(truth.shape, 7.0), views, attenuation=False)
     assert residual.scale == 0
     assert residual.rms > 5
 
 
-def test_lost_light_is_allowed_for_and_blur_is_not(truth: np.ndarray) -> None:
+def test_attenuation_is_allowed_for_and_blur_is_not(truth: np.ndarray) -> None:
     dimmed = record(truth, psfs(), attenuation=0.01).views
-    plain, found = rms(truth, dimmed, lost_light=False), reprojection(truth, dimmed)
+    plain, found = rms(truth, dimmed, attenuation=False), reprojection(truth, dimmed)
     assert min(plain) > 3
     assert max(residual.rms for residual in found) < 1.6
     assert min(rms(average(dimmed), dimmed)) > 1.5 * max(residual.rms for residual in found)
-    assert all(residual.shading is not None and residual.shading.depth > 0.3 for residual in found)
+    assert all(residual.transmission is not None and residual.transmission.depth > 0.3 for residual in found)
     # Where none was lost, none is found.
     clear = reprojection(truth, record(truth, psfs()).views)
-    assert all(residual.shading is not None and residual.shading.depth < 0.05 for residual in clear)
+    assert all(residual.transmission is not None and residual.transmission.depth < 0.05 for residual in clear)
 
 
 def test_hot_pixels_are_no_residual(truth: np.ndarray) -> None:

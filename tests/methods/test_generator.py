@@ -60,7 +60,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.ptp(a))
 
 
-UNIVERSAL = pytest.mark.parametrize("architecture", [SMALL, LIGHT], ids=["filter alone", "lost light and updates"])
+UNIVERSAL = pytest.mark.parametrize("architecture", [SMALL, LIGHT], ids=["filter alone", "attenuation and updates"])
 PAPER = {
     "no norm": PaperArchitecture(views=4, feature_maps=3, norm="none", activation="leaky_relu", output="softplus"),
     "instance norm": PaperArchitecture(views=4, feature_maps=3),
@@ -263,7 +263,7 @@ def test_the_filter_alone_is_one_level_and_blurs_as_the_views_do() -> None:
 
 
 def test_updates_bring_the_filter_closer_to_the_views_and_to_the_truth() -> None:
-    """With light lost: blurred again and dimmed, the filtered image must explain the views better than without updates."""
+    """With attenuation: blurred again and dimmed, the filtered image must explain the views better than without updates."""
     rng = np.random.default_rng(1)
     truth = embryo(64, rng)
     psfs = [light_sheet_psf(a, axial_fwhm=10, lateral_fwhm=3, shape=(21, 21, 21)) for a in ANGLES]
@@ -336,7 +336,7 @@ def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.
     assert difference(whole, few) < 1e-6
 
 
-def test_weights_for_lost_light_begin_as_those_without() -> None:
+def test_weights_with_the_transmission_begin_as_those_without() -> None:
     torch.manual_seed(0)
     without, along = build(SMALL), build(LIGHT)
     along.load_state_dict(with_transmission_input(without.state_dict()))

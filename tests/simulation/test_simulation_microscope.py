@@ -12,7 +12,7 @@ from scipy import ndimage, signal
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.simulation import embryo, light_sheet_psf, sample, simulate
-from napari_mvfusion.simulation.microscope import Simulation, absorb
+from napari_mvfusion.simulation.microscope import Simulation, attenuate
 
 QUARTERS = (0.0, 90.0, 180.0, 270.0)
 POINT = np.ones((1, 1, 1))
@@ -85,8 +85,8 @@ def test_absorption_follows_the_published_recurrence() -> None:
             for y in reversed(range(50)):
                 light = max(light - 0.3 * float(specimen[z, y, x]) * light, 0)
                 expected[z, y, x] = specimen[z, y, x] * light
-    np.testing.assert_allclose(absorb(specimen, 0.3), expected, rtol=1e-4, atol=1e-7)
-    assert absorb(2 * specimen, 1.0).min() == 0
+    np.testing.assert_allclose(attenuate(specimen, 0.3), expected, rtol=1e-4, atol=1e-7)
+    assert attenuate(2 * specimen, 1.0).min() == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import embryo, light_sheet_psf, random_psfs, random_scene, simulate
 from napari_mvfusion.simulation.painting import Body, paint_balls, paint_packed_balls, smooth_field, thin
 from napari_mvfusion.simulation.random_psfs import LARGEST, scaled_psf
-from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
+from napari_mvfusion.simulation.recording import Camera, attenuate_at, blur_inside, margin_for, record
 from napari_mvfusion.simulation.scenes import KINDS
 from napari_mvfusion.simulation.specimens import SPECIMENS, _walls
 
@@ -201,8 +201,8 @@ def test_an_isolated_specimen_is_recorded_as_by_the_microscope(angle):
     psf = light_sheet_psf(angle, axial_fwhm=7, lateral_fwhm=3)
     whole = simulate(truth, (angle,), (psf,), attenuation=0.01, poisson=False, rng=np.random.default_rng(0))
     drawn = np.pad(truth, margin_for([psf], 1))
-    absorption = 0.01 * 289 / size / float(truth.max())
-    image = blur_inside(dim(drawn, angle, absorption), psf)
+    per_voxel = 0.01 * 289 / size / float(truth.max())
+    image = blur_inside(attenuate_at(drawn, angle, per_voxel), psf)
     part = record(image, angle, truth.shape, QUIET, np.random.default_rng(0))
     reference = pixels_of(whole, 0)
     np.testing.assert_allclose(part / part.mean(), reference / reference.mean(), rtol=1e-3, atol=1e-3)
@@ -211,7 +211,7 @@ def test_an_isolated_specimen_is_recorded_as_by_the_microscope(angle):
 @pytest.mark.parametrize("angle", [25.0, 140.0, 301.5])
 def test_light_is_absorbed_along_the_oblique_path(angle):
     specimen = smooth_ball(48)
-    dimmed = dim(specimen, angle, 0.05)
+    dimmed = attenuate_at(specimen, angle, 0.05)
     # Light comes from the far end of the view's own y: follow it backwards from a few voxels.
     towards = np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle)), 0])
     for voxel in ((24, 24, 24), (20, 28, 22), (28, 18, 26)):

@@ -37,8 +37,8 @@ def with_a_hole(truth):
     return damaged
 
 
-def test_lost_light_is_allowed_for(truth, views):
-    plain = np.mean([residual.rms for residual in reprojection(truth, views, lost_light=False)])
+def test_attenuation_is_allowed_for(truth, views):
+    plain = np.mean([residual.rms for residual in reprojection(truth, views, attenuation=False)])
     (found,) = explain([truth], views)
     assert plain > 2
     assert found.residual == pytest.approx(1, abs=0.15)

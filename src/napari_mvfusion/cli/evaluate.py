@@ -95,12 +95,12 @@ def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
             [
                 one.view,
                 *(m.text(values[m.name][one.view]) for m in metrics),
-                f"{one.shading.depth:.0%}" if one.shading else "",
+                f"{one.transmission.depth:.0%}" if one.transmission else "",
             ]
             for one in measured.residuals
         ]
-        title = "Reprojection residual (1 is the noise of the view; light that fades with depth is allowed for)"
-        show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "light lost"], rows)
+        title = "Reprojection residual (1 is the noise of the view; attenuation is allowed for)"
+        show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "attenuation"], rows)
 
 
 def _offset_of(fused: Path) -> list[str]:

@@ -1,11 +1,12 @@
 """How well a fused volume explains its views, without a ground truth: the reprojection residual.
 
-The fused volume is dimmed by the light that a view lost on its way, blurred with the PSF of the view, brought to the
+The fused volume is attenuated as in the view, blurred with the PSF of the view, brought to the
 view's units by a scale and an offset, and the difference is compared with the noise that the view itself shows.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from math import ceil, sqrt
@@ -23,14 +24,14 @@ from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
-from napari_mvfusion.measures.shading import Shading, ShadingSums
+from napari_mvfusion.measures.fitted_transmission import FittedTransmission, TransmissionSums
 from napari_mvfusion.psf.usable import psf_of
 
 # With the largest halos in use a tile of this side keeps a blur below about 1 GiB.
 _TILE = 224
 
-# Lost light is found on ever finer scales, voxels; all of them are wider than what details a method can get wrong.
-_SHADING_SCALES = (10.0, 6.0, 4.0)
+# Attenuation is found on ever finer scales, voxels; all of them are wider than what details a method can get wrong.
+_TRANSMISSION_SCALES = (10.0, 6.0, 4.0)
 _BRIGHTNESS_SIGMA = 2.0
 _BRIGHTNESS_HALO = 6
 _LEVELS = 64
@@ -65,7 +66,7 @@ class Residual:
     rms : root mean square of the residual over that of the expected noise; 1 is the noise floor
     scale, offset : bring the blurred fused volume to the view: `scale * blurred + offset`
     noise : the noise that the residual is compared with
-    shading : how much of the fused volume the view saw, None where lost light was not allowed for
+    transmission : how much of the fused volume the view saw, None where attenuation was not allowed for
     """
 
     view: str
@@ -73,17 +74,19 @@ class Residual:
     scale: float
     offset: float
     noise: Noise
-    shading: Shading | None = field(default=None, repr=False, compare=False)
+    transmission: FittedTransmission | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, as they are written; "lost_light" is the `Shading.depth`."""
+        """Plain numbers, as they are written; "attenuation" is the `FittedTransmission.depth`, also as "lost_light"."""
+        depth = None if self.transmission is None else self.transmission.depth
         return {
             "view": self.view,
             "rms": self.rms,
             "scale": self.scale,
             "offset": self.offset,
             "noise": asdict(self.noise),
-            "lost_light": None if self.shading is None else self.shading.depth,
+            "attenuation": depth,
+            "lost_light": depth,  # what scripts before 0.2 read
         }
 
 
@@ -93,17 +96,18 @@ def reprojection(
     device: torch.device | str = "cpu",
     *,
     with_offset: bool = True,
-    lost_light: bool = True,
+    attenuation: bool = True,
     border: Border = "mirror",
     noise: tuple[Noise, ...] | None = None,
     tile: int = _TILE,
     progress: Callable[[float], None] = lambda share: None,
+    lost_light: bool | None = None,
 ) -> tuple[Residual, ...]:
     """Blur a fused volume with the PSF of each view and compare it with the view.
 
     For each view, `scale * blurred + offset` is fitted to the pixels by least squares and
     `rms = sqrt(sum (pixel - fit)^2 / sum (gain * fit + read variance))` over the voxels where the view has data. A
-    fused volume that explains the view up to its noise has 1. Light that the view lost on its way is allowed for: a smooth
+    fused volume that explains the view up to its noise has 1. Attenuation is allowed for: a smooth
     factor before the blur, found by comparing smoothed images, so that what fades with depth does not count as an error.
     What is otherwise not in the model `fused (x) PSF` raises it, as does noise that interpolation has smoothed (see
     `estimate_noise`). Hot pixels are no light that could be explained: what lies round them stands in their place.
@@ -114,12 +118,13 @@ def reprojection(
     views : each with its PSF
     device : where the blur is computed
     with_offset : fit an offset too; False takes the blurred volume to be zero where the view is dark
-    lost_light : allow for light that each view lost; False compares with `fused (x) PSF` alone
+    attenuation : allow for the attenuation of each view; False compares with `fused (x) PSF` alone
     border : "mirror" takes the fused volume to go on beyond its border as its mirror image, as the methods do; "zero"
         takes it to be dark there, which is right for a specimen in empty medium and for simulated views
     noise : the noise of each view, where it is known; estimated from the views when None
     tile : longest side of the blocks that are blurred at once, voxels; no result depends on it
     progress : called with the share that is done, 0 to 1; an error that it raises ends the work
+    lost_light : the old name of `attenuation`
 
     Returns
     -------
@@ -130,28 +135,31 @@ def reprojection(
     InputError
         If shapes disagree, a view has no PSF or no data, or a value is not finite.
     """
+    if lost_light is not None:
+        warnings.warn("lost_light is called attenuation now", DeprecationWarning, stacklevel=2)
+        attenuation = lost_light
     _check(fused, views)
     views = _spared(views)
     if noise is not None and len(noise) != len(views):
         raise InputError(f"{len(noise)} noise models were given for {len(views)} views: give one a view, or none")
     residuals = []
     boxes = _tiles(views.grid.box, tile)
-    scales = (*_SHADING_SCALES, None) if lost_light else (None,)
+    scales = (*_TRANSMISSION_SCALES, None) if attenuation else (None,)
     for index, view in enumerate(views.views):
-        shading: Shading | None = None
+        transmission: FittedTransmission | None = None
         for turn, sigma in enumerate(scales):
-            moments, sums = PairMoments(), ShadingSums(views.grid.shape)
+            moments, sums = PairMoments(), TransmissionSums(views.grid.shape)
             for number, box in enumerate(boxes):
                 progress((index + (turn + number / len(boxes)) / len(scales)) / len(views))
                 observed, inside = _observed(views, index, box)
-                blurred = _blurred(fused, view, box, border, device, shading)
+                blurred = _blurred(fused, view, box, border, device, transmission)
                 moments.add(observed[inside], blurred[inside])
                 sums.add(box, observed, blurred, inside)
             if moments.count == 0:
                 raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
             scale, offset = moments.fit(with_offset=with_offset)
             if sigma is not None:
-                shading = sums.shading(shading, scale, offset, sigma)
+                transmission = sums.transmission(transmission, scale, offset, sigma)
         known = estimate_noise(views, index, tile=tile) if noise is None else noise[index]
         expected = moments.count * (known.gain * float(scale * moments.means[1] + offset) + known.read_variance)
         if not expected > 0:
@@ -159,7 +167,7 @@ def reprojection(
                 f"the noise given for {view.label} has no variance: give a gain or a read variance above 0"
             )
         rms = sqrt(moments.left_over(scale, offset) / expected)
-        residuals.append(Residual(view.name, rms, scale, offset, known, shading))
+        residuals.append(Residual(view.name, rms, scale, offset, known, transmission))
     return tuple(residuals)
 
 
@@ -202,7 +210,7 @@ def residual_map(
     for number, part in enumerate(parts):
         progress(number / len(parts))
         observed, inside = _observed(views, index, part)
-        blurred = _blurred(fused, views.views[index], part, border, device, residual.shading)
+        blurred = _blurred(fused, views.views[index], part, border, device, residual.transmission)
         fit = residual.scale * blurred + residual.offset
         variance = np.maximum(gain * fit, gain**2) + read_variance
         out[part.inside(box).slices] = inside * (observed - fit) / np.sqrt(variance)
@@ -339,7 +347,12 @@ def _observed(views: RegisteredViews, index: int, box: Box) -> tuple[np.ndarray,
 
 
 def _blurred(
-    fused: VolumeLike, view: View, box: Box, border: Border, device: torch.device | str, shading: Shading | None
+    fused: VolumeLike,
+    view: View,
+    box: Box,
+    border: Border,
+    device: torch.device | str,
+    transmission: FittedTransmission | None,
 ) -> np.ndarray:
     """Blur a box of the fused volume as the view sees it, float32."""
     psf = _psf(view)
@@ -348,8 +361,8 @@ def _blurred(
     if not np.isfinite(values).all():
         z, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0] + wide.start)
         raise InputError(f"the fused volume has a NaN or infinite value at (z, y, x) = {(z, y, x)}")
-    if shading is not None:
-        values *= shading.over(wide)
+    if transmission is not None:
+        values *= transmission.over(wide)
     blur = Blur([psf], wide.shape, border, device)
     image = blur.blur(torch.from_numpy(values).to(device), view=0)
     return np.asarray(image[box.inside(wide).slices].cpu().numpy())

@@ -19,7 +19,7 @@ import torch
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
-from napari_mvfusion.measures.absorption import Transmission, find_transmission
+from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.models.universal import UniversalArchitecture

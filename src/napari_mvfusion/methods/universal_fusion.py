@@ -16,7 +16,7 @@ from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.measures.absorption import doubt_about_transmission
+from napari_mvfusion.measures.attenuation import doubt_about_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, brightness_scale, transmission_for
 from napari_mvfusion.methods.steps import map_steps

@@ -1,7 +1,7 @@
 """PSFs: check, clean, resample, measure from beads, and tell whether one is upside down."""
 
-from napari_mvfusion.psf.beads import BeadMeasurement, RejectedBead, detect_beads, measure_psf
-from napari_mvfusion.psf.hot import Cooled, remove_hot, remove_hot_of_psf
+from napari_mvfusion.psf.bead_measurement import BeadMeasurement, RejectedBead, detect_beads, measure_psf
+from napari_mvfusion.psf.hot_voxels import HotVoxelsRemoved, remove_hot, remove_hot_of_psf
 from napari_mvfusion.psf.kernel import (
     PSFInfo,
     check_psf,
@@ -18,7 +18,7 @@ from napari_mvfusion.psf.sizes import BEADS, check_size
 __all__ = [
     "BEADS",
     "BeadMeasurement",
-    "Cooled",
+    "HotVoxelsRemoved",
     "MirrorVerdict",
     "PSFInfo",
     "PreparedPSF",

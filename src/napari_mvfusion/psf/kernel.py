@@ -11,7 +11,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf.centre import find_core
-from napari_mvfusion.psf.hot import remove_hot_of_psf
+from napari_mvfusion.psf.hot_voxels import remove_hot_of_psf
 from napari_mvfusion.psf.noise import look_at_rim
 
 Topic = Literal["centre", "sum", "negative", "background", "noise", "hot", "flat", "peaks"]
@@ -173,11 +173,11 @@ def describe_psf(psf: np.ndarray) -> PSFInfo:
         for axis, n in enumerate(values.shape)
     )
     notes: dict[Topic, str] = {}
-    cooled = remove_hot_of_psf(values)
-    if len(cooled.hot):
-        notes["hot"] = f"has {hot_voxels(len(cooled.hot))}, far above all neighbours"
-    rim = look_at_rim(cooled.values)
-    light = np.maximum(cooled.values - rim.level, 0)
+    cleaned = remove_hot_of_psf(values)
+    if len(cleaned.hot):
+        notes["hot"] = f"has {hot_voxels(len(cleaned.hot))}, far above all neighbours"
+    rim = look_at_rim(cleaned.values)
+    light = np.maximum(cleaned.values - rim.level, 0)
     core = find_core(light if light.any() else mass)
     off = [c - n // 2 for c, n in zip(core.centre, values.shape, strict=True)]
     if core.rivals:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.psf.explaining import Explaining
+from napari_mvfusion.psf.joint_fit import JointFit
 from napari_mvfusion.psf.kernel import crop_psf
 
 # Voxels: the part that is looked at has this side, or that of the longest PSF and some more, but never more than is quick.
@@ -20,7 +20,7 @@ _LEAST_SIDE, _BEYOND_PSF, _MOST_SIDE = 48, 32, 96
 _ENERGY = 0.985
 # A PSF whose mirror image differs by less than this share of its sum cannot be told from it.
 _SYMMETRIC = 0.03
-# What the mirror image must leave unexplained, compared with what is left anyway (noise, wrong PSFs, lost light), and in
+# What the mirror image must leave unexplained, compared with what is left anyway (noise, wrong PSFs, attenuation), and in
 # standard errors, which the blocks of the volume tell. See docs/benchmarks.md.
 _DECIDED = 1.05
 _STANDARD_ERRORS = 5.0
@@ -112,7 +112,7 @@ def check_mirror(
         np.float32
     )
     asymmetries = [float(np.abs(k - k[::-1, ::-1, ::-1]).sum() / 2) for k in kernels]
-    explaining = Explaining(pixels, kernels)
+    fit = JointFit(pixels, kernels)
     left: dict[tuple[bool, ...], np.ndarray] = {}
 
     def weigh(orientations: tuple[bool, ...]) -> float:
@@ -120,7 +120,7 @@ def check_mirror(
             progress(min(len(left) / (2 * len(kernels) + 2), 1.0))
 
         if orientations not in left:
-            left[orientations] = explaining.residuals(orientations, tell)
+            left[orientations] = fit.residuals(orientations, tell)
             tell()
         return float(left[orientations].mean())
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import FloatTriple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf.centre import Core, around, centre_of, find_core
-from napari_mvfusion.psf.hot import remove_hot_of_psf
+from napari_mvfusion.psf.hot_voxels import remove_hot_of_psf
 from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, check_light, crop_psf, hot_voxels
 from napari_mvfusion.psf.noise import cut_noise, look_at_rim
 from napari_mvfusion.psf.resample import resample_psf
@@ -66,9 +66,9 @@ def prepare_values(
     """
     called = name or "an array"
     check_light(raw, called)
-    cooled = remove_hot_of_psf(raw)
-    notes = [f"{hot_voxels(len(cooled.hot))} removed"] if len(cooled.hot) else []
-    values, said = _cleared(np.asarray(cooled.values, np.float64), called)
+    cleaned = remove_hot_of_psf(raw)
+    notes = [f"{hot_voxels(len(cleaned.hot))} removed"] if len(cleaned.hot) else []
+    values, said = _cleared(np.asarray(cleaned.values, np.float64), called)
     core = _core_of(values, called)
     if core.flat >= _FLAT:
         said.append(f"flat top of {core.flat} voxels left as it is: measure it again with less light")

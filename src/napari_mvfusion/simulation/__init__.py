@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.simulation.beads import BeadVolume, bead_volume
+from napari_mvfusion.simulation.bead_volumes import BeadVolume, bead_volume
+from napari_mvfusion.simulation.light_sheet_psfs import light_sheet_psf, light_sheet_psfs
 from napari_mvfusion.simulation.microscope import Settings, Simulation, simulate
 from napari_mvfusion.simulation.phantoms import PHANTOMS, embryo, nuclei
-from napari_mvfusion.simulation.psfs import light_sheet_psf, light_sheet_psfs
 from napari_mvfusion.simulation.random_psfs import random_psfs
 from napari_mvfusion.simulation.scenes import random_scene
 

@@ -18,8 +18,8 @@ from napari_mvfusion.data.geometry import Grid, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.psf import rotate_psf
-from napari_mvfusion.simulation.beads import BeadVolume
-from napari_mvfusion.simulation.psfs import light_sheet_psfs
+from napari_mvfusion.simulation.bead_volumes import BeadVolume
+from napari_mvfusion.simulation.light_sheet_psfs import light_sheet_psfs
 from napari_mvfusion.simulation.rotation import cos_sin, reach, turn, turned_shape
 
 # The published absorption of 0.01 a voxel belongs to a specimen of 289 voxels.
@@ -82,7 +82,7 @@ def simulate(
 ) -> Simulation:
     """Record a specimen from several directions, after the simulator of 2014.
 
-    For each view, in its own frame: the specimen is turned by the view's angle; absorption dims it along y (`absorb`);
+    For each view, in its own frame: the specimen is turned by the view's angle; absorption dims it along y (`attenuate`);
     it is blurred with the PSF, with empty medium outside the volume; the result is scaled to mean 1 with a floor of
     1e-4; every `spacing`-th plane along z is kept; photons are counted, Poisson with mean `snr^2 / 5` times the value.
     Then the planes are interpolated back linearly and the view is turned back into the frame of the fused volume.
@@ -156,22 +156,22 @@ def simulate(
     return Simulation(RegisteredViews(views, grid), truth, settings)
 
 
-def absorb(specimen: np.ndarray, absorption: float) -> np.ndarray:
+def attenuate(specimen: np.ndarray, per_voxel: float) -> np.ndarray:
     """Dim a specimen by what the light met on its way along y, from the last row to the first.
 
-    With v the brightness of a voxel and n the light that is left (1 at first), `n <- max(n - absorption v n, 0)` and
+    With v the brightness of a voxel and n the light that is left (1 at first), `n <- max(n - per_voxel v n, 0)` and
     the result is `v n`. This is a running product, so all rows are done at once.
 
     Parameters
     ----------
     specimen : float32 (z, y, x), not negative
-    absorption : share of the light that a voxel of brightness 1 takes
+    per_voxel : share of the light that a voxel of brightness 1 takes
 
     Returns
     -------
     float32 (z, y, x)
     """
-    light = np.maximum(1 - np.float32(absorption) * specimen, 0)
+    light = np.maximum(1 - np.float32(per_voxel) * specimen, 0)
     backwards = light[:, ::-1]
     np.cumprod(backwards, axis=1, out=backwards)
     light *= specimen
@@ -193,7 +193,7 @@ def _expected_photons(truth: np.ndarray, angle: float, psf: np.ndarray, settings
     own = turn(truth, angle)
     if settings.attenuation:
         per_voxel = settings.attenuation * _REFERENCE_SIZE / own.shape[1]
-        own = absorb(own, per_voxel / float(truth.max()))
+        own = attenuate(own, per_voxel / float(truth.max()))
     image: np.ndarray = np.maximum(blur(own, rotate_psf(psf, -angle)), 0)
     gain = settings.snr**2 / _MEAN_INSIDE
     image *= gain * (1 - _FLOOR) / float(image.mean(dtype=np.float64))

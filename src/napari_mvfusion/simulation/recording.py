@@ -15,7 +15,7 @@ from scipy import fft
 
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.simulation.microscope import absorb
+from napari_mvfusion.simulation.microscope import attenuate
 from napari_mvfusion.simulation.rotation import turn
 
 
@@ -49,29 +49,29 @@ def margin_for(psfs: Sequence[np.ndarray], spacing: int) -> int:
     return longest // 2 + _reach(spacing) + 1
 
 
-def dim(specimen: np.ndarray, angle: float, absorption: float) -> np.ndarray:
+def attenuate_at(specimen: np.ndarray, angle: float, per_voxel: float) -> np.ndarray:
     """Absorb light on its way along the own y axis of a view at any angle, from its far end.
 
     Parameters
     ----------
     specimen : float32 (z, y, x) in the frame of the fused volume, not negative
     angle : of the view about x, degrees
-    absorption : share of the light that a voxel of brightness 1 takes
+    per_voxel : share of the light that a voxel of brightness 1 takes
 
     Returns
     -------
-    float32 (z, y, x). Quarter turns are what `absorb` gives. For other angles the light that is left is followed on a
+    float32 (z, y, x). Quarter turns are what `attenuate` gives. For other angles the light that is left is followed on a
     grid twice as coarse and interpolated; the specimen is not.
     """
     if angle % 90 == 0:
-        return turn(absorb(turn(specimen, angle), absorption), -angle)
+        return turn(attenuate(turn(specimen, angle), per_voxel), -angle)
     z, y, x = (n + n % 2 for n in specimen.shape)
     padded = np.pad(specimen, [(0, n - m) for n, m in zip((z, y, x), specimen.shape, strict=True)])
     coarse = padded.reshape(z // 2, 2, y // 2, 2, x // 2, 2).mean(axis=(1, 3, 5))
     side = ceil(sqrt((z // 2) ** 2 + (y // 2) ** 2)) + 2
     # The ratio to a specimen that is nowhere empty is the light that is left.
     own = np.float32(1e-3) + turn(coarse, angle, (side, side, x // 2))
-    light = absorb(own, 2 * absorption) / own
+    light = attenuate(own, 2 * per_voxel) / own
     left = turn(light, -angle, triple(coarse.shape))
     fine = _doubled(_doubled(_doubled(left, 0), 1), 2)
     return np.asarray(specimen * fine[tuple(slice(n) for n in specimen.shape)], np.float32)

@@ -14,7 +14,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.simulation.microscope import Settings, Simulation
 from napari_mvfusion.simulation.painting import log_uniform
 from napari_mvfusion.simulation.random_psfs import AXIAL, random_psfs, scaled_psf
-from napari_mvfusion.simulation.recording import Camera, blur_inside, dim, margin_for, record
+from napari_mvfusion.simulation.recording import Camera, attenuate_at, blur_inside, margin_for, record
 from napari_mvfusion.simulation.specimens import SPECIMENS
 
 BACKGROUND = "background"
@@ -128,12 +128,12 @@ def random_scene(
         margin = fft.next_fast_len(size // 2 + margin, real=True) - size // 2
     specimen = _draw(kind, size, margin, cropped, for_specimen)
     tile = _random_tile(settings.attenuation, specimen, rng) if cropped else None
-    absorption = settings.attenuation * _REFERENCE_SIZE / (tile.width if tile else size)
+    per_voxel = settings.attenuation * _REFERENCE_SIZE / (tile.width if tile else size)
 
     photons = np.float32(settings.snr**2 / _level(blur_inside(specimen, psfs[0])))
     specimen *= photons
-    absorption /= max(float(specimen.max()), 1e-30)
-    images = [_expected(specimen, a, psf, absorption, tile) for a, psf in zip(directions, psfs, strict=True)]
+    per_voxel /= max(float(specimen.max()), 1e-30)
+    images = [_expected(specimen, a, psf, per_voxel, tile) for a, psf in zip(directions, psfs, strict=True)]
     haze = np.float32(background * max(float(image.max()) for image in images))
     camera = Camera(settings.spacing, settings.poisson, settings.read_noise)
     recorded = []
@@ -148,11 +148,11 @@ def random_scene(
     return Simulation(RegisteredViews(recorded, Grid(inner)), truth, settings)
 
 
-def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, absorption: float, tile: _Tile | None) -> np.ndarray:
+def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, per_voxel: float, tile: _Tile | None) -> np.ndarray:
     """Photons expected in every voxel of the drawn volume, float32."""
-    if not absorption:
+    if not per_voxel:
         return blur_inside(specimen, psf)
-    dimmed = dim(specimen, angle, absorption)
+    dimmed = attenuate_at(specimen, angle, per_voxel)
     if tile is not None:
         dimmed *= np.float32(tile.light_before(angle))
     elif dimmed.any():

@@ -105,7 +105,7 @@ class LossWeights(BaseModel):
         dark background would weigh too much ("split"), or learn its own noise ("poisson")
     gains : what the cycle allows for light that views lost on its way: "start" a transmission of each view that changes
         slowly, before the blur, found once from what the start of the run generates, and a factor for each view and tile;
-        "lost" the same with the light that views are known to have lost (`measures.absorption`), whatever the start;
+        "lost" the same with the light that views are known to have lost (`measures.attenuation`), whatever the start;
         "smooth" a factor for each view that changes slowly within the tile; "view" a factor for each view and tile; "one"
         nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" and "lost" leave the
         brightness to `again`, or to the sharp volumes.

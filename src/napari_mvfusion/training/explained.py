@@ -23,7 +23,7 @@ from napari_mvfusion.training.volumes import blocks_in, describe_psfs
 
 # Up to this side a volume is looked at in one piece, as it is held in training.
 _SIDE = 160
-# Voxels beyond the reach of the PSFs: twice the coarsest scale on which lost light is found.
+# Voxels beyond the reach of the PSFs: twice the coarsest scale on which attenuation is found.
 _SURROUNDINGS = 20
 # Of the neighbourhood over which a map is averaged: noise alone is then nearly even, and structure is still sharp.
 _SPREAD = 1.0

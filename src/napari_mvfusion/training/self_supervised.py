@@ -22,7 +22,7 @@ from napari_mvfusion.training.objectives import Supervised
 from napari_mvfusion.training.recorded import SPLIT
 from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
 
-# A view that is this much brighter or darker than the others is not explained by lost light.
+# A view that is this much brighter or darker than the others is not explained by attenuation.
 _LARGEST_GAIN = 4.0
 _SMOOTH_SIGMA = 6.0
 _SMOOTH_REACH = 2.0

@@ -168,10 +168,12 @@ class DifferenceTab(QWidget):
             self.said.emit(f"Added '{self._place['name']}': B × {found.scale:.4g} {found.offset:+.4g} is taken from A.")
         else:
             limit, role = found.limit, "residual"
-            shading = found.residual.shading
-            depth = 0.0 if shading is None else shading.depth
+            transmission = found.residual.transmission
+            depth = 0.0 if transmission is None else transmission.depth
             faded = (
-                f" Up to {depth:.0%} of the light is lost in this view, which is allowed for." if depth >= 0.05 else ""
+                f" Up to {depth:.0%} of the light is attenuated in this view, which is allowed for."
+                if depth >= 0.05
+                else ""
             )
             self.said.emit(
                 f"Added '{self._place['name']}': {found.residual.rms:.2f} times the expected noise (1 is the noise "

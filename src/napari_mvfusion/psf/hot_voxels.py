@@ -18,14 +18,14 @@ _NEIGHBOURS[1, 1, 1] = False
 
 
 @dataclass(frozen=True, eq=False)
-class Cooled:
+class HotVoxelsRemoved:
     """Values (z, y, x) without hot voxels, and where these were: int (voxel, 3)."""
 
     values: np.ndarray
     hot: np.ndarray
 
 
-def remove_hot(volume: np.ndarray) -> Cooled:
+def remove_hot(volume: np.ndarray) -> HotVoxelsRemoved:
     """Give hot voxels of a recorded volume what their neighbours make likely.
 
     A voxel is hot when it is more than three times as far above the background as the brightest of its 26 neighbours,
@@ -40,7 +40,7 @@ def remove_hot(volume: np.ndarray) -> Cooled:
     return _without(values, _stand_alone(values, background, _spread_below(values, background)))
 
 
-def remove_hot_of_psf(psf: np.ndarray) -> Cooled:
+def remove_hot_of_psf(psf: np.ndarray) -> HotVoxelsRemoved:
     """Give hot voxels of a PSF what their neighbours make likely; the tip of a very sharp PSF is none.
 
     Parameters
@@ -53,9 +53,9 @@ def remove_hot_of_psf(psf: np.ndarray) -> Cooled:
     calm = np.minimum(values, _brightest_neighbour(values))
     hot &= values - background > _SHARE_OF_PEAK * (float(calm.max()) - background)
     if not hot.any():
-        return Cooled(values, np.zeros((0, 3), int))
-    cooled = _without(values, hot)
-    tips = [tuple(point) for point in cooled.hot if _is_tip(values, cooled.values, point, background)]
+        return HotVoxelsRemoved(values, np.zeros((0, 3), int))
+    cleaned = _without(values, hot)
+    tips = [tuple(point) for point in cleaned.hot if _is_tip(values, cleaned.values, point, background)]
     for tip in tips:
         hot[tip] = False
     return _without(values, hot)
@@ -79,14 +79,14 @@ def _spread_below(values: np.ndarray, background: float) -> float:
     return 1.4826 * float(np.median(background - values[values <= background]))
 
 
-def _without(values: np.ndarray, hot: np.ndarray) -> Cooled:
+def _without(values: np.ndarray, hot: np.ndarray) -> HotVoxelsRemoved:
     points = np.argwhere(hot)
     if not len(points):
-        return Cooled(values, points)
-    cooled = values.copy()
+        return HotVoxelsRemoved(values, points)
+    cleaned = values.copy()
     for point in points:
-        cooled[tuple(point)] = _expected(values, hot, point)
-    return Cooled(cooled, points)
+        cleaned[tuple(point)] = _expected(values, hot, point)
+    return HotVoxelsRemoved(cleaned, points)
 
 
 def _expected(values: np.ndarray, hot: np.ndarray, point: np.ndarray) -> float:

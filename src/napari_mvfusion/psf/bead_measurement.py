@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.psf.hot import remove_hot
+from napari_mvfusion.psf.hot_voxels import remove_hot
 from napari_mvfusion.psf.kernel import as_float32, fwhm, hot_voxels, line_through
 from napari_mvfusion.psf.prepare import clean_psf
 from napari_mvfusion.psf.sizes import BEADS, check_size
@@ -125,8 +125,8 @@ def measure_psf(
     if saturation is None:
         saturation = float(np.iinfo(raw.dtype).max) if raw.dtype.kind in "iu" else np.inf
     # A bead is wider than a voxel; what stands alone comes from the camera.
-    cooled = remove_hot(as_float32(raw))
-    pixels, hot = cooled.values, len(cooled.hot)
+    cleaned = remove_hot(as_float32(raw))
+    pixels, hot = cleaned.values, len(cleaned.hot)
     found = detect_beads(pixels)
     progress(_SHARE_OF_DETECTION)
     chosen = found if points is None else np.rint(np.atleast_2d(points)).astype(int)

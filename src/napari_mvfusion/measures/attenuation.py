@@ -1,4 +1,4 @@
-"""Light that views lost on its way: how much of the specimen each of them saw, from the views alone.
+"""Attenuation: the transmission of each view, how much of the specimen it saw, from the views alone.
 
 Light that passes through a specimen is absorbed and scattered, the more the brighter the specimen is on its way. So
 a view is darker on the side that its light reaches last, and views from other directions are not. With S the specimen
@@ -9,7 +9,7 @@ and L_v the sum of S along the way of the light to a voxel, view v saw `T_v S` o
 The ways d are the six directions along the own axes of a view: illumination along y or x, detection along z. Their
 strengths k_d, not negative, are the same for all views, as they have one microscope; g_v is the gain of a view. They are
 found on an overview of the volume by comparing views with each other, which needs no knowledge of S beyond its sums. PSFs
-that differ must not be taken for lost light, so every view is first blurred with the PSFs of all others.
+that differ must not be taken for attenuation, so every view is first blurred with the PSFs of all others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NEARLY_DARK = 1e-3
 _PULL = 1e-3
 _GAIN_PULL = 1e-6
 _LEAST, _MOST = 0.05, 8.0
-# Views in which lost light cannot be told from an edge of the field.
+# Views in which attenuation cannot be told from an edge of the field.
 _COVERED = 0.99
 _FEWEST_CELLS = 50
 
@@ -92,7 +92,7 @@ class Transmission:
 
 
 def find_transmission(views: RegisteredViews) -> Transmission | None:
-    """Find how much light each view lost.
+    """Find the transmission of each view.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ def find_transmission(views: RegisteredViews) -> Transmission | None:
 
 
 def doubt_about_transmission(views: RegisteredViews) -> str:
-    """Why the light that views lost was looked for and not found, in a line; empty where that is not so."""
+    """Why the attenuation was looked for and not found, in a line; empty where that is not so."""
     doubt = _found(views)[1]
     if not doubt:
         return ""
-    return f"the light that views lost on its way cannot be told from other differences: {doubt}; it is taken as none"
+    return f"the attenuation of the views cannot be told from other differences: {doubt}; it is taken as none"
 
 
 def _found(views: RegisteredViews) -> tuple[Transmission | None, str]:
@@ -170,44 +170,44 @@ class _Fit:
         if not ways:
             return None
         count = len(self._views)
-        passed = np.ones_like(self._views)
+        transmission = np.ones_like(self._views)
         strengths, gains = np.zeros(len(ways)), np.zeros(count)
         unit = float(self._views.mean(axis=0).max()) * max(self._views.shape[1:])
         for number in range(_ROUNDS):
-            specimen = self._views.mean(axis=0) / passed.mean(axis=0)
+            specimen = self._views.mean(axis=0) / transmission.mean(axis=0)
             lengths = np.stack([self._lengths(specimen / unit, angle, ways) for angle in self._angles])
             missing = seen
             if number:
                 # What the model does not say yet; blurred as the views are, so that the blur is no part of it.
-                missing = seen - self._logarithm(self._equally_blurred(passed * specimen, 0))
+                missing = seen - self._logarithm(self._equally_blurred(transmission * specimen, 0))
             change, _ = self._solve(missing, lengths, np.concatenate([strengths, gains]))
             strengths, gains = change[: len(ways)], change[len(ways) :]
             with np.errstate(over="ignore"):
-                passed = np.exp(gains[:, None, None, None] - np.tensordot(lengths, strengths, ([1], [0])))
+                transmission = np.exp(gains[:, None, None, None] - np.tensordot(lengths, strengths, ([1], [0])))
             # The light of the result is the mean of the light of the views.
             light = self._views.mean(axis=0)
             with np.errstate(all="ignore"):
-                passed *= (light / passed.mean(axis=0)).sum() / light.sum()
-            if not np.isfinite(passed).all() or not passed.mean(axis=0).all():
+                transmission *= (light / transmission.mean(axis=0)).sum() / light.sum()
+            if not np.isfinite(transmission).all() or not transmission.mean(axis=0).all():
                 raise _DoubtfulError("it gave no finite number")
         if not strengths.any():
             return None
-        self._refuse_odd(seen, passed, gains)
+        self._refuse_odd(seen, transmission, gains)
         found = np.zeros(len(_WAYS))
         found[ways] = strengths
-        return Transmission(self._cell, passed.clip(_LEAST, _MOST).astype(np.float32), tuple(found.tolist()))
+        return Transmission(self._cell, transmission.clip(_LEAST, _MOST).astype(np.float32), tuple(found.tolist()))
 
-    def _refuse_odd(self, seen: np.ndarray, passed: np.ndarray, gains: np.ndarray) -> None:
+    def _refuse_odd(self, seen: np.ndarray, transmission: np.ndarray, gains: np.ndarray) -> None:
         """Refuse what cannot be right: light from nowhere, or much that leaves the views' differences unexplained."""
         light = self._views.mean(axis=0) * self._chosen
         # With another exposure a view may well be brighter than the specimen; that is no light that it found.
         exposure = np.exp(gains) / np.exp(gains).mean()
-        on_its_way = passed / exposure[:, None, None, None]
+        on_its_way = transmission / exposure[:, None, None, None]
         brightest = float((on_its_way.max(axis=0) * light).sum() / light.sum())
         if not _BRIGHTEST[0] < brightest < _BRIGHTEST[1]:
             raise _DoubtfulError(f"the brightest view would have {brightest:.2g} times the light of the specimen")
-        specimen = self._views.mean(axis=0) / passed.mean(axis=0)
-        left = seen - self._logarithm(self._equally_blurred(passed * specimen, 0))
+        specimen = self._views.mean(axis=0) / transmission.mean(axis=0)
+        left = seen - self._logarithm(self._equally_blurred(transmission * specimen, 0))
         before, after = (float(np.sqrt(self._differences(each))) for each in (seen, left))
         if after > _UNEXPLAINED * before and brightest > _MUCH:
             raise _DoubtfulError(f"it leaves {after / before:.0%} of what views differ by unexplained")

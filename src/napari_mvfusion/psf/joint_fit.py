@@ -1,4 +1,4 @@
-"""How well views are explained by one specimen seen through given PSFs, whatever light each view lost on its way."""
+"""How well views are explained by one specimen seen through given PSFs, whatever the attenuation of each view."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import fft
 
-# Each finds the specimen anew, with the lost light that the last one found.
+# Each finds the specimen anew, with the attenuation that the last one found.
 _ROUNDS = 3
-# Voxels; lost light changes more slowly than this, and what PSFs do does not.
+# Voxels; attenuation changes more slowly than this, and what PSFs do does not.
 _SMOOTH = 8.0
 _LEAST, _MOST = 0.1, 8.0
 # Of the mean of a view: below it there is too little light to tell how much of it was lost.
@@ -20,7 +20,7 @@ _PULL = 0.02
 _BLOCK = 8
 
 
-class Explaining:
+class JointFit:
     """Fits one specimen, and a smooth factor for each view, to views with PSFs that may be mirrored.
 
     A view is taken to be `PSF (x) (factor times specimen)`. The specimen is the least-squares one, which is found by
@@ -67,7 +67,7 @@ class Explaining:
         power = sum((np.abs(t) ** 2 for t in transfers), np.float32(_PULL))
         factors = np.ones_like(self._views)
         fitted: list[np.ndarray] = []
-        passed: list[np.ndarray] = []
+        expected_spectra: list[np.ndarray] = []
         specimen = np.zeros(self._sizes, np.float32)
         for number in range(_ROUNDS):
             spectrum = self._forward(specimen)
@@ -79,20 +79,20 @@ class Explaining:
                     seen = transfer * spectrum + self._forward((self._views[v] - fitted[v]) / factors[v])
                 matched += transfer.conj() * seen
             specimen = np.maximum(self._back(matched / power), 0)
-            passed = [t * self._forward(f * specimen) for t, f in zip(transfers, factors, strict=True)]
-            fitted = [self._back(one) for one in passed]
+            expected_spectra = [t * self._forward(f * specimen) for t, f in zip(transfers, factors, strict=True)]
+            fitted = [self._back(one) for one in expected_spectra]
             if number < _ROUNDS - 1:
-                factors = self._lost(factors, passed)
+                factors = self._transmissions(factors, expected_spectra)
         squares = np.zeros(tuple(s.stop - s.start for s in self._inner))
         for view, one in zip(self._views, fitted, strict=True):
             expected = np.maximum(one, 0)[self._inner]
             squares += (view[self._inner] - expected) ** 2 / (expected + np.float32(_DARK))
         return _in_blocks(squares / len(transfers))
 
-    def _lost(self, factors: np.ndarray, passed: Sequence[np.ndarray]) -> np.ndarray:
+    def _transmissions(self, factors: np.ndarray, expected_spectra: Sequence[np.ndarray]) -> np.ndarray:
         """The factors with which smoothed images agree, with a mean of 1 over the views."""
         found = np.empty_like(factors)
-        for v, spectrum in enumerate(passed):
+        for v, spectrum in enumerate(expected_spectra):
             ratio = self._smoothed[v] / np.maximum(self._back(spectrum * self._smooth) + np.float32(_DARK), _DARK)
             found[v] = np.clip(factors[v] * ratio, _LEAST, _MOST)
         return np.asarray(found / found.mean(axis=0))

@@ -1,4 +1,4 @@
-"""How much of a fused volume a view saw, as a smooth factor on cells: light is lost on its way, to the specimen and back."""
+"""The transmission of a view, fitted so that a fused volume explains it: a smooth factor on cells."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def nearer(factor: np.ndarray | float, seen: np.ndarray, expected: np.ndarray, d
 
 
 @dataclass(frozen=True, eq=False)
-class Shading:
-    """A smooth factor.
+class FittedTransmission:
+    """How much of a fused volume a view saw, as a smooth factor: light is attenuated to the specimen and back.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Shading:
         return found
 
 
-class ShadingSums:
+class TransmissionSums:
     """Sums of the cells of a view and of what should explain it, box by box; the boxes may cut through cells.
 
     Parameters
@@ -86,7 +86,9 @@ class ShadingSums:
                 part = np.add.reduceat(part, at, axis)
             sums[place] += part
 
-    def shading(self, before: Shading | None, scale: float, offset: float, sigma: float) -> Shading:
+    def transmission(
+        self, before: FittedTransmission | None, scale: float, offset: float, sigma: float
+    ) -> FittedTransmission:
         """The factor with which smoothed images agree.
 
         Parameters
@@ -103,11 +105,11 @@ class ShadingSums:
         values = nearer(1.0 if before is None else before.values, seen, expected, dark)
         light = np.maximum(scale * self._expected, 0)
         if not light.any():
-            return Shading(np.ones(values.shape, np.float32))
+            return FittedTransmission(np.ones(values.shape, np.float32))
         values /= np.average(values, weights=light)
         lit = values[light > light.mean()]
         low, high = np.percentile(lit, [10, 90]) if lit.size else (1.0, 1.0)
-        return Shading(values.astype(np.float32), float(1 - low / high))
+        return FittedTransmission(values.astype(np.float32), float(1 - low / high))
 
     @staticmethod
     def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -11,11 +11,11 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.io.psfs import prepare_psf
-from napari_mvfusion.measures.absorption import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.methods import Average, LearnedFusion
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation import Simulation, embryo, light_sheet_psf, sample, simulate
-from napari_mvfusion.simulation.recording import dim
+from napari_mvfusion.simulation.recording import attenuate_at
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
 CPU = torch.device("cpu")
@@ -37,9 +37,9 @@ def _simulated(attenuation: float, angles: tuple[float, ...]) -> Simulation:
     return made
 
 
-def passed(truth: np.ndarray, angle: float, attenuation: float) -> np.ndarray:
+def transmission(truth: np.ndarray, angle: float, attenuation: float) -> np.ndarray:
     """What the simulator lets through, followed voxel by voxel along the light."""
-    dimmed = dim(truth / truth.max(), angle, attenuation * REFERENCE / truth.shape[1])
+    dimmed = attenuate_at(truth / truth.max(), angle, attenuation * REFERENCE / truth.shape[1])
     ratio = np.ones_like(truth)
     bright = truth > 0.05 * truth.max()
     ratio[bright] = dimmed[bright] * truth.max() / truth[bright]
@@ -56,7 +56,7 @@ def error(found: np.ndarray, wanted: np.ndarray, truth: np.ndarray) -> float:
     "angles", [ANGLES, (0.0, 120.0, 240.0), (20.0, 200.0), (0.0, 90.0)], ids=["four", "three", "opposed", "two"]
 )
 @pytest.mark.parametrize("attenuation", [0.005, 0.01, 0.02])
-def test_lost_light_is_what_the_specimen_took(angles: tuple[float, ...], attenuation: float) -> None:
+def test_attenuation_is_what_the_specimen_took(angles: tuple[float, ...], attenuation: float) -> None:
     views, truth = recorded(attenuation, angles)
     views.statistics()
     found = find_transmission(views)
@@ -64,11 +64,11 @@ def test_lost_light_is_what_the_specimen_took(angles: tuple[float, ...], attenua
     assert found.strengths[0] == max(found.strengths) > 0
     light = found.over(views.grid.box, CPU).numpy()
     for values, angle in zip(light, angles, strict=True):
-        wanted = passed(truth, angle, attenuation)
+        wanted = transmission(truth, angle, attenuation)
         assert error(values, wanted, truth) < 0.4 * error(np.ones_like(truth), wanted, truth)
 
 
-def test_lost_light_with_the_measured_psfs(test_data) -> None:
+def test_attenuation_with_the_measured_psfs(test_data) -> None:
     psfs = [prepare_psf(test_data / f"psf/quad_view/psf_{a:g}.tif").psf for a in ANGLES]
     rng = np.random.default_rng(0)
     truth = embryo(96, rng)
@@ -76,12 +76,12 @@ def test_lost_light_with_the_measured_psfs(test_data) -> None:
     found = find_transmission(views)
     assert found is not None
     for values, angle in zip(found.over(views.grid.box, CPU).numpy(), ANGLES, strict=True):
-        assert error(values, passed(truth, angle, 0.01), truth) < 0.1
+        assert error(values, transmission(truth, angle, 0.01), truth) < 0.1
 
 
 @pytest.mark.parametrize("snr", [5.0, 50.0])
 def test_where_no_light_is_lost_none_is_missed(snr: float, test_data) -> None:
-    """PSFs that differ between views, and noise, must not be taken for lost light."""
+    """PSFs that differ between views, and noise, must not be taken for attenuation."""
     first = prepare_psf(test_data / "psf/quad_view/psf_0.tif").psf
     angles = (0.0, 50.0, 180.0)
     rng = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_voxels_that_are_no_cubes() -> None:
     found = find_transmission(thick)
     assert found is not None
     for values, angle in zip(found.over(thick.grid.box, CPU).numpy(), angles, strict=True):
-        wanted = passed(truth, angle, 0.01)[::2]
+        wanted = transmission(truth, angle, 0.01)[::2]
         assert error(values, wanted, truth[::2]) < 0.4 * error(np.ones_like(wanted), wanted, truth[::2])
 
 
@@ -227,7 +227,7 @@ def test_overviews_are_means_over_cells(shape: Triple, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["nuclei", "embryo"])
 @pytest.mark.parametrize("lost", [12, 16])
-def test_zeros_that_nobody_takes_for_no_data_are_not_taken_for_lost_light(name: str, lost: int) -> None:
+def test_zeros_that_nobody_takes_for_no_data_are_not_taken_for_attenuation(name: str, lost: int) -> None:
     made = sample(name, 32).views
     first = np.array(made.views[0].data)
     first[:lost] = 0
