@@ -27,8 +27,8 @@ from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.psf import crop_psf, resample_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from napari_mvfusion.training import train_events
-from napari_mvfusion.training.events import Started, StepDone, Trained, Validated
 from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.training.training_events import Started, StepDone, Trained, Validated
 from napari_mvfusion.training.verdict import judge
 from quality import FIGURES, QUAD, measured_psf, scores
 

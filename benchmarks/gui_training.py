@@ -32,9 +32,9 @@ from napari_mvfusion.gui.panels.finetune import setup_page
 from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.settings import Preferences
 from napari_mvfusion.simulation import sample
-from napari_mvfusion.training.events import StepDone
 from napari_mvfusion.training.job import TrainJob, run_job
 from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.training.training_events import StepDone
 from window import Gaps, live
 
 _TICK_MS = 10

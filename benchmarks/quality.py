@@ -36,7 +36,7 @@ from napari_mvfusion.methods import EBMD, LearnedFusion, make_method
 from napari_mvfusion.models import list_models
 from napari_mvfusion.psf import resample_psf, rotate_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
-from napari_mvfusion.training.explained import explain
+from napari_mvfusion.training.chi_square import reduced_chi_square
 
 ITERATIONS = (6, 12, 24, 48, 96, 192)
 LAMBDAS = (0.004, 0.02, 0.1)
@@ -97,7 +97,7 @@ def scores(fused: Any, truth: np.ndarray, views: RegisteredViews) -> dict[str, A
     light = float(np.mean([numbers.mean for numbers in views.statistics()]))
     return {part: {key: found[key][part] for key in FIGURES} for part in PARTS} | {
         "residual": float(np.mean([one.rms for one in reprojection(fused, views, attenuation=False)])),
-        "unexplained": explain([fused], views)[0].residual,
+        "unexplained": reduced_chi_square([fused], views)[0].residual,
         "light": float(np.asarray(fused).mean(dtype=np.float64)) / light,
     }
 

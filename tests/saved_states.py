@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from napari_mvfusion.training.state import Progress, load_state, save_state
+from napari_mvfusion.training.state import TrainingProgress, load_state, save_state
 from small_training import toy_config
 
 MODULE = "network"
@@ -22,7 +22,9 @@ def saved(path, seed, step, **options):
     module(torch.ones(3)).sum().backward()
     optimiser.step()
     config = json.dumps([toy_config().model_dump(mode="json", by_alias=True), ""])
-    save_state(path, Progress(step=step, best_score=0.5), {MODULE: module}, {MODULE: optimiser}, config, **options)
+    save_state(
+        path, TrainingProgress(step=step, best_score=0.5), {MODULE: module}, {MODULE: optimiser}, config, **options
+    )
     return module
 
 

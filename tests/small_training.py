@@ -8,8 +8,8 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.models import ModelCard
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import Waiting
-from napari_mvfusion.training.samples import Volume, cut
+from napari_mvfusion.training.training_events import Waiting
+from napari_mvfusion.training.training_samples import TrainingVolume, cut
 
 CPU = torch.device("cpu")
 UNIVERSAL = {"kind": "universal", "view_maps": 4, "maps": 4, "deep_maps": 4, "blocks": 0, "deep_blocks": 1}
@@ -77,7 +77,7 @@ class Toy:
         truth /= truth.max()
         views = np.stack([ndimage.gaussian_filter(truth, 1 + v) for v in range(2)])
         arrays = {"views": views.astype(np.float16), "target": truth.astype(np.float16)}
-        self.volume = Volume(arrays, 1.0, 1.0)
+        self.volume = TrainingVolume(arrays, 1.0, 1.0)
         self.closed = False
 
     def identity(self):

@@ -11,9 +11,9 @@ from napari_mvfusion.gui.panels.finetune.plan import as_sent
 from napari_mvfusion.gui.panels.finetune.plot import Plot
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.gui.panels.finetune.threads import beside_a_window
-from napari_mvfusion.training.events import Previewed, Started, StepDone, Validated
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.training.training_events import Previewed, Started, StepDone, Validated
 
 
 @pytest.fixture

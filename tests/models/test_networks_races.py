@@ -20,7 +20,7 @@ from napari_mvfusion.models import (
     save_model,
 )
 from napari_mvfusion.models.model_file import state_sha256
-from napari_mvfusion.training.kept import save_own
+from napari_mvfusion.training.final_model import save_final_model
 from small_models import SMALL, save
 
 ROUNDS = 8
@@ -103,7 +103,7 @@ def test_a_file_that_appears_while_another_is_written_stays(folder, monkeypatch)
         lambda: average_models("first", "second", 0.5, "mine"),
         lambda: rename_model("first", "mine"),
         lambda: save_model(other, network(1), card("mine")),
-        lambda: save_own(other, network(1).state_dict(), card("mine"), folder / "mine.training", ()),
+        lambda: save_final_model(other, network(1).state_dict(), card("mine"), folder / "mine.training", ()),
     )
     for act in acts:
         with monkeypatch.context() as patch:
@@ -127,9 +127,9 @@ def test_two_that_replace_one_file_leave_one_of_both(folder):
 def test_a_run_replaces_its_own_model_only(folder):
     path, run = folder / "mine.safetensors", folder / "mine.training"
     first, second = network(1).state_dict(), network(2).state_dict()
-    save_own(path, first, card("mine", "1"), run, ())
-    save_own(path, second, card("mine", "2"), run, (state_sha256(first),))
+    save_final_model(path, first, card("mine", "1"), run, ())
+    save_final_model(path, second, card("mine", "2"), run, (state_sha256(first),))
     assert find_model("mine").card.title == "2"
     with pytest.raises(OutputError, match="is not what the run"):
-        save_own(path, first, card("mine", "3"), run, (state_sha256(first),))
+        save_final_model(path, first, card("mine", "3"), run, (state_sha256(first),))
     assert find_model("mine").card.title == "2"

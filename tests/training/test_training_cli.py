@@ -20,7 +20,7 @@ from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import find_model, load_model
 from napari_mvfusion.training import TrainConfig, loop, suggest_tile
 from napari_mvfusion.training.objectives import Supervised, score_supervised
-from napari_mvfusion.training.scenes import Scenes
+from napari_mvfusion.training.scene_pool import ScenePool
 from small_training import CPU, SCENES, UNIVERSAL, own_views, toy_card
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,7 +112,7 @@ def test_the_command_gives_the_weights_of_the_loop_itself(config, tmp_path):
     out = tmp_path / "direct.safetensors"
     events = loop.train_events(
         parameters,
-        Scenes(parameters, CPU),
+        ScenePool(parameters, CPU),
         Supervised(parameters.weights),
         score_supervised,
         card,

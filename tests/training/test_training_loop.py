@@ -19,8 +19,8 @@ from napari_mvfusion.models import build, load_model
 from napari_mvfusion.system.locks import Busy
 from napari_mvfusion.training import TrainConfig, loop, train_events
 from napari_mvfusion.training.config import LossWeights
-from napari_mvfusion.training.events import Saved, StepDone, SteppedBack, Stopped, Trained, Validated
 from napari_mvfusion.training.objectives import Supervised, score_supervised
+from napari_mvfusion.training.training_events import Saved, StepDone, SteppedBack, Stopped, Trained, Validated
 from small_training import CPU, OWN, SCENES, Toy, own_views, toy_card, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -275,7 +275,7 @@ from pathlib import Path
 import torch
 from small_training import OWN, SCENES, own_views
 from napari_mvfusion.training import TrainConfig, train_events
-from napari_mvfusion.training.events import Saved
+from napari_mvfusion.training.training_events import Saved
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 runs = {

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training import TrainConfig, train_events
-from napari_mvfusion.training.estimate import estimate, measure_step
-from napari_mvfusion.training.events import Lowered, StepDone, Trained
-from napari_mvfusion.training.shortage import least_side, lowered
-from napari_mvfusion.training.state import read_note
-from napari_mvfusion.training.volumes import OwnViews, check_tile
+from napari_mvfusion.training.memory_fallback import least_side, smaller_step
+from napari_mvfusion.training.own_views import OwnViews, check_tile
+from napari_mvfusion.training.resources import estimate_resources, measure_step
+from napari_mvfusion.training.state import read_header
+from napari_mvfusion.training.training_events import MemoryFallback, StepDone, Trained
 from small_training import CPU, OWN, own_views, psf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -31,7 +31,7 @@ sides = st.sampled_from(range(16, 132, 4))
 @settings(deadline=None)
 def test_what_is_lowered_gets_smaller_until_nothing_is_left(tile, least, batch):
     seen = [(tile, batch)]
-    while (now := lowered(*seen[-1], least)) is not None:
+    while (now := smaller_step(*seen[-1], least)) is not None:
         (before, many), (tile_, fewer) = seen[-1], now
         assert fewer == many // 2 and tile_ == before if many > 1 else tile_ != before
         assert all(n <= m and n % 4 == 0 for n, m in zip(tile_, before, strict=True))
@@ -60,7 +60,7 @@ LIMITED = """
     from small_training import OWN, own_views
     from napari_mvfusion.errors import MVFusionError
     from napari_mvfusion.training import TrainConfig, train_events
-    from napari_mvfusion.training.events import *
+    from napari_mvfusion.training.training_events import *
     torch.set_num_threads(1)
     config = TrainConfig.model_validate(OWN | {changes})
     events = train_events(config, Path(sys.argv[1]) / "mine.safetensors", views=[own_views((80, 64, 64))[0]], device="cpu")
@@ -107,7 +107,7 @@ def test_a_run_that_is_short_of_memory_goes_on_with_less_and_so_does_its_resume(
     smaller = [line for line in said if line.startswith("Lowered") and "(40, 40, 40)" not in line]
     assert smaller, said
     assert said[-1].startswith("Trained(step=5")
-    progress = read_note(tmp_path / "mine.training" / "state.safetensors").progress
+    progress = read_header(tmp_path / "mine.training" / "state.safetensors").progress
     assert f"tile={progress.tile}, batch=1" in smaller[-1]
     drawn = []
     draw = OwnViews.draw
@@ -123,7 +123,7 @@ def test_a_run_that_is_short_of_memory_goes_on_with_less_and_so_does_its_resume(
     views = [own_views((80, 64, 64))[0]]
     events = list(train_events(more, tmp_path / "mine.safetensors", views=views, device="cpu", resume=True))
     assert [event.step for event in events if isinstance(event, StepDone)] == [6, 7]
-    assert not any(isinstance(event, Lowered) for event in events)
+    assert not any(isinstance(event, MemoryFallback) for event in events)
     assert isinstance(events[-1], Trained)
     assert {tile[1:] for tile in drawn} == {(torch.Size(progress.tile), drawn[0][2])}
 
@@ -133,7 +133,7 @@ def test_when_nothing_is_left_to_lower_it_says_so_and_the_checkpoint_stays(tmp_p
     said = run_limited(tmp_path, 1, "Saved", tile=(16, 16, 16), steps=9, architecture=BIGGER, checkpoint_seconds=0)
     assert said[-1].startswith("MemoryShortage even a tile of 16 x 16 x 16 voxels does not fit"), said
     assert "close other programs" in said[-1]
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step == 1
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are kept by Linux")
@@ -148,7 +148,7 @@ PEAK = """
     from small_training import OWN, own_views
     import torch
     from napari_mvfusion.training import TrainConfig, train_events
-    from napari_mvfusion.training.estimate import estimate
+    from napari_mvfusion.training.resources import estimate
     torch.set_num_threads(1)
     config = TrainConfig.model_validate(OWN | {changes})
     views, sharp = own_views((72, 72, 72))
@@ -195,13 +195,13 @@ def test_estimates_grow_with_the_tile_and_know_the_speed_once_it_is_measured():
         TrainConfig.model_validate(OWN | {"architecture": architecture.model_dump(), "tile": (side,) * 3})
         for side in (16, 256)
     )
-    assert estimate(small, views, "cpu").step_seconds is None
+    assert estimate_resources(small, views, "cpu").step_seconds is None
     measure_step(architecture, "cpu")
-    assert estimate(small, views, "cpu").memory_bytes < estimate(large, views, "cpu").memory_bytes
-    seconds = [estimate(config, views, "cpu").step_seconds for config in (small, large)]
+    assert estimate_resources(small, views, "cpu").memory_bytes < estimate_resources(large, views, "cpu").memory_bytes
+    seconds = [estimate_resources(config, views, "cpu").step_seconds for config in (small, large)]
     assert seconds[0] > 0
-    assert estimate(small, views, "cpu", threads=1).step_seconds is None, "other threads have another speed"
+    assert estimate_resources(small, views, "cpu", threads=1).step_seconds is None, "other threads have another speed"
     np.testing.assert_allclose(seconds[1] / seconds[0], 16**3)
-    assert estimate(small, views, "cpu").fits
+    assert estimate_resources(small, views, "cpu").fits
     huge = large.model_copy(update={"tile": (4096,) * 3})
-    assert not estimate(huge, views, "cpu").fits
+    assert not estimate_resources(huge, views, "cpu").fits

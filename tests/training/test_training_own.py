@@ -22,11 +22,18 @@ from napari_mvfusion.simulation import sample as simulated
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator, stretched
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.held_out import check_blocks, split_tiles
-from napari_mvfusion.training.recorded import record
-from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
+from napari_mvfusion.training.own_views import OwnViews, blocks_in, check_tile, describe_psfs
+from napari_mvfusion.training.resimulation import simulate_recording
 from napari_mvfusion.training.self_supervised import Reprojector, ScoreViews, SelfSupervised, squared_gradient
 from napari_mvfusion.training.sharp import read_sharp
-from napari_mvfusion.training.volumes import OwnViews, blocks_in, check_tile, describe_psfs
+from napari_mvfusion.training.training_samples import (
+    Recording,
+    TrainingSample,
+    TrainingVolume,
+    cut,
+    run_network,
+    upright,
+)
 from small_training import CPU, OWN, PAPER, UNIVERSAL, own_views, psf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,7 +69,7 @@ def tile_of(rng, shape=(20, 16, 16), coverage=None, noise=NOISE):
     arrays = {"views": rng.random((2, *shape)).astype(np.float16)}
     if coverage is not None:
         arrays["coverage"] = coverage.astype(np.float16)
-    return Volume(arrays, 1.0, 1.0, Recording(("a", "b"), tuple(kernels), noise))
+    return TrainingVolume(arrays, 1.0, 1.0, Recording(("a", "b"), tuple(kernels), noise))
 
 
 def blurred(latent, kernel):
@@ -281,7 +288,7 @@ def test_smooth_gains_take_up_light_that_fades_and_keep_the_mean_of_the_views(rn
     views = np.stack(
         [ndimage.convolve(latent, kernels[0]) * fading, ndimage.convolve(latent, kernels[1]) * (2 - fading)]
     )
-    volume = Volume({"views": views.astype(np.float16)}, 1.0, 1.0, Recording(("a", "b"), tuple(kernels), NOISE))
+    volume = TrainingVolume({"views": views.astype(np.float16)}, 1.0, 1.0, Recording(("a", "b"), tuple(kernels), NOISE))
     sample = cut(volume, (0, 0, 0), shape, CPU)
     loss = {}
     for gains in ("one", "view", "smooth"):
@@ -320,7 +327,7 @@ def test_mirrored_and_turned_tiles_are_compared_as_with_mirrored_and_turned_psfs
     flips, axes = [-3, -1], np.array([2, 0, 1])
     turned = cut(volume, (0, 0, 0), volume.shape, CPU, flips=flips, axes=axes)
     psfs = tuple(np.ascontiguousarray(np.transpose(np.flip(kernel, flips), axes)) for kernel in volume.recording.psfs)
-    plain = Sample(turned.tensors, turned.span, Recording(("a", "b"), psfs, NOISE))
+    plain = TrainingSample(turned.tensors, turned.span, Recording(("a", "b"), psfs, NOISE))
     latent = torch.from_numpy(rng.random((1, 1, 20, 20, 20))).float()
     for weights in (LossWeights(gains="view"), LossWeights(gains="smooth", likelihood="poisson")):
         objective = SelfSupervised(weights)
@@ -331,7 +338,7 @@ def test_the_score_is_1_for_a_truth_that_leaves_only_noise_and_more_for_a_blurre
     views, truth = own_views((48, 40, 40), photons=400)
     weights = LossWeights(energy=1, gains="view")
     recording = replace(describe_psfs(views, 1.0), noise=(Noise(1.0, 0.0),) * 2)
-    volume = Volume({"views": np.stack([view.data for view in views.views])}, 1.0, 1.0, recording)
+    volume = TrainingVolume({"views": np.stack([view.data for view in views.views])}, 1.0, 1.0, recording)
     sample = cut(volume, (0, 0, 0), volume.shape, CPU)
 
     def score(values):
@@ -447,7 +454,7 @@ def test_with_again_sharp_volumes_are_found_again_as_own_results_are(semi):
     assert found == pytest.approx(float(own.detach()))
 
 
-def test_sharp_volumes_lose_the_light_that_the_views_lost():
+def test_sharp_volumes_are_attenuated_as_the_views():
     """What is recorded is what the views would have seen of the target through the user's specimen, whichever is asked."""
     made = simulated("embryo", 64)
     _, sharp = own_views((40, 36, 32), seed=7)
@@ -457,16 +464,17 @@ def test_sharp_volumes_lose_the_light_that_the_views_lost():
     source = WithSharp(TrainConfig.model_validate(values), [made.views], [sharp], CPU)
     drain(source.begin(0))
     block, volume = source.volumes[0], source._blurred[0]
-    lost = stretched(block.arrays["passed"], sharp.shape)
+    lost = stretched(block.arrays["transmission"], sharp.shape)
     assert lost.shape == (4, *sharp.shape)
     corners = (slice(None), *np.ix_((0, -1), (0, -1), (0, -1)))
-    np.testing.assert_allclose(lost[corners], block.arrays["passed"][corners].astype(np.float32), rtol=1e-6)
+    np.testing.assert_allclose(lost[corners], block.arrays["transmission"][corners].astype(np.float32), rtol=1e-6)
     assert lost.max() > 1.2 * lost.min()
-    np.testing.assert_array_equal(block.arrays["transmission"], block.arrays["passed"])
+    np.testing.assert_array_equal(block.arrays["fitted_transmission"], block.arrays["transmission"])
     assert all(
-        np.array_equal(part.arrays["transmission"], part.split.arrays["transmission"]) for part in source.validation()
+        np.array_equal(part.arrays["fitted_transmission"], part.noise_split.arrays["fitted_transmission"])
+        for part in source.validation()
     )
-    np.testing.assert_allclose(volume.arrays["passed"].astype(np.float32), lost, rtol=2e-3)
+    np.testing.assert_allclose(volume.arrays["transmission"].astype(np.float32), lost, rtol=2e-3)
     target = volume.arrays["target"].astype(np.float64)
     for v, kernel in enumerate(block.recording.psfs):
         image, inner = blurred(target * lost[v], kernel)
@@ -474,12 +482,12 @@ def test_sharp_volumes_lose_the_light_that_the_views_lost():
         assert seen.sum() == pytest.approx(image.sum(), rel=0.01)
 
 
-def test_where_no_light_was_lost_all_of_it_is_seen():
+def test_without_attenuation_all_light_is_transmitted():
     values = OWN | {"weights": {"likelihood": "split", "gains": "lost", "again": 1}}
     source = OwnViews(TrainConfig.model_validate(values), [own_views()[0]], CPU)
     drain(source.begin(0))
-    assert "passed" not in source.volumes[0].arrays
-    assert (source.volumes[0].arrays["transmission"] == 1).all()
+    assert "transmission" not in source.volumes[0].arrays
+    assert (source.volumes[0].arrays["fitted_transmission"] == 1).all()
     assert source.draw(0)[0].example is not None
     with pytest.raises(ValueError, match="gains 'lost' leaves the brightness free"):
         TrainConfig.model_validate(OWN | {"weights": {"gains": "lost"}})
@@ -501,7 +509,7 @@ def test_large_tiles_get_two_discriminators_small_ones_one_and_tiny_ones_words(s
 def test_a_sharp_volume_is_recorded_as_the_views_are(semi):
     config, source, _, sharp = semi
     recording = source.volumes[0].recording
-    volume = record(sharp, recording, config.architecture, np.random.default_rng(0), CPU)
+    volume = simulate_recording(sharp, recording, config.architecture, np.random.default_rng(0), CPU)
     target = volume.arrays["target"].astype(np.float64)
     np.testing.assert_allclose(target, sharp / volume.scale, rtol=1e-3, atol=1e-3)
     image, inner = blurred(target, recording.psfs[0])

@@ -21,7 +21,11 @@ from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import load_model
 from napari_mvfusion.training import TrainConfig
 from napari_mvfusion.training import process as process_module
-from napari_mvfusion.training.events import (
+from napari_mvfusion.training.job import TrainJob, run_job
+from napari_mvfusion.training.pickling import MappedPixels, picklable
+from napari_mvfusion.training.process import TrainingOutcome, TrainingProcess
+from napari_mvfusion.training.state import read_best_weights, read_header
+from napari_mvfusion.training.training_events import (
     Continued,
     Paused,
     Previewed,
@@ -33,10 +37,6 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
-from napari_mvfusion.training.job import TrainJob, run_job
-from napari_mvfusion.training.parcels import MappedPixels, packed
-from napari_mvfusion.training.process import Ended, TrainingProcess
-from napari_mvfusion.training.state import read_kept, read_note
 from patience import PATIENCE_SECONDS
 from small_models import SMALL, save
 from small_training import OWN, own_views
@@ -72,7 +72,7 @@ class Run:
             assert time.monotonic() < end, self.events[-5:]
             self.events += self.process.events(0.1)
             last = self.events[-1] if self.events else None
-            assert not isinstance(last, Ended) or kind is Ended, last
+            assert not isinstance(last, TrainingOutcome) or kind is TrainingOutcome, last
         return [event for event in self.events if isinstance(event, kind)][count - 1]
 
 
@@ -94,7 +94,7 @@ def run():
     yield begin
     for each in runs:
         each.process.kill()
-        each.until(Ended)
+        each.until(TrainingOutcome)
 
 
 def children():
@@ -106,8 +106,8 @@ def test_it_trains_as_this_process_would(tmp_path, views, run):
         (tmp_path / name).mkdir()
     list(run_job(job(tmp_path / "here", views)))
     there = run(job(tmp_path / "there", views, preview_seconds=0.01))
-    ended = there.until(Ended)
-    assert ended == Ended("trained", tmp_path / "there" / "mine.safetensors", "", "")
+    ended = there.until(TrainingOutcome)
+    assert ended == TrainingOutcome("trained", tmp_path / "there" / "mine.safetensors", "", "")
     assert there.process.events(0.1) == []
     assert not there.process.running
     ours, _ = load_model(tmp_path / "here" / "mine.safetensors")
@@ -115,7 +115,7 @@ def test_it_trains_as_this_process_would(tmp_path, views, run):
     for name, value in ours.state_dict().items():
         np.testing.assert_allclose(value, theirs.state_dict()[name], rtol=1e-4, atol=1e-6)
     kinds = [type(event) for event in there.events]
-    assert kinds[-2:] == [Trained, Ended]
+    assert kinds[-2:] == [Trained, TrainingOutcome]
     assert kinds.count(StepDone) == 7
     assert {Waiting, Started, Validated, Previewed, Saved} <= set(kinds)
 
@@ -138,7 +138,7 @@ def test_pause_waits_and_stop_works_meanwhile(tmp_path, views, run):
     paused = there.until(Paused)
     assert there.process.paused
     assert [event for event in there.events if isinstance(event, StepDone)][-1].step == paused.step
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step == paused.step
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step == paused.step
     time.sleep(1.0)
     assert there.process.events() == []
     there.process.go_on()
@@ -148,7 +148,7 @@ def test_pause_waits_and_stop_works_meanwhile(tmp_path, views, run):
     there.process.pause()
     there.until(Paused, 2)
     there.process.stop()
-    assert there.until(Ended).how == "stopped"
+    assert there.until(TrainingOutcome).how == "stopped"
     assert not any(isinstance(event, Continued) for event in there.events[-3:])
 
 
@@ -156,7 +156,7 @@ def test_stop_is_heard_between_two_steps_and_keeps_the_best(tmp_path, views, run
     there = run(job(tmp_path, views, **ENDLESS | {"validate_every": 2}))
     there.until(Validated, 4)
     there.process.stop()
-    ended = there.until(Ended)
+    ended = there.until(TrainingOutcome)
     assert (ended.how, ended.words) == ("stopped", "")
     stopped = there.until(Stopped)
     assert stopped.path == ended.path
@@ -170,7 +170,7 @@ def test_stop_in_the_middle_of_preparing_the_data_answers_too(tmp_path, run):
     there = run(job(tmp_path, large, data={"whole_below": 1, "side": 16, "blocks": 512}))
     there.until(Waiting, 3)
     there.process.stop()
-    assert there.until(Ended).how == "stopped"
+    assert there.until(TrainingOutcome).how == "stopped"
     assert there.events[-2].fraction < 1, "it did not prepare to the end first"
     assert not (tmp_path / "mine.training").exists()
 
@@ -178,7 +178,7 @@ def test_stop_in_the_middle_of_preparing_the_data_answers_too(tmp_path, run):
 def test_stop_before_it_has_begun_ends_it_at_once(tmp_path, views, run):
     there = run(job(tmp_path, views))
     there.process.stop()
-    assert there.until(Ended) == Ended("stopped", None, "", there.events[-1].details)
+    assert there.until(TrainingOutcome) == TrainingOutcome("stopped", None, "", there.events[-1].details)
     assert not any(isinstance(event, StepDone) for event in there.events)
 
 
@@ -189,7 +189,7 @@ def test_a_child_that_dies_is_told_and_its_checkpoint_goes_on(tmp_path, views, r
     saved = there.until(Saved, 2)
     (child,) = children()
     os.kill(child.pid, number)
-    ended = there.until(Ended)
+    ended = there.until(TrainingOutcome)
     assert (ended.how, ended.path) == ("crashed", None)
     assert f"the training process ended unexpectedly (signal {number:d})" in ended.words
     assert "last checkpoint" in ended.words
@@ -200,11 +200,11 @@ def test_a_child_that_dies_is_told_and_its_checkpoint_goes_on(tmp_path, views, r
 
 def test_errors_come_in_words(tmp_path, views, run):
     without = RegisteredViews([View(view.data, view.name) for view in views.views])
-    ended = run(job(tmp_path, without)).until(Ended)
+    ended = run(job(tmp_path, without)).until(TrainingOutcome)
     assert (ended.how, ended.details) == ("failed", "")
     assert "view '0' has no PSF" in ended.words
     negative = RegisteredViews([View(view.data - 50, view.name, psf=view.psf) for view in views.views])
-    assert "negative values" in run(job(tmp_path, negative)).until(Ended).words
+    assert "negative values" in run(job(tmp_path, negative)).until(TrainingOutcome).words
     assert list(tmp_path.iterdir()) == []
 
 
@@ -217,21 +217,21 @@ def test_a_child_that_hangs_is_killed_and_the_best_of_its_checkpoint_is_kept(tmp
     state = tmp_path / "mine.training" / "state.safetensors"
     there.until(Saved)
     end = time.monotonic() + PATIENCE_SECONDS
-    while not read_note(state).progress.best_step:
+    while not read_header(state).progress.best_step:
         assert time.monotonic() < end
         time.sleep(0.1)
     (child,) = children()
     child.suspend()
     there.process.stop()
-    ended = there.until(Ended)
+    ended = there.until(TrainingOutcome)
     assert ended.how == "stopped"
     assert "did not answer" in ended.words
     network, card = load_model(ended.path)
-    progress = read_note(state).progress
+    progress = read_header(state).progress
     assert card.training["best_step"] == progress.best_step
     assert card.metrics["residual"] == progress.best["residual"]
     assert card.training["device"].startswith("CPU")
-    for name, weights in read_kept(state)[1].items():
+    for name, weights in read_best_weights(state)[1].items():
         torch.testing.assert_close(network.state_dict()[name], weights, rtol=0, atol=0)
     # The model is known as its own: the run goes on.
     again = run(job(tmp_path, views, resume=True, **settings))
@@ -244,8 +244,10 @@ def test_a_child_that_hangs_before_anything_is_better_leaves_its_checkpoint(tmp_
     (child,) = children()
     child.suspend()
     there.process.stop()
-    assert there.until(Ended) == Ended("stopped", None, "the training did not answer and was ended", "")
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step > 0
+    assert there.until(TrainingOutcome) == TrainingOutcome(
+        "stopped", None, "the training did not answer and was ended", ""
+    )
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step > 0
 
 
 def test_a_child_that_keeps_slowly_is_waited_for(tmp_path, views, run, monkeypatch):
@@ -254,7 +256,7 @@ def test_a_child_that_keeps_slowly_is_waited_for(tmp_path, views, run, monkeypat
     there.until(Validated, 3)
     there.process._heard.set()
     there.process.stop()
-    ended = there.until(Ended)
+    ended = there.until(TrainingOutcome)
     assert (ended.how, ended.words) == ("stopped", "")
     assert there.until(Stopped)
 
@@ -268,7 +270,7 @@ BEGIN = """
     sys.path.insert(0, {tests!r})
     from small_training import OWN, own_views
     from napari_mvfusion.training import TrainConfig
-    from napari_mvfusion.training.events import Saved
+    from napari_mvfusion.training.training_events import Saved
     from napari_mvfusion.training.job import TrainJob
     from napari_mvfusion.training.process import TrainingProcess, Ended
     print("the script begins", flush=True)
@@ -320,7 +322,7 @@ def test_the_death_of_the_parent_ends_the_child_with_a_checkpoint(tmp_path):
     state = tmp_path / "mine.training" / "state.safetensors"
     with safe_open(state, framework="pt") as file:
         assert file.keys()
-    assert read_note(state).progress.step > 0
+    assert read_header(state).progress.step > 0
 
 
 # --- how views travel
@@ -338,7 +340,7 @@ def test_views_travel_as_what_they_are(tmp_path, views):
         "unpicklable": da.from_array(pixels, chunks=16).map_blocks(Unpicklable())[4:, ::2, ::-1],
     }
     given = RegisteredViews([View(data, name, psf=views.views[0].psf) for name, data in cases.items()])
-    sent = packed(job(tmp_path, given)).data[0]
+    sent = picklable(job(tmp_path, given)).data[0]
     assert isinstance(sent.views[0].data, MappedPixels)
     np.testing.assert_array_equal(sent.read(sent.grid.box), given.read(given.grid.box))
 

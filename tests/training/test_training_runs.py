@@ -8,11 +8,20 @@ from test_training_loop import Scripted, state, toy_events
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.models import find_model, rename_model
 from napari_mvfusion.training import TrainConfig, train_events
-from napari_mvfusion.training.events import Paused, Previewed, Saved, Started, StepDone, Stopped, Trained, Validated
 from napari_mvfusion.training.held_out import split_tiles
+from napari_mvfusion.training.own_views import OwnViews
 from napari_mvfusion.training.runs import discard_run, find_run, unfinished_runs
+from napari_mvfusion.training.training_events import (
+    Paused,
+    Previewed,
+    Saved,
+    Started,
+    StepDone,
+    Stopped,
+    Trained,
+    Validated,
+)
 from napari_mvfusion.training.verdict import compare_models, judge
-from napari_mvfusion.training.volumes import OwnViews
 from small_training import CPU, OWN, own_views, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -115,7 +124,7 @@ def test_a_run_with_a_falling_rate_keeps_its_number_of_steps(tmp_path):
 
 def test_a_model_is_replaced_by_the_run_that_made_it_only(models, views):
     events_of("mine", views, steps=2)
-    events_of("other", views, steps=2, seed=5)
+    events_of("split_target", views, steps=2, seed=5)
     ours, theirs = models / "mine.safetensors", models / "other.safetensors"
     theirs.replace(ours)
     with pytest.raises(OutputError, match="would be replaced: rename it"):

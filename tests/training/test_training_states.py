@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from napari_mvfusion.data.events import Warned
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.training import loop
-from napari_mvfusion.training.events import Started, StepDone, Trained
-from napari_mvfusion.training.kept import keep_from_checkpoint
+from napari_mvfusion.training.final_model import final_model_from_checkpoint
 from napari_mvfusion.training.objectives import Supervised, score_supervised
-from napari_mvfusion.training.state import Progress, _comes_back, read_note
+from napari_mvfusion.training.state import TrainingProgress, _comes_back, read_header
+from napari_mvfusion.training.training_events import Started, StepDone, Trained
 from saved_states import loaded, same, saved
 from small_training import CPU, Toy, toy_card, toy_config
 
@@ -84,11 +84,11 @@ def test_a_state_of_an_earlier_version_loads_and_says_that_it_has_no_hash(tmp_pa
     save_file(tensors, path, metadata={"state": meta})
     found, again = loaded(path)
     assert same(module, again)
-    assert found.progress == Progress(step=4, best_score=0.5)
+    assert found.progress == TrainingProgress(step=4, best_score=0.5)
     (remark,) = found.remarks
     assert str(path) in remark
     assert "without a hash" in remark
-    assert read_note(path).progress.step == 4
+    assert read_header(path).progress.step == 4
 
 
 @pytest.mark.parametrize("moment", ["verified", "put aside", "in place"])
@@ -166,7 +166,7 @@ def test_a_run_goes_on_from_the_state_before_a_damaged_one_to_the_same_weights(t
     content[-3] ^= 64
     path.write_bytes(content)
     (folder / "log.csv").write_bytes(b"\x00\xff\n" + (folder / "log.csv").read_bytes() + b"9" * 5000 + b",a,1\n")
-    assert keep_from_checkpoint(folder, tmp_path / "kept.safetensors") is not None
+    assert final_model_from_checkpoint(folder, tmp_path / "kept.safetensors") is not None
     resumed = list(events(broken, resume=True))
     started = next(event for event in resumed if isinstance(event, Started))
     warned = [event.message for event in resumed if isinstance(event, Warned)]

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from napari_mvfusion.training import TrainConfig
-from napari_mvfusion.training.ended import Ended
-from napari_mvfusion.training.events import StepDone
 from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.outcome import TrainingOutcome
 from napari_mvfusion.training.process import TrainingProcess
-from napari_mvfusion.training.state import read_note
+from napari_mvfusion.training.state import read_header
+from napari_mvfusion.training.training_events import StepDone
 from patience import PATIENCE_SECONDS as PATIENCE
 from small_training import OWN, SCENES, own_views
 
@@ -69,7 +69,7 @@ def test_a_signal_before_the_first_checkpoint_keeps_what_was_learned(tmp_path, n
     assert process.returncode == code
     assert "go on with --resume" in said
     assert "Traceback" not in said
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
@@ -112,7 +112,7 @@ def test_a_terminal_that_is_closed_costs_nothing(tmp_path):
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 129
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
 
 
 def test_the_process_behind_the_panel_keeps_what_was_learned(tmp_path):
@@ -133,8 +133,8 @@ def test_the_process_behind_the_panel_keeps_what_was_learned(tmp_path):
                 signalled = True
                 (child,) = set(psutil.Process().children()) - others
                 child.send_signal(signal.SIGTERM)
-            if isinstance(event, Ended):
+            if isinstance(event, TrainingOutcome):
                 ended = event
     assert ended.how == "stopped"
     assert "SIGTERM" in ended.words
-    assert read_note(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
+    assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3

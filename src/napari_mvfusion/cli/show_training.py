@@ -11,9 +11,9 @@ from rich.text import Text
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.data.events import Warned
-from napari_mvfusion.training.events import (
+from napari_mvfusion.training.training_events import (
     Continued,
-    Lowered,
+    MemoryFallback,
     Paused,
     Previewed,
     Saved,
@@ -33,7 +33,7 @@ _FOLLOW = 0.05
 
 
 @dataclass
-class Outcome:
+class TrainingSummary:
     """How a run ended.
 
     Attributes
@@ -58,7 +58,7 @@ class Outcome:
 
 def follow_training(
     events: Generator[TrainEvent, None, Path | None], *, title: str, minutes: float | None = None, quiet: bool = False
-) -> Outcome:
+) -> TrainingSummary:
     """Show a run's events as a progress bar, and return how it ended.
 
     Parameters
@@ -79,7 +79,7 @@ def follow_training(
         disable=quiet,
         transient=True,
     )
-    outcome = Outcome()
+    outcome = TrainingSummary()
     smooth: float | None = None
     first: StepDone | None = None
     with bar:
@@ -112,7 +112,7 @@ def follow_training(
                         show.err.print(_validation_line(event))
                 case SteppedBack(step, rate):
                     show.say_warning(f"a loss was not finite: back to step {step}, on with the rate {rate:.2g}")
-                case Lowered(_, tile, batch):
+                case MemoryFallback(_, tile, batch):
                     voxels = " x ".join(map(str, tile))
                     show.say_warning(f"memory ran out: going on with {batch} tile(s) of {voxels} voxels a step")
                 case Paused(step):
@@ -149,7 +149,7 @@ def _verdict(event: Trained | Stopped) -> Verdict | None:
     return judge(event.before, event.after) if known and event.path is not None else None
 
 
-def _say_end(title: str, event: Trained, outcome: Outcome) -> None:
+def _say_end(title: str, event: Trained, outcome: TrainingSummary) -> None:
     best = f"the best weights are those of step {event.best_step}"
     if event.best_step == 0:
         best = "no step was better than the start, so the model has the weights of the start"

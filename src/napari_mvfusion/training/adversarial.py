@@ -21,12 +21,12 @@ from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.paper import MultiScaleDiscriminator
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training.config import LossWeights, TrainConfig
-from napari_mvfusion.training.events import Waiting
-from napari_mvfusion.training.recorded import record
-from napari_mvfusion.training.samples import Sample, Volume, draw, run_network
-from napari_mvfusion.training.self_supervised import SelfSupervised, found_again
+from napari_mvfusion.training.own_views import OwnViews
+from napari_mvfusion.training.resimulation import simulate_recording
+from napari_mvfusion.training.self_supervised import SelfSupervised, resimulation_loss
 from napari_mvfusion.training.sharp import read_sharp, sha256_of
-from napari_mvfusion.training.volumes import OwnViews
+from napari_mvfusion.training.training_events import Waiting
+from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, draw, run_network
 
 _STREAM = 4
 _NOISE_STREAM = 5
@@ -53,7 +53,7 @@ class SemiSupervised:
         self.discriminator: torch.nn.Module = discriminator
         self._shown: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def losses(self, network: Network, sample: Sample) -> dict[str, torch.Tensor]:
+    def losses(self, network: Network, sample: TrainingSample) -> dict[str, torch.Tensor]:
         """See `Objective`."""
         assert sample.example is not None
         generated = run_network(network, sample)
@@ -64,13 +64,13 @@ class SemiSupervised:
         self._shown = (sample.example.target, generated.detach())
         return {
             "cycle": self._views.cycle(generated, sample),
-            "cycle of sharp volumes": self._found_again(network, sample.example),
+            "cycle of sharp volumes": self._resimulation_loss(network, sample.example),
             "adversarial": self._weights.adversarial * adversarial,
         }
 
-    def _found_again(self, network: Network, example: Sample) -> torch.Tensor:
+    def _resimulation_loss(self, network: Network, example: TrainingSample) -> torch.Tensor:
         if self._weights.again:
-            return self._weights.again * found_again(network, example)
+            return self._weights.again * resimulation_loss(network, example)
         return self._weights.cycle * (run_network(network, example) - example.target).abs().mean()
 
     def judge(self) -> torch.Tensor:
@@ -127,7 +127,7 @@ class WithSharp(OwnViews):
             read_sharp(each, f"sharp volume {number}", config.tile, config.data.side)
             for number, each in enumerate(sharp, 1)
         ]
-        self._blurred: list[Volume] = []
+        self._blurred: list[TrainingVolume] = []
 
     def identity(self) -> tuple[str, ...]:
         """Those of the views, and hashes of the sharp volumes."""
@@ -140,7 +140,7 @@ class WithSharp(OwnViews):
             yield Waiting("blurring the sharp volumes", number / len(self._sharp))
             self._blurred.append(self._blur(number, each))
 
-    def draw(self, step: int) -> list[Sample]:
+    def draw(self, step: int) -> list[TrainingSample]:
         """The samples of a step."""
         config = self._config
         rng = np.random.default_rng([config.seed, _STREAM, step])
@@ -158,15 +158,24 @@ class WithSharp(OwnViews):
         smallest = _SMALLEST_FOR_TWO if min(self._config.tile) >= _SMALLEST_FOR_TWO else _SMALLEST
         return triple(max(n, smallest) for n in super().least_tile())
 
-    def _blur(self, number: int, sharp: np.ndarray) -> Volume:
-        """Record a sharp volume as the views of a block were, with the light that they lost on their way."""
+    def _blur(self, number: int, sharp: np.ndarray) -> TrainingVolume:
+        """Record a sharp volume as the views of a block were, with their attenuation."""
         block = self.volumes[number % len(self.volumes)]
         assert block.recording is not None
-        # Not "transmission": that also evens out what the start gets wrong of this very specimen.
-        passed = stretched(block.arrays["passed"], triple(sharp.shape)) if "passed" in block.arrays else None
+        # Not the fitted one: that also evens out what the start gets wrong of this very specimen.
+        known = block.arrays.get("transmission")
+        transmission = None if known is None else stretched(known, triple(sharp.shape))
         rng = np.random.default_rng([self._config.seed, _NOISE_STREAM, number])
         architecture = self._config.architecture
-        return record(sharp, block.recording, architecture, rng, self._device, transmission=passed, passed=passed)
+        return simulate_recording(
+            sharp,
+            block.recording,
+            architecture,
+            rng,
+            self._device,
+            transmission=transmission,
+            known_transmission=transmission,
+        )
 
 
 def stretched(shares: np.ndarray, shape: Triple) -> np.ndarray:

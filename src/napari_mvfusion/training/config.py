@@ -200,19 +200,19 @@ class TrainConfig(BaseModel):
     weights: LossWeights = LossWeights()
 
     @property
-    def finds_again(self) -> bool:
+    def resimulates(self) -> bool:
         """Whether what the start generates is recorded again, to be found again."""
         return self.mode == "self" and self.weights.again > 0
 
     @property
     def asks_start(self) -> bool:
         """Whether it matters what the start generates of the views."""
-        return self.finds_again or self.weights.gains == "start"
+        return self.resimulates or self.weights.gains == "start"
 
     @property
     def has_transmissions(self) -> bool:
         """Whether it is found beforehand how much light each view lost."""
-        return self.finds_again or self.weights.gains in BEFORE_THE_BLUR
+        return self.resimulates or self.weights.gains in BEFORE_THE_BLUR
 
     @model_validator(mode="before")
     @classmethod

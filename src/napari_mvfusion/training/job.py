@@ -14,8 +14,8 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import TrainEvent
 from napari_mvfusion.training.setup import train_events
+from napari_mvfusion.training.training_events import TrainEvent
 
 _UNDESCRIBED = Description()
 

@@ -19,7 +19,7 @@ from napari_mvfusion.models.universal import adapted_weights
 from napari_mvfusion.system.devices import is_fast_in_bfloat16
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.objectives import Adversary, Objective
-from napari_mvfusion.training.samples import Sample
+from napari_mvfusion.training.training_samples import TrainingSample
 
 _BETAS = (0.9, 0.995)
 
@@ -65,7 +65,7 @@ class Learner:
             parameters = adversary.discriminator.parameters()
             self._discriminator = torch.optim.Adam(parameters, lr=config.rate, betas=_BETAS)
 
-    def step(self, samples: Sequence[Sample], step: int, rate: float) -> dict[str, float] | None:
+    def step(self, samples: Sequence[TrainingSample], step: int, rate: float) -> dict[str, float] | None:
         """One update of the weights.
 
         Parameters

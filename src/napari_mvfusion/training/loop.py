@@ -26,9 +26,17 @@ from napari_mvfusion.system.devices import describe_device, losses_in_words, rel
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.training.clock import Clock
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import (
+from napari_mvfusion.training.final_model import check_written_by_run, finished_card, save_card, save_final_model
+from napari_mvfusion.training.learner import Learner
+from napari_mvfusion.training.logs import Log
+from napari_mvfusion.training.memory_fallback import SMALLEST_SIDE, smaller_step
+from napari_mvfusion.training.objectives import Adversary, Objective
+from napari_mvfusion.training.previews import Previews
+from napari_mvfusion.training.sample_source import SampleSource, stoppable
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, TrainingProgress, has_state, load_state, save_state
+from napari_mvfusion.training.training_events import (
     Continued,
-    Lowered,
+    MemoryFallback,
     Paused,
     Saved,
     Started,
@@ -40,17 +48,9 @@ from napari_mvfusion.training.events import (
     Validated,
     Waiting,
 )
-from napari_mvfusion.training.kept import check_own, finished_card, note_card, save_own
-from napari_mvfusion.training.learner import Learner
-from napari_mvfusion.training.logs import Log
-from napari_mvfusion.training.objectives import Adversary, Objective
-from napari_mvfusion.training.previews import Previews
-from napari_mvfusion.training.samples import Volume, part_of
-from napari_mvfusion.training.shortage import SMALLEST_SIDE, lowered
-from napari_mvfusion.training.source import Source, stoppable
-from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, Progress, has_state, load_state, save_state
+from napari_mvfusion.training.training_samples import TrainingVolume, part_of
 
-__all__ = ["Score", "Source", "run_folder", "stoppable", "train_events"]
+__all__ = ["SampleSource", "Score", "run_folder", "stoppable", "train_events"]
 
 T = TypeVar("T")
 _LAST_RATE = 0.01
@@ -64,12 +64,12 @@ _CLOSE = "close other programs"
 _MAY_CHANGE = ("minutes", "patience", "checkpoint_seconds")
 
 
-Score = Callable[[Network, Sequence[Volume], torch.device], Mapping[str, float]]
+Score = Callable[[Network, Sequence[TrainingVolume], torch.device], Mapping[str, float]]
 
 
 def train_events(
     config: TrainConfig,
-    source: Source,
+    source: SampleSource,
     objective: Objective,
     score: Score,
     card: ModelCard,
@@ -105,7 +105,7 @@ def train_events(
 
     Yields
     ------
-    Events of `napari_mvfusion.training.events`, the last one `Trained` or `Stopped`.
+    Events of `napari_mvfusion.training.training_events`, the last one `Trained` or `Stopped`.
 
     Returns
     -------
@@ -141,7 +141,7 @@ class _Training:
     def __init__(
         self,
         config: TrainConfig,
-        source: Source,
+        source: SampleSource,
         learner: Learner,
         score: Score,
         card: ModelCard,
@@ -165,17 +165,17 @@ class _Training:
             )
         # What the same run has in common before and after a kill.
         self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]
-        self._progress = Progress()
+        self._progress = TrainingProgress()
         self._start: Network | None = copy.deepcopy(learner.averaged)
         self._remarks: list[str] = []
-        self._newest_is_whole = True
+        self._newest_is_intact = True
         if has_state(self._state_path):
             self._load()
-            self._check_own()
+            self._check_written_by_run()
         self._saved_step = self._progress.step
         self._log: Log | None = None
         self._clock = Clock(self._progress.seconds)
-        self._volumes: Sequence[Volume] = ()
+        self._volumes: Sequence[TrainingVolume] = ()
         self._previews: Previews | None = None
 
     def close(self) -> None:
@@ -227,14 +227,14 @@ class _Training:
         with interruptible(cancel):
             self._volumes = self._source.validation()
         if progress.tile is not None and progress.batch is not None:
-            self._source.lower(progress.tile, progress.batch)
+            self._source.shrink(progress.tile, progress.batch)
 
     def _train(
         self, cancel: Callable[[], bool], paused: Callable[[], bool], preview_seconds: float | None
     ) -> Generator[TrainEvent, None, None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "config.json").write_text(self._config.model_dump_json(by_alias=True, indent=2))
-        note_card(self._folder, self._card)
+        save_card(self._folder, self._card)
         self._log = Log(self._folder, self._progress.step)
         self._clock.go_on()
         saved = time.monotonic()
@@ -244,7 +244,7 @@ class _Training:
             if self._owes_validation(over=over):
                 validated = self._within_memory(self._validate, cancel)
                 if validated is None:
-                    yield self._see_less()
+                    yield self._validate_less()
                     continue
                 yield validated
                 if self._waited_long_enough():
@@ -263,7 +263,7 @@ class _Training:
                 continue
             done = self._within_memory(self._step, cancel)
             if done is None:
-                yield self._lower()
+                yield self._fall_back()
             elif done == "not finite":
                 step_backs += 1
                 if step_backs > _MOST_STEP_BACKS:
@@ -322,29 +322,29 @@ class _Training:
         self._note(step + 1, losses | {"rate": rate})
         return StepDone(step + 1, self._config.steps, losses, rate, self._clock.seconds)
 
-    def _lower(self) -> Lowered:
+    def _fall_back(self) -> MemoryFallback:
         """Go on with fewer or smaller tiles."""
         config, progress = self._config, self._progress
-        now = lowered(progress.tile or config.tile, progress.batch or config.batch, self._source.least_tile())
+        now = smaller_step(progress.tile or config.tile, progress.batch or config.batch, self._source.least_tile())
         if now is None:
-            raise self._shortage(progress.tile or config.tile)
+            raise self._out_of_memory(progress.tile or config.tile)
         tile, batch = now
         self._progress = replace(progress, tile=tile, batch=batch)
-        self._source.lower(tile, batch)
-        return Lowered(progress.step, tile, batch)
+        self._source.shrink(tile, batch)
+        return MemoryFallback(progress.step, tile, batch)
 
-    def _see_less(self) -> Warned:
+    def _validate_less(self) -> Warned:
         """Validate on parts of the volumes that are never trained on."""
         sides = [max(volume.shape[axis] for volume in self._volumes) for axis in range(3)]
         now = self._progress.seen or triple(n // 4 * 4 for n in sides)
-        smaller = lowered(now, 1, (SMALLEST_SIDE,) * 3)
+        smaller = smaller_step(now, 1, (SMALLEST_SIDE,) * 3)
         if smaller is None:
-            raise self._shortage(now)
+            raise self._out_of_memory(now)
         # Scores on other parts cannot be compared: those of the past are forgotten.
         self._progress = replace(self._progress, seen=smaller[0], best_score=math.inf, start={}, best={})
         return Warned(f"memory ran out: validating on parts of {_voxels(smaller[0])} from here on")
 
-    def _shortage(self, tile: Triple) -> MemoryShortage:
+    def _out_of_memory(self, tile: Triple) -> MemoryShortage:
         return MemoryShortage(
             f"even a tile of {_voxels(tile)} does not fit into the memory of {describe_device(self._device)}: {_CLOSE}, "
             "take a model with fewer feature maps, cut the PSFs (weights.energy), or use device cpu"
@@ -368,9 +368,9 @@ class _Training:
     def _validate(self) -> Validated:
         step = self._progress.step
         if self._progress.seen is not None and step and not math.isfinite(self._progress.best_score):
-            rescored = dict(self._score(self._learner.best, self._seen(), self._device))
+            rescored = dict(self._score(self._learner.best, self._validation_volumes(), self._device))
             self._progress = replace(self._progress, best_score=rescored[self._decides], best=rescored)
-        figures = dict(self._score(self._learner.averaged, self._seen(), self._device))
+        figures = dict(self._score(self._learner.averaged, self._validation_volumes(), self._device))
         score = figures[self._decides]
         # The start itself counts: a training that does not help is not kept.
         best = score < self._progress.best_score
@@ -385,20 +385,24 @@ class _Training:
         assert self._log is not None
         self._log.write(step, values)
 
-    def _seen(self) -> Sequence[Volume]:
+    def _validation_volumes(self) -> Sequence[TrainingVolume]:
         """The volumes to validate on, or what memory allows of them."""
         seen = self._progress.seen
         if seen is None:
             return self._volumes
         box = Box.whole(seen)
         return [
-            replace(part_of(each, box), split=None if each.split is None else part_of(each.split, box))
+            replace(
+                part_of(each, box), noise_split=None if each.noise_split is None else part_of(each.noise_split, box)
+            )
             for each in self._volumes
         ]
 
     def _preview(self, cancel: Callable[[], bool], seconds: float) -> Generator[TrainEvent, None, None]:
         """Show what there is to see, where it is time for that."""
-        volumes = [replace(volume, split=None) for volume in self._seen() if volume.recording is not None]
+        volumes = [
+            replace(volume, noise_split=None) for volume in self._validation_volumes() if volume.recording is not None
+        ]
         if self._previews is None and self._start is not None and volumes:
             start, self._start = self._start, None
             self._previews = self._within_memory(
@@ -445,7 +449,7 @@ class _Training:
     def _load(self) -> None:
         learner = self._learner
         loaded = load_state(self._state_path, learner.modules(), learner.optimisers(), self._differs)
-        self._progress, self._newest_is_whole = loaded.progress, loaded.newest
+        self._progress, self._newest_is_intact = loaded.progress, loaded.newest
         self._remarks += loaded.remarks
 
     def _save(self) -> Saved:
@@ -457,29 +461,29 @@ class _Training:
             learner.modules(),
             learner.optimisers(),
             json.dumps(self._run),
-            keep_last=self._newest_is_whole,
+            keep_last=self._newest_is_intact,
         )
-        self._newest_is_whole = True
+        self._newest_is_intact = True
         self._saved_step = self._progress.step
         return Saved(self._progress.step, self._state_path)
 
     def _keep(self, *, complete: bool) -> Path:
         """Write the best weights as a model, and before that a state that knows the model as its own."""
-        known = self._own()
+        known = self._model_hashes()
         self._progress = replace(self._progress, kept=known, complete=complete)
         self._save()
         card = finished_card(self._card, self._config, self._progress)
-        save_own(self._out, self._learner.best.state_dict(), card, self._folder, known)
+        save_final_model(self._out, self._learner.best.state_dict(), card, self._folder, known)
         return self._out
 
-    def _check_own(self) -> None:
+    def _check_written_by_run(self) -> None:
         """Refuse a model of somebody else. The state may be older than the model that it is the best of: note that too."""
-        known = self._own()
-        check_own(self._out, self._folder, known)
+        known = self._model_hashes()
+        check_written_by_run(self._out, self._folder, known)
         if self._out.exists():
             self._progress = replace(self._progress, kept=known)
 
-    def _own(self) -> tuple[str, ...]:
+    def _model_hashes(self) -> tuple[str, ...]:
         """Hashes of the weights that this run wrote as its model, or would write now."""
         return tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
 

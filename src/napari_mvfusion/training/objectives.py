@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import LossWeights
-from napari_mvfusion.training.samples import Sample, Volume, cut, run_network
+from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, cut, run_network
 
 _VALIDATION_SIDE = 64
 _KNEE = 1.0
@@ -25,7 +25,7 @@ _EASY = 0.04
 class Objective(Protocol):
     """Losses of one sample."""
 
-    def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
+    def losses(self, network: Generator, sample: TrainingSample) -> dict[str, torch.Tensor]:
         """The weighted parts of the loss, by name; the network learns from their sum."""
 
 
@@ -48,7 +48,7 @@ class Supervised:
     def __init__(self, weights: LossWeights) -> None:
         self._weights = weights
 
-    def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
+    def losses(self, network: Generator, sample: TrainingSample) -> dict[str, torch.Tensor]:
         """See `Objective`."""
         parts = self._parts(run_network(network, sample), sample)
         with torch.no_grad():
@@ -60,7 +60,7 @@ class Supervised:
             hard = hard * excess / (1 + excess.log())
         return {name: part / hard for name, part in parts.items()}
 
-    def _parts(self, generated: torch.Tensor, sample: Sample) -> dict[str, torch.Tensor]:
+    def _parts(self, generated: torch.Tensor, sample: TrainingSample) -> dict[str, torch.Tensor]:
         error = (generated - sample.target) / sample.span
         weights = self._weights
         parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * _square(error, _KNEE)}
@@ -72,7 +72,9 @@ def _square(error: torch.Tensor, knee: float) -> torch.Tensor:
     return 2 * functional.huber_loss(error, torch.zeros_like(error), delta=knee)
 
 
-def score_supervised(network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
+def score_supervised(
+    network: Generator, volumes: Sequence[TrainingVolume], device: torch.device
+) -> Mapping[str, float]:
     """Mean NRMSE over scenes, in the middle of each, after the best scale and offset.
 
     Returns
@@ -89,13 +91,13 @@ def score_supervised(network: Generator, volumes: Sequence[Volume], device: torc
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 
-def _middle(volume: Volume, device: torch.device) -> Sample:
+def _middle(volume: TrainingVolume, device: torch.device) -> TrainingSample:
     z, y, x = (min(n // 4 * 4, _VALIDATION_SIDE) for n in volume.shape)
     a, b, c = ((n - side) // 8 * 4 for n, side in zip(volume.shape, (z, y, x), strict=True))
     return cut(volume, (a, b, c), (z, y, x), device)
 
 
-def _nrmse(generated: torch.Tensor, sample: Sample) -> float:
+def _nrmse(generated: torch.Tensor, sample: TrainingSample) -> float:
     """Root mean square error over the truth's range, after the least-squares scale and offset of what was generated."""
     values, truth = generated.double().flatten(), sample.target.double().flatten()
     values, truth = values - values.mean(), truth - truth.mean()

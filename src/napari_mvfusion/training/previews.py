@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from napari_mvfusion.models.build import Generator as Network
-from napari_mvfusion.training.events import Previewed
-from napari_mvfusion.training.samples import Volume
+from napari_mvfusion.training.training_events import Previewed
+from napari_mvfusion.training.training_samples import TrainingVolume
 
 # Looking may cost this share of the time.
 _SHARE = 0.1
@@ -30,8 +30,8 @@ class Previews:
 
     def __init__(
         self,
-        volumes: Sequence[Volume],
-        score: Callable[[Network, Sequence[Volume], torch.device], Mapping[str, float]],
+        volumes: Sequence[TrainingVolume],
+        score: Callable[[Network, Sequence[TrainingVolume], torch.device], Mapping[str, float]],
         start: Network,
         device: torch.device,
         seconds: float,

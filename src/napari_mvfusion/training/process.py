@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from collections import deque
 from pathlib import Path
 from typing import IO
@@ -20,16 +21,25 @@ from typing import IO
 import napari_mvfusion
 from napari_mvfusion.data.events import Warned
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.training.ended import Ended, Heard, crashed, failed
-from napari_mvfusion.training.events import Continued, Paused, Started, TrainEvent, Waiting
+from napari_mvfusion.training.final_model import final_model_from_checkpoint
 from napari_mvfusion.training.job import TrainJob
-from napari_mvfusion.training.kept import keep_from_checkpoint
 from napari_mvfusion.training.loop import run_folder
-from napari_mvfusion.training.parcels import packed
+from napari_mvfusion.training.outcome import Acknowledged, TrainingOutcome, crashed, failed
+from napari_mvfusion.training.pickling import picklable
+from napari_mvfusion.training.pipe import receive, send
 from napari_mvfusion.training.setup import model_path
-from napari_mvfusion.training.wire import receive, send
+from napari_mvfusion.training.training_events import Continued, Paused, Started, TrainEvent, Waiting
 
-__all__ = ["Ended", "TrainingProcess"]
+__all__ = ["TrainingOutcome", "TrainingProcess"]
+
+
+def __getattr__(name: str) -> object:
+    """`Ended`, as `TrainingOutcome` was called, for scripts."""
+    if name == "Ended":
+        warnings.warn(f"{__name__}.Ended is called TrainingOutcome now", DeprecationWarning, stacklevel=2)
+        return TrainingOutcome
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # A run that does not notice within this time that it is to stop hangs, and is killed: what is kept comes from its last
 # checkpoint. One that has noticed gets longer, for a slow disk.
@@ -39,7 +49,7 @@ _LINGER_SECONDS = 1.0
 _LAST_LINES = 40
 _BEFORE_WORK = (Warned, Started, Waiting, Paused, Continued)
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
-_BEGIN = "import sys; sys.path.append(sys.argv[1]); from napari_mvfusion.training.child import main; main()"
+_BEGIN = "import sys; sys.path.append(sys.argv[1]); from napari_mvfusion.training.worker_process import main; main()"
 
 
 class TrainingProcess:
@@ -55,15 +65,15 @@ class TrainingProcess:
 
     def __init__(self, job: TrainJob) -> None:
         self._job: TrainJob | None = job
-        self._events: queue.SimpleQueue[TrainEvent | Ended] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[TrainEvent | TrainingOutcome] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._started = self._paused = self._stopping = self._at_work = False
-        self._heard = threading.Event()
+        self._acknowledged = threading.Event()
         self._silent = False
-        self._not_sent: Ended | None = None
+        self._not_sent: TrainingOutcome | None = None
 
     @property
     def running(self) -> bool:
@@ -82,14 +92,14 @@ class TrainingProcess:
         assert job is not None, "a run is started once"
         threading.Thread(target=self._run, args=(job,), name="mvfusion-training", daemon=True).start()
 
-    def events(self, timeout: float = 0.0) -> list[TrainEvent | Ended]:
-        """What came since the last call; the last event of all is `Ended`.
+    def events(self, timeout: float = 0.0) -> list[TrainEvent | TrainingOutcome]:
+        """What came since the last call; the last event of all is `TrainingOutcome`.
 
         Parameters
         ----------
         timeout : seconds to wait for the first one at most
         """
-        found: list[TrainEvent | Ended] = []
+        found: list[TrainEvent | TrainingOutcome] = []
         with contextlib.suppress(queue.Empty):
             found.append(self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait())
             while True:
@@ -132,45 +142,45 @@ class TrainingProcess:
     def _kill_after_grace(self) -> None:
         if self._over.wait(_GRACE_SECONDS):
             return
-        if self._heard.is_set() and self._over.wait(_KEEPING_SECONDS):
+        if self._acknowledged.is_set() and self._over.wait(_KEEPING_SECONDS):
             return
         self._silent = True
         self.kill()
 
     def _run(self, job: TrainJob) -> None:
         """Start the process and follow it to its end."""
-        ended = Ended("stopped", None, "", "")
+        outcome = TrainingOutcome("stopped", None, "", "")
         try:
             with self._lock:
                 if not self._stopping:
                     self._process = _begin()
             if self._process is not None:
-                ended = self._follow(self._process, job)
+                outcome = self._follow(self._process, job)
         except OSError as error:
-            ended = failed(error, traceback.format_exc())
+            outcome = failed(error, traceback.format_exc())
         self._over.set()
-        self._events.put(ended)
+        self._events.put(outcome)
 
-    def _follow(self, process: subprocess.Popen[bytes], job: TrainJob) -> Ended:
+    def _follow(self, process: subprocess.Popen[bytes], job: TrainJob) -> TrainingOutcome:
         """Send the job and the commands, and take what comes back until the process has ended."""
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         lines: deque[bytes] = deque(maxlen=_LAST_LINES)
-        listener = threading.Thread(target=_keep_last, args=(process.stderr, lines), daemon=True)
+        listener = threading.Thread(target=_keep_last_lines, args=(process.stderr, lines), daemon=True)
         sender = threading.Thread(target=self._send, args=(process.stdin, job), daemon=True)
         listener.start()
         sender.start()
         out = job.out
         del job
-        ended: Ended | None = None
+        outcome: TrainingOutcome | None = None
         with contextlib.suppress(EOFError, OSError):
-            while ended is None:
+            while outcome is None:
                 event = receive(process.stdout)
-                if isinstance(event, Ended):
-                    ended = event
-                elif isinstance(event, Heard):
-                    self._heard.set()
+                if isinstance(event, TrainingOutcome):
+                    outcome = event
+                elif isinstance(event, Acknowledged):
+                    self._acknowledged.set()
                 else:
                     self._at_work |= not isinstance(event, _BEFORE_WORK)
                     self._events.put(event)
@@ -180,14 +190,14 @@ class TrainingProcess:
         # A process of a process that was killed may hold the pipe open.
         listener.join(_LINGER_SECONDS)
         process.stdout.close()
-        if ended is not None:
-            return ended
+        if outcome is not None:
+            return outcome
         if self._not_sent is not None:
             return self._not_sent
         if self._silent:
-            return _kept(out)
+            return _outcome_from_checkpoint(out)
         if self._stopping:
-            return Ended("stopped", None, "", f"it was ended before it answered (exit code {code})")
+            return TrainingOutcome("stopped", None, "", f"it was ended before it answered (exit code {code})")
         return crashed(code, b"".join(lines).decode(errors="replace"))
 
     def _send(self, pipe: IO[bytes], job: TrainJob) -> None:
@@ -195,29 +205,31 @@ class TrainingProcess:
         # A pipe that breaks is noticed by who reads the other one.
         with contextlib.suppress(OSError), pipe:
             try:
-                parcel = packed(job)
+                picklable_job = picklable(job)
             except Exception as error:  # whatever it is, the user is told
                 self._not_sent = failed(error, traceback.format_exc())
                 return
             del job
-            send(pipe, parcel)
-            del parcel
+            send(pipe, picklable_job)
+            del picklable_job
             while (command := self._commands.get()) is not None:
                 send(pipe, command)
 
 
-def _kept(out: str) -> Ended:
+def _outcome_from_checkpoint(out: str) -> TrainingOutcome:
     """The end of a run that was killed because it did not stop: what its last checkpoint holds is kept."""
     words = "the training did not answer and was ended"
     try:
         path = model_path(out, resume=True)
-        kept = keep_from_checkpoint(run_folder(path), path)
+        kept = final_model_from_checkpoint(run_folder(path), path)
     except MVFusionError as error:
-        return Ended("stopped", None, words, str(error))
-    return Ended("stopped", kept, f"{words}; what is kept is that of its last checkpoint" if kept else words, "")
+        return TrainingOutcome("stopped", None, words, str(error))
+    return TrainingOutcome(
+        "stopped", kept, f"{words}; what is kept is that of its last checkpoint" if kept else words, ""
+    )
 
 
-def _keep_last(pipe: IO[bytes], lines: deque[bytes]) -> None:
+def _keep_last_lines(pipe: IO[bytes], lines: deque[bytes]) -> None:
     with pipe:
         lines.extend(pipe)
 

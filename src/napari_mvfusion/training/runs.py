@@ -12,7 +12,7 @@ from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import user_folder
 from napari_mvfusion.models.card import check_name
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_note, saved_at
+from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_header, saved_at
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def discard_run(name: str) -> None:
 def _read(folder: Path) -> UnfinishedRun | None:
     state = folder / STATE_FILE
     try:
-        note = read_note(state)
+        note = read_header(state)
         saved = datetime.fromtimestamp(saved_at(state), UTC)
     except (InputError, OSError):
         return None

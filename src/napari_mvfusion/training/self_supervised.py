@@ -18,9 +18,16 @@ from napari_mvfusion.imaging import Blur, TransferCache
 from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import BEFORE_THE_BLUR, LossWeights
+from napari_mvfusion.training.noise_splitting import NOISE_SPLIT
 from napari_mvfusion.training.objectives import Supervised
-from napari_mvfusion.training.recorded import SPLIT
-from napari_mvfusion.training.samples import Recording, Sample, Volume, cut, run_network, upright
+from napari_mvfusion.training.training_samples import (
+    Recording,
+    TrainingSample,
+    TrainingVolume,
+    cut,
+    run_network,
+    upright,
+)
 
 # A view that is this much brighter or darker than the others is not explained by attenuation.
 _LARGEST_GAIN = 4.0
@@ -31,7 +38,7 @@ _DARK = 0.02
 _TINY = 1e-12
 _CACHE_BYTES = 2**30
 # Errors of what was recorded from a known volume and has to be found again.
-_AGAIN = LossWeights(absolute=0.1, square=18.0, light=300.0)
+_RESIMULATION_WEIGHTS = LossWeights(absolute=0.1, square=18.0, light=300.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +76,7 @@ class Reprojector:
         # Transfer functions of its own: those that others make in inference mode cannot be learned through.
         self._cache = TransferCache(_CACHE_BYTES)
 
-    def __call__(self, generated: torch.Tensor, sample: Sample) -> Reprojection:
+    def __call__(self, generated: torch.Tensor, sample: TrainingSample) -> Reprojection:
         """Compare a tile (1, 1, z, y, x) that lies as the sample does; gradients flow to it."""
         assert sample.recording is not None
         latent = upright(generated.float(), sample)[0, 0]
@@ -78,7 +85,7 @@ class Reprojector:
         if "coverage" in sample.tensors:
             known = known * upright(sample.tensors["coverage"], sample)[0]
         if self._gains in BEFORE_THE_BLUR:
-            blurred = blur.each(upright(sample.tensors["transmission"], sample)[0] * latent)
+            blurred = blur.each(upright(sample.tensors["fitted_transmission"], sample)[0] * latent)
             with torch.no_grad():
                 gains = _factors(blurred, views, known)
             return Reprojection(gains * blurred, views, known)
@@ -141,7 +148,7 @@ class SelfSupervised:
     ----------
     weights : of both, and how the cycle is measured: "absolute" is the mean absolute error; "poisson" the squared error
         of generalised Anscombe transforms (1 is the noise of photons), times the noise of a voxel of brightness 1, so that
-        both have the size of an error in brightness; "split" the squared error against the other half of the noise, over
+        both have the size of an error in brightness; "split" the squared error against the other part of split views, over
         the variance that it is expected to have
     """
 
@@ -149,22 +156,22 @@ class SelfSupervised:
         self._weights = weights
         self._reproject = Reprojector(weights.gains)
 
-    def losses(self, network: Generator, sample: Sample) -> dict[str, torch.Tensor]:
+    def losses(self, network: Generator, sample: TrainingSample) -> dict[str, torch.Tensor]:
         """See `Objective`."""
         generated = run_network(network, sample)
         parts = {"cycle": self.cycle(generated, sample)}
         if self._weights.gradient:
             parts["gradient"] = self._weights.gradient * squared_gradient(generated)
         if sample.example is not None:
-            parts["again"] = self._weights.again * found_again(network, sample.example)
+            parts["again"] = self._weights.again * resimulation_loss(network, sample.example)
         return parts
 
-    def cycle(self, generated: torch.Tensor, sample: Sample) -> torch.Tensor:
+    def cycle(self, generated: torch.Tensor, sample: TrainingSample) -> torch.Tensor:
         """The weighted cycle of a generated tile (1, 1, z, y, x), a scalar."""
         assert sample.recording is not None
         reprojected = self._reproject(generated, sample)
         if self._weights.likelihood == "split":
-            squares, variance = against_other_half(reprojected, sample, self._weights.floor)
+            squares, variance = noise_split_error(reprojected, sample, self._weights.floor)
             errors = reprojected.mean(squares / variance)
         elif self._weights.likelihood == "absolute":
             errors = reprojected.mean((reprojected.fitted - reprojected.views).abs())
@@ -173,9 +180,9 @@ class SelfSupervised:
         return self._weights.cycle * errors.mean()
 
 
-def found_again(network: Generator, example: Sample) -> torch.Tensor:
-    """How far a tile that was recorded from a known volume is from being found again, a scalar."""
-    return torch.stack(list(Supervised(_AGAIN).losses(network, example).values())).sum()
+def resimulation_loss(network: Generator, example: TrainingSample) -> torch.Tensor:
+    """How far a resimulated tile is from being restored, a scalar."""
+    return torch.stack(list(Supervised(_RESIMULATION_WEIGHTS).losses(network, example).values())).sum()
 
 
 def squared_gradient(volume: torch.Tensor) -> torch.Tensor:
@@ -184,16 +191,16 @@ def squared_gradient(volume: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts).sum()
 
 
-def against_other_half(
-    reprojected: Reprojection, sample: Sample, floor: float = 0.0
+def noise_split_error(
+    reprojected: Reprojection, sample: TrainingSample, floor: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared difference from the views with the other half of their noise, and the variance of that; (view, z, y, x)."""
+    """Squared difference from the other part of split views, and its variance by noise alone; (view, z, y, x)."""
     assert sample.recording is not None
-    other, expected = (upright(sample.tensors[name], sample)[0] for name in ("other", "expected"))
+    split_target, expected = (upright(sample.tensors[name], sample)[0] for name in ("split_target", "expected"))
     gain = expected.new_tensor([known.gain for known in sample.recording.noise])[:, None, None, None]
     read = expected.new_tensor([known.read_variance for known in sample.recording.noise])[:, None, None, None]
-    variance = (1 + SPLIT**-2) * (gain * expected.clamp(min=0) + read + floor**2)
-    return (reprojected.fitted - other).square(), variance.clamp(min=_TINY)
+    variance = (1 + NOISE_SPLIT**-2) * (gain * expected.clamp(min=0) + read + floor**2)
+    return (reprojected.fitted - split_target).square(), variance.clamp(min=_TINY)
 
 
 def _anscombe(reprojected: Reprojection, noise: Sequence[Noise], floor: float) -> list[torch.Tensor]:
@@ -226,7 +233,9 @@ class ScoreViews:
         self._reproject = Reprojector(weights.gains)
         self.decides = "unexplained" if weights.likelihood == "split" else "misfit"
 
-    def __call__(self, network: Generator, volumes: Sequence[Volume], device: torch.device) -> Mapping[str, float]:
+    def __call__(
+        self, network: Generator, volumes: Sequence[TrainingVolume], device: torch.device
+    ) -> Mapping[str, float]:
         """Mean over tiles and views.
 
         Returns
@@ -243,15 +252,15 @@ class ScoreViews:
                 residuals = self._residuals(run_network(network, sample), sample)
                 found["residual"] += residuals
                 found["misfit"] += [abs(float(np.log(max(r, _TINY)))) for r in residuals]
-                if volume.split is not None:
-                    half = cut(volume.split, (0, 0, 0), volume.shape, device)
+                if volume.noise_split is not None:
+                    half = cut(volume.noise_split, (0, 0, 0), volume.shape, device)
                     found.setdefault("unexplained", []).extend(self._unexplained(run_network(network, half), half))
                 if "estimate" in sample.tensors:
                     estimated = self._residuals(sample.tensors["estimate"], sample)
                     found.setdefault("residual_estimate", []).extend(estimated)
         return {name: float(np.mean(values)) for name, values in found.items()}
 
-    def _residuals(self, generated: torch.Tensor, sample: Sample) -> list[float]:
+    def _residuals(self, generated: torch.Tensor, sample: TrainingSample) -> list[float]:
         """Residual of each view that has data in the tile."""
         assert sample.recording is not None
         reprojected = self._reproject(generated, sample)
@@ -264,10 +273,10 @@ class ScoreViews:
             if some[v]
         ]
 
-    def _unexplained(self, generated: torch.Tensor, sample: Sample) -> list[float]:
+    def _unexplained(self, generated: torch.Tensor, sample: TrainingSample) -> list[float]:
         """What is left of the difference from the other half, for each view that has data in the tile."""
         reprojected = self._reproject(generated, sample)
-        squares, variance = (reprojected.mean(part) for part in against_other_half(reprojected, sample))
+        squares, variance = (reprojected.mean(part) for part in noise_split_error(reprojected, sample))
         some = reprojected.known.sum(dim=(1, 2, 3)) > 0
-        left = (1 + SPLIT**-2) * (squares - variance) / variance
+        left = (1 + NOISE_SPLIT**-2) * (squares - variance) / variance
         return [float(value) for value in left[some]]

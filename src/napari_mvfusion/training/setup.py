@@ -24,12 +24,12 @@ from napari_mvfusion.training import loop
 from napari_mvfusion.training.adversarial import SemiSupervised, WithSharp, make_discriminator
 from napari_mvfusion.training.cards import Description, card_of, psf_records
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import Stopped, TrainEvent
 from napari_mvfusion.training.learner import poll_between_layers
 from napari_mvfusion.training.objectives import Adversary, Objective, Supervised, score_supervised
-from napari_mvfusion.training.scenes import Scenes
+from napari_mvfusion.training.own_views import OwnViews, describe_psfs, region_of, scan_all
+from napari_mvfusion.training.scene_pool import ScenePool
 from napari_mvfusion.training.self_supervised import ScoreViews, SelfSupervised
-from napari_mvfusion.training.volumes import OwnViews, describe_psfs, region_of, scan_all
+from napari_mvfusion.training.training_events import Stopped, TrainEvent
 
 _MODELLED = "modelled and randomised light-sheet PSFs, new ones in every scene"
 _SMALLEST_TILE = 16
@@ -40,7 +40,7 @@ _TILE_STEP = 8
 class _Parts:
     """All that the loop needs of a mode."""
 
-    source: loop.Source
+    source: loop.SampleSource
     objective: Objective
     score: loop.Score
     decides: str
@@ -81,7 +81,7 @@ def train_events(
 
     Yields
     ------
-    Events of `napari_mvfusion.training.events`, the last one `Trained` or `Stopped`.
+    Events of `napari_mvfusion.training.training_events`, the last one `Trained` or `Stopped`.
 
     Returns
     -------
@@ -238,7 +238,7 @@ class _Setup:
         words = f"endless simulated scenes {kinds} of {scenes.size} voxels a side, seed {config.seed}"
         card = card_of(config, self._name, self._description, self._parent, counts, scenes.angles, words, _MODELLED)
         objective = Supervised(config.weights)
-        return _Parts(Scenes(config, self._device), objective, score_supervised, "nrmse", card)
+        return _Parts(ScenePool(config, self._device), objective, score_supervised, "nrmse", card)
 
     def own(self, views: Sequence[RegisteredViews], sharp: Sequence[VolumeLike]) -> Generator[TrainEvent, None, _Parts]:
         """The user's views, and sharp volumes beside them."""

@@ -9,7 +9,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.training.volumes import blocks_in
+from napari_mvfusion.training.own_views import blocks_in
 
 
 def read_sharp(volume: VolumeLike, name: str, tile: Triple, side: int) -> np.ndarray:

@@ -40,7 +40,7 @@ _START_ANEW = "remove its folder, and train from the start"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands.
 
     Attributes
@@ -72,18 +72,18 @@ class Progress:
     complete: bool = False
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Progress:
+    def read(cls, values: Mapping[str, Any]) -> TrainingProgress:
         """Make one from what JSON kept of it; fields that are newer than the file have their defaults."""
         if unknown := set(values) - {each.name for each in fields(cls)}:
             raise ValueError(f"it holds {', '.join(sorted(unknown))}, which this version does not know")
-        return _PROGRESS.validate_python(values)
+        return _TRAINING_PROGRESS.validate_python(values)
 
 
-_PROGRESS = TypeAdapter(Progress)
+_TRAINING_PROGRESS = TypeAdapter(TrainingProgress)
 
 
 @dataclass(frozen=True)
-class Note:
+class StateHeader:
     """What a state says beside its weights.
 
     Attributes
@@ -93,13 +93,13 @@ class Note:
     start_from : name or file of the model that it began with, or None
     """
 
-    progress: Progress
+    progress: TrainingProgress
     config: TrainConfig
     start_from: str | None
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedState:
     """A state that was read back.
 
     Attributes
@@ -109,7 +109,7 @@ class Loaded:
     newest : whether it was the newest state, and not the one before
     """
 
-    progress: Progress
+    progress: TrainingProgress
     remarks: tuple[str, ...]
     newest: bool
 
@@ -132,7 +132,7 @@ def saved_at(path: Path) -> float:
 
 def save_state(
     path: Path,
-    progress: Progress,
+    progress: TrainingProgress,
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
     run: str,
@@ -180,7 +180,7 @@ def load_state(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
     differs: Callable[[str], str],
-) -> Loaded:
+) -> LoadedState:
     """Read back what `save_state` wrote, into modules and optimisers; where it is damaged, the state before it.
 
     `differs` is asked what was noted of the run is otherwise now, in words; "" where nothing is.
@@ -190,13 +190,13 @@ def load_state(
     InputError
         If there is no undamaged state, or it belongs to another configuration.
     """
-    (meta, tensors, checked), there, remarks = _first_whole(path, _whole)
+    (meta, tensors, checked), there, remarks = _first_intact(path, _whole)
     if what := differs(meta["config"]):
         raise InputError(
             f"the run in {there.parent} was made with another configuration or data ({what}): go on as it began, choose "
             "another name, or remove that folder"
         )
-    progress = Progress.read(meta["progress"])
+    progress = TrainingProgress.read(meta["progress"])
     with _reading(there):
         for name, module in modules.items():
             prefix = f"module/{name}/"
@@ -212,10 +212,10 @@ def load_state(
     said = [f"{remark}: going on from the state before it, of step {progress.step}" for remark in remarks]
     if not checked:
         said.append(f"{there} was saved by an earlier version without a hash: damage to it would not be noticed")
-    return Loaded(progress, tuple(said), there == path)
+    return LoadedState(progress, tuple(said), there == path)
 
 
-def read_note(path: Path) -> Note:
+def read_header(path: Path) -> StateHeader:
     """Read what a state says beside its weights, which are not looked at; or what the state before it says.
 
     Raises
@@ -223,10 +223,10 @@ def read_note(path: Path) -> Note:
     InputError
         If the file is missing, damaged, or of a newer version.
     """
-    return _first_whole(path, _read_note)[0]
+    return _first_intact(path, _read_header)[0]
 
 
-def read_kept(path: Path) -> tuple[Note, dict[str, torch.Tensor]]:
+def read_best_weights(path: Path) -> tuple[StateHeader, dict[str, torch.Tensor]]:
     """Read what a state, or the one before it, says, and its best weights by the names that they have in their network.
 
     Raises
@@ -235,7 +235,7 @@ def read_kept(path: Path) -> tuple[Note, dict[str, torch.Tensor]]:
         If there is no undamaged state.
     """
     prefix = "module/best/"
-    (meta, tensors, _), there, _ = _first_whole(path, _whole)
+    (meta, tensors, _), there, _ = _first_intact(path, _whole)
     with _reading(there):
         note = _note(meta)
     return note, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -246,7 +246,7 @@ def _places(path: Path) -> tuple[Path, Path]:
     return path, path.with_name(LAST_STATE_FILE)
 
 
-def _first_whole(path: Path, read: Callable[[Path], T]) -> tuple[T, Path, list[str]]:
+def _first_intact(path: Path, read: Callable[[Path], T]) -> tuple[T, Path, list[str]]:
     """What can be read of the newest undamaged state, its file, and what is wrong with a newer one."""
     problems: list[InputError] = []
     remarks: list[str] = []
@@ -267,7 +267,7 @@ def _whole(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bool]:
         tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a mapping
         if weights is not None and state_sha256(tensors) != weights:
             raise ValueError("its numbers are not those that were saved")
-        Progress.read(meta["progress"])
+        TrainingProgress.read(meta["progress"])
         return meta, tensors, weights is not None
 
 
@@ -308,14 +308,14 @@ def _comes_back(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping
     return True
 
 
-def _read_note(path: Path) -> Note:
+def _read_header(path: Path) -> StateHeader:
     with _reading(path), safe_open(path, framework="pt") as file:
         return _note(_checked_meta(file.metadata())[0])
 
 
-def _note(meta: Mapping[str, Any]) -> Note:
+def _note(meta: Mapping[str, Any]) -> StateHeader:
     config, start_from, *_ = json.loads(meta["config"])
-    return Note(Progress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
+    return StateHeader(TrainingProgress.read(meta["progress"]), TrainConfig.model_validate(config), start_from or None)
 
 
 def _checked_meta(header: Mapping[str, str] | None) -> tuple[dict[str, Any], str | None]:

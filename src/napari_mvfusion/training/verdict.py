@@ -15,9 +15,9 @@ from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.models import load_model
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.samples import Volume
+from napari_mvfusion.training.own_views import OwnViews
 from napari_mvfusion.training.self_supervised import ScoreViews
-from napari_mvfusion.training.volumes import OwnViews
+from napari_mvfusion.training.training_samples import TrainingVolume
 
 # A residual so far below 1 shows that noise was learned; what lies nearer may be an error of the estimated noise.
 _BELOW_THE_FLOOR = 0.05
@@ -98,7 +98,7 @@ def compare_models(
     data = config.data.model_copy(update={"copies": 1})
     quick = config.model_copy(update={"data": data, "weights": config.weights.model_copy(update={"again": 0.0})})
     read: tuple[Architecture, tuple[str, ...]] | None = None
-    tiles: Sequence[Volume] = ()
+    tiles: Sequence[TrainingVolume] = ()
     for name in (start, tuned):
         network, card = (first, first_card) if name == start else load_model(name, where)
         order = tuple(views.names[index] for index in channel_order(views, card).indices)

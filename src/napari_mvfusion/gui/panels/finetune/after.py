@@ -18,7 +18,7 @@ from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.fuse.jobs import outermost
 from napari_mvfusion.training.job import TrainJob
-from napari_mvfusion.training.process import Ended
+from napari_mvfusion.training.process import TrainingOutcome
 
 _NO_MODEL = "There is no model: the run ended before anything was kept"
 _FILES = "The views come from files: open them as layers first"
@@ -70,7 +70,7 @@ class After(QObject):
         self._actions.deleted.connect(self._delete)
         data.changed.connect(self._allow)
 
-    def show_outcome(self, job: TrainJob, ended: Ended) -> None:
+    def show_outcome(self, job: TrainJob, ended: TrainingOutcome) -> None:
         """A run is over."""
         self._job, self._name = job, job.out
         del ended

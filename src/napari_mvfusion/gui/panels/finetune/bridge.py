@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mvfusion.training.job import TrainJob
-from napari_mvfusion.training.process import Ended, TrainingProcess
+from napari_mvfusion.training.process import TrainingOutcome, TrainingProcess
 
 _POLL_MS = 60
 
@@ -61,7 +61,7 @@ class TrainingRun(QObject):
 
     def _poll(self) -> None:
         for event in self._process.events():
-            if isinstance(event, Ended):
+            if isinstance(event, TrainingOutcome):
                 self._timer.stop()
                 self.ended.emit(event)
                 self.deleteLater()

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.panels.compare.looks import Looks
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.panels.compare.task import Report, Task, TaskBar
 from napari_mvfusion.system.devices import pick_device
-from napari_mvfusion.training.explained import Explained, explain
+from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square
 
 _COLORMAP = "inferno"
 # What noise alone leaves is 1: it stays dark, and anything above is seen.
@@ -113,7 +113,7 @@ class Comparing(QObject):
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
         self.stop()
 
-    def _show_residuals(self, found: Sequence[Explained]) -> None:
+    def _show_residuals(self, found: Sequence[ChiSquare]) -> None:
         """Add the maps as layers with one contrast, in a row of the grid of their own."""
         known = np.concatenate([each.map[each.map > 0] for each in found])
         limit = float(max(_LEAST_LIMIT, np.percentile(known, _SHOWN_PERCENT))) if known.size else _LEAST_LIMIT
@@ -147,5 +147,5 @@ class Comparing(QObject):
             self._task.cancel()
 
 
-def _explained(volumes: list[Any], views: RegisteredViews, report: Report) -> Iterator[list[Explained]]:
-    yield explain(volumes, views, pick_device("auto"), progress=partial(report, _WORDS))
+def _explained(volumes: list[Any], views: RegisteredViews, report: Report) -> Iterator[list[ChiSquare]]:
+    yield reduced_chi_square(volumes, views, pick_device("auto"), progress=partial(report, _WORDS))

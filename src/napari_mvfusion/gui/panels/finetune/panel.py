@@ -24,9 +24,9 @@ from napari_mvfusion.models import delete_model
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
-from napari_mvfusion.training.process import Ended
+from napari_mvfusion.training.process import TrainingOutcome
 from napari_mvfusion.training.runs import UnfinishedRun, discard_run
-from napari_mvfusion.training.state import STATE_FILE, read_note
+from napari_mvfusion.training.state import STATE_FILE, read_header
 
 _READ = "read"
 
@@ -89,7 +89,7 @@ class FineTunePanel(Panel):
     def _go_on_with_model(self, name: str, minutes: float) -> None:
         """Train a model of an earlier run on."""
         try:
-            note = read_note(run_folder(file_of(name)) / STATE_FILE)
+            note = read_header(run_folder(file_of(name)) / STATE_FILE)
         except InputError as error:
             self._say_anew("error", str(error))
             return
@@ -134,7 +134,7 @@ class FineTunePanel(Panel):
         self._pages.setCurrentWidget(self._page)
         self._run.start()
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, ended: TrainingOutcome) -> None:
         assert self._job is not None
         self._run = None
         self._setup.training.forget_name()

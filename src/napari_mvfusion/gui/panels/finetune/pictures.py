@@ -8,7 +8,7 @@ from qtpy.QtGui import QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.widgets.word_list import WordList
-from napari_mvfusion.training.events import Previewed
+from napari_mvfusion.training.training_events import Previewed
 
 _PLANES = [("xy", "0"), ("xz", "1"), ("yz", "2")]
 _LOW, _HIGH = 1.0, 99.8

@@ -24,13 +24,13 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.system.devices import describe_device, pick_device
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import DataSettings, TrainConfig
-from napari_mvfusion.training.estimate import Estimate, estimate, measure_step
 from napari_mvfusion.training.held_out import check_blocks
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.training.own_views import blocks_in, check_tile, describe_psfs, region_of
 from napari_mvfusion.training.presets import fine_tune_config
+from napari_mvfusion.training.resources import ResourceEstimate, estimate, measure_step
 from napari_mvfusion.training.setup import model_path
-from napari_mvfusion.training.volumes import blocks_in, check_tile, describe_psfs, region_of
 
 OwnMode = Literal["self", "semi"]
 # Measured on two cores: a new process loads torch, then every voxel of every view is looked at and filtered.
@@ -86,7 +86,7 @@ class Plan:
 
     job: TrainJob
     views: tuple[RegisteredViews, ...]
-    estimate: Estimate
+    estimate: ResourceEstimate
     remarks: tuple[str, ...]
     slowdown: float = 1.0
 

@@ -16,8 +16,8 @@ from napari_mvfusion.gui.panels.finetune.outcome import Outcome
 from napari_mvfusion.gui.panels.finetune.question import Question
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.gui.widgets.scrolled import scrolled
-from napari_mvfusion.training.events import Stopped, Trained, TrainEvent
-from napari_mvfusion.training.process import Ended
+from napari_mvfusion.training.process import TrainingOutcome
+from napari_mvfusion.training.training_events import Stopped, Trained, TrainEvent
 from napari_mvfusion.training.verdict import Verdict, judge
 
 _KINDS = {"better": "done", "no better": "warning", "overfitted": "warning"}
@@ -169,7 +169,7 @@ class RunPage(QWidget):
             self._enable(False)
             self._run.kill()
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, ended: TrainingOutcome) -> None:
         self._run = None
         self._buttons.hide()
         self.question.hide()

@@ -16,9 +16,9 @@ from napari_mvfusion.gui.panels.finetune.history import History
 from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
 from napari_mvfusion.gui.widgets.progress import ProgressBar
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.events import (
+from napari_mvfusion.training.training_events import (
     Continued,
-    Lowered,
+    MemoryFallback,
     Paused,
     Previewed,
     Started,
@@ -122,7 +122,7 @@ class RunView(QWidget):
                 self._paused = False
                 self._times.clear()
                 self._describe()
-            case Lowered(_, tile, batch):
+            case MemoryFallback(_, tile, batch):
                 size = " × ".join(str(n) for n in tile)
                 return f"Memory ran out: going on with {batch} tile{'s' if batch > 1 else ''} of {size} voxels a step."
             case SteppedBack(step, rate):

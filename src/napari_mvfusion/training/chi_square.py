@@ -1,4 +1,4 @@
-"""Where fused volumes explain their views and where they do not, with the light that each view lost allowed for."""
+"""The reduced chi-square of fused volumes against their views, as a number and as a map; attenuation is allowed for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.measures.residuals import Noise, estimate_noise
 from napari_mvfusion.methods.cellwise_filter import brightness_scale
-from napari_mvfusion.training.recorded import find_transmissions
-from napari_mvfusion.training.samples import Recording, Volume
-from napari_mvfusion.training.volumes import blocks_in, describe_psfs
+from napari_mvfusion.training.own_views import blocks_in, describe_psfs
+from napari_mvfusion.training.resimulation import fit_transmissions
+from napari_mvfusion.training.training_samples import Recording, TrainingVolume
 
 # Up to this side a volume is looked at in one piece, as it is held in training.
 _SIDE = 160
@@ -31,12 +31,13 @@ _SPREAD_REACH = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
-    """How well a fused volume explains its views.
+class ChiSquare:
+    """How far a fused volume is from its views, in units of their noise.
 
     Attributes
     ----------
-    residual : root mean square residual over that of the expected noise, mean over the views; 1 is the noise alone
+    residual : root of the reduced chi-square: root mean square residual over that of the expected noise, mean over the
+        views; 1 is the noise alone
     map : float32 (z, y, x), the same from place to place: root mean square over the views and the nearest voxels; 0
         where no view has data
     """
@@ -45,16 +46,16 @@ class Explained:
     map: np.ndarray
 
 
-def explain(
+def reduced_chi_square(
     volumes: Sequence[VolumeLike],
     views: RegisteredViews,
     device: torch.device | str = "cpu",
     *,
     progress: Callable[[float], None] = lambda share: None,
-) -> list[Explained]:
+) -> list[ChiSquare]:
     """Blur fused volumes with the PSF of each view, and compare them with the view.
 
-    How much light each view lost on its way is found as for a fine-tune, as a smooth factor before the blur, from the
+    The transmission of each view is fitted as for a fine-tune, as a smooth factor before the blur, to the
     first volume; all volumes are judged with it. For each view and block a factor is fitted too, which leaves the
     brightness of the volumes out of it. The views are read once.
 
@@ -106,7 +107,7 @@ def explain(
         for place, result in enumerate(results):
             progress(0.3 + 0.7 * (number + (place + 1) / (len(results) + 1)) / len(boxes))
             maps[place][box.slices] = block.residual(result, inner, sums[place])
-    return [Explained(total.residual(), found) for total, found in zip(sums, maps, strict=True)]
+    return [ChiSquare(total.residual(), found) for total, found in zip(sums, maps, strict=True)]
 
 
 class _Sums:
@@ -139,7 +140,7 @@ class _Block:
         covered = views.coverage(wide)
         self._covered = np.ones(self._pixels.shape, bool) if covered is None else covered > 0
         arrays = {"views": self._pixels} | ({} if covered is None else {"coverage": covered.astype(np.float32)})
-        transmissions = find_transmissions(start, Volume(arrays, 1.0, scale, recording), device)
+        transmissions = fit_transmissions(start, TrainingVolume(arrays, 1.0, scale, recording), device)
         self._noise, self._device = recording.noise, device
         self._transmissions = torch.from_numpy(transmissions).to(device)
         self._blur = Blur(recording.psfs, wide.shape, "mirror", device)

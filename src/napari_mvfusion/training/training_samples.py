@@ -15,7 +15,7 @@ from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.universal import UniversalGenerator
 
 # What a volume holds several of; the others are single volumes.
-STACKS = ("views", "blurred", "sharp", "coverage", "other", "expected", "transmission", "passed")
+STACKS = ("views", "blurred", "sharp", "coverage", "split_target", "expected", "fitted_transmission", "transmission")
 TRIES = 2
 """Places that are drawn for a tile, of which one is taken; see `rather_bright`."""
 
@@ -40,27 +40,28 @@ class Recording:
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class TrainingVolume:
     """A volume ready for a network, brightness divided by the network's scale.
 
     Attributes
     ----------
     arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape),
-        "sharp" (level, z, y, x) and, where light was lost, "passed" (view, z, y, x), see `NetworkInput`; "target" (z, y, x)
-        where the truth is known; "coverage" (view, z, y, x), 1 where a view has data, unless it is everywhere;
-        "transmission" (view, z, y, x), how much of the result each view saw; "other" and "expected" (view, z, y, x), the
-        views with the other half of their noise, and without any, roughly
+        "sharp" (level, z, y, x) and, where light is attenuated, "transmission" (view, z, y, x), see `NetworkInput`;
+        "target" (z, y, x) where the truth is known; "coverage" (view, z, y, x), 1 where a view has data, unless it is
+        everywhere; "fitted_transmission" (view, z, y, x), how much of the result each view saw; "split_target" and
+        "expected" (view, z, y, x), what a result is compared with where the noise is split, and the views without any
+        noise, roughly
     span : range of the target, or of the views where there is none: errors are counted in units of it
     scale : brightness of the recording that counts as 1
     recording : PSFs and noise, where the views themselves are learned from
-    split : the same, as the network reads it with half of the noise
+    noise_split : the same, as the network reads it with the noise split
     """
 
     arrays: Mapping[str, np.ndarray]
     span: float
     scale: float
     recording: Recording | None = None
-    split: Volume | None = None
+    noise_split: TrainingVolume | None = None
 
     @property
     def shape(self) -> Triple:
@@ -70,8 +71,8 @@ class Volume:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """A tile of a volume, float32 with a leading batch axis of 1 on the device; see `Volume`.
+class TrainingSample:
+    """A tile of a volume, float32 with a leading batch axis of 1 on the device; see `TrainingVolume`.
 
     Attributes
     ----------
@@ -86,7 +87,7 @@ class Sample:
     recording: Recording | None = None
     flips: tuple[int, ...] = ()
     axes: Triple = (0, 1, 2)
-    example: Sample | None = None
+    example: TrainingSample | None = None
 
     @property
     def target(self) -> torch.Tensor:
@@ -103,12 +104,14 @@ def arrays_of(network_input: NetworkInput) -> dict[str, np.ndarray]:
         "estimate": network_input.estimate,
     }
     if network_input.transmission is not None:
-        tensors["passed"] = network_input.transmission
+        tensors["transmission"] = network_input.transmission
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     return {name: values.cpu().numpy().astype(np.float16) for name, values in tensors.items()}
 
 
-def draw(volume: Volume, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool) -> Sample:
+def draw(
+    volume: TrainingVolume, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool
+) -> TrainingSample:
     """Cut a random tile, mirrored at random, and turned at random where the network allows it.
 
     Of two places the brighter one is taken more often: most of a volume is dark.
@@ -126,8 +129,8 @@ def rather_bright(light: Sequence[float] | np.ndarray, rng: np.random.Generator)
 
 
 def cut_at_random(
-    volume: Volume, corner: Triple, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool
-) -> Sample:
+    volume: TrainingVolume, corner: Triple, tile: Triple, rng: np.random.Generator, device: torch.device, *, turn: bool
+) -> TrainingSample:
     """The tile that begins at a corner, mirrored at random, and turned at random where the network allows it."""
     flips = [axis for axis in (-3, -2, -1) if rng.random() < 0.5]
     axes = rng.permutation(3) if turn else np.arange(3)
@@ -140,21 +143,21 @@ def ends(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def part_of(volume: Volume, box: Box) -> Volume:
+def part_of(volume: TrainingVolume, box: Box) -> TrainingVolume:
     """A box of a volume, without a copy."""
     arrays = {name: values[(..., *box.slices)] for name, values in volume.arrays.items()}
     return replace(volume, arrays=arrays)
 
 
 def cut(
-    volume: Volume,
+    volume: TrainingVolume,
     corner: Triple,
     tile: Triple,
     device: torch.device,
     *,
     flips: list[int] | None = None,
     axes: np.ndarray | None = None,
-) -> Sample:
+) -> TrainingSample:
     """The tile that begins at a corner, its axes mirrored and then permuted where that is asked for."""
     tensors = {}
     for name, array in volume.arrays.items():
@@ -165,21 +168,21 @@ def cut(
             values = values.permute(*range(values.ndim - 3), *(int(a) - 3 for a in axes))
         tensors[name] = values[None] if name in STACKS else values[None, None]
     order = (0, 1, 2) if axes is None else triple(axes)
-    return Sample(tensors, volume.span, volume.recording, tuple(flips or ()), order)
+    return TrainingSample(tensors, volume.span, volume.recording, tuple(flips or ()), order)
 
 
-def upright(values: torch.Tensor, sample: Sample) -> torch.Tensor:
+def upright(values: torch.Tensor, sample: TrainingSample) -> torch.Tensor:
     """Bring what lies as a tile does, (..., z, y, x), back to where the tile lay in its volume."""
     back = [int(a) - 3 for a in np.argsort(sample.axes)]
     turned = values.permute(*range(values.ndim - 3), *back)
     return turned.flip(sample.flips) if sample.flips else turned
 
 
-def run_network(network: Generator, sample: Sample) -> torch.Tensor:
+def run_network(network: Generator, sample: TrainingSample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
     t = sample.tensors
     if isinstance(network, UniversalGenerator):
-        generated: torch.Tensor = network(t["views"], t["blurred"], t["sharp"], t.get("passed"))
+        generated: torch.Tensor = network(t["views"], t["blurred"], t["sharp"], t.get("transmission"))
     else:
         generated = network(t["views"])
     return generated.float()

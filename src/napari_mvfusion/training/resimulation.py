@@ -1,8 +1,8 @@
-"""How views came about: what each of them lost on its way, its noise in two halves, and the same recording once more.
+"""Resimulation: what the start makes of the views is recorded once more in the computer, as its views were.
 
-All of it follows from what a generator makes of the views before it is trained. It need not be perfect: the transmission
-of a view changes slowly, and details do not matter to it; and to find again what one has made is a task with a known
-answer, whatever it is.
+It follows from what a generator makes of the views before it is trained. That need not be perfect: the transmission of a
+view changes slowly, and details do not matter to it; and to restore what one has made is a task with a known answer,
+whatever it is.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from napari_mvfusion.methods.universal import whole_evidence
 from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models.build import Architecture, Generator
 from napari_mvfusion.models.universal import UniversalArchitecture
-from napari_mvfusion.training.samples import Recording, Volume, arrays_of, cut, ends, run_network
-
-SPLIT = 0.5
-"""Noise is added to what a network reads, this share of it; what it is compared with gets the inverse, taken away."""
+from napari_mvfusion.training.training_samples import Recording, TrainingVolume, arrays_of, cut, ends, run_network
 
 # Blocks up to this side pass the network at once; larger ones in parts, with surroundings.
 _WHOLE_SIDE = 128
@@ -38,7 +35,7 @@ _SCALES = (10.0, 6.0, 4.0)
 _DARK = 0.01
 
 
-def generate(network: Generator, volume: Volume, device: torch.device) -> np.ndarray:
+def generate(network: Generator, volume: TrainingVolume, device: torch.device) -> np.ndarray:
     """What a network makes of a block, in the network's brightness: float32 (z, y, x), not negative.
 
     Blocks longer than 128 voxels pass in parts with 16 voxels around them: good enough for what is learned from it.
@@ -62,8 +59,8 @@ def generate(network: Generator, volume: Volume, device: torch.device) -> np.nda
     return np.pad(result[tuple(slice(i) for i in inner)], pad, mode="edge").clip(min=0)
 
 
-def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device) -> np.ndarray:
-    """How much of a result each view saw, from the ratio of smoothed images.
+def fit_transmissions(result: np.ndarray, volume: TrainingVolume, device: torch.device) -> np.ndarray:
+    """Fit how much of a result each view saw, from the ratio of smoothed images.
 
     Parameters
     ----------
@@ -80,8 +77,8 @@ def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device)
     latent = torch.from_numpy(result).to(device)
     views = volume.arrays["views"].astype(np.float32)
     covered = volume.arrays.get("coverage")
-    passed = volume.arrays.get("passed")
-    found = np.ones_like(views) if passed is None else passed.astype(np.float32)
+    known = volume.arrays.get("transmission")
+    found = np.ones_like(views) if known is None else known.astype(np.float32)
     for sigma in _SCALES:
         fitted = blur.each(torch.from_numpy(found).to(device) * latent).cpu().numpy()
         for v, (seen, expected) in enumerate(zip(views, fitted, strict=True)):
@@ -91,39 +88,7 @@ def find_transmissions(result: np.ndarray, volume: Volume, device: torch.device)
     return found
 
 
-def split_noise(
-    pixels: np.ndarray, expected: np.ndarray, noise: tuple[Noise, ...], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split views into two whose noise is independent, as far as it is that of `noise` and nearly Gaussian.
-
-    With noise `n` drawn anew like that of the views, `pixels + a n` and `pixels - n / a` have independent errors; `a` is
-    `SPLIT`. What a network makes of the first can match the second only where it is right.
-
-    Parameters
-    ----------
-    pixels : float32 (view, z, y, x)
-    expected : the same shape, light without noise, roughly
-    noise : of each view, in units of the pixels
-    rng : for the noise
-
-    Returns
-    -------
-    The first and the second, float32 (view, z, y, x); they may be negative.
-
-    References
-    ----------
-    Pang et al., Recorrupted-to-Recorrupted: Unsupervised Deep Learning for Image Denoising. CVPR 2021.
-    """
-    first, second = np.empty_like(pixels), np.empty_like(pixels)
-    for v, known in enumerate(noise):
-        spread = np.sqrt(known.gain * expected[v].clip(min=0) + known.read_variance)
-        drawn = rng.standard_normal(pixels.shape[1:], np.float32) * spread.astype(np.float32)
-        first[v] = pixels[v] + SPLIT * drawn
-        second[v] = pixels[v] - drawn / SPLIT
-    return first, second
-
-
-def record(
+def simulate_recording(
     latent: np.ndarray,
     recording: Recording,
     architecture: Architecture,
@@ -131,9 +96,9 @@ def record(
     device: torch.device,
     *,
     transmission: np.ndarray | None = None,
-    passed: np.ndarray | None = None,
+    known_transmission: np.ndarray | None = None,
     unit: float | None = None,
-) -> Volume:
+) -> TrainingVolume:
     """What a network would read of a volume, had it been recorded as the user's views were.
 
     Parameters
@@ -144,7 +109,7 @@ def record(
     rng : for the noise
     device : where the filter is computed
     transmission : (view, z, y, x), how much of it each view sees; all of it when None
-    passed : (view, z, y, x), what the network shall think of that; nothing when None
+    known_transmission : (view, z, y, x), what the network is told of that; nothing when None
     unit : brightness of the volume that counts as 1; when None it is made as bright as the views are, so that their noise
         is its noise
 
@@ -173,7 +138,9 @@ def record(
             View(pixels, name, psf=psf)
             for pixels, name, psf in zip(views, recording.names, recording.psfs, strict=True)
         )
-        known = None if passed is None else torch.from_numpy(np.ascontiguousarray(passed, np.float32)).to(device)
+        known = None
+        if known_transmission is not None:
+            known = torch.from_numpy(np.ascontiguousarray(known_transmission, np.float32)).to(device)
         network_input = network_input_of(registered, architecture, device, known)
         scale, arrays = network_input.scale, arrays_of(network_input)
     else:
@@ -182,12 +149,12 @@ def record(
     target = np.asarray(latent, np.float32) / np.float32(unit * scale)
     low, high = ends(target)
     span = (high - low) or high or 1.0
-    return Volume(arrays | {"target": target.astype(np.float16)}, span, unit * scale)
+    return TrainingVolume(arrays | {"target": target.astype(np.float16)}, span, unit * scale)
 
 
 @dataclass(frozen=True, eq=False)
-class Again:
-    """A result that was recorded again.
+class Resimulated:
+    """A result that was resimulated.
 
     Attributes
     ----------
@@ -196,7 +163,7 @@ class Again:
     flips : axes that were mirrored afterwards
     """
 
-    volume: Volume
+    volume: TrainingVolume
     axes: Triple
     flips: tuple[int, ...]
 
@@ -207,15 +174,15 @@ class Again:
         return triple(shape[i] - tile[i] - c if i in self.flips else c for i, c in enumerate(turned))
 
 
-def record_again(
+def resimulate(
     result: np.ndarray,
-    volume: Volume,
+    volume: TrainingVolume,
     architecture: Architecture,
     rng: np.random.Generator,
     device: torch.device,
     *,
     turn: bool = True,
-) -> Again:
+) -> Resimulated:
     """Record a result as its views were: with their PSFs, transmission and noise, turned and mirrored at random.
 
     Parameters
@@ -231,20 +198,15 @@ def record_again(
     axes = rng.permutation(3) if turn else np.arange(3)
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     turned = np.flip(result.transpose(axes), flips)
-    shares = {
-        name: np.flip(volume.arrays[name].transpose(0, *(axes + 1)), tuple(axis + 1 for axis in flips)).astype(
+    transmissions = {
+        parameter: np.flip(volume.arrays[name].transpose(0, *(axes + 1)), tuple(axis + 1 for axis in flips)).astype(
             np.float32
         )
-        for name in ("transmission", "passed")
+        for parameter, name in (("transmission", "fitted_transmission"), ("known_transmission", "transmission"))
         if name in volume.arrays
     }
-    made = record(turned, volume.recording, architecture, rng, device, unit=1.0, **shares)
-    return Again(made, triple(axes), flips)
-
-
-def expected_light(views: np.ndarray) -> np.ndarray:
-    """Views without their noise, roughly, where no filtered image says it: float32 (view, z, y, x)."""
-    return np.stack([_smooth(view.astype(np.float32), 1.0) for view in views])
+    made = simulate_recording(turned, volume.recording, architecture, rng, device, unit=1.0, **transmissions)
+    return Resimulated(made, triple(axes), flips)
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import psutil
 
-from napari_mvfusion.training.ended import Ended, Heard, failed
-from napari_mvfusion.training.events import Stopped, Trained
 from napari_mvfusion.training.job import TrainJob, run_job
-from napari_mvfusion.training.wire import receive, send
+from napari_mvfusion.training.outcome import Acknowledged, TrainingOutcome, failed
+from napari_mvfusion.training.pipe import receive, send
+from napari_mvfusion.training.training_events import Stopped, Trained
 
 # One that was left alone ends after this time, whatever it is doing.
 _ORPHAN_SECONDS = 60.0
@@ -53,7 +53,7 @@ class _Commands:
             with self._answering:
                 if not self._answered:
                     self._answered = True
-                    _tell(self._answers, self, Heard())
+                    _tell(self._answers, self, Acknowledged())
         return self.stop
 
     def end(self, number: int, frame: FrameType | None) -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(psutil.Error, OSError):
         _be_nice()
-    ended: Ended
+    outcome: TrainingOutcome
     commands = _Commands(events_out)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -91,25 +91,25 @@ def main() -> None:
         except EOFError:
             return
         threading.Thread(target=commands.follow, args=(commands_in,), daemon=True).start()
-        ended = _run(job, commands, events_out)
+        outcome = _run(job, commands, events_out)
     except Exception as error:  # whatever it is, the other process tells the user
-        ended = failed(error, traceback.format_exc())
-    _tell(events_out, commands, ended)
+        outcome = failed(error, traceback.format_exc())
+    _tell(events_out, commands, outcome)
     # Threads of libraries must not keep it, and the memory of the GPU, alive.
     sys.stderr.flush()
     os._exit(0)
 
 
-def _run(job: TrainJob, commands: _Commands, events_out: IO[bytes]) -> Ended:
-    ended = Ended("stopped", None, "", "")
+def _run(job: TrainJob, commands: _Commands, events_out: IO[bytes]) -> TrainingOutcome:
+    outcome = TrainingOutcome("stopped", None, "", "")
     for event in run_job(job, cancel=commands.stopping, paused=lambda: commands.pause):
         _tell(events_out, commands, event)
         if isinstance(event, Stopped | Trained):
             words = f"the system asked the training to end ({commands.signal})" if commands.signal else ""
-            ended = Ended("trained", event.path, "", "")
+            outcome = TrainingOutcome("trained", event.path, "", "")
             if isinstance(event, Stopped):
-                ended = Ended("stopped", event.path, words, "")
-    return ended
+                outcome = TrainingOutcome("stopped", event.path, words, "")
+    return outcome
 
 
 def _tell(pipe: IO[bytes], commands: _Commands, value: Any) -> None:

@@ -21,7 +21,7 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.system.devices import free_bytes, pick_device
 from napari_mvfusion.training.adversarial import make_discriminator
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.volumes import blocks_in, describe_psfs, region_of
+from napari_mvfusion.training.own_views import blocks_in, describe_psfs, region_of
 
 _FLOAT = 4
 _HALF = 2
@@ -45,7 +45,7 @@ _measuring = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ResourceEstimate:
     """What a run needs; upper bounds, beside the time.
 
     Attributes
@@ -68,14 +68,14 @@ class Estimate:
         return self.memory_bytes <= self.free_bytes and self.host_bytes <= self.free_host_bytes
 
 
-def estimate(
+def estimate_resources(
     config: TrainConfig,
     views: Sequence[RegisteredViews],
     device: str,
     *,
     start_from: str | None = None,
     threads: int = 0,
-) -> Estimate:
+) -> ResourceEstimate:
     """Estimate a run on one's own views; takes milliseconds.
 
     Parameters
@@ -102,19 +102,19 @@ def estimate(
     )
     step = _step(config, architecture, count, psf)
     speed = _measured.get(_key(architecture, where, threads))
-    tiles = 3 if config.mode == "semi" else 2 if config.finds_again else 1
+    tiles = 3 if config.mode == "semi" else 2 if config.resimulates else 1
     voxels = prod(config.tile) * config.batch * tiles
     seconds = None if speed is None else voxels * speed
     on_device = max(step, reading)
     if where.type == "cuda":
         host = _PROCESS_BYTES + held
         free_host = free_bytes(torch.device("cpu"))
-        return Estimate(_CONTEXT_BYTES + on_device, free_bytes(where), seconds, host, free_host)
-    return Estimate(_PROCESS_BYTES + held + on_device, free_bytes(where), seconds)
+        return ResourceEstimate(_CONTEXT_BYTES + on_device, free_bytes(where), seconds, host, free_host)
+    return ResourceEstimate(_PROCESS_BYTES + held + on_device, free_bytes(where), seconds)
 
 
 def measure_step(architecture: Architecture, device: str, threads: int = 0) -> None:
-    """Measure how long a step takes on a device with a small tile, and remember it for `estimate`.
+    """Measure how long a step takes on a device with a small tile, and remember it for `estimate_resources`.
 
     It takes about a second on two cores; call it from a thread where somebody waits.
 
@@ -176,10 +176,12 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     if isinstance(architecture, UniversalArchitecture):
         arrays += (2 if architecture.light else 1) * len(views) + len(architecture.levels) + 1
     weights, copies = config.weights, config.data.copies
-    again = copies * (arrays + 1) if config.finds_again else 0
-    lost = len(views) if config.has_transmissions else 0
-    halves = copies * (arrays + len(views)) + len(views) if weights.likelihood == "split" else 0
-    return _HALF * (arrays + lost + halves + again) * sum(prod(shape) for shape in _blocks(views, config))
+    resimulated = copies * (arrays + 1) if config.resimulates else 0
+    transmissions = len(views) if config.has_transmissions else 0
+    splits = copies * (arrays + len(views)) + len(views) if weights.likelihood == "split" else 0
+    return (
+        _HALF * (arrays + transmissions + splits + resimulated) * sum(prod(shape) for shape in _blocks(views, config))
+    )
 
 
 def _reading(views: RegisteredViews, config: TrainConfig, architecture: Architecture, device: torch.device) -> int:
@@ -205,7 +207,7 @@ def _step(config: TrainConfig, architecture: Architecture, views: int, psf: Trip
         weights += _COPIES_OF_DISCRIMINATOR * _FLOAT * sum(p.numel() for p in discriminator.parameters())
         # Views and sharp volumes pass the generator, and both results the discriminators.
         kept = 2 * kept + 2 * _kept(discriminator, [inputs[0][:, :1]])
-    elif config.finds_again:
+    elif config.resimulates:
         kept = 2 * kept
     padded = prod(good_size(n + k - 1) for n, k in zip(config.tile, psf, strict=True))
     blur = _FLOAT * _BLUR_COPIES * (views + 1) * padded

@@ -13,12 +13,12 @@ from napari_mvfusion.models import ModelCard, save_model, weights_sha256
 from napari_mvfusion.models.card import parse_card
 from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.state import STATE_FILE, Progress, has_state, read_kept
+from napari_mvfusion.training.state import STATE_FILE, TrainingProgress, has_state, read_best_weights
 
 _CARD_FILE = "card.json"
 
 
-def finished_card(card: ModelCard, config: TrainConfig, progress: Progress) -> ModelCard:
+def finished_card(card: ModelCard, config: TrainConfig, progress: TrainingProgress) -> ModelCard:
     """The card of a run's model, with how it was trained and how good it is.
 
     Parameters
@@ -39,13 +39,13 @@ def finished_card(card: ModelCard, config: TrainConfig, progress: Progress) -> M
     )
 
 
-def note_card(folder: Path, card: ModelCard) -> None:
-    """Write the card of a run into its folder, for `keep_from_checkpoint`."""
+def save_card(folder: Path, card: ModelCard) -> None:
+    """Write the card of a run into its folder, for `final_model_from_checkpoint`."""
     with writing(folder / _CARD_FILE):
         (folder / _CARD_FILE).write_text(card.model_dump_json(indent=2), encoding="utf-8")
 
 
-def check_own(out: Path, folder: Path, known: Collection[str]) -> None:
+def check_written_by_run(out: Path, folder: Path, known: Collection[str]) -> None:
     """Check that a model, where there is one, was written by a run.
 
     Parameters
@@ -69,27 +69,27 @@ def check_own(out: Path, folder: Path, known: Collection[str]) -> None:
         raise OutputError(f"{out} is not what the run in {folder} made, and would be replaced: rename it, then go on")
 
 
-def save_own(
+def save_final_model(
     out: Path, weights: Mapping[str, torch.Tensor], card: ModelCard, folder: Path, known: Collection[str]
 ) -> None:
-    """Write the model of a run, as a new file or in the place of one that the run wrote before; see `check_own`.
+    """Write the model of a run, as a new file or in the place of one that the run wrote before; see `check_written_by_run`.
 
     Raises
     ------
     OutputError
         If somebody else has made a model of that name meanwhile, or it cannot be written.
     """
-    check_own(out, folder, known)
+    check_written_by_run(out, folder, known)
     replaces = out.exists()
     try:
         save_model(out, weights, card, overwrite=replaces)
     except OutputError:
         if not replaces:
-            check_own(out, folder, known)
+            check_written_by_run(out, folder, known)
         raise
 
 
-def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
+def final_model_from_checkpoint(folder: Path, out: Path) -> Path | None:
     """Write the best weights of a run that is gone as its model.
 
     Parameters
@@ -109,14 +109,14 @@ def keep_from_checkpoint(folder: Path, out: Path) -> Path | None:
     state = folder / STATE_FILE
     if not has_state(state):
         return None
-    note, best = read_kept(state)
-    if not note.progress.best_step:
+    header, best = read_best_weights(state)
+    if not header.progress.best_step:
         return None
     path = folder / _CARD_FILE
     try:
         card = parse_card(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): go on with the run, then stop it") from error
-    known = (*note.progress.kept, state_sha256(best))
-    save_own(out, best, finished_card(card, note.config, note.progress), folder, known)
+    known = (*header.progress.kept, state_sha256(best))
+    save_final_model(out, best, finished_card(card, header.config, header.progress), folder, known)
     return out

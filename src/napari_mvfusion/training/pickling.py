@@ -44,7 +44,7 @@ class MappedPixels:
         return np.array(pixels[index])
 
 
-def packed(job: TrainJob) -> TrainJob:
+def picklable(job: TrainJob) -> TrainJob:
     """The same job, with views that can be pickled; pixels in files stay there.
 
     Raises
@@ -52,26 +52,26 @@ def packed(job: TrainJob) -> TrainJob:
     InputError
         If a view can neither be pickled nor held in memory.
     """
-    data = tuple(each if isinstance(each, Inputs) else _packed_views(each) for each in job.data)
+    data = tuple(each if isinstance(each, Inputs) else _picklable_views(each) for each in job.data)
     sharp = tuple(np.ascontiguousarray(each) if isinstance(each, np.ndarray) else each for each in job.sharp)
     return replace(job, data=data, sharp=sharp)
 
 
-def _packed_views(views: RegisteredViews) -> RegisteredViews:
+def _picklable_views(views: RegisteredViews) -> RegisteredViews:
     sent = copy.copy(views)
-    sent.views = tuple(_packed_view(view) for view in views.views)
+    sent.views = tuple(_picklable_view(view) for view in views.views)
     return sent
 
 
-def _packed_view(view: View) -> View:
-    mask = None if view.mask is None else _packed_volume(view.mask, view.label)
+def _picklable_view(view: View) -> View:
+    mask = None if view.mask is None else _picklable_volume(view.mask, view.label)
     psf = None if view.psf is None else np.ascontiguousarray(view.psf)
-    return replace(view, data=_packed_volume(view.data, view.label), mask=mask, psf=psf)
+    return replace(view, data=_picklable_volume(view.data, view.label), mask=mask, psf=psf)
 
 
-def _packed_volume(volume: VolumeLike, label: str) -> VolumeLike:
+def _picklable_volume(volume: VolumeLike, label: str) -> VolumeLike:
     if isinstance(volume, np.ndarray):
-        mapped = _mapped(volume)
+        mapped = _in_its_file(volume)
         return np.ascontiguousarray(volume) if mapped is None else mapped
     try:
         pickle.dumps(volume, protocol=5, buffer_callback=lambda buffer: None)
@@ -86,7 +86,7 @@ def _packed_volume(volume: VolumeLike, label: str) -> VolumeLike:
     return volume
 
 
-def _mapped(pixels: np.ndarray) -> MappedPixels | None:
+def _in_its_file(pixels: np.ndarray) -> MappedPixels | None:
     """Where an array lies in a file, or None where it does not."""
     root: Any = pixels
     while isinstance(root, np.ndarray) and not (isinstance(root, np.memmap) and isinstance(root.base, mmap.mmap)):

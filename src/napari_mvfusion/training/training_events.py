@@ -88,7 +88,7 @@ class Continued:
 
 
 @dataclass(frozen=True)
-class Lowered:
+class MemoryFallback:
     """Memory ran out: the run goes on with this tile (z, y, x) and so many tiles a step."""
 
     step: int
@@ -155,7 +155,7 @@ TrainEvent = (
     | Previewed
     | Paused
     | Continued
-    | Lowered
+    | MemoryFallback
     | SteppedBack
     | Saved
     | Stopped

@@ -13,7 +13,7 @@ _GO_ON = "go on from its last checkpoint"
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrainingOutcome:
     """The last word of a training process.
 
     Attributes
@@ -31,17 +31,17 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Acknowledged:
     """A training process has noticed that it is to stop, and keeps what it has."""
 
 
-def failed(error: Exception, details: str) -> Ended:
+def failed(error: Exception, details: str) -> TrainingOutcome:
     """The end by an error; what nobody foresaw is written to the log file as well."""
     told = in_words(error, doing="training", when_memory_ran_out="train on a smaller region")
-    return Ended("failed", None, told.message, told.details and details)
+    return TrainingOutcome("failed", None, told.message, told.details and details)
 
 
-def crashed(code: int, details: str) -> Ended:
+def crashed(code: int, details: str) -> TrainingOutcome:
     """The end of a process that had no time for a last word.
 
     Parameters
@@ -54,4 +54,4 @@ def crashed(code: int, details: str) -> Ended:
         cause = f"signal {-code}"
         if code == -getattr(signal, "SIGKILL", 9):
             advice = f"the system may have run out of memory; close other programs, and {_GO_ON}"
-    return Ended("crashed", None, f"the training process ended unexpectedly ({cause}): {advice}", details)
+    return TrainingOutcome("crashed", None, f"the training process ended unexpectedly ({cause}): {advice}", details)

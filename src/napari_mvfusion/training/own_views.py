@@ -24,34 +24,28 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.psf import crop_psf
 from napari_mvfusion.psf.usable import psf_of
 from napari_mvfusion.training.config import DataSettings, TrainConfig
-from napari_mvfusion.training.events import Waiting
 from napari_mvfusion.training.held_out import CELL, Split, split_tiles
-from napari_mvfusion.training.recorded import (
-    Again,
-    expected_light,
-    find_transmissions,
-    generate,
-    record_again,
-    split_noise,
-)
-from napari_mvfusion.training.samples import (
+from napari_mvfusion.training.memory_fallback import least_side
+from napari_mvfusion.training.noise_splitting import expected_light, split_noise
+from napari_mvfusion.training.resimulation import Resimulated, fit_transmissions, generate, resimulate
+from napari_mvfusion.training.training_events import Waiting
+from napari_mvfusion.training.training_samples import (
     TRIES,
     Recording,
-    Sample,
-    Volume,
+    TrainingSample,
+    TrainingVolume,
     arrays_of,
     cut_at_random,
     ends,
     part_of,
     rather_bright,
 )
-from napari_mvfusion.training.shortage import least_side
 
 # The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
 _PLANES = 8
 _FIRST_STREAM = 3
 _SPLIT_STREAM = 6
-_AGAIN_STREAM = 7
+_RESIMULATION_STREAM = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +96,9 @@ class OwnViews:
         for each, recording in zip(views, self.recordings, strict=True):
             check_tile(recording, config.tile)
             region_of(each, config.data)
-        self._volumes: list[Volume] = []
-        self._halves: list[list[Volume]] = []
-        self._again: list[list[Again]] = []
+        self._volumes: list[TrainingVolume] = []
+        self._noise_splits: list[list[TrainingVolume]] = []
+        self._resimulated: list[list[Resimulated]] = []
         self._split: Split | None = None
 
     @property
@@ -114,7 +108,7 @@ class OwnViews:
         return self._split
 
     @property
-    def volumes(self) -> Sequence[Volume]:
+    def volumes(self) -> Sequence[TrainingVolume]:
         """The blocks that are held in memory; known once `begin` is done."""
         return self._volumes
 
@@ -145,32 +139,32 @@ class OwnViews:
                 part = views.region(block.box, views.statistics())
                 noise[block.volume] = tuple(estimate_noise(part, v) for v in range(len(views)))
             result = yield from self._read(block, noise[block.volume])
-            self._again.append([])
-            if self._config.finds_again:
+            self._resimulated.append([])
+            if self._config.resimulates:
                 assert result is not None
                 turn = len(set(self._config.tile)) == 1
                 number, volume, architecture = len(self._volumes) - 1, self._volumes[-1], self._config.architecture
                 for copy in range(self._config.data.copies):
-                    yield Waiting("recording the result again", done / len(blocks))
-                    rng = np.random.default_rng([self._config.seed, _AGAIN_STREAM, number, copy])
-                    self._again[-1].append(record_again(result, volume, architecture, rng, self._device, turn=turn))
+                    yield Waiting("resimulating the result", done / len(blocks))
+                    rng = np.random.default_rng([self._config.seed, _RESIMULATION_STREAM, number, copy])
+                    self._resimulated[-1].append(resimulate(result, volume, architecture, rng, self._device, turn=turn))
         guides = [_seen_mean(volume.arrays["views"], volume.arrays.get("coverage")) for volume in self._volumes]
         self._split = split_tiles(guides, self._config.tile, self._config.validation)
         yield Waiting("preparing the views", 1.0)
 
-    def draw(self, step: int) -> list[Sample]:
+    def draw(self, step: int) -> list[TrainingSample]:
         """The samples of a step."""
         rng = np.random.default_rng([self._config.seed, _FIRST_STREAM, step])
         turn = isinstance(self._config.architecture, UniversalArchitecture)
         drawn = []
         for _ in range(self._batch):
             block, corner = self._place(rng)
-            halves = self._halves[block]
-            volume = halves[rng.integers(len(halves))] if halves else self._volumes[block]
+            splits = self._noise_splits[block]
+            volume = splits[rng.integers(len(splits))] if splits else self._volumes[block]
             sample = self._cut(volume, corner, rng, turn=turn)
             block, corner = self._place(rng)
-            if again := self._again[block]:
-                found = again[rng.integers(len(again))]
+            if resimulated := self._resimulated[block]:
+                found = resimulated[rng.integers(len(resimulated))]
                 place = found.corner(corner, self._tile)
                 sample = replace(sample, example=self._cut(found.volume, place, rng, turn=turn))
             drawn.append(sample)
@@ -182,7 +176,7 @@ class OwnViews:
         block, *corner = self.split.corners[tries[rather_bright(self.split.light[tries], rng)]]
         return int(block), triple(corner)
 
-    def _cut(self, volume: Volume, corner: Triple, rng: np.random.Generator, *, turn: bool) -> Sample:
+    def _cut(self, volume: TrainingVolume, corner: Triple, rng: np.random.Generator, *, turn: bool) -> TrainingSample:
         return cut_at_random(volume, corner, self._tile, rng, self._device, turn=turn)
 
     def least_tile(self) -> Triple:
@@ -190,28 +184,28 @@ class OwnViews:
         psfs = [psf.shape for recording in self.recordings for psf in recording.psfs]
         return triple(least_side(max(shape[axis] for shape in psfs)) for axis in range(3))
 
-    def lower(self, tile: Triple, batch: int) -> None:
+    def shrink(self, tile: Triple, batch: int) -> None:
         """From now on draw smaller tiles, at the corners of the larger ones, and so many a step.
 
         A smaller tile lies inside the larger one at its corner, so it touches nothing that is held out either.
         """
         self._tile, self._batch = tile, batch
 
-    def validation(self) -> list[Volume]:
+    def validation(self) -> list[TrainingVolume]:
         """The tiles that are held out."""
-        found: list[Volume] = []
+        found: list[TrainingVolume] = []
         for block, box in self.split.held_out:
             tile = part_of(self._volumes[block], box)
-            if halves := self._halves[block]:
-                tile = replace(tile, split=part_of(halves[len(found) % len(halves)], box))
+            if splits := self._noise_splits[block]:
+                tile = replace(tile, noise_split=part_of(splits[len(found) % len(splits)], box))
             found.append(tile)
         return found
 
     def close(self) -> None:
         """Forget the blocks."""
         self._volumes.clear()
-        self._halves.clear()
-        self._again.clear()
+        self._noise_splits.clear()
+        self._resimulated.clear()
 
     def _blocks_of(self, index: int, views: RegisteredViews) -> Generator[Waiting, None, list[Block]]:
         """The blocks of a volume, the most informative one first."""
@@ -245,35 +239,37 @@ class OwnViews:
         known = self.recordings[block.volume]
         scaled = tuple(Noise(n.gain / scale, n.read_variance / scale**2) for n in noise)
         low, high = ends(arrays["views"])
-        volume = Volume(arrays, high - low, scale, Recording(known.names, known.psfs, scaled))
+        volume = TrainingVolume(arrays, high - low, scale, Recording(known.names, known.psfs, scaled))
         result = None
         if self._config.asks_start:
             yield Waiting("looking at what the start makes of the views", 0.0)
             result = self._result(volume, views, block.box)
         if weights.gains == "lost":
-            arrays["transmission"] = arrays["passed"] if "passed" in arrays else np.ones_like(arrays["views"])
+            arrays["fitted_transmission"] = (
+                arrays["transmission"] if "transmission" in arrays else np.ones_like(arrays["views"])
+            )
         elif result is not None:
-            arrays["transmission"] = find_transmissions(result, volume, self._device).astype(np.float16)
+            arrays["fitted_transmission"] = fit_transmissions(result, volume, self._device).astype(np.float16)
         number = len(self._volumes)
         self._volumes.append(volume)
-        self._halves.append([])
+        self._noise_splits.append([])
         if weights.likelihood != "split":
             return result
         light = whole["blurred"].astype(np.float32) if "blurred" in whole else expected_light(whole["views"])
         given = {"expected": light[reading.inner].astype(np.float16)}
-        given |= {name: arrays[name] for name in ("coverage", "transmission") if name in arrays}
+        given |= {name: arrays[name] for name in ("coverage", "fitted_transmission") if name in arrays}
         for copy in range(settings.copies):
             yield Waiting("splitting the noise", copy / settings.copies)
             rng = np.random.default_rng([self._config.seed, _SPLIT_STREAM, number, copy])
-            read, other = split_noise(reading.pixels / np.float32(scale), light, scaled, rng)
-            half = {
+            read, split_target = split_noise(reading.pixels / np.float32(scale), light, scaled, rng)
+            split = {
                 name: values[reading.inner].copy() for name, values in reading.arrays(read * np.float32(scale)).items()
             }
-            half |= given | {"other": other[reading.inner].astype(np.float16)}
-            self._halves[number].append(replace(volume, arrays=half))
+            split |= given | {"split_target": split_target[reading.inner].astype(np.float16)}
+            self._noise_splits[number].append(replace(volume, arrays=split))
         return result
 
-    def _result(self, volume: Volume, views: RegisteredViews, box: Box) -> np.ndarray:
+    def _result(self, volume: TrainingVolume, views: RegisteredViews, box: Box) -> np.ndarray:
         """What the start makes of a block, in the network's brightness."""
         if self._start is not None:
             return generate(self._start, volume, self._device)

@@ -25,9 +25,9 @@ from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
-from napari_mvfusion.training.events import Waiting
-from napari_mvfusion.training.samples import Sample, Volume, arrays_of, draw, ends
-from napari_mvfusion.training.shortage import SMALLEST_SIDE
+from napari_mvfusion.training.memory_fallback import SMALLEST_SIDE
+from napari_mvfusion.training.training_events import Waiting
+from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, arrays_of, draw, ends
 
 _LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.
@@ -38,7 +38,7 @@ _UNKNOWN_ANGLES = 0.15
 _ANGLES_STREAM = 8
 
 
-class Scenes:
+class ScenePool:
     """A pool of scenes that changes while training goes on.
 
     Which scenes are in the pool depends on the step alone, so a run that is resumed sees what an unbroken one does.
@@ -52,8 +52,8 @@ class Scenes:
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self._config = config
         self._device = device
-        self._volumes: dict[int, Volume] = {}
-        self._coming: dict[int, Future[Volume]] = {}
+        self._volumes: dict[int, TrainingVolume] = {}
+        self._coming: dict[int, Future[TrainingVolume]] = {}
         self._tile, self._batch = config.tile, config.batch
         self._workers: ProcessPoolExecutor | None = None
         if config.scenes.workers:
@@ -78,7 +78,7 @@ class Scenes:
             yield Waiting("making scenes", done / len(window))
             self._take(index)
 
-    def draw(self, step: int) -> list[Sample]:
+    def draw(self, step: int) -> list[TrainingSample]:
         """The samples of a step."""
         scenes, config = self._config.scenes, self._config
         window = self._window(step)
@@ -97,11 +97,11 @@ class Scenes:
         """The smallest tile that can be learned from."""
         return (SMALLEST_SIDE,) * 3
 
-    def lower(self, tile: Triple, batch: int) -> None:
+    def shrink(self, tile: Triple, batch: int) -> None:
         """From now on draw smaller tiles, and so many a step."""
         self._tile, self._batch = tile, batch
 
-    def validation(self) -> list[Volume]:
+    def validation(self) -> list[TrainingVolume]:
         """Scenes that are never trained on."""
         seed = self._config.seed + _VALIDATION_SEED
         wanted = range(self._config.validation)
@@ -126,14 +126,14 @@ class Scenes:
             with _workers_in_words():
                 self._coming[index] = self._workers.submit(make_volume, *self._arguments(self._config.seed, index))
 
-    def _take(self, index: int) -> Volume:
+    def _take(self, index: int) -> TrainingVolume:
         if index not in self._volumes:
             coming = self._coming.pop(index, None)
             with _workers_in_words():
                 self._volumes[index] = self._make(self._config.seed, index) if coming is None else coming.result()
         return self._volumes[index]
 
-    def _make(self, seed: int, index: int) -> Volume:
+    def _make(self, seed: int, index: int) -> TrainingVolume:
         return make_volume(*self._arguments(seed, index))
 
     def _arguments(self, seed: int, index: int) -> tuple[SceneSettings, Architecture, int, int]:
@@ -178,7 +178,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> Volume:
+def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> TrainingVolume:
     """Make a scene and what a network reads of it; a pure function of its arguments."""
     scene = random_scene(
         seed,
@@ -207,7 +207,7 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
     low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
     span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
-    return Volume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
+    return TrainingVolume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
 
 
 def visible_truth(scene: Simulation, transmission: torch.Tensor | None = None) -> np.ndarray:

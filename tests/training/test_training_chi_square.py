@@ -7,8 +7,8 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.residuals import reprojection
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
-from napari_mvfusion.training import explained
-from napari_mvfusion.training.explained import explain
+from napari_mvfusion.training import chi_square
+from napari_mvfusion.training.chi_square import reduced_chi_square
 
 ANGLES = (0, 90, 180, 270)
 SIZE = 48
@@ -39,7 +39,7 @@ def with_a_hole(truth):
 
 def test_attenuation_is_allowed_for(truth, views):
     plain = np.mean([residual.rms for residual in reprojection(truth, views, attenuation=False)])
-    (found,) = explain([truth], views)
+    (found,) = reduced_chi_square([truth], views)
     assert plain > 2
     assert found.residual == pytest.approx(1, abs=0.15)
     # In empty medium there is less noise than that of a photon.
@@ -47,7 +47,7 @@ def test_attenuation_is_allowed_for(truth, views):
 
 
 def test_what_is_missing_shows_where_it_is_missing(truth, views, with_a_hole):
-    before, after = explain([truth, with_a_hole], views)
+    before, after = reduced_chi_square([truth, with_a_hole], views)
     assert after.residual > before.residual + 0.1
     assert after.map[HOLE].mean() > 2 * before.map[HOLE].mean()
     far = np.s_[:, :, :8]
@@ -56,16 +56,19 @@ def test_what_is_missing_shows_where_it_is_missing(truth, views, with_a_hole):
 
 def test_brightness_does_not_count(truth, views, with_a_hole):
     # Powers of two change no digits.
-    once, twice = explain([truth, with_a_hole], views), explain([8 * truth, with_a_hole / 4], views)
+    once, twice = (
+        reduced_chi_square([truth, with_a_hole], views),
+        reduced_chi_square([8 * truth, with_a_hole / 4], views),
+    )
     for one, other in zip(once, twice, strict=True):
         assert one.residual == pytest.approx(other.residual, rel=1e-5)
         np.testing.assert_allclose(one.map, other.map, rtol=1e-3, atol=1e-3)
 
 
 def test_blocks_do_not_show(truth, views, with_a_hole, monkeypatch):
-    whole = explain([truth, with_a_hole], views)
-    monkeypatch.setattr(explained, "_SIDE", 24)
-    for one, other in zip(whole, explain([truth, with_a_hole], views), strict=True):
+    whole = reduced_chi_square([truth, with_a_hole], views)
+    monkeypatch.setattr(chi_square, "_SIDE", 24)
+    for one, other in zip(whole, reduced_chi_square([truth, with_a_hole], views), strict=True):
         assert one.residual == pytest.approx(other.residual, rel=0.03)
         # The lost light is found from another neighbourhood: that changes slowly, and little.
         assert np.abs(one.map - other.map).mean() < 0.05 * one.map.mean()
@@ -77,7 +80,7 @@ def test_where_no_view_has_data_there_is_nothing(truth, views):
     masked = RegisteredViews(
         View(np.asarray(view.data), view.name, psf=view.psf, angle=view.angle, mask=mask) for view in views.views
     )
-    (found,) = explain([truth], masked)
+    (found,) = reduced_chi_square([truth], masked)
     assert (found.map[:, :, 40:] == 0).all()
     assert found.residual == pytest.approx(1, abs=0.2)
 
@@ -92,18 +95,18 @@ def test_every_view_is_read_once_for_all_volumes(truth, views, with_a_hole, monk
         return pixels(self, box, *others)
 
     monkeypatch.setattr(RegisteredViews, "read", noted)
-    explain([truth], views)
+    reduced_chi_square([truth], views)
     once = len(read)
-    explain([truth, with_a_hole], views)
+    reduced_chi_square([truth, with_a_hole], views)
     assert len(read) == 2 * once
 
 
 def test_what_cannot_be_compared_is_refused(truth, views):
     with pytest.raises(InputError, match="do not belong together"):
-        explain([truth[1:]], views)
+        reduced_chi_square([truth[1:]], views)
     with pytest.raises(InputError, match="NaN"):
-        explain([np.full_like(truth, np.nan)], views)
+        reduced_chi_square([np.full_like(truth, np.nan)], views)
     seen = []
-    explain([truth], views, progress=seen.append)
+    reduced_chi_square([truth], views, progress=seen.append)
     assert seen == sorted(seen)
     assert 0 <= seen[0] <= seen[-1] <= 1

@@ -9,8 +9,8 @@ _SMALLER = 0.75
 SMALLEST_SIDE = 16
 
 
-def lowered(tile: Triple, batch: int, least: Triple) -> tuple[Triple, int] | None:
-    """The next smaller tile and batch, or None when nothing is left to lower.
+def smaller_step(tile: Triple, batch: int, least: Triple) -> tuple[Triple, int] | None:
+    """The next smaller tile and batch, or None when neither can shrink.
 
     Parameters
     ----------
