@@ -25,8 +25,8 @@ import torch
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.preview import steps_of
-from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.engine.preview import stage_results
+from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Measured, measure
@@ -110,7 +110,7 @@ def tune_ebmd(views: RegisteredViews, truth: np.ndarray, most: int) -> dict[str,
         method = make_method("ebmd", iterations=most, **{"lambda": lam})
         bound = drain(method.prepare(views, device))
         least = np.inf
-        for step in steps_of(bound, views, ViewReader(views, device, keep=True, whole=True), lambda: False):
+        for step in stage_results(bound, views, ViewReader(views, device, keep=True, whole=True), lambda: False):
             if step.iteration in ITERATIONS:
                 error = evaluate(step.values.numpy(), truth).all.nrmse
                 best = min(best, (error, {"iterations": step.iteration, "lambda": lam}), key=lambda found: found[0])

@@ -98,7 +98,7 @@ def test_what_is_no_view_has_its_role_or_is_left_out_and_named(tmp_path, pixels)
 )
 def test_what_is_not_clear_is_asked_in_one_line(tmp_path, pixels, views, psfs, words):
     fill(tmp_path, pixels, *views, psfs=psfs)
-    for attempt in (open_views, describe, lambda path: Inputs(source=str(path)).settled()):
+    for attempt in (open_views, describe, lambda path: Inputs(source=str(path)).resolved()):
         with pytest.raises(InputError, match=rf"{words}.*--view 90=FILE and --psf 90=FILE") as caught:
             attempt(tmp_path)
         assert "\n" not in str(caught.value)
@@ -169,11 +169,11 @@ def test_a_recipe_holds_the_files_and_guesses_nothing_again(tmp_path, pixels):
     folder = tmp_path / "in"
     folder.mkdir()
     fill(folder, pixels, "SPIM_angle_090.tif", "SPIM_angle_270.tif", psfs=("psf_090.tif", "psf_270.tif"))
-    inputs, said = Inputs(source=str(folder)).settled()
+    inputs, said = Inputs(source=str(folder)).resolved()
     assert said == guessed_in(folder).said
     assert inputs.source == {a: str(folder / f"SPIM_angle_{a.zfill(3)}.tif") for a in ("90", "270")}
     assert inputs.psfs == {a: str(folder / f"psf_{a.zfill(3)}.tif") for a in ("90", "270")}
-    assert inputs.settled() == (inputs, "")
+    assert inputs.resolved() == (inputs, "")
     told = inputs.open()
     guessed = Inputs(source=str(folder)).open()
     assert told.remarks == ()

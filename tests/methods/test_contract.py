@@ -198,7 +198,7 @@ import sys
 import numpy as np, torch
 from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.methods.base import TileInput, finished
 sys.path[:0] = sys.argv[1:3]
 import test_contract as here

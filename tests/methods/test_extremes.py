@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mvfusion.data.divided import Divided, unit_for
 from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.preview import Previewer
@@ -112,7 +112,7 @@ def test_units_are_powers_of_two_and_leave_ordinary_views_alone() -> None:
     assert np.log2(unit) % 1 == 0
     assert 0.5 <= 1e20 / unit < 1
     pixels = np.full((2, 2, 2), 1e20, np.float32)
-    np.testing.assert_array_equal(Divided(pixels, unit)[0:1] * unit, pixels[0:1])
+    np.testing.assert_array_equal(ScaledVolume(pixels, unit)[0:1] * unit, pixels[0:1])
 
 
 class Broken(Average):

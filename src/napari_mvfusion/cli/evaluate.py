@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.reading import Reading, open_inputs, reads_views
+from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_views
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.metrics import METRICS, Measured, Needs, Values, measure
@@ -32,7 +32,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
-    reading: Reading,
+    reading: ViewOptions,
 ) -> None:
     """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
     has_views = views is not None or bool(reading.view)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.reading import ToFuse, open_inputs, reads_views
 from napari_mvfusion.cli.stopping import stopped_by_signals
+from napari_mvfusion.cli.view_options import FuseOptions, open_inputs, reads_views
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
@@ -51,7 +51,7 @@ def fuse(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
-    reading: ToFuse,
+    reading: FuseOptions,
 ) -> None:
     """Fuse registered views into one volume. The recipe that repeats it lands beside the result."""
     if out is None:

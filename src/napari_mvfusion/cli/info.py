@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import show
-from napari_mvfusion.cli.reading import Reading, reads_views
+from napari_mvfusion.cli.view_options import ViewOptions, reads_views
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
@@ -27,7 +27,7 @@ def info(
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
-    reading: Reading,
+    reading: ViewOptions,
 ) -> None:
     """Say which samples, views, PSFs and ground truths an input holds."""
     looks: list[list[Path]] = [[path] for path in sources or []] or [[]]

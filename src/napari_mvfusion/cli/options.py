@@ -13,7 +13,7 @@ import typer
 from napari_mvfusion.io.formats import place_of
 
 if TYPE_CHECKING:
-    from napari_mvfusion.data.fields import NoData
+    from napari_mvfusion.data.field_of_view import NoData
 
 WHICH_TIMEPOINT = "Which time point, counted from 0, where files have several."
 WHICH_CHANNEL = "Which channel, counted from 0, where files have several."
@@ -104,7 +104,7 @@ def numbers_of(pairs: Sequence[str], option: str) -> dict[str, float]:
 
 def no_data_of(texts: Sequence[str] | None) -> tuple[NoData, dict[str, NoData]]:
     """Parse ["none", "90=auto"] as what holds for all views, "auto" where nothing is said, and for some by name."""
-    from napari_mvfusion.data.fields import NO_DATA  # loads scipy, which parsing other options does not need
+    from napari_mvfusion.data.field_of_view import NO_DATA  # loads scipy, which parsing other options does not need
 
     common, named = _common_and_named(texts or (), "--no-data")
 

@@ -14,9 +14,9 @@ import torch
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.reading import Choosing, open_inputs, reads_views
 from napari_mvfusion.cli.show_training import follow_training
 from napari_mvfusion.cli.stopping import stopped_by_signals
+from napari_mvfusion.cli.view_options import SelectionOptions, open_inputs, reads_views
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import is_volume_folder
@@ -99,7 +99,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
-    reading: Choosing,
+    reading: SelectionOptions,
 ) -> None:
     """Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.
 
@@ -180,12 +180,12 @@ def train(
         raise typer.Exit(cancel.exit_code)
 
 
-def _sharp(path: Path, reading: Choosing) -> VolumeLike:
+def _sharp(path: Path, reading: SelectionOptions) -> VolumeLike:
     """A sharp volume; one with a single time point and channel is that of all."""
     return open_volume(path, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)[0]
 
 
-def _opened(data: Sequence[Path], reading: Choosing) -> list[RegisteredViews]:
+def _opened(data: Sequence[Path], reading: SelectionOptions) -> list[RegisteredViews]:
     """The volumes that the command line names."""
     if not (data or reading.view):
         return []

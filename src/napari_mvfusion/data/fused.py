@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Grid
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.roughness import DIFFERENCE_REACH, FOURTH_DIFFERENCE
+from napari_mvfusion.data.fourth_differences import DIFFERENCE_REACH, FOURTH_DIFFERENCE
 
 # A hot voxel is so many standard deviations above the median of its neighbours; of photons it has then about 100.
 _DEVIATIONS = 10.0

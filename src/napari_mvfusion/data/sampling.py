@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.fields import measured
+from napari_mvfusion.data.field_of_view import measured
 from napari_mvfusion.data.geometry import Box, Grid, triple
 from napari_mvfusion.data.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level, sharpest_spot
 from napari_mvfusion.data.view import View

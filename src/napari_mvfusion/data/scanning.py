@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.fourth_differences import NoiseSums
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.hot_pixels import HotVoxels
 from napari_mvfusion.data.overviews import Overview, OverviewSums
-from napari_mvfusion.data.roughness import NoiseSums
 from napari_mvfusion.data.sampling import covered_pixels, mark_covered, pixels_with_hot, read_view, source_of
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.fields import NO_DATA, NoData, VolumeLike
+from napari_mvfusion.data.field_of_view import NO_DATA, NoData, VolumeLike
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.errors import InputError
 
@@ -41,8 +41,8 @@ class View:
     psf_notes : what was done to the PSF before it became this one, in words
     psf_flaw : why the PSF that was given cannot be used, in words; `psf` is None then
     no_data : which pixels are no measurement either: "none"; every "0"; every "nan"; or "auto", what is recognised:
-        where 0 lies outside the field of the view (see `RegisteredViews.settle`), and NaN where some reach the border of
-        the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
+        where 0 lies outside the field of the view (see `RegisteredViews.detect_no_data`), and NaN where some reach the
+        border of the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
     """
 
     data: VolumeLike

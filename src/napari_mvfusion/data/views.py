@@ -2,7 +2,7 @@
 
 Arrays are (z, y, x); several views are stacked as (view, z, y, x). Pixels are read lazily, block by block,
 from numpy, dask, zarr or memory-mapped arrays, and always arrive as float32: `sampling` reads one view,
-`settling` finds where views have no data, `scanning` takes the numbers of whole views.
+`no_data` finds where views have no data, `scanning` takes the numbers of whole views.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_mvfusion.data.divided import Divided, unit_for
+from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.events import Preparing
-from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Grid, float_triple
 from napari_mvfusion.data.overviews import Overview
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.data.scanning import ViewStatistics, sample_views, scan_views
-from napari_mvfusion.data.settling import is_settled, settle_views
+from napari_mvfusion.data.no_data import is_no_data_known, detect_no_data_of
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
@@ -83,7 +83,7 @@ class RegisteredViews:
                     "registered views must have one shape (resample it, or give its affine)"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None
-        self._settled = all(map(is_settled, self.views))
+        self._no_data_known = all(map(is_no_data_known, self.views))
         self._notes: dict[str, str] = {}
         self.remarks = tuple(remarks)
         self.rough_border = False
@@ -134,11 +134,11 @@ class RegisteredViews:
     @property
     def notes(self) -> tuple[str, ...]:
         """The remarks, and what was left out of the views, one line each; all is said once they were scanned."""
-        self._settle_now()
+        self._detect_no_data_now()
         found = (f"{view.label}: {self._notes[view.name]}" for view in self.views if view.name in self._notes)
         return (*self.remarks, *found)
 
-    def settle(self) -> Generator[Preparing, None, None]:
+    def detect_no_data(self) -> Generator[Preparing, None, None]:
         """Find out where views have no data that ask for it with `View.no_data`; once, and before anything is read.
 
         With "auto", all that lies beyond the convex hull of a view's nonzero pixels is outside its field where this
@@ -149,19 +149,19 @@ class RegisteredViews:
         ------
         Preparing, after each slab.
         """
-        if self._settled:
+        if self._no_data_known:
             return
-        self.views, found = yield from settle_views(self.views, self._frame)
+        self.views, found = yield from detect_no_data_of(self.views, self._frame)
         self._notes |= found
-        self._settled = True
+        self._no_data_known = True
 
-    def _settle_now(self) -> None:
-        if not self._settled:
-            drain(self.settle())
+    def _detect_no_data_now(self) -> None:
+        if not self._no_data_known:
+            drain(self.detect_no_data())
 
     def as_recorded(self) -> RegisteredViews:
         """The same views with the pixels of their arrays: no camera offset is subtracted, no gain divides them."""
-        self._settle_now()
+        self._detect_no_data_now()
         views = [replace(view, offset=0.0, gain=1.0, remove_hot=False) for view in self.views]
         return RegisteredViews(views, self._frame, window=self._window)
 
@@ -180,7 +180,7 @@ class RegisteredViews:
             spared._statistics = tuple(replace(numbers, sha256="") for numbers in known)
         return spared
 
-    def in_their_unit(self) -> tuple[RegisteredViews, float]:
+    def in_safe_unit(self) -> tuple[RegisteredViews, float]:
         """The views in a unit in which float32 arithmetic is safe, and that unit: 1, and these views, where it is anyway.
 
         Statistics must be known; they are divided too, without the hashes.
@@ -189,7 +189,7 @@ class RegisteredViews:
         unit = unit_for(numbers.maximum for numbers in statistics)
         if unit == 1:
             return self, unit
-        views = [replace(view, data=Divided(view.data, unit), offset=view.offset / unit) for view in self.views]
+        views = [replace(view, data=ScaledVolume(view.data, unit), offset=view.offset / unit) for view in self.views]
         divided = RegisteredViews(views, self._frame, window=self._window)
         divided.rough_border = self.rough_border
         divided._statistics = tuple(numbers.divided(unit) for numbers in statistics)
@@ -214,7 +214,7 @@ class RegisteredViews:
             If the box leaves the volume.
         """
         self._check(box)
-        self._settle_now()
+        self._detect_no_data_now()
         part = RegisteredViews(self.views, self._frame, window=self.in_frame(box))
         part._notes = dict(self._notes)
         part._statistics = statistics
@@ -240,7 +240,7 @@ class RegisteredViews:
             and voxel).
         """
         self._check(box)
-        self._settle_now()
+        self._detect_no_data_now()
         box = self.in_frame(box)
         indices = range(len(self)) if which is None else which
         block = np.empty((len(indices), *box.shape), np.float32)
@@ -254,7 +254,7 @@ class RegisteredViews:
         None stands for "everywhere", which costs no memory: no view of `which` has an affine or a mask.
         """
         self._check(box)
-        self._settle_now()
+        self._detect_no_data_now()
         box = self.in_frame(box)
         indices = range(len(self)) if which is None else which
         if all(self.views[i].affine is None and self.views[i].mask is None for i in indices):
@@ -291,13 +291,13 @@ class RegisteredViews:
             If a pixel is NaN or infinite, or a view has no data inside the grid.
         """
         if self._statistics is None:
-            yield from self.settle()
+            yield from self.detect_no_data()
             self._statistics = yield from scan_views(self.views, self._frame, self.in_frame(self.grid.box))
         return self._statistics
 
     def sample(self) -> tuple[ViewStatistics, ...]:
         """Numbers like those of `scan` from some planes, without hashes: quick also for large volumes, and not kept."""
-        self._settle_now()
+        self._detect_no_data_now()
         return sample_views(self.views, self._frame, self.in_frame(self.grid.box))
 
     def statistics(self) -> tuple[ViewStatistics, ...]:

@@ -20,7 +20,7 @@ from napari_mvfusion.io.atomic import writing
 _FLOAT = np.dtype(np.float32)
 
 
-class Volume(Protocol):
+class VolumeBuffer(Protocol):
     """Storage of one volume."""
 
     def read(self, box: Box) -> torch.Tensor:
@@ -30,7 +30,7 @@ class Volume(Protocol):
         """Store the values of a box."""
 
 
-class WholeVolume:
+class DeviceBuffer:
     """A volume that is one tile: the tensor itself is kept, on the device it was made on, without a copy."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class WholeVolume:
         self._values = values
 
 
-class MemoryVolume:
+class MemoryBuffer:
     """A volume in the memory of the host."""
 
     def __init__(self, shape: Triple) -> None:
@@ -58,7 +58,7 @@ class MemoryVolume:
         self._values[box.slices] = values.cpu()
 
 
-class DiskVolume:
+class DiskBuffer:
     """A volume in a raw float32 file, of which only the boxes in use are in memory.
 
     The file is read and written with plain calls: pages of a memory map would count as this process's memory.
@@ -110,7 +110,7 @@ class Estimate:
     `end_stage` is called when all tiles of a stage are written; `mark` then tells that an iteration begins here.
     """
 
-    volumes: tuple[Volume, Volume, Volume]
+    volumes: tuple[VolumeBuffer, VolumeBuffer, VolumeBuffer]
     current: int | None = None
     begin: int | None = None
 
@@ -143,7 +143,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Turns:
+class BufferRotation:
     """Which buffers hold what after some stages, and which stage has written each.
 
     Attributes
@@ -156,14 +156,14 @@ class Turns:
     target: int
 
 
-def turns(marks: Iterable[bool]) -> list[Turns]:
+def buffer_rotations(marks: Iterable[bool]) -> list[BufferRotation]:
     """What the buffers hold after 0, 1, 2, ... stages; `marks` tells of each whether an iteration begins after it."""
-    taking = Estimate((WholeVolume(), WholeVolume(), WholeVolume()))
+    taking = Estimate((DeviceBuffer(), DeviceBuffer(), DeviceBuffer()))
     writer: dict[int, int] = {}
-    found = [Turns(frozenset(), taking.target)]
+    found = [BufferRotation(frozenset(), taking.target)]
     for stage, mark in enumerate(marks):
         writer[taking.target] = stage
         taking.end_stage(mark=mark)
         buffers = {i for i in (taking.current, taking.begin) if i is not None}
-        found.append(Turns(frozenset((i, writer[i]) for i in buffers), taking.target))
+        found.append(BufferRotation(frozenset((i, writer[i]) for i in buffers), taking.target))
     return found

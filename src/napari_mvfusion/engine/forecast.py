@@ -157,8 +157,8 @@ class Forecaster:
 
 def _sampled(views: RegisteredViews) -> RegisteredViews:
     """The same views with the numbers of their whole volume told from a sample of its planes, in a safe unit."""
-    drain(views.settle())
-    return views.region(views.grid.box, views.without_hot().sample()).in_their_unit()[0]
+    drain(views.detect_no_data())
+    return views.region(views.grid.box, views.without_hot().sample()).in_safe_unit()[0]
 
 
 def _prepared(

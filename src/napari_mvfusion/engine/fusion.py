@@ -25,7 +25,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix, open_output
-from napari_mvfusion.engine.planning import RunPlan, Storage, plan_run
+from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import describe_run, fingerprint
 from napari_mvfusion.engine.run import Run, Stop
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
@@ -247,7 +247,7 @@ def _fuse(
         said = [*about_voids(views, recognised), *about_hot_pixels(views), *about_offsets(views, dark)]
         for message in [*said, *about_gains(views, dark)]:
             yield Warned(message)
-        views, unit = views.in_their_unit()
+        views, unit = views.in_safe_unit()
         bound = yield from _until(method.prepare(views, target_device), cancel)
     except Stop:
         yield Cancelled(0, 0, None)
@@ -405,7 +405,7 @@ def _plan(
         old = workspace.plan
         return RunPlan(
             TilePlan(views.grid.shape, triple(old["tile"])),
-            Storage(old["storage"]),
+            EstimateStorage(old["storage"]),
             bool(old["keep_views"]),
             int(old["bound_bytes"]),
         )

@@ -23,7 +23,7 @@ LIBRARY_BYTES = 96 * 2**20
 _FLOAT_BYTES = 4
 
 
-class Storage(StrEnum):
+class EstimateStorage(StrEnum):
     """Where the estimate of an iterative method lives between stages."""
 
     NONE = "none"
@@ -37,7 +37,7 @@ class RunPlan:
     """Tiles of a run, what is kept in memory between them, and the bound that follows, in bytes."""
 
     tiles: TilePlan
-    storage: Storage
+    storage: EstimateStorage
     keep_views: bool
     bound_bytes: int
 
@@ -82,7 +82,7 @@ def plan_run(
         inputs = input_bytes(views, bound.stages, candidate)
         return bound.working_bytes(candidate) + 2 * inputs + size
 
-    def choose(kept: int, storage: Storage, *, keep_views: bool) -> RunPlan | None:
+    def choose(kept: int, storage: EstimateStorage, *, keep_views: bool) -> RunPlan | None:
         def fits(candidate: Triple) -> bool:
             return kept + tile_bytes(candidate) <= available
 
@@ -93,17 +93,20 @@ def plan_run(
         return RunPlan(TilePlan(shape, best), storage, keep_views, LIBRARY_BYTES + kept + tile_bytes(best))
 
     if not iterative:
-        plan = choose(result, Storage.NONE, keep_views=False)
+        plan = choose(result, EstimateStorage.NONE, keep_views=False)
         if plan is None:
             raise MemoryShortage(_advice(budget, array_result))
         return plan
 
     whole = 3 * volume + kept_views + result + tile_bytes(shape)
     if whole <= available and wanted in (None, shape):
-        return RunPlan(TilePlan(shape, shape), Storage.DEVICE, True, LIBRARY_BYTES + whole)
-    options = [(3 * volume + kept_views + result, Storage.MEMORY, True), (3 * volume + result, Storage.MEMORY, False)]
+        return RunPlan(TilePlan(shape, shape), EstimateStorage.DEVICE, True, LIBRARY_BYTES + whole)
+    options = [
+        (3 * volume + kept_views + result, EstimateStorage.MEMORY, True),
+        (3 * volume + result, EstimateStorage.MEMORY, False),
+    ]
     if scratch:
-        options.append((result, Storage.DISK, False))
+        options.append((result, EstimateStorage.DISK, False))
     for kept, storage, keep_views in options:
         # Keeping whole volumes must not squeeze the tiles: small tiles lose more to their halos than disks cost.
         if kept > available // 2 and (storage, keep_views) != (options[-1][1], options[-1][2]):

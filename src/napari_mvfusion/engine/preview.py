@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
-from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
 from napari_mvfusion.psf import resample_psf
@@ -100,14 +100,14 @@ class Previewer:
         bound = self._prepare(method, views, cancel)
         if coarse_first and method.coarse_first and min(wide.shape) >= _COARSE * _LEAST_SIDE:
             coarse = self._region(wide, _COARSE, spare_hot=method.removes_hot)
-            for step in steps_of(self._prepare(method, coarse[0], cancel), *coarse, cancel):
+            for step in stage_results(self._prepare(method, coarse[0], cancel), *coarse, cancel):
                 soon_enough = time.perf_counter() - started < _COARSE_BY_S
                 if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
                     values = _finer(step.values * self._unit, wide.shape)[inside]
                     yield Preview(box, values, "coarse", False, time.perf_counter() - started)
                     break
         shown = time.perf_counter()
-        for step in steps_of(bound, views, reader, cancel):
+        for step in stage_results(bound, views, reader, cancel):
             now = time.perf_counter()
             if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
                 shown = now
@@ -118,10 +118,10 @@ class Previewer:
     def _look(self) -> tuple[ViewStatistics, ...]:
         """Sample the whole volume, and go over to a unit in which its brightness is ordinary."""
         # Both must not look for fields on their own.
-        drain(self._views.settle())
+        drain(self._views.detect_no_data())
         self._spared = self._views.without_hot()
         sampled = self._views.region(self._views.grid.box, self._spared.sample())
-        self._views, self._unit = sampled.in_their_unit()
+        self._views, self._unit = sampled.in_safe_unit()
         self._spared = self._views.without_hot() if self._unit != 1 else self._spared
         return self._views.statistics()
 
@@ -146,7 +146,7 @@ class Previewer:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class StageResult:
     """What a stage left: the fused region so far, the iteration that it completed or 0, and whether it is the last."""
 
     values: torch.Tensor
@@ -155,9 +155,9 @@ class Step:
     last: bool
 
 
-def steps_of(
+def stage_results(
     bound: BoundMethod, views: RegisteredViews, reader: ViewReader, cancel: Callable[[], bool]
-) -> Generator[Step, None, None]:
+) -> Generator[StageResult, None, None]:
     """Run all stages of a method, the whole volume or region of the views being one tile.
 
     Parameters
@@ -188,7 +188,7 @@ def steps_of(
             last = last or bound.converged(change)
         if begin is None or stage.iteration:
             begin = estimate
-        yield Step(estimate, stage.label, stage.iteration, last)
+        yield StageResult(estimate, stage.label, stage.iteration, last)
         if last:
             return
 

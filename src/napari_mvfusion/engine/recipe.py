@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_mvfusion.data.events import Event, Warned
-from napari_mvfusion.data.fields import NoData
+from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -78,7 +78,7 @@ class Inputs(_Part):
     timepoint: int | None = None
     channel: int | None = None
 
-    def settled(self) -> tuple[Inputs, str]:
+    def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
 
         Raises

@@ -14,10 +14,17 @@ from napari_mvfusion.data.events import Event, IterationDone, TileDone, TileHalv
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.tiles import pieces
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.engine.estimate import DiskVolume, Estimate, MemoryVolume, Volume, WholeVolume, turns
+from napari_mvfusion.engine.estimate import (
+    DeviceBuffer,
+    DiskBuffer,
+    Estimate,
+    MemoryBuffer,
+    VolumeBuffer,
+    buffer_rotations,
+)
 from napari_mvfusion.engine.outputs import Output, not_finite
-from napari_mvfusion.engine.planning import RunPlan, Storage
-from napari_mvfusion.engine.reading import ViewReader
+from napari_mvfusion.engine.planning import EstimateStorage, RunPlan
+from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.engine.workspace import Workspace
 from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
@@ -57,11 +64,11 @@ class Run:
         self._cancel = cancel
         self._live = live
         self._storage = plan.storage
-        self._reader = ViewReader(views, device, keep=plan.keep_views, whole=plan.storage is Storage.DEVICE)
+        self._reader = ViewReader(views, device, keep=plan.keep_views, whole=plan.storage is EstimateStorage.DEVICE)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvfusion-read")
         self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
         self._limit: Triple | None = None
-        self._estimate = None if plan.storage is Storage.NONE else Estimate(self._volumes())
+        self._estimate = None if plan.storage is EstimateStorage.NONE else Estimate(self._volumes())
         self._last_checkpoint = time.monotonic()
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
         self._handed: dict[int, str | None] = {}
@@ -84,7 +91,7 @@ class Run:
     @property
     def _journals_tiles(self) -> bool:
         """Whether the journal names each tile. It names only what survives a kill: tiles in a file, not those in memory."""
-        return self._workspace is not None and self._storage in (Storage.NONE, Storage.DISK)
+        return self._workspace is not None and self._storage in (EstimateStorage.NONE, EstimateStorage.DISK)
 
     @property
     def finished_tiles(self) -> int:
@@ -266,7 +273,7 @@ class Run:
         if not np.isfinite(sums).all():
             raise InputError(not_finite())
         self.changes.append(float(sums[0] / sums[1]) if sums[1] else 0.0)
-        in_memory = self._storage in (Storage.DEVICE, Storage.MEMORY)
+        in_memory = self._storage in (EstimateStorage.DEVICE, EstimateStorage.MEMORY)
         due = time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS
         if self._workspace is not None and in_memory and due:
             self._checkpoint(index + 1)
@@ -302,7 +309,7 @@ class Run:
         assert self._estimate is not None
         assert self._workspace is not None
         name = f"checkpoint-{stages_done}.raw"
-        saved = DiskVolume(self._workspace.folder / name, self._shape)
+        saved = DiskBuffer(self._workspace.folder / name, self._shape)
         digests = []
         for box in self._boxes:
             values = self._estimate.read(box).cpu()
@@ -322,7 +329,7 @@ class Run:
             return 0
         if self._estimate is not None and self._recover_output():
             return len(self._bound.stages)
-        if self._storage in (Storage.DEVICE, Storage.MEMORY):
+        if self._storage in (EstimateStorage.DEVICE, EstimateStorage.MEMORY):
             return self._recover_checkpoint()
         self._done = {(e["stage"], e["tile"]): e for e in self._workspace.entries if "tile" in e}
         first = 0 if self._estimate is None else self._recover_estimate()
@@ -362,7 +369,7 @@ class Run:
         point = next((entry for entry in reversed(self._workspace.entries) if "checkpoint" in entry), None)
         if point is None:
             return 0
-        saved = DiskVolume(self._workspace.folder / point["checkpoint"], self._shape)
+        saved = DiskBuffer(self._workspace.folder / point["checkpoint"], self._shape)
         digests = point.get("digests") or [None] * len(self._boxes)
         lost = sum(not _holds(saved, box, wanted) for box, wanted in zip(self._boxes, digests, strict=True))
         if lost:
@@ -370,7 +377,7 @@ class Run:
             return 0
         for box in self._boxes:
             values = saved.read(box)
-            self._estimate.write(box, values.to(self._device) if self._storage is Storage.DEVICE else values)
+            self._estimate.write(box, values.to(self._device) if self._storage is EstimateStorage.DEVICE else values)
         self._estimate.end_stage(mark=True)
         self.changes = list(point["changes"])
         return int(point["stages_done"])
@@ -385,7 +392,7 @@ class Run:
         finished = 0
         while finished < len(stages) and all((finished, n) in self._done for n in range(len(self._boxes))):
             finished += 1
-        states = turns(_marks(stage, index) for index, stage in enumerate(stages[:finished]))
+        states = buffer_rotations(_marks(stage, index) for index, stage in enumerate(stages[:finished]))
         intact: dict[tuple[int, int], bool] = {}
         for first in range(finished, -1, -1):
             for held in states[first].held:
@@ -402,7 +409,7 @@ class Run:
         self._done = {key: entry for key, entry in known.items() if key[0] < first}
         if self._estimate is not None:
             marks = [_marks(stage, index) for index, stage in enumerate(self._bound.stages[:first])]
-            target = turns(marks)[-1].target
+            target = buffer_rotations(marks)[-1].target
         for (index, number), entry in known.items():
             if index != first:
                 continue
@@ -421,14 +428,14 @@ class Run:
         wanted = self._done[stage, number].get("digest")
         return _holds(self._estimate.volumes[buffer], self._boxes[number], wanted)
 
-    def _volumes(self) -> tuple[Volume, Volume, Volume]:
-        if self._storage is Storage.DEVICE:
-            return WholeVolume(), WholeVolume(), WholeVolume()
-        if self._storage is Storage.MEMORY:
-            return MemoryVolume(self._shape), MemoryVolume(self._shape), MemoryVolume(self._shape)
+    def _volumes(self) -> tuple[VolumeBuffer, VolumeBuffer, VolumeBuffer]:
+        if self._storage is EstimateStorage.DEVICE:
+            return DeviceBuffer(), DeviceBuffer(), DeviceBuffer()
+        if self._storage is EstimateStorage.MEMORY:
+            return MemoryBuffer(self._shape), MemoryBuffer(self._shape), MemoryBuffer(self._shape)
         assert self._workspace is not None
         first, second, third = (self._workspace.folder / f"estimate-{i}.raw" for i in range(3))
-        return DiskVolume(first, self._shape), DiskVolume(second, self._shape), DiskVolume(third, self._shape)
+        return DiskBuffer(first, self._shape), DiskBuffer(second, self._shape), DiskBuffer(third, self._shape)
 
     def _fraction(self, stage: int, tiles_done: int) -> float:
         share = self._costs[:stage].sum() + self._costs[stage] * tiles_done / len(self._boxes)
@@ -439,7 +446,7 @@ class Run:
             raise Stop
 
 
-def _holds(volume: Volume, box: Box, wanted: str | None) -> bool:
+def _holds(volume: VolumeBuffer, box: Box, wanted: str | None) -> bool:
     """Whether the values of a box are those of this digest."""
     return digest(volume.read(box).numpy()) == wanted
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.choices import choose

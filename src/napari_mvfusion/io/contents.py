@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.fields import NoData
+from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError

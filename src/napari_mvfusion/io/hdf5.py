@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from napari_mvfusion.data.fields import NoData
+from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError

@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from napari_mvfusion.data.fields import VolumeLike
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.quality import Metrics, evaluate
 from napari_mvfusion.measures.residuals import Residual, reprojection

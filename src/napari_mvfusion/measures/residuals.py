@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from scipy import ndimage, optimize
 
+from napari_mvfusion.data.fourth_differences import DIFFERENCE_REACH, FOURTH_DIFFERENCE
 from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.moments import PairMoments
-from napari_mvfusion.data.roughness import DIFFERENCE_REACH, FOURTH_DIFFERENCE
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError

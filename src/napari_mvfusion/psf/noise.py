@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.roughness import FOURTH_DIFFERENCE
+from napari_mvfusion.data.fourth_differences import FOURTH_DIFFERENCE
 
 # Share of the sum that may lie in the outer shell before it is called a background.
 _RIM_SHARE = 0.05

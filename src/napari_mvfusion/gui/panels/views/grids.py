@@ -162,7 +162,7 @@ class _Resampled:
         bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
         box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
         with self._settling:
-            drain(self._views.settle())
+            drain(self._views.detect_no_data())
         if not self._covered:
             return self._views.read(box, [1])[0]
         covered = self._views.coverage(box, [1])

@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.data.settling import settle_views
+from napari_mvfusion.data.no_data import detect_no_data_of
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
@@ -102,7 +102,7 @@ def _compare(
     check: Checkpoint, layers: list[tuple[Image, Key]], views: list[View], grid: Grid
 ) -> Generator[None, None, tuple[list[tuple[Image, Key]], list[ViewFacts]]]:
     """Runs in a thread: the layers only go through, as names of what is handed back."""
-    settling = settle_views(views, grid)
+    settling = detect_no_data_of(views, grid)
     while True:
         try:
             next(settling)

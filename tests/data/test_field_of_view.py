@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_mvfusion.data import settling
+from napari_mvfusion.data import no_data
 from napari_mvfusion.data.events import Warned
-from napari_mvfusion.data.fields import HullMask, NoData, inside_planes, look_for_field
+from napari_mvfusion.data.field_of_view import HullMask, NoData, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
@@ -65,7 +65,7 @@ def masked(shape: str) -> Change:
 
 def shares(views: RegisteredViews) -> list[float]:
     """Share of each view that is taken as no data."""
-    drain(views.settle())
+    drain(views.detect_no_data())
     whole = (slice(None),) * 3
     return [0.0 if view.mask is None else float(1 - np.asarray(view.mask[whole]).mean()) for view in views.views]
 
@@ -129,11 +129,11 @@ def test_small_volumes_are_read_a_few_times_wherever_a_field_ends_and_large_ones
     """Eight corners, then for the hull, then as a whole: each read of a lazy volume may compute much more than it gives."""
     masks = []
     for small in (2**24, 0):
-        monkeypatch.setattr(settling, "_SMALL_VOXELS", small)
+        monkeypatch.setattr(no_data, "_SMALL_VOXELS", small)
         views = auto(recorded, {0: masked("planes")})
         lazy = [Counted(np.asarray(view.data)) for view in views.views]
         given = [replace(view, data=data) for view, data in zip(views.views, lazy, strict=True)]
-        settled, _ = drain(settling.settle_views(given, views.grid))
+        settled, _ = drain(no_data.detect_no_data_of(given, views.grid))
         assert (max(data.reads for data in lazy) <= 10) == (small > 0)
         assert settled[0].mask is not None
         masks.append(np.asarray(settled[0].mask[:, :, :]))
@@ -145,7 +145,7 @@ def test_small_volumes_are_read_a_few_times_wherever_a_field_ends_and_large_ones
 def test_zeros_outside_the_field_of_one_view_are_recognised(shape: str, offset: float) -> None:
     simulation = sample("embryo", 32, offset=offset, dtype="uint16")
     views = auto(simulation, {1: masked(shape)})
-    drain(views.settle())
+    drain(views.detect_no_data())
     mask = views.views[1].mask
     assert isinstance(mask, HullMask)
     check_faces(mask, field(shape, (32,) * 3))
@@ -164,7 +164,7 @@ def test_half_of_a_dark_specimen_is_recognised_by_its_abrupt_end(recorded: Simul
 def test_views_turned_by_odd_angles_end_where_the_simulator_says() -> None:
     simulation = sample("embryo", SIZE, angles=(0.0, 60.0, 120.0), offset=100)
     views = auto(simulation)
-    drain(views.settle())
+    drain(views.detect_no_data())
     for made, found in zip(simulation.views.views, views.views, strict=True):
         assert (made.mask is None) == (found.mask is None)
         if made.mask is not None and found.mask is not None:
@@ -276,7 +276,7 @@ def test_every_zero_is_no_data_where_that_is_asked(recorded: Simulation) -> None
     corner[:20, :20] = False  # not convex, so it is not recognised
     views = auto(recorded, {0: lambda data: np.where(corner, data + 1, 0)})
     asked = RegisteredViews([replace(view, no_data="0") for view in views.views[:1]])
-    drain(asked.settle())
+    drain(asked.detect_no_data())
     assert asked.views[0].mask is not None
     np.testing.assert_array_equal(asked.views[0].mask[:, :, :], corner)
 

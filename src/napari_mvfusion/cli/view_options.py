@@ -27,7 +27,7 @@ def _option(*names: str, **said: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ViewOptions:
     """How views are opened."""
 
     view: Annotated[
@@ -79,10 +79,10 @@ class Reading:
         paths : INPUT
         tag : which sample, where that is not said by an option
         """
-        settled, said = self.as_said(paths, tag).settled()
+        resolved, said = self.as_said(paths, tag).resolved()
         if said:
             show.note(f"note: {said}")
-        return settled
+        return resolved
 
     def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
         """What the command line says of how the views are opened, before anything is guessed."""
@@ -106,7 +106,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Choosing(Reading):
+class SelectionOptions(ViewOptions):
     """How views are opened, and what is set on them afterwards."""
 
     only: Annotated[str | None, _option("--only", metavar="NAMES", help="Views to use, as 0,90. All by default.")] = (
@@ -130,7 +130,7 @@ class Choosing(Reading):
     ] = False
 
     def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
-        """As `Reading.as_said`, with what is set on the views."""
+        """As `ViewOptions.as_said`, with what is set on the views."""
         offset, offsets = options.offset_of(self.offset)
         return (
             super()
@@ -149,7 +149,7 @@ class Choosing(Reading):
 
 
 @dataclass(frozen=True)
-class ToFuse(Choosing):
+class FuseOptions(SelectionOptions):
     """The same, also by the name that the choice of views has had in `mvfusion fuse` from the beginning."""
 
     only: Annotated[
@@ -158,7 +158,7 @@ class ToFuse(Choosing):
 
 
 def reads_views(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of its parameter `reading`, a `Reading` or `Choosing`, in place of this parameter."""
+    """Give a command the options that its parameter `reading` stands for, of `ViewOptions` or a class of them."""
     signature = inspect.signature(command, eval_str=True)
     kind = signature.parameters["reading"].annotation
     hints = inspect.get_annotations(kind, eval_str=True)

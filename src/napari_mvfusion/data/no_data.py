@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.data.darkness import ends_abruptly
+from napari_mvfusion.data.field_faces import ends_abruptly
 from napari_mvfusion.data.events import Preparing
-from napari_mvfusion.data.fields import (
-    Found,
+from napari_mvfusion.data.field_of_view import (
+    FieldSearch,
     HullMask,
     NumberMask,
     ValueMask,
@@ -22,7 +22,7 @@ from napari_mvfusion.data.fields import (
     look_for_field,
 )
 from napari_mvfusion.data.geometry import Box, Grid
-from napari_mvfusion.data.missed import missed_beyond, planes_to_look_at
+from napari_mvfusion.data.missed_pixels import missed_beyond, planes_to_look_at
 from napari_mvfusion.data.sampling import mark_covered, read_view, to_view
 from napari_mvfusion.data.view import View
 
@@ -33,15 +33,15 @@ _SMALL_VOXELS = 2**24
 _FEWEST_MISSED = 60
 
 
-def is_settled(view: View) -> bool:
+def is_no_data_known(view: View) -> bool:
     """Whether the mask of a view says all that is known of where it has data, as 0 and 1."""
     return view.no_data == "none" and not _has_number_mask(view)
 
 
-def settle_views(
+def detect_no_data_of(
     views: Sequence[View], grid: Grid
 ) -> Generator[Preparing, None, tuple[tuple[View, ...], dict[str, str]]]:
-    """Give masks to views that ask for it with `View.no_data`; see `napari_mvfusion.data.views.RegisteredViews.settle`.
+    """Give masks to views that ask for it with `View.no_data`; see `napari_mvfusion.data.views.RegisteredViews.detect_no_data`.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def settle_views(
     The views, whose masks say all that is known, and what is left out of each and why, in words, by the view's name.
     """
     views, notes = _without_numbers(views)
-    found = [Found() for _ in views]
+    found = [FieldSearch() for _ in views]
     auto = [v for v, view in enumerate(views) if view.no_data == "auto" and view.mask is None]
     for done, v in enumerate(auto):
         search = look_for_field(views[v].data)
@@ -68,7 +68,7 @@ def settle_views(
                 break
             yield Preparing("looking for fields", (done + share) / len(auto))
     fields = _fields(views, found, grid)
-    settled: list[View] = []
+    detected: list[View] = []
     for view, what, known in zip(views, found, fields, strict=True):
         mask: VolumeLike | None = view.mask
         if view.no_data in ("0", "nan"):
@@ -82,8 +82,8 @@ def settle_views(
                 mask = ValueMask(view.data, nan=True, also=mask)
             if note := _note(what, known):
                 notes[view.name] = note
-        settled.append(replace(view, mask=mask, no_data="none"))
-    return tuple(settled), notes
+        detected.append(replace(view, mask=mask, no_data="none"))
+    return tuple(detected), notes
 
 
 def _has_number_mask(view: View) -> bool:
@@ -105,7 +105,7 @@ def _without_numbers(views: Sequence[View]) -> tuple[list[View], dict[str, str]]
     return plain, notes
 
 
-def _fields(views: Sequence[View], found: Sequence[Found], grid: Grid) -> list[HullMask | None]:
+def _fields(views: Sequence[View], found: Sequence[FieldSearch], grid: Grid) -> list[HullMask | None]:
     """The field of each view, where it ends inside the view's array."""
     if not any(what.faces for what in found):
         return [None] * len(views)
@@ -202,7 +202,7 @@ def _sampled_mean(view: View, grid: Grid) -> float:
     return light / amount if amount else 0.0
 
 
-def _note(found: Found, field: HullMask | None) -> str:
+def _note(found: FieldSearch, field: HullMask | None) -> str:
     """What was recognised about a view, in a line; empty where there is nothing."""
     parts = []
     zeros = 0.0 if field is None else field.outside - found.nan / prod(field.shape)

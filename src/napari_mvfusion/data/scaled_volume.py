@@ -23,7 +23,7 @@ def unit_for(brightest: Iterable[float]) -> float:
     return 2.0**power if abs(power) > _POWERS else 1.0
 
 
-class Divided:
+class ScaledVolume:
     """A volume divided by a unit as it is read.
 
     Parameters

@@ -171,7 +171,7 @@ class Face:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FieldSearch:
     """What the pixels of a view say about its field.
 
     Attributes
@@ -192,7 +192,7 @@ class Found:
     filled: float = 1.0
 
 
-def look_for_field(data: VolumeLike) -> Generator[float, None, Found]:
+def look_for_field(data: VolumeLike) -> Generator[float, None, FieldSearch]:
     """Look for the field of a view, in bounded memory.
 
     A hull that holds the eight corners holds everything, so volumes without a 0 or NaN there are not read at all.
@@ -206,7 +206,7 @@ def look_for_field(data: VolumeLike) -> Generator[float, None, Found]:
     The share that is done, after every slab.
     """
     if all(_holds_something(data[corner]) for corner in product(*[(slice(0, 1), slice(-1, None))] * 3)):
-        return Found()
+        return FieldSearch()
     depth, height, width = data.shape
     shape = (depth, height, width)
     rows = np.zeros((depth, height, 2), np.int32)
@@ -234,13 +234,13 @@ def look_for_field(data: VolumeLike) -> Generator[float, None, Found]:
     try:
         hull = ConvexHull(places)
     except (QhullError, ValueError):  # flat, a line, or nothing: no block of space
-        return Found(nan=nan, nan_at_border=at_border)
+        return FieldSearch(nan=nan, nan_at_border=at_border)
     mask = inside_planes(hull.equations, shape)
     inside = (1 - mask.outside) * depth * height * width
     mean, filled = total / inside, held / inside
     if not mask.outside:
-        return Found(nan=nan, nan_at_border=at_border, mean=mean)
-    return Found(mask, tuple(islice(_faces(hull, shape), _MOST_FACES)), nan, at_border, mean, filled)
+        return FieldSearch(nan=nan, nan_at_border=at_border, mean=mean)
+    return FieldSearch(mask, tuple(islice(_faces(hull, shape), _MOST_FACES)), nan, at_border, mean, filled)
 
 
 def inside_planes(planes: np.ndarray, shape: tuple[int, int, int]) -> HullMask:
