@@ -97,7 +97,7 @@ def scores(fused: Any, truth: np.ndarray, views: RegisteredViews) -> dict[str, A
     light = float(np.mean([numbers.mean for numbers in views.statistics()]))
     return {part: {key: found[key][part] for key in FIGURES} for part in PARTS} | {
         "residual": float(np.mean([one.rms for one in reprojection(fused, views, attenuation=False)])),
-        "unexplained": reduced_chi_square([fused], views)[0].residual,
+        "root_chi_square": reduced_chi_square([fused], views)[0].residual,
         "light": float(np.asarray(fused).mean(dtype=np.float64)) / light,
     }
 
@@ -195,7 +195,7 @@ def table(known: dict[str, Any]) -> str:
             cells = [f"{m['all'][key]:.3f} / {m['foreground'][key]:.3f}" for key in FIGURES]
             ratios = [m[part]["nrmse"] / reference[part]["nrmse"] for part in ("all", "foreground")]
             cells += [f"{ratios[0]:.2f} / {ratios[1]:.2f}", f"{m['residual']:.2f}"]
-            cells += [f"{m['unexplained']:.2f}" if "unexplained" in m else "", f"{m['light']:.3f}"]
+            cells += [f"{m['root_chi_square']:.2f}" if "root_chi_square" in m else "", f"{m['light']:.3f}"]
             lines.append(f"| {method} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
@@ -209,7 +209,7 @@ def mean(entries: dict[str, Any]) -> dict[str, Any]:
         for part in ("all", "foreground")
     } | {
         key: float(np.mean([value[key] for value in values]))
-        for key in ("residual", "unexplained", "light", "seconds")
+        for key in ("residual", "root_chi_square", "light", "seconds")
         if all(key in value for value in values)
     }
 

@@ -9,7 +9,10 @@ import pytest
 from napari_mvfusion import reprojection
 from napari_mvfusion.simulation import sample
 from napari_mvfusion.training import process
+from napari_mvfusion.training.figures import Figures, with_old_names
 from napari_mvfusion.training.outcome import TrainingOutcome
+from napari_mvfusion.training.state import TrainingProgress
+from napari_mvfusion.training.verdict import judge
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,30 @@ def test_the_old_name_of_a_parameter_means_the_new_one(allowed_for: bool):
     assert (new[0].transmission is not None) == allowed_for
     assert {"attenuation", "lost_light"} <= set(new[0].as_dict())
     assert np.isfinite(new[0].rms)
+
+
+def test_a_figure_is_found_by_its_old_name():
+    figures = Figures(residual=1.0, structure_residual=0.5)
+    with pytest.warns(DeprecationWarning, match="structure_residual"):
+        assert figures["unexplained"] == 0.5
+    with pytest.raises(KeyError, match="misfit"):
+        figures["misfit"]
+    assert with_old_names(figures) == {"residual": 1.0, "structure_residual": 0.5, "unexplained": 0.5}
+    with pytest.raises(KeyError, match="unexplained"):
+        Figures(residual=1.0)["unexplained"]
+
+
+def test_figures_that_were_saved_by_their_old_names_are_compared():
+    before, after = {"residual": 1.2, "unexplained": 0.5}, {"residual": 1.2, "structure_residual": 0.4}
+    assert judge(before, after).kind == "better"
+    assert judge(after, before).kind == "no better"
+
+
+def test_progress_that_was_saved_by_old_names_is_read():
+    figures = {"residual": 1.1, "unexplained": 0.3}
+    read = TrainingProgress.read({"step": 3, "kept": ["ab"], "seen": [16, 16, 16], "start": figures, "best": figures})
+    assert read.model_hashes == ("ab",)
+    assert read.validation_box == (16, 16, 16)
+    assert read.best == read.start == {"residual": 1.1, "structure_residual": 0.3}
+    with pytest.raises(ValueError, match="held"):
+        TrainingProgress.read({"held": 1})

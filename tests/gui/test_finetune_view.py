@@ -103,7 +103,7 @@ def test_whatever_changes_the_window_is_put_together_once(view, drawn, qtbot):
     for timer in (view._due, curves._next):
         timer.timeout.connect(compositions.turn)
     for last in (3, 6):
-        view.follow(Validated(last - 1, {"residual": 1.1, "unexplained": 0.2}, 1.1, best=True))
+        view.follow(Validated(last - 1, {"residual": 1.1, "structure_residual": 0.2}, 1.1, best=True))
         view.follow(Previewed(last - 1, tile, tile, tile, 1.3, 1.2))
         steps(view, last - 2, last)
         qtbot.waitUntil(lambda last=last: drawn[-1] == last and not curves._turns)

@@ -133,8 +133,11 @@ def test_offsets_of_some_views_and_those_that_files_hold(tmp_path: Path) -> None
 
 
 def test_a_residual_that_rises_is_never_called_better() -> None:
-    before = {"residual": 13160.08, "unexplained": 2.0}
-    verdict = judge(before, {"residual": 13214.59, "unexplained": 1.0})
+    before = {"residual": 13160.08, "structure_residual": 2.0}
+    verdict = judge(before, {"residual": 13214.59, "structure_residual": 1.0})
     assert verdict.kind == "no better"
     # Towards the noise floor from below is no rise.
-    assert judge({"residual": 0.97, "unexplained": 0.2}, {"residual": 1.0, "unexplained": 0.1}).kind == "better"
+    assert (
+        judge({"residual": 0.97, "structure_residual": 0.2}, {"residual": 1.0, "structure_residual": 0.1}).kind
+        == "better"
+    )

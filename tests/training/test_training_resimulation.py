@@ -187,10 +187,10 @@ def test_noise_that_is_learned_lowers_the_residual_but_not_what_is_unexplained()
     whole = {"views": pixels.astype(np.float16), "fitted_transmission": ones}
     volume = TrainingVolume(whole, 1.0, 1.0, recording, TrainingVolume(half, 1.0, 1.0, recording))
     score = ScoreViews(LossWeights(likelihood="split", gains="start"))
-    assert score.decides == "unexplained"
+    assert score.decides == "structure_residual"
     truth = score(Fixed(latent), [volume], CPU)
     assert truth["residual"] == pytest.approx(1, abs=0.03)
-    assert truth["unexplained"] == pytest.approx(0, abs=0.1)
+    assert truth["structure_residual"] == pytest.approx(0, abs=0.1)
 
     def fit_noise(seen):
         """Landweber iterations without end: what fits one noise best."""
@@ -204,9 +204,9 @@ def test_noise_that_is_learned_lowers_the_residual_but_not_what_is_unexplained()
     assert spoiled["residual"] < 0.95 * truth["residual"]
     # The network reads the first half: what it learns of that noise is an error against the other.
     halves = score(Fixed(fit_noise(first)), [volume], CPU)
-    assert halves["unexplained"] > truth["unexplained"] + 0.02
+    assert halves["structure_residual"] > truth["structure_residual"] + 0.02
     darker = score(Fixed(ndimage.gaussian_filter(latent, 2)), [volume], CPU)
-    assert darker["unexplained"] > truth["unexplained"] + 0.02
+    assert darker["structure_residual"] > truth["structure_residual"] + 0.02
 
 
 def test_a_block_passes_the_network_in_parts_as_it_does_whole(monkeypatch):

@@ -24,6 +24,7 @@ from napari_mvfusion.io.opening import list_tags, open_volume
 from napari_mvfusion.system.yaml_text import parse_yaml
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import make_config, read_values
+from napari_mvfusion.training.figures import with_old_names
 from napari_mvfusion.training.presets import ENDLESS, fine_tune_values
 from napari_mvfusion.training.setup import suggest_tile, train_events
 
@@ -170,7 +171,7 @@ def train(
                 "ended": ended,
                 "steps": outcome.step,
                 "best_step": outcome.best_step,
-                "figures": outcome.figures,
+                "figures": with_old_names(outcome.figures),
                 "verdict": None if outcome.verdict is None else asdict(outcome.verdict),
             }
         )

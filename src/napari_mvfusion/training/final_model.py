@@ -117,6 +117,6 @@ def final_model_from_checkpoint(folder: Path, out: Path) -> Path | None:
         card = parse_card(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): go on with the run, then stop it") from error
-    known = (*header.progress.kept, state_sha256(best))
+    known = (*header.progress.model_hashes, state_sha256(best))
     save_final_model(out, best, finished_card(card, header.config, header.progress), folder, known)
     return out

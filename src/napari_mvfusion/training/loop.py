@@ -26,6 +26,7 @@ from napari_mvfusion.system.devices import describe_device, losses_in_words, rel
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.training.clock import Clock
 from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.figures import Figures
 from napari_mvfusion.training.final_model import check_written_by_run, finished_card, save_card, save_final_model
 from napari_mvfusion.training.learner import Learner
 from napari_mvfusion.training.logs import Log
@@ -336,12 +337,12 @@ class _Training:
     def _validate_less(self) -> Warned:
         """Validate on parts of the volumes that are never trained on."""
         sides = [max(volume.shape[axis] for volume in self._volumes) for axis in range(3)]
-        now = self._progress.seen or triple(n // 4 * 4 for n in sides)
+        now = self._progress.validation_box or triple(n // 4 * 4 for n in sides)
         smaller = smaller_step(now, 1, (SMALLEST_SIDE,) * 3)
         if smaller is None:
             raise self._out_of_memory(now)
         # Scores on other parts cannot be compared: those of the past are forgotten.
-        self._progress = replace(self._progress, seen=smaller[0], best_score=math.inf, start={}, best={})
+        self._progress = replace(self._progress, validation_box=smaller[0], best_score=math.inf, start={}, best={})
         return Warned(f"memory ran out: validating on parts of {_voxels(smaller[0])} from here on")
 
     def _out_of_memory(self, tile: Triple) -> MemoryShortage:
@@ -367,10 +368,10 @@ class _Training:
 
     def _validate(self) -> Validated:
         step = self._progress.step
-        if self._progress.seen is not None and step and not math.isfinite(self._progress.best_score):
+        if self._progress.validation_box is not None and step and not math.isfinite(self._progress.best_score):
             rescored = dict(self._score(self._learner.best, self._validation_volumes(), self._device))
             self._progress = replace(self._progress, best_score=rescored[self._decides], best=rescored)
-        figures = dict(self._score(self._learner.averaged, self._validation_volumes(), self._device))
+        figures = Figures(self._score(self._learner.averaged, self._validation_volumes(), self._device))
         score = figures[self._decides]
         # The start itself counts: a training that does not help is not kept.
         best = score < self._progress.best_score
@@ -387,10 +388,10 @@ class _Training:
 
     def _validation_volumes(self) -> Sequence[TrainingVolume]:
         """The volumes to validate on, or what memory allows of them."""
-        seen = self._progress.seen
-        if seen is None:
+        part = self._progress.validation_box
+        if part is None:
             return self._volumes
-        box = Box.whole(seen)
+        box = Box.whole(part)
         return [
             replace(
                 part_of(each, box), noise_split=None if each.noise_split is None else part_of(each.noise_split, box)
@@ -470,7 +471,7 @@ class _Training:
     def _keep(self, *, complete: bool) -> Path:
         """Write the best weights as a model, and before that a state that knows the model as its own."""
         known = self._model_hashes()
-        self._progress = replace(self._progress, kept=known, complete=complete)
+        self._progress = replace(self._progress, model_hashes=known, complete=complete)
         self._save()
         card = finished_card(self._card, self._config, self._progress)
         save_final_model(self._out, self._learner.best.state_dict(), card, self._folder, known)
@@ -481,11 +482,11 @@ class _Training:
         known = self._model_hashes()
         check_written_by_run(self._out, self._folder, known)
         if self._out.exists():
-            self._progress = replace(self._progress, kept=known)
+            self._progress = replace(self._progress, model_hashes=known)
 
     def _model_hashes(self) -> tuple[str, ...]:
         """Hashes of the weights that this run wrote as its model, or would write now."""
-        return tuple(dict.fromkeys((*self._progress.kept, self._best_sha256())))
+        return tuple(dict.fromkeys((*self._progress.model_hashes, self._best_sha256())))
 
     def _best_sha256(self) -> str:
         return state_sha256({name: value.cpu() for name, value in self._learner.best.state_dict().items()})

@@ -18,6 +18,7 @@ from napari_mvfusion.imaging import Blur, TransferCache
 from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import BEFORE_THE_BLUR, LossWeights
+from napari_mvfusion.training.figures import Figures
 from napari_mvfusion.training.noise_splitting import NOISE_SPLIT
 from napari_mvfusion.training.objectives import Supervised
 from napari_mvfusion.training.training_samples import (
@@ -231,7 +232,7 @@ class ScoreViews:
 
     def __init__(self, weights: LossWeights) -> None:
         self._reproject = Reprojector(weights.gains)
-        self.decides = "unexplained" if weights.likelihood == "split" else "misfit"
+        self.decides = "structure_residual" if weights.likelihood == "split" else "misfit"
 
     def __call__(
         self, network: Generator, volumes: Sequence[TrainingVolume], device: torch.device
@@ -242,8 +243,8 @@ class ScoreViews:
         -------
         "residual", root mean square residual over that of the expected noise: 1 is the noise floor, below it noise was
         learned; "misfit", how far its logarithm is from 0; "residual_estimate", of what the universal generator corrects;
-        and where noise is split "unexplained", what is left of the squared difference from the other half when the variance
-        of its noise is taken away, in units of the noise of the views: 0 is perfect, and noise cannot lower it.
+        and where noise is split "structure_residual", what is left of the squared difference from the other part when the
+        variance of its noise is taken away, in units of the noise of the views: 0 is perfect, and noise cannot lower it.
         """
         found: dict[str, list[float]] = {"residual": [], "misfit": []}
         with torch.no_grad():
@@ -253,12 +254,14 @@ class ScoreViews:
                 found["residual"] += residuals
                 found["misfit"] += [abs(float(np.log(max(r, _TINY)))) for r in residuals]
                 if volume.noise_split is not None:
-                    half = cut(volume.noise_split, (0, 0, 0), volume.shape, device)
-                    found.setdefault("unexplained", []).extend(self._unexplained(run_network(network, half), half))
+                    split = cut(volume.noise_split, (0, 0, 0), volume.shape, device)
+                    found.setdefault("structure_residual", []).extend(
+                        self._structure_residual(run_network(network, split), split)
+                    )
                 if "estimate" in sample.tensors:
                     estimated = self._residuals(sample.tensors["estimate"], sample)
                     found.setdefault("residual_estimate", []).extend(estimated)
-        return {name: float(np.mean(values)) for name, values in found.items()}
+        return Figures((name, float(np.mean(values))) for name, values in found.items())
 
     def _residuals(self, generated: torch.Tensor, sample: TrainingSample) -> list[float]:
         """Residual of each view that has data in the tile."""
@@ -273,8 +276,8 @@ class ScoreViews:
             if some[v]
         ]
 
-    def _unexplained(self, generated: torch.Tensor, sample: TrainingSample) -> list[float]:
-        """What is left of the difference from the other half, for each view that has data in the tile."""
+    def _structure_residual(self, generated: torch.Tensor, sample: TrainingSample) -> list[float]:
+        """What is left of the difference from the other part, for each view that has data in the tile."""
         reprojected = self._reproject(generated, sample)
         squares, variance = (reprojected.mean(part) for part in noise_split_error(reprojected, sample))
         some = reprojected.known.sum(dim=(1, 2, 3)) > 0

@@ -27,6 +27,7 @@ from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.models.card import problems_of
 from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.figures import current
 
 T = TypeVar("T")
 
@@ -37,6 +38,10 @@ _META = "state"
 _WEIGHTS_HASH = "weights_sha256"
 _HASH = "sha256"
 _START_ANEW = "remove its folder, and train from the start"
+
+
+# What fields were called in states of earlier versions.
+_RENAMED = {"kept": "model_hashes", "seen": "validation_box"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class TrainingProgress:
     validated : step of the last validation, or -1
     start, best : figures of the start and of the best weights
     tile, batch : what memory allowed after it ran out, or None
-    seen : part of a validation volume that memory allowed, or None for all of it
-    kept : hashes of the weights that were written as its model
+    validation_box : part of a validation volume that memory allowed, or None for all of it
+    model_hashes : hashes of the weights that were written as its model
     complete : whether it came to its end
     """
 
@@ -67,13 +72,15 @@ class TrainingProgress:
     best: Mapping[str, float] = field(default_factory=dict)
     tile: Triple | None = None
     batch: int | None = None
-    seen: Triple | None = None
-    kept: tuple[str, ...] = ()
+    validation_box: Triple | None = None
+    model_hashes: tuple[str, ...] = ()
     complete: bool = False
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> TrainingProgress:
         """Make one from what JSON kept of it; fields that are newer than the file have their defaults."""
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
+        values |= {name: current(values[name]) for name in ("start", "best") if name in values}
         if unknown := set(values) - {each.name for each in fields(cls)}:
             raise ValueError(f"it holds {', '.join(sorted(unknown))}, which this version does not know")
         return _TRAINING_PROGRESS.validate_python(values)

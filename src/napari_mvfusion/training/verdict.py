@@ -15,6 +15,7 @@ from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.models import load_model
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.figures import current
 from napari_mvfusion.training.own_views import OwnViews
 from napari_mvfusion.training.self_supervised import ScoreViews
 from napari_mvfusion.training.training_samples import TrainingVolume
@@ -23,7 +24,7 @@ from napari_mvfusion.training.training_samples import TrainingVolume
 _BELOW_THE_FLOOR = 0.05
 # Less than this share of the misfit is no difference that one could see.
 _NOTICEABLE = 0.02
-# What is unexplained, in units of the noise variance, is uncertain by about this much.
+# The structure residual, in units of the noise variance, is uncertain by about this much.
 _LEAST = 0.002
 _TINY = 1e-12
 
@@ -49,18 +50,19 @@ def judge(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
     """Compare the figures of the start and of the weights that were kept, both on tiles that were never trained on.
 
     "overfitted" is a residual more than 0.05 below the noise floor that is also further from it than before; "better"
-    lowers what is unexplained, or where that is not known the misfit, the distance from the noise floor, by at least 2 %.
+    lowers the structure residual, or where that is not known the misfit, the distance from the noise floor, by at least 2 %.
     A residual that rises above the noise floor is never better.
 
     Parameters
     ----------
-    before, after : figures of `ScoreViews`: "residual", and "unexplained" or "misfit" where they are known
+    before, after : figures of `ScoreViews`: "residual", and "structure_residual" or "misfit" where they are known
 
     Raises
     ------
     InputError
         If there is no residual, as after supervised training.
     """
+    before, after = current(before), current(after)
     if "residual" not in before or "residual" not in after:
         raise InputError("there are no residuals to compare: only runs on your own views (self, semi) have them")
     was, is_ = before["residual"], after["residual"]
@@ -117,9 +119,9 @@ def compare_models(
 
 def _is_lower(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
     """Whether the figure that decides fell by more than nothing."""
-    if "unexplained" in before and "unexplained" in after:
-        was = before["unexplained"]
-        return was - after["unexplained"] > max(_NOTICEABLE * was, _LEAST)
+    if "structure_residual" in before and "structure_residual" in after:
+        was = before["structure_residual"]
+        return was - after["structure_residual"] > max(_NOTICEABLE * was, _LEAST)
     return _misfit(after) <= (1 - _NOTICEABLE) * _misfit(before)
 
 

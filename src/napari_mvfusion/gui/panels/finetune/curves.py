@@ -23,7 +23,7 @@ _COLOURS = {
     "again": GREY,
 }
 _SPARE, _FLOOR = OLIVE, RED
-_FIGURES = {"residual": (GREEN, "residual"), "unexplained": (VIOLET, "structure missed")}
+_FIGURES = {"residual": (GREEN, "residual"), "structure_residual": (VIOLET, "structure residual")}
 _WORDS = {
     "cycle": "fit to the views",
     "gradient": "roughness",
@@ -43,7 +43,7 @@ _TIPS = (
 _RESIDUAL_TIP = (
     "<qt>Measured on tiles that are never trained on, in units of the noise that is expected.<br><b>residual</b>: what the "
     "result leaves of the views. 1, the dashed line, is the noise alone: higher misses structure, lower learned noise.<br>"
-    "<b>structure missed</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
+    "<b>structure residual</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
 _LEAST_PIXELS = 330
 # Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.

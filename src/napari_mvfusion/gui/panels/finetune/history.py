@@ -10,8 +10,8 @@ import numpy as np
 _MOST_POINTS = 400
 # Sums and what only the other network minimises say nothing about the generator.
 _LEFT_OUT = ("total",)
-# The residual in units of the noise, and where noise is split what is left of the other half without its noise.
-FIGURES = ("residual", "unexplained")
+# The residual in units of the noise, and where noise is split the structure residual.
+FIGURES = ("residual", "structure_residual")
 
 
 @dataclass
