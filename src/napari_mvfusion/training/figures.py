@@ -12,7 +12,7 @@ class Figures(dict[str, float]):
     """Numbers by name. A name of an earlier version gives the same number, with a warning."""
 
     def __missing__(self, name: str) -> float:
-        now = _RENAMED.get(name)
+        now = _RENAMED.get(name, name)
         if now not in self:
             raise KeyError(name)
         warnings.warn(f"the figure '{name}' is called {now} now", DeprecationWarning, stacklevel=2)

@@ -29,7 +29,7 @@ from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.own_views import blocks_in, check_tile, describe_psfs, region_of
 from napari_mvfusion.training.presets import fine_tune_config
-from napari_mvfusion.training.resources import ResourceEstimate, estimate, measure_step
+from napari_mvfusion.training.resources import ResourceEstimate, estimate_resources, measure_step
 from napari_mvfusion.training.setup import model_path
 
 OwnMode = Literal["self", "semi"]
@@ -171,13 +171,13 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
         description=Description(title=f"Fine-tuned from {wish.start}" if wish.start else "Trained on own views"),
     )
     threads = beside_a_window(wish.threads, wish.device)
-    found = estimate(config, views, wish.device, start_from=wish.start, threads=threads)
+    found = estimate_resources(config, views, wish.device, start_from=wish.start, threads=threads)
     plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)), measure_slowdown())
     yield plan
     if found.step_seconds is None:
         measure_step(_architecture(wish.start), wish.device, threads)
         check()
-        known = estimate(config, views, wish.device, start_from=wish.start, threads=threads)
+        known = estimate_resources(config, views, wish.device, start_from=wish.start, threads=threads)
         yield replace(plan, estimate=known)
 
 
