@@ -18,8 +18,6 @@ from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.models.model_file import weights_sha256
-from napari_mvfusion.io.opening import open_volume
-from napari_mvfusion.models.model_file import weights_sha256
 from small_training import UNIVERSAL
 
 

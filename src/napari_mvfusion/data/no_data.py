@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.data.field_faces import ends_abruptly
 from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.field_faces import ends_abruptly
 from napari_mvfusion.data.field_of_view import (
     FieldSearch,
     HullMask,
@@ -41,7 +41,7 @@ def is_no_data_known(view: View) -> bool:
 def detect_no_data_of(
     views: Sequence[View], grid: Grid
 ) -> Generator[Preparing, None, tuple[tuple[View, ...], dict[str, str]]]:
-    """Give masks to views that ask for it with `View.no_data`; see `napari_mvfusion.data.views.RegisteredViews.detect_no_data`.
+    """Give masks to views that ask for it with `View.no_data`; see `RegisteredViews.detect_no_data`.
 
     Parameters
     ----------

@@ -13,14 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.events import Preparing
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Grid, float_triple
+from napari_mvfusion.data.no_data import detect_no_data_of, is_no_data_known
 from napari_mvfusion.data.overviews import Overview
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
+from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.scanning import ViewStatistics, sample_views, scan_views
-from napari_mvfusion.data.no_data import is_no_data_known, detect_no_data_of
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 

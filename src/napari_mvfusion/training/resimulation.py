@@ -17,7 +17,6 @@ from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.imaging import Blur
-from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.measures.fitted_transmission import nearer
 from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models.build import Architecture, Generator
