@@ -110,7 +110,8 @@ def test_parameters_that_are_entered_reach_the_method(model, person, small_views
 def test_only_ticked_views_are_fused(model, person, small_views, show_views):
     show_views(model, small_views)
     person.tick(1)
-    assert person.hint().startswith("There is only view '0'")
+    # The PSFs are looked at first, which takes a while on a busy machine.
+    person.bot.waitUntil(lambda: person.hint().startswith("There is only view '0'"))
     person.press("fuse")
     person.wait_until_done()
     np.testing.assert_allclose(model.layers[-1].data, small_views.views.views[0].data, rtol=1e-6)
