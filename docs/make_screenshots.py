@@ -11,7 +11,7 @@ from pictures import shoot, wait
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton
 
-from napari_mvfusion.gui.layers.conversion import annotate, notes
+from napari_mvfusion.gui.layers.notes import annotate, notes
 
 
 def shoot_light(viewer, name):

@@ -10,7 +10,7 @@ from napari.settings import get_settings
 from pictures import IMAGES, shoot, wait
 from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QScrollArea
 
-from napari_mvfusion.gui.layers.conversion import annotate, notes
+from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.simulation import sample
 

@@ -17,7 +17,6 @@ from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.layers.conversion import view_layers
 from napari_mvfusion.gui.layers.view_list import ViewList
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.settings import WRITER
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.methods import CBIF, Average
 from napari_mvfusion.simulation import sample
@@ -49,9 +48,6 @@ def _nothing_stays_alive(qapp):
     threads = set(threading.enumerate())
     yield
     assert QThreadPool.globalInstance().waitForDone(PATIENCE), "a worker is still running"
-    for thread in threading.enumerate():
-        if thread.name == WRITER:
-            thread.join(5)
     gc.collect()
     for _ in range(3):
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -10,7 +10,7 @@ from compare_window import Comparer, halves, looks
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QPushButton, QSlider
 
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.measures.brightness import fit_brightness
 

@@ -7,7 +7,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_mvfusion.gui.panels.compare.split import SplitVolume
+from napari_mvfusion.data.split import SplitVolume
 
 SHAPE = (5, 7, 9)
 FIRST, SECOND = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)

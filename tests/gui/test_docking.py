@@ -4,8 +4,9 @@ import pytest
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QMessageBox, QPushButton, QTabBar
 
+from napari_mvfusion.gui.entrances import views
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.layers.conversion import annotate
+from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.layers.view_list import ViewList
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
@@ -75,6 +76,26 @@ def test_messages_never_push_the_buttons_out_of_sight(viewer, qtbot, small_views
     assert in_sight(panel.findChild(QPushButton, "fuse"))
     labels = panel.findChildren(QLabel, "error")
     assert all(label.height() >= label.heightForWidth(label.width()) for label in labels), "no line is cut"
+
+
+def test_a_panel_that_is_opened_by_a_script_and_by_the_menu_is_one(viewer, qtbot, small_views, show_views):
+    show_views(viewer, small_views)
+    for title in ("Fuse", "Compare"):
+        open_panel(viewer, title, qtbot)
+    _, panel = open_panel(viewer, "Views & PSFs", qtbot)
+    panel.unfold_beads()
+    # What the menu does: it knows only what was opened under the title of the plugin.
+    again = views()
+    dock = viewer.window.add_dock_widget(again, name="Views & PSFs (Multi-view fusion)")
+    qtbot.wait(50)
+    assert again is panel
+    assert panel.findChild(BeadsForm).isVisibleTo(panel), "it is as it was"
+    assert in_sight(panel.findChild(QPushButton, "add_files"))
+    assert sorted(tabs_beside(dock)) == ["Compare", "Fuse", "Views && PSFs"]
+    assert len(panel.window().findChildren(ViewsPanel)) == 1
+    dock.destroyOnClose()
+    qtbot.wait(50)
+    assert "Views & PSFs (Multi-view fusion)" not in viewer.window.dock_widgets
 
 
 def test_a_panel_that_a_script_puts_into_a_dock_joins_the_others(viewer, qtbot):

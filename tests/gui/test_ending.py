@@ -76,16 +76,17 @@ wait()
 """,
     "a run": """
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.gui.jobs import worker
+from napari_mvfusion.engine import series
+from napari_mvfusion.gui.jobs.worker import fuse_run
 from napari_mvfusion.methods import Average
 
 def endless(*_, cancel, **__):
     until_stopped(cancel)
-    yield worker.Cancelled(0, 0, None)
+    yield series.Cancelled(0, 0, None)
 
-worker.fuse_events = endless
+series.fuse_events = endless
 views = RegisteredViews([View(np.ones((4, 4, 4), np.float32), name) for name in "ab"])
-run = worker.FuseRun(worker.FuseJob((worker.Part((), views),), (), Average(), "cpu"))
+run = fuse_run(series.FuseJob((series.Part((), views),), (), Average(), "cpu"), application)
 run.start()
 wait()
 """,

@@ -20,18 +20,20 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import KEY, annotate, view_layers
+from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.panels.finetune import model_actions, setup_page
-from napari_mvfusion.gui.panels.finetune.expert import changes_of, settings_of
-from napari_mvfusion.gui.panels.finetune.files import inputs_in
-from napari_mvfusion.gui.panels.finetune.history import Curve, History
-from napari_mvfusion.gui.panels.finetune.plan import suggest_name
 from napari_mvfusion.gui.panels.finetune.region import drawn_box
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.widgets.model_choice import ModelChoice
 from napari_mvfusion.io.psfs import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models
+from napari_mvfusion.training.config import LossWeights, TrainConfig
+from napari_mvfusion.training.expert import expert_changes, expert_parameters, expert_values
+from napari_mvfusion.training.folders import inputs_in
+from napari_mvfusion.training.history import Curve, History
+from napari_mvfusion.training.plan import suggest_name
 from napari_mvfusion.training.presets import fine_tune_config
 from old_checkpoints import content
 from old_torch import old_file
@@ -107,14 +109,48 @@ def test_a_rectangle_becomes_a_box_of_voxels(depth, start, stop):
 @pytest.mark.parametrize("mode", ["self", "semi"])
 def test_usual_expert_settings_change_nothing_and_others_what_they_say(mode):
     standard = fine_tune_config(mode, minutes=5, views=())
-    usual = settings_of(standard)
-    assert changes_of(usual, standard) == {}
-    other = usual.model_copy(update={"rate": 3.0, "tile": "48", "gradient": 2.5, "seed": 7})
-    changed = fine_tune_config(mode, minutes=5, views=(), **changes_of(other, standard))
+    usual = expert_values(standard)
+    assert expert_changes(usual, standard) == {}
+    other = usual | {"rate": 3e-4, "tile": "48", "gradient": 2.5, "seed": 7}
+    changed = fine_tune_config(mode, minutes=5, views=(), **expert_changes(other, standard))
     assert changed.rate == pytest.approx(3e-4)
     assert changed.tile == (48, 48, 48)
     assert changed.seed == 7
     assert changed.weights == standard.weights.model_copy(update={"gradient": 2.5})
+
+
+@pytest.mark.parametrize("mode", ["self", "semi"])
+def test_the_form_for_experts_has_the_fields_of_the_configuration_and_their_bounds(person, model, mode):
+    standard = fine_tune_config(mode, minutes=5, views=())
+    open_views(person, model)
+    person.choose("mode", {"self": "Nothing", "semi": "Sharp"}[mode])
+    form = person.panel._setup.training._expert
+    person.wait(lambda: form.values() == expert_values(standard))
+    fields = {**TrainConfig.model_fields, **LossWeights.model_fields}
+    for parameter in expert_parameters(standard):
+        field = fields[parameter.field]
+        widget = form[parameter.field].native
+        assert (widget.accessibleName(), widget.toolTip()) == (field.title, f"<qt>{field.description}</qt>")
+        if isinstance(widget, QDoubleSpinBox):
+            for number in (-1e9, 1e9):
+                # Whatever can be entered can be used; a mode may still refuse it beside others.
+                widget.setValue(number)
+                changes = expert_changes({parameter.field: widget.value()}, standard)
+                if (mode, parameter.field, number) != ("self", "again", -1e9):
+                    fine_tune_config(mode, minutes=5, views=(), **changes)
+
+
+def test_what_was_entered_for_experts_is_remembered_as_it_was_by_version_0_1(person, model):
+    training = person.panel._setup.training
+    training.restore(
+        {"mode": "self", "minutes": 2.0, "time": "other", "expert": {"rate": 3.0, "tile": "48", "seed": 4}}
+    )
+    assert training.minutes == 2.0
+    assert training.expert()["rate"] == pytest.approx(3e-4)
+    state = training.state()
+    training.reset()
+    training.restore(state)
+    assert (training.expert()["rate"], training.expert()["tile"], training.expert()["seed"]) == (3e-4, "48", 4)
 
 
 def test_a_proposed_name_is_a_name_and_new(models):
@@ -332,7 +368,7 @@ def test_a_plan_of_what_was_entered_before_cannot_be_started(person, model, monk
     monkeypatch.setattr(setup_page, "plan_steps", slow)
     page = person.panel._setup
     page.check()
-    page._due.setInterval(60_000)
+    page._due.setTimeout(60_000)
     person.choose("how_long", "Thorough")
     go_on.set()
     assert QThreadPool.globalInstance().waitForDone(PATIENCE)

@@ -7,11 +7,11 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.gui.panels.finetune.curves import Curves, _Legend
-from napari_mvfusion.gui.panels.finetune.plan import as_sent
 from napari_mvfusion.gui.panels.finetune.plot import Plot
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
-from napari_mvfusion.gui.panels.finetune.threads import beside_a_window
+from napari_mvfusion.system.devices import beside_a_window
 from napari_mvfusion.training.job import TrainJob
+from napari_mvfusion.training.plan import as_sent
 from napari_mvfusion.training.presets import fine_tune_config
 from napari_mvfusion.training.training_events import Previewed, Started, StepDone, Validated
 
@@ -100,14 +100,14 @@ def test_whatever_changes_the_window_is_put_together_once(view, drawn, qtbot):
     tile = np.random.default_rng(0).random((8, 8, 8), np.float32)
     curves = view.findChild(Plot, "loss_plot").parentWidget()
     compositions = Compositions(view)
-    for timer in (view._due, curves._next):
-        timer.timeout.connect(compositions.turn)
+    for turn in (view._due.triggered, curves._next.timeout):
+        turn.connect(compositions.turn)
     for last in (3, 6):
         view.follow(Validated(last - 1, {"residual": 1.1, "structure_residual": 0.2}, 1.1, best=True))
         view.follow(Previewed(last - 1, tile, tile, tile, 1.3, 1.2))
         steps(view, last - 2, last)
         qtbot.waitUntil(lambda last=last: drawn[-1] == last and not curves._turns)
-    qtbot.waitUntil(lambda: not view._due.isActive())
+    qtbot.waitUntil(lambda: not view._due.due)
     assert "fit" in view.findChild(QLabel, "loss_legend").text()
     assert set(compositions.after_turns) == {0, 1}
 

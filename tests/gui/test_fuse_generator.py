@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QListWidget
 
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader

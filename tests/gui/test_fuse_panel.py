@@ -19,19 +19,19 @@ from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLabel, QLineEdit, QP
 from napari_mvfusion.data.events import TileDone
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine import series
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.forecast import Forecast
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
-from napari_mvfusion.gui.jobs import worker
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.layers.conversion import KEY, annotate
+from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.panels.fuse.forecast_line import words_of
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.psfs import open_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
+from napari_mvfusion.system.words import sentence
 from patience import PATIENCE_SECONDS
 from small_methods import Diffuse
 
@@ -479,7 +479,7 @@ def test_a_cancelled_zarr_goes_on_where_it_stopped(model, person, small_views, s
             if isinstance(event, TileDone) and event.fraction > 0.3:
                 assert pressed.wait(PATIENCE_SECONDS)
 
-    monkeypatch.setattr(worker, "fuse_events", held)
+    monkeypatch.setattr(series, "fuse_events", held)
     show_views(model, small_views)
     out = tmp_path / "fused.zarr"
     person.choose("place", "OME-Zarr")

@@ -10,8 +10,6 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
-    KEY,
-    can_be_view,
     contrast_limits,
     frame_of,
     lazy,
@@ -22,6 +20,7 @@ from napari_mvfusion.gui.layers.conversion import (
     view_layers,
     volume_layer,
 )
+from napari_mvfusion.gui.layers.notes import KEY, can_be_view
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 
 SHAPE = (6, 7, 8)

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QLabel
 
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.fuse.preview.region import region_in_sight
 from napari_mvfusion.methods import EBMD, Average, LearnedFusion
@@ -46,7 +46,7 @@ def wait_for_picture(person):
     live = person.panel._live
 
     def settled():
-        going_on = person.panel._due.isActive() or live._due.isActive() or live._runner.busy
+        going_on = person.panel._due.due or live._due.due or live._runner.busy
         return not going_on and words(person).endswith("\N{NO-BREAK SPACE}s")
 
     person.bot.waitUntil(settled)

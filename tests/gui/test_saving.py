@@ -9,10 +9,12 @@ from views_person import choose_in_dialog, in_front_of_the_views
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, savable, save_views
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Stopped
-from napari_mvfusion.gui.layers.conversion import annotate, notes, open_layers
+from napari_mvfusion.gui.jobs.tasks import Checkpoint
+from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.fresh_names import fresh_name
+from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
+from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 from napari_mvfusion.io.watched import Watched
 
@@ -77,7 +79,7 @@ def test_what_is_cancelled_leaves_nothing(small_views, tmp_path, kind):
     check = Checkpoint()
     shares = []
     check.emit = lambda progress: (shares.append(progress.share), check.stop())
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         drain(save_views(check, tmp_path / "mine", small_views.views, kind, "a"))
     assert 0 < shares[0] < 1
     assert not [path for path in tmp_path.glob("*mine*") if not path.name.endswith(".lock")]

@@ -8,12 +8,13 @@ import pytest
 import torch
 from napari.components import ViewerModel
 from napari.settings import get_plugin_settings
-from qtpy.QtCore import QSettings
+from qtpy.QtCore import QSettings, QThreadPool
 from qtpy.QtWidgets import QComboBox
 
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.settings import WRITER, Preferences, keep, last_used, preferences
+from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_threads_and_folder_reach_the_run(settings, model, person, small_views, 
 
 
 def test_the_share_of_memory_is_the_bound_of_a_run(settings, model, person, small_views, show_views, monkeypatch):
-    monkeypatch.setattr("napari_mvfusion.gui.jobs.worker.free_bytes", lambda device: 2**30)
+    monkeypatch.setattr("napari_mvfusion.engine.series.free_bytes", lambda device: 2**30)
     settings.memory_share = 0.0625
     show_views(model, small_views)
     person.press("fuse")
@@ -85,9 +86,7 @@ def test_what_is_kept_is_written_while_the_window_goes_on(qtbot, monkeypatch):
     assert begun.wait(10)
     assert last_used("panel") == {"a": 2}, "it is there while the disk takes its time"
     goes.set()
-    for thread in threading.enumerate():
-        if thread.name == WRITER:
-            thread.join(10)
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE)
     path = Path(QSettings("napari-mvfusion", "napari-mvfusion").fileName())
     assert json.loads(QSettings(str(path), QSettings.Format.IniFormat).value("panel")) == {"a": 2}
     assert last_used("panel") == {"a": 2}

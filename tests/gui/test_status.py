@@ -5,8 +5,9 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.data.events import Cancelled, TileStep
-from napari_mvfusion.gui.jobs.status import Status, TimeLeft, in_words, sentence
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.widgets.progress import ProgressBar
+from napari_mvfusion.system.words import TimeLeft, duration, sentence
 
 
 def test_the_time_left_is_that_of_a_steady_run():
@@ -28,7 +29,7 @@ def test_what_an_earlier_run_did_does_not_count_as_speed():
     [(0.04, "0.0 s"), (1.55, "1.6 s"), (8.2, "8 s"), (47, "45 s"), (180, "3 min"), (7800, "2 h 10 min")],
 )
 def test_times_read_as_a_person_says_them(seconds, words):
-    assert in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_sentences_begin_with_a_capital_but_file_names_stay():

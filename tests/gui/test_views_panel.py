@@ -13,13 +13,14 @@ from views_person import choose_in_dialog, in_front_of_the_views, known
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.layers.conversion import annotate, open_layers, view_layers
+from napari_mvfusion.gui.layers.conversion import open_layers, view_layers
+from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.io.psfs import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import EBMD, Average
 from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import light_sheet_psf, sample
+from napari_mvfusion.system.words import sentence
 
 
 @pytest.fixture

@@ -7,18 +7,18 @@ import tifffile
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.layers.conversion import PSFSaid
+from napari_mvfusion.gui.layers.notes import PSFSaid
 from napari_mvfusion.gui.panels.views.choices import psf_choices
-from napari_mvfusion.gui.panels.views.cuts import look_of
 from napari_mvfusion.gui.panels.views.judging import judge_psf
-from napari_mvfusion.gui.panels.views.kernels import fit_into, is_same_frame, own_to_fused, turn_psf
-from napari_mvfusion.gui.panels.views.pixels import look_at
 from napari_mvfusion.gui.panels.views.problems import pixel_problems
 from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.measures.pixels import look_at
 from napari_mvfusion.psf import fwhm, rotate_psf
+from napari_mvfusion.psf.cuts import look_of
+from napari_mvfusion.psf.frames import fit_into, is_same_frame, own_to_fused, turn_psf
 from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
+from napari_mvfusion.system.words import sentence
 
 PSF = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
 

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QScrollArea, QWidget
 from views_person import ViewsPerson, known
 
-from napari_mvfusion.gui.layers.conversion import annotate
+from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.views.files import Files
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel

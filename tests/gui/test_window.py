@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QApplication
 from views_person import choose_in_dialog
 
 from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.series import Allocated, FuseJob, Part
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.worker import Allocated, FuseJob, Part
 from napari_mvfusion.gui.layers.conversion import placement
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.io.opening import open_volume, read_recipe

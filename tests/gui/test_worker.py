@@ -1,7 +1,5 @@
 """What a job of the Fuse panel leaves when it ends early, told by its events and its array."""
 
-import threading
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -10,10 +8,11 @@ from napari_mvfusion.data.events import Cancelled, IterationDone
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.engine.series import Allocated, FuseJob, Part, PartBegun, PartDone
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.gui.jobs.failures import Failed
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.worker import Allocated, FuseJob, Part, PartBegun, PartDone, _steps
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed
+from napari_mvfusion.gui.jobs.worker import _steps
 from napari_mvfusion.gui.writer import refuse_shown
 from small_methods import Diffuse
 
@@ -30,17 +29,17 @@ def volume(seed):
 def ended(parts, cancel_in):
     """The array, events, and volumes of a job that is cancelled after an iteration of a part."""
     job = FuseJob(tuple(Part((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
-    cancel = threading.Event()
+    check = Checkpoint()
     seen = []
     values = now = None
-    for event in _steps(job, cancel):
+    for event in _steps(check, job):
         seen.append(event)
         if isinstance(event, Allocated):
             values = event.values
         if isinstance(event, PartBegun):
             now = event.part.index[0]
         if isinstance(event, IterationDone) and now == cancel_in:
-            cancel.set()
+            check.stop()
     return values, seen
 
 
@@ -66,12 +65,12 @@ def test_a_series_that_fails_keeps_finished_volumes_alone():
 def test_a_single_volume_keeps_what_there_is():
     """The name of its layer says that it was cancelled."""
     job = FuseJob((Part((), volume(0)),), (), Diffuse(), "cpu")
-    cancel = threading.Event()
-    for event in _steps(job, cancel):
+    check = Checkpoint()
+    for event in _steps(check, job):
         if isinstance(event, Allocated):
             values = event.values
         if isinstance(event, IterationDone):
-            cancel.set()
+            check.stop()
     assert isinstance(event, Cancelled)
     assert np.isfinite(values).all()
     assert values.any()

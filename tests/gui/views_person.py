@@ -4,7 +4,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QDialogButtonBox, QFrame, QLabel, QLineEdit, QPushButton, QWidget
 
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.gui.panels.views.picture import PSFPicture
 from napari_mvfusion.gui.panels.views.row import ViewRow

@@ -48,13 +48,10 @@ def open_views_panel(window: Any) -> Any:
     ----------
     window : napari's
     """
-    # napari names what its menu opens by the title of the plugin, and what a script opens by the name of the package.
-    titles = [f"Views & PSFs ({plugin})" for plugin in ("Multi-view fusion", "napari-mvfusion")]
-    opened = [window.dock_widgets[title] for title in titles if title in window.dock_widgets]
-    panel = opened[0] if opened else views()
-    if not opened:
-        # So that the entry of the menu finds this panel and makes no second one.
-        window.add_dock_widget(panel, name=titles[0])
+    panel = _panel_in(window, "ViewsPanel")
+    if panel is None:
+        panel = views()
+        window.add_dock_widget(panel, name="Views & PSFs (Multi-view fusion)")
     dock = panel.parent()
     dock.show()
     dock.raise_()
@@ -75,6 +72,18 @@ def _opened(module: str, panel: str, title: str) -> QWidget:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError(f"there is no window of napari to open {title} in: open one first")
+    opened = _panel_in(viewer.window, panel)
+    if opened is not None:
+        # napari names what its menu opens by the title of the plugin, and what a script opens by the name of the package:
+        # it asks for a second panel where it has one under the other name.
+        opened.leave_dock()
+        return opened
     loaded: Any = while_busy(f"Opening {title}: loading libraries…", lambda: importlib.import_module(module))
     made: QWidget = getattr(loaded, panel)(viewer)
     return made
+
+
+def _panel_in(window: Any, kind: str) -> Any:
+    """The panel of this class in a dock of a window, None where there is none."""
+    docked = [window.dock_widgets[name] for name in window.dock_widgets]
+    return next((widget for widget in docked if type(widget).__name__ == kind), None)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from napari.settings import get_plugin_settings
-from qtpy.QtCore import QSettings
+from qtpy.QtCore import QCoreApplication, QSettings
 
-WRITER = "mvfusion-settings"
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Task
+
 _PLUGIN = "napari-mvfusion"
 _UNWRITTEN: dict[str, str] = {}
 _LOOK, _WRITE = threading.Lock(), threading.Lock()
@@ -57,7 +60,14 @@ def keep(panel: str, values: dict[str, Any]) -> None:
     """Remember JSON types for `last_used`. They are written in a thread, as the window must not wait for a disk."""
     with _LOOK:
         _UNWRITTEN[panel] = json.dumps(values)
-    threading.Thread(target=_write, args=(panel,), name=WRITER).start()
+    Task(_written, panel, parent=QCoreApplication.instance()).start()
+
+
+def _written(check: Checkpoint, panel: str) -> Generator[None, None, None]:
+    """What is kept is wanted whatever happens, so it does not look whether it was stopped."""
+    del check
+    _write(panel)
+    yield
 
 
 def _write(panel: str) -> None:
@@ -72,3 +82,10 @@ def _write(panel: str) -> None:
         with _LOOK:
             if _UNWRITTEN[panel] is text:
                 del _UNWRITTEN[panel]
+
+
+@atexit.register
+def _write_rest() -> None:
+    """Write what no thread has come to; those that have begun are waited for."""
+    for panel in list(_UNWRITTEN):
+        _write(panel)

@@ -13,7 +13,8 @@ from napari.utils.notifications import show_info, show_warning
 from napari_builtins.io import napari_write_image
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import frame_of, leading_shape, notes, stack_of
+from napari_mvfusion.gui.layers.conversion import frame_of, leading_shape, stack_of
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff

@@ -28,7 +28,8 @@ class Parameter:
     title, help : what the user reads
     kind : what its values are; "model" is the name or file of a trained network
     default : its value when nothing is entered
-    low, high : bounds of numbers, infinite where there are none; `open_low` when `low` itself is not allowed
+    low, high : bounds of numbers, infinite where there are none
+    open_low, open_high : whether `low` or `high` itself is not allowed
     choices : the words of a choice, or the one word that may stand for a number
     hidden : only recipes fill it in
     """
@@ -42,6 +43,7 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
+    open_high: bool = False
     choices: tuple[str, ...] = ()
     hidden: bool = False
 
@@ -56,10 +58,11 @@ class Parameter:
         if self.kind in ("choice", "text"):
             return words or "text"
         low = f"above {self.low:g}" if self.open_low else f"from {self.low:g}"
+        high = f"below {self.high:g}" if self.open_high else f"up to {self.high:g}"
         if math.isfinite(self.low) and math.isfinite(self.high):
-            bounds = f"{low}, up to {self.high:g}" if self.open_low else f"{self.low:g} to {self.high:g}"
+            bounds = f"{low}, {high}" if self.open_low or self.open_high else f"{self.low:g} to {self.high:g}"
         elif math.isfinite(self.high):
-            bounds = f"up to {self.high:g}"
+            bounds = high
         else:
             bounds = low if math.isfinite(self.low) else "any number"
         return f"{bounds}, or {words}" if words else bounds
@@ -93,7 +96,7 @@ def describe_field(name: str, field: FieldInfo) -> Parameter:
     extra = field.json_schema_extra
     source = str(extra.get("choices", "")) if isinstance(extra, dict) else ""
     found, words = _kind_of(field, source)
-    low, high, open_low = _bounds(field)
+    low, high, open_low, open_high = _bounds(field)
     return Parameter(
         field=name,
         name=field.alias or name,
@@ -104,6 +107,7 @@ def describe_field(name: str, field: FieldInfo) -> Parameter:
         low=low,
         high=high,
         open_low=open_low,
+        open_high=open_high,
         choices=words,
         hidden=source == "recipe",
     )
@@ -128,12 +132,15 @@ def _kind_of(field: FieldInfo, source: str) -> tuple[Kind, tuple[str, ...]]:
     raise TypeError(f"there is no editor for parameters of type {annotation}")
 
 
-def _bounds(field: FieldInfo) -> tuple[float, float, bool]:
-    low, high, open_low = -math.inf, math.inf, False
+def _bounds(field: FieldInfo) -> tuple[float, float, bool, bool]:
+    low, high, open_low, open_high = -math.inf, math.inf, False, False
     for bound in field.metadata:
         for name in ("ge", "gt"):
             value = getattr(bound, name, None)
             if value is not None and value >= low:
                 low, open_low = float(value), name == "gt"
-        high = min(high, getattr(bound, "le", math.inf), getattr(bound, "lt", math.inf))
-    return low, high, open_low
+        for name in ("le", "lt"):
+            value = getattr(bound, name, None)
+            if value is not None and value <= high:
+                high, open_high = float(value), name == "lt"
+    return low, high, open_low, open_high

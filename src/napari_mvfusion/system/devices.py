@@ -73,6 +73,50 @@ def describe_device(device: torch.device, threads: int = 0) -> str:
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
+def beside_a_window(wanted: int, device: str) -> int:
+    """Threads of a run.
+
+    The window is drawn by a processor too, with software rendering all of it: a run that takes every core makes it
+    wait.
+
+    Parameters
+    ----------
+    wanted : what the user prefers, or 0
+    device : as for `napari_mvfusion.training.train`
+
+    Returns
+    -------
+    What the user prefers; else, on a CPU, one less than torch would take, and 0, which is what torch takes, elsewhere.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such device.
+    """
+    if wanted or pick_device(device).type != "cpu":
+        return wanted
+    return max(1, torch.get_num_threads() - 1)
+
+
+def offered_devices(threads: int = 0) -> list[tuple[str, str]]:
+    """The devices of this machine to choose from: each in words, and as `pick_device` takes it.
+
+    Parameters
+    ----------
+    threads : of a CPU, where it is not what torch takes
+    """
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    automatic = describe_device(pick_device("auto"), threads)
+    return [
+        (f"Automatic: {automatic}", "auto"),
+        *((describe_device(pick_device(name), threads), name) for name in names),
+    ]
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory of the device that can be taken now, in bytes.
 

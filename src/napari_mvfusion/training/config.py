@@ -114,16 +114,48 @@ class LossWeights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    likelihood: Literal["split", "poisson", "absolute"] = Field(
+        default="absolute",
+        title="Fit to the views by",
+        description="split divides the noise of the views, reads one half and compares with the other, so that noise cannot "
+        "be learned; poisson expects the noise of photons; absolute counts the mean difference.",
+    )
+    floor: float = Field(default=0.02, ge=0, le=10**6)
     absolute: float = Field(default=1.0, ge=0, le=10**6)
     square: float = Field(default=8.0, ge=0, le=10**6)
     light: float = Field(default=0.0, ge=0, le=10**6)
     cycle: float = Field(default=10.0, ge=0, le=10**6)
-    gradient: float = Field(default=1.0, ge=0, le=10**6)
-    adversarial: float = Field(default=1.0, ge=0, le=10**6)
-    again: float = Field(default=0.0, ge=0, le=10**6)
-    likelihood: Literal["split", "poisson", "absolute"] = "absolute"
-    floor: float = Field(default=0.02, ge=0, le=10**6)
-    gains: Gains = "smooth"
+    gradient: float = Field(
+        default=1.0,
+        ge=0,
+        le=10**6,
+        title="Smoothness",
+        description="How much rough results are punished. Higher gives less noise and softer edges; 0 lets the background "
+        "learn noise.",
+    )
+    again: float = Field(
+        default=0.0,
+        ge=0,
+        le=10**6,
+        title="Known volumes again",
+        description="How much it counts to find again what the start makes of the views, or sharp volumes where there are "
+        "some, recorded with the blur, losses of light and noise of the views. Higher stays closer to the start.",
+    )
+    adversarial: float = Field(
+        default=1.0,
+        ge=0,
+        le=10**6,
+        title="Look of sharp volumes",
+        description="How much it counts that results look like sharp volumes, with sharp volumes only. Higher may invent "
+        "detail; 0 leaves it out.",
+    )
+    gains: Gains = Field(
+        default="smooth",
+        title="Light lost on the way",
+        description="What is allowed for where a view is darker than the others: start, found from what the start makes of "
+        "the views; lost, what the specimen absorbed, found from views and angles; "
+        "smooth, slowly changing within a tile; view, one factor a view; one, nothing.",
+    )
     energy: float = Field(default=0.99, gt=0.5, le=1)
 
 
@@ -181,23 +213,69 @@ class TrainConfig(BaseModel):
     architecture: Architecture = UniversalArchitecture()
     steps: int = Field(default=3000, ge=1, le=10**9)
     minutes: float | None = Field(default=None, gt=0, le=10**7)
-    batch: int = Field(default=2, ge=1, le=1024)
-    tile: Triple = (48, 48, 48)
-    rate: float = Field(default=1e-3, gt=0, le=100)
+    rate: float = Field(
+        default=1e-3,
+        gt=0,
+        le=100,
+        title="Learning rate",
+        description="How far each step changes the network. Higher learns faster and may spoil what it knew: 0.00003 is "
+        "careful, 0.0001 usual for a fine-tune, 0.001 bold.",
+    )
+    tile: Triple = Field(
+        default=(48, 48, 48),
+        title="Tile (voxels a side)",
+        description="Size of the cubes that are learned from. It must be larger than the PSFs; larger ones take more "
+        "memory and time a step. Automatic takes 64, or less in small volumes.",
+    )
+    batch: int = Field(
+        default=2,
+        ge=1,
+        le=1024,
+        title="Tiles a step",
+        description="How many tiles each step looks at. More make steadier steps that take as much longer.",
+    )
+    weights: LossWeights = LossWeights()
     schedule: Literal["cycle", "constant"] = "cycle"
     warmup: float = Field(default=0.05, ge=0, le=1)
     clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    ema: float = Field(default=0.998, ge=0, lt=1)
-    precision: Literal["full", "mixed", "auto"] = "full"
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    validate_every: int = Field(default=250, ge=1, le=10**9)
-    validation: int = Field(default=8, ge=1, le=4096)
+    ema: float = Field(
+        default=0.998,
+        ge=0,
+        lt=1,
+        title="Averaging of weights",
+        description="What is kept is an average over the last steps: 0.99 over about 100 of them, 0 the last step alone.",
+    )
+    precision: Literal["full", "mixed", "auto"] = Field(
+        default="full",
+        title="Precision",
+        description="mixed is faster on GPUs and recent CPUs, and takes less memory; auto takes it there.",
+    )
+    validation: int = Field(
+        default=8,
+        ge=1,
+        le=4096,
+        title="Tiles held out",
+        description="Tiles that are never trained on: on them it is measured whether the training helps.",
+    )
+    validate_every: int = Field(
+        default=250,
+        ge=1,
+        le=10**9,
+        title="Measure every (steps)",
+        description="How often that is measured. The best weights so far are kept each time.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        title="Random seed",
+        description="The same seed draws the same tiles in the same order.",
+    )
     patience: int | None = Field(default=None, ge=1, le=10**9)
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=10**9)
     discriminator_maps: int = Field(default=64, ge=1, le=512)
     scenes: SceneSettings = SceneSettings()
     data: DataSettings = DataSettings()
-    weights: LossWeights = LossWeights()
 
     @property
     def resimulates(self) -> bool:

@@ -9,14 +9,17 @@ import numpy as np
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.jobs.worker import Allocated, FuseJob, JobDone, Part, PartBegun, PartDone, Report
-from napari_mvfusion.gui.layers.conversion import KEY, annotate, lazy
+from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, Part, PartBegun, PartDone
+from napari_mvfusion.gui.jobs.tasks import Failed
+from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.gui.layers.conversion import lazy
+from napari_mvfusion.gui.layers.notes import KEY, annotate
+from napari_mvfusion.gui.widgets.later import Later
 
 _REFRESH_MS = 200
 _CHUNK = 64
@@ -73,10 +76,7 @@ class ResultLayer(QObject):
             metadata={KEY: {"role": "fused", "running": True}},
             **place,
         )
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_REFRESH_MS)
-        self._due.timeout.connect(self._refresh)
+        self._due = Later(_REFRESH_MS, self._refresh, self)
         viewer.layers.events.removed.connect(self._notice_removal)
 
     def follow(self, event: Report) -> None:
@@ -94,8 +94,8 @@ class ResultLayer(QObject):
                 self.filled = self.filled or event.resumed_tiles > 0
             case TileDone(updated=True):
                 self.filled = True
-                if not self._due.isActive():
-                    self._due.start()
+                if not self._due.due:
+                    self._due.ask()
             case PartDone(part, fused):
                 self.filled = True
                 self._finished += 1
@@ -135,7 +135,7 @@ class ResultLayer(QObject):
             self.removed.emit()
 
     def _release(self) -> None:
-        self._due.stop()
+        self._due.cancel()
         self._layer = None
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
 

@@ -14,7 +14,8 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import Opened, PSFSaid, annotate, notes
+from napari_mvfusion.gui.layers.conversion import Opened
+from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import (
     Cancelled,
@@ -20,14 +18,16 @@ from napari_mvfusion.data.events import (
     TileStep,
     Warned,
 )
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.jobs.worker import JobDone, Report
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.engine.series import JobDone
+from napari_mvfusion.gui.jobs.tasks import Failed
+from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.gui.widgets.fold import Fold
+from napari_mvfusion.gui.widgets.inputs import describe, text_label
 from napari_mvfusion.gui.widgets.progress import ProgressBar
 from napari_mvfusion.gui.widgets.scrolled import Roll
 from napari_mvfusion.system.devices import used_bytes
+from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence
 
-_FOLDED, _UNFOLDED = "▸ Details", "▾ Details"
 # Of messages that are seen at once; older ones are scrolled to.
 _MOST_PIXELS = 200
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
@@ -41,9 +41,7 @@ class Status(QWidget):
         super().__init__(parent)
         self._stopping = False
         self._bar = ProgressBar()
-        self._step = QLabel()
-        self._step.setObjectName("step")
-        self._step.setWordWrap(True)
+        self._step = text_label("step")
         self._machine = QLabel()
         self._machine.setObjectName("machine")
         self._machine.setToolTip(
@@ -63,12 +61,7 @@ class Status(QWidget):
         self._log.setReadOnly(True)
         self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         self._log.setFixedHeight(120)
-        self._log.hide()
-        self._details = QPushButton(_FOLDED)
-        self._details.setObjectName("details")
-        self._details.setCheckable(True)
-        self._details.setStyleSheet("text-align: left; border: none; background: transparent;")
-        self._details.toggled.connect(self._unfold)
+        self._details = Fold("Details", "details", self._log)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._bar)
@@ -76,7 +69,6 @@ class Status(QWidget):
         layout.addWidget(self._machine)
         layout.addWidget(self._roll)
         layout.addWidget(self._details)
-        layout.addWidget(self._log)
         self._title = ""
         self._device = ""
         self._left = TimeLeft()
@@ -184,7 +176,7 @@ class Status(QWidget):
                 self._idle()
                 places = [str(one.path) for one in fused if one.path]
                 saved = f" Saved as {places[0]}{' and more like it' if len(places) > 1 else ''}." if places else ""
-                self.say("done", self._titled(f"done in {in_words(seconds)}.{saved}"))
+                self.say("done", self._titled(f"done in {duration(seconds)}.{saved}"))
                 self._write(f"done in {seconds:.1f} s")
             case Failed():
                 self._write(event.details or event.message)
@@ -206,82 +198,13 @@ class Status(QWidget):
         self._machine.hide()
         self._details.setVisible(bool(self._log.toPlainText()))
 
-    def _unfold(self, on: bool) -> None:
-        self._details.setText(_UNFOLDED if on else _FOLDED)
-        self._log.setVisible(on)
-
     def _write(self, line: str) -> None:
         self._log.appendPlainText(line)
-
-
-class TimeLeft:
-    """Tells the time that is left from the share that is done, as soon as that can be told."""
-
-    _SOONEST_S = 1.0
-    _LEAST_SHARE = 0.01
-
-    def __init__(self) -> None:
-        self._begun: tuple[float, float] | None = None
-
-    def __call__(self, fraction: float, now: float | None = None) -> str:
-        """Say for example "about 20 s left", or nothing while it is too early to tell.
-
-        Parameters
-        ----------
-        fraction : share that is done, 0 to 1; what was done before the first call took no time
-        now : seconds of a clock, the system's when None
-        """
-        now = time.monotonic() if now is None else now
-        if self._begun is None:
-            self._begun = (now, fraction)
-        seconds, share = now - self._begun[0], fraction - self._begun[1]
-        if seconds < self._SOONEST_S or share < self._LEAST_SHARE:
-            return ""
-        return f"about {in_words(seconds / share * (1 - fraction))} left"
 
 
 def box_of(kind: str) -> str:
     """The style of a box with a message, whose `kind` is "error", "warning" or "done"."""
     return f"background: {_COLOURS[kind]}; border-radius: 3px;"
-
-
-class Rate:
-    """Tells how many voxels are updated in a second, as a mean over the last few seconds."""
-
-    _WINDOW_S = 5.0
-
-    def __init__(self) -> None:
-        self._done: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
-
-    def __call__(self, voxels: int, now: float | None = None) -> str:
-        """Say for example "14 megavoxels a second" after some more voxels are done."""
-        now = time.monotonic() if now is None else now
-        self._done.append((now, voxels))
-        while len(self._done) > 2 and now - self._done[0][0] > self._WINDOW_S:
-            self._done.popleft()
-        seconds = now - self._done[0][0]
-        if seconds <= 0:
-            return ""
-        rate = sum(count for _, count in list(self._done)[1:]) / seconds / 1e6
-        return f"{rate:.0f} megavoxels/s" if rate >= 10 else f"{rate:.1f} megavoxels/s"
-
-
-def in_words(seconds: float) -> str:
-    """A time as a person says it: "8 s", "3 min", "2 h 10 min"."""
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s" if seconds < 3 else f"{seconds:.0f} s"
-    if seconds < 90:
-        return f"{round(seconds / 5) * 5} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
-
-
-def sentence(text: str) -> str:
-    """The text with a capital first letter, unless it begins with the name of a file."""
-    first = text.split(maxsplit=1)[0] if text.strip() else ""
-    return text[:1].upper() + text[1:] if first.isalpha() else text
 
 
 def _plan(event: Prepared) -> str:

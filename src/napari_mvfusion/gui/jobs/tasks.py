@@ -1,27 +1,48 @@
-"""Work in threads: a generator runs there, and what it reports and returns arrives on the GUI thread.
+"""Work off the GUI thread: a generator runs there, and what it yields, reports and returns arrives on the GUI thread.
 
-Runs and previews have bridges of their own, `worker.py` and `preview/runner.py`: the engine has its own cancel and events.
+All work of the panels goes this way, and ends in one: by `Interrupted`, which its `Checkpoint` or the core raises, or at
+its next yield. It also ends before Python does: a thread that outlives the objects of Qt takes the interpreter with it.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
-from napari_mvfusion.gui.jobs.ending import EndingWorker
-from napari_mvfusion.gui.jobs.failures import Failed, failure_of
+from napari_mvfusion.imaging.threads import Interrupted
+from napari_mvfusion.system.unforeseen import in_words
 
 Steps = Callable[..., Generator[Any, None, Any]]
 
+# For what a thread does after its work, which is next to nothing, and for the workers of others.
+_GRACE_MS = 2000
 
-class Stopped(Exception):  # noqa: N818 - not an error: unwinds work that nobody waits for any more
-    """The task was stopped."""
+
+@dataclass(frozen=True)
+class Failed:
+    """Work ended with an error: what the user reads, and what helps to find a mistake in the program."""
+
+    message: str
+    details: str = ""
+
+
+def failure_of(error: Exception, *, when_memory_ran_out: str = "use smaller volumes") -> Failed:
+    """An error in words. What nobody foresaw is written to the log file as well.
+
+    Parameters
+    ----------
+    error : our own errors are in words already
+    when_memory_ran_out : what to do then, besides closing other programs
+    """
+    told = in_words(error, when_memory_ran_out=when_memory_ran_out)
+    return Failed(told.message, told.details)
 
 
 @dataclass(frozen=True)
@@ -43,10 +64,14 @@ class Checkpoint:
         """Let the next call end the work."""
         self._stopped.set()
 
+    def stopped(self) -> bool:
+        """Whether the work is to end, for those that ask and end by themselves."""
+        return self._stopped.is_set()
+
     def __call__(self, *_: object) -> None:
-        """End the work by an error if it was stopped."""
-        if self._stopped.is_set():
-            raise Stopped
+        """End the work by `Interrupted` if it was stopped."""
+        if self.stopped():
+            raise Interrupted
 
     def report(self, text: str, share: float) -> None:
         """Tell how far the work is, from where it cannot yield; a checkpoint too."""
@@ -62,6 +87,7 @@ class Task(QObject):
     steps : a generator function that gets a `Checkpoint` first; it must touch neither layers nor widgets
     args : what else it is called with
     parent : the task is deaf and stops once this is destroyed
+    to_its_end : stopped, it is not left at a yield, but has to end by itself, and is heard until it does
     """
 
     progressed = Signal(str, float)
@@ -70,16 +96,18 @@ class Task(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, steps: Steps, *args: Any, parent: QObject) -> None:
+    def __init__(self, steps: Steps, *args: Any, parent: QObject | None, to_its_end: bool = False) -> None:
         super().__init__(parent)
         self._outcome: tuple[Any] | None = None
+        self._to_its_end = to_its_end
         checkpoint = Checkpoint()
         self._worker = create_worker(_guarded, steps, checkpoint, args, _worker_class=_Worker, _start_thread=False)
-        self._worker.checkpoint = checkpoint
+        self._worker.checkpoint, self._worker.to_its_end = checkpoint, to_its_end
         self._worker.yielded.connect(self._report)
         self._worker.returned.connect(self._keep)
         self._worker.finished.connect(self._end)
         checkpoint.emit = self._worker.yielded.emit
+        # A slot that knows the flag only: the task is gone when it is called.
         self.destroyed.connect(checkpoint.stop)
 
     def start(self) -> None:
@@ -87,9 +115,9 @@ class Task(QObject):
         self._worker.start()
 
     def cancel(self) -> None:
-        """Stop at the next yield; nothing but the end is told any more."""
+        """Stop; nothing but the end is told any more, except by a task that goes to its end."""
         self._worker.quit()
-        self.blockSignals(True)
+        self.blockSignals(not self._to_its_end)
 
     def _report(self, value: Any) -> None:
         if isinstance(value, Progress):
@@ -109,14 +137,54 @@ class Task(QObject):
         self.deleteLater()
 
 
-class _Worker(EndingWorker):
-    """A worker whose checkpoint stops it too."""
+class Latest(QObject):
+    """One task at a time: starting another one stops it, and nothing more is heard of the first.
 
-    checkpoint: Checkpoint
+    Its signals are those of the task that is going on; `ended` comes at once when it is cancelled.
+    """
 
-    def quit(self) -> None:
-        self.checkpoint.stop()
-        super().quit()
+    progressed = Signal(str, float)
+    reported = Signal(object)
+    succeeded = Signal(object)
+    failed = Signal(object)
+    ended = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._task: Task | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being done."""
+        return self._task is not None
+
+    def start(self, steps: Steps, *args: Any) -> None:
+        """Run a generator in a thread, see `Task`."""
+        self._drop()
+        task = Task(steps, *args, parent=self)
+        for name in ("progressed", "reported", "succeeded", "failed"):
+            getattr(task, name).connect(getattr(self, name))
+        task.ended.connect(partial(self._end, task))
+        self._task = task
+        task.start()
+
+    def cancel(self) -> None:
+        """Stop what is being done; the thread follows at its next report."""
+        if self._drop():
+            self.ended.emit()
+
+    close_down = cancel
+
+    def _drop(self) -> bool:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        return task is not None
+
+    def _end(self, task: Task) -> None:
+        if task is self._task:
+            self._task = None
+            self.ended.emit()
 
 
 class Tasks(QObject):
@@ -161,7 +229,7 @@ class Tasks(QObject):
         if (task := self._running.pop(name, None)) is not None:
             task.cancel()
 
-    def stop_all(self) -> None:
+    def close_down(self) -> None:
         """Stop every task."""
         for name in list(self._running):
             self.stop(name)
@@ -184,7 +252,62 @@ def _guarded(steps: Steps, checkpoint: Checkpoint, args: tuple[Any, ...]) -> Gen
     """What the steps yield and return; an error becomes what is returned, because a worker would lose its words."""
     try:
         return (yield from steps(checkpoint, *args))
-    except Stopped:
+    except Interrupted:
         return None
     except Exception as error:
         return failure_of(error)
+
+
+_lock = threading.Lock()
+_running: set[_Worker] = set()
+_closed = False
+
+
+class _Worker(GeneratorWorker):
+    """A worker that is asked to quit when Python ends, and waited for; its checkpoint stops it too.
+
+    napari asks and waits too, but only where it runs the event loop itself: not in a script or notebook that closes its
+    window and ends.
+    """
+
+    checkpoint: Checkpoint
+    to_its_end: bool
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Work, unless Python is about to end."""
+        with _lock:
+            if _closed:
+                return
+            _running.add(self)
+        try:
+            super().run()
+        finally:
+            with _lock:
+                _running.discard(self)
+            self.over.set()
+
+    def quit(self) -> None:
+        self.checkpoint.stop()
+        if not self.to_its_end:
+            super().quit()
+
+
+def _end_all() -> None:
+    """Ask all workers to quit, and wait until they did."""
+    global _closed
+    with _lock:
+        _closed = True
+        running = list(_running)
+    for worker in running:
+        worker.quit()
+    for worker in running:
+        worker.over.wait()
+    QThreadPool.globalInstance().waitForDone(_GRACE_MS)
+
+
+# What was registered last is called first: before Qt takes its objects down.
+atexit.register(_end_all)

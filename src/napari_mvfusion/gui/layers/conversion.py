@@ -1,11 +1,4 @@
-"""Between napari layers and registered views, both ways.
-
-What a layer is beyond its pixels stands in `layer.metadata["mvfusion"]`, a plain dict: `role` ("view", "truth" or
-"fused"); for a view `name`, `angle`, `psf`, `weight`, `offset`, `mask`, `source`, `sample`, and `inputs`, which tells how
-its files were opened; for a fused volume `recipe`, and `running` while it is computed. `no_data` is as in `View`, "auto"
-where nothing is said; a mask that was chosen among the layers has their name as `mask_layer`, and their file as
-`mask_file`, if they come from one.
-"""
+"""Between napari layers and registered views, both ways."""
 
 from __future__ import annotations
 
@@ -20,15 +13,15 @@ from napari.layers import Image
 from napari_mvfusion.data.geometry import Box, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers.notes import KEY, Notes, PSFSaid, notes, said_of_psf
+from napari_mvfusion.measures.contrast import contrast_limits
 
-KEY = "mvfusion"
 T = TypeVar("T")
 LayerData = tuple[Any, dict[str, Any], Literal["image"]]
 
 _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange", "bop purple")
 _SHOWN_VIEWS = 2
 _CHUNK_BYTES = 2**22
-_SAMPLED_PLANES = 5
 _SPATIAL = 3
 
 
@@ -68,40 +61,6 @@ class Opened:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class PSFSaid:
-    """What was done to a PSF before it became this one, in words; or why it, or the one of a file, cannot be used."""
-
-    psf: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    flaw: str = ""
-
-
-def said_of_psf(layer: Image) -> PSFSaid:
-    """What was said of the layer's PSF, as long as it still has that one."""
-    known = notes(layer)
-    said = known.get("psf_said")
-    return said if isinstance(said, PSFSaid) and said.psf is known.get("psf") else PSFSaid()
-
-
-def notes(layer: Image) -> dict[str, Any]:
-    """What the layer is beyond its pixels; empty where nothing is known."""
-    found = layer.metadata.get(KEY)
-    return found if isinstance(found, dict) else {}
-
-
-def annotate(layer: Image, **entries: Any) -> None:
-    """Change entries of a layer's notes; its other metadata stays."""
-    layer.metadata = {**layer.metadata, KEY: {**notes(layer), **entries}}
-
-
-def can_be_view(layer: Any) -> bool:
-    """Whether a layer is a volume, or a series of them, that may be a view: no results, ground truths or colours."""
-    if not isinstance(layer, Image) or layer.rgb or layer.ndim < _SPATIAL:
-        return False
-    return notes(layer).get("role") in ("view", None)
-
-
 def view_layers(
     views: RegisteredViews, *, sample: str, inputs: Mapping[str, Any] | None = None, shown: bool = True
 ) -> list[LayerData]:
@@ -124,7 +83,7 @@ def view_layers(
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
-        known = {
+        known: Notes = {
             "role": "view",
             "name": view.name,
             "angle": view.angle,
@@ -217,20 +176,6 @@ def lazy(volume: VolumeLike) -> Any:
         chunks = (*(1 for _ in volume.shape[:-_SPATIAL]), planes, height, width)
     empty = np.empty((0,) * len(volume.shape), volume.dtype)
     return da.from_array(volume, chunks=chunks, name=False, meta=empty)
-
-
-def contrast_limits(volumes: Sequence[VolumeLike]) -> tuple[float, float]:
-    """Common contrast limits of some volumes, from a few planes of each."""
-    lows, highs = [], []
-    for volume in volumes:
-        planes = np.unique(np.linspace(0, volume.shape[0] - 1, _SAMPLED_PLANES + 2).astype(int)[1:-1])
-        values = np.concatenate([np.asarray(volume[int(z)], np.float32).ravel() for z in planes])
-        values = values[np.isfinite(values)]
-        if values.size:
-            lows.append(float(np.percentile(values, 1)))
-            highs.append(float(np.percentile(values, 99.9)))
-    low, high = min(lows, default=0.0), max(highs, default=1.0)
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def open_layers(layers: Sequence[Image]) -> Opened:

@@ -17,9 +17,10 @@ from qtpy.QtWidgets import (
     QTreeWidgetItem,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.layers.conversion import annotate, can_be_view, notes
-from napari_mvfusion.gui.layers.inclusion import decide
+from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
 from napari_mvfusion.gui.widgets.inputs import describe
 
 _VIEW, _PSF = range(2)
@@ -60,48 +61,38 @@ class ViewList(QTreeWidget):
         header.setSectionResizeMode(_VIEW, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_PSF, QHeaderView.ResizeMode.ResizeToContents)
         self.itemChanged.connect(self._note)
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._rebuild)
-        self._built = False
+        follower = LayerFollower(layers, self)
+        follower.listed.connect(self._rebuild)
+        follower.changed.connect(self._redescribe)
+        self._built = self._deciding = False
         self._rebuild()
 
     def chosen(self) -> list[Image]:
         """The ticked layers, from top to bottom of the list."""
         return [item.data(_VIEW, _LAYER) for item in self._items() if item.checkState(_VIEW) == Qt.CheckState.Checked]
 
-    def detach(self) -> None:
-        """Follow the layers no more: the panel is closed."""
-        events = self._layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.disconnect(self._rebuild)
-        for item in self._items():
-            self._follow(item.data(_VIEW, _LAYER), on=False)
-
     def _items(self) -> list[QTreeWidgetItem]:
         return [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
 
-    def _rebuild(self, event: Any = None) -> None:
-        del event
+    def _rebuild(self) -> None:
         views = [layer for layer in self._layers if can_be_view(layer)]
         if self._built and views == [item.data(_VIEW, _LAYER) for item in self._items()]:
             return  # some other layer came or went
         self._built = True
-        for item in self._items():
-            self._follow(item.data(_VIEW, _LAYER), on=False)
-        self.blockSignals(True)
-        self.clear()
-        included = decide(views)
-        for layer in views:
-            self._add(layer, _state(layer in included))
-        self.blockSignals(False)
+        self._deciding = True
+        decide(views)
+        self._deciding = False
+        with signals_blocked(self):
+            self.clear()
+            for layer in views:
+                self._add(layer)
         self._fit()
         self.changed.emit()
 
-    def _add(self, layer: Image, state: Qt.CheckState) -> None:
+    def _add(self, layer: Image) -> None:
         item = QTreeWidgetItem(self)
         item.setData(_VIEW, _LAYER, layer)
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-        item.setCheckState(_VIEW, state)
         button = QPushButton()
         button.clicked.connect(partial(self._want_psf, layer))
         cell = QWidget()
@@ -110,7 +101,6 @@ class ViewList(QTreeWidget):
         inner.addWidget(button)
         self.setItemWidget(item, _PSF, cell)
         self._describe(item)
-        self._follow(layer, on=True)
 
     def _describe(self, item: QTreeWidgetItem) -> None:
         layer = item.data(_VIEW, _LAYER)
@@ -128,17 +118,16 @@ class ViewList(QTreeWidget):
             button.setText("PSF " + " × ".join(str(n) for n in psf.shape))
             button.setToolTip("Voxels of the PSF of this view. Load another one from a TIFF file")
 
-    def _follow(self, layer: Image, *, on: bool) -> None:
-        for name in ("name", "metadata", "data", "scale", "translate", "units"):
-            emitter = getattr(layer.events, name)
-            (emitter.connect if on else emitter.disconnect)(self._redescribe)
-
-    def _redescribe(self, event: Any = None) -> None:
-        del event
-        self.blockSignals(True)
-        for item in self._items():
-            self._describe(item)
-        self.blockSignals(False)
+    def _redescribe(self, event: Any) -> None:
+        listed = event.source in [item.data(_VIEW, _LAYER) for item in self._items()]
+        if self._deciding or not (listed or can_be_view(event.source)):
+            return
+        if listed != can_be_view(event.source):
+            self._rebuild()
+            return
+        with signals_blocked(self):
+            for item in self._items():
+                self._describe(item)
         # The tree does not see that a button became wider.
         self.scheduleDelayedItemsLayout()
         self.changed.emit()

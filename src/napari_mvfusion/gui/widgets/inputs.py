@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSlider, QWidget
+from collections.abc import Sequence
+
+from qtpy.QtCore import QLocale, Qt, Signal
+from qtpy.QtGui import QPaintEvent, QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 from superqt import QDoubleRangeSlider
+from superqt.utils import signals_blocked
+
+# Of a choice; where a label leaves less room than that, it stands above.
+_MOST_LETTERS = 16
+_LARGEST = 1_000_000.0
 
 
 class Unscrolled:
@@ -28,12 +46,118 @@ class DropList(Unscrolled, QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
-class NumberField(Unscrolled, QDoubleSpinBox):
-    """A number to type."""
+class WordList(DropList):
+    """A list of choices, each with what it means to the program; one that is too long for its place ends in dots.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    choices : words, and what they mean
+    letters : of a choice that have room at least
+    """
+
+    changed = Signal()
+
+    def __init__(self, choices: Sequence[tuple[str, str]] = (), letters: int = _MOST_LETTERS) -> None:
         super().__init__()
+        self._letters = letters
+        self._choices: list[tuple[str, str]] = []
+        self.offer(choices)
+        self.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    def offer(self, choices: Sequence[tuple[str, str]]) -> None:
+        """Offer other choices; where they are the same, the answer stays."""
+        if list(choices) == self._choices:
+            return
+        self._choices = list(choices)
+        with signals_blocked(self):
+            self.clear()
+            for text, meaning in choices:
+                self.addItem(text, meaning)
+                self.setItemData(self.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
+            longest = max((len(text) for text, _ in choices), default=0)
+            self.setMinimumContentsLength(min(longest, self._letters))
+
+    def value(self) -> str:
+        """What the choice means; "" where there is none."""
+        return str(self.currentData() or "")
+
+    def set_value(self, value: str) -> None:
+        """Choose what means this; where nothing does, the choice stays."""
+        row = self.findData(value)
+        if row >= 0:
+            self.setCurrentIndex(row)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw as Qt does, which cuts letters off where a choice is too long."""
+        del event
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        place = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, place.width()
+        )
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
+class NumberField(Unscrolled, QDoubleSpinBox):
+    """A number to type; with a word, the lowest position stands for that word.
+
+    Parameters
+    ----------
+    low, high : the bounds; `open_low` and `open_high` exclude them
+    decimals : that can be entered; with none the number is an int
+    word : for example "auto", or ""
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        low: float = -_LARGEST,
+        high: float = _LARGEST,
+        decimals: int = 2,
+        *,
+        word: str = "",
+        open_low: bool = False,
+        open_high: bool = False,
+    ) -> None:
+        super().__init__()
+        self._word = word
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        plain = QLocale.c()
+        plain.setNumberOptions(QLocale.NumberOption.OmitGroupSeparator)
+        self.setLocale(plain)
+        least = 10.0**-decimals
+        self.setDecimals(decimals)
+        if decimals:
+            self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        self.setRange(max(low, -_LARGEST) + least * open_low, min(high, _LARGEST) - least * open_high)
+        self.setSpecialValueText(word)
+        self.valueChanged.connect(lambda _: self.changed.emit())
+
+    def textFromValue(self, value: float) -> str:
+        """The number without zeros that say nothing."""
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".") if self.decimals() else f"{value:.0f}"
+
+    def value(self) -> float | int | str:
+        """The number, or the word."""
+        number = float(super().value())
+        if self._word and number == self.minimum():
+            return self._word
+        return number if self.decimals() else round(number)
+
+    def set_value(self, value: float | str) -> None:
+        """Show a value."""
+        self.setValue(self.minimum() if isinstance(value, str) else value)
+
+    def number(self) -> float | None:
+        """The number; None where it is the word."""
+        value = self.value()
+        return None if isinstance(value, str) else float(value)
 
 
 class Slider(Unscrolled, QSlider):
@@ -52,6 +176,33 @@ class RangeSlider(Unscrolled, QDoubleRangeSlider):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
 
+def push_button(text: str, name: str, tip: str = "") -> QPushButton:
+    """A button with words on it.
+
+    Parameters
+    ----------
+    name : of the object
+    tip : for those who point at it; may be empty
+    """
+    made = QPushButton(text)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    return made
+
+
+def text_label(name: str, text: str = "") -> QLabel:
+    """Words that wrap.
+
+    Parameters
+    ----------
+    name : of the object
+    """
+    made = QLabel(text)
+    made.setObjectName(name)
+    made.setWordWrap(True)
+    return made
+
+
 def describe(widget: QWidget, name: str, called: str, tip: str = "") -> None:
     """Say what a widget is: to the program, to screen readers, and to those who point at it.
 
@@ -65,3 +216,8 @@ def describe(widget: QWidget, name: str, called: str, tip: str = "") -> None:
     widget.setAccessibleName(called)
     if tip:
         widget.setToolTip(tip)
+
+
+def wrapped(text: str | None) -> str:
+    """A tooltip that Qt breaks into lines."""
+    return f"<qt>{text}</qt>" if text else ""

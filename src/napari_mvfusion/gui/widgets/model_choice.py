@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QLabel
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.widgets.editors import MOST_LETTERS, Choice, wrapped
+from napari_mvfusion.gui.widgets.inputs import WordList, wrapped
 from napari_mvfusion.models import ModelCard, ModelEntry, list_models
 
 
@@ -19,10 +20,11 @@ class ModelNews(QObject):
 
 
 NEWS = ModelNews()
+_LETTERS = 12
 
 
-class ModelChoice(Choice):
-    """An editor of the name of a model.
+class ModelChoice(WordList):
+    """A list of the models that are there.
 
     What is there is looked up again whenever the list opens or a key is pressed, and at `NEWS`, so that a model that was
     trained meanwhile can be chosen.
@@ -35,8 +37,8 @@ class ModelChoice(Choice):
     described = Signal(str)
 
     def __init__(self, instead: tuple[str, str] | None = None) -> None:
-        super().__init__(())
-        self.setMinimumContentsLength(MOST_LETTERS)
+        super().__init__(letters=_LETTERS)
+        self.setMinimumContentsLength(_LETTERS)
         self._instead = instead
         self._about: dict[str, str] = {}
         self._fill()
@@ -71,7 +73,7 @@ class ModelChoice(Choice):
         if known == self._about and self.count() == len(known):
             return
         self._about = known
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             for name, about in known.items():
                 words = name if name or self._instead is None else self._instead[0]

@@ -24,7 +24,8 @@ class Roll(QScrollArea):
         super().__init__()
         self._most = most
         _dressed(self, inner)
-        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        # No more than its hint would be too little: labels with padding take more for their width than they hint at.
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
         inner.installEventFilter(self)

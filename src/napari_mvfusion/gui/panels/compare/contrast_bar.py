@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QWidget
+from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.panels.compare.contrast import SharedContrast
 from napari_mvfusion.gui.widgets.inputs import DropList, NumberField, RangeSlider, describe
@@ -74,23 +75,21 @@ class ContrastBar(QWidget):
         """Show the limits as they are."""
         low, high = self._contrast.limits
         least, most = self._contrast.range()
-        for field in (self._slider, self._low, self._high):
-            field.blockSignals(True)
-        self._slider.setRange(least, most)
-        self._slider.setValue((low, high))
+        with signals_blocked(self._slider):
+            self._slider.setRange(least, most)
+            self._slider.setValue((low, high))
         digits = max(0, _DIGITS - len(f"{int(max(abs(low), abs(high)))}"))
         for field, value in ((self._low, low), (self._high, high)):
-            field.setDecimals(digits)
-            field.setSingleStep((most - least) / 100)
-            field.setValue(value)
-        for field in (self._slider, self._low, self._high):
-            field.blockSignals(False)
+            with signals_blocked(field):
+                field.setDecimals(digits)
+                field.setSingleStep((most - least) / 100)
+                field.setValue(value)
 
     def _slide(self, limits: tuple[float, float]) -> None:
         self._contrast.set(*limits)
 
     def _type(self) -> None:
-        self._contrast.set(self._low.value(), self._high.value())
+        self._contrast.set(float(self._low.value()), float(self._high.value()))
 
     def _take(self) -> None:
         layer = self._source.currentData()
@@ -106,6 +105,7 @@ def _number(name: str, words: str) -> NumberField:
     field = NumberField()
     describe(field, name, words, words)
     field.setRange(-_FAR, _FAR)
+    field.setStepType(NumberField.StepType.DefaultStepType)
     field.setKeyboardTracking(False)
     field.setButtonSymbols(NumberField.ButtonSymbols.NoButtons)
     field.setFixedWidth(70)

@@ -12,10 +12,11 @@ from napari.layers import Image, Shapes
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.gui.layers.conversion import KEY
+from napari_mvfusion.data.split import SplitVolume
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.contrast import Fit
-from napari_mvfusion.gui.panels.compare.split import SplitVolume
-from napari_mvfusion.gui.panels.compare.volumes import require_one_grid, volume_at
+from napari_mvfusion.gui.panels.compare.volumes import volume_at
+from napari_mvfusion.measures.volumes import require_one_grid
 
 # Drawn over each other in 3D, the halves then add up to no more than white.
 _VEIL = Colormap([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]], name="white veil")

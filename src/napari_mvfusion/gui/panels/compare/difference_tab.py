@@ -9,18 +9,18 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.layers.conversion import KEY, notes, place_of_volume
-from napari_mvfusion.gui.panels.compare.differences import Difference, ResidualVolume, difference, residual
+from napari_mvfusion.gui.jobs.bar import TaskBar
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.layers.conversion import place_of_volume
+from napari_mvfusion.gui.layers.notes import KEY, notes
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
-from napari_mvfusion.gui.panels.compare.noted_views import view_layers_with_psfs, views_of
 from napari_mvfusion.gui.panels.compare.pair import PairChoice
-from napari_mvfusion.gui.panels.compare.task import Task, TaskBar
-from napari_mvfusion.gui.panels.compare.volumes import volume_at
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
+from napari_mvfusion.gui.panels.compare.volumes import view_layers_with_psfs, views_of, volume_at
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button
+from napari_mvfusion.measures.differences import Difference, ResidualVolume, difference, residual
 
 # Light where there is much, dark in the middle, so that it can be seen on a dark canvas and in 3D.
 _DIVERGING = Colormap(
@@ -48,7 +48,7 @@ class DifferenceTab(QWidget):
         self._viewer = viewer
         self._compared = compared
         self._pair = PairChoice(compared)
-        self._task = Task(self)
+        self._task = Latest(self)
         self._bar = TaskBar(self._task)
         self._place: dict[str, Any] = {}
         self._by_hand: set[QComboBox] = set()
@@ -59,20 +59,14 @@ class DifferenceTab(QWidget):
             box.activated.connect(partial(self._choose, box))
         self._subtract.clicked.connect(self._start_difference)
         self._explain.clicked.connect(self._start_residual)
-        self._task.found.connect(self._add)
+        self._task.reported.connect(self._add)
         self._task.failed.connect(self.failed)
         self._task.ended.connect(self._describe)
         self._follow()
 
-    def close_down(self) -> None:
-        """The panel is closed; layers that were added stay."""
-        self._task.cancel()
-
     def _lay_out(self) -> None:
-        self._subtract = QPushButton("Add A − B as a layer")
-        self._subtract.setObjectName("subtract")
-        self._explain = QPushButton("Add the residual as a layer")
-        self._explain.setObjectName("explain")
+        self._subtract = push_button("Add A − B as a layer", "subtract")
+        self._explain = push_button("Add the residual as a layer", "explain")
         self._fused = _box("fused", "The volume that should explain the view")
         self._view = _box("view", "The view, which needs a PSF")
         first, second = QGroupBox("Difference of A and B"), QGroupBox("Residual of a view")
@@ -158,7 +152,7 @@ class DifferenceTab(QWidget):
 
     def _start(self, words: str, work: Any) -> None:
         self._bar.begin(words)
-        self._task.start(work)
+        self._task.start(lambda check: work(check.report))
         self._describe()
 
     def _add(self, found: Difference | ResidualVolume) -> None:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGroupBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGroupBox, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.panels.compare.scores import Row, caption
-from napari_mvfusion.gui.panels.compare.task import Report, Task
-from napari_mvfusion.gui.panels.compare.volumes import Volume, require_one_grid, volume_at
+from napari_mvfusion.gui.panels.compare.volumes import volume_at
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
+from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
+from napari_mvfusion.measures.scores import Row, caption
+from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
 
 
 class FigureBox(QGroupBox):
@@ -46,7 +46,7 @@ class FigureBox(QGroupBox):
         self._compared = compared
         self._look = look
         self._captions: dict[str, str] = {}
-        self._task = Task(self)
+        self._task = Latest(self)
         self._only = QCheckBox("Only the region in view")
         self._only.setObjectName("only_region")
         self._only.setToolTip("In 2D: leave out what the canvas does not show")
@@ -54,13 +54,12 @@ class FigureBox(QGroupBox):
         self._with_numbers.setObjectName("with_numbers")
         self._with_numbers.setChecked(True)
         self._with_numbers.setToolTip("PSNR and SSIM, or the residual, where they are computed")
-        self._save = QPushButton("Save figure…")
-        self._save.setObjectName("save_figure")
+        self._save = push_button("Save figure…", "save_figure")
         layout = QVBoxLayout(self)
         for widget in (self._only, self._with_numbers, self._save):
             layout.addWidget(widget)
         self._save.clicked.connect(self._ask)
-        self._task.found.connect(self._tell)
+        self._task.reported.connect(self._tell)
         self._task.failed.connect(self.failed)
         compared.changed.connect(self._describe)
         self._describe()
@@ -68,10 +67,6 @@ class FigureBox(QGroupBox):
     def set_captions(self, rows: Sequence[Row], part: str) -> None:
         """Take the numbers that may stand under the names."""
         self._captions = {row.name: caption(row, part) for row in rows}
-
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._task.cancel()
 
     def _describe(self) -> None:
         ticked = bool(self._compared.ticked())
@@ -104,7 +99,8 @@ class FigureBox(QGroupBox):
         known = {name: words for name, words in self._captions.items() if words}
         captions = known if self._with_numbers.isChecked() and known else None
         options = {"position": at, "region": region, "limits": limits, "captions": captions}
-        self._task.start(partial(_write, volumes, path, options | {"fit": self._look.fits_brightness}))
+        fit = {"fit": self._look.fits_brightness}
+        self._task.start(lambda check: _write(volumes, path, options | fit, check.report))
 
     def _tell(self, path: Path) -> None:
         self.said.emit(f"The figure is saved as {path}.")
@@ -132,7 +128,9 @@ class FigureBox(QGroupBox):
         return Box(triple(start), triple(stop))
 
 
-def _write(volumes: Sequence[Volume], path: Path, options: dict[str, Any], report: Report) -> Iterator[Path]:
+def _write(
+    volumes: Sequence[Volume], path: Path, options: dict[str, Any], report: Report
+) -> Generator[Path, None, None]:
     report("Drawing the figure", 0.0)
     figure = comparison_figure({volume.name: volume.data for volume in volumes}, volumes[0].grid, **options)
     save_comparison(figure, path)

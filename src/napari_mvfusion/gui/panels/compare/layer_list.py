@@ -17,8 +17,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.layers.conversion import notes
+from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.panels.compare.volumes import can_be_compared, role_of
 from napari_mvfusion.gui.widgets.inputs import DropList, describe
 
@@ -34,7 +36,6 @@ QTreeWidget::indicator { width: 12px; height: 12px; border-radius: 2px; backgrou
 QTreeWidget::indicator:checked { background: #4660c4; image: url("theme_dark:/check.svg"); }
 """
 _NO_TRUTH = "none"
-_FOLLOWED = ("name", "metadata", "data", "scale", "translate", "affine", "rotate", "shear", "units")
 _NOTHING = (
     "Nothing to compare yet. Open views (File > Open Sample > Multi-view fusion, or drop their folder on the window), "
     "fuse them with the Fuse panel by two methods or more, and come back."
@@ -66,8 +67,9 @@ class ComparedLayers(QWidget):
         self._lay_out()
         self._tree.itemChanged.connect(self._tell)
         self._truth.activated.connect(self._choose_truth)
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._rebuild)
+        follower = LayerFollower(layers, self)
+        follower.listed.connect(self._rebuild)
+        follower.changed.connect(self._notice)
         self._rebuild()
 
     def ticked(self) -> list[Image]:
@@ -81,14 +83,6 @@ class ComparedLayers(QWidget):
     def truth(self) -> Image | None:
         """The ground truth, where there is one."""
         return self._chosen
-
-    def detach(self) -> None:
-        """Follow the layers no more: the panel is closed."""
-        events = self._layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.disconnect(self._rebuild)
-        for layer in self.listed():
-            self._follow(layer, on=False)
 
     def _lay_out(self) -> None:
         tree, header = self._tree, self._tree.header()
@@ -126,27 +120,20 @@ class ComparedLayers(QWidget):
     def _items(self) -> list[QTreeWidgetItem]:
         return [self._tree.topLevelItem(row) for row in range(self._tree.topLevelItemCount())]
 
-    def _rebuild(self, event: Any = None) -> None:
-        del event
+    def _rebuild(self) -> None:
         before, ticked = self.listed(), self.ticked()
         was = (list(before), list(ticked))
-        for layer in before:
-            self._follow(layer, on=False)
-        self._tree.blockSignals(True)
-        self._tree.clear()
         listed = [layer for layer in self._layers if can_be_compared(layer)]
-        for layer in listed:
-            if layer not in before and _worth_a_tick(layer, ticked):
-                ticked.append(layer)
-            item = QTreeWidgetItem(self._tree)
-            item.setData(_NAME, _LAYER, layer)
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(_NAME, Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
-            self._describe(item)
-        self._tree.blockSignals(False)
-        # Layers of other roles are followed too: they may become volumes to compare.
-        for layer in listed:
-            self._follow(layer, on=True)
+        with signals_blocked(self._tree):
+            self._tree.clear()
+            for layer in listed:
+                if layer not in before and _worth_a_tick(layer, ticked):
+                    ticked.append(layer)
+                item = QTreeWidgetItem(self._tree)
+                item.setData(_NAME, _LAYER, layer)
+                item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+                item.setCheckState(_NAME, Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
+                self._describe(item)
         self._fit()
         self._offer_truths(listed)
         if (self.listed(), self.ticked()) != was:
@@ -160,19 +147,15 @@ class ComparedLayers(QWidget):
         item.setToolTip(_NAME, f"{layer.name}: tick it to compare it with the others")
         item.setToolTip(_ROLE, "What the layer is")
 
-    def _follow(self, layer: Image, *, on: bool) -> None:
-        for name in _FOLLOWED:
-            emitter = getattr(layer.events, name)
-            (emitter.connect if on else emitter.disconnect)(self._notice)
-
     def _notice(self, event: Any) -> None:
-        if not can_be_compared(event.source):
+        if can_be_compared(event.source) != (event.source in self.listed()):
             self._rebuild()
             return
-        self._tree.blockSignals(True)
-        for item in self._items():
-            self._describe(item)
-        self._tree.blockSignals(False)
+        if not can_be_compared(event.source):
+            return
+        with signals_blocked(self._tree):
+            for item in self._items():
+                self._describe(item)
         self._offer_truths(self.listed())
         if event.type != "name":
             self.data_changed.emit(event.source)

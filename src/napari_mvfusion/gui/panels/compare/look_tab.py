@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.panels.compare.contrast import Fit, SharedContrast
 from napari_mvfusion.gui.panels.compare.contrast_bar import ContrastBar
 from napari_mvfusion.gui.panels.compare.curtain import Curtain
@@ -21,10 +22,10 @@ from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.looks import Looks
 from napari_mvfusion.gui.panels.compare.pair import PairChoice
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
-from napari_mvfusion.gui.panels.compare.task import Report, Task
-from napari_mvfusion.gui.panels.compare.volumes import Volume, can_be_compared, volume_at
-from napari_mvfusion.gui.widgets.inputs import Slider, describe
+from napari_mvfusion.gui.panels.compare.volumes import can_be_compared, volume_at
+from napari_mvfusion.gui.widgets.inputs import Slider, describe, push_button, text_label
 from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.volumes import Report, Volume
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"
@@ -58,7 +59,7 @@ class LookTab(QWidget):
         self._grid = SideBySide(viewer)
         self._curtain = Curtain(viewer, self)
         self._flicker = Flicker(viewer, self)
-        self._fitting = Task(self)
+        self._fitting = Latest(self)
         self.contrast = SharedContrast(self)
         self._bar = ContrastBar(self.contrast)
         self._pair = PairChoice(compared)
@@ -73,7 +74,7 @@ class LookTab(QWidget):
         self._curtain.lost.connect(partial(self.set_mode, ""))
         self._flicker.wanted.connect(partial(self.set_mode, _FLICKER))
         self._flicker.shown.connect(self._name)
-        self._fitting.found.connect(self._take_fit)
+        self._fitting.reported.connect(self._take_fit)
         self._fitting.failed.connect(self.failed)
         self._follow()
 
@@ -102,7 +103,6 @@ class LookTab(QWidget):
 
     def close_down(self) -> None:
         """Let everything look as before: the panel is closed."""
-        self._fitting.cancel()
         self._viewer.layers.events.inserted.disconnect(self._make_way)
         self.set_mode("")
         self._flicker.release_key()
@@ -124,13 +124,11 @@ class LookTab(QWidget):
         )
         self._slider.setRange(0, _STEPS)
         self._slider.setValue(_STEPS // 2)
-        self._over = QPushButton("Change over")
-        self._over.setObjectName("change_over")
-        self._over.setToolTip(f"Show the other one, as the key {KEY} does in the canvas")
+        self._over = push_button(
+            "Change over", "change_over", f"Show the other one, as the key {KEY} does in the canvas"
+        )
         self._over.clicked.connect(self._flicker.change_over)
-        self._now = QLabel()
-        self._now.setObjectName("now")
-        self._now.setWordWrap(True)
+        self._now = text_label("now")
         turns = QGroupBox("Curtain and flicker")
         inner = QGridLayout(turns)
         inner.addWidget(self._pair, 0, 0, 1, 2)
@@ -242,9 +240,8 @@ class LookTab(QWidget):
         self._curtain.set_share(value / _STEPS)
 
     def _show_share(self, share: float) -> None:
-        self._slider.blockSignals(True)
-        self._slider.setValue(round(share * _STEPS))
-        self._slider.blockSignals(False)
+        with signals_blocked(self._slider):
+            self._slider.setValue(round(share * _STEPS))
 
     def _fit(self, layer: Image, reference: Image) -> Fit:
         return self._fits.get((layer, reference), (1.0, 0.0)) if self._bar.fits else (1.0, 0.0)
@@ -259,7 +256,8 @@ class LookTab(QWidget):
             try:
                 point = self._viewer.dims.point
                 volumes = [(layer, volume_at(layer, point)) for layer in missing]
-                self._fitting.start(partial(_fits, shown[0], volume_at(shown[0], point), volumes))
+                target = volume_at(shown[0], point)
+                self._fitting.start(lambda check: _fits(shown[0], target, volumes, check.report))
             except InputError as error:
                 self.failed.emit(Failed(str(error)))
 
@@ -279,7 +277,9 @@ class LookTab(QWidget):
         self._fits = {pair: fit for pair, fit in self._fits.items() if layer not in pair}
 
 
-def _fits(reference: Image, target: Volume, others: list[tuple[Image, Volume]], report: Report) -> Iterator[Any]:
+def _fits(
+    reference: Image, target: Volume, others: list[tuple[Image, Volume]], report: Report
+) -> Generator[Any, None, None]:
     """The fit of each layer to the reference; layers are only names here, their pixels come as volumes."""
     for layer, volume in others:
         if not volume.on_grid_of(target):

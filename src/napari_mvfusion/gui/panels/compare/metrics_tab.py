@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.bar import TaskBar
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.panels.compare.figure_box import FigureBox
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.panels.compare.noted_views import view_layers_with_psfs, views_of
-from napari_mvfusion.gui.panels.compare.scores import Key, Part, Row, Score, compute, write_table
 from napari_mvfusion.gui.panels.compare.table import MetricsTable
-from napari_mvfusion.gui.panels.compare.task import Task, TaskBar
-from napari_mvfusion.gui.panels.compare.volumes import role_of, volume_at
+from napari_mvfusion.gui.panels.compare.volumes import role_of, view_layers_with_psfs, views_of, volume_at
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Needs
+from napari_mvfusion.measures.scores import Key, Part, Row, Score, compute, write_table
 
 _PARTS = {words.removeprefix("the "): part for part, words in PARTS.items()}
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
@@ -52,7 +50,7 @@ class MetricsTab(QWidget):
         self._known: dict[Key, Score] = {}
         self._versions: dict[Image, int] = {}
         self._rows: list[Row] = []
-        self._task = Task(self)
+        self._task = Latest(self)
         self._bar = TaskBar(self._task)
         self._figure = FigureBox(viewer, compared, look, self)
         self._lay_out()
@@ -62,7 +60,7 @@ class MetricsTab(QWidget):
         self._over.currentIndexChanged.connect(self._show)
         self._compute.clicked.connect(self._start)
         self._save.clicked.connect(self._save_table)
-        self._task.found.connect(self._take)
+        self._task.reported.connect(self._take)
         self._task.failed.connect(self.failed)
         self._task.ended.connect(self._show)
         for signal in ("failed", "said", "begun"):
@@ -81,8 +79,6 @@ class MetricsTab(QWidget):
 
     def close_down(self) -> None:
         """The panel is closed."""
-        self._task.cancel()
-        self._figure.close_down()
         self._viewer.dims.events.point.disconnect(self._notice_time)
 
     def _lay_out(self) -> None:
@@ -90,13 +86,9 @@ class MetricsTab(QWidget):
         self._over = DropList()
         describe(self._over, "part", "Scores over", "Foreground: where the normalised ground truth is above zero")
         self._over.addItems(list(_PARTS))
-        self._compute = QPushButton("Compute")
-        self._compute.setObjectName("compute")
-        self._save = QPushButton("Save table…")
-        self._save.setObjectName("save_table")
-        self._hint = QLabel()
-        self._hint.setObjectName("metrics_hint")
-        self._hint.setWordWrap(True)
+        self._compute = push_button("Compute", "compute")
+        self._save = push_button("Save table…", "save_table")
+        self._hint = text_label("metrics_hint")
         self._over_row = QWidget()
         over = QHBoxLayout(self._over_row)
         over.setContentsMargins(0, 0, 0, 0)
@@ -175,7 +167,7 @@ class MetricsTab(QWidget):
             self.failed.emit(Failed(str(error)))
             return
         self._bar.begin("Starting…")
-        self._task.start(partial(compute, parts))
+        self._task.start(lambda check: compute(parts, check.report))
         self._show()
 
     def _take(self, score: Score) -> None:

@@ -6,7 +6,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
-from napari_mvfusion.gui.layers.conversion import notes
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.widgets.inputs import DropList, describe
 

@@ -9,7 +9,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mvfusion.gui.layers.conversion import KEY, to_world_um
+from napari_mvfusion.gui.layers.conversion import to_world_um
+from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.widgets.later import Later
 
 _NAME = "Profile"
 _COLOUR = "#ff5fa2"
@@ -34,10 +36,7 @@ class ProfileLine(QObject):
         self._viewer = viewer
         self._layer: Shapes | None = None
         self._said: np.ndarray | None = None
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_WAIT_MS)
-        self._due.timeout.connect(self._look)
+        self._due = Later(_WAIT_MS, self._look, self)
 
     def draw(self, reference: Image) -> None:
         """Let the user draw a line; what was drawn before goes as soon as there is another one.
@@ -87,7 +86,7 @@ class ProfileLine(QObject):
 
     def _let_go(self) -> None:
         if self._layer is not None:
-            self._due.stop()
+            self._due.cancel()
             self._layer.events.data.disconnect(self._notice)
             self._layer.events.set_data.disconnect(self._wait)
             self._viewer.dims.events.point.disconnect(self._follow_slice)
@@ -119,7 +118,7 @@ class ProfileLine(QObject):
 
     def _wait(self, event: Any = None) -> None:
         del event
-        self._due.start()
+        self._due.ask()
 
     def _look(self) -> None:
         """Tell when the line is another one than before."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyqtgraph
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.widgets.bare_plot import BarePlot
+from napari_mvfusion.gui.widgets.inputs import text_label
 
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6
@@ -24,9 +25,7 @@ class ProfilePlot(QWidget):
         self._plot.setObjectName("plot")
         self._plot.setMinimumHeight(150)
         self._plot.axes["bottom"].setHeight(_AXIS_PIXELS)
-        self._legend = QLabel()
-        self._legend.setObjectName("legend")
-        self._legend.setWordWrap(True)
+        self._legend = text_label("legend")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._plot, 1)

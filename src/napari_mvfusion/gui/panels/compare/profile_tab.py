@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.panels.compare.profile_plot import ProfilePlot
-from napari_mvfusion.gui.panels.compare.task import Report, Task
-from napari_mvfusion.gui.panels.compare.volumes import Volume, volume_at
+from napari_mvfusion.gui.panels.compare.volumes import volume_at
 from napari_mvfusion.gui.widgets.colours import CURVES
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.measures.comparison import profile_figure, save_comparison
 from napari_mvfusion.measures.profiles import line_profile
+from napari_mvfusion.measures.volumes import Report, Volume
 
 _SAMPLES_PER_VOXEL = 2
 _MOST_SAMPLES = 5000
@@ -68,19 +68,16 @@ class ProfileTab(QWidget):
         self._viewer = viewer
         self._compared = compared
         self._line = ProfileLine(viewer, self)
-        self._reading = Task(self)
+        self._reading = Latest(self)
         self._curves: list[Curve] = []
         self._shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._lay_out()
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_WAIT_MS)
-        self._due.timeout.connect(self._read)
-        self._line.moved.connect(self._due.start)
-        compared.changed.connect(self._due.start)
+        self._due = Later(_WAIT_MS, self._read, self)
+        self._line.moved.connect(self._due.ask)
+        compared.changed.connect(self._due.ask)
         viewer.dims.events.point.connect(self._notice_time)
         viewer.events.theme.connect(self._paint)
-        self._reading.found.connect(self._take)
+        self._reading.reported.connect(self._take)
         self._reading.failed.connect(self.failed)
         self._draw.clicked.connect(self._begin_line)
         self._as.currentIndexChanged.connect(self._show)
@@ -95,17 +92,13 @@ class ProfileTab(QWidget):
 
     def close_down(self) -> None:
         """The panel is closed."""
-        self._due.stop()
-        self._reading.cancel()
         self._viewer.dims.events.point.disconnect(self._notice_time)
         self._viewer.events.theme.disconnect(self._paint)
         self._line.remove()
 
     def _lay_out(self) -> None:
-        self._draw = QPushButton("Draw a line")
-        self._draw.setObjectName("draw")
-        self._save = QPushButton("Save plot…")
-        self._save.setObjectName("save_plot")
+        self._draw = push_button("Draw a line", "draw")
+        self._save = push_button("Save plot…", "save_plot")
         self._as = DropList()
         describe(
             self._as, "values_as", "Values", "Methods differ in gain: bring the curves together to compare their shapes"
@@ -115,9 +108,7 @@ class ProfileTab(QWidget):
             self._as.setItemData(self._as.count() - 1, tip, 3)
         self._plot = ProfilePlot()
         self._plot.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self._hint = QLabel()
-        self._hint.setObjectName("profile_hint")
-        self._hint.setWordWrap(True)
+        self._hint = text_label("profile_hint")
         layout = QVBoxLayout(self)
         row = QGridLayout()
         row.addWidget(self._draw, 0, 0)
@@ -142,7 +133,7 @@ class ProfileTab(QWidget):
         """Another time point is shown, where there are any."""
         del event
         if any(layer.ndim > 3 for layer in self._compared.ticked()):
-            self._due.start()
+            self._due.ask()
 
     def _read(self) -> None:
         """Read the line through all ticked layers, in a thread."""
@@ -160,7 +151,7 @@ class ProfileTab(QWidget):
             self._reading.cancel()
             self._take([])
         else:
-            self._reading.start(partial(_curves, chosen, ends))
+            self._reading.start(lambda check: _curves(chosen, ends, check.report))
 
     def _take(self, curves: list[Curve]) -> None:
         self._curves = curves
@@ -212,7 +203,7 @@ class ProfileTab(QWidget):
             self.said.emit(f"The plot is saved as {path}.")
 
 
-def _curves(chosen: list[tuple[Volume, str]], ends: np.ndarray, report: Report) -> Iterator[list[Curve]]:
+def _curves(chosen: list[tuple[Volume, str]], ends: np.ndarray, report: Report) -> Generator[list[Curve], None, None]:
     """Read a line, given by its ends in world micrometres, through volumes."""
     length_um = float(np.linalg.norm(ends[1] - ends[0]))
     curves = []

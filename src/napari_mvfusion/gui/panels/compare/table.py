@@ -8,8 +8,8 @@ from itertools import takewhile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
-from napari_mvfusion.gui.panels.compare.scores import Row, best
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Metric
+from napari_mvfusion.measures.scores import Row, best
 
 _MOST_ROWS = 9
 _WIDEST_NAME = 150

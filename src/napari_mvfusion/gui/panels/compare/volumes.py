@@ -1,67 +1,22 @@
-"""Layers as volumes that can be compared: their pixels, where they lie, and what they are."""
+"""Layers as volumes that can be compared, and the views that belong to one: open, with PSFs, and on its grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid, Triple, float_triple, triple
-from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import notes, to_world_um
+from napari_mvfusion.gui.layers.conversion import open_layers, to_world_um
+from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.measures.volumes import Volume
 
 ROLES = {"view": "view", "fused": "result", "truth": "ground truth", None: "image"}
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """What a layer shows at one time point.
-
-    Attributes
-    ----------
-    name : of the layer
-    data : (z, y, x) at full resolution
-    matrix : 4 x 4, from voxels (z, y, x, 1) to world micrometres
-    """
-
-    name: str
-    data: VolumeLike
-    matrix: np.ndarray
-
-    @property
-    def shape(self) -> Triple:
-        """Voxels along (z, y, x)."""
-        return triple(self.data.shape)
-
-    @property
-    def grid(self) -> Grid:
-        """Where the voxels lie.
-
-        Raises
-        ------
-        InputError
-            If the volume is turned, sheared or mirrored.
-        """
-        size = np.diag(self.matrix)[:3]
-        if not np.allclose(self.matrix[:3, :3], np.diag(size)) or (size <= 0).any():
-            raise InputError(
-                f"layer '{self.name}' is turned, sheared or mirrored: a grid can only be scaled and shifted"
-            )
-        return Grid(self.shape, float_triple(size), float_triple(self.matrix[:3, 3]))
-
-    def on_grid_of(self, other: Volume) -> bool:
-        """Whether the voxels of both lie at the same places."""
-        return self.shape == other.shape and np.allclose(self.matrix, other.matrix)
-
-    def voxels(self, points_um: np.ndarray) -> np.ndarray:
-        """World points (n, 3) in voxels of this volume."""
-        inverse = np.linalg.inv(self.matrix)
-        return np.asarray(points_um @ inverse[:3, :3].T + inverse[:3, 3])
+_NONE = "no views with PSFs are open: the residual compares a volume, blurred with a view's PSF, with that view"
 
 
 def can_be_compared(layer: Any) -> bool:
@@ -105,17 +60,39 @@ def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.clip(place, 0, sizes - 1))
 
 
-def require_one_grid(volumes: Sequence[Volume]) -> None:
-    """Refuse volumes whose voxels lie at different places.
+def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
+    """The layers that are views and have a PSF, except those that the user left out."""
+    return [
+        layer
+        for layer in listed
+        if notes(layer).get("role") == "view"
+        and notes(layer).get("psf") is not None
+        and notes(layer).get("included", True)
+    ]
+
+
+def views_of(volume: Volume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
+    """The open views that a volume can have been fused from, at the time point that is shown.
+
+    Views are grouped by the sample they show. The groups whose grid is that of the volume come into question; among
+    several, the one whose sample begins the volume's name is taken.
 
     Raises
     ------
     InputError
-        If one lies elsewhere than the first.
+        If there are none.
     """
-    for volume in volumes[1:]:
-        if not volume.on_grid_of(volumes[0]):
-            raise InputError(
-                f"'{volume.name}' and '{volumes[0].name}' lie on different grids, so their voxels cannot be compared one "
-                "by one: take layers of one shape, scale and position"
-            )
+    groups: dict[str, list[Image]] = {}
+    for layer in view_layers_with_psfs(listed):
+        groups.setdefault(str(notes(layer).get("sample", "")), []).append(layer)
+    if not groups:
+        raise InputError(_NONE)
+    by_name = sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample)))
+    for sample in by_name:
+        first = groups[sample][0]
+        opened = open_layers(groups[sample])
+        views = opened.at(leading_index(first, point))
+        found = Volume(sample, views.views[0].data, views.grid.affine)
+        if views.grid.shape == volume.shape and volume.on_grid_of(found):
+            return views
+    raise InputError(f"'{volume.name}' does not lie on the grid of the open views: they do not belong together")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.worker import Report
@@ -17,6 +17,7 @@ from napari_mvfusion.gui.panels.finetune.fusing import Fusing
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.fuse.jobs import outermost
+from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.process import TrainingOutcome
 
@@ -47,11 +48,8 @@ class After(QObject):
         self._fusing = Fusing(viewer, self)
         self._comparing = Comparing(viewer, self)
         self._actions = ModelActions(page.question, parent)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.setObjectName("cancel_fusing")
-        self._cancel.setToolTip("Stops within a second; what is finished stays")
-        self._one = QPushButton("Leave the side by side view")
-        self._one.setObjectName("leave_grid")
+        self._cancel = push_button("Cancel", "cancel_fusing", "Stops within a second; what is finished stays")
+        self._one = push_button("Leave the side by side view", "leave_grid")
         for part in (self._comparing.bar, self._cancel, self._one):
             page.layout().addWidget(part)
             part.hide()
@@ -88,7 +86,6 @@ class After(QObject):
         """The panel is closed."""
         self._fusing.cancel()
         self._fusing.blockSignals(True)
-        self._comparing.close_down()
 
     def _allow(self) -> None:
         """Say which buttons can be pressed now, and why others cannot."""

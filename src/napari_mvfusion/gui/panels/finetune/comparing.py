@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,13 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.layers.conversion import KEY, open_layers, place_of_volume, stack_of
+from napari_mvfusion.gui.jobs.bar import TaskBar
+from napari_mvfusion.gui.jobs.tasks import Latest
+from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, stack_of
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.looks import Looks
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
-from napari_mvfusion.gui.panels.compare.task import Report, Task, TaskBar
+from napari_mvfusion.measures.volumes import Report
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square
 
@@ -49,9 +52,9 @@ class Comparing(QObject):
         self._viewer = viewer
         self._side = SideBySide(viewer)
         self._looks = Looks()
-        self._task = Task(self)
+        self._task = Latest(self)
         self.bar = TaskBar(self._task)
-        self._task.found.connect(self._show_residuals)
+        self._task.reported.connect(self._show_residuals)
         self._task.failed.connect(self.failed)
         self._shown: list[Image] = []
         self._measured: list[Image] = []
@@ -92,7 +95,7 @@ class Comparing(QObject):
         ]
         self._measured, self._names = list(layers), list(names)
         self.bar.begin(_WORDS)
-        self._task.start(partial(_explained, volumes, opened.views))
+        self._task.start(lambda check: _explained(volumes, opened.views, check.report))
 
     def stop(self) -> None:
         """One picture again; what is being measured is still added as layers, which are hidden then."""
@@ -109,7 +112,6 @@ class Comparing(QObject):
 
     def close_down(self) -> None:
         """The panel is closed."""
-        self._task.cancel()
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
         self.stop()
 
@@ -147,5 +149,5 @@ class Comparing(QObject):
             self._task.cancel()
 
 
-def _explained(volumes: list[Any], views: RegisteredViews, report: Report) -> Iterator[list[ChiSquare]]:
+def _explained(volumes: list[Any], views: RegisteredViews, report: Report) -> Generator[list[ChiSquare], None, None]:
     yield reduced_chi_square(volumes, views, pick_device("auto"), progress=partial(report, _WORDS))

@@ -10,9 +10,9 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.panels.finetune.history import History
 from napari_mvfusion.gui.panels.finetune.plot import Line, Plot
 from napari_mvfusion.gui.widgets.colours import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET
+from napari_mvfusion.training.history import History
 
 _COLOURS = {
     "cycle": BLUE,

@@ -7,25 +7,34 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import Opened, notes, open_layers
+from napari_mvfusion.gui.layers.conversion import Opened, open_layers
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.finetune.folder_list import FolderList
-from napari_mvfusion.gui.panels.finetune.plan import OwnMode
 from napari_mvfusion.gui.panels.finetune.region import RegionForm
 from napari_mvfusion.gui.panels.finetune.sharp_list import SharpList
 from napari_mvfusion.gui.panels.fuse.jobs import describe
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
-from napari_mvfusion.gui.widgets.word_list import WordList
+from napari_mvfusion.gui.widgets.forms import Form, Words
+from napari_mvfusion.gui.widgets.inputs import text_label
 from napari_mvfusion.training.config import DataSettings
+from napari_mvfusion.training.plan import OwnMode
 
 _LAYERS, _FILES = "layers", "files"
 _SOURCES = [("Opened layers", _LAYERS), ("Files of volumes", _FILES)]
 _MODES = [("Nothing else", "self"), ("Sharp volumes", "semi")]
+_SOURCE_TIP = (
+    "Where the views are that are learned from; several volumes, such as time points, are learned from together"
+)
+_MODE_TIP = (
+    "<b>Nothing else</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
+    "<b>Sharp volumes</b> (semi-supervised): it also has to look like sharp volumes, which may show other specimens."
+)
 NO_FILES = "No files yet. Add a folder of views."
 
 
@@ -44,28 +53,17 @@ class DataForm(QWidget):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._source = WordList("source", _SOURCES)
-        self._source.setToolTip(
-            "<qt>Where the views are that are learned from; several volumes, such as time points, are learned from "
-            "together</qt>"
-        )
+        self._source = Form([Words(_SOURCES, name="source", label="Where", tooltip=_SOURCE_TIP)])
         self._views = ViewList(viewer.layers)
         self._psfs = PSFFlaws(viewer)
         self._files = FolderList()
-        self._volume = QLabel()
-        self._volume.setObjectName("volume")
-        self._volume.setWordWrap(True)
+        self._volume = text_label("volume")
         self._region = RegionForm(viewer)
-        self._mode = WordList("mode", _MODES)
-        self._mode.setToolTip(
-            "<qt><b>Nothing else</b> (self-supervised): what is generated, blurred, has to look like the views.<br>"
-            "<b>Sharp volumes</b> (semi-supervised): it also has to look like sharp volumes, "
-            "which may show other specimens.</qt>"
-        )
+        self._mode = Form([Words(_MODES, name="mode", label="Learn also from", tooltip=_MODE_TIP)])
         self._sharp = SharpList(viewer.layers)
         self._lay_out()
-        self._source.currentIndexChanged.connect(self._show_parts)
-        self._mode.currentIndexChanged.connect(self._show_parts)
+        for form in (self._source, self._mode):
+            form.changed.connect(self._show_parts)
         for part in (self._views, self._files, self._region, self._sharp):
             part.changed.connect(self.changed)
         self._psfs.changed.connect(self.judged)
@@ -78,12 +76,12 @@ class DataForm(QWidget):
     @property
     def mode(self) -> OwnMode:
         """How it is learned."""
-        return "semi" if self._mode.currentData() == "semi" else "self"
+        return "semi" if self._mode["mode"].value == "semi" else "self"
 
     @property
     def from_files(self) -> bool:
         """Whether the views come from files."""
-        return bool(self._source.currentData() == _FILES)
+        return bool(self._source["source"].value == _FILES)
 
     @property
     def nothing(self) -> str:
@@ -182,32 +180,14 @@ class DataForm(QWidget):
 
     def restore(self, state: dict[str, str]) -> None:
         """Choose what an earlier `state` holds."""
-        row = self._mode.findData(state.get("mode"))
-        if row >= 0:
-            self._mode.setCurrentIndex(row)
-
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._views.detach()
-        self._psfs.close_down()
-        self._sharp.detach()
-        self._region.close_down()
+        self._mode.set_values(state)
 
     def _lay_out(self) -> None:
-        top, bottom = QFormLayout(), QFormLayout()
-        for form in (top, bottom):
-            form.setContentsMargins(0, 0, 0, 0)
-            form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-            form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Where", self._source)
-        bottom.addRow("Learn also from", self._mode)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(top)
-        for part in (self._views, self._files, self._psfs, self._volume, self._region):
+        parts = (self._source, self._views, self._files, self._psfs, self._volume, self._region, self._mode)
+        for part in (*parts, self._sharp):
             layout.addWidget(part)
-        layout.addLayout(bottom)
-        layout.addWidget(self._sharp)
 
     def _show_parts(self) -> None:
         self._files.setVisible(self.from_files)

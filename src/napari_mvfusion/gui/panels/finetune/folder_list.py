@@ -11,15 +11,14 @@ from qtpy.QtWidgets import (
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.panels.finetune.files import inputs_in
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.inputs import describe, push_button
+from napari_mvfusion.training.folders import inputs_in
 
 _INPUTS = Qt.ItemDataRole.UserRole
 _ROWS = 4
@@ -41,11 +40,9 @@ class FolderList(QWidget):
         self._list.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 6)
         self._nothing = QLabel("Add a folder of views, or one with a folder or OME-Zarr for each volume or time point.")
         self._nothing.setWordWrap(True)
-        add = QPushButton("Add folder…")
-        add.setObjectName("add_folder")
+        add = push_button("Add folder…", "add_folder")
         add.clicked.connect(self._browse)
-        self._remove = QPushButton("Remove")
-        self._remove.setObjectName("remove_folder")
+        self._remove = push_button("Remove", "remove_folder")
         self._remove.clicked.connect(self._remove_selected)
         self._list.itemSelectionChanged.connect(self._describe)
         row = QHBoxLayout()

@@ -9,10 +9,12 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.gui.jobs.failures import Failed
+from napari_mvfusion.engine.series import FuseJob, JobDone
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.worker import FuseJob, FuseRun, JobDone, Report
-from napari_mvfusion.gui.layers.conversion import notes, open_layers, same_place
+from napari_mvfusion.gui.jobs.tasks import Failed, Task
+from napari_mvfusion.gui.jobs.worker import Report, fuse_run
+from napari_mvfusion.gui.layers.conversion import open_layers, same_place
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.panels.fuse.jobs import jobs_of
 from napari_mvfusion.gui.panels.fuse.output_form import Target, check_memory
 from napari_mvfusion.methods import LearnedFusion
@@ -37,7 +39,7 @@ class Fusing(QObject):
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._run: FuseRun | None = None
+        self._run: Task | None = None
         self._waiting: deque[tuple[str, FuseJob]] = deque()
         self._done: list[Image] = []
         self._complete = False
@@ -75,7 +77,7 @@ class Fusing(QObject):
     def _next(self) -> None:
         name, job = self._waiting.popleft()
         self._complete = False
-        run = self._run = FuseRun(job, self._host)
+        run = self._run = fuse_run(job, self._host)
         sample = notes(self._first).get("sample") or ""
         limits = tuple(self._first.contrast_limits)
         result = ResultLayer(self._viewer, job, f"{sample} {name}".strip(), same_place(self._first), limits, run)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import box_of
-from napari_mvfusion.gui.widgets.editors import Real
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.inputs import NumberField, describe, push_button, text_label
 
 _MORE_MINUTES = 5.0
 _BUTTONS = (
@@ -28,9 +27,7 @@ class Outcome(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._words = QLabel()
-        self._words.setObjectName("outcome")
-        self._words.setWordWrap(True)
+        self._words = text_label("outcome")
         self._buttons: dict[str, QPushButton] = {}
         self._tips: dict[str, str] = {}
         grid = QGridLayout()
@@ -41,12 +38,11 @@ class Outcome(QWidget):
             button.clicked.connect(lambda _, name=name: self.pressed.emit(name))
             self._buttons[name], self._tips[name] = button, tip
             grid.addWidget(button, number // 2, number % 2)
-        self._minutes = Real(0.05, 10080, 2)
+        self._minutes = NumberField(0.05, 10080, 2)
         describe(self._minutes, "more_minutes", "Minutes to continue for")
         self._minutes.setSuffix(" min")
         self._minutes.set_value(_MORE_MINUTES)
-        self._continue = QPushButton("Continue for")
-        self._continue.setObjectName("continue")
+        self._continue = push_button("Continue for", "continue")
         self._continue.clicked.connect(lambda: self.go_on.emit(float(self._minutes.value())))
         row = QHBoxLayout()
         row.addWidget(self._continue, 1)

@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import napari.viewer
-from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QStackedWidget, QWidget
 
 from napari_mvfusion.errors import InputError, MVFusionError
-from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.finetune.after import After
 from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
-from napari_mvfusion.gui.panels.finetune.plan import Plan, as_sent
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.panels.fuse.jobs import outermost
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.model_choice import NEWS
-from napari_mvfusion.gui.widgets.panel import Panel
 from napari_mvfusion.models import delete_model
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.training.plan import Plan, as_sent
 from napari_mvfusion.training.process import TrainingOutcome
 from napari_mvfusion.training.runs import UnfinishedRun, discard_run
 from napari_mvfusion.training.state import STATE_FILE, read_header
@@ -42,27 +41,24 @@ class FineTunePanel(Panel):
     title = "Fine-tune"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(viewer, parent)
         self._run: TrainingRun | None = None
         self._job: TrainJob | None = None
         self._setup = SetupPage(viewer)
         self._page = RunPage(viewer)
         self._after = After(viewer, self._page, self._setup.data, self)
-        self._status = Status()
         self._tasks = Tasks(self)
         self._pages = QStackedWidget()
         self._pages.addWidget(self._setup)
         self._pages.addWidget(self._page)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._pages, 1)
-        layout.addWidget(self._status)
+        self.lay_out(self._pages, scrolls=False)
         self._setup.start_wanted.connect(self._start)
-        self._setup.said.connect(self._say_anew)
-        self._setup.failed.connect(self._status.fail)
+        self._setup.said.connect(self.say)
+        self._setup.failed.connect(self.status.fail)
         self._setup.unfinished.go_on.connect(self._go_on_with)
         self._setup.start.go_on.connect(self._go_on_with_model)
         self._setup.unfinished.discarded.connect(self._forget)
-        self._tasks.failed.connect(self._status.fail)
+        self._tasks.failed.connect(self.status.fail)
         self._page.over.connect(self._end)
         self._page.discarded.connect(self._discard)
         self._page.outcome.go_on.connect(self._go_on)
@@ -91,7 +87,7 @@ class FineTunePanel(Panel):
         try:
             note = read_header(run_folder(file_of(name)) / STATE_FILE)
         except InputError as error:
-            self._say_anew("error", str(error))
+            self.say("error", str(error))
             return
         config = note.config.model_copy(update={"minutes": note.progress.seconds / 60 + minutes})
         self._resume(name, config, note.start_from)
@@ -100,7 +96,7 @@ class FineTunePanel(Panel):
         try:
             data = self._setup.data.data()
         except InputError as error:
-            self._say_anew("error", f"{error}. Choose the views that '{name}' was trained on, then go on with it")
+            self.say("error", f"{error}. Choose the views that '{name}' was trained on, then go on with it")
             return
         job = TrainJob(
             config,
@@ -122,7 +118,7 @@ class FineTunePanel(Panel):
 
     def _begin(self, job: TrainJob, *, going_on: bool) -> None:
         """Start a run, as soon as its sharp volumes are read."""
-        self._status.clear()
+        self.status.clear()
         self._setup.set_active(False)
         self._after.clear()
         self._tasks.start(_READ, as_sent, job, done=lambda read: self._launch(read, going_on=going_on))
@@ -156,16 +152,16 @@ class FineTunePanel(Panel):
         except InputError:
             pass  # it was ended before it had saved anything
         except MVFusionError as error:
-            self._say_anew("error", str(error))
+            self.say("error", str(error))
         NEWS.changed.emit()
         self._back()
-        self._say_anew("done", f"Discarded what '{name}' had learned.")
+        self.say("done", f"Discarded what '{name}' had learned.")
 
     def _forget(self, run: UnfinishedRun) -> None:
         try:
             discard_run(run.name)
         except MVFusionError as error:
-            self._say_anew("error", str(error))
+            self.say("error", str(error))
         self._setup.unfinished.refresh()
         self._setup.check()
 
@@ -173,15 +169,3 @@ class FineTunePanel(Panel):
         self._after.clear()
         self._pages.setCurrentWidget(self._setup)
         self._setup.set_active(True)
-
-    def _say_anew(self, kind: str, text: str) -> None:
-        self._status.clear()
-        self._status.say(kind, text)
-
-    def close_down(self) -> None:
-        """Stop what is going on; a run keeps its best weights by itself."""
-        self._tasks.stop_all()
-        self._after.close_down()
-        self._page.close_down()
-        self._setup.close_down()
-        super().close_down()

@@ -7,7 +7,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.widgets.word_list import WordList
+from napari_mvfusion.gui.widgets.inputs import WordList, describe
 from napari_mvfusion.training.training_events import Previewed
 
 _PLANES = [("xy", "0"), ("xz", "1"), ("yz", "2")]
@@ -21,9 +21,8 @@ class BeforeAfter(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._shown: Previewed | None = None
-        self._plane = WordList("plane", _PLANES)
-        self._plane.setAccessibleName("Plane of the tile")
-        self._plane.setToolTip("<qt>Which way the tile is cut, where it is brightest</qt>")
+        self._plane = WordList(_PLANES)
+        describe(self._plane, "plane", "Plane of the tile", "<qt>Which way the tile is cut, where it is brightest</qt>")
         self._plane.currentIndexChanged.connect(self._draw)
         self._pictures = [_Picture() for _ in range(3)]
         self._words = [QLabel() for _ in range(3)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import box_of
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.inputs import describe, push_button, text_label
 
 
 class Question(QFrame):
@@ -17,15 +17,11 @@ class Question(QFrame):
         super().__init__(parent)
         self.setObjectName("question")
         self.setStyleSheet(f"QFrame#question {{ {box_of('warning')} }}")
-        self._text = QLabel()
-        self._text.setObjectName("question_text")
-        self._text.setWordWrap(True)
+        self._text = text_label("question_text")
         self._entry = QLineEdit()
         describe(self._entry, "question_entry", "Answer")
-        self._yes = QPushButton("Yes")
-        self._yes.setObjectName("question_yes")
-        no = QPushButton("Cancel")
-        no.setObjectName("question_no")
+        self._yes = push_button("Yes", "question_yes")
+        no = push_button("Cancel", "question_no")
         self._answer: Callable[[str], None] = lambda text: None
         row = QHBoxLayout()
         row.addStretch()

@@ -8,14 +8,13 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import same_place
-from napari_mvfusion.gui.widgets.editors import Real
-from napari_mvfusion.gui.widgets.form_rows import show_row
-from napari_mvfusion.gui.widgets.word_list import WordList
+from napari_mvfusion.gui.widgets.forms import Form, Number, Words
+from napari_mvfusion.gui.widgets.inputs import text_label
 from napari_mvfusion.training.config import DataSettings
 
 _NAME = "Training box"
@@ -26,6 +25,7 @@ _TIPS = {
     _WHOLE: "All of it is held in memory. For volumes that are small, or that differ from place to place.",
     _BOX: "Draw a rectangle over the views; it is taken as deep as you say.",
 }
+_ALL = "all"
 _SPATIAL = 3
 
 
@@ -44,26 +44,22 @@ class RegionForm(QWidget):
         self._viewer = viewer
         self._shapes: Shapes | None = None
         self._first: Image | None = None
-        self._choice = WordList("region", _CHOICES)
-        self._depth = Real(0, 100000, 0, "all")
-        self._depth.setObjectName("depth")
-        self._depth.setToolTip("<qt>Voxels across the plane that you drew in, about that plane</qt>")
-        self._depth.set_value("all")
-        self._words = QLabel()
-        self._words.setObjectName("region_words")
-        self._words.setWordWrap(True)
-        self._form = QFormLayout()
-        self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._form.addRow("Region", self._choice)
-        self._form.addRow("Depth (voxels)", self._depth)
+        tip = "Voxels across the plane that you drew in, about that plane"
+        self._form = Form(
+            [
+                Words(_CHOICES, name="region", label="Region"),
+                Number(
+                    0, 100000, 0, name="depth", label="Depth (voxels)", tooltip=tip, value=_ALL, bounds={"word": _ALL}
+                ),
+            ]
+        )
+        self._words = text_label("region_words")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._form)
+        layout.addWidget(self._form)
         layout.addWidget(self._words)
-        self._choice.currentIndexChanged.connect(self._choose)
-        self._depth.changed.connect(self.changed)
+        self._form["region"].changed.connect(self._choose)
+        self._form["depth"].changed.connect(self._tell)
         viewer.layers.events.removed.connect(self._notice_removal)
         self._describe()
 
@@ -104,14 +100,17 @@ class RegionForm(QWidget):
 
     @property
     def _chosen(self) -> str:
-        return str(self._choice.currentData())
+        return str(self._form["region"].value)
 
     @property
     def _deep(self) -> int | None:
-        value = self._depth.value()
-        return None if isinstance(value, str) else int(value)
+        value = self._form["depth"].value
+        return None if value == _ALL else int(value)
 
-    def _choose(self) -> None:
+    def _tell(self, _: object = None) -> None:
+        self.changed.emit()
+
+    def _choose(self, _: object = None) -> None:
         if self._chosen == _BOX and self._first is not None:
             self._add_layer(self._first)
         elif self._chosen != _BOX:
@@ -140,10 +139,10 @@ class RegionForm(QWidget):
         """The user took the box away: that is another choice."""
         if self._shapes is not None and event.value == self._shapes:
             self._shapes = None
-            self._choice.setCurrentIndex(0)
+            self._form["region"].value = _AUTO
 
     def _describe(self) -> None:
-        show_row(self._form, self._depth, self._chosen == _BOX)
+        self._form.show_field("depth", self._chosen == _BOX)
         words = _TIPS[self._chosen]
         if self._shapes is not None and self._first is not None:
             shape = triple(self._first.level_shapes[0][-_SPATIAL:])

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import Status, sentence
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
 from napari_mvfusion.gui.panels.finetune.outcome import Outcome
 from napari_mvfusion.gui.panels.finetune.question import Question
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.process import TrainingOutcome
 from napari_mvfusion.training.training_events import Stopped, Trained, TrainEvent
 from napari_mvfusion.training.verdict import Verdict, judge
@@ -48,15 +50,10 @@ class RunPage(QWidget):
         self.outcome = Outcome()
         self.question = Question()
         self.messages = Status()
-        self._title = QLabel()
-        self._title.setObjectName("run_title")
-        self._title.setWordWrap(True)
-        self._pause = QPushButton("Pause")
-        self._pause.setObjectName("pause")
-        self._stop = QPushButton("Stop and keep the best")
-        self._stop.setObjectName("stop")
-        self._discard = QPushButton("Discard…")
-        self._discard.setObjectName("discard")
+        self._title = text_label("run_title")
+        self._pause = push_button("Pause", "pause")
+        self._stop = push_button("Stop and keep the best", "stop")
+        self._discard = push_button("Discard…", "discard")
         self._buttons = QWidget()
         row = QHBoxLayout(self._buttons)
         row.setContentsMargins(0, 0, 0, 0)
@@ -114,7 +111,6 @@ class RunPage(QWidget):
     def close_down(self) -> None:
         """The panel is closed: the run stops and keeps the best by itself."""
         self._viewer.events.theme.disconnect(self._paint)
-        self.view.close_down()
         if self._run is not None:
             self._run.happened.disconnect(self._follow)
             self._run.ended.disconnect(self._end)

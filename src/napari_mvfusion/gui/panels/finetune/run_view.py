@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import Warned
-from napari_mvfusion.gui.jobs.status import in_words, sentence
 from napari_mvfusion.gui.panels.finetune.curves import Curves
-from napari_mvfusion.gui.panels.finetune.history import History
 from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
+from napari_mvfusion.gui.widgets.inputs import text_label
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.gui.widgets.progress import ProgressBar
+from napari_mvfusion.system.words import duration, sentence
 from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.history import History
 from napari_mvfusion.training.training_events import (
     Continued,
     MemoryFallback,
@@ -43,12 +44,8 @@ class RunView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bar = ProgressBar()
-        self._step = QLabel()
-        self._step.setObjectName("step")
-        self._step.setWordWrap(True)
-        self._machine = QLabel()
-        self._machine.setObjectName("machine")
-        self._machine.setWordWrap(True)
+        self._step = text_label("step")
+        self._machine = text_label("machine")
         self._machine.setToolTip("What computes, and how many steps it does in a second")
         self._curves = Curves()
         self._pictures = BeforeAfter()
@@ -60,10 +57,7 @@ class RunView(QWidget):
         layout.addWidget(self._curves, 1)
         layout.addWidget(self._pictures)
         layout.addStretch()
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_REDRAW_MS)
-        self._due.timeout.connect(self._draw)
+        self._due = Later(_REDRAW_MS, self._draw, self)
         self._preview: Previewed | None = None
         self._forget(None)
 
@@ -133,7 +127,7 @@ class RunView(QWidget):
 
     def end(self, words: str) -> None:
         """The run is over; its curves stay."""
-        self._due.stop()
+        self._due.cancel()
         self._draw_all()
         # What is said now stays.
         self._times.clear()
@@ -142,18 +136,13 @@ class RunView(QWidget):
         self._step.setText(words)
         self._step.setVisible(bool(words))
         self._machine.setText(
-            f"{self._steps} steps in {in_words(self._seconds)} on {self._device}" if self._device else ""
+            f"{self._steps} steps in {duration(self._seconds)} on {self._device}" if self._device else ""
         )
         self._machine.setVisible(bool(self._device))
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""
         self._curves.set_theme(name)
-
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._due.stop()
-        self._curves.close_down()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what happened unseen."""
@@ -172,8 +161,8 @@ class RunView(QWidget):
         self._drawn = 0.0
 
     def _redraw_soon(self) -> None:
-        if not self._due.isActive():
-            self._due.start()
+        if not self._due.due:
+            self._due.ask()
 
     def _draw(self) -> None:
         """Draw what has changed, if anybody sees it: never curves and pictures at once, and later what is not due yet."""
@@ -209,7 +198,7 @@ class RunView(QWidget):
         if self._minutes is not None:
             whole = 60 * self._minutes
             self._bar.show_share(min(1.0, self._seconds / whole))
-            parts.append("paused" if self._paused else f"{in_words(max(0.0, whole - self._seconds))} left")
+            parts.append("paused" if self._paused else f"{duration(max(0.0, whole - self._seconds))} left")
         elif self._paused:
             parts.append("paused")
         self._step.setText(sentence(" · ".join(parts)))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
-from napari_mvfusion.gui.panels.finetune.plan import Plan, Wish, plan_steps, suggest_name
 from napari_mvfusion.gui.panels.finetune.start_form import StartForm
 from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
 from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
 from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
 from napari_mvfusion.gui.settings import keep, last_used, preferences
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.system.words import sentence
+from napari_mvfusion.training.plan import Plan, Wish, plan_steps, suggest_name
 
 _NAME = "finetune"
 _CHECK_MS = 100
@@ -54,10 +55,7 @@ class SetupPage(QWidget):
         self._active = True
         self._tasks = Tasks(self)
         self._lay_out()
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_CHECK_MS)
-        self._due.timeout.connect(self.check)
+        self._due = Later(_CHECK_MS, self.check, self)
         self._restore()
         for part in (self.start, self.data, self.training):
             part.changed.connect(self._check_soon)
@@ -78,7 +76,7 @@ class SetupPage(QWidget):
             self.unfinished.refresh()
             self.check()
         else:
-            self._due.stop()
+            self._due.cancel()
             self._tasks.stop(_PLAN)
             self._copy_wanted = ""
 
@@ -88,7 +86,7 @@ class SetupPage(QWidget):
             self._plan = None
             self._tasks.stop(_PLAN)
             self._allow(_LOOKING)
-            self._due.start()
+            self._due.ask()
 
     def _look_at_psfs(self) -> None:
         """More is known of the PSFs: what is planned stays, whether it may be started can change."""
@@ -98,7 +96,7 @@ class SetupPage(QWidget):
             if self._plan is not None:
                 self._allow_plan()
             elif before and not self.data.looking and not self._tasks.runs(_PLAN):
-                self._due.start()
+                self._due.ask()
 
     def check(self) -> None:
         """Look at what is entered, and plan the run in a thread."""
@@ -109,7 +107,7 @@ class SetupPage(QWidget):
         self.data.refresh()
         self.training.suggest(suggest_name(self.start.name(), self.data.sample))
         # What these have changed is looked at here.
-        self._due.stop()
+        self._due.cancel()
         problem = self.data.nothing
         if not problem:
             try:
@@ -144,12 +142,6 @@ class SetupPage(QWidget):
             self.training.name,
         )
 
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._due.stop()
-        self._tasks.stop_all()
-        self.data.close_down()
-
     def _lay_out(self) -> None:
         inputs = QWidget()
         column = QVBoxLayout(inputs)
@@ -161,16 +153,10 @@ class SetupPage(QWidget):
             column.addWidget(box)
         column.addStretch()
         scroll = scrolled(inputs)
-        self._takes = QLabel()
-        self._takes.setObjectName("takes")
-        self._takes.setWordWrap(True)
-        self._hint = QLabel()
-        self._hint.setObjectName("hint")
-        self._hint.setWordWrap(True)
-        self._go = QPushButton("Start")
-        self._go.setObjectName("start_training")
-        self._copy = QPushButton("Copy as…")
-        self._copy.setObjectName("copy")
+        self._takes = text_label("takes")
+        self._hint = text_label("hint")
+        self._go = push_button("Start", "start_training")
+        self._copy = push_button("Copy as…", "copy")
         menu = QMenu(self._copy)
         menu.addAction("Command", lambda: self._copy_text("command"))
         menu.addAction("Python", lambda: self._copy_text("Python"))

@@ -8,10 +8,13 @@ from typing import Any
 from napari.components import LayerList
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.layers.conversion import notes, stack_of
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.layers.conversion import stack_of
+from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.widgets.inputs import describe, push_button
 from napari_mvfusion.io.formats import dialog_filter
 
 _WHAT = Qt.ItemDataRole.UserRole
@@ -39,9 +42,7 @@ class SharpList(QWidget):
             "Sharp volumes of other specimens, with voxels of the same size. Add files, or open them as layers."
         )
         words.setWordWrap(True)
-        add = QPushButton("Add files…")
-        add.setObjectName("add_sharp")
-        add.setToolTip("Files, one volume each")
+        add = push_button("Add files…", "add_sharp", "Files, one volume each")
         add.clicked.connect(self._browse)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -49,8 +50,7 @@ class SharpList(QWidget):
         layout.addWidget(self._list)
         layout.addWidget(add)
         self._list.itemChanged.connect(lambda _: self.changed.emit())
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._rebuild)
+        LayerFollower(layers, self).listed.connect(self._rebuild)
         self._rebuild()
 
     def chosen(self) -> list[Any]:
@@ -69,27 +69,19 @@ class SharpList(QWidget):
         self._list.show()
         self.changed.emit()
 
-    def detach(self) -> None:
-        """Follow the layers no more: the panel is closed."""
-        events = self._layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.disconnect(self._rebuild)
-
     def _items(self) -> list[QListWidgetItem]:
         return [self._list.item(row) for row in range(self._list.count())]
 
-    def _rebuild(self, event: Any = None) -> None:
-        del event
+    def _rebuild(self) -> None:
         ticked = [item.data(_WHAT) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
         files = [item.data(_WHAT) for item in self._items() if isinstance(item.data(_WHAT), Path)]
-        self._list.blockSignals(True)
-        self._list.clear()
-        for layer in self._layers:
-            if _may_be_sharp(layer):
-                self._add(layer.name, layer, ticked=layer in ticked)
-        for path in files:
-            self._add(path.name, path, ticked=path in ticked).setToolTip(str(path))
-        self._list.blockSignals(False)
+        with signals_blocked(self._list):
+            self._list.clear()
+            for layer in self._layers:
+                if _may_be_sharp(layer):
+                    self._add(layer.name, layer, ticked=layer in ticked)
+            for path in files:
+                self._add(path.name, path, ticked=path in ticked).setToolTip(str(path))
         self._list.setVisible(self._list.count() > 0)
         self.changed.emit()
 

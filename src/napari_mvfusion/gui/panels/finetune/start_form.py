@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of, is_own
 from napari_mvfusion.gui.panels.finetune.question import Question
-from napari_mvfusion.gui.widgets.inputs import describe
-from napari_mvfusion.gui.widgets.model_choice import ModelAbout, ModelChoice
+from napari_mvfusion.gui.widgets.forms import Form, Model
+from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.training.loop import run_folder
 
 _MORE_MINUTES = "5"
@@ -29,12 +29,12 @@ class StartForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._model = ModelChoice(instead=_SCRATCH)
-        describe(self._model, "start", "Weights", "The weights that the training begins with")
+        tip = "The weights that the training begins with"
+        form = Form([Model(_SCRATCH, name="start", label="Weights", tooltip=tip)])
+        self._model = form["start"].native
         self._question = Question()
         self._actions = ModelActions(self._question, self)
-        self._menu_button = QPushButton("Model…")
-        self._menu_button.setObjectName("model_menu")
+        self._menu_button = push_button("Model…", "model_menu")
         menu = QMenu(self._menu_button)
         self._go_on = menu.addAction("Continue its training…", partial(self._act, self._ask_minutes))
         for words, act in (
@@ -44,30 +44,20 @@ class StartForm(QWidget):
         ):
             menu.addAction(words, partial(self._act, act))
         self._menu_button.setMenu(menu)
-        self._import = QPushButton("Import a model…")
-        self._import.setObjectName("import_model")
+        self._import = push_button("Import a model…", "import_model")
         self._import.setToolTip(
             "<qt>Adds a model that was exported, or a published checkpoint, to all lists of models</qt>"
         )
         self._import.clicked.connect(self._actions.ask_for_import)
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._model, 1)
-        row.addWidget(self._menu_button)
-        cell = QWidget()
-        cell.setLayout(row)
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Weights", cell)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._menu_button)
+        buttons.addWidget(self._import, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addWidget(ModelAbout(self._model))
-        layout.addWidget(self._import)
+        layout.addWidget(form)
+        layout.addLayout(buttons)
         layout.addWidget(self._question)
-        self._model.changed.connect(self._follow)
+        form.changed.connect(self._follow)
         self._actions.said.connect(self.said)
         self._actions.imported.connect(self.choose)
         self._actions.renamed.connect(self._renamed)

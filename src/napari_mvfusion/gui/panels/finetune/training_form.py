@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from magicgui.widgets import LineEdit
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.panels.finetune.expert import ExpertSettings, settings_of
-from napari_mvfusion.gui.panels.finetune.plan import OwnMode
-from napari_mvfusion.gui.panels.finetune.threads import beside_a_window
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.gui.widgets.editors import Real
-from napari_mvfusion.gui.widgets.form_rows import show_row
-from napari_mvfusion.gui.widgets.parameters import ParameterForm
-from napari_mvfusion.gui.widgets.word_list import WordList, devices
+from napari_mvfusion.gui.widgets.fold import Fold
+from napari_mvfusion.gui.widgets.forms import Form, Number, ParameterForm, Words
+from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.system.devices import beside_a_window, offered_devices
+from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.expert import expert_parameters, expert_values
+from napari_mvfusion.training.plan import OwnMode
 from napari_mvfusion.training.presets import fine_tune_config
 
 _OTHER = "other"
@@ -27,7 +27,6 @@ _TIMES = [
     ("Another time…", _OTHER),
 ]
 _USUAL = "5"
-_FOLDED, _UNFOLDED = "▸ Expert settings", "▾ Expert settings"
 _LEAST_MINUTES, _MOST_MINUTES = 0.05, 10080
 
 
@@ -39,65 +38,54 @@ class TrainingForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._mode: OwnMode = "self"
-        self._times = WordList("how_long", _TIMES)
-        self._times.setCurrentIndex(self._times.findData(_USUAL))
-        self._times.setToolTip("<qt>When the training ends by itself; it can be stopped sooner, and go on later</qt>")
-        self._minutes = Real(_LEAST_MINUTES, _MOST_MINUTES, 2)
-        self._minutes.setObjectName("minutes")
-        self._minutes.setSuffix(" min")
-        self._minutes.set_value(float(_USUAL))
-        self._name = QLineEdit()
-        self._name.setObjectName("name")
-        self._name.setToolTip("<qt>What the new model is called in the lists: letters, digits, - _ and .</qt>")
+        self._form = _form()
+        self._name = self._form["name"].native
         self._named_by_hand = False
-        self._device = WordList("device", devices(beside_a_window(preferences().threads, "cpu")))
-        self._device.setToolTip("What computes. Automatic takes the fastest that is there")
-        self._expert = ParameterForm(ExpertSettings)
+        self._expert = ParameterForm(expert_parameters(_usual(self._mode)))
         self._expert.setObjectName("expert")
-        self._reset = QPushButton("Back to the usual values")
-        self._reset.setObjectName("reset_expert")
-        self._fold = QPushButton(_FOLDED)
-        self._fold.setObjectName("unfold")
-        self._fold.setCheckable(True)
-        self._fold.setStyleSheet("text-align: left; border: none; background: transparent;")
-        self._lay_out()
-        self.reset()
-        row = self._device.findData(preferences().device)
-        self._device.setCurrentIndex(max(row, 0))
-        self._times.currentIndexChanged.connect(self._choose_time)
-        self._minutes.changed.connect(self.changed)
+        reset = push_button("Back to the usual values", "reset_expert")
+        folded = QWidget()
+        inner = QVBoxLayout(folded)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self._expert)
+        inner.addWidget(reset)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._form)
+        layout.addWidget(Fold("Expert settings", "unfold", folded))
+        self._form["device"].value = preferences().device
+        self._show_minutes()
+        self._form["how_long"].changed.connect(self._show_minutes)
+        self._form.changed.connect(self.changed)
         self._name.textEdited.connect(self._notice_name)
-        self._device.currentIndexChanged.connect(lambda _: self.changed.emit())
         self._expert.changed.connect(self.changed)
-        self._reset.clicked.connect(self.reset)
-        self._fold.toggled.connect(self._unfold)
-        self._choose_time()
-        self._unfold(False)
+        reset.clicked.connect(self.reset)
 
     @property
     def minutes(self) -> float:
         """How long to train."""
-        chosen = str(self._times.currentData())
-        return float(self._minutes.value()) if chosen == _OTHER else float(chosen)
+        chosen = self._form["how_long"].value
+        return float(self._form["minutes"].value if chosen == _OTHER else chosen)
 
     @property
     def name(self) -> str:
         """Of the new model."""
-        return str(self._name.text().strip())
+        return str(self._form["name"].value.strip())
 
     @property
     def device(self) -> str:
         """As `pick_device` takes it."""
-        return str(self._device.currentData())
+        return str(self._form["device"].value)
 
-    def expert(self) -> ExpertSettings:
-        """The folded parameters."""
-        return ExpertSettings(**self._expert.values())
+    def expert(self) -> dict[str, Any]:
+        """The folded parameters, by name."""
+        return self._expert.values()
 
     def suggest(self, name: str) -> None:
         """Propose a name, unless the user has entered one."""
         if not self._named_by_hand:
-            self._name.setText(name)
+            with self._form["name"].changed.blocked():
+                self._form["name"].value = name
 
     def forget_name(self) -> None:
         """The next proposal counts again: the name is taken now."""
@@ -107,70 +95,72 @@ class TrainingForm(QWidget):
         """Take the usual values of another mode, where they were not changed."""
         if mode == self._mode:
             return
-        untouched = self.expert() == _usual(self._mode)
+        untouched = self.expert() == expert_values(_usual(self._mode))
         self._mode = mode
         if untouched:
             self.reset()
 
     def reset(self) -> None:
         """The usual values of the mode."""
-        self._expert.set_values(_usual(self._mode).model_dump())
+        self._expert.set_values(expert_values(_usual(self._mode)))
 
     def state(self) -> dict[str, Any]:
         """What is entered, as JSON types; names are not remembered."""
+        entered = self._form.values()
         return {
-            "time": self._times.currentData(),
-            "minutes": float(self._minutes.value()),
-            "device": self.device,
-            "expert": self._expert.values(),
+            "time": entered["how_long"],
+            "minutes": entered["minutes"],
+            "device": entered["device"],
+            "parameters": self.expert(),
             "mode": self._mode,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Enter what an earlier `state` holds; what cannot be used any more is left out."""
-        for words, value in ((self._times, state.get("time")), (self._device, state.get("device"))):
-            row = words.findData(value)
-            if row >= 0:
-                words.setCurrentIndex(row)
-        self._minutes.set_value(float(state.get("minutes", _USUAL)))
+        known = {"how_long": state.get("time"), "minutes": state.get("minutes"), "device": state.get("device")}
+        self._form.set_values({name: value for name, value in known.items() if value is not None})
         self._mode = "semi" if state.get("mode") == "semi" else "self"
-        try:
-            self._expert.set_values(ExpertSettings(**state.get("expert", {})).model_dump())
-        except ValidationError:
-            self.reset()  # from another version
+        self.reset()
+        entered = state.get("parameters", {})
+        if "expert" in state:  # of version 0.1, which had the rate in units of 0.0001
+            entered = state["expert"] | {"rate": 1e-4 * state["expert"].get("rate", 1.0)}
+        self._expert.set_values(entered)
 
-    def _lay_out(self) -> None:
-        self._form = QFormLayout()
-        self._form.setContentsMargins(0, 0, 0, 0)
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._form.addRow("How long", self._times)
-        self._form.addRow("Minutes", self._minutes)
-        self._form.addRow("Name", self._name)
-        self._form.addRow("Compute on", self._device)
-        self._folded = QWidget()
-        inner = QVBoxLayout(self._folded)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.addWidget(self._expert)
-        inner.addWidget(self._reset)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._form)
-        layout.addWidget(self._fold)
-        layout.addWidget(self._folded)
-
-    def _choose_time(self) -> None:
-        show_row(self._form, self._minutes, self._times.currentData() == _OTHER)
-        self.changed.emit()
+    def _show_minutes(self, _: object = None) -> None:
+        self._form.show_field("minutes", self._form["how_long"].value == _OTHER)
 
     def _notice_name(self, text: str) -> None:
         self._named_by_hand = bool(text.strip())
-        self.changed.emit()
-
-    def _unfold(self, on: bool) -> None:
-        self._fold.setText(_UNFOLDED if on else _FOLDED)
-        self._folded.setVisible(on)
 
 
-def _usual(mode: OwnMode) -> ExpertSettings:
-    return settings_of(fine_tune_config(mode, minutes=float(_USUAL), views=()))
+def _form() -> Form:
+    threads = beside_a_window(preferences().threads, "cpu")
+    form = Form(
+        [
+            Words(
+                _TIMES,
+                name="how_long",
+                label="How long",
+                value=_USUAL,
+                tooltip="When the training ends by itself; it can be stopped sooner, and go on later",
+            ),
+            Number(_LEAST_MINUTES, _MOST_MINUTES, name="minutes", label="Minutes", value=float(_USUAL)),
+            LineEdit(
+                name="name",
+                label="Name",
+                tooltip="What the new model is called in the lists: letters, digits, - _ and .",
+            ),
+            Words(
+                offered_devices(threads),
+                name="device",
+                label="Compute on",
+                tooltip="What computes. Automatic takes the fastest that is there",
+            ),
+        ]
+    )
+    form["minutes"].native.setSuffix(" min")
+    return form
+
+
+def _usual(mode: OwnMode) -> TrainConfig:
+    return fine_tune_config(mode, minutes=float(_USUAL), views=())

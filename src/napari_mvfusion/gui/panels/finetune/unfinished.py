@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.jobs.status import box_of, in_words
+from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
 from napari_mvfusion.gui.panels.finetune.question import Question
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.system.words import duration
 from napari_mvfusion.training.runs import UnfinishedRun, unfinished_runs
 
 _MOST = 3
@@ -57,17 +59,17 @@ class UnfinishedRuns(QWidget):
         box.setObjectName("unfinished")
         box.setStyleSheet(f"QFrame#unfinished {{ {box_of('warning')} }}")
         ago = max(0.0, (datetime.now(UTC) - run.saved).total_seconds())
-        when = f"{in_words(ago)} ago" if ago < _DAY_SECONDS else f"{run.saved:%Y-%m-%d}"
-        text = QLabel(f"The training of '{run.name}' did not come to its end: step {run.step}, saved {when}.")
-        text.setObjectName("unfinished_text")
-        text.setWordWrap(True)
-        go_on = QPushButton("Continue")
-        go_on.setObjectName("continue_unfinished")
-        go_on.setToolTip("<qt>Goes on from its last checkpoint, its own settings and the views chosen below</qt>")
+        when = f"{duration(ago)} ago" if ago < _DAY_SECONDS else f"{run.saved:%Y-%m-%d}"
+        text = text_label(
+            "unfinished_text", f"The training of '{run.name}' did not come to its end: step {run.step}, saved {when}."
+        )
+        go_on = push_button(
+            "Continue",
+            "continue_unfinished",
+            "<qt>Goes on from its last checkpoint, its own settings and the views chosen below</qt>",
+        )
         go_on.clicked.connect(partial(self.go_on.emit, run))
-        discard = QPushButton("Discard")
-        discard.setObjectName("discard_unfinished")
-        discard.setToolTip("Forget what was learned; asks first")
+        discard = push_button("Discard", "discard_unfinished", "Forget what was learned; asks first")
         discard.clicked.connect(partial(self._ask, run))
         buttons = QHBoxLayout()
         buttons.addStretch()

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Prepared
 from napari_mvfusion.engine.forecast import Forecast, Forecaster, Speeds, kind_of
+from napari_mvfusion.engine.series import FuseJob, JobDone
 from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.gui.jobs.status import in_words, sentence
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Stopped, Tasks
-from napari_mvfusion.gui.jobs.worker import FuseJob, JobDone, Report
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
+from napari_mvfusion.gui.jobs.worker import Report
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.panels.fuse.preview.live import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
-from napari_mvfusion.imaging.threads import Interrupted
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
+from napari_mvfusion.system.words import duration, sentence
 
 _NAME = "speeds"
 # A slider that moves is not followed.
@@ -56,16 +56,13 @@ class ForecastLine(QLabel):
         self._answers: list[tuple[_Question, str]] = []
         self._prepared: Prepared | None = None
         self._speeds = Speeds(last_used(_NAME))
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_SETTLE_MS)
-        self._due.timeout.connect(self._ask)
+        self._due = Later(_SETTLE_MS, self._ask, self)
         self.hide()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is on its way."""
-        return self._due.isActive() or self._tasks.busy
+        return self._due.due or self._tasks.busy
 
     def show_for(
         self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], device: str, *, on_disk: bool
@@ -77,16 +74,16 @@ class ForecastLine(QLabel):
             return
         self._question, self._opened = question, opened
         self._tasks.stop(_NAME)
-        self._due.stop()
+        self._due.cancel()
         self.setText("Estimating memory and time…" if known is None else known)
         self.show()
         if known is None:
-            self._due.start()
+            self._due.ask()
 
     def clear_away(self) -> None:
         """Nothing can be fused now."""
         self._question = None
-        self._due.stop()
+        self._due.cancel()
         self._tasks.stop(_NAME)
         self.hide()
 
@@ -102,11 +99,6 @@ class ForecastLine(QLabel):
                 self._speeds.add(key, job.views.grid.box.size, self._prepared.passes, seconds / len(job.parts))
                 keep(_NAME, self._speeds.state())
                 self._answers.clear()
-
-    def close_down(self) -> None:
-        """Find out nothing more."""
-        self._due.stop()
-        self._tasks.stop_all()
 
     def _ask(self) -> None:
         question, opened = self._question, self._opened
@@ -128,14 +120,6 @@ def _steps(
     check: Checkpoint, forecaster: Forecaster, question: _Question, volumes: int
 ) -> Generator[None, None, str | None]:
     """The answer in words."""
-
-    def cancelled() -> bool:
-        try:
-            check()
-        except Stopped:
-            return True
-        return False
-
     prefer, found = question.prefer, []
     for method in question.methods:
         yield
@@ -149,11 +133,9 @@ def _steps(
                         memory_bytes=budget,
                         to_file=question.on_disk,
                         threads=prefer.threads,
-                        cancel=cancelled,
+                        cancel=check.stopped,
                     )
                 )
-        except Interrupted:
-            return None
         except MemoryShortage as error:
             return sentence(str(error))
     return words_of(found, volumes)
@@ -167,6 +149,6 @@ def words_of(forecasts: Sequence[Forecast], volumes: int) -> str:
     most = None if None in memory else max(size for size in memory if size is not None)
     if most is None and seconds is None:
         return "Time and memory are not known yet"
-    time = "Time not known yet" if seconds is None else f"About {in_words(seconds)}"
+    time = "Time not known yet" if seconds is None else f"About {duration(seconds)}"
     room = "memory not known yet" if most is None else f"at most {most / 2**30:.1f} GiB of memory"
     return f"{time}, {room}"

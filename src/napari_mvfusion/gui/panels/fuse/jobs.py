@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.jobs.worker import FuseJob, Part
+from napari_mvfusion.engine.series import FuseJob, Part
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.panels.fuse.output_form import Target
 from napari_mvfusion.gui.settings import preferences

@@ -6,8 +6,6 @@ from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QFormLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
@@ -16,10 +14,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
-from napari_mvfusion.gui.widgets.parameters import WIDEST, ParameterForm
+from napari_mvfusion.gui.widgets.forms import Form, ParameterForm, Words
+from napari_mvfusion.gui.widgets.inputs import describe, text_label
 from napari_mvfusion.methods import METHODS, LearnedFusion, make_method
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.methods.parameters import parameters_of
 
 _NAME = Qt.ItemDataRole.UserRole
 _STANDARD, _OWN = "Standard", "Own values"
@@ -47,18 +46,11 @@ class MethodForm(QWidget):
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self._summary = QLabel()
-        self._summary.setObjectName("summary")
-        self._summary.setWordWrap(True)
-        self._presets = DropList()
-        describe(self._presets, "presets", "Preset", "Parameters that belong together; change any of them afterwards")
-        self._presets.setMaximumWidth(WIDEST)
+        self._summary = text_label("summary")
+        tip = "Parameters that belong together; change any of them afterwards"
+        self._preset_row = Form([Words(name="presets", label="Preset", tooltip=tip)])
+        self._presets = self._preset_row["presets"].native
         self._presets.activated.connect(self._apply_preset)
-        self._preset_row = QWidget()
-        row = QFormLayout(self._preset_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        row.addRow("Preset", self._presets)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._list)
@@ -72,7 +64,7 @@ class MethodForm(QWidget):
             item.setCheckState(Qt.CheckState.Checked if name == _DEFAULT else Qt.CheckState.Unchecked)
             item.setToolTip(f"<qt>{kind.summary}</qt>")
             item.setSizeHint(QSize(0, self.fontMetrics().height() + _ROW_PADDING))
-            form = ParameterForm(kind)
+            form = ParameterForm(parameters_of(kind))
             form.changed.connect(self._tell)
             self._forms[name] = form
             layout.addWidget(form)
@@ -152,15 +144,14 @@ class MethodForm(QWidget):
         self._summary.setText(kind.summary)
         for name, form in self._forms.items():
             form.setVisible(name == current and bool(kind.model_fields))
-        self._presets.clear()
-        self._presets.addItems([*(kind.presets or [_STANDARD]), _OWN])
+        self._presets.offer([(name, name) for name in (*(kind.presets or [_STANDARD]), _OWN)])
         self._preset_row.setVisible(bool(kind.model_fields))
         self._tell()
 
     def _apply_preset(self) -> None:
         name = self._current_name()
         form = self._forms[name]
-        chosen = self._presets.currentText()
+        chosen = self._presets.value()
         if chosen != _OWN:
             form.set_values(form.standard_tuning() | dict(METHODS[name].presets.get(chosen, {})))
         self._tell()
@@ -173,5 +164,5 @@ class MethodForm(QWidget):
         for preset, parameters in (METHODS[name].presets or {_STANDARD: {}}).items():
             if form.tuning() == form.standard_tuning() | dict(parameters):
                 same = preset
-        self._presets.setCurrentText(same)
+        self._presets.set_value(same)
         self.changed.emit()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.finishing import partial_folder
@@ -14,14 +15,15 @@ from napari_mvfusion.engine.workspace import check_output
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.gui.layers.fresh_names import fresh_name
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.gui.widgets.form_rows import show_row
+from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe
-from napari_mvfusion.gui.widgets.word_list import WordList, devices
-from napari_mvfusion.system.devices import free_bytes, pick_device
+from napari_mvfusion.system.devices import free_bytes, offered_devices, pick_device
 
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
 _ENDING = ".zarr"
+_DEVICE_TIP = "What computes. Automatic takes the fastest that is there"
+_PLACE_TIP = "Large volumes go to disk: then a cancelled run can go on later"
 
 
 @dataclass(frozen=True)
@@ -34,56 +36,41 @@ class Target:
     overwrite: bool = False
 
 
-class OutputForm(QWidget):
+class OutputForm(Form):
     """The device, memory or a file, and what to do with a file that is there already.
 
     A file that nobody has named yet gets a proposed name that nothing has, so that the run can begin at once.
     """
 
-    changed = Signal()
-
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        file = _File()
+        super().__init__(
+            [
+                Words(offered_devices(), name="device", label="Compute on", tooltip=_DEVICE_TIP),
+                Words(
+                    [("Memory", ""), ("OME-Zarr on disk", _ENDING)], name="place", label="Result in", tooltip=_PLACE_TIP
+                ),
+                Field(file, name="file", label="File"),
+                Words(name="existing", label="There already", tooltip="There is something of this name already"),
+            ],
+            parent,
+        )
         self._suffixes: tuple[str, ...] = ("",)
         self._folder, self._beside, self._stem = "", "", "fused"
         self._proposed = ""
-        self._device = WordList("device", devices())
-        self._device.setToolTip("What computes. Automatic takes the fastest that is there")
-        self._place = WordList("place", [("Memory", ""), ("OME-Zarr on disk", ".zarr")])
-        self._place.setToolTip("<qt>Large volumes go to disk: then a cancelled run can go on later</qt>")
-        self._path = QLineEdit()
-        describe(self._path, "path", "File of the result")
-        self._path.setPlaceholderText("name of a new .zarr")
-        browse = QPushButton("Browse…")
-        browse.setObjectName("browse")
-        browse.setToolTip("Choose a folder and a name")
-        browse.clicked.connect(self._browse)
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._path)
-        row.addWidget(browse)
-        self._file = QWidget()
-        self._file.setLayout(row)
-        self._existing = WordList("existing", [])
-        self._existing.setToolTip("There is something of this name already")
-        self._layout = QFormLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        self._layout.addRow("Compute on", self._device)
-        self._layout.addRow("Result in", self._place)
-        self._layout.addRow("File", self._file)
-        self._layout.addRow("There already", self._existing)
-        self._place.currentIndexChanged.connect(self._change_place)
-        self._path.textChanged.connect(self.refresh)
-        for words in (self._device, self._existing):
-            words.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self._path = file.line
+        self["place"].changed.connect(self._change_place)
+        self["file"].changed.connect(self.refresh)
         self.refresh()
 
     @property
     def device(self) -> str:
         """The chosen device, as `pick_device` takes it."""
-        return str(self._device.currentData())
+        return str(self["device"].value)
+
+    @property
+    def _on_disk(self) -> bool:
+        return bool(self["place"].value)
 
     def expect(self, suffixes: tuple[str, ...]) -> None:
         """Say how many volumes come, by what follows the name in the file of each: ("",) for a single one."""
@@ -109,13 +96,13 @@ class OutputForm(QWidget):
         """
         device = self.device
         pick_device(device)
-        if not self._place.currentData():
+        if not self._on_disk:
             check_memory(grid, len(self._suffixes))
             return Target(device, None)
         paths = self._paths()
         if not paths:
             raise OutputError("the result has no file yet: name one that ends in .zarr")
-        answer = self._existing.currentData()
+        answer = self["existing"].value
         target = Target(
             device,
             paths,
@@ -133,29 +120,26 @@ class OutputForm(QWidget):
 
     def state(self) -> dict[str, str]:
         """What is chosen, as JSON types; of a file, its folder is remembered."""
-        if self._place.currentData() and (paths := self._paths()):
+        if self._on_disk and (paths := self._paths()):
             self._folder = str(paths[0].absolute().parent)
-        return {"device": self.device, "place": str(self._place.currentData()), "folder": self._folder}
+        return {"device": self.device, "place": str(self["place"].value), "folder": self._folder}
 
     def restore(self, state: dict[str, str]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
         self._folder = str(state.get("folder", ""))
-        for words, value in ((self._device, state.get("device")), (self._place, state.get("place"))):
-            row = words.findData(value)
-            if row >= 0:
-                words.setCurrentIndex(row)
+        self.set_values({name: state[name] for name in ("device", "place") if name in state})
 
-    def refresh(self) -> None:
+    def refresh(self, _: object = None) -> None:
         """Look again at what is there under the chosen name."""
-        on_disk = bool(self._place.currentData())
+        on_disk = self._on_disk
         if on_disk and self._is_proposed and (not self._proposed or any(path.exists() for path in self._paths())):
             self._propose_anew()
         paths = self._paths()
-        show_row(self._layout, self._file, on_disk)
+        self.show_field("file", on_disk)
         answers = _answers(paths) if on_disk and paths else []
         self._path.setToolTip("\n".join(map(str, paths[:4])) + ("\n…" if len(paths) > 4 else ""))
-        self._existing.offer(answers)
-        show_row(self._layout, self._existing, bool(answers))
+        self["existing"].native.offer(answers)
+        self.show_field("existing", bool(answers))
         self.changed.emit()
 
     @property
@@ -163,7 +147,7 @@ class OutputForm(QWidget):
         """Whether the name was proposed and nobody has changed it; one that was cleared has been changed."""
         return self._path.text() == self._proposed
 
-    def _change_place(self) -> None:
+    def _change_place(self, _: object = None) -> None:
         if not self._path.text():
             self._proposed = ""
         self.refresh()
@@ -175,9 +159,8 @@ class OutputForm(QWidget):
         ends = [suffix + _ENDING for suffix in self._suffixes]
         found = fresh_name([*wanted, Path.cwd(), Path.home()], self._stem, ends)
         self._proposed = "" if found is None else f"{found}{_ENDING}"
-        before = self._path.blockSignals(True)
-        self._path.setText(self._proposed)
-        self._path.blockSignals(before)
+        with signals_blocked(self._path):
+            self._path.setText(self._proposed)
 
     def _paths(self) -> tuple[Path, ...]:
         """The files of all volumes; none while no name is entered."""
@@ -190,14 +173,35 @@ class OutputForm(QWidget):
         stem = path.name[: -len(_ENDING)] if path.suffix.lower() == _ENDING else path.name
         return tuple(path.with_name(stem + suffix + _ENDING) for suffix in self._suffixes)
 
+
+class _File(QWidget):
+    """The name of a new OME-Zarr, and a button to look for a place."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = QLineEdit()
+        describe(self.line, "path", "File of the result")
+        self.line.setPlaceholderText("name of a new .zarr")
+        self.value, self.set_value = self.line.text, self.line.setText
+        browse = QPushButton("Browse…")
+        describe(browse, "browse", "Browse…", "Choose a folder and a name")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line)
+        row.addWidget(browse)
+        self.line.textChanged.connect(lambda _: self.changed.emit())
+        browse.clicked.connect(self._browse)
+
     def _browse(self) -> None:
         # An OME-Zarr is a folder: Qt would step into it rather than choose it, so a file dialog that asks nothing.
         options = QFileDialog.Option.DontConfirmOverwrite
         name, _ = QFileDialog.getSaveFileName(
-            self, "Write the fused volume to", self._path.text() or "fused.zarr", "OME-Zarr (*.zarr)", options=options
+            self, "Write the fused volume to", self.line.text() or "fused.zarr", "OME-Zarr (*.zarr)", options=options
         )
         if name:
-            self._path.setText(name)
+            self.line.setText(name)
 
 
 def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:

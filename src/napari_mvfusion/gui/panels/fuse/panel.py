@@ -6,12 +6,10 @@ from collections import deque
 from functools import partial
 
 import napari.viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QPushButton,
     QVBoxLayout,
@@ -20,15 +18,17 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.series import FuseJob
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.failures import Failed
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.status import Status, sentence
-from napari_mvfusion.gui.jobs.worker import FuseJob, FuseRun, Report
-from napari_mvfusion.gui.layers.conversion import notes, open_layers, same_place
+from napari_mvfusion.gui.jobs.tasks import Failed, Task
+from napari_mvfusion.gui.jobs.worker import Report, fuse_run
+from napari_mvfusion.gui.layers.conversion import open_layers, same_place
 from napari_mvfusion.gui.layers.fresh_names import names_for
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
+from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
 from napari_mvfusion.gui.panels.fuse.jobs import called, describe, describe_views, jobs_of, outermost, suffixes
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
@@ -38,15 +38,15 @@ from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.panels.fuse.save_result import SaveResult
 from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
-from napari_mvfusion.gui.settings import keep, last_used, preferences
-from napari_mvfusion.gui.widgets.panel import Panel
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.settings import preferences
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.words import sentence
 
 _CHECK_MS = 50
 # Enough for one drawing of the window.
 _LAUNCH_MS = 20
-_NAME = "fuse"
 _MEND_FIRST = "The PSF in the red box has to be mended first"
 _LOOKING = "The PSFs are being looked at"
 
@@ -60,11 +60,11 @@ class FusePanel(Panel):
     """
 
     title = "Fuse"
+    name = "fuse"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._run: FuseRun | None = None
+        super().__init__(viewer, parent)
+        self._run: Task | None = None
         self._waiting: deque[FuseJob] = deque()
         self._views = ViewList(viewer.layers)
         self._psfs = PSFFlaws(viewer)
@@ -72,47 +72,34 @@ class FusePanel(Panel):
         self._preview = PreviewForm()
         self._live = LivePreview(viewer, self._source, self)
         self._output = OutputForm()
-        self._status = Status()
-        self._volume = QLabel()
-        self._volume.setObjectName("volume")
-        self._volume.setWordWrap(True)
-        self._hint = QLabel()
-        self._hint.setObjectName("hint")
-        self._hint.setWordWrap(True)
+        self._volume = text_label("volume")
+        self._hint = text_label("hint")
         self._ways_out = WaysOut()
-        self._fuse = QPushButton("Fuse")
-        self._fuse.setObjectName("fuse")
-        self._cancel = QPushButton("Cancel")
-        self._cancel.setObjectName("cancel")
+        self._fuse = push_button("Fuse", "fuse")
+        self._cancel = push_button("Cancel", "cancel")
         self._copy = self._copy_button()
         self._save = SaveResult(viewer)
         self._forecast = ForecastLine()
         self._lay_out()
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_CHECK_MS)
-        self._due.timeout.connect(self._check)
-        self._launch = QTimer(self)
-        self._launch.setSingleShot(True)
-        self._launch.setInterval(_LAUNCH_MS)
-        self._launch.timeout.connect(self._add_result)
+        self._due = Later(_CHECK_MS, self._check, self)
+        self._launch = Later(_LAUNCH_MS, self._add_result, self)
         self._restore()
         for part in (self._views, self._method, self._output):
-            part.changed.connect(self._due.start)
+            part.changed.connect(self._due.ask)
         self._method.changed.connect(self._live.refresh)
         self._preview.changed.connect(self._switch_preview)
         self._live.told.connect(self._preview.say)
         self._live.ended.connect(self._preview.turn_off)
         self._views.psf_wanted.connect(self._psfs.choose)
-        self._psfs.changed.connect(self._due.start)
+        self._psfs.changed.connect(self._due.ask)
         self._ways_out.average.connect(partial(self._method.tick_only, "average"))
         self._ways_out.choose.connect(self._psfs.choose)
         self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
-        self._psfs.said.connect(self._say_anew)
-        self._psfs.failed.connect(self._status.fail)
-        self._save.pressed.connect(self._status.clear)
-        self._save.saver.said.connect(self._status.say)
-        self._save.saver.failed.connect(self._status.fail)
+        self._psfs.said.connect(self.say)
+        self._psfs.failed.connect(self.status.fail)
+        self._save.pressed.connect(self.status.clear)
+        self._save.saver.said.connect(self.status.say)
+        self._save.saver.failed.connect(self.status.fail)
         self._fuse.clicked.connect(self._start)
         self._cancel.clicked.connect(self._stop)
         self._check()
@@ -140,25 +127,18 @@ class FusePanel(Panel):
                 inner.addWidget(part)
             column.addWidget(box)
         column.addStretch()
-        self._scroll = scrolled(self._inputs)
         buttons = QHBoxLayout()
         buttons.addWidget(self._fuse, 2)
         buttons.addWidget(self._cancel, 1)
         buttons.addWidget(self._copy, 1)
         buttons.addWidget(self._save, 1)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._scroll, 1)
-        layout.addWidget(self._hint)
-        layout.addWidget(self._ways_out)
-        layout.addWidget(self._forecast)
-        layout.addLayout(buttons)
-        layout.addWidget(self._save.saver)
-        layout.addWidget(self._status)
+        actions = (self._hint, self._ways_out, self._forecast, buttons, self._save.saver)
+        self._scroll = self.lay_out(self._inputs, *actions)
 
     def _copy_button(self) -> QPushButton:
-        button = QPushButton("Copy as…")
-        button.setObjectName("copy")
-        button.setToolTip("<qt>Copies this run to the clipboard, to repeat it in a terminal or a notebook</qt>")
+        button = push_button(
+            "Copy as…", "copy", "<qt>Copies this run to the clipboard, to repeat it in a terminal or a notebook</qt>"
+        )
         menu = QMenu(button)
         menu.addAction("Command", lambda: self._copy_text("command"))
         menu.addAction("Python", lambda: self._copy_text("Python"))
@@ -167,7 +147,7 @@ class FusePanel(Panel):
 
     def _restore(self) -> None:
         """Begin with what was used last; what was never used begins with the preferences."""
-        state = last_used(_NAME)
+        state = self.remembered()
         self._output.restore({"device": preferences().device})
         if "methods" in state:
             self._method.restore(state["methods"])
@@ -236,10 +216,9 @@ class FusePanel(Panel):
             self._output.expect(suffixes(methods, opened))
             target = self._output.target(opened.views.grid)
         except MVFusionError as error:
-            self._status.clear()
-            self._status.say("error", str(error))
+            self.say("error", str(error))
             return
-        keep(_NAME, {"methods": self._method.state(), "output": self._output.state()})
+        self.remember({"methods": self._method.state(), "output": self._output.state()})
         self._live.pause()
         self._jobs = len(methods)
         self._waiting.extend(jobs_of(opened, methods, target))
@@ -251,18 +230,18 @@ class FusePanel(Panel):
     def _next(self, *, first: bool = False) -> None:
         """Start the run that waits longest."""
         job = self._waiting.popleft()
-        self._run = FuseRun(job, outermost(self))
+        self._run = fuse_run(job, outermost(self))
         self._job = job
         title = job.method.title if self._jobs > 1 else ""
-        self._status.begin(title, f"{job.method.title}\n{describe_views(job.views)}", first=first)
+        self.status.begin(title, f"{job.method.title}\n{describe_views(job.views)}", first=first)
         self._check()
-        self._launch.start()
+        self._launch.ask()
 
     def _add_result(self) -> None:
         """Add the layer of the run, which takes napari a while: after the panel has shown that it begins."""
         assert self._run is not None
         name = f"{self._sample} {called(self._job.method)}".strip()
-        self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
+        self._result = ResultLayer(self.viewer, self._job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._show)
@@ -270,22 +249,18 @@ class FusePanel(Panel):
         self._run.start()
 
     def _show(self, event: Report) -> None:
-        self._status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
+        self.status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
         self._forecast.learn(self._job, event)
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
-            self._status.say("warning", "The methods after it were not started.")
-
-    def _say_anew(self, kind: str, text: str) -> None:
-        self._status.clear()
-        self._status.say(kind, text)
+            self.status.say("warning", "The methods after it were not started.")
 
     def _stop(self) -> None:
         self._waiting.clear()
         if self._run is not None:
             self._run.cancel()
             self._cancel.setEnabled(False)
-            self._status.cancelling()
+            self.status.cancelling()
 
     def _end(self) -> None:
         self._run = None
@@ -314,7 +289,7 @@ class FusePanel(Panel):
         except MVFusionError as error:
             self._preview.turn_off()
             self._live.end()
-            self._status.say("error", str(error))
+            self.status.say("error", str(error))
 
     def _copy_text(self, kind: str) -> None:
         try:
@@ -329,25 +304,18 @@ class FusePanel(Panel):
             self._output.expect(suffixes(methods, opened))
             outs = self._output.target(opened.views.grid).outs or [f"fused{s}.zarr" for s in suffixes(methods, opened)]
         except MVFusionError as error:
-            self._status.say("error", str(error))
+            self.status.say("error", str(error))
             return
         write = as_command if kind == "command" else as_python
         device = self._output.device
         texts = [write(inputs, m, str(out), device=device) for m, out in zip(methods, outs, strict=True)]
         QGuiApplication.clipboard().setText("\n".join(texts))
-        self._status.say("done", f"Copied as {kind}.")
+        self.status.say("done", f"Copied as {kind}.")
 
     def close_down(self) -> None:
         """End what is going on; the run then marks its layer by itself."""
-        self._due.stop()
         self._waiting.clear()
-        self._live.close()
-        self._views.detach()
-        self._psfs.close_down()
-        self._save.detach()
-        self._forecast.close_down()
-        if self._run is not None and self._launch.isActive():
-            self._launch.stop()
+        if self._run is not None and self._launch.due:
             self._run.deleteLater()
         elif self._run is not None:
             self._run.cancel()

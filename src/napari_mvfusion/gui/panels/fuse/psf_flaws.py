@@ -7,17 +7,18 @@ from html import escape
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_mvfusion.gui.jobs.status import sentence
 from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.conversion import notes, said_of_psf
+from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import fused_grid
 from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge, PSFKnown
 from napari_mvfusion.gui.panels.views.mending import Mending
 from napari_mvfusion.gui.panels.views.notices import Notices
 from napari_mvfusion.gui.panels.views.problems import CHOOSE, Fix, Kind, Problem
+from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.system.words import sentence
 
 
 class PSFFlaws(QWidget):
@@ -46,9 +47,7 @@ class PSFFlaws(QWidget):
         self._psfs = PSFKnowledge(self._tasks, self)
         self._mending = Mending(viewer, self._tasks, self)
         self._notices = Notices()
-        self._all = QPushButton("Fix all PSFs")
-        self._all.setObjectName("fix_all")
-        self._all.setToolTip("<qt>Mend everything that is said above about PSFs</qt>")
+        self._all = push_button("Fix all PSFs", "fix_all", "<qt>Mend everything that is said above about PSFs</qt>")
         self._done = QElidingLabel()
         self._done.setObjectName("psf_notes")
         layout = QVBoxLayout(self)
@@ -82,10 +81,6 @@ class PSFFlaws(QWidget):
     def choose(self, layer: Image) -> None:
         """Let the user choose a file for the PSF of a layer."""
         self._mending.do(layer, CHOOSE, self._included)
-
-    def close_down(self) -> None:
-        """Stop what is going on: the panel is closed."""
-        self._tasks.stop_all()
 
     def _show_done(self, layers: list[Image]) -> None:
         """One line, which is read in full where the mouse rests on it; Views & PSFs has a line for each."""

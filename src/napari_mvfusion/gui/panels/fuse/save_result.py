@@ -15,10 +15,11 @@ from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.saver import Saver
+from napari_mvfusion.gui.jobs.bar import Saver
 from napari_mvfusion.gui.jobs.saving import save_volume
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import notes
+from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.widgets.busy import while_busy
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.writer import content_of, refuse_shown
@@ -98,20 +99,14 @@ class SaveResult(QPushButton):
         self._viewer = viewer
         self.saver = Saver()
         self.saver.changed.connect(self.show_state)
-        for event in self._events():
-            event.connect(self.show_state)
+        LayerFollower(viewer.layers, self).listed.connect(self.show_state)
+        viewer.layers.selection.events.active.connect(self.show_state)
         self.clicked.connect(self._ask)
         self.show_state()
 
-    def _events(self) -> list[Any]:
-        layers = self._viewer.layers
-        return [layers.events.inserted, layers.events.removed, layers.selection.events.active]
-
-    def detach(self) -> None:
+    def close_down(self) -> None:
         """Follow nothing more."""
-        for event in self._events():
-            event.disconnect(self.show_state)
-        self.saver.cancel()
+        self._viewer.layers.selection.events.active.disconnect(self.show_state)
 
     def show_state(self, _: object = None) -> None:
         """Which result would be saved, or why there is none."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_mvfusion.gui.layers.conversion import notes, said_of_psf
+from napari_mvfusion.gui.layers.notes import notes, said_of_psf
+from napari_mvfusion.gui.widgets.inputs import push_button
 
 
 class WaysOut(QWidget):
@@ -33,9 +34,9 @@ class WaysOut(QWidget):
         super().__init__(parent)
         self._layer: Image | None = None
         self._averages = averages
-        self._average = _button("Use Average", "use average", "Tick only Average, which needs no PSFs")
-        self._choose = _button("Choose PSF…", "choose psf", "")
-        self._beads = _button(
+        self._average = push_button("Use Average", "use average", "Tick only Average, which needs no PSFs")
+        self._choose = push_button("Choose PSF…", "choose psf", "")
+        self._beads = push_button(
             "Measure from beads…", "measure from beads", "Open the form in Views & PSFs that measures PSFs from beads"
         )
         layout = QHBoxLayout(self)
@@ -74,10 +75,3 @@ class WaysOut(QWidget):
         if self._averages:
             needed, average = "a ticked method needs", "fuse with Average, which needs none, "
         return f"{names} {verb} no PSF, which {needed}: {average}choose a PSF file, or measure PSFs from beads"
-
-
-def _button(text: str, name: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    return button

@@ -10,7 +10,8 @@ from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import KEY, LayerData, PSFSaid, truth_layer, view_layers
+from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers
+from napari_mvfusion.gui.layers.notes import KEY, PSFSaid
 from napari_mvfusion.gui.layers.series import all_volumes, first_volume, view_series
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.choices import Choice

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.layers import Image, Points
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QElidingLabel
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.jobs.status import box_of, sentence
-from napari_mvfusion.gui.panels.views.beads import Measured
+from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
+from napari_mvfusion.io.beads import Measured
+from napari_mvfusion.system.words import sentence
 
 _NONE, _FILE = "Choose beads…", "TIFF file…"
 _FOUND = "find them"
@@ -38,9 +40,7 @@ class BeadRow(QWidget):
         self._points_label = QLabel("Positions")
         self._picture = PSFPicture()
         self._numbers = QLabel()
-        self._text = QLabel()
-        self._text.setObjectName("measured")
-        self._text.setWordWrap(True)
+        self._text = text_label("measured")
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -137,12 +137,11 @@ def _fill(box: DropList, choices: Sequence[tuple[str, object]], chosen: object) 
     same = len(before) == len(choices) and all(
         text == old and meaning is what for (old, what), (text, meaning) in zip(before, choices, strict=True)
     )
-    blocker = QSignalBlocker(box)
-    # A list that is open closes when it is filled.
-    if not same:
-        box.clear()
-        for text, meaning in choices:
-            box.addItem(text, meaning)
-    if not same or box.currentIndex() != place:
-        box.setCurrentIndex(place)
-    blocker.unblock()
+    with signals_blocked(box):
+        # A list that is open closes when it is filled.
+        if not same:
+            box.clear()
+            for text, meaning in choices:
+                box.addItem(text, meaning)
+        if not same or box.currentIndex() != place:
+            box.setCurrentIndex(place)

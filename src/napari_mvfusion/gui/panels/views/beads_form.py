@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Points
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import sentence
+from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import stack_of, to_world_um
 from napari_mvfusion.gui.panels.views.adding import volumes_in
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow
-from napari_mvfusion.gui.panels.views.beads import BeadJob, Measured, Progress, measure_all
 from napari_mvfusion.gui.panels.views.grids import own_matrix
-from napari_mvfusion.gui.panels.views.kernels import is_same_frame
-from napari_mvfusion.gui.widgets.progress import ProgressBar
+from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.io.beads import BeadJob, Measured, Progress, measure_all
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
+from napari_mvfusion.psf.frames import is_same_frame
+from napari_mvfusion.system.words import sentence
 
 _EXPLAINED = (
     "Choose a recording of beads for each view. Beads that stand alone are centred and averaged; "
@@ -62,38 +63,26 @@ class BeadsForm(QWidget):
             "<qt>The beads were recorded as the view was, before it was turned: the PSF is then turned and resampled as the "
             "layer is. Off: the beads were registered together with the views</qt>"
         )
-        self._folder = QPushButton("From a folder…")
-        self._folder.setObjectName("beads_folder")
-        self._folder.setToolTip("<qt>Match the files of a folder to the views by name or angle</qt>")
+        self._folder = push_button(
+            "From a folder…", "beads_folder", "<qt>Match the files of a folder to the views by name or angle</qt>"
+        )
         self._folder.clicked.connect(self._ask_folder)
-        self._measure = QPushButton("Measure")
-        self._measure.setObjectName("measure")
+        self._measure = push_button("Measure", "measure")
         self._measure.clicked.connect(self._start)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.setObjectName("cancel_beads")
-        self._cancel.setToolTip("Stop measuring; what was measured stays")
-        self._cancel.clicked.connect(self._stop)
-        self._bar = ProgressBar()
-        self._bar.setObjectName("beads_progress")
-        self._step = QLabel()
-        self._step.setObjectName("beads_step")
-        self._use = QPushButton("Use these PSFs")
-        self._use.setObjectName("use")
-        self._use.setToolTip("<qt>Give each view the PSF that was measured for it; the ones before are replaced</qt>")
+        names = ("beads_progress", "beads_step", "cancel_beads")
+        self.progress = TaskBar(tip="Stop measuring; what was measured stays", names=names)
+        self.progress.cancelled.connect(self._stop)
+        self._use = push_button(
+            "Use these PSFs",
+            "use",
+            "<qt>Give each view the PSF that was measured for it; the ones before are replaced</qt>",
+        )
         self._use.clicked.connect(self._accept)
         self._list = QVBoxLayout()
         self._list.setSpacing(8)
         buttons = QHBoxLayout()
         for button in (self._folder, self._measure):
             buttons.addWidget(button)
-        self.progress = QWidget()
-        line = QHBoxLayout()
-        line.addWidget(self._step, 1)
-        line.addWidget(self._cancel)
-        progress = QVBoxLayout(self.progress)
-        progress.setContentsMargins(0, 0, 0, 0)
-        progress.addWidget(self._bar)
-        progress.addLayout(line)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 0, 6, 0)
         column.addWidget(explained)
@@ -188,8 +177,7 @@ class BeadsForm(QWidget):
         for row in self._rows.values():
             row.show_measured(None)
         self._tasks.start("beads", measure_all, jobs, done=self._end, report=self._follow)
-        self._bar.show_share(0)
-        self._step.setText("Starting…")
+        self.progress.begin("Starting…")
         self._check()
 
     def _job(self, layer: Image, row: BeadRow) -> BeadJob:
@@ -223,8 +211,7 @@ class BeadsForm(QWidget):
 
     def _follow(self, event: Progress | Measured) -> None:
         if isinstance(event, Progress):
-            self._bar.show_share(event.share)
-            self._step.setText(f"Measuring the beads of {event.view.name}")
+            self.progress.show_progress(f"Measuring the beads of {event.view.name}", event.share)
         elif (row := self._rows.get(event.job.view)) is not None:
             row.show_measured(event)
 

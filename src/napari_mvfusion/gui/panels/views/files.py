@@ -14,7 +14,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.conversion import LayerData, PSFSaid, annotate, notes
+from napari_mvfusion.gui.layers.conversion import LayerData
+from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes
 from napari_mvfusion.gui.panels.views.adding import (
     guess_all,
     open_files,

@@ -12,21 +12,20 @@ from napari_mvfusion.data.geometry import Box, Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
-    KEY,
     LayerData,
     common_leading,
     frame_of,
     lacks_size,
     lazy,
     leading_shape,
-    notes,
     open_layers,
     same_place,
     stack_of,
     to_world_um,
 )
-from napari_mvfusion.gui.panels.views.kernels import own_to_fused
+from napari_mvfusion.gui.layers.notes import KEY, notes
 from napari_mvfusion.gui.panels.views.problems import Fix, Problem
+from napari_mvfusion.psf.frames import own_to_fused
 
 _CHUNK = 64
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.layers.conversion import PSFSaid
-from napari_mvfusion.gui.panels.views.kernels import fit_into
+from napari_mvfusion.gui.layers.notes import PSFSaid
 from napari_mvfusion.gui.panels.views.problems import CHOOSE, Fix, Mended, Problem
 from napari_mvfusion.psf import PreparedPSF, check_psf, describe_psf, prepare_values
+from napari_mvfusion.psf.frames import fit_into
 from napari_mvfusion.psf.kernel import check_light
 from napari_mvfusion.psf.usable import check_usable
+from napari_mvfusion.system.words import sentence
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,12 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.layers.conversion import PSFSaid, annotate, notes, said_of_psf
-from napari_mvfusion.gui.panels.views.cuts import PSFLook, look_of
+from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.gui.panels.views.judging import judge_psf
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem
 from napari_mvfusion.psf import resample_psf
+from napari_mvfusion.psf.cuts import PSFLook, look_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +101,11 @@ class PSFKnowledge(QObject):
             known = notes(layer)
             if known.get("psf_own") is None or (matrix := own_matrix(layer, included)) is None:
                 continue
-            placed = known.get("psf_matrix") is not None
-            if placed and known.get("psf") is not known.get("psf_placed"):
+            before = known.get("psf_matrix")
+            if before is not None and known.get("psf") is not known.get("psf_placed"):
                 # Somebody else has given the view another PSF since.
                 annotate(layer, psf_own=None)
-            elif not placed or not np.allclose(known["psf_matrix"], matrix):
+            elif before is None or not np.allclose(before, matrix):
                 due.append((_Given.of(layer), matrix))
         if due and not self._tasks.runs("frames"):
             self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
@@ -113,8 +113,7 @@ class PSFKnowledge(QObject):
     def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, PSFSaid]]) -> None:
         for given, matrix, said in placed:
             if notes(given.layer).get("psf_own") is given.own:
-                psf = {"psf": said.psf, "psf_placed": said.psf, "psf_said": said}
-                annotate(given.layer, **psf, psf_matrix=matrix, inputs=None)
+                annotate(given.layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix, inputs=None)
         self.changed.emit()
 
     def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, PSFKnown]]) -> None:

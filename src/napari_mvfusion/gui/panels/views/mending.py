@@ -16,15 +16,16 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.layers.conversion import annotate, is_sized, notes, open_layers
+from napari_mvfusion.gui.layers.conversion import is_sized, open_layers
+from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
 from napari_mvfusion.gui.panels.views import choices, grids
 from napari_mvfusion.gui.panels.views.adding import load_psf_for
-from napari_mvfusion.gui.panels.views.beads import Measured
-from napari_mvfusion.gui.panels.views.orientation import check_orientations
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
+from napari_mvfusion.io.beads import Measured
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import MirrorVerdict
+from napari_mvfusion.psf.orientation import check_orientations
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}
@@ -96,7 +97,7 @@ class Mending(QObject):
         except MVFusionError as error:
             self.said.emit("error", str(error))
             return
-        psfs = [(layer, notes(layer)["psf"]) for layer in included]
+        psfs = [(layer, psf) for layer in included if (psf := notes(layer).get("psf")) is not None]
         self._tasks.start("orientation", check_orientations, views, done=partial(self._keep_verdicts, psfs))
 
     def use_measured(self, found: list[Measured], *, own_frame: bool) -> None:
@@ -118,7 +119,7 @@ class Mending(QObject):
     def _compute(self, layer: Image, mend: Callable[[], Mended]) -> None:
         self._tasks.start(f"mend {id(layer)}", _mend, mend, done=partial(self._take, layer, notes(layer)))
 
-    def _take(self, layer: Image, before: dict[str, Any], mended: Mended) -> None:
+    def _take(self, layer: Image, before: Notes, mended: Mended) -> None:
         same = all(notes(layer).get(key) is before.get(key) for key in ("psf", "psf_own"))
         if layer not in self._viewer.layers or not same:
             return

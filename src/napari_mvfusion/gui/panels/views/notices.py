@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.problems import Fix, Kind, Problem
+from napari_mvfusion.gui.widgets.inputs import text_label
 
 
 class Notices(QWidget):
@@ -50,9 +51,7 @@ class Notices(QWidget):
         box.setObjectName(problem.kind)
         if problem.kind != "note":
             box.setStyleSheet(f"QFrame#{problem.kind} {{ {box_of(problem.kind)} }}")
-        text = QLabel(problem.text)
-        text.setObjectName("problem")
-        text.setWordWrap(True)
+        text = text_label("problem", problem.text)
         text.setTextFormat(Qt.TextFormat.PlainText)
         text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         line = QHBoxLayout(box)

@@ -9,22 +9,18 @@ import napari.viewer
 from napari.layers import Image, Points
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.conversion import annotate, notes
-from napari_mvfusion.gui.layers.inclusion import decide
-from napari_mvfusion.gui.panels.views.beads import Measured
+from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
+from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
+from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
 from napari_mvfusion.gui.panels.views.choices import psf_choices
 from napari_mvfusion.gui.panels.views.fields import field_choices, mask_layers
 from napari_mvfusion.gui.panels.views.files import Files, wanted_of
-from napari_mvfusion.gui.panels.views.follow import LayerFollower
 from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
-from napari_mvfusion.gui.panels.views.kernels import is_same_frame
 from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge
 from napari_mvfusion.gui.panels.views.mending import Mending
 from napari_mvfusion.gui.panels.views.pixel_knowledge import PixelKnowledge
@@ -35,13 +31,15 @@ from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
 from napari_mvfusion.gui.panels.views.table import ViewTable
 from napari_mvfusion.gui.panels.views.view_knowledge import ViewKnowledge
-from napari_mvfusion.gui.widgets.panel import Panel
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.widgets.fold import Fold
+from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.io.beads import Measured
+from napari_mvfusion.psf.frames import is_same_frame
 
 _CHECK_MS = 50
 # From this width on a view takes one line.
 _WIDE = 700
-_FOLDED, _UNFOLDED = "▸ Measure PSFs from beads", "▾ Measure PSFs from beads"
 _NO_VIEWS = "No views yet. Drop their folder here, press Add folder…, or use File > Open Sample > Multi-view fusion."
 
 
@@ -58,11 +56,9 @@ class ViewsPanel(Panel):
     title = "Views & PSFs"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
+        super().__init__(viewer, parent)
         self._included: list[Image] = []
         self._grid: Grid | None = None
-        self._closed = False
         self._tasks = Tasks(self)
         self._layers = LayerFollower(viewer.layers, self)
         self._psfs = PSFKnowledge(self._tasks, self)
@@ -72,7 +68,6 @@ class ViewsPanel(Panel):
         self.files = Files(viewer, self._tasks, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks)
-        self._status = Status()
         self._empty, self._summary = QLabel(_NO_VIEWS), QLabel()
         for label, name in ((self._empty, "empty"), (self._summary, "summary")):
             label.setObjectName(name)
@@ -80,25 +75,23 @@ class ViewsPanel(Panel):
         self._make_buttons()
         self._lay_out()
         self.setAcceptDrops(True)
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_CHECK_MS)
-        self._due.timeout.connect(self._check)
+        self._due = Later(_CHECK_MS, self._check, self)
+        self._layers.listed.connect(self._due.ask)
         for source in (self._layers, self._psfs, self._pixels, self._compared, self._mending):
-            source.changed.connect(self._due.start)
+            source.changed.connect(self._due.ask)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
         for source in (self._beads, self._mending, self.files, self._save.saver):
-            source.said.connect(self._status.say)
+            source.said.connect(self.status.say)
         self._save.saver.failed.connect(self._show_failure)
-        self._save.pressed.connect(self._status.clear)
+        self._save.pressed.connect(self.status.clear)
         self._tasks.failed.connect(self._show_failure)
         self._check()
 
     @property
     def busy(self) -> bool:
         """Whether something is being found out or computed."""
-        return self._due.isActive() or self._tasks.busy or self._save.saver.running
+        return self._due.due or self._tasks.busy or self._save.saver.running
 
     @property
     def going_on(self) -> str:
@@ -106,22 +99,19 @@ class ViewsPanel(Panel):
         return "Saving the views" if self._save.saver.running else ""
 
     def _make_buttons(self) -> None:
-        self._add_files = _button("Add files…", "add_files", "Open files, one a view, as layers")
-        self._add_folder = _button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
-        self._match = _button(
+        self._add_files = push_button("Add files…", "add_files", "Open files, one a view, as layers")
+        self._add_folder = push_button("Add folder…", "add_folder", "Open a folder of views and PSFs, or an OME-Zarr")
+        self._match = push_button(
             "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"
         )
         menu = QMenu(self._match)
         menu.addAction("From a folder…", partial(self._say_anew, self.files.ask_psf_folder))
         menu.addAction("From files…", partial(self._say_anew, self.files.ask_psf_files))
         self._match.setMenu(menu)
-        self._orientation = _button("Check orientation", "orientation", "")
-        self._fix_all = _button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
+        self._orientation = push_button("Check orientation", "orientation", "")
+        self._fix_all = push_button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
         self._save = SaveViews()
-        self._fold = QPushButton(_FOLDED)
-        self._fold.setObjectName("fold")
-        self._fold.setCheckable(True)
-        self._fold.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self._fold = Fold("Measure PSFs from beads", "fold", self._beads)
         self._add_files.clicked.connect(partial(self._say_anew, self.files.ask_files))
         self._add_folder.clicked.connect(partial(self._say_anew, self.files.ask_folder))
         self._orientation.clicked.connect(self._check_orientation)
@@ -133,18 +123,11 @@ class ViewsPanel(Panel):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self._empty, self._table, self._fold, self._beads):
+        for widget in (self._empty, self._table, self._fold):
             column.addWidget(widget)
         column.addStretch()
-        self._scroll = scrolled(inner)
-        layout = QVBoxLayout(self)
-        layout.addLayout(self._buttons)
-        layout.addWidget(self._scroll, 1)
-        layout.addWidget(self._beads.progress)
-        layout.addWidget(self._save.saver)
-        layout.addWidget(self._summary)
-        layout.addWidget(self._status)
-        self._beads.hide()
+        actions = (self._beads.progress, self._save.saver, self._summary)
+        self._scroll = self.lay_out(inner, *actions, above=(self._buttons,))
         self._arrange()
 
     def _arrange(self) -> None:
@@ -158,17 +141,13 @@ class ViewsPanel(Panel):
             self._buttons.addWidget(button, number // columns, number % columns)
 
     def _unfold(self, on: bool) -> None:
-        self._fold.setText(_UNFOLDED if on else _FOLDED)
-        self._beads.setVisible(on)
         if on:
             # Once the form has its place.
             QTimer.singleShot(0, self._show_form)
 
     def unfold_beads(self) -> None:
         """Show the form that measures PSFs from beads."""
-        if self._fold.isChecked():
-            QTimer.singleShot(0, self._show_form)
-        self._fold.setChecked(True)
+        self._fold.expand()
 
     def _show_form(self) -> None:
         self._scroll.ensureWidgetVisible(self._beads)
@@ -183,7 +162,7 @@ class ViewsPanel(Panel):
 
     def _check(self) -> None:
         """Show what is there now, and find out what is not known yet."""
-        layers = self._layers.views
+        layers = self._views()
         self._mending.forget_others(layers)
         self._included = decide(layers)
         self._grid = fused_grid(self._included)
@@ -197,7 +176,6 @@ class ViewsPanel(Panel):
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))
         self._fold.setVisible(bool(self._included))
-        self._beads.setVisible(bool(self._included) and self._fold.isChecked())
         self._summary.setText(self._sum_up(len(layers)))
         self._summary.setVisible(bool(layers))
         self._offer_beads(layers)
@@ -205,6 +183,9 @@ class ViewsPanel(Panel):
         self._pixels.find_out(layers)
         self._compared.find_out(self._included)
         self._enable()
+
+    def _views(self) -> list[Image]:
+        return [layer for layer in self.viewer.layers if can_be_view(layer)]
 
     def _enable(self) -> None:
         self._match.setEnabled(bool(self._included))
@@ -242,7 +223,7 @@ class ViewsPanel(Panel):
         return f"{views} fused on the grid of {first}:\n{voxels} voxels of {size} µm (z, y, x)"
 
     def _offer_beads(self, layers: list[Image]) -> None:
-        points = [layer for layer in self._viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
+        points = [layer for layer in self.viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
         others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
         wanted = {layer: wanted_of(layer) for layer in self._included}
         self.files.wanted = wanted
@@ -250,7 +231,7 @@ class ViewsPanel(Panel):
         self._beads.offer(wanted, others, points, self._grid)
 
     def _fill_menu(self, layer: Image, menu: QMenu) -> None:
-        others = [(other.name, notes(other)) for other in self._layers.views if other is not layer]
+        others = [(other.name, notes(other)) for other in self._views() if other is not layer]
         matrix = own_matrix(layer, self._included)
         choices = psf_choices(
             notes(layer),
@@ -262,36 +243,36 @@ class ViewsPanel(Panel):
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
-        choices = field_choices(notes(layer), mask_layers(self._viewer.layers, layer))
+        choices = field_choices(notes(layer), mask_layers(self.viewer.layers, layer))
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fix(self, layer: Image, fix: Fix) -> None:
-        self._status.clear()
+        self.status.clear()
         self._mending.do(layer, fix, self._included)
 
     def _mend_all(self) -> None:
-        self._status.clear()
+        self.status.clear()
         for layer in self._included:
             if (fix := self._psf_fix(layer)) is not None:
                 self._mending.do(layer, fix, self._included)
 
     def _check_orientation(self) -> None:
-        self._status.clear()
+        self.status.clear()
         self._mending.check_orientation(self._included)
         self._enable()
 
     def _use_measured(self, measured: list[Measured]) -> None:
-        self._status.clear()
+        self.status.clear()
         self._mending.use_measured(measured, own_frame=self._beads.own_frame)
-        self._fold.setChecked(False)
+        self._fold.collapse()
 
     def _say_anew(self, ask: object, *_: object) -> None:
-        self._status.clear()
+        self.status.clear()
         ask()  # type: ignore[operator]
 
     def _show_failure(self, failed: Failed) -> None:
-        self._status.fail(failed)
-        self._due.start()
+        self.status.fail(failed)
+        self._due.ask()
 
     def resizeEvent(self, event: QEvent) -> None:
         """Use the room there is."""
@@ -307,23 +288,5 @@ class ViewsPanel(Panel):
         """Open views, match PSFs."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
-        self._status.clear()
+        self.status.clear()
         self.files.open(paths)
-
-    def close_down(self) -> None:
-        """Follow and compute nothing more."""
-        if self._closed:
-            return
-        self._closed = True
-        self._due.stop()
-        self._layers.detach()
-        self._tasks.stop_all()
-        self._save.saver.cancel()
-        super().close_down()
-
-
-def _button(text: str, name: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(f"<qt>{tip}</qt>")
-    return button

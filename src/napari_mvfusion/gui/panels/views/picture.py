@@ -6,7 +6,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_mvfusion.gui.panels.views.cuts import Cut, PSFLook
+from napari_mvfusion.psf.cuts import Cut, PSFLook
 
 _SIDE = 54
 _GAP = 3

@@ -10,10 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_mvfusion.gui.widgets.editors import Real
-from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe
 from napari_mvfusion.gui.widgets.scrolled import scrolled
-from napari_mvfusion.gui.widgets.word_list import WordList
 from napari_mvfusion.io.roles import Guess, Role, angles_of
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
@@ -47,7 +45,7 @@ class RolesDialog(QDialog):
         self.resize(_WIDTH, _HEIGHT)
         explained = QLabel(_EXPLAINED)
         explained.setWordWrap(True)
-        self._rows: list[tuple[Path, WordList, Real]] = []
+        self._rows: list[tuple[Path, WordList, NumberField]] = []
         inner = QWidget()
         grid = QGridLayout(inner)
         for column, title in enumerate(("File", "Voxels (z, y, x)", "Role", "Angle °")):
@@ -69,8 +67,7 @@ class RolesDialog(QDialog):
         """What the user has said, in the order of the rows."""
         found = []
         for path, role, angle in self._rows:
-            value = angle.value()
-            found.append(Given(path, role.currentData(), None if isinstance(value, str) else value))
+            found.append(Given(path, role.currentData(), angle.number()))
         return found
 
     def _add_row(self, grid: QGridLayout, row: int, guess: Guess, angle: float | None) -> None:
@@ -82,12 +79,12 @@ class RolesDialog(QDialog):
         file.setToolTip(f"{guess.path}: {guess.reason}")
         size = QLabel("no volume" if guess.shape is None else " × ".join(str(n) for n in guess.shape))
         size.setToolTip("" if guess.shape is not None else guess.reason)
-        role = WordList("role", _WORDS)
+        role = WordList(_WORDS)
         describe(role, "role", f"Role of {guess.path.name}", f"Proposed, as {guess.reason}")
-        role.setCurrentIndex(role.findData(guess.role))
+        role.set_value(guess.role)
         # A file that cannot be opened can only be left out.
         role.setEnabled(guess.shape is not None)
-        degrees = Real(-360.001, 360.0, 3, _UNKNOWN)
+        degrees = NumberField(-360.001, 360.0, 3, word=_UNKNOWN)
         describe(degrees, "role_angle", f"Angle of {guess.path.name}, degrees")
         degrees.set_value(_UNKNOWN if angle is None else angle)
         role.currentIndexChanged.connect(self._check)

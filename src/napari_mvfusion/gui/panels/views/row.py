@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QSizePolicy, QWidget
 from superqt import QElidingLabel
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.panels.views.cuts import PSFLook
 from napari_mvfusion.gui.panels.views.notices import Notices
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
 from napari_mvfusion.gui.panels.views.problems import Problem
-from napari_mvfusion.gui.widgets.editors import Real
+from napari_mvfusion.gui.widgets.inputs import NumberField, push_button
+from napari_mvfusion.psf.cuts import PSFLook
 
 _UNKNOWN = "unknown"
 _PSF_WIDTH = 66
@@ -78,13 +79,13 @@ class ViewRow(QFrame):
         font = self._name.font()
         font.setBold(True)
         self._name.setFont(font)
-        self._angle = Real(-360.001, 360.0, 3, _UNKNOWN)
+        self._angle = NumberField(-360.001, 360.0, 3, word=_UNKNOWN)
         self._angle.setObjectName("angle")
         self._angle.setToolTip(
             "<qt>Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and "
             "to turn PSFs; the picture itself does not depend on it</qt>"
         )
-        self._weight = Real(0.001, 1000.0, 3)
+        self._weight = NumberField(0.001, 1000.0, 3)
         self._weight.setObjectName("weight")
         self._weight.setToolTip(
             "<qt>How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where views "
@@ -108,14 +109,13 @@ class ViewRow(QFrame):
         self._source.setElideMode(Qt.TextElideMode.ElideMiddle)
         self._source.setObjectName("source")
         self._source.setStyleSheet(_BACK)
-        self._psf = QPushButton("PSF")
-        self._psf.setObjectName("psf")
-        self._psf.setToolTip("<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>")
+        self._psf = push_button(
+            "PSF", "psf", "<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>"
+        )
         self.menu = menu
         self._psf.setMenu(menu)
         self._psf.setFixedWidth(_PSF_WIDTH)
-        self._field = QPushButton("Field")
-        self._field.setObjectName("field")
+        self._field = push_button("Field", "field")
         self._field.setToolTip(
             "<qt>Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to "
             "the other views</qt>"
@@ -147,18 +147,16 @@ class ViewRow(QFrame):
 
     def show_state(self, state: RowState) -> None:
         """Show another state; nothing is told about it."""
-        for editor in (self._tick, self._angle, self._weight):
-            editor.blockSignals(True)
-        self._tick.setChecked(state.included)
+        with signals_blocked(self._tick):
+            self._tick.setChecked(state.included)
         for editor, value in (
             (self._angle, _UNKNOWN if state.angle is None else state.angle),
             (self._weight, state.weight),
         ):
             # Setting the same value again would wipe out what is being typed.
             if editor.value() != value:
-                editor.set_value(value)
-        for editor in (self._tick, self._angle, self._weight):
-            editor.blockSignals(False)
+                with signals_blocked(editor):
+                    editor.set_value(value)
         self._name.setText(state.name)
         self._tick.setAccessibleName(f"Fuse {state.name}")
         self._angle.setAccessibleName(f"Angle of {state.name}, degrees")
@@ -216,8 +214,7 @@ class ViewRow(QFrame):
         grid.setColumnMinimumWidth(3, _NUMBERS_WIDTH if wide else 0)
 
     def _tell_angle(self) -> None:
-        value = self._angle.value()
-        self.angle_entered.emit(None if isinstance(value, str) else value)
+        self.angle_entered.emit(self._angle.number())
 
     def _tell_weight(self) -> None:
         self.weight_entered.emit(float(self._weight.value()))

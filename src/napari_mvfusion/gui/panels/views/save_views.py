@@ -10,10 +10,11 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.saver import Saver
+from napari_mvfusion.gui.jobs.bar import Saver
 from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, SavedViews, savable, save_views, take_over
-from napari_mvfusion.gui.layers.conversion import notes, open_layers
+from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.fresh_names import fresh_name, names_for
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.settings import preferences
 
 _ENDINGS = {ZARR: ".zarr", FOLDER: ""}

@@ -10,8 +10,8 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.layers.conversion import notes, said_of_psf, stack_of
+from napari_mvfusion.gui.layers.conversion import stack_of
+from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge, psfs_of
@@ -27,6 +27,7 @@ from napari_mvfusion.gui.panels.views.problems import (
 from napari_mvfusion.gui.panels.views.row import RowState
 from napari_mvfusion.gui.panels.views.view_knowledge import ViewFacts, ViewKnowledge
 from napari_mvfusion.psf import MirrorVerdict
+from napari_mvfusion.system.words import sentence
 
 _NO_PSF = Problem("warning", "No PSF is known for this view: it can be averaged, but not deconvolved.", (CHOOSE,))
 

@@ -14,7 +14,8 @@ from napari_mvfusion.data.no_data import detect_no_data_of
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.layers.conversion import notes, open_layers, stack_of, to_world_um
+from napari_mvfusion.gui.layers.conversion import open_layers, stack_of, to_world_um
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.measures.camera_offset import DarkLevel, find_dark_levels, light_of_nothing
 from napari_mvfusion.measures.gains import find_gains
 

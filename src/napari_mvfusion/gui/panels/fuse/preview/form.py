@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.jobs.status import sentence
-from napari_mvfusion.gui.widgets.inputs import DropList, describe
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
+from napari_mvfusion.system.words import sentence
 
 _SIGHT, _BOX = "what I see", "a box I draw"
 
@@ -33,9 +34,7 @@ class PreviewForm(QWidget):
             "<qt>The middle of the canvas about the current slice, at most 128 × 128 × 32 voxels; or a rectangle that "
             "you draw and move</qt>",
         )
-        self._words = QLabel()
-        self._words.setObjectName("preview")
-        self._words.setWordWrap(True)
+        self._words = text_label("preview")
         self._words.hide()
         row = QHBoxLayout()
         row.addWidget(self._switch)
@@ -59,9 +58,8 @@ class PreviewForm(QWidget):
 
     def turn_off(self) -> None:
         """Untick it without a signal: the preview has ended by itself."""
-        self._switch.blockSignals(True)
-        self._switch.setChecked(False)
-        self._switch.blockSignals(False)
+        with signals_blocked(self._switch):
+            self._switch.setChecked(False)
         self._words.hide()
 
     def say(self, kind: str, text: str) -> None:

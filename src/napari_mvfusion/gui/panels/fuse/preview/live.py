@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.failures import Failed
-from napari_mvfusion.gui.layers.conversion import KEY, Opened, frame_of, place_of_box, same_place
+from napari_mvfusion.gui.jobs.tasks import Failed
+from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box, same_place
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.preview.region import leading_index, region_in_sight, region_of_box
 from napari_mvfusion.gui.panels.fuse.preview.runner import Picture, PreviewRunner, Request
+from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.methods.base import Method
 
 _SETTLE_MS = 30
@@ -67,10 +69,7 @@ class LivePreview(QObject):
         self._runner = PreviewRunner(self)
         self._runner.shown.connect(self._show)
         self._runner.failed.connect(self._tell_failure)
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(_SETTLE_MS)
-        self._due.timeout.connect(self._ask)
+        self._due = Later(_SETTLE_MS, self._ask, self)
         viewer.layers.events.removed.connect(self._notice_removal)
 
     @property
@@ -94,7 +93,7 @@ class LivePreview(QObject):
         if not self._on:
             return
         self._on = False
-        self._due.stop()
+        self._due.cancel()
         self._runner.stop()
         self._asked = None
         for event in self._events():
@@ -104,7 +103,7 @@ class LivePreview(QObject):
             if layer is not None:
                 layer.visible = False
 
-    def close(self) -> None:
+    def close_down(self) -> None:
         """Show no preview ever again: take its layers away."""
         self.end()
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
@@ -115,7 +114,7 @@ class LivePreview(QObject):
 
     def pause(self) -> None:
         """Compute nothing until the next `refresh`; what is shown stays."""
-        self._due.stop()
+        self._due.cancel()
         self._runner.stop()
         self._asked = None
 
@@ -123,7 +122,7 @@ class LivePreview(QObject):
         """Something may have changed: look again in a moment."""
         del event
         if self._on:
-            self._due.start()
+            self._due.ask()
 
     def _events(self) -> list[Any]:
         camera = self._viewer.scene.camera.events

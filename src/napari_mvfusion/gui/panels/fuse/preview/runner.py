@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.preview import Preview, Previewer
-from napari_mvfusion.gui.jobs.failures import Failed, failure_of
-from napari_mvfusion.gui.jobs.worker import StoppableWorker
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Task, failure_of
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import losses_in_words, pick_device
@@ -66,61 +63,56 @@ class PreviewRunner(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._waiting: Request | None = None
-        self._worker: GeneratorWorker | None = None
-        self._cancel = threading.Event()
+        self._task: Task | None = None
         self._kept: tuple[Any, Previewer] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a preview is being computed."""
-        return self._worker is not None
+        return self._task is not None
 
     def ask(self, request: Request) -> None:
         """Compute this instead of what is under way."""
-        self._waiting = request
-        self._cancel.set()
+        self._drop(request)
         self._next()
 
     def stop(self) -> None:
         """Drop what is under way and what waits, and forget all pixels."""
-        self._waiting = None
+        self._drop(None)
         self._kept = None
-        self._cancel.set()
+
+    def _drop(self, waiting: Request | None) -> None:
+        self._waiting = waiting
+        if self._task is not None:
+            self._task.cancel()
 
     def _next(self) -> None:
-        if self._worker is not None or self._waiting is None:
+        if self._task is not None or self._waiting is None:
             return
         request, self._waiting = self._waiting, None
         key = (request.key, request.device)
         if self._kept is None or self._kept[0] != key:
             self._kept = key, Previewer(request.views, pick_device(request.device))
-        # One flag a request: a late one must not stop its successor.
-        self._cancel = threading.Event()
-        worker = create_worker(
-            _steps, self._kept[1], request, self._cancel, _worker_class=StoppableWorker, _start_thread=False
-        )
-        worker.cancel = self._cancel
-        worker.yielded.connect(self._report)
-        worker.finished.connect(self._end)
-        self._worker = worker
-        worker.start()
+        self._task = Task(_steps, self._kept[1], request, parent=self)
+        self._task.reported.connect(self._report)
+        self._task.ended.connect(self._end)
+        self._task.start()
 
     def _report(self, report: Picture | Failed) -> None:
-        if not self._cancel.is_set():
-            (self.failed if isinstance(report, Failed) else self.shown).emit(report)
+        (self.failed if isinstance(report, Failed) else self.shown).emit(report)
 
     def _end(self) -> None:
-        self._worker = None
+        self._task = None
         self._next()
 
 
-def _steps(previewer: Previewer, request: Request, cancel: threading.Event) -> Generator[Picture | Failed, None, None]:
+def _steps(check: Checkpoint, previewer: Previewer, request: Request) -> Generator[Picture | Failed, None, None]:
     try:
         with losses_in_words():
-            for preview in previewer.run(request.method, request.box, cancel=cancel.is_set):
+            for preview in previewer.run(request.method, request.box, cancel=check.stopped):
                 yield Picture(request, preview, _limits(preview.values))
     except Interrupted:
-        return
+        raise
     except Exception as error:
         yield failure_of(error, when_memory_ran_out="draw a smaller box to preview")
 

@@ -1,4 +1,4 @@
-"""Notice what happens to layers: added, removed, moved, renamed, changed."""
+"""Notice what happens to the layers of a viewer: added, removed, moved, renamed, changed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from napari.components import LayerList
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.gui.layers.conversion import can_be_view
-
 _LIST_EVENTS = ("inserted", "removed", "reordered")
 _LAYER_EVENTS = ("name", "metadata", "data", "scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class LayerFollower(QObject):
-    """Tells when a layer that can be a view changes, or when there are other layers.
+    """Follows all image layers, until it is told to let go.
+
+    Signals: `listed` tells that there are other layers, or in another order; `changed` gives the event of a layer whose
+    name, notes, pixels or place are not what they were.
 
     Parameters
     ----------
     layers : of the viewer
     """
 
-    changed = Signal()
+    listed = Signal()
+    changed = Signal(object)
 
     def __init__(self, layers: LayerList, parent: QObject) -> None:
         super().__init__(parent)
@@ -30,28 +32,20 @@ class LayerFollower(QObject):
         self._followed: list[Image] = []
         for name in _LIST_EVENTS:
             getattr(layers.events, name).connect(self._notice)
-        self._follow()
+        self._follow([layer for layer in layers if isinstance(layer, Image)])
 
-    @property
-    def views(self) -> list[Image]:
-        """The layers that can be views, in order."""
-        return [layer for layer in self._layers if can_be_view(layer)]
-
-    def detach(self) -> None:
+    def close_down(self) -> None:
         """Follow nothing any more."""
         for name in _LIST_EVENTS:
             getattr(self._layers.events, name).disconnect(self._notice)
-        for layer in self._followed:
-            self._connect(layer, on=False)
-        self._followed = []
+        self._follow([])
 
     def _notice(self, event: Any = None) -> None:
         del event
-        self._follow()
-        self.changed.emit()
+        self._follow([layer for layer in self._layers if isinstance(layer, Image)])
+        self.listed.emit()
 
-    def _follow(self) -> None:
-        now = [layer for layer in self._layers if isinstance(layer, Image)]
+    def _follow(self, now: list[Image]) -> None:
         for layer in self._followed:
             if layer not in now:
                 self._connect(layer, on=False)
@@ -65,6 +59,5 @@ class LayerFollower(QObject):
             emitter = getattr(layer.events, name)
             (emitter.connect if on else emitter.disconnect)(self._tell)
 
-    def _tell(self, event: Any = None) -> None:
-        del event
-        self.changed.emit()
+    def _tell(self, event: Any) -> None:
+        self.changed.emit(event)

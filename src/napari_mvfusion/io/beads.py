@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.panels.views.cuts import PSFLook, look_of
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.psf import measure_psf, resample_psf
+from napari_mvfusion.psf.cuts import PSFLook, look_of
 
 _SAME_SIZE = 0.01
 
@@ -69,7 +68,7 @@ class Progress:
     share: float
 
 
-def measure_all(check: Checkpoint, jobs: Sequence[BeadJob]) -> Generator[Progress | Measured, None, None]:
+def measure_all(check: Callable[..., None], jobs: Sequence[BeadJob]) -> Generator[Progress | Measured, None, None]:
     """Measure one view after the other; what fails for one does not end the others.
 
     Yields
@@ -85,7 +84,7 @@ def measure_all(check: Checkpoint, jobs: Sequence[BeadJob]) -> Generator[Progres
         check()
 
 
-def _measure(check: Checkpoint, job: BeadJob) -> Measured:
+def _measure(check: Callable[..., None], job: BeadJob) -> Measured:
     pixels: Any = job.source
     size = job.bead_size_um
     if isinstance(job.source, Path):

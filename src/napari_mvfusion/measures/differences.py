@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,10 +11,9 @@ import dask.array as da
 import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.panels.compare.task import Report
-from napari_mvfusion.gui.panels.compare.volumes import Volume, require_one_grid
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.residuals import Residual, reprojection, residual_map
+from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
 from napari_mvfusion.system.devices import pick_device
 
 _SAMPLED_PLANES = 7
@@ -44,7 +43,7 @@ class ResidualVolume:
     limit: float
 
 
-def difference(a: Volume, b: Volume, report: Report) -> Iterator[Difference]:
+def difference(a: Volume, b: Volume, report: Report) -> Generator[Difference, None, None]:
     """A minus B, which is computed where it is looked at.
 
     Raises
@@ -68,7 +67,7 @@ def difference(a: Volume, b: Volume, report: Report) -> Iterator[Difference]:
     yield Difference(data, scale, offset, limit if limit > 0 else 1.0)
 
 
-def residual(fused: Volume, views: RegisteredViews, name: str, report: Report) -> Iterator[ResidualVolume]:
+def residual(fused: Volume, views: RegisteredViews, name: str, report: Report) -> Generator[ResidualVolume, None, None]:
     """The residual of one view.
 
     Parameters

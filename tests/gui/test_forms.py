@@ -1,21 +1,39 @@
-"""The form of a method's parameters: bounds, words, defaults, for every method there is."""
+"""Forms: bounds, words, defaults, for the parameters of every method there is; rows that come and go in every Qt."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QFormLayout, QLabel
 
-from napari_mvfusion.gui.widgets.parameters import ParameterForm
+import napari_mvfusion.gui
+from napari_mvfusion.gui.widgets.forms import Form, Number, ParameterForm, Words
 from napari_mvfusion.methods import METHODS
+from napari_mvfusion.methods.parameters import parameters_of
+
+OPEN_ALL = """
+import napari, qtpy
+viewer = napari.Viewer(show=False)
+titles = ["Views & PSFs", "Fuse", "Compare", "Fine-tune"]
+for title in titles:
+    viewer.window.add_plugin_dock_widget("napari-mvfusion", title)
+print(qtpy.API_NAME, len(viewer.window.dock_widgets))
+"""
 
 
 class Everything(BaseModel):
     flag: bool = True
     count: int = Field(3, gt=0, lt=10, title="How many", description="As many as you like")
     share: float = Field(0.004, ge=0, le=1)
+    average: float = Field(0.99, ge=0, lt=1)
+    rate: float = Field(0.0001, gt=0, le=100)
     size: float = Field(20.0, gt=0, le=500)
     kind: Literal["a_b", "c"] = "c"
     factor: float | Literal["auto"] = 1.5
@@ -24,7 +42,7 @@ class Everything(BaseModel):
 
 @pytest.fixture
 def form(qtbot):
-    form = ParameterForm(Everything)
+    form = ParameterForm(parameters_of(Everything))
     qtbot.addWidget(form)
     form.show()
     return form
@@ -39,7 +57,7 @@ def type_into(qtbot, form, name, text):
 
 @pytest.mark.parametrize("kind", METHODS.values(), ids=METHODS)
 def test_the_form_of_each_method_starts_with_its_defaults(kind, qtbot):
-    form = ParameterForm(kind)
+    form = ParameterForm(parameters_of(kind))
     qtbot.addWidget(form)
     assert kind(**form.values()) == kind()
 
@@ -68,6 +86,10 @@ def test_nothing_beyond_the_bounds_can_be_entered(form, qtbot):
     assert 0 < form.values()["size"] < 0.1
     form.findChild(object, "count").setValue(0)
     assert form.values()["count"] == 1
+    form.findChild(object, "average").setValue(1)
+    assert 0.99 < form.values()["average"] < 1
+    form.findChild(object, "rate").setValue(0)
+    assert 0 < form.values()["rate"] < 0.0001
     Everything(**form.values())
 
 
@@ -76,6 +98,9 @@ def test_small_numbers_can_be_entered_and_show_no_idle_zeros(form, qtbot):
     assert form.values()["share"] == 0.0125
     assert form.findChild(object, "share").text() == "0.0125"
     assert form.findChild(object, "size").text() == "20"
+    assert form.findChild(object, "rate").text() == "0.0001"
+    type_into(qtbot, form, "rate", "0.00025")
+    assert form.values()["rate"] == 0.00025
 
 
 def test_the_lowest_position_of_a_number_stands_for_its_word(form, qtbot):
@@ -126,4 +151,29 @@ def test_a_type_without_an_editor_is_refused(qtbot):
         names: list[str] = []
 
     with pytest.raises(TypeError, match="no editor"):
-        ParameterForm(Odd)
+        ParameterForm(parameters_of(Odd))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_row_goes_with_its_label(qtbot, monkeypatch, old):
+    if old:
+        monkeypatch.delattr(QFormLayout, "setRowVisible", raising=False)
+    form = Form([Number(name="size", label="Size"), Words([("a", "a")], name="other", label="Other")])
+    qtbot.addWidget(form)
+    (label,) = [label for label in form.findChildren(QLabel) if label.text() == "Size"]
+    for seen in (False, True):
+        form.show_field("size", seen)
+        assert (form["size"].native.isVisibleTo(form), label.isVisibleTo(form)) == (seen, seen)
+
+
+def test_no_panel_asks_qt_6_alone():
+    folder = Path(napari_mvfusion.gui.__file__).parent
+    asking = [path.name for path in folder.rglob("*.py") if ".setRowVisible(" in path.read_text(encoding="utf-8")]
+    assert asking == ["forms.py"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("PyQt5") is None, reason="PyQt5 is not installed")
+def test_the_panels_open_with_pyqt5():
+    environment = {**os.environ, "QT_API": "pyqt5"}
+    ran = subprocess.run([sys.executable, "-c", OPEN_ALL], env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["PyQt5", "4"], ran.stderr

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import numpy as np
 
 from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.psf import MirrorVerdict, check_mirror, check_psf
 from napari_mvfusion.psf.usable import psf_of
 
@@ -17,7 +16,9 @@ from napari_mvfusion.psf.usable import psf_of
 _SIDE = 192
 
 
-def check_orientations(check: Checkpoint, views: RegisteredViews) -> Generator[None, None, tuple[MirrorVerdict, ...]]:
+def check_orientations(
+    check: Callable[..., None], views: RegisteredViews
+) -> Generator[None, None, tuple[MirrorVerdict, ...]]:
     """Compare how well the PSFs explain the views as they are and mirrored.
 
     Returns

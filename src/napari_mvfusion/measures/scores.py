@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.panels.compare.task import Report
-from napari_mvfusion.gui.panels.compare.volumes import Volume, require_one_grid
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.measures.metrics import (
     METRICS,
@@ -24,6 +22,7 @@ from napari_mvfusion.measures.metrics import (
     Values,
     measure,
 )
+from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
 from napari_mvfusion.system.devices import pick_device
 
 _LABELS: Mapping[Needs, str] = {"truth": "ground truth", "views": "reprojection", "nothing": "the volume itself"}
@@ -90,7 +89,7 @@ class Row:
         return "" if score is None else score.problem
 
 
-def compute(parts: Sequence[Part], report: Report) -> Iterator[Score]:
+def compute(parts: Sequence[Part], report: Report) -> Generator[Score, None, None]:
     """Compute one part after the other; what cannot be computed says why."""
     device = pick_device("auto")
     for number, part in enumerate(parts):

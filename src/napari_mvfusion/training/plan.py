@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,16 +14,14 @@ from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import in_words
-from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.panels.finetune.expert import ExpertSettings, changes_of
-from napari_mvfusion.gui.panels.finetune.threads import beside_a_window
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.models import list_models, user_folder
 from napari_mvfusion.models.universal import UniversalArchitecture
-from napari_mvfusion.system.devices import describe_device, pick_device
+from napari_mvfusion.system.devices import beside_a_window, describe_device, pick_device
+from napari_mvfusion.system.words import duration
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import DataSettings, TrainConfig
+from napari_mvfusion.training.expert import expert_changes
 from napari_mvfusion.training.held_out import check_blocks
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.loop import run_folder
@@ -63,7 +61,7 @@ class Wish:
     mode: OwnMode
     minutes: float
     region: DataSettings
-    expert: ExpertSettings
+    expert: Mapping[str, Any]
     device: str
     threads: int
     data: tuple[RegisteredViews | Inputs, ...]
@@ -101,12 +99,12 @@ class Plan:
             count = 60 * minutes / found.step_seconds
             steps = f", about {_rounded(count)} steps"
             if count < _FEW_STEPS:
-                sensible = in_words(_SENSIBLE_STEPS * found.step_seconds)
+                sensible = duration(_SENSIBLE_STEPS * found.step_seconds)
                 few = f" So few steps hardly change a model: allow {sensible} (about {_SENSIBLE_STEPS} steps), or more."
         tile = " × ".join(str(n) for n in config.tile)
         size = f"{tile} voxels".replace(" ", "\N{NO-BREAK SPACE}")
         text = (
-            f"About {in_words(least)} to {in_words(_UNSURE * least)} to prepare, then {in_words(60 * minutes)} on "
+            f"About {duration(least)} to {duration(_UNSURE * least)} to prepare, then {duration(60 * minutes)} on "
             f"{device}{steps}. "
             f"Each step learns from {_tiles(config.batch)} of {size}. "
             f"Memory: up to {found.memory_bytes / _GIB:.1f} of {found.free_bytes / _GIB:.1f} GiB that are free."
@@ -136,7 +134,7 @@ def measure_slowdown() -> float:
     return max(passed / worked, 1.0) if worked > 0 else 1.0
 
 
-def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
+def plan_steps(check: Callable[[], None], wish: Wish) -> Generator[Plan, None, None]:
     """Yield the plan, and then again with the number of steps, which may have to be measured.
 
     Raises
@@ -184,11 +182,11 @@ def plan_steps(check: Checkpoint, wish: Wish) -> Generator[Plan, None, None]:
 def make_fine_tune(wish: Wish, views: Sequence[RegisteredViews]) -> TrainConfig:
     """The configuration of a run."""
     standard = fine_tune_config(wish.mode, minutes=wish.minutes, views=())
-    changes = changes_of(wish.expert, standard)
+    changes = expert_changes(wish.expert, standard)
     return fine_tune_config(wish.mode, minutes=wish.minutes, views=views, data=wish.region, **changes)
 
 
-def as_sent(check: Checkpoint, job: TrainJob) -> Generator[None, None, TrainJob]:
+def as_sent(check: Callable[[], None], job: TrainJob) -> Generator[None, None, TrainJob]:
     """The job as another process gets it: with sharp volumes that are read, and threads that leave the window some.
 
     Raises

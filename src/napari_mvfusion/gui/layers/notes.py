@@ -1,0 +1,112 @@
+"""What a layer is beyond its pixels: notes in its metadata, which all panels read and follow, and which stay with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, Unpack, cast
+
+import numpy as np
+from napari.layers import Image
+
+KEY = "mvfusion"
+"""Where the notes stand in `layer.metadata`."""
+
+Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile"]
+
+
+class Notes(TypedDict, total=False):
+    """The notes of a layer, a plain dict; whatever is not known is left out or None.
+
+    Attributes
+    ----------
+    role : what the layer is; "fused" is a result
+    sample : what is seen, the same for views that belong together and their result
+    name : of a view in its files, which recipes go by
+    included : whether the view is fused
+    angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`
+    psf : of a view, on the voxels of the fused volume, (z, y, x)
+    psf_said : what was done to that PSF, or why it cannot be used
+    psf_source : where it came from, in words
+    psf_own, psf_matrix, psf_placed : a PSF in the frame of the view itself, the matrix by which it was brought to the fused
+        volume, 3 x 3, and what came out
+    mask : of a view, (z, y, x), nonzero where there is data
+    mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
+    inputs : how the files of a view were opened, as `Inputs` of a recipe
+    recipe : of a result
+    running : whether a result is still computed
+    """
+
+    role: Role
+    sample: str
+    name: str | None
+    included: bool | None
+    angle: float | None
+    weight: float
+    offset: float
+    gain: float
+    remove_hot: bool
+    no_data: Any
+    source: str
+    psf: np.ndarray | None
+    psf_said: PSFSaid | None
+    psf_source: str
+    psf_own: np.ndarray | None
+    psf_matrix: np.ndarray | None
+    psf_placed: np.ndarray | None
+    mask: Any
+    mask_layer: str
+    mask_file: str
+    inputs: dict[str, Any] | None
+    recipe: dict[str, Any]
+    running: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PSFSaid:
+    """What was done to a PSF before it became this one, in words; or why it, or the one of a file, cannot be used."""
+
+    psf: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    flaw: str = ""
+
+
+def notes(layer: Any) -> Notes:
+    """What the layer is beyond its pixels; empty where nothing is known."""
+    found = layer.metadata.get(KEY)
+    return cast("Notes", found) if isinstance(found, dict) else {}
+
+
+def annotate(layer: Image, **entries: Unpack[Notes]) -> None:
+    """Change entries of a layer's notes; its other metadata stays."""
+    layer.metadata = {**layer.metadata, KEY: {**notes(layer), **entries}}
+
+
+def said_of_psf(layer: Image) -> PSFSaid:
+    """What was said of the layer's PSF, as long as it still has that one."""
+    known = notes(layer)
+    said = known.get("psf_said")
+    return said if isinstance(said, PSFSaid) and said.psf is known.get("psf") else PSFSaid()
+
+
+def can_be_view(layer: Any) -> bool:
+    """Whether a layer is a volume, or a series of them, that may be a view: no results, ground truths or colours."""
+    if not isinstance(layer, Image) or layer.rgb or layer.ndim < 3:
+        return False
+    return notes(layer).get("role") in ("view", None)
+
+
+def decide(layers: Sequence[Image]) -> list[Image]:
+    """The layers that are fused. Where that is not decided yet, views of the sample that was opened first are, once each."""
+    ticked = [layer for layer in layers if notes(layer).get("included") is True]
+    for layer in layers:
+        if notes(layer).get("included") is None:
+            known = notes(layer)
+            samples = [notes(other)["sample"] for other in ticked or layers if "sample" in notes(other)]
+            named = {(notes(other).get("sample"), notes(other).get("name")) for other in ticked}
+            first = "sample" in known and known["sample"] == samples[0]
+            included = first and (known["sample"], known.get("name")) not in named
+            if included:
+                ticked.append(layer)
+            annotate(layer, included=included)
+    return [layer for layer in layers if notes(layer).get("included") is True]
