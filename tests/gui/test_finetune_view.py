@@ -39,7 +39,8 @@ def view(qtbot, drawn):
     view.begin(fine_tune_config("self", minutes=5, views=()), going_on=False)
     view.follow(Started("CPU, 1 thread", 100, 0, 1000))
     yield view
-    view.close_down()
+    for part in (view._due, view._curves):
+        part.close_down()
 
 
 class Compositions(QObject):

@@ -12,7 +12,7 @@ from napari.layers import Image, Shapes
 from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.data.split import SplitVolume
+from napari_mvfusion.data.joined_volume import JoinedVolume
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.contrast import Fit
 from napari_mvfusion.gui.panels.compare.volumes import volume_at
@@ -147,10 +147,10 @@ class Curtain(QObject):
         assert self._pair is not None
         return self._viewer.dims.displayed[-1] - (self._viewer.dims.ndim - self._pair[0].ndim)
 
-    def _split(self) -> SplitVolume:
+    def _split(self) -> JoinedVolume:
         assert self._pair is not None
         first, second = (layer.data[0] if layer.multiscale else layer.data for layer in self._pair)
-        return SplitVolume(first, second, self._axis(), self._at(), scale=self._fit[0], offset=self._fit[1])
+        return JoinedVolume(first, second, self._axis(), self._at(), scale=self._fit[0], offset=self._fit[1])
 
     def _at(self) -> int:
         """Index of the first voxel that shows B."""

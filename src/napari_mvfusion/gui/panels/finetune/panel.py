@@ -39,12 +39,13 @@ class FineTunePanel(Panel):
     """
 
     title = "Fine-tune"
+    name = "finetune"
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
         self._run: TrainingRun | None = None
         self._job: TrainJob | None = None
-        self._setup = SetupPage(viewer)
+        self._setup = SetupPage(viewer, self.remembered())
         self._page = RunPage(viewer)
         self._after = After(viewer, self._page, self._setup.data, self)
         self._tasks = Tasks(self)
@@ -76,6 +77,7 @@ class FineTunePanel(Panel):
         return self._run is not None
 
     def _start(self, plan: Plan) -> None:
+        self.remember(self._setup.state())
         self._begin(plan.job, going_on=False)
 
     def _go_on_with(self, run: UnfinishedRun) -> None:

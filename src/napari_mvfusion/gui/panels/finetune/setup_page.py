@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QGuiApplication
@@ -17,14 +19,13 @@ from napari_mvfusion.gui.panels.finetune.start_form import StartForm
 from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
 from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
 from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
-from napari_mvfusion.gui.settings import keep, last_used, preferences
+from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.gui.widgets.scrolled import scrolled
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.plan import Plan, Wish, plan_steps, suggest_name
 
-_NAME = "finetune"
 _CHECK_MS = 100
 _PLAN = "plan"
 _LOOKING = "The views are being looked at"
@@ -37,13 +38,14 @@ class SetupPage(QWidget):
     Parameters
     ----------
     viewer : of the layers
+    state : what `state` held before
     """
 
     start_wanted = Signal(object)
     said = Signal(str, str)
     failed = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, state: dict[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.unfinished = UnfinishedRuns()
         self.start = StartForm()
@@ -56,7 +58,7 @@ class SetupPage(QWidget):
         self._tasks = Tasks(self)
         self._lay_out()
         self._due = Later(_CHECK_MS, self.check, self)
-        self._restore()
+        self._restore(state)
         for part in (self.start, self.data, self.training):
             part.changed.connect(self._check_soon)
         self.data.judged.connect(self._look_at_psfs)
@@ -172,8 +174,11 @@ class SetupPage(QWidget):
         layout.addWidget(self._ways_out)
         layout.addLayout(buttons)
 
-    def _restore(self) -> None:
-        state = last_used(_NAME)
+    def state(self) -> dict[str, Any]:
+        """What is entered, as JSON types."""
+        return {"data": self.data.state(), "training": self.training.state(), "start": self.start.name() or ""}
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.data.restore(state.get("data", {}))
         if "training" in state:
             self.training.restore(state["training"])
@@ -221,11 +226,8 @@ class SetupPage(QWidget):
         )
 
     def _start(self) -> None:
-        if self._plan is None:
-            return
-        state = {"data": self.data.state(), "training": self.training.state(), "start": self.start.name() or ""}
-        keep(_NAME, state)
-        self.start_wanted.emit(self._plan)
+        if self._plan is not None:
+            self.start_wanted.emit(self._plan)
 
     def _copy_text(self, kind: str) -> None:
         """Copy the plan; one that is being made, as after a late change, is copied when it is there."""

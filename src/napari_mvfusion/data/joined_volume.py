@@ -9,7 +9,7 @@ import numpy as np
 from napari_mvfusion.data.views import VolumeLike
 
 
-class SplitVolume:
+class JoinedVolume:
     """Looks like an array whose values are read from the first volume before the split and from the second after it.
 
     Moving the split costs nothing; what is read afterwards is new.

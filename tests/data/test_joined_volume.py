@@ -7,7 +7,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_mvfusion.data.split import SplitVolume
+from napari_mvfusion.data.joined_volume import JoinedVolume
 
 SHAPE = (5, 7, 9)
 FIRST, SECOND = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
@@ -24,12 +24,12 @@ def joined(axis, at, second=SECOND):
 @given(index=indices, axis=st.integers(0, 2), data=st.data())
 def test_any_box_is_that_of_the_joined_volume(index, axis, data):
     at = data.draw(st.integers(0, SHAPE[axis]))
-    np.testing.assert_array_equal(SplitVolume(FIRST, SECOND, axis, at)[index], joined(axis, at)[index])
+    np.testing.assert_array_equal(JoinedVolume(FIRST, SECOND, axis, at)[index], joined(axis, at)[index])
 
 
 @pytest.mark.parametrize("make", [da.from_array, zarr.array], ids=["dask", "zarr"])
 def test_lazy_volumes_are_read_where_they_are_looked_at(make):
-    split = SplitVolume(make(FIRST), make(SECOND), 2, 4, scale=2.0, offset=-1.0)
+    split = JoinedVolume(make(FIRST), make(SECOND), 2, 4, scale=2.0, offset=-1.0)
     np.testing.assert_allclose(split[1], joined(2, 4, 2 * SECOND - 1)[1], rtol=1e-6)
     np.testing.assert_allclose(np.asarray(split), joined(2, 4, 2 * SECOND - 1), rtol=1e-6)
     split.at = 9
@@ -37,7 +37,7 @@ def test_lazy_volumes_are_read_where_they_are_looked_at(make):
 
 
 def test_it_has_a_type_that_holds_both():
-    assert SplitVolume(FIRST.astype(np.uint8), SECOND.astype(np.int16), 0, 2).dtype == np.int16
-    assert SplitVolume(FIRST.astype(np.uint8), SECOND.astype(np.uint8), 0, 2, scale=1.5).dtype == np.float32
+    assert JoinedVolume(FIRST.astype(np.uint8), SECOND.astype(np.int16), 0, 2).dtype == np.int16
+    assert JoinedVolume(FIRST.astype(np.uint8), SECOND.astype(np.uint8), 0, 2, scale=1.5).dtype == np.float32
     with pytest.raises(IndexError, match="positive step"):
-        SplitVolume(FIRST, SECOND, 0, 2)[::-1]
+        JoinedVolume(FIRST, SECOND, 0, 2)[::-1]
