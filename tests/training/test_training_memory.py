@@ -76,7 +76,7 @@ LIMITED = """
                         held.append(torch.empty(2**18))
                 except RuntimeError:
                     del held[-{spare} :]
-            if isinstance(event, (Lowered, StepDone, Validated, Trained)):
+            if isinstance(event, (MemoryFallback, StepDone, Validated, Trained)):
                 print(event, flush=True)
     except MVFusionError as error:
         print(type(error).__name__, error)
@@ -103,8 +103,8 @@ def test_a_run_that_is_short_of_memory_goes_on_with_less_and_so_does_its_resume(
     config = {"tile": (40, 40, 40), "batch": 2, "steps": 5, "architecture": BIGGER, "checkpoint_seconds": 60}
     # Far more than the smallest tile takes, and far less than the first.
     said = run_limited(tmp_path, 64, "StepDone", **config)
-    assert said[2].startswith("Lowered(step=1, tile=(40, 40, 40), batch=1)"), said
-    smaller = [line for line in said if line.startswith("Lowered") and "(40, 40, 40)" not in line]
+    assert said[2].startswith("MemoryFallback(step=1, tile=(40, 40, 40), batch=1)"), said
+    smaller = [line for line in said if line.startswith("MemoryFallback") and "(40, 40, 40)" not in line]
     assert smaller, said
     assert said[-1].startswith("Trained(step=5")
     progress = read_header(tmp_path / "mine.training" / "state.safetensors").progress
@@ -148,11 +148,11 @@ PEAK = """
     from small_training import OWN, own_views
     import torch
     from napari_mvfusion.training import TrainConfig, train_events
-    from napari_mvfusion.training.resources import estimate
+    from napari_mvfusion.training.resources import estimate_resources
     torch.set_num_threads(1)
     config = TrainConfig.model_validate(OWN | {changes})
     views, sharp = own_views((72, 72, 72))
-    bound = estimate(config, [views], "cpu").memory_bytes
+    bound = estimate_resources(config, [views], "cpu").memory_bytes
     # What reading has made of the memory of the process is forgotten: only the run counts.
     Path("/proc/self/clear_refs").write_text("5")
     sharp = [sharp] if config.mode == "semi" else []

@@ -272,7 +272,7 @@ BEGIN = """
     from napari_mvfusion.training import TrainConfig
     from napari_mvfusion.training.training_events import Saved
     from napari_mvfusion.training.job import TrainJob
-    from napari_mvfusion.training.process import TrainingProcess, Ended
+    from napari_mvfusion.training.process import TrainingProcess, TrainingOutcome
     print("the script begins", flush=True)
     config = TrainConfig.model_validate(OWN | dict(steps={steps}, checkpoint_seconds=0.2))
     job = TrainJob(config, {out!r}, (own_views()[0],), device="cpu", threads=1)
@@ -280,9 +280,9 @@ BEGIN = """
     process.start()
     while True:
         for event in process.events(0.1):
-            if isinstance(event, (Saved, Ended)):
+            if isinstance(event, (Saved, TrainingOutcome)):
                 print(event, flush=True)
-            if isinstance(event, Ended):
+            if isinstance(event, TrainingOutcome):
                 sys.exit()
 """
 
@@ -306,7 +306,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
         check=True,
     )
     assert done.stdout.count("the script begins") == 1
-    assert "Ended(how='trained'" in done.stdout
+    assert "TrainingOutcome(how='trained'" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
