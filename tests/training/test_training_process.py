@@ -254,7 +254,7 @@ def test_a_child_that_keeps_slowly_is_waited_for(tmp_path, views, run, monkeypat
     monkeypatch.setattr("napari_mvfusion.training.process._GRACE_SECONDS", 0.0)
     there = run(job(tmp_path, views, **ENDLESS | {"validate_every": 1}))
     there.until(Validated, 3)
-    there.process._heard.set()
+    there.process._acknowledged.set()
     there.process.stop()
     ended = there.until(TrainingOutcome)
     assert (ended.how, ended.words) == ("stopped", "")

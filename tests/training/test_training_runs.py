@@ -124,7 +124,7 @@ def test_a_run_with_a_falling_rate_keeps_its_number_of_steps(tmp_path):
 
 def test_a_model_is_replaced_by_the_run_that_made_it_only(models, views):
     events_of("mine", views, steps=2)
-    events_of("split_target", views, steps=2, seed=5)
+    events_of("other", views, steps=2, seed=5)
     ours, theirs = models / "mine.safetensors", models / "other.safetensors"
     theirs.replace(ours)
     with pytest.raises(OutputError, match="would be replaced: rename it"):
