@@ -8,7 +8,7 @@ import pytest
 
 from napari_mvfusion import reprojection
 from napari_mvfusion.simulation import sample
-from napari_mvfusion.training import process
+from napari_mvfusion.training import TrainConfig, fine_tune_config, process
 from napari_mvfusion.training.figures import Figures, with_old_names
 from napari_mvfusion.training.outcome import TrainingOutcome
 from napari_mvfusion.training.state import TrainingProgress
@@ -80,3 +80,12 @@ def test_progress_that_was_saved_by_old_names_is_read():
     assert read.best == read.start == {"residual": 1.1, "structure_residual": 0.3}
     with pytest.raises(ValueError, match="held"):
         TrainingProgress.read({"held": 1})
+
+
+def test_a_configuration_of_before_means_the_same():
+    old = TrainConfig.model_validate({"mode": "self", "weights": {"again": 0.3, "gains": "lost"}})
+    new = TrainConfig.model_validate({"mode": "self", "weights": {"resimulated": 0.3, "gains": "attenuation"}})
+    assert old == new
+    assert TrainConfig.model_validate_json(old.model_dump_json()) == new
+    # What somebody writes by an old name counts more than the preset.
+    assert fine_tune_config("self", minutes=1, views=[], weights={"again": 0.25}).weights.resimulated == 0.25

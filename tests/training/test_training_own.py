@@ -448,9 +448,9 @@ def test_the_losses_are_those_of_least_squares_gans(semi):
 def test_with_again_sharp_volumes_are_found_again_as_own_results_are(semi):
     config, source, network, _ = semi
     (sample,) = source.draw(0)
-    objective = SemiSupervised(LossWeights(again=3), make_discriminator(config, CPU))
+    objective = SemiSupervised(LossWeights(resimulated=3), make_discriminator(config, CPU))
     found = float(objective.losses(network, sample)["cycle of sharp volumes"].detach())
-    own = SelfSupervised(LossWeights(again=3)).losses(network, sample)["again"]
+    own = SelfSupervised(LossWeights(resimulated=3)).losses(network, sample)["resimulated"]
     assert found == pytest.approx(float(own.detach()))
 
 
@@ -459,7 +459,7 @@ def test_sharp_volumes_are_attenuated_as_the_views():
     made = simulated("embryo", 64)
     _, sharp = own_views((40, 36, 32), seed=7)
     lit = UNIVERSAL | {"light": True}
-    weights = {"likelihood": "split", "gains": "lost"}
+    weights = {"likelihood": "split", "gains": "attenuation"}
     values = OWN | {"mode": "semi", "tile": (32, 32, 32), "architecture": lit, "weights": weights}
     source = WithSharp(TrainConfig.model_validate(values), [made.views], [sharp], CPU)
     drain(source.begin(0))
@@ -483,14 +483,14 @@ def test_sharp_volumes_are_attenuated_as_the_views():
 
 
 def test_without_attenuation_all_light_is_transmitted():
-    values = OWN | {"weights": {"likelihood": "split", "gains": "lost", "again": 1}}
+    values = OWN | {"weights": {"likelihood": "split", "gains": "attenuation", "resimulated": 1}}
     source = OwnViews(TrainConfig.model_validate(values), [own_views()[0]], CPU)
     drain(source.begin(0))
     assert "transmission" not in source.volumes[0].arrays
     assert (source.volumes[0].arrays["fitted_transmission"] == 1).all()
     assert source.draw(0)[0].example is not None
     with pytest.raises(ValueError, match="gains 'lost' leaves the brightness free"):
-        TrainConfig.model_validate(OWN | {"weights": {"gains": "lost"}})
+        TrainConfig.model_validate(OWN | {"weights": {"gains": "attenuation"}})
 
 
 def test_large_tiles_get_two_discriminators_small_ones_one_and_tiny_ones_words(semi):

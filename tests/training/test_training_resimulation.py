@@ -1,4 +1,4 @@
-"""What is known of how views came about: halves of their noise, what each view lost, and the same recording once more."""
+"""Noise splitting, fitted transmissions and resimulation: what is known of how views came about."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def recorded(latent, transmissions, photons, rng):
     return TrainingVolume({"views": views}, 1.0, 1.0, Recording(("a", "b"), kernels, (Noise(1 / photons, 0.0),) * 2))
 
 
-def test_errors_of_the_two_halves_are_independent_and_as_large_as_they_should_be():
+def test_errors_of_split_views_are_independent_and_as_large_as_they_should_be():
     rng = np.random.default_rng(0)
     clean = np.stack([bright(0, (64, 64, 64)), bright(1, (64, 64, 64))])
     noise = (Noise(0.01, 4e-4), Noise(0.0, 1e-3))
@@ -146,14 +146,14 @@ def test_what_is_found_again_shows_nothing_that_is_held_out():
 
 
 def test_the_losses_are_the_weighted_difference_from_the_other_half_and_from_what_was_recorded_again():
-    weights = LossWeights(likelihood="split", gains="start", cycle=0.5, again=2.0, gradient=0.0, floor=0.03)
+    weights = LossWeights(likelihood="split", gains="start", cycle=0.5, resimulated=2.0, gradient=0.0, floor=0.03)
     views, _ = own_views()
     source = OwnViews(TrainConfig.model_validate(SPLIT_CONFIG | {"weights": weights}), [views], CPU)
     drain(source.begin(0))
     (sample,) = source.draw(3)
     network = build(TrainConfig.model_validate(SPLIT_CONFIG).architecture)
     losses = SelfSupervised(weights).losses(network, sample)
-    assert set(losses) == {"cycle", "again"}
+    assert set(losses) == {"cycle", "resimulated"}
     latent = upright(run_network(network, sample).detach(), sample)[0, 0].numpy().astype(np.float64)
     t = {
         n: upright(sample.tensors[n], sample)[0].numpy()
@@ -169,10 +169,10 @@ def test_the_losses_are_the_weighted_difference_from_the_other_half_and_from_wha
         parts.append(((fitted - other) ** 2 / variance).mean())
     assert losses["cycle"].item() == pytest.approx(0.5 * np.mean(parts), rel=1e-4)
     resimulation_loss = Supervised(LossWeights(absolute=0.1, square=18.0, light=300.0)).losses(network, sample.example)
-    assert losses["again"].item() == pytest.approx(2 * sum(resimulation_loss.values()).item(), rel=1e-5)
+    assert losses["resimulated"].item() == pytest.approx(2 * sum(resimulation_loss.values()).item(), rel=1e-5)
 
 
-def test_noise_that_is_learned_lowers_the_residual_but_not_what_is_unexplained():
+def test_noise_that_is_learned_lowers_the_residual_but_not_the_structure_residual():
     """The truth explains the views up to their noise; a fit of the noise only seems better."""
     latent, rng = bright(0, (32, 32, 32)), np.random.default_rng(1)
     clean = np.stack([blurred(latent, psf(axis)) for axis in (0, 1)])
@@ -227,5 +227,5 @@ def test_a_block_passes_the_network_in_parts_as_it_does_whole(monkeypatch):
 
 
 def test_brightness_cannot_be_left_free():
-    with pytest.raises(InputError, match=r"leaves the brightness free: set weights\.again above 0"):
+    with pytest.raises(InputError, match=r"leaves the brightness free: set weights\.resimulated above 0"):
         make_config(OWN | {"weights": {"gains": "start"}}, "test")

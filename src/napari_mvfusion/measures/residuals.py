@@ -86,7 +86,7 @@ class Residual:
             "offset": self.offset,
             "noise": asdict(self.noise),
             "attenuation": depth,
-            "lost_light": depth,  # what scripts before 0.2 read
+            "lost_light": depth,  # its old name, for scripts
         }
 
 

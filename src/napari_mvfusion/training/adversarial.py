@@ -69,8 +69,8 @@ class SemiSupervised:
         }
 
     def _resimulation_loss(self, network: Network, example: TrainingSample) -> torch.Tensor:
-        if self._weights.again:
-            return self._weights.again * resimulation_loss(network, example)
+        if self._weights.resimulated:
+            return self._weights.resimulated * resimulation_loss(network, example)
         return self._weights.cycle * (run_network(network, example) - example.target).abs().mean()
 
     def judge(self) -> torch.Tensor:

@@ -107,7 +107,7 @@ def _losses(config: TrainConfig) -> str:
             "squared error": weights.square,
             "squared mean error": weights.light,
         },
-        "self": cycle | {"squared gradient": weights.gradient, "result recorded again": weights.again},
+        "self": cycle | {"squared gradient": weights.gradient, "resimulated result": weights.resimulated},
         "semi": cycle | {"cycle of sharp volumes": weights.cycle, "adversarial": weights.adversarial},
     }[config.mode]
     return " + ".join(f"{weight:g} x {name}" for name, weight in parts.items() if weight)

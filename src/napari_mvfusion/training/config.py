@@ -60,7 +60,7 @@ class DataSettings(BaseModel):
     blocks : larger ones are represented by this many informative blocks at most
     side : voxels along each axis of such a block
     copies : of every block that are held, each with its noise split in another way (likelihood "split"), and of every
-        result that is recorded again (`again`)
+        result that is resimulated (`resimulated`)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,8 +79,8 @@ class DataSettings(BaseModel):
         return self
 
 
-Gains = Literal["start", "lost", "smooth", "view", "one"]
-BEFORE_THE_BLUR: tuple[Gains, ...] = ("start", "lost")
+Gains = Literal["start", "attenuation", "smooth", "view", "one"]
+BEFORE_THE_BLUR: tuple[Gains, ...] = ("start", "attenuation")
 """Gains that are transmissions before the blur; they leave the brightness free."""
 
 
@@ -95,20 +95,20 @@ class LossWeights(BaseModel):
     cycle : of the views against the blurred result (self-supervised and semi-supervised)
     gradient : of the squared gradient of the result (self-supervised)
     adversarial : of the discriminators (semi-supervised)
-    again : of what the start of the run generates, recorded again with the PSFs, losses of light and noise of the views: the
-        network has to find it again, as it would a truth (self-supervised). Sharp volumes are recorded so too; 0 leaves the
-        absolute error of the paper, times `cycle` (semi-supervised)
+    resimulated : of what the start of the run generates, recorded once more in the computer with the PSFs, attenuation and
+        noise of the views: the network has to restore it, as it would a truth (self-supervised). Sharp volumes are recorded
+        so too; 0 leaves the absolute error of the paper, times `cycle` (semi-supervised)
     likelihood : measure of the cycle. "split": the noise of the views is split, the network reads one half, and its
         result is compared with the other, whose noise it cannot know. "poisson" expects the noise of counted photons;
         "absolute" is that of the paper. Both read what they are compared with, and can learn its noise.
     floor : noise that every voxel is taken to have at least, as a share of the brightness that counts as 1: without it the
         dark background would weigh too much ("split"), or learn its own noise ("poisson")
-    gains : what the cycle allows for light that views lost on its way: "start" a transmission of each view that changes
+    gains : what the cycle allows for the attenuation of the views: "start" a transmission of each view that changes
         slowly, before the blur, found once from what the start of the run generates, and a factor for each view and tile;
-        "lost" the same with the light that views are known to have lost (`measures.attenuation`), whatever the start;
+        "attenuation" the same with the transmission found from the views (`measures.attenuation`), whatever the start;
         "smooth" a factor for each view that changes slowly within the tile; "view" a factor for each view and tile; "one"
-        nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" and "lost" leave the
-        brightness to `again`, or to the sharp volumes.
+        nothing. The mean over the views of the factors of "smooth" and "view" is 1; "start" and "attenuation" leave the
+        brightness to `resimulated`, or to the sharp volumes.
     energy : share of a PSF that the blur of a tile keeps; what is cut off leaves more of the tile to compare
     """
 
@@ -133,13 +133,14 @@ class LossWeights(BaseModel):
         description="How much rough results are punished. Higher gives less noise and softer edges; 0 lets the background "
         "learn noise.",
     )
-    again: float = Field(
+    resimulated: float = Field(
         default=0.0,
         ge=0,
         le=10**6,
-        title="Known volumes again",
-        description="How much it counts to find again what the start makes of the views, or sharp volumes where there are "
-        "some, recorded with the blur, losses of light and noise of the views. Higher stays closer to the start.",
+        title="Resimulated volumes",
+        description="How much it counts to restore what the start makes of the views, or sharp volumes where there are "
+        "some, from a recording in the computer with the blur, attenuation and noise of the views. Higher stays closer to "
+        "the start.",
     )
     adversarial: float = Field(
         default=1.0,
@@ -151,12 +152,23 @@ class LossWeights(BaseModel):
     )
     gains: Gains = Field(
         default="smooth",
-        title="Light lost on the way",
+        title="Attenuation",
         description="What is allowed for where a view is darker than the others: start, found from what the start makes of "
-        "the views; lost, what the specimen absorbed, found from views and angles; "
+        "the views; attenuation, found from views and angles; "
         "smooth, slowly changing within a tile; view, one factor a view; one, nothing.",
     )
     energy: float = Field(default=0.99, gt=0.5, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_of_before(cls, values: object) -> object:
+        """Configurations of earlier versions say `again` for `resimulated`, and gains "lost" for "attenuation"."""
+        if not isinstance(values, dict):
+            return values
+        # A preset has the new name: the old one is what somebody wrote.
+        renamed = {"resimulated": values["again"]} if "again" in values else {}
+        renamed |= {"gains": "attenuation"} if values.get("gains") == "lost" else {}
+        return {name: value for name, value in values.items() if name != "again"} | renamed
 
 
 # Fine-tuning is short and careful; pretraining on scenes is long and bold.
@@ -279,8 +291,8 @@ class TrainConfig(BaseModel):
 
     @property
     def resimulates(self) -> bool:
-        """Whether what the start generates is recorded again, to be found again."""
-        return self.mode == "self" and self.weights.again > 0
+        """Whether what the start generates is resimulated, to be restored."""
+        return self.mode == "self" and self.weights.resimulated > 0
 
     @property
     def asks_start(self) -> bool:
@@ -289,7 +301,7 @@ class TrainConfig(BaseModel):
 
     @property
     def has_transmissions(self) -> bool:
-        """Whether it is found beforehand how much light each view lost."""
+        """Whether the transmission of each view is found beforehand."""
         return self.resimulates or self.weights.gains in BEFORE_THE_BLUR
 
     @model_validator(mode="before")
@@ -312,9 +324,9 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _brightness_is_held(self) -> TrainConfig:
         gains = self.weights.gains
-        if self.mode == "self" and gains in BEFORE_THE_BLUR and not self.weights.again:
+        if self.mode == "self" and gains in BEFORE_THE_BLUR and not self.weights.resimulated:
             raise ValueError(
-                f"weights.gains '{gains}' leaves the brightness free: set weights.again above 0, or other gains"
+                f"weights.gains '{gains}' leaves the brightness free: set weights.resimulated above 0, or other gains"
             )
         return self
 

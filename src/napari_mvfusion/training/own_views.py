@@ -244,7 +244,7 @@ class OwnViews:
         if self._config.asks_start:
             yield Waiting("looking at what the start makes of the views", 0.0)
             result = self._result(volume, views, block.box)
-        if weights.gains == "lost":
+        if weights.gains == "attenuation":
             arrays["fitted_transmission"] = (
                 arrays["transmission"] if "transmission" in arrays else np.ones_like(arrays["views"])
             )

@@ -11,12 +11,12 @@ from napari_mvfusion.training.setup import suggest_tile
 
 # A run with minutes ends by the clock.
 ENDLESS = 10_000_000
-# The noise is split, so that it cannot be learned; what the start makes of the views has to be found again when it is
-# recorded once more, which teaches the network this microscope on this specimen.
-_SELF = {"likelihood": "split", "gains": "start", "cycle": 0.5, "again": 1.0, "gradient": 0.0}
+# The noise is split, so that it cannot be learned; what the start makes of the views has to be restored when it is
+# resimulated, which teaches the network this microscope on this specimen.
+_SELF = {"likelihood": "split", "gains": "start", "cycle": 0.5, "resimulated": 1.0, "gradient": 0.0}
 # Sharp volumes take the place of what the start makes, so the light that it explains must not be a measure of what comes
 # later; and they are of other specimens, so the views have more to say.
-_SEMI = {"likelihood": "split", "gains": "lost", "cycle": 2.0, "again": 1.0, "adversarial": 0.2}
+_SEMI = {"likelihood": "split", "gains": "attenuation", "cycle": 2.0, "resimulated": 1.0, "adversarial": 0.2}
 # What is not named here has the default of the mode.
 _FINE_TUNE: Mapping[str, Mapping[str, Any]] = {
     "self": {"schedule": "constant", "precision": "auto", "weights": _SELF},

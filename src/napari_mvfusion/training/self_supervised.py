@@ -38,7 +38,7 @@ _SMOOTH_REACH = 2.0
 _DARK = 0.02
 _TINY = 1e-12
 _CACHE_BYTES = 2**30
-# Errors of what was recorded from a known volume and has to be found again.
+# Errors of what was recorded from a known volume and has to be restored.
 _RESIMULATION_WEIGHTS = LossWeights(absolute=0.1, square=18.0, light=300.0)
 
 
@@ -67,7 +67,7 @@ class Reprojector:
 
     Parameters
     ----------
-    gains : see `LossWeights`; "start" and "lost" read the transmission of each view from the sample
+    gains : see `LossWeights`; "start" and "attenuation" read the transmission of each view from the sample
     """
 
     def __init__(self, gains: str) -> None:
@@ -164,7 +164,7 @@ class SelfSupervised:
         if self._weights.gradient:
             parts["gradient"] = self._weights.gradient * squared_gradient(generated)
         if sample.example is not None:
-            parts["again"] = self._weights.again * resimulation_loss(network, sample.example)
+            parts["resimulated"] = self._weights.resimulated * resimulation_loss(network, sample.example)
         return parts
 
     def cycle(self, generated: torch.Tensor, sample: TrainingSample) -> torch.Tensor:

@@ -96,9 +96,9 @@ def compare_models(
     where = torch.device(device)
     figures: list[Mapping[str, float]] = []
     first, first_card = load_model(start, where)
-    # Nothing is trained: one half of the noise is enough, and nothing has to be found again.
+    # Nothing is trained: one half of the noise is enough, and nothing has to be restored.
     data = config.data.model_copy(update={"copies": 1})
-    quick = config.model_copy(update={"data": data, "weights": config.weights.model_copy(update={"again": 0.0})})
+    quick = config.model_copy(update={"data": data, "weights": config.weights.model_copy(update={"resimulated": 0.0})})
     read: tuple[Architecture, tuple[str, ...]] | None = None
     tiles: Sequence[TrainingVolume] = ()
     for name in (start, tuned):

@@ -20,23 +20,23 @@ _COLOURS = {
     "cycle of sharp volumes": TEAL,
     "adversarial": PINK,
     "discriminator": VIOLET,
-    "again": GREY,
+    "resimulated": GREY,
 }
 _SPARE, _FLOOR = OLIVE, RED
 _FIGURES = {"residual": (GREEN, "residual"), "structure_residual": (VIOLET, "structure residual")}
 _WORDS = {
     "cycle": "fit to the views",
     "gradient": "roughness",
-    "cycle of sharp volumes": "sharp volumes found again",
+    "cycle of sharp volumes": "resimulated sharp volumes",
     "adversarial": "unlike sharp volumes",
     "discriminator": "judge of sharpness",
-    "again": "own results found again",
+    "resimulated": "resimulated results",
 }
 _TIPS = (
     "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
     "<b>roughness</b> (gradient): holds noise down.<br>"
-    "<b>own results found again</b> (again): what the start gives, recorded anew with noise.<br>"
-    "<b>sharp volumes found again</b>: the same with sharp volumes, where there are some.<br>"
+    "<b>resimulated results</b> (resimulated): what the start gives, recorded in the computer, to be restored.<br>"
+    "<b>resimulated sharp volumes</b>: the same with sharp volumes, where there are some.<br>"
     "<b>unlike sharp volumes</b> (adversarial): only with sharp volumes.<br>All are smaller the better; the scale is "
     "logarithmic.</qt>"
 )
