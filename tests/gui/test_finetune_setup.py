@@ -32,7 +32,7 @@ from napari_mvfusion.models import export_model, list_models
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.expert import expert_changes, expert_parameters, expert_values
 from napari_mvfusion.training.folders import inputs_in
-from napari_mvfusion.training.history import Curve, History
+from napari_mvfusion.training.history import History, ThinnedCurve
 from napari_mvfusion.training.plan import suggest_name
 from napari_mvfusion.training.presets import fine_tune_config
 from old_checkpoints import content
@@ -80,7 +80,7 @@ def open_views(person, model, shape=(40, 32, 32)):
 
 
 def test_a_long_curve_is_thinned_to_means_and_forgets_what_a_run_went_back_from():
-    curve = Curve()
+    curve = ThinnedCurve()
     for step in range(1, 10_001):
         curve.add(step, float(step))
     steps, values = curve.points()
@@ -360,9 +360,9 @@ def test_a_plan_of_what_was_entered_before_cannot_be_started(person, model, monk
     open_views(person, model)
     go_on = threading.Event()
 
-    def slow(check, wish):
+    def slow(check, form_values):
         go_on.wait(30)
-        yield from plan_steps(check, wish)
+        yield from plan_steps(check, form_values)
 
     plan_steps = setup_page.plan_steps
     monkeypatch.setattr(setup_page, "plan_steps", slow)

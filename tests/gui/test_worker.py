@@ -8,7 +8,7 @@ from napari_mvfusion.data.events import Cancelled, IterationDone
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.series import Allocated, FuseJob, Part, PartBegun, PartDone
+from napari_mvfusion.engine.series import Allocated, FuseJob, PartBegun, PartDone, SeriesPart
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed
@@ -28,7 +28,7 @@ def volume(seed):
 
 def ended(parts, cancel_in):
     """The array, events, and volumes of a job that is cancelled after an iteration of a part."""
-    job = FuseJob(tuple(Part((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
+    job = FuseJob(tuple(SeriesPart((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
     check = Checkpoint()
     seen = []
     values = now = None
@@ -64,7 +64,7 @@ def test_a_series_that_fails_keeps_finished_volumes_alone():
 
 def test_a_single_volume_keeps_what_there_is():
     """The name of its layer says that it was cancelled."""
-    job = FuseJob((Part((), volume(0)),), (), Diffuse(), "cpu")
+    job = FuseJob((SeriesPart((), volume(0)),), (), Diffuse(), "cpu")
     check = Checkpoint()
     for event in _steps(check, job):
         if isinstance(event, Allocated):
@@ -79,7 +79,7 @@ def test_a_single_volume_keeps_what_there_is():
 @pytest.mark.parametrize(("cancel_in", "names"), [(0, []), (1, ["fused (cancelled, 1 of 3 volumes)"])])
 def test_the_layer_of_a_cancelled_series_says_how_many_volumes_it_keeps(qapp, cancel_in, names):
     parts = [volume(seed) for seed in range(3)]
-    job = FuseJob(tuple(Part((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
+    job = FuseJob(tuple(SeriesPart((i,), views) for i, views in enumerate(parts)), (len(parts),), Diffuse(), "cpu")
     viewer = ViewerModel()
     result = ResultLayer(viewer, job, "fused", {}, (0.0, 2.0))
     _, seen = ended(parts, cancel_in)

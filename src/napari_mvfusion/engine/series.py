@@ -26,7 +26,7 @@ from napari_mvfusion.system.devices import free_bytes, pick_device
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SeriesPart:
     """One volume of a job: a time point or channel, or all there is.
 
     Attributes
@@ -57,7 +57,7 @@ class FuseJob:
     inputs : how the views were opened, for the recipe
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[SeriesPart, ...]
     leading: tuple[int, ...]
     method: Method
     device: str
@@ -89,14 +89,14 @@ class Allocated:
 class PartBegun:
     """A part of the job begins."""
 
-    part: Part
+    part: SeriesPart
 
 
 @dataclass(frozen=True)
 class PartDone:
     """A part of the job is complete; the job goes on."""
 
-    part: Part
+    part: SeriesPart
     fused: Fused
 
 
@@ -211,7 +211,7 @@ def _label(label: str, number: int, job: FuseJob) -> str:
     return label if len(job.parts) == 1 else f"volume {number + 1} of {len(job.parts)}, {label}"
 
 
-def _finished_before(part: Part, job: FuseJob) -> Fused | None:
+def _finished_before(part: SeriesPart, job: FuseJob) -> Fused | None:
     """A part that an earlier run of the same series has finished with the same method."""
     if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file():
         return None

@@ -12,8 +12,8 @@ import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.measures.residuals import Residual, reprojection, residual_map
-from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
 from napari_mvfusion.system.devices import pick_device
 
 _SAMPLED_PLANES = 7
@@ -43,7 +43,7 @@ class ResidualVolume:
     limit: float
 
 
-def difference(a: Volume, b: Volume, report: Report) -> Generator[Difference, None, None]:
+def difference(a: PlacedVolume, b: PlacedVolume, report: Report) -> Generator[Difference, None, None]:
     """A minus B, which is computed where it is looked at.
 
     Raises
@@ -67,7 +67,9 @@ def difference(a: Volume, b: Volume, report: Report) -> Generator[Difference, No
     yield Difference(data, scale, offset, limit if limit > 0 else 1.0)
 
 
-def residual(fused: Volume, views: RegisteredViews, name: str, report: Report) -> Generator[ResidualVolume, None, None]:
+def residual(
+    fused: PlacedVolume, views: RegisteredViews, name: str, report: Report
+) -> Generator[ResidualVolume, None, None]:
     """The residual of one view.
 
     Parameters

@@ -22,7 +22,7 @@ from napari_mvfusion.measures.metrics import (
     Values,
     measure,
 )
-from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.system.devices import pick_device
 
 _LABELS: Mapping[Needs, str] = {"truth": "ground truth", "views": "reprojection", "nothing": "the volume itself"}
@@ -45,13 +45,13 @@ class Key:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ScoringTask:
     """A piece of work: one volume, compared with its views or with the ground truth."""
 
     key: Key
-    volume: Volume
+    volume: PlacedVolume
     views: RegisteredViews | None = None
-    truth: Volume | None = None
+    truth: PlacedVolume | None = None
     problem: str = ""
 
 
@@ -89,7 +89,7 @@ class Row:
         return "" if score is None else score.problem
 
 
-def compute(parts: Sequence[Part], report: Report) -> Generator[Score, None, None]:
+def compute(parts: Sequence[ScoringTask], report: Report) -> Generator[Score, None, None]:
     """Compute one part after the other; what cannot be computed says why."""
     device = pick_device("auto")
     for number, part in enumerate(parts):

@@ -23,7 +23,7 @@ _LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True)
-class Words:
+class ErrorText:
     """An error in words.
 
     Attributes
@@ -38,7 +38,7 @@ class Words:
     details: str = ""
 
 
-def in_words(error: Exception, *, doing: str = "", when_memory_ran_out: str) -> Words:
+def in_words(error: Exception, *, doing: str = "", when_memory_ran_out: str) -> ErrorText:
     """Any error in words.
 
     Errors of our own and the system's about files are told as they are. Any other is a mistake in the program: it is
@@ -51,21 +51,21 @@ def in_words(error: Exception, *, doing: str = "", when_memory_ran_out: str) -> 
     when_memory_ran_out : what to do then, besides closing other programs
     """
     if isinstance(error, MVFusionError):
-        return Words(shortened(str(error)), error.exit_code)
+        return ErrorText(shortened(str(error)), error.exit_code)
     details = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
         advice = f"memory ran out: close other programs, or {when_memory_ran_out}"
-        return Words(advice, MemoryShortage.exit_code, details)
+        return ErrorText(advice, MemoryShortage.exit_code, details)
     if isinstance(error, OSError) and error.filename is not None:
         named = str(error.filename)
         named = named if len(named) <= _LONGEST_NAME else f"'{named[:_LONGEST_NAME]}…'"
         words = f"{named} cannot be read or written ({error.strerror}): check its name, and that it is still there"
-        return Words(words, InputError.exit_code, details)
+        return ErrorText(words, InputError.exit_code, details)
     kept = record(error, doing)
     where = "" if kept is None else f"; the details are in {kept}"
     during = f"{doing}: " if doing else ""
     cause = f"{type(error).__name__}: {cause_of(error).removeprefix(type(error).__name__ + ': ')}"
-    return Words(f"{during}this should not have happened ({cause}): please report it{where}", 2, details)
+    return ErrorText(f"{during}this should not have happened ({cause}): please report it{where}", 2, details)
 
 
 def log_file() -> Path:

@@ -15,7 +15,7 @@ FIGURES = ("residual", "structure_residual")
 
 
 @dataclass
-class Curve:
+class ThinnedCurve:
     """Values over steps. Each point is the mean of some steps, of more and more as the run goes on.
 
     Attributes
@@ -54,17 +54,17 @@ class History:
     """The curves of a run: each part of the loss, and figures on tiles that are never trained on."""
 
     def __init__(self) -> None:
-        self.losses: dict[str, Curve] = {}
-        self.figures: dict[str, Curve] = {}
+        self.losses: dict[str, ThinnedCurve] = {}
+        self.figures: dict[str, ThinnedCurve] = {}
 
     def add_losses(self, step: int, losses: Mapping[str, float]) -> None:
         """Add the losses of a step."""
         for name, value in losses.items():
             if name not in _LEFT_OUT:
-                self.losses.setdefault(name, Curve()).add(step, value)
+                self.losses.setdefault(name, ThinnedCurve()).add(step, value)
 
     def add_figures(self, step: int, figures: Mapping[str, float]) -> None:
         """Add what was measured on tiles that are never trained on."""
         for name in FIGURES:
             if name in figures:
-                self.figures.setdefault(name, Curve()).add(step, figures[name])
+                self.figures.setdefault(name, ThinnedCurve()).add(step, figures[name])

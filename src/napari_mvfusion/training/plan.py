@@ -44,7 +44,7 @@ _LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class FormValues:
     """What is entered in the panel.
 
     Attributes
@@ -134,7 +134,7 @@ def measure_slowdown() -> float:
     return max(passed / worked, 1.0) if worked > 0 else 1.0
 
 
-def plan_steps(check: Callable[[], None], wish: Wish) -> Generator[Plan, None, None]:
+def plan_steps(check: Callable[[], None], form_values: FormValues) -> Generator[Plan, None, None]:
     """Yield the plan, and then again with the number of steps, which may have to be measured.
 
     Raises
@@ -142,48 +142,52 @@ def plan_steps(check: Callable[[], None], wish: Wish) -> Generator[Plan, None, N
     InputError, OutputError, DeviceError
         If it could not be trained like that; says what to do instead.
     """
-    pick_device(wish.device)
-    check_name_is_free(wish.name)
-    views = tuple(each.open() if isinstance(each, Inputs) else each for each in wish.data)
+    pick_device(form_values.device)
+    check_name_is_free(form_values.name)
+    views = tuple(each.open() if isinstance(each, Inputs) else each for each in form_values.data)
     check()
     remarks: list[str] = []
     for each in views:
-        if wish.start is not None:
-            remarks += LearnedFusion(model=wish.start).check(each)
+        if form_values.start is not None:
+            remarks += LearnedFusion(model=form_values.start).check(each)
         check()
-    if wish.mode == "semi" and not wish.sharp:
+    if form_values.mode == "semi" and not form_values.sharp:
         raise InputError("no sharp volume is ticked: semi-supervised training needs one of another specimen at least")
-    config = make_fine_tune(wish, views)
+    config = make_fine_tune(form_values, views)
     for each in views:
         check_tile(describe_psfs(each, config.weights.energy), config.tile)
         check()
     check_blocks([shape for each in views for shape in _blocks(each, config.data)], config.tile)
     job = TrainJob(
         config=config,
-        out=wish.name,
-        data=wish.data,
-        sharp=wish.sharp,
-        start_from=wish.start,
-        device=wish.device,
-        threads=wish.threads,
-        description=Description(title=f"Fine-tuned from {wish.start}" if wish.start else "Trained on own views"),
+        out=form_values.name,
+        data=form_values.data,
+        sharp=form_values.sharp,
+        start_from=form_values.start,
+        device=form_values.device,
+        threads=form_values.threads,
+        description=Description(
+            title=f"Fine-tuned from {form_values.start}" if form_values.start else "Trained on own views"
+        ),
     )
-    threads = beside_a_window(wish.threads, wish.device)
-    found = estimate_resources(config, views, wish.device, start_from=wish.start, threads=threads)
+    threads = beside_a_window(form_values.threads, form_values.device)
+    found = estimate_resources(config, views, form_values.device, start_from=form_values.start, threads=threads)
     plan = Plan(job, views, found, tuple(dict.fromkeys(remarks)), measure_slowdown())
     yield plan
     if found.step_seconds is None:
-        measure_step(_architecture(wish.start), wish.device, threads)
+        measure_step(_architecture(form_values.start), form_values.device, threads)
         check()
-        known = estimate_resources(config, views, wish.device, start_from=wish.start, threads=threads)
+        known = estimate_resources(config, views, form_values.device, start_from=form_values.start, threads=threads)
         yield replace(plan, estimate=known)
 
 
-def make_fine_tune(wish: Wish, views: Sequence[RegisteredViews]) -> TrainConfig:
+def make_fine_tune(form_values: FormValues, views: Sequence[RegisteredViews]) -> TrainConfig:
     """The configuration of a run."""
-    standard = fine_tune_config(wish.mode, minutes=wish.minutes, views=())
-    changes = expert_changes(wish.expert, standard)
-    return fine_tune_config(wish.mode, minutes=wish.minutes, views=views, data=wish.region, **changes)
+    standard = fine_tune_config(form_values.mode, minutes=form_values.minutes, views=())
+    changes = expert_changes(form_values.expert, standard)
+    return fine_tune_config(
+        form_values.mode, minutes=form_values.minutes, views=views, data=form_values.region, **changes
+    )
 
 
 def as_sent(check: Callable[[], None], job: TrainJob) -> Generator[None, None, TrainJob]:

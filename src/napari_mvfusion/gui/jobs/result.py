@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, Part, PartBegun, PartDone
+from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesPart
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.jobs.worker import Report
 from napari_mvfusion.gui.layers.conversion import lazy
@@ -60,7 +60,7 @@ class ResultLayer(QObject):
         self._viewer = viewer
         self._job = job
         self._limits = limits
-        self._part: Part | None = None
+        self._part: SeriesPart | None = None
         shape = job.views.grid.shape
         empty = da.full(shape, np.nan, dtype=np.float32, chunks=_CHUNK)
         self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}

@@ -16,7 +16,7 @@ from napari_mvfusion.data.joined_volume import JoinedVolume
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.contrast import Fit
 from napari_mvfusion.gui.panels.compare.volumes import volume_at
-from napari_mvfusion.measures.volumes import require_one_grid
+from napari_mvfusion.measures.placed_volume import require_one_grid
 
 # Drawn over each other in 3D, the halves then add up to no more than white.
 _VEIL = Colormap([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]], name="white veil")

@@ -20,8 +20,8 @@ from napari_mvfusion.gui.panels.compare.volumes import volume_at
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.measures.scores import Row, caption
-from napari_mvfusion.measures.volumes import Report, Volume, require_one_grid
 
 
 class FigureBox(QGroupBox):
@@ -105,7 +105,7 @@ class FigureBox(QGroupBox):
     def _tell(self, path: Path) -> None:
         self.said.emit(f"The figure is saved as {path}.")
 
-    def _region(self, volume: Volume) -> Box:
+    def _region(self, volume: PlacedVolume) -> Box:
         """What the canvas shows along the axes that it shows, all along the others."""
         cell = np.array(self._viewer.canvas.viewbox_size(self._viewer.layers), float)
         if self._viewer.canvas.grid.enabled:
@@ -129,7 +129,7 @@ class FigureBox(QGroupBox):
 
 
 def _write(
-    volumes: Sequence[Volume], path: Path, options: dict[str, Any], report: Report
+    volumes: Sequence[PlacedVolume], path: Path, options: dict[str, Any], report: Report
 ) -> Generator[Path, None, None]:
     report("Drawing the figure", 0.0)
     figure = comparison_figure({volume.name: volume.data for volume in volumes}, volumes[0].grid, **options)
@@ -137,7 +137,7 @@ def _write(
     yield path
 
 
-def _position(volume: Volume, point: Sequence[float]) -> Triple:
+def _position(volume: PlacedVolume, point: Sequence[float]) -> Triple:
     """The voxel of a volume at the point that is shown."""
     voxel = volume.voxels(np.array([point[-3:]], float))[0]
     return triple(np.clip(np.round(voxel), 0, np.array(volume.shape) - 1).astype(int))

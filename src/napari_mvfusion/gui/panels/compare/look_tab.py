@@ -25,7 +25,7 @@ from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
 from napari_mvfusion.gui.panels.compare.volumes import can_be_compared, volume_at
 from napari_mvfusion.gui.widgets.inputs import Slider, describe, push_button, text_label
 from napari_mvfusion.measures.brightness import fit_brightness
-from napari_mvfusion.measures.volumes import Report, Volume
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"
@@ -278,7 +278,7 @@ class LookTab(QWidget):
 
 
 def _fits(
-    reference: Image, target: Volume, others: list[tuple[Image, Volume]], report: Report
+    reference: Image, target: PlacedVolume, others: list[tuple[Image, PlacedVolume]], report: Report
 ) -> Generator[Any, None, None]:
     """The fit of each layer to the reference; layers are only names here, their pixels come as volumes."""
     for layer, volume in others:

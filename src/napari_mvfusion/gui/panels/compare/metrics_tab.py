@@ -20,7 +20,7 @@ from napari_mvfusion.gui.panels.compare.volumes import role_of, view_layers_with
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Needs
-from napari_mvfusion.measures.scores import Key, Part, Row, Score, compute, write_table
+from napari_mvfusion.measures.scores import Key, Row, Score, ScoringTask, compute, write_table
 
 _PARTS = {words.removeprefix("the "): part for part, words in PARTS.items()}
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
@@ -140,7 +140,7 @@ class MetricsTab(QWidget):
         leading = tuple(self._viewer.dims.current_step[:-3]) if any(layer.ndim > 3 for layer in layers) else ()
         return Key(needs, leading, tuple((id(layer), self._versions.get(layer, 0)) for layer in layers))
 
-    def _missing(self) -> list[Part]:
+    def _missing(self) -> list[ScoringTask]:
         """What is still to be computed."""
         listed, truth, point = self._compared.listed(), self._compared.truth(), self._viewer.dims.point
         missing = []
@@ -148,15 +148,15 @@ class MetricsTab(QWidget):
             for key in row.missing:
                 volume = volume_at(layer, point)
                 if key.needs == "nothing":
-                    missing.append(Part(key, volume))
+                    missing.append(ScoringTask(key, volume))
                     continue
                 if key.needs == "truth" and truth is not None:
-                    missing.append(Part(key, volume, truth=volume_at(truth, point)))
+                    missing.append(ScoringTask(key, volume, truth=volume_at(truth, point)))
                     continue
                 try:
-                    missing.append(Part(key, volume, views=views_of(volume, listed, point)))
+                    missing.append(ScoringTask(key, volume, views=views_of(volume, listed, point)))
                 except InputError as error:
-                    missing.append(Part(key, volume, problem=str(error)))
+                    missing.append(ScoringTask(key, volume, problem=str(error)))
         return missing
 
     def _start(self) -> None:

@@ -23,8 +23,8 @@ from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.measures.comparison import profile_figure, save_comparison
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
 from napari_mvfusion.measures.profiles import line_profile
-from napari_mvfusion.measures.volumes import Report, Volume
 
 _SAMPLES_PER_VOXEL = 2
 _MOST_SAMPLES = 5000
@@ -203,7 +203,9 @@ class ProfileTab(QWidget):
             self.said.emit(f"The plot is saved as {path}.")
 
 
-def _curves(chosen: list[tuple[Volume, str]], ends: np.ndarray, report: Report) -> Generator[list[Curve], None, None]:
+def _curves(
+    chosen: list[tuple[PlacedVolume, str]], ends: np.ndarray, report: Report
+) -> Generator[list[Curve], None, None]:
     """Read a line, given by its ends in world micrometres, through volumes."""
     length_um = float(np.linalg.norm(ends[1] - ends[0]))
     curves = []

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import open_layers, to_world_um
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.measures.volumes import Volume
+from napari_mvfusion.measures.placed_volume import PlacedVolume
 
 ROLES = {"view": "view", "fused": "result", "truth": "ground truth", None: "image"}
 _NONE = "no views with PSFs are open: the residual compares a volume, blurred with a view's PSF, with that view"
@@ -31,7 +31,7 @@ def role_of(layer: Image) -> str:
     return ROLES.get(notes(layer).get("role"), "image")
 
 
-def volume_at(layer: Image, point: Sequence[float]) -> Volume:
+def volume_at(layer: Image, point: Sequence[float]) -> PlacedVolume:
     """The volume that a layer shows.
 
     Parameters
@@ -50,7 +50,7 @@ def volume_at(layer: Image, point: Sequence[float]) -> Volume:
         if not isinstance(data, (np.ndarray, da.Array)):
             data = da.from_array(data, name=False)
         data = data[leading_index(layer, point)]
-    return Volume(layer.name, data, to_world_um(layer))
+    return PlacedVolume(layer.name, data, to_world_um(layer))
 
 
 def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
     ]
 
 
-def views_of(volume: Volume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
+def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
     """The open views that a volume can have been fused from, at the time point that is shown.
 
     Views are grouped by the sample they show. The groups whose grid is that of the volume come into question; among
@@ -92,7 +92,7 @@ def views_of(volume: Volume, listed: Sequence[Image], point: Sequence[float]) ->
         first = groups[sample][0]
         opened = open_layers(groups[sample])
         views = opened.at(leading_index(first, point))
-        found = Volume(sample, views.views[0].data, views.grid.affine)
+        found = PlacedVolume(sample, views.views[0].data, views.grid.affine)
         if views.grid.shape == volume.shape and volume.on_grid_of(found):
             return views
     raise InputError(f"'{volume.name}' does not lie on the grid of the open views: they do not belong together")

@@ -18,7 +18,7 @@ from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, 
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.looks import Looks
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
-from napari_mvfusion.measures.volumes import Report
+from napari_mvfusion.measures.placed_volume import Report
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square
 

@@ -24,7 +24,7 @@ from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.gui.widgets.scrolled import scrolled
 from napari_mvfusion.system.words import sentence
-from napari_mvfusion.training.plan import Plan, Wish, plan_steps, suggest_name
+from napari_mvfusion.training.plan import FormValues, Plan, plan_steps, suggest_name
 
 _CHECK_MS = 100
 _PLAN = "plan"
@@ -113,17 +113,17 @@ class SetupPage(QWidget):
         problem = self.data.nothing
         if not problem:
             try:
-                wish = self.wish()
+                form_values = self.form_values()
             except MVFusionError as error:
                 problem = str(error)
         if problem:
             self._tasks.stop(_PLAN)
             self._show_problem(problem, shown=not self.data.nothing)
             return
-        self._tasks.start(_PLAN, plan_steps, wish, done=lambda _: None, report=self._take)
+        self._tasks.start(_PLAN, plan_steps, form_values, done=lambda _: None, report=self._take)
         self._allow(_LOOKING)
 
-    def wish(self) -> Wish:
+    def form_values(self) -> FormValues:
         """What is entered.
 
         Raises
@@ -131,7 +131,7 @@ class SetupPage(QWidget):
         InputError
             If it cannot be understood.
         """
-        return Wish(
+        return FormValues(
             self.start.name(),
             self.data.mode,
             self.training.minutes,

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.engine.series import FuseJob, Part
+from napari_mvfusion.engine.series import FuseJob, SeriesPart
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.panels.fuse.output_form import Target
 from napari_mvfusion.gui.settings import preferences
@@ -23,7 +23,7 @@ def jobs_of(opened: Opened, methods: list[Method], target: Target) -> list[FuseJ
     jobs = []
     for number, method in enumerate(methods):
         outs: list[Any] = [None] * each if target.outs is None else list(target.outs[number * each :][:each])
-        parts = tuple(Part(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
+        parts = tuple(SeriesPart(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
         jobs.append(
             FuseJob(
                 parts,

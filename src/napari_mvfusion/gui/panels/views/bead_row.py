@@ -14,7 +14,7 @@ from superqt.utils import signals_blocked
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
-from napari_mvfusion.io.beads import Measured
+from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.system.words import sentence
 
 _NONE, _FILE = "Choose beads…", "TIFF file…"
@@ -29,7 +29,7 @@ class BeadRow(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._measured: Measured | None = None
+        self._measured: MeasuredPSF | None = None
         self._file: Path | None = None
         self._touched = False
         self._name = QElidingLabel()
@@ -70,7 +70,7 @@ class BeadRow(QWidget):
         return self._points.currentData()
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> MeasuredPSF | None:
         """What was measured last."""
         return self._measured
 
@@ -102,7 +102,7 @@ class BeadRow(QWidget):
         self._beads.setCurrentIndex(0 if self._file is None else self._beads.count() - 2)
         self.changed.emit()
 
-    def show_measured(self, measured: Measured | None) -> None:
+    def show_measured(self, measured: MeasuredPSF | None) -> None:
         """Show a result, or none."""
         self._measured = measured
         look = None if measured is None else measured.look

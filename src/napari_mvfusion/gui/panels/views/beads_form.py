@@ -21,7 +21,7 @@ from napari_mvfusion.gui.panels.views.adding import volumes_in
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.gui.widgets.inputs import push_button
-from napari_mvfusion.io.beads import BeadJob, Measured, Progress, measure_all
+from napari_mvfusion.io.bead_files import BeadJob, MeasuredPSF, MeasurementProgress, measure_all
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.psf.frames import is_same_frame
@@ -209,8 +209,8 @@ class BeadsForm(QWidget):
         self.said.emit("warning", "Measuring was cancelled. What was measured by then stays.")
         self._check()
 
-    def _follow(self, event: Progress | Measured) -> None:
-        if isinstance(event, Progress):
+    def _follow(self, event: MeasurementProgress | MeasuredPSF) -> None:
+        if isinstance(event, MeasurementProgress):
             self.progress.show_progress(f"Measuring the beads of {event.view.name}", event.share)
         elif (row := self._rows.get(event.job.view)) is not None:
             row.show_measured(event)

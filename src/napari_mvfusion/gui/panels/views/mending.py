@@ -21,7 +21,7 @@ from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
 from napari_mvfusion.gui.panels.views import choices, grids
 from napari_mvfusion.gui.panels.views.adding import load_psf_for
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
-from napari_mvfusion.io.beads import Measured
+from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import MirrorVerdict
@@ -100,7 +100,7 @@ class Mending(QObject):
         psfs = [(layer, psf) for layer in included if (psf := notes(layer).get("psf")) is not None]
         self._tasks.start("orientation", check_orientations, views, done=partial(self._keep_verdicts, psfs))
 
-    def use_measured(self, found: list[Measured], *, own_frame: bool) -> None:
+    def use_measured(self, found: list[MeasuredPSF], *, own_frame: bool) -> None:
         """Give views the PSFs that were measured for them."""
         given = 0
         for measured in found:

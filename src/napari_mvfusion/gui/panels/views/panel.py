@@ -34,7 +34,7 @@ from napari_mvfusion.gui.panels.views.view_knowledge import ViewKnowledge
 from napari_mvfusion.gui.widgets.fold import Fold
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.later import Later
-from napari_mvfusion.io.beads import Measured
+from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.psf.frames import is_same_frame
 
 _CHECK_MS = 50
@@ -261,7 +261,7 @@ class ViewsPanel(Panel):
         self._mending.check_orientation(self._included)
         self._enable()
 
-    def _use_measured(self, measured: list[Measured]) -> None:
+    def _use_measured(self, measured: list[MeasuredPSF]) -> None:
         self.status.clear()
         self._mending.use_measured(measured, own_frame=self._beads.own_frame)
         self._fold.collapse()

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import stack_of
-from napari_mvfusion.measures.pixels import PixelFacts, look_at
+from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
 
 
 class PixelKnowledge(QObject):

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.measures.advice import offset_text
 from napari_mvfusion.measures.camera_offset import DarkLevel
-from napari_mvfusion.measures.pixels import PixelFacts
+from napari_mvfusion.measures.pixel_facts import PixelFacts
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.mirror import flipped
 

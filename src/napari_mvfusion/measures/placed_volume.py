@@ -16,7 +16,7 @@ Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class PlacedVolume:
     """One volume: what a layer shows at one time point, or a file holds.
 
     Attributes
@@ -51,7 +51,7 @@ class Volume:
             )
         return Grid(self.shape, float_triple(size), float_triple(self.matrix[:3, 3]))
 
-    def on_grid_of(self, other: Volume) -> bool:
+    def on_grid_of(self, other: PlacedVolume) -> bool:
         """Whether the voxels of both lie at the same places."""
         return self.shape == other.shape and np.allclose(self.matrix, other.matrix)
 
@@ -61,7 +61,7 @@ class Volume:
         return np.asarray(points_um @ inverse[:3, :3].T + inverse[:3, 3])
 
 
-def require_one_grid(volumes: Sequence[Volume]) -> None:
+def require_one_grid(volumes: Sequence[PlacedVolume]) -> None:
     """Refuse volumes whose voxels lie at different places.
 
     Raises

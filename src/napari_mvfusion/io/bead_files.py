@@ -41,7 +41,7 @@ class BeadJob:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredPSF:
     """The PSF of one view, or why there is none.
 
     Attributes
@@ -61,14 +61,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Progress:
+class MeasurementProgress:
     """How far a measurement is: the view that is looked at, and the share of all."""
 
     view: Any
     share: float
 
 
-def measure_all(check: Callable[..., None], jobs: Sequence[BeadJob]) -> Generator[Progress | Measured, None, None]:
+def measure_all(
+    check: Callable[..., None], jobs: Sequence[BeadJob]
+) -> Generator[MeasurementProgress | MeasuredPSF, None, None]:
     """Measure one view after the other; what fails for one does not end the others.
 
     Yields
@@ -76,15 +78,15 @@ def measure_all(check: Callable[..., None], jobs: Sequence[BeadJob]) -> Generato
     Progress before each view, and a Measured after it.
     """
     for number, job in enumerate(jobs):
-        yield Progress(job.view, number / len(jobs))
+        yield MeasurementProgress(job.view, number / len(jobs))
         try:
             yield _measure(check, job)
         except InputError as error:
-            yield Measured(job, None, None, str(error))
+            yield MeasuredPSF(job, None, None, str(error))
         check()
 
 
-def _measure(check: Callable[..., None], job: BeadJob) -> Measured:
+def _measure(check: Callable[..., None], job: BeadJob) -> MeasuredPSF:
     pixels: Any = job.source
     size = job.bead_size_um
     if isinstance(job.source, Path):
@@ -100,7 +102,7 @@ def _measure(check: Callable[..., None], job: BeadJob) -> Measured:
             psf = resample_psf(psf, np.diag(ratio))
             text += f"; resampled from voxels of {_times(size)} µm"
     voxels = job.grid_size_um or (1.0, 1.0, 1.0)
-    return Measured(job, psf, look_of(psf, voxels), text, len(measured.used))
+    return MeasuredPSF(job, psf, look_of(psf, voxels), text, len(measured.used))
 
 
 def _times(values: FloatTriple) -> str:
