@@ -126,6 +126,13 @@ def test_a_recipe_from_before_psfs_were_made_ready_otherwise_is_repeated_with_a_
     assert (tifffile.imread(tmp_path / "again.tif") == tifffile.imread(first)).all()
 
 
+def test_options_that_a_recipe_would_hide_are_refused(tmp_path):
+    recipe = tmp_path / "r.json"
+    for given in (["--iterations", 3], ["--method", "average"], ["--offset", 3], ["--remove-hot"], ["--set", "a=1"]):
+        done = run("fuse", "--recipe", recipe, *given, "-o", tmp_path / "o.tif", code=2)
+        assert f"{given[0]} would be ignored" in " ".join(done.stderr.replace("│", " ").split())
+
+
 EDITS = {
     "weight": lambda recipe: recipe["views"][1].update(weight=3.0),
     "weight, where the inputs lost it": lambda recipe: recipe["inputs"].pop("weights"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from napari_mvfusion.io.atomic import check_place
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.system.overlap import refuse_overlap
 
+_DEFAULT_METHOD = "ebmd"
+
 
 @reads_views
 def fuse(
@@ -29,7 +31,9 @@ def fuse(
         typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, or the files of the views."),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The result: a new .zarr or .tif.")] = None,
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "ebmd",
+    method: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="EBMD: more gives a sharper picture and more noise.")] = None,
     lambda_: Annotated[
         float | None, typer.Option("--lambda", help="EBMD: Tikhonov regularisation; more gives a smoother picture.")
@@ -58,6 +62,9 @@ def fuse(
         raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
     if (recipe is None) == (not (inputs or reading.view)):
         raise typer.BadParameter("give either INPUT or --recipe", param_hint="INPUT")
+    chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem, "model": model}
+    if recipe is not None:
+        _refuse_beside_recipe({"method": method, **chosen, "set": set_, "tile": tile} | reading.stated)
     check_suffix(out)
     check_place(out)
     with stopped_by_signals() as cancel:
@@ -74,10 +81,9 @@ def fuse(
             title = known.method.name
             events = known.repeat(out, device=device, **common)
         else:
-            chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem, "model": model}
             parameters = {key: value for key, value in chosen.items() if value is not None}
-            bound_method = make_method(method, **parameters, **options.settings(set_ or []))
-            title = method
+            bound_method = make_method(method or _DEFAULT_METHOD, **parameters, **options.settings(set_ or []))
+            title = method or _DEFAULT_METHOD
             opening = reading.inputs(inputs or [])
             read_from = opening.model_dump(mode="json")
             check_before_reading(out, read_from, overwrite=overwrite, resume=resume)
@@ -99,3 +105,14 @@ def fuse(
         show.say(f"{out} was finished by an earlier run: nothing is left to do")
     else:
         show.say(f"{out}\n{recipe_path(out)}")
+
+
+def _refuse_beside_recipe(options: Mapping[str, Any]) -> None:
+    """Refuse options, by their names, that a recipe says already: they would be ignored."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} would be ignored, as the recipe says how views are opened and fused: leave it out, or give "
+            "INPUT instead of --recipe",
+            param_hint="--recipe",
+        )

@@ -71,6 +71,12 @@ class ViewOptions:
         _option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
     ] = None
 
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What is given, by the names of the options without their dashes."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name.replace("_", "-"): value for name, value in given.items() if value not in (None, False)}
+
     def inputs(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
         """How the views are opened, as a part of a recipe, with every file named; what was guessed is said.
 
