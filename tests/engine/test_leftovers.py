@@ -15,6 +15,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.leftovers import find_leftovers
 from napari_mvfusion.engine.outputs import open_output
+from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
@@ -26,13 +27,12 @@ VOLUME = np.arange(720, dtype=np.float32).reshape(8, 9, 10)
 KILLED = """
 import os, sys, numpy as np
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.formats import write_volume
 class Deadly:
     shape, dtype = (8, 9, 10), np.dtype("float32")
     def __getitem__(self, key):
         os.kill(os.getpid(), 9)
-(write_tiff if sys.argv[1].endswith(".tif") else write_zarr)(sys.argv[1], Deadly(), Grid((8, 9, 10)))
+write_volume(sys.argv[1], Deadly(), Grid((8, 9, 10)))
 """
 
 
@@ -43,10 +43,10 @@ def kill_a_write(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-@pytest.mark.parametrize("name", ["x.tif", "x.zarr"])
+@pytest.mark.parametrize("name", ["x.tif", "x.zarr", "x.h5"])
 def test_the_next_write_of_a_file_removes_what_a_killed_one_left(tmp_path, name):
     kill_a_write(tmp_path / name)
-    (write_tiff if name.endswith("tif") else write_zarr)(tmp_path / name, VOLUME, GRID)
+    write_volume(tmp_path / name, VOLUME, GRID)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (open_output(tmp_path / name)[:] == VOLUME).all()
 

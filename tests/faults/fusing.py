@@ -1,4 +1,4 @@
-"""Runs of `mvfusion fuse` that faults are put into: four methods, both formats, over an older result or none."""
+"""Runs of `mvfusion fuse` that faults are put into: four methods, all formats, over an older result or none."""
 
 import random
 import shutil
@@ -15,7 +15,7 @@ from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from small_models import SMALL, save
 
 SHAPE = (68, 14, 70)
-ENDINGS = ("zarr", "tif")
+ENDINGS = ("zarr", "tif", "h5")
 # With so little memory the estimate of EBMD lies on disk.
 METHODS = {
     "average": [],

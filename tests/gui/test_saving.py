@@ -8,7 +8,7 @@ from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, savable, save_views
+from napari_mvfusion.gui.jobs.saving import kinds, savable, save_views
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.fresh_names import fresh_name
@@ -39,14 +39,14 @@ def save_as(person, kind, path):
     person.settle()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(ZARR, "mine"), (FOLDER, "mine")])
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 @pytest.mark.parametrize("copied", ["Command", "Python"])
 def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
-    model, person, views_person, two, small_views, tmp_path, monkeypatch, kind, name, copied
+    model, person, views_person, two, small_views, tmp_path, monkeypatch, kind, copied
 ):
     annotate(two[0], weight=2.0)
-    save_as(views_person, kind, tmp_path / name)
-    place = tmp_path / ("mine.zarr" if kind == ZARR else "mine")
+    save_as(views_person, kind.name, tmp_path / "mine")
+    place = tmp_path / f"mine{kind.ending}"
     assert views_person.messages("error") == []
     assert str(place) in views_person.messages("done")[0]
     again = open_views(place)
@@ -54,7 +54,7 @@ def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
         np.testing.assert_array_equal(np.asarray(view.data[:]), old.data)
         np.testing.assert_allclose(view.psf.sum(), old.psf.sum(), rtol=1e-4)
         assert view.angle == old.angle
-    if kind == ZARR:
+    if not kind.in_folder:
         assert [view.weight for view in again.views] == [2.0, 1.0]
         for view, old in zip(again.views, small_views.views.views, strict=True):
             np.testing.assert_allclose(view.psf, old.psf, rtol=1e-6)
@@ -65,7 +65,7 @@ def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
     np.testing.assert_array_equal(fused_elsewhere(person, copied, tmp_path / "elsewhere", monkeypatch), fused)
 
 
-@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 def test_a_name_that_is_taken_is_never_replaced(small_views, tmp_path, kind):
     (tmp_path / "old.zarr").mkdir()
     (tmp_path / "old.zarr" / "thesis.txt").write_text("years of work")
@@ -74,7 +74,7 @@ def test_a_name_that_is_taken_is_never_replaced(small_views, tmp_path, kind):
     assert [path.name for path in (tmp_path / "old.zarr").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 def test_what_is_cancelled_leaves_nothing(small_views, tmp_path, kind):
     check = Checkpoint()
     shares = []
@@ -85,11 +85,11 @@ def test_what_is_cancelled_leaves_nothing(small_views, tmp_path, kind):
     assert not [path for path in tmp_path.glob("*mine*") if not path.name.endswith(".lock")]
 
 
-@pytest.mark.parametrize("kind", [ZARR, FOLDER])
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 def test_views_that_a_kind_cannot_hold_are_refused_with_what_helps(model, small_views, show_views, kind):
     layers = show_views(model, small_views)
     annotate(layers[1], angle=notes(layers[0])["angle"])
-    if kind == ZARR:
+    if not kind.in_folder:
         assert len(savable(open_layers(layers), kind)) == 2
     else:
         with pytest.raises(ValueError, match="needs an angle of its own"):
@@ -99,7 +99,7 @@ def test_views_that_a_kind_cannot_hold_are_refused_with_what_helps(model, small_
         savable(open_layers(layers), kind)
 
 
-@pytest.mark.parametrize("name", ["result", "result.ome.tif", "result.zarr"])
+@pytest.mark.parametrize("name", ["result", "result.ome.tif", "result.zarr", "result.h5"])
 def test_a_result_is_saved_with_place_and_recipe(model, person, small_views, show_views, tmp_path, name):
     for layer in show_views(model, small_views):
         layer.scale, layer.translate = (2, 0.5, 0.5), (1, 2, 3)

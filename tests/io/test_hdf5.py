@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import zlib
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 
 from command_line import run
+from napari_mvfusion.data.events import TileDone
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import FORMATS, format_of, open_stored, place_of
-from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 from napari_mvfusion.io.psfs import read_psf
+from napari_mvfusion.methods import make_method
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.simulation.bead_volumes import bead_volume
 
@@ -257,11 +261,52 @@ def test_the_command_line_fuses_measures_and_repeats_them(folder: Path, tmp_path
     assert "both.h5" in refused.stderr
 
 
+def test_the_command_line_writes_them_and_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
+    common = ["fuse", folder, "--method", "average", "--tile", "4,16,16"]
+    run(*common, "-o", tmp_path / "whole.zarr")
+    whole = np.asarray(open_volume(tmp_path / "whole.zarr")[0][:])
+    out = tmp_path / "fused.h5"
+    events = fuse_events(open_views(folder), make_method("average"), out=f"{out}:/left", tile=(4, 16, 16))
+    while not isinstance(next(events), TileDone):
+        pass
+    events.close()
+    assert (tmp_path / "fused.h5.partial").is_dir()
+    said = run(*common, "-o", f"{out}:/left", "--resume").stdout
+    assert said.splitlines() == [f"{out}:/left", f"{out}.recipe.json"]
+    assert sorted(path.name for path in tmp_path.glob("fused*")) == ["fused.h5", "fused.h5.recipe.json"]
+    volume, grid = open_volume(f"{out}:/left")
+    np.testing.assert_array_equal(volume[:], whole)
+    assert grid.voxel_size_um == SIZE
+    recipe = json.loads((tmp_path / "fused.h5.recipe.json").read_text())
+    assert read_recipe(out) == recipe
+    assert run(*common, "-o", f"{out}:/left", "--resume").stdout.endswith("nothing is left to do\n")
+    assert "exists already" in run(*common, "-o", out, code=3).stderr
+
+
+def test_simulated_specimens_are_written_as_any_files(tmp_path: Path) -> None:
+    run("simulate", tmp_path / "made", "--size", "32", "--angles", "0,180", "--format", "h5", "--beads")
+    found = sorted(str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*.*"))
+    assert found == [
+        "beads/beads_0.h5",
+        "beads/beads_180.h5",
+        "embryo_groundtruth.h5",
+        "embryo_view_0.h5",
+        "embryo_view_180.h5",
+        "psf_0.h5",
+        "psf_180.h5",
+    ]
+    assert open_views(tmp_path / "made").names == ("0", "180")
+    refused = run("simulate", tmp_path / "made.h5", "--size", "32", code=2)
+    assert "name a folder, or a .zarr" in refused.stderr
+
+
 def test_beads_in_them_give_a_psf(tmp_path: Path, rng: np.random.Generator) -> None:
     psf = light_sheet_psf(0.0, axial_fwhm=4, lateral_fwhm=2.5, shape=(15, 9, 9))
     made = bead_volume(psf, (80, 80, 80), rng, 12, doublets=0, debris=0)
     beads = write(tmp_path / "beads.h5", "data", made.volume.astype(np.uint16))
-    run("psf", "measure", beads, tmp_path / "psf.tif")
+    for name in ("psf.tif", "psf.h5"):
+        run("psf", "measure", beads, tmp_path / name)
+    np.testing.assert_array_equal(read_psf(tmp_path / "psf.h5").values, read_psf(tmp_path / "psf.tif").values)
     before = beads.read_bytes()
     refused = run("psf", "measure", f"{beads}:/data", beads, "--overwrite", code=3)
     assert "never replaced" in refused.stderr

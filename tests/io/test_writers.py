@@ -1,8 +1,10 @@
 """Writers: exact round trips, metadata that others can read, and nothing lost when writing fails."""
 
+import json
 import subprocess
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -12,16 +14,19 @@ from ngff_zarr import from_ngff_zarr
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.io.formats import open_stored, write_volume, writer_of, writers
+from napari_mvfusion.io.ome_zarr.views import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, write_zarr
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.io.pixels import LeadingAxis
-from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import Average
 
 SHAPE = (70, 90, 130)
 GRID = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -20.0, 30.0))
+ENDINGS = [known.suffixes[0] for known in writers()]
 RECIPE = {"format": "mvfusion-recipe", "method": {"name": "ebmd"}, "text": 'µ <&> "quotes"'}
 
 
@@ -30,12 +35,12 @@ def volume(rng):
     return rng.normal(0, 100, SHAPE).astype(np.float32)
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("name", ["float32", "uint16", "float64"])
-def test_pixels_grid_and_recipe_come_back_exactly(tmp_path, rng, write, name):
+def test_pixels_grid_and_recipe_come_back_exactly(tmp_path, rng, ending, name):
     data = (rng.random(SHAPE) * 60000).astype(name)
-    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
-    write(path, data, GRID, recipe=RECIPE)
+    path = tmp_path / f"v{ending}"
+    write_volume(path, data, GRID, recipe=RECIPE)
     back, grid = open_volume(path)
     assert back.dtype == data.dtype
     assert (np.asarray(back[:]) == data).all()
@@ -44,11 +49,79 @@ def test_pixels_grid_and_recipe_come_back_exactly(tmp_path, rng, write, name):
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "no partial files stay behind"
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
-def test_lazy_volumes_are_written_too(tmp_path, volume, write):
-    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
-    write(path, da.from_array(volume, chunks=33), GRID)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_lazy_volumes_are_written_too(tmp_path, volume, ending):
+    path = tmp_path / f"v{ending}"
+    write_volume(path, da.from_array(volume, chunks=33), GRID)
     assert (np.asarray(open_volume(path)[0][:]) == volume).all()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_series_keeps_its_axes_and_the_time_between_its_volumes(tmp_path, rng, ending):
+    shape = (2, 3, 5, 6, 7)
+    values = rng.integers(0, 9, shape).astype(np.uint16)
+    axes = [LeadingAxis("t", 2, 1.5), LeadingAxis("c", 3)]
+    write_volume(tmp_path / f"v{ending}", values, Grid(shape[2:], (2.0, 1.0, 0.5)), leading=axes)
+    stored = open_stored(tmp_path / f"v{ending}")
+    assert (dict(stored.leading), stored.time_step) == ({"t": 2, "c": 3}, 1.5)
+    np.testing.assert_array_equal(stored.volume(1, 2)[:], values[1, 2])
+
+
+def test_pixels_that_are_all_alike_are_opened_again_however_well_they_are_compressed(tmp_path, monkeypatch):
+    """Readers refuse files that promise far more than they hold."""
+    monkeypatch.setattr("napari_mvfusion.io.hdf5.reader._SMALL", 2**20)
+    shape = (128, 128, 128)
+    write_volume(tmp_path / "v.h5", np.zeros(shape, np.float32), Grid(shape))
+    assert (tmp_path / "v.h5").stat().st_size < 2**23 / 100
+    assert (open_volume(tmp_path / "v.h5")[0][100:102] == 0).all()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_types_that_a_format_has_not_are_kept_as_said_or_refused(tmp_path, ending):
+    known = writer_of(f"v{ending}")
+    for name in ("bool", "int8", "uint64", "float16", "float32"):
+        values = np.arange(24).reshape(2, 3, 4).astype(name)
+        write_volume(tmp_path / f"{name}{ending}", values, Grid((2, 3, 4)))
+        back = open_volume(tmp_path / f"{name}{ending}")[0]
+        assert back.dtype == known.kept_as(name)
+        np.testing.assert_array_equal(np.asarray(back[:]), values)
+    with pytest.raises(OutputError, match="real numbers are needed"):
+        write_volume(tmp_path / f"v{ending}", np.zeros((2, 3, 4), np.complex64), Grid((2, 3, 4)))
+
+
+def test_an_hdf5_file_is_read_by_another_program_with_its_voxel_size_and_recipe(tmp_path, volume):
+    """Oracle: h5py, and the attribute that Fiji, ilastik and BigDataViewer read."""
+    write_volume(f"{tmp_path}/v.h5:/left/pixels", volume, GRID, recipe=RECIPE)
+    with h5py.File(tmp_path / "v.h5") as file:
+        dataset = file["left/pixels"]
+        np.testing.assert_array_equal(dataset[:], volume)
+        assert tuple(dataset.attrs["element_size_um"]) == GRID.voxel_size_um
+        assert [dimension.label for dimension in dataset.dims] == ["z", "y", "x"]
+        assert dataset.chunks == (64, 64, 64)
+        assert json.loads(file["left/pixels.recipe.json"][()]) == RECIPE
+    assert open_volume(tmp_path / "v.h5")[1] == GRID, "the only dataset need not be named"
+
+
+def test_a_recipe_of_any_length_fits_into_an_hdf5_file_and_a_damaged_one_is_said(tmp_path, volume):
+    long = {"views": ["x" * 1000] * 200}
+    write_volume(tmp_path / "v.h5", volume, GRID, recipe=long)
+    assert read_recipe(tmp_path / "v.h5") == long
+    with h5py.File(tmp_path / "v.h5", "a") as file:
+        del file["volume.recipe.json"]
+        file["volume.recipe.json"] = np.bytes_(b'{"views": [')
+    with pytest.raises(InputError, match=r"v\.h5 cannot be read as an HDF5 file"):
+        read_recipe(tmp_path / "v.h5")
+
+
+def test_an_hdf5_file_is_not_replaced_for_one_dataset_where_it_holds_others(tmp_path, volume):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["mine"], file["left"] = volume, volume
+    with pytest.raises(OutputError, match=r"also holds /mine.*choose another file"):
+        write_volume(f"{tmp_path}/v.h5:/left", volume, GRID, overwrite=True)
+    with pytest.raises(OutputError, match="exists already"):
+        write_volume(f"{tmp_path}/v.h5:/right", volume, GRID)
+    with h5py.File(tmp_path / "v.h5") as file:
+        assert sorted(file) == ["left", "mine"]
 
 
 def test_the_ome_tiff_is_what_the_standard_says(tmp_path, volume):
@@ -101,61 +174,61 @@ def test_a_zarr_filled_by_tiles_becomes_an_image_and_finishing_twice_is_harmless
         create_zarr(tmp_path / "v.zarr", GRID)
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
-def test_floats_are_rounded_into_integers_and_never_wrap_around(tmp_path, volume, write):
-    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
-    write(path, np.abs(volume), GRID, dtype="uint16")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_floats_are_rounded_into_integers_and_never_wrap_around(tmp_path, volume, ending):
+    path = tmp_path / f"v{ending}"
+    write_volume(path, np.abs(volume), GRID, dtype="uint16")
     assert (np.asarray(open_volume(path)[0][:]) == np.rint(np.abs(volume))).all()
     for wrong, words in ((volume, "do not fit into uint16"), (np.abs(volume) + 65500, "do not fit into uint16")):
         with pytest.raises(OutputError, match=words):
-            write(tmp_path / f"wrong{path.suffix}", wrong, GRID, dtype="uint16")
+            write_volume(tmp_path / f"wrong{path.suffix}", wrong, GRID, dtype="uint16")
     wrong = volume.copy()
     wrong[69, 0, 0] = np.nan
     with pytest.raises(OutputError, match="NaN or infinite"):
-        write(tmp_path / f"wrong{path.suffix}", wrong, GRID)
+        write_volume(tmp_path / f"wrong{path.suffix}", wrong, GRID)
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "a write that fails leaves nothing behind"
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
-def test_nothing_is_overwritten_unasked_and_the_old_one_stays_until_the_new_one_is_complete(tmp_path, volume, write):
-    path = tmp_path / ("v.tif" if write is write_tiff else "v.zarr")
-    write(path, volume, GRID)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_is_overwritten_unasked_and_the_old_one_stays_until_the_new_one_is_complete(tmp_path, volume, ending):
+    path = tmp_path / f"v{ending}"
+    write_volume(path, volume, GRID)
     with pytest.raises(OutputError, match="exists already"):
-        write(path, volume + 1, GRID)
+        write_volume(path, volume + 1, GRID)
     wrong = volume.copy()
     wrong[69, 0, 0] = np.inf
     with pytest.raises(OutputError):
-        write(path, wrong, GRID, overwrite=True)
+        write_volume(path, wrong, GRID, overwrite=True)
     assert (np.asarray(open_volume(path)[0][:]) == volume).all()
-    write(path, volume + 1, GRID, overwrite=True)
+    write_volume(path, volume + 1, GRID, overwrite=True)
     assert (np.asarray(open_volume(path)[0][:]) == volume + 1).all()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
-def test_a_full_disk_keeps_the_old_file_and_leaves_no_rubbish(tmp_path, volume, write):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_rubbish(tmp_path, volume, ending):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4500k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small file system is not permitted here")
     try:
-        path = disk / ("v.tif" if write is write_tiff else "v.zarr")
-        write(path, volume, GRID)
+        path = disk / f"v{ending}"
+        write_volume(path, volume, GRID)
         with pytest.raises(OutputError, match="disk is full while writing"):
-            write(path, volume + 1, GRID, overwrite=True)
+            write_volume(path, volume + 1, GRID, overwrite=True)
         assert (np.asarray(open_volume(path)[0][:]) == volume).all()
         assert [entry.name for entry in disk.iterdir()] == [path.name]
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("write", [write_tiff, write_zarr])
-def test_a_missing_folder_or_a_wrong_shape_is_said(tmp_path, volume, write):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_missing_folder_or_a_wrong_shape_is_said(tmp_path, volume, ending):
     with pytest.raises(OutputError, match="does not exist"):
-        write(tmp_path / "none" / "v", volume, GRID)
+        write_volume(tmp_path / "none" / f"v{ending}", volume, GRID)
     with pytest.raises(OutputError, match="make them equal"):
-        write(tmp_path / "v", volume[:9], GRID)
+        write_volume(tmp_path / f"v{ending}", volume[:9], GRID)
 
 
 def test_views_that_a_format_cannot_hold_are_refused(rng, tmp_path):

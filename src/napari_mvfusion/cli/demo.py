@@ -22,9 +22,9 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.saved_views import write_views_folder
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 from napari_mvfusion.measures.metrics import NRMSE, Measured, Values, measure
 from napari_mvfusion.methods import METHODS, make_method
@@ -59,7 +59,7 @@ def demo(
         show.say(f"   view {view.name}: {measured.summary}; FWHM {widths} voxels (z, y, x)")
         psf_grid = Grid(triple(measured.psf.shape), made.views.grid.voxel_size_um)
         # In place of the true PSFs of the simulation, which no real microscope knows.
-        write_tiff(folder / f"psf_{view.name}.tif", measured.psf, psf_grid, overwrite=True)
+        write_volume(folder / f"psf_{view.name}.tif", measured.psf, psf_grid, overwrite=True)
 
     show.say("3. Fused with every method")
     views = open_views(folder)

@@ -12,6 +12,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_views
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import known_endings
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.metrics import METRICS, Measured, Needs, Values, measure
 from napari_mvfusion.system.devices import pick_device
@@ -19,8 +20,8 @@ from napari_mvfusion.system.devices import pick_device
 
 @reads_views
 def evaluate(
-    fused: Annotated[Path, typer.Argument(help="The fused volume, .tif or .zarr.")],
-    truth: Annotated[Path | None, typer.Option(help="The ground truth, .tif or .zarr.")] = None,
+    fused: Annotated[Path, typer.Argument(help=f"The fused volume, {known_endings()}.")],
+    truth: Annotated[Path | None, typer.Option(help=f"The ground truth, {known_endings()}.")] = None,
     views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
     offset: Annotated[
         list[str] | None,

@@ -15,11 +15,11 @@ from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
-from napari_mvfusion.engine.outputs import check_suffix
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.io.atomic import check_place
+from napari_mvfusion.io.formats import new_endings, writer_of
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.methods import METHODS, make_method
-from napari_mvfusion.system.overlap import refuse_overlap
 
 _DEFAULT_METHOD = "ebmd"
 
@@ -30,7 +30,7 @@ def fuse(
         list[Path] | None,
         typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, or the files of the views."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The result: a new .zarr or .tif.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help=f"The result: a new {new_endings()}.")] = None,
     method: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
     ] = None,
@@ -65,8 +65,8 @@ def fuse(
     chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem, "model": model}
     if recipe is not None:
         _refuse_beside_recipe({"method": method, **chosen, "set": set_, "tile": tile} | reading.stated)
-    check_suffix(out)
-    check_place(out)
+    place = writer_of(out).place(out)
+    check_place(place)
     with stopped_by_signals() as cancel:
         events: Generator[Event, None, Fused | None]
         common: dict[str, Any] = {
@@ -76,7 +76,7 @@ def fuse(
             "memory_bytes": options.memory_of(memory),
         }
         if recipe is not None:
-            refuse_overlap([out, partial_folder(out)], [recipe])
+            refuse_overlap([place, partial_folder(place)], [recipe])
             known = load_recipe(recipe)
             title = known.method.name
             events = known.repeat(out, device=device, **common)
@@ -100,11 +100,11 @@ def fuse(
     if fused is None:
         raise typer.Exit(cancel.exit_code)
     if as_json:
-        show.print_json({"output": str(out), "recipe": str(recipe_path(out)), "changes": list(fused.changes)})
+        show.print_json({"output": str(out), "recipe": str(recipe_path(place)), "changes": list(fused.changes)})
     elif fused.made_before:
         show.say(f"{out} was finished by an earlier run: nothing is left to do")
     else:
-        show.say(f"{out}\n{recipe_path(out)}")
+        show.say(f"{out}\n{recipe_path(place)}")
 
 
 def _refuse_beside_recipe(options: Mapping[str, Any]) -> None:

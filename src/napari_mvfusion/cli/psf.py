@@ -13,12 +13,11 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import check_new
-from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.io.formats import new_endings, writer_of
 from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.io.psfs import load_psf, prepare_psf
-from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.psf import BEADS, check_psf, check_size, describe_psf, measure_psf
-from napari_mvfusion.system.overlap import refuse_overlap
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True, add_completion=False)
 
@@ -26,7 +25,7 @@ app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_
 @app.command()
 def measure(
     beads: Annotated[Path, typer.Argument(metavar="BEADS.tif", help="Beads, on the grid of the fused volume.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.tif", help="The PSF to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.tif", help=f"The PSF to write: a new {new_endings()}.")],
     size: Annotated[str | None, typer.Option(help="Odd sides of the PSF as z,y,x. By default what it needs.")] = None,
     timepoint: options.TimepointOption = None,
     channel: options.ChannelOption = None,
@@ -34,8 +33,9 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Average isolated beads into a PSF."""
-    refuse_overlap([out], [place_of(beads)])
-    check_new(out, overwrite=overwrite)
+    known = writer_of(out)
+    refuse_overlap([out], [beads])
+    check_new(known.place(out), overwrite=overwrite)
     sides = options.tile_of(size, "--size")
     volume, grid = open_volume(beads, timepoint=timepoint, channel=channel)
     check_size(volume.shape, str(beads), BEADS)
@@ -43,7 +43,7 @@ def measure(
         measured = measure_psf(np.asarray(volume[:]), size=sides)
     except InputError as error:
         raise InputError(f"{beads}: {error}") from error
-    write_tiff(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
+    known.write(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
     if as_json:
         rejected = [asdict(bead) for bead in measured.rejected]
         result = {

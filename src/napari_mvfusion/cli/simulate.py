@@ -13,11 +13,14 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.io.formats import is_written, write_volume, writer_of, writers
 from napari_mvfusion.io.opening import psf_files
 from napari_mvfusion.io.psfs import prepare_psf
-from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
-from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.simulation import Simulation, sample
+
+_ENDINGS = tuple(known.suffixes[0].removeprefix(".") for known in writers() if not known.is_folder)
+_ONE_FILE = " or ".join(known.suffixes[0] for known in writers() if known.holds_views)
 
 
 class Phantom(StrEnum):
@@ -28,7 +31,7 @@ class Phantom(StrEnum):
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="A new folder for TIFF files, or a new .zarr.")],
+    out: Annotated[Path, typer.Argument(help=f"A new folder for files, or a new {_ONE_FILE}.")],
     phantom: Annotated[Phantom, typer.Option(help="The kind of specimen.")] = Phantom.EMBRYO,
     size: Annotated[int | None, typer.Option(min=32, help="Voxels along the specimen's width.")] = None,
     angles: Annotated[str | None, typer.Option(help="Directions of the views in degrees, as 0,90,180,270.")] = None,
@@ -41,14 +44,20 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same specimen and noise.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="How many specimens, each with its own tag.")] = 1,
     beads: Annotated[bool, typer.Option("--beads", help="Also record beads, to measure the PSFs from.")] = False,
+    ending: Annotated[str, typer.Option("--format", help=f"Of the files: {', '.join(_ENDINGS)}.")] = _ENDINGS[0],
 ) -> None:
     """Make specimens with a known truth: views, PSFs and ground truth, named as `mvfusion fuse` expects them."""
     directions = None if angles is None else options.numbers(angles, "--angles")
     if out.exists():
         raise OutputError(f"{out} exists already: choose another folder, or remove it")
-    as_zarr = out.suffix.lower() == ".zarr"
-    if as_zarr and (count > 1 or beads):
-        raise InputError("a .zarr holds one specimen and no beads: name a folder for --count or --beads")
+    if ending.removeprefix(".").lower() not in _ENDINGS:
+        raise InputError(f"--format {ending} is not known: choose {' or '.join(_ENDINGS)}")
+    ending = "." + ending.removeprefix(".").lower()
+    known = writer_of(out) if is_written(out) else None
+    if known is not None and not known.holds_views:
+        raise InputError(f"{out} would be one volume, and a specimen has several: name a folder, or a {_ONE_FILE}")
+    if known is not None and (count > 1 or beads):
+        raise InputError(f"a {known.suffixes[0]} holds one specimen and no beads: name a folder for --count or --beads")
     kernels = None
     if psfs is not None:
         directions = directions or sorted(psf_files(psfs))
@@ -67,24 +76,24 @@ def simulate(
             offset=offset,
             voxel_size_um=voxel_size,
         )
-        if as_zarr:
-            write_views_zarr(out, made.views, truth=made.truth)
+        if known is not None:
+            known.write_views(out, made.views, truth=made.truth)
             continue
         tag = phantom.value if count == 1 else f"{phantom.value}{number}"
-        write_views_folder(out, made.views, tag, truth=made.truth)
-        save_beads(made, out / "beads")
+        write_views_folder(out, made.views, tag, truth=made.truth, ending=ending)
+        save_beads(made, out / "beads", ending)
     show.say(str(out))
 
 
-def save_beads(made: Simulation, folder: Path) -> dict[str, Path]:
-    """Write the bead volume of each view as `beads_NAME.tif`; nothing where none were recorded."""
+def save_beads(made: Simulation, folder: Path, ending: str = ".tif") -> dict[str, Path]:
+    """Write the bead volume of each view as `beads_NAME` files; nothing where none were recorded."""
     written = {}
     for view, recorded in zip(made.views.views, made.beads, strict=False):
         with writing(folder):
             folder.mkdir(exist_ok=True)
-        written[view.name] = folder / f"beads_{view.name}.tif"
+        written[view.name] = folder / f"beads_{view.name}{ending}"
         grid = Grid(triple(recorded.volume.shape), made.views.grid.voxel_size_um)
-        write_tiff(written[view.name], recorded.volume, grid)
+        write_volume(written[view.name], recorded.volume, grid)
     return written
 
 

@@ -15,7 +15,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.io.formats import known_endings, place_of
 from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.system.files import check_there, is_there
 
@@ -68,7 +68,7 @@ class ViewOptions:
     ] = None
     mask: Annotated[
         list[str] | None,
-        _option("--mask", metavar="VIEW=FILE", help="Mask of a view, .tif or .zarr: nonzero where it holds data."),
+        _option("--mask", metavar="VIEW=FILE", help=f"Mask of a view, {known_endings()}: nonzero where it holds data."),
     ] = None
 
     @property
@@ -95,7 +95,7 @@ class ViewOptions:
         if bool(paths) == bool(self.view):
             raise typer.BadParameter("give either INPUT, or --view ANGLE=FILE for each view", param_hint="INPUT")
         for path in paths:
-            check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or TIFF files")
+            check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
         no_data, no_data_views = options.no_data_of(self.no_data)
         return Inputs(
             source=_source(paths, self.view or []),

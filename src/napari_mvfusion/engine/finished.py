@@ -15,7 +15,7 @@ from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError, is_out_of_memory
-from napari_mvfusion.io.ome_zarr.writer import damaged_level
+from napari_mvfusion.io.formats import place_of, writer_of
 from napari_mvfusion.system.files import cause_of, parsing
 from napari_mvfusion.system.journal import digest
 
@@ -39,7 +39,7 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
 
     Parameters
     ----------
-    out : the .zarr or .tif of one volume
+    out : the result, of one volume
     recipe : that of `out`. One of an older version has no digest: then all that is told is whether voxels can be read.
 
     Yields
@@ -51,7 +51,7 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
     OutputError
         If voxels cannot be read or are not those that were written, or a coarser level is not made of them.
     """
-    with parsing(f"{recipe_path(out)} is damaged", "fuse again with --overwrite, or to another output"):
+    with parsing(f"{recipe_path(place_of(out))} is damaged", "fuse again with --overwrite, or to another output"):
         shape = triple(recipe["grid"]["shape"])
         tile = triple(recipe["run"].get("tile", (_PLANES, *shape[1:])))
         wanted = recipe["run"].get(_KEY)
@@ -62,15 +62,15 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
         for number, box in enumerate(plan.boxes):
             found.append(digest(np.asarray(volume[box.slices], np.float32)))
             yield Preparing("checking the result", (number + 1) / len(plan.boxes))
-        level = damaged_level(out) if out.suffix.lower() == ".zarr" else None
+        flaw = writer_of(out).flaw(out)
     except Exception as error:  # a damaged file raises whatever its codec does
         if is_out_of_memory(error):
             raise
         raise OutputError(_damaged(out, f"its voxels cannot be read ({cause_of(error)})")) from error
     if wanted is not None and voxels_entry(found)[_KEY] != wanted:
         raise OutputError(_damaged(out, "its voxels are not those that were written"))
-    if level is not None:
-        raise OutputError(_damaged(out, f"its coarser level {level} is not made of its voxels"))
+    if flaw:
+        raise OutputError(_damaged(out, flaw))
 
 
 def _damaged(out: Path, what: str) -> str:

@@ -23,6 +23,8 @@ from pathlib import Path
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import recipe_path as recipe_path
 from napari_mvfusion.io.atomic import removing_path
+from napari_mvfusion.io.base import Format
+from napari_mvfusion.io.formats import growing_format, is_written, writer_of, writers
 
 RECIPE = "recipe.json"
 _REPLACED = "replaced"
@@ -32,6 +34,17 @@ _REPLACED_RECIPE = "replaced.recipe.json"
 def partial_folder(out: Path) -> Path:
     """The folder that holds the unfinished run of an output."""
     return out.with_name(out.name + ".partial")
+
+
+def is_result(name: str) -> bool:
+    """Whether a file or folder in the folder of a run is called like a result, or like one that is being written."""
+    called = [_called(known) for known in writers()]
+    return name in called or name.startswith(tuple(f".{each}." for each in called))
+
+
+def _called(known: Format) -> str:
+    """What the result of a run is called in its folder."""
+    return f"fused{known.suffixes[0]}"
 
 
 @dataclass(frozen=True)
@@ -51,9 +64,15 @@ class Finishing:
         return partial_folder(self.out)
 
     @property
+    def scratch(self) -> Path:
+        """The tiles that are finished, in a format that grows box by box."""
+        return self.folder / _called(growing_format())
+
+    @property
     def result(self) -> Path:
         """The complete result, until it takes its place."""
-        return self.folder / ("fused.zarr" if self.out.suffix.lower() == ".zarr" else "fused.tif")
+        # The folder of a run may have been renamed to what no format is called.
+        return self.folder / _called(writer_of(self.out) if is_written(self.out) else growing_format())
 
     @property
     def recipe(self) -> Path:

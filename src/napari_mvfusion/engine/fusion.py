@@ -24,7 +24,7 @@ from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
-from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, check_suffix, open_output
+from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import describe_run, fingerprint
 from napari_mvfusion.engine.run import Run, Stop
@@ -33,7 +33,8 @@ from napari_mvfusion.errors import InputError, MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume_folder, place_of
+from napari_mvfusion.io.formats import is_volume_folder, place_of, writer_of
+from napari_mvfusion.io.overlap import file_of, places_in, refuse_overlap
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -41,7 +42,6 @@ from napari_mvfusion.psf.directions import about_one_direction, about_psfs_acros
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
 from napari_mvfusion.system.files import is_there
 from napari_mvfusion.system.locks import locked
-from napari_mvfusion.system.overlap import file_of, places_in, refuse_overlap
 
 T = TypeVar("T")
 
@@ -106,7 +106,8 @@ def fuse_events(
     method : one of `napari_mvfusion.methods`, with its parameters
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the fastest that is there
     tile : voxels (z, y, x) of a tile, or None for the largest that fits into memory
-    out : a new `.zarr` (OME-Zarr) or `.tif` (OME-TIFF), or None for an array in memory
+    out : a new `.zarr` (OME-Zarr), `.tif` (OME-TIFF) or `.h5` (HDF5, also with the name of a dataset, as `fused.h5:/left`),
+        or None for an array in memory
     into : float32 array (z, y, x) of the grid's shape that is filled while the run goes on, or None
     resume : go on with an unfinished run of `out` where there is one
     overwrite : replace `out` when it exists, once the new result is complete
@@ -127,12 +128,12 @@ def fuse_events(
     InputError, OutputError, DeviceError, MemoryShortage
         Before any long work where that is possible; each names the culprit and the fix.
     """
-    path = None if out is None else Path(out)
+    named = None if out is None else Path(out)
     with ExitStack() as held:
-        if path is not None:
+        if named is not None:
             if into is not None:
                 raise InputError("give either an output file or an array to fill, not both")
-            check_suffix(path)
+            path = writer_of(named).place(named)
             check_place(path)
             refuse_overlap(_places_of(path), _read_from(inputs, views))
             with writing(path):
@@ -144,7 +145,7 @@ def fuse_events(
             method,
             device=device,
             tile=tile,
-            path=path,
+            named=named,
             into=into,
             resume=resume,
             overwrite=overwrite,
@@ -173,10 +174,10 @@ def check_before_reading(
         If its name says no format, its folder is missing or cannot be written, it is one of the inputs, or it exists and may
         not be overwritten.
     """
-    check_suffix(out)
-    check_place(out)
-    refuse_overlap(_places_of(out), _read_from(inputs))
-    check_free(out, overwrite=overwrite, resume=resume)
+    place = writer_of(out).place(out)
+    check_place(place)
+    refuse_overlap(_places_of(place), _read_from(inputs))
+    check_free(place, overwrite=overwrite, resume=resume)
 
 
 def _places_of(out: Path) -> list[Path]:
@@ -213,7 +214,7 @@ def _fuse(
     *,
     device: str,
     tile: Triple | None,
-    path: Path | None,
+    named: Path | None,
     into: np.ndarray | None,
     resume: bool,
     overwrite: bool,
@@ -255,9 +256,10 @@ def _fuse(
     recipe = describe_run(given, method, target_device, inputs)
     workspace = None
     output: Output
-    if path is None:
+    if named is None:
         output = ArrayOutput(views.grid, into)
     else:
+        path = place_of(named)
         workspace = Workspace(
             path,
             fingerprint(recipe),
@@ -269,13 +271,13 @@ def _fuse(
             yield Warned(note)
         if workspace.finished or workspace.placed:
             try:
-                finished = yield from _until(_finished_before(workspace, views.grid, recipe), cancel)
+                finished = yield from _until(_finished_before(named, workspace, views.grid, recipe), cancel)
             except Stop:
                 yield Cancelled(0, 0, None)
                 return None
             yield Finished(finished, time.perf_counter() - started)
             return finished
-        output = FileOutput(views.grid, workspace, overwrite=overwrite)
+        output = FileOutput(named, views.grid, workspace, overwrite=overwrite)
     try:
         plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
     except MemoryShortage:
@@ -305,7 +307,7 @@ def _fuse(
             return None
     recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
     recipe["run"] |= voxels_entry(run.digests) if workspace is not None else {}
-    fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, path, tuple(run.changes))
+    fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, named, tuple(run.changes))
     yield Finished(fused, time.perf_counter() - started)
     return fused
 
@@ -349,7 +351,9 @@ def _made_with(out: Path) -> str | None:
         return None
 
 
-def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -> Generator[Event, None, Fused]:
+def _finished_before(
+    named: Path, workspace: Workspace, grid: Grid, recipe: dict[str, Any]
+) -> Generator[Event, None, Fused]:
     """What an earlier run has made with a recipe, once all of it is in its place; a damaged recipe is written anew."""
     written = workspace.finishing.recipe
     try:
@@ -357,12 +361,12 @@ def _finished_before(workspace: Workspace, grid: Grid, recipe: dict[str, Any]) -
     except (OSError, ValueError):
         with writing(written):
             written.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-    yield from check_finished(workspace.out, recipe)
+    yield from check_finished(named, recipe)
     placing = workspace.last("placing")
     changes = () if placing is None else tuple(placing["changes"])
     if placing is not None:
         workspace.tidy()
-    return Fused(open_output(workspace.out), grid, recipe, workspace.out, changes, made_before=True)
+    return Fused(open_output(named), grid, recipe, named, changes, made_before=True)
 
 
 def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:

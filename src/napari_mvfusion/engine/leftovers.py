@@ -9,6 +9,7 @@ from pathlib import Path
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.workspace import discard, is_unfinished_run
 from napari_mvfusion.io.atomic import output_of, sweep, writing
+from napari_mvfusion.io.formats import is_volume_folder
 from napari_mvfusion.system.locks import holder, is_lock, lock_path, locked
 
 _PARTIAL = ".partial"
@@ -88,7 +89,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, Path]]:
             continue
         elif is_unfinished_run(path):
             yield path.with_name(path.name.removesuffix(_PARTIAL)), path
-        elif path.suffix.lower() != ".zarr":
+        elif not is_volume_folder(path):
             yield from _walk(path)
 
 

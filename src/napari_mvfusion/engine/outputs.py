@@ -1,38 +1,26 @@
-"""Where tiles of the fused volume go: an array, an OME-Zarr, or an OME-TIFF."""
+"""Where tiles of the fused volume go: an array, or a file or folder of any format that can be written."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import zarr
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, triple
 from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.engine.finishing import Finishing
 from napari_mvfusion.engine.workspace import Workspace
-from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import writing
-from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, restore_group
+from napari_mvfusion.io.formats import growing_format, place_of, writer_of
 from napari_mvfusion.io.opening import open_volume
-from napari_mvfusion.io.tiff.writer import write_tiff
-from napari_mvfusion.system.files import parsing
 from napari_mvfusion.system.journal import digest
 
 _CHUNK = 64
 _ARRAY_CHUNK = 16
-_SUFFIXES = (".zarr", ".tif", ".tiff")
-
-
-def check_suffix(out: Path) -> None:
-    """Raise `OutputError` unless the name of an output says which format it is."""
-    if out.suffix.lower() not in _SUFFIXES:
-        raise OutputError(f"{out} has no known ending: name it .zarr for OME-Zarr, or .tif for OME-TIFF")
 
 
 class Output(Protocol):
@@ -134,70 +122,60 @@ class ArrayOutput:
 
 
 class FileOutput:
-    """An OME-Zarr or OME-TIFF that is made aside, in the workspace of the run, and takes its place when it is complete.
+    """A volume in a file or folder that is made aside, in the workspace of the run, and takes its place when complete.
 
-    Tiles of both go to a chunked zarr first, so that a run can go on where it stopped; a TIFF is written from it.
+    Tiles go to a format that grows box by box, so that a run can go on where it stopped: to that of the output, or to
+    another one, from which the output is written at the end.
+
+    Parameters
+    ----------
+    named : the output, which may name a place inside a file
+    grid : of the fused volume
+    workspace : of the run
+    overwrite : replace what is there
     """
 
-    def __init__(self, grid: Grid, workspace: Workspace, *, overwrite: bool) -> None:
+    def __init__(self, named: Path, grid: Grid, workspace: Workspace, *, overwrite: bool) -> None:
         self.chunk = chunk_of(grid, to_file=True)
+        self._named = named
         self._grid = grid
         self._workspace = workspace
         self._overwrite = overwrite
-        self._scratch = workspace.folder / "fused.zarr"
-        self._level = self._scratch / "0"
+        self._scratch = workspace.finishing.scratch
         with writing(self._scratch):
-            if not self._as_it_was():
-                if self._scratch.exists():
-                    shutil.rmtree(self._scratch)
-                create_zarr(self._scratch, grid, chunks=self.chunk, name=workspace.out.name)
-                workspace.log({"array": self._description()})
-            restore_group(self._scratch, grid, name=workspace.out.name)
-            self._array: Any = zarr.open_array(self._level, mode="r+")
+            known = workspace.last("array")
+            self._tiles = growing_format().grow(self._scratch, grid, self.chunk, name=workspace.out.name, known=known)
+            if self._tiles.description != known:
+                workspace.log({"array": self._tiles.description})
 
     def write(self, box: Box, values: torch.Tensor) -> str:
         pixels = values.cpu().numpy()
         with writing(self._scratch):
-            self._array[box.slices] = pixels
+            self._tiles.write(box, pixels)
         return digest(pixels)
 
     def holds(self, box: Box, wanted: str | None) -> bool:
         try:
-            found = digest(np.asarray(self._array[box.slices]))
+            found = digest(self._tiles.read(box))
         except Exception:  # a damaged chunk raises whatever its codec does, and is computed again
             found = ""
         if found == wanted:
             return True
-        for number in product(
-            *(range(a // c, -(-b // c)) for a, b, c in zip(box.start, box.stop, self.chunk, strict=True))
-        ):
-            # zarr would first read a chunk that the border of the volume cuts.
-            with writing(self._scratch):
-                self._level.joinpath("c", *map(str, number)).unlink(missing_ok=True)
+        with writing(self._scratch):
+            self._tiles.forget(box)
         return False
 
     def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
-        out = self._workspace.out
-        if out.suffix.lower() == ".zarr":
-            with writing(out):
-                for rest in self._scratch.rglob("*.partial"):
-                    rest.unlink()
-                finish_zarr(self._scratch, recipe=dict(recipe), name=out.name)
+        result = self._workspace.finishing.result
+        if result == self._scratch:
+            with writing(self._workspace.out):
+                self._tiles.finish(recipe)
         else:
-            result = self._workspace.finishing.result
-            write_tiff(result, self._array, self._grid, recipe=dict(recipe), overwrite=True)
+            known = writer_of(self._named)
+            inner = known.elsewhere(self._named, result)
+            known.write(inner, self._tiles.volume, self._grid, recipe=dict(recipe), overwrite=True)
         self._workspace.place(recipe, changes, overwrite=self._overwrite)
-        return open_output(out)
-
-    def _as_it_was(self) -> bool:
-        """Whether there is the array that an unfinished run has made, as it has made it."""
-        wanted = self._workspace.last("array")
-        return wanted is not None and wanted == self._description()
-
-    def _description(self) -> str | None:
-        """Digest of what zarr has written about the array."""
-        path = self._level / "zarr.json"
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        return open_output(self._named)
 
 
 def open_output(out: Path) -> VolumeLike:
@@ -208,8 +186,20 @@ def open_output(out: Path) -> VolumeLike:
     InputError
         If it cannot be read.
     """
-    if out.suffix.lower() == ".zarr":
-        with parsing(f"{out} is damaged: its voxels cannot be read", "fuse again with --overwrite"):
-            fused: VolumeLike = zarr.open_array(out / "0", mode="r")
-        return fused
-    return open_volume(out)[0]
+    try:
+        return open_volume(out)[0]
+    except InputError as error:
+        raise InputError(
+            f"{out} is damaged: its voxels cannot be read ({error}): fuse again with --overwrite"
+        ) from error
+
+
+def open_unfinished(out: Path) -> VolumeLike:
+    """The voxels that a run has written so far, wherever they will go; the others are 0.
+
+    Raises
+    ------
+    InputError
+        If there is no unfinished run of this output.
+    """
+    return open_volume(Finishing(place_of(out)).scratch)[0]

@@ -17,6 +17,7 @@ from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.tiles import TilePlan, align, largest_tile
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MemoryShortage
+from napari_mvfusion.io.formats import growing_format
 from napari_mvfusion.methods.base import BoundMethod, Stage
 
 LIBRARY_BYTES = 96 * 2**20
@@ -141,7 +142,8 @@ def _largest(shape: Triple, tile: Triple, halo: Triple) -> int:
 
 
 def _advice(budget: int, array_result: bool) -> str:
-    place = "write to a .zarr instead of an array, " if array_result else ""
+    ending = growing_format().suffixes[0]
+    place = f"write to a {ending} instead of an array, " if array_result else ""
     return (
         f"the run does not fit into {budget / 2**30:.2f} GiB of memory, not even with the smallest tiles: "
         f"{place}close other programs, allow more memory, or crop the PSFs"

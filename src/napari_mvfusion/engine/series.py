@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr
 
 from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.finished import check_finished
 from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.engine.provenance import parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.measures.contrast import contrast_limits
@@ -33,7 +33,7 @@ class SeriesPart:
     ----------
     index : position along the axes before z, () for a plain volume
     views : what is fused
-    out : a new .zarr, or None for memory
+    out : a new file or folder, or None for memory
     """
 
     index: tuple[int, ...]
@@ -217,10 +217,10 @@ def _finished_before(part: SeriesPart, job: FuseJob) -> Fused | None:
         return None
     known = load_recipe(recipe_path(part.out))
     same = known.method.parameters == parameters_of(job.method)
-    if known.method.name != job.method.name or not same or not part.out.is_dir():
+    if known.method.name != job.method.name or not same or not part.out.exists():
         return None
     drain(check_finished(part.out, known.model_dump(mode="json")))
-    return Fused(zarr.open_array(part.out / "0", mode="r"), part.views.grid, known.model_dump(mode="json"), part.out)
+    return Fused(open_output(part.out), part.views.grid, known.model_dump(mode="json"), part.out)
 
 
 @contextmanager

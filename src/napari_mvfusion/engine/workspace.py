@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.engine.finishing import RECIPE, Finishing, partial_folder, recipe_path
+from napari_mvfusion.engine.finishing import RECIPE, Finishing, is_result, partial_folder, recipe_path
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_place, writing
 from napari_mvfusion.system import journal
 
 _JOURNAL = "journal.jsonl"
-_OURS = re.compile(
-    r"journal\.jsonl|recipe\.json|fused\.(zarr|tif)|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw|\.fused\.tif\..+"
-)
+_OURS = re.compile(r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw")
 
 
 def check_free(out: Path, *, overwrite: bool, resume: bool) -> None:
@@ -198,7 +196,7 @@ def discard(out: Path) -> None:
     """
     finishing = Finishing(out)
     for path in finishing.folder.iterdir():
-        if _OURS.fullmatch(path.name) is None:
+        if _OURS.fullmatch(path.name) is None and not is_result(path.name):
             raise OutputError(
                 f"{finishing.folder} holds {path.name}, which no run has made: move it, or choose another output"
             )

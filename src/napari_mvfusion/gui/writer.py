@@ -1,4 +1,4 @@
-"""The writers of the manifest: an image layer as OME-TIFF or OME-Zarr, with its place in space and its recipe."""
+"""The writers of the manifest: an image layer in each format that can be written, with its place and its recipe."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from napari_builtins.io import napari_write_image
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import frame_of, leading_shape, stack_of
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.formats import is_written, writer_of
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.io.pixels import LeadingAxis
-from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff
-from napari_mvfusion.system.overlap import refuse_overlap
 
 _SPATIAL = 3
 
@@ -39,13 +38,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     if (layer.rgb or layer.ndim < _SPATIAL) and not named.lower().endswith((".ome.tif", ".ome.tiff")):
         # For plain TIFF napari asks the writer that it happened to find first, which may be this one.
         return [named] if napari_write_image(named, data, meta) else []
-    content = content_of(layer)
-    stored, kept = np.dtype(content["data"].dtype), tiff_dtype(content["data"].dtype)
-    # The dialog has asked about the name that was typed only.
-    write_tiff(named, overwrite=named == path, **content)
-    if kept != stored:
-        show_info(f"OME-TIFF has no pixels of type {stored}: they were saved as {kept}. OME-Zarr keeps every type.")
-    return [named]
+    return _write(path, named, layer)
 
 
 def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -56,15 +49,37 @@ def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError, OutputError
         If the layer is no volume or series of volumes, or the folder exists or cannot be written.
     """
-    named = with_ending(path, ".zarr")
+    return _write(path, with_ending(path, ".zarr"), Image(data, **meta))
+
+
+def write_hdf5(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write an image layer as HDF5; a file of that name is replaced, as the dialog has asked.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
+    """
+    return _write(path, with_ending(path, ".h5"), Image(data, **meta))
+
+
+def _write(typed: str, named: str, layer: Image) -> list[str]:
+    """Write a layer; `typed` is what the dialog has asked about."""
     _refuse_what_is_open(named)
-    write_zarr(named, **content_of(Image(data, **meta)))
+    content = content_of(layer)
+    known = writer_of(named)
+    stored, kept = np.dtype(content["data"].dtype), known.kept_as(content["data"].dtype)
+    known.write(Path(named), overwrite=named == typed and not known.is_folder, **content)
+    if kept != stored:
+        show_info(
+            f"{known.written} has no pixels of type {stored}: they were saved as {kept}. OME-Zarr keeps every type."
+        )
     return [named]
 
 
 def with_ending(path: str, ending: str) -> str:
-    """A name as it was typed, with an ending where it has none: without one nothing opens it again."""
-    return path if Path(path).suffix else path + ending
+    """A name as it was typed, with an ending where it has none that is known: without one nothing opens it again."""
+    return path if is_written(path) else path + ending
 
 
 def _refuse_what_is_open(path: str) -> None:

@@ -5,17 +5,18 @@ Adding a format is one file with a class that derives from `Format`, and one lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from napari_mvfusion.data.field_of_view import VolumeLike
-from napari_mvfusion.data.geometry import FloatTriple, Triple
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.choices import choose
+from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.system.files import is_folder
 
 
@@ -95,23 +96,61 @@ class Small:
     voxel_size_um: FloatTriple | None
 
 
+class Growing(Protocol):
+    """A volume on the disk that is filled box by box: a kill loses at most the boxes that were just written.
+
+    Attributes
+    ----------
+    volume : all of it, (z, y, x), read lazily
+    description : digest of what is written about the volume beside its pixels
+    """
+
+    volume: VolumeLike
+    description: str
+
+    def write(self, box: Box, pixels: np.ndarray) -> None:
+        """Store the pixels of a box, which is made of whole chunks; may be called from one thread at a time."""
+
+    def read(self, box: Box) -> np.ndarray:
+        """The pixels of a box as they are on the disk; raises whatever a damaged file makes its library raise."""
+
+    def forget(self, box: Box) -> None:
+        """Remove what is stored of a box, damaged or not, so that it can be written anew."""
+
+    def finish(self, recipe: Mapping[str, Any] | None) -> None:
+        """Make it a complete volume of its format; safe to repeat."""
+
+
 class Format:
-    """A kind of files or folders that hold volumes.
+    """A kind of files or folders that hold volumes. One that can be written also has `written`, `new_suffix` and `write`.
 
     Attributes
     ----------
     name : what messages call it
     suffixes : endings of its names in lower case, the usual one first
     is_folder : whether it is a folder of files
+    written : what messages call what is written; "" where files are only read
+    new_suffix : ending of the name that a new file is given
+    grows : whether `grow` makes a volume that survives a kill half-way; what other formats hold is gathered in one that
+        does, and written at the end
+    holds_views : whether the channels of one volume are views, with their PSFs
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     is_folder: ClassVar[bool] = False
+    written: ClassVar[str] = ""
+    new_suffix: ClassVar[str] = ""
+    grows: ClassVar[bool] = False
+    holds_views: ClassVar[bool] = False
 
     def place(self, path: Path) -> Path:
         """The file or folder on the disk that holds what is named; a name may go on inside a file."""
         return path
+
+    def elsewhere(self, path: Path, place: Path) -> Path:
+        """What is named, where the file or folder that holds it is another one."""
+        return place
 
     def recognises(self, path: Path) -> bool:
         """Whether this is of the format, by its name and, at most, its first bytes."""
@@ -145,3 +184,98 @@ class Format:
         if stored.leading:
             raise InputError(f"{path} holds several volumes: save the one that is meant in a file of its own")
         return Small(np.asarray(stored.volume()[:]), stored.voxel_size_um)
+
+    def write(
+        self,
+        path: Path,
+        data: VolumeLike,
+        grid: Grid,
+        *,
+        recipe: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        dtype: str | None = None,
+        leading: Sequence[LeadingAxis] = (),
+    ) -> None:
+        """Write a volume, or a series of them, piece by piece, aside, and put it into its place when it is complete.
+
+        Parameters
+        ----------
+        path : what is written
+        data : (z, y, x), read piece by piece; with leading axes before z where there are some
+        grid : voxel size and origin, um
+        recipe : JSON types
+        overwrite : replace what is there
+        dtype : of the pixels, that of `data` when None; kept as `kept_as` says
+        leading : the axes before z, () for a single volume
+
+        Raises
+        ------
+        OutputError
+            If there is something already, it cannot be written, or a value is not finite or does not fit into `dtype`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is written")
+
+    def flaw(self, path: Path) -> str:
+        """What is wrong with a volume that was written, beside its pixels and what makes it unreadable; "" for nothing."""
+        del path
+        return ""
+
+    def open_views(self, path: Path, timepoint: int | None = None) -> RegisteredViews:
+        """Open a volume whose channels are views, where `holds_views`; pixels are read when they are needed.
+
+        Parameters
+        ----------
+        path : of the file or folder
+        timepoint : which one, counted from 0, where there are several
+
+        Raises
+        ------
+        InputError
+            If it, or what it says of a view, cannot be used.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how views are opened")
+
+    def write_views(
+        self, path: Path, views: RegisteredViews, *, truth: VolumeLike | None = None, overwrite: bool = False
+    ) -> None:
+        """Write views with their names, angles and PSFs as one volume, where `holds_views`.
+
+        Parameters
+        ----------
+        path : what is written
+        views : on one grid
+        truth : (z, y, x), where it is known
+        overwrite : replace what is there
+
+        Raises
+        ------
+        OutputError
+            If a view has what one volume cannot hold, there is something already, or it cannot be written.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how views are written")
+
+    def kept_as(self, dtype: Any) -> np.dtype[Any]:
+        """The type that pixels of a type are kept as.
+
+        Raises
+        ------
+        OutputError
+            If the format has none that holds all their values.
+        """
+        kind: np.dtype[Any] = np.dtype(dtype)
+        if kind.kind not in "buif":
+            raise OutputError(f"pixels of type {kind} cannot be saved as {self.written}: real numbers are needed")
+        return kind
+
+    def grow(self, place: Path, grid: Grid, chunk: Triple, *, name: str, known: str | None) -> Growing:
+        """Begin a float32 volume that is filled box by box, or go on with one, where `grows`.
+
+        Parameters
+        ----------
+        place : the file or folder
+        grid : shape, voxel size in um and origin
+        chunk : voxels (z, y, x) that boxes are whole multiples of
+        name : what it will be called
+        known : its description, where an earlier run has begun it; what does not fit is begun anew
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is filled box by box")

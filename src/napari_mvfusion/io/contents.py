@@ -111,7 +111,7 @@ def describe(
         files = source.values() if isinstance(source, Mapping) else source
         return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
     path = Path(source)
-    check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or a TIFF file")
+    check_there(place_of(path), "name a folder of views, an OME-Zarr, or a file")
     if is_volume_folder(path):
         return Contents(str(path), "zarr", (sample(None),), ())
     if path.is_dir():

@@ -1,17 +1,21 @@
-"""The formats that volumes are stored in, in one list; everything that opens files asks here.
+"""The formats that volumes are stored in, in one list; everything that opens or writes files asks here.
 
-The command line, the napari reader, file dialogs, drag and drop, folders of views, PSFs, beads, sharp volumes and training
-data know no format by name.
+The command line, the engine, the napari reader and writer, file dialogs, drag and drop, folders of views, PSFs, beads,
+sharp volumes and training data know no format by name.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, Stored
-from napari_mvfusion.io.hdf5 import HDF5
-from napari_mvfusion.io.ome_zarr.reader import OMEZarr
-from napari_mvfusion.io.tiff.reader import TIFF
+from napari_mvfusion.io.hdf5.format import HDF5
+from napari_mvfusion.io.ome_zarr.format import OMEZarr
+from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.system.files import check_there, is_folder
 
 FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5())
@@ -81,4 +85,85 @@ def volume_files(folder: Path) -> list[Path]:
 
 def dialog_filter(title: str = "Volumes") -> str:
     """The filter of a file dialog: "Volumes (*.tif *.tiff *.h5)"."""
-    return f"{title} ({' '.join('*' + suffix for suffix in file_suffixes())})"
+    return _filter(title, file_suffixes())
+
+
+def writing_filter(known: Format) -> str:
+    """The filter of a file dialog that asks for a new file of a format: "OME-TIFF (*.tif *.tiff)"."""
+    return _filter(known.written, known.suffixes)
+
+
+def _filter(title: str, endings: tuple[str, ...]) -> str:
+    return f"{title} ({' '.join('*' + ending for ending in endings)})"
+
+
+def writers() -> tuple[Format, ...]:
+    """The formats that can be written."""
+    return tuple(known for known in FORMATS if known.written)
+
+
+def writer_of(path: str | Path) -> Format:
+    """The format that something of this name is written in, whether there is anything yet or not.
+
+    Raises
+    ------
+    OutputError
+        If its ending is of no format that can be written; names those that are.
+    """
+    path = Path(path)
+    for known in writers():
+        if known.place(path).name.lower().endswith(known.suffixes):
+            return known
+    endings = [f"{known.suffixes[0]} for {known.written}" for known in writers()]
+    raise OutputError(f"{path} has no known ending: name it {', '.join(endings[:-1])}, or {endings[-1]}")
+
+
+def is_written(path: str | Path) -> bool:
+    """Whether a name has the ending of a format that can be written."""
+    path = Path(path)
+    return any(known.place(path).name.lower().endswith(known.suffixes) for known in writers())
+
+
+def split_ending(name: str) -> tuple[str, str]:
+    """A name without the ending of a format that can be written, and that ending as it stands there; "" where none does."""
+    endings = [ending for known in writers() for ending in (known.new_suffix, *known.suffixes)]
+    length = max((len(ending) for ending in endings if name.lower().endswith(ending)), default=0)
+    return name[: len(name) - length], name[len(name) - length :]
+
+
+def growing_format() -> Format:
+    """The format in which volumes grow box by box; those of formats that cannot are gathered in it first."""
+    return next(known for known in writers() if known.grows)
+
+
+def write_volume(path: str | Path, data: VolumeLike, grid: Grid, **how: Any) -> None:
+    """Write a volume, or a series of them, in the format that its name says.
+
+    Parameters
+    ----------
+    path : ends as one of the formats; in an HDF5 file a dataset may be named, as `fused.h5:/left`
+    data : (z, y, x), read piece by piece; with leading axes before z where there are some
+    grid : voxel size and origin, um
+    how : recipe, overwrite, dtype and leading, see `Format.write`
+
+    Raises
+    ------
+    OutputError
+        If the ending is not known, there is something already, or it cannot be written.
+    """
+    writer_of(path).write(Path(path), data, grid, **how)
+
+
+def new_endings() -> str:
+    """The endings of what can be written, in words: ".tif, .zarr or .h5"."""
+    return _in_words(writers())
+
+
+def known_endings() -> str:
+    """The endings of what can be read, in words."""
+    return _in_words(FORMATS)
+
+
+def _in_words(formats: tuple[Format, ...]) -> str:
+    endings = [known.suffixes[0] for known in formats]
+    return f"{', '.join(endings[:-1])} or {endings[-1]}"

@@ -14,9 +14,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume, is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.formats import format_of, is_volume, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
-from napari_mvfusion.io.ome_zarr.reader import open_zarr_views
 from napari_mvfusion.io.psfs import open_psf
 from napari_mvfusion.io.view_files import (
     ViewFile,
@@ -123,13 +122,13 @@ def _opened(
         found = _named(source, psfs)
     else:
         path = Path(source)
-        check_there(place_of(path), "name a TIFF folder, an OME-Zarr, or TIFF files")
+        check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
         if place_of(path).is_file():
             found = _named([path], psfs)
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
         elif is_volume_folder(path):
-            return _open_zarr(path, psfs or {}, elsewhere, voxel_size_um, at, clean=clean)
+            return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
     if elsewhere is not None:
@@ -202,7 +201,7 @@ def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:
     ], []
 
 
-def _open_zarr(
+def _open_channels(
     path: Path,
     psfs: Mapping[str, str | Path],
     psf_folder: Path | None,
@@ -211,8 +210,8 @@ def _open_zarr(
     *,
     clean: bool,
 ) -> RegisteredViews:
-    """The channels of an OME-Zarr, with its own PSFs or those that were named."""
-    views = open_zarr_views(path, at.timepoint)
+    """The channels of a volume, with its own PSFs or those that were named."""
+    views = format_of(path).open_views(path, at.timepoint)
     stated = by_name(psfs, "PSF", views.names)
     check_names(stated, views.names, "a PSF")
     remarks: list[str] = []

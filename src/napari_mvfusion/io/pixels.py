@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import Box, Grid, Triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 
@@ -42,6 +43,13 @@ def volumes(data: VolumeLike, leading: Sequence[LeadingAxis]) -> Iterator[tuple[
     """Go through a series: (position along the leading axes, volume); of a plain volume there is one, at ()."""
     for index in np.ndindex(*(axis.size for axis in leading)):
         yield index, _One(data, index) if index else data
+
+
+def blocks(shape: Triple, block: Triple) -> Iterator[Box]:
+    """Go through a volume in boxes of a size; at the far border they are smaller."""
+    for start in product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
+        stop = triple(min(a + b, n) for a, b, n in zip(start, block, shape, strict=True))
+        yield Box(triple(start), stop)
 
 
 class _One:

@@ -1,26 +1,26 @@
-"""Registered views as files that the readers open again: a folder of TIFF files, or one OME-Zarr."""
+"""Registered views as a folder of files that `open_views` opens again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.io.atomic import writing, written_aside
-from napari_mvfusion.io.ome_zarr.writer import VERSION, write_zarr
-from napari_mvfusion.io.pixels import slabs
-from napari_mvfusion.io.tiff.writer import write_tiff
-
-_CHUNK = 64
+from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.io.formats import write_volume
 
 
 def write_views_folder(
-    folder: str | Path, views: RegisteredViews, tag: str, *, truth: VolumeLike | None = None, overwrite: bool = False
+    folder: str | Path,
+    views: RegisteredViews,
+    tag: str,
+    *,
+    truth: VolumeLike | None = None,
+    overwrite: bool = False,
+    ending: str = ".tif",
 ) -> None:
     """Write views as `tag_view_ANGLE.tif`, `psf_ANGLE.tif` and `tag_groundtruth.tif`.
 
@@ -31,6 +31,7 @@ def write_views_folder(
     tag : name of the sample
     truth : (z, y, x), when it is known
     overwrite : replace files that exist
+    ending : of the files: of a format that can be written and is no folder
 
     Raises
     ------
@@ -41,76 +42,15 @@ def write_views_folder(
     for view in views.views:
         if view.angle is None or view.affine is not None:
             raise OutputError(
-                f"{view.label} needs an angle, and no affine, to be written into a TIFF folder: use a .zarr"
+                f"{view.label} needs an angle, and no affine, to be written into a folder of files: use a .zarr"
             )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for view in views.views:
-        write_tiff(folder / f"{tag}_view_{view.angle:g}.tif", view.data, views.grid, overwrite=overwrite)
-        psf_path = folder / f"psf_{view.angle:g}.tif"
+        write_volume(folder / f"{tag}_view_{view.angle:g}{ending}", view.data, views.grid, overwrite=overwrite)
+        psf_path = folder / f"psf_{view.angle:g}{ending}"
         if view.psf is not None and (overwrite or not psf_path.exists()):
             psf_grid = Grid(triple(view.psf.shape), views.grid.voxel_size_um)
-            write_tiff(psf_path, view.psf.astype(np.float32), psf_grid, overwrite=overwrite)
+            write_volume(psf_path, view.psf.astype(np.float32), psf_grid, overwrite=overwrite)
     if truth is not None:
-        write_tiff(folder / f"{tag}_groundtruth.tif", truth, views.grid, overwrite=overwrite)
-
-
-def write_views_zarr(
-    path: str | Path, views: RegisteredViews, *, truth: VolumeLike | None = None, overwrite: bool = False
-) -> None:
-    """Write views as one OME-Zarr 0.5 image with the axes (c, z, y, x), a channel a view.
-
-    Names, angles, weights, offsets and PSFs go into our own attributes and arrays, which other programs ignore; a
-    ground truth is an OME-Zarr image of its own in the subgroup `groundtruth`.
-
-    Raises
-    ------
-    OutputError
-        If a view has its own affine or a mask, or the folder exists or cannot be written.
-    """
-    for view in views.views:
-        if view.affine is not None or view.mask is not None:
-            raise OutputError(
-                f"{view.label} has an affine or a mask, which one OME-Zarr cannot hold: resample it first"
-            )
-    grid = views.grid
-    dtype = np.result_type(*(view.data.dtype for view in views.views))
-    with written_aside(path, overwrite=overwrite) as aside:
-        group: Any = zarr.create_group(aside, zarr_format=3)
-        pixels = group.create_array(
-            "0",
-            shape=(len(views), *grid.shape),
-            dtype=dtype.name,
-            chunks=(1, *(min(_CHUNK, n) for n in grid.shape)),
-            dimension_names=("c", "z", "y", "x"),
-        )
-        entries = []
-        for number, view in enumerate(views.views):
-            for start, slab in slabs(view.data, dtype, thickness=_CHUNK):
-                pixels[number, start : start + len(slab)] = slab
-            entry = {"name": view.name, "angle": view.angle, "weight": view.weight, "offset": view.offset, "psf": None}
-            entry |= {"gain": view.gain} if view.gain != 1 else {}
-            entry |= {"remove_hot": True} if view.remove_hot else {}
-            if view.psf is not None:
-                entry["psf"] = f"psf/{number}"
-                group.create_array(f"psf/{number}", data=np.asarray(view.psf, np.float32))
-            entries.append(entry)
-        space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
-        transforms = [
-            {"type": "scale", "scale": [1.0, *grid.voxel_size_um]},
-            {"type": "translation", "translation": [0.0, *grid.origin_um]},
-        ]
-        group.attrs["ome"] = {
-            "version": VERSION,
-            "multiscales": [
-                {
-                    "name": Path(path).stem,
-                    "axes": [{"name": "c", "type": "channel"}, *space],
-                    "datasets": [{"path": "0", "coordinateTransformations": transforms}],
-                }
-            ],
-            "omero": {"channels": [{"label": f"view {view.name}", "active": True} for view in views.views]},
-        }
-        group.attrs["mvfusion"] = {"views": entries}
-        if truth is not None:
-            write_zarr(aside / "groundtruth", truth, grid)
+        write_volume(folder / f"{tag}_groundtruth{ending}", truth, views.grid, overwrite=overwrite)

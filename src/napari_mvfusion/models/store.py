@@ -14,11 +14,11 @@ from torch import nn
 
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.models import pretrained
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.card import ModelCard, check_name
 from napari_mvfusion.models.model_file import SUFFIX, load_file, read_card, read_state, save_model, write
-from napari_mvfusion.system.overlap import refuse_overlap
 
 FOLDER_VARIABLE = "MVFUSION_MODELS"
 

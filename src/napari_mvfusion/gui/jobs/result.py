@@ -6,7 +6,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
@@ -14,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.outputs import open_unfinished
 from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesPart
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.jobs.worker import Report
@@ -126,7 +126,7 @@ class ResultLayer(QObject):
         """The tiles of the running part that are on disk so far; the others read as 0."""
         assert self._part is not None
         assert self._part.out is not None
-        return lazy(zarr.open_array(partial_folder(self._part.out) / "fused.zarr" / "0", mode="r"))
+        return lazy(open_unfinished(self._part.out))
 
     def _notice_removal(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:

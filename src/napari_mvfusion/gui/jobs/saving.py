@@ -17,12 +17,40 @@ from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.saved_views import write_views_folder, write_views_zarr
-from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.base import Format
+from napari_mvfusion.io.formats import writer_of, writers
+from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.watched import Watched
 
-ZARR, FOLDER = "OME-Zarr", "TIFF folder"
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to save views: one volume whose channels they are, or a folder of files, one a view.
+
+    Attributes
+    ----------
+    known : the format of the volume, or of the files
+    in_folder : whether it is a folder of files
+    """
+
+    known: Format
+    in_folder: bool
+
+    @property
+    def name(self) -> str:
+        """In words, as "OME-Zarr" or "TIFF folder"."""
+        return f"{self.known.name} folder" if self.in_folder else self.known.written
+
+    @property
+    def ending(self) -> str:
+        """What its name ends with; "" for a folder of files."""
+        return "" if self.in_folder else self.known.new_suffix
+
+
+def kinds() -> list[Kind]:
+    """The ways to save views."""
+    as_one = [Kind(known, in_folder=False) for known in writers() if known.holds_views]
+    return as_one + [Kind(known, in_folder=True) for known in writers() if not known.is_folder]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +62,7 @@ class SavedViews:
     views: tuple[View, ...]
 
 
-def savable(opened: Opened, kind: str) -> RegisteredViews:
+def savable(opened: Opened, kind: Kind) -> RegisteredViews:
     """The views as they can be written.
 
     Raises
@@ -53,39 +81,39 @@ def savable(opened: Opened, kind: str) -> RegisteredViews:
             )
         if view.mask is not None:
             raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
-    if kind == FOLDER:
+    if kind.in_folder:
         angles = [view.angle for view in views.views]
         for view in views.views:
             if view.angle is None or angles.count(view.angle) > 1:
                 raise InputError(
                     f"{view.label} needs an angle of its own, as the files of a folder are called by angles: enter it, or "
-                    f"save as {ZARR}"
+                    f"save as {kinds()[0].name}"
                 )
     return views
 
 
 def save_views(
-    check: Checkpoint, path: Path, views: RegisteredViews, kind: str, tag: str
+    check: Checkpoint, path: Path, views: RegisteredViews, kind: Kind, tag: str
 ) -> Generator[None, None, SavedViews]:
     """Write views with their PSFs, and open them again; nothing is replaced, and a write that ends early leaves nothing.
 
     Parameters
     ----------
     check : ends it
-    path : of a new folder, or a new OME-Zarr
+    path : of what is written, which is new
     views : see `savable`
-    kind : ZARR or FOLDER
+    kind : one of `kinds`
     tag : what the names of the files in a folder begin with
     """
     yield
     note = _follower(check, views.grid.box.size * len(views))
     watched = RegisteredViews([replace(v, data=Watched(v.data, note)) for v in views.views], views.grid)
-    if kind == FOLDER:
+    if kind.in_folder:
         with written_aside(path, overwrite=False) as aside:
-            write_views_folder(aside, watched, tag)
+            write_views_folder(aside, watched, tag, ending=kind.known.suffixes[0])
     else:
-        write_views_zarr(path, watched)
-    inputs = Inputs(source=str(path.resolve()), tag=tag if kind == FOLDER else None)
+        kind.known.write_views(path, watched)
+    inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None)
     again = inputs.open()
     by_key = {_key(view, kind): view for view in again.views}
     return SavedViews(path, inputs.model_dump(mode="json"), tuple(by_key[_key(view, kind)] for view in views.views))
@@ -118,22 +146,20 @@ def save_volume(
     Parameters
     ----------
     check : ends it
-    path : a `.zarr`, which is never replaced, or a `.tif`
-    content : arguments of the writers
-    overwrite : replace a `.tif` that is there
+    path : ends as one of the formats that can be written
+    content : arguments of `write_volume`
+    overwrite : replace a file that is there; a folder never is
     """
     yield
     data = content["data"]
     watched = Watched(data, _follower(check, prod(data.shape)))
-    if path.suffix.lower() == ".zarr":
-        write_zarr(path, **{**content, "data": watched})
-    else:
-        write_tiff(path, overwrite=overwrite, **{**content, "data": watched})
+    known = writer_of(path)
+    known.write(path, **{**content, "data": watched, "overwrite": overwrite and not known.is_folder})
     return path
 
 
-def _key(view: View, kind: str) -> Any:
-    return f"{view.angle:g}" if kind == FOLDER else view.name
+def _key(view: View, kind: Kind) -> Any:
+    return f"{view.angle:g}" if kind.in_folder else view.name
 
 
 def _follower(check: Checkpoint, pixels: int) -> Callable[[int], None]:

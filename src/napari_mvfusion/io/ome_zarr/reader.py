@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import zarr
@@ -16,7 +16,7 @@ from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, tripl
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
+from napari_mvfusion.io.base import Lazy, Stored, parts_of
 from napari_mvfusion.io.choices import choose
 from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
 from napari_mvfusion.psf import check_size
@@ -89,41 +89,6 @@ class ZarrImage:
         return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
 
 
-class OMEZarr(Format):
-    """OME-Zarr images."""
-
-    name: ClassVar[str] = "OME-Zarr"
-    suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
-    is_folder: ClassVar[bool] = True
-
-    def recognises(self, path: Path) -> bool:
-        """By what lies in the folder, however it is called."""
-        return is_zarr(path)
-
-    def open(self, path: Path) -> Stored:
-        """Look at an image; see `open_image`."""
-        image = open_image(path)
-        other = image.leading.keys() - set("tc")
-        if other or tuple(axis for axis in image.axes if axis in _SPACE) != _SPACE:
-            image.volume()  # says what is wrong
-        steps = dict(zip(image.axes, image.leading_steps, strict=False))
-
-        def at(chosen: Mapping[str, int]) -> VolumeLike:
-            return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in _SPACE})
-
-        return Stored(
-            path,
-            triple(image.array.shape[image.axes.index(axis)] for axis in _SPACE),
-            image.array.dtype,
-            at,
-            image.leading,
-            image.voxel_size_um,
-            image.origin_um,
-            steps.get("t", 1.0),
-            image.recipe,
-        )
-
-
 class ZarrVolume(Lazy):
     """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
 
@@ -134,6 +99,11 @@ class ZarrVolume(Lazy):
         self.shape: tuple[int, ...] = tuple(sizes[axis] for axis in _SPACE)
         self.dtype = image.array.dtype
         self.ndim = 3
+
+    @property
+    def filename(self) -> str:
+        """The folder that its pixels lie in, as memory maps tell their file."""
+        return str(self._image.path)
 
     @property
     def chunks(self) -> tuple[int, int, int]:
@@ -154,6 +124,30 @@ class ZarrVolume(Lazy):
         with parsing(f"{self._image.path} is damaged: a chunk in {full} cannot be read", _DAMAGED):
             pixels: np.ndarray = np.asarray(self._image.array[full])
         return pixels
+
+
+def open_stored_image(path: Path) -> Stored:
+    """Look at the volumes of an image; see `open_image`."""
+    image = open_image(path)
+    other = image.leading.keys() - set("tc")
+    if other or tuple(axis for axis in image.axes if axis in _SPACE) != _SPACE:
+        image.volume()  # says what is wrong
+    steps = dict(zip(image.axes, image.leading_steps, strict=False))
+
+    def at(chosen: Mapping[str, int]) -> VolumeLike:
+        return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in _SPACE})
+
+    return Stored(
+        path,
+        triple(image.array.shape[image.axes.index(axis)] for axis in _SPACE),
+        image.array.dtype,
+        at,
+        image.leading,
+        image.voxel_size_um,
+        image.origin_um,
+        steps.get("t", 1.0),
+        image.recipe,
+    )
 
 
 def is_zarr(path: str | Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, tripl
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.pixels import LeadingAxis, check_shape, converted, volumes
+from napari_mvfusion.io.pixels import LeadingAxis, blocks, check_shape, converted, volumes
 
 VERSION = "0.5"
 _AXES = ("z", "y", "x")
@@ -55,7 +55,7 @@ def write_zarr(
     with written_aside(path, overwrite=overwrite) as aside:
         array = create_zarr(aside, grid, dtype=kind.name, leading=leading, name=Path(path).name)
         for index, volume in volumes(data, leading):
-            for box in _blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
+            for box in blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
                 array[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
         finish_zarr(aside, recipe=recipe, name=Path(path).name)
 
@@ -127,7 +127,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
         if (Path(path) / str(number)).exists():
             shutil.rmtree(Path(path) / str(number))
         coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
-        for index, box in product(np.ndindex(*level.shape[:-3]), _blocks(shape, chunks)):
+        for index, box in product(np.ndindex(*level.shape[:-3]), blocks(shape, chunks)):
             coarser[(*index, *box.slices)] = _coarsened(level, index, box, step)
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
@@ -151,7 +151,7 @@ def damaged_level(path: str | Path) -> str | None:
         fine, coarse = group[finer], group[name]
         step = _halved(fine.shape)
         for index, box in product(
-            np.ndindex(*coarse.shape[:-3]), _blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))
+            np.ndindex(*coarse.shape[:-3]), blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))
         ):
             if not np.array_equal(coarse[(*index, *box.slices)], _coarsened(fine, index, box, step)):
                 return str(name)
@@ -217,12 +217,6 @@ def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tupl
         for axis, n, step in zip(image["axes"][:-3], shape[:-3], scale[:-3], strict=True)
     )
     return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:])), leading
-
-
-def _blocks(shape: Triple, block: Triple) -> Iterator[Box]:
-    for start in product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
-        stop = triple(min(a + b, n) for a, b, n in zip(start, block, shape, strict=True))
-        yield Box(triple(start), stop)
 
 
 def _mean(fine: np.ndarray, step: Triple) -> np.ndarray:

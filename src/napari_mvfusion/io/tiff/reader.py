@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,39 +16,13 @@ import tifffile
 from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Small, Stored
+from napari_mvfusion.io.base import Stored
 from napari_mvfusion.io.tiff.files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
 from napari_mvfusion.io.tiff.pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 
-_OURS = 'Namespace="napari-mvfusion"'
 _FIJI = {"T": "frame", "C": "channel"}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
-
-
-class TIFF(Format):
-    """TIFF files."""
-
-    name: ClassVar[str] = "TIFF"
-    suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
-
-    def open(self, path: Path) -> Stored:
-        """Look at the volumes in a file; see `open_stack`."""
-        return open_stack(path)
-
-    def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> Small:
-        """All values of a file whose axes may be called anything; see `Format.read_small`.
-
-        Files of this package say 1 um where the voxel size was not known, so that counts as not known.
-        """
-        with opened_tiff(path) as tiff:
-            series = series_of(path, tiff)[0]
-            check_size(tuple(series.shape))
-            values = np.squeeze(series.asarray())
-            size = voxel_size_of(tiff)
-            if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or ""):
-                size = None
-        return Small(values[None] if values.ndim == 2 else values, size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Where to compute, and where the fused volume goes: into memory, or into an OME-Zarr."""
+"""Where to compute, and where the fused volume goes: into memory, or to disk in one of the formats."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from napari_mvfusion.gui.layers.fresh_names import fresh_name
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.io.base import Format
+from napari_mvfusion.io.formats import is_written, split_ending, writer_of, writers, writing_filter
 from napari_mvfusion.system.devices import free_bytes, offered_devices, pick_device
 
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
 _FLOAT_BYTES = 4
-_ENDING = ".zarr"
 _DEVICE_TIP = "What computes. Automatic takes the fastest that is there"
 _PLACE_TIP = "Large volumes go to disk: then a cancelled run can go on later"
 
@@ -44,12 +45,11 @@ class OutputForm(Form):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         file = _File()
+        on_disk = [(f"{known.written} on disk", known.new_suffix) for known in _offered()]
         super().__init__(
             [
                 Words(offered_devices(), name="device", label="Compute on", tooltip=_DEVICE_TIP),
-                Words(
-                    [("Memory", ""), ("OME-Zarr on disk", _ENDING)], name="place", label="Result in", tooltip=_PLACE_TIP
-                ),
+                Words([("Memory", ""), *on_disk], name="place", label="Result in", tooltip=_PLACE_TIP),
                 Field(file, name="file", label="File"),
                 Words(name="existing", label="There already", tooltip="There is something of this name already"),
             ],
@@ -60,7 +60,7 @@ class OutputForm(Form):
         self._proposed = ""
         self._path = file.line
         self["place"].changed.connect(self._change_place)
-        self["file"].changed.connect(self.refresh)
+        self["file"].changed.connect(self._follow_name)
         self.refresh()
 
     @property
@@ -69,8 +69,13 @@ class OutputForm(Form):
         return str(self["device"].value)
 
     @property
+    def _ending(self) -> str:
+        """Of the chosen format; "" for memory."""
+        return str(self["place"].value)
+
+    @property
     def _on_disk(self) -> bool:
-        return bool(self["place"].value)
+        return bool(self._ending)
 
     def expect(self, suffixes: tuple[str, ...]) -> None:
         """Say how many volumes come, by what follows the name in the file of each: ("",) for a single one."""
@@ -101,7 +106,7 @@ class OutputForm(Form):
             return Target(device, None)
         paths = self._paths()
         if not paths:
-            raise OutputError("the result has no file yet: name one that ends in .zarr")
+            raise OutputError(f"the result has no file yet: name one that ends in {self._ending}")
         answer = self["existing"].value
         target = Target(
             device,
@@ -122,7 +127,7 @@ class OutputForm(Form):
         """What is chosen, as JSON types; of a file, its folder is remembered."""
         if self._on_disk and (paths := self._paths()):
             self._folder = str(paths[0].absolute().parent)
-        return {"device": self.device, "place": str(self["place"].value), "folder": self._folder}
+        return {"device": self.device, "place": self._ending, "folder": self._folder}
 
     def restore(self, state: dict[str, str]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
@@ -148,19 +153,35 @@ class OutputForm(Form):
         return self._path.text() == self._proposed
 
     def _change_place(self, _: object = None) -> None:
-        if not self._path.text():
+        """Let the name end as the chosen format asks for."""
+        text = self._path.text()
+        if self._on_disk and text and not self._is_proposed:
+            self._name(split_ending(text)[0] + self._ending)
+        elif self._on_disk or not text:
             self._proposed = ""
+            self._name("")
+        self.refresh()
+
+    def _follow_name(self, _: object = None) -> None:
+        """Let the format be the one that the name ends as."""
+        if self._on_disk and is_written(self._path.text()):
+            with signals_blocked(self["place"].native):
+                self["place"].value = writer_of(self._path.text()).new_suffix
         self.refresh()
 
     def _propose_anew(self) -> None:
         """Propose a name that is free now, where results were written last, are wanted, or beside the views."""
         preferred = preferences().output_folder
         wanted = [Path(folder).expanduser() for folder in (self._folder, preferred, self._beside) if folder]
-        ends = [suffix + _ENDING for suffix in self._suffixes]
+        ends = [suffix + self._ending for suffix in self._suffixes]
         found = fresh_name([*wanted, Path.cwd(), Path.home()], self._stem, ends)
-        self._proposed = "" if found is None else f"{found}{_ENDING}"
+        self._proposed = "" if found is None else f"{found}{self._ending}"
+        self._name(self._proposed)
+
+    def _name(self, text: str) -> None:
+        """Enter a name."""
         with signals_blocked(self._path):
-            self._path.setText(self._proposed)
+            self._path.setText(text)
 
     def _paths(self) -> tuple[Path, ...]:
         """The files of all volumes; none while no name is entered."""
@@ -170,12 +191,12 @@ class OutputForm(Form):
         folder = preferences().output_folder
         if folder:
             path = Path(folder).expanduser() / path  # an absolute path stays what it is
-        stem = path.name[: -len(_ENDING)] if path.suffix.lower() == _ENDING else path.name
-        return tuple(path.with_name(stem + suffix + _ENDING) for suffix in self._suffixes)
+        stem, ending = split_ending(path.name)
+        return tuple(path.with_name(stem + suffix + (ending or self._ending)) for suffix in self._suffixes)
 
 
 class _File(QWidget):
-    """The name of a new OME-Zarr, and a button to look for a place."""
+    """The name of a new file or folder, and a button to look for a place."""
 
     changed = Signal()
 
@@ -183,7 +204,7 @@ class _File(QWidget):
         super().__init__()
         self.line = QLineEdit()
         describe(self.line, "path", "File of the result")
-        self.line.setPlaceholderText("name of a new .zarr")
+        self.line.setPlaceholderText("name of a new file")
         self.value, self.set_value = self.line.text, self.line.setText
         browse = QPushButton("Browse…")
         describe(browse, "browse", "Browse…", "Choose a folder and a name")
@@ -197,11 +218,17 @@ class _File(QWidget):
     def _browse(self) -> None:
         # An OME-Zarr is a folder: Qt would step into it rather than choose it, so a file dialog that asks nothing.
         options = QFileDialog.Option.DontConfirmOverwrite
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Write the fused volume to", self.line.text() or "fused.zarr", "OME-Zarr (*.zarr)", options=options
-        )
+        proposed = self.line.text() or f"fused{_offered()[0].new_suffix}"
+        kinds = sorted(_offered(), key=lambda known: not (is_written(proposed) and known is writer_of(proposed)))
+        filters = ";;".join(map(writing_filter, kinds))
+        name, _ = QFileDialog.getSaveFileName(self, "Write the fused volume to", proposed, filters, options=options)
         if name:
             self.line.setText(name)
+
+
+def _offered() -> list[Format]:
+    """The formats, those first whose files are written once: others are gathered elsewhere while a run lasts."""
+    return sorted(writers(), key=lambda known: not known.grows)
 
 
 def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
@@ -229,5 +256,5 @@ def check_memory(grid: Grid, volumes: int) -> None:
     if needed > free:
         raise InputError(
             f"the fused volume takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free: "
-            "write it to an OME-Zarr"
+            "write it to disk"
         )

@@ -41,6 +41,7 @@ from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.io.formats import growing_format
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.words import sentence
 
@@ -302,7 +303,10 @@ class FusePanel(Panel):
             inputs = Inputs(**opened.inputs)
             methods = self._chosen_methods()
             self._output.expect(suffixes(methods, opened))
-            outs = self._output.target(opened.views.grid).outs or [f"fused{s}.zarr" for s in suffixes(methods, opened)]
+            ending = growing_format().new_suffix
+            outs = self._output.target(opened.views.grid).outs or [
+                f"fused{s}{ending}" for s in suffixes(methods, opened)
+            ]
         except MVFusionError as error:
             self.status.say("error", str(error))
             return

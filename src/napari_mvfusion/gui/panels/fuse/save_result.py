@@ -23,9 +23,7 @@ from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.widgets.busy import while_busy
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.writer import content_of, refuse_shown
-
-_KINDS = {"ome.tif": "OME-TIFF", "zarr": "OME-Zarr"}
-_ENDINGS = (".tif", ".tiff", ".zarr")
+from napari_mvfusion.io.formats import is_written, writers
 
 
 def chosen_result(layers: LayerList) -> Image | None:
@@ -55,9 +53,10 @@ def ask_where(parent: QWidget | None, layer: Image, layers: LayerList) -> Writin
         If the file is one that a layer shows, or the layer cannot be written.
     """
     name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
-    if (path := ask_for_file(parent, f"Save {layer.name}", name, _KINDS)) is None:
+    kinds = {known.new_suffix.removeprefix("."): known.written for known in writers()}
+    if (path := ask_for_file(parent, f"Save {layer.name}", name, kinds)) is None:
         return None
-    named = path if path.suffix.lower() in _ENDINGS else path.with_name(f"{path.name}.ome.tif")
+    named = path if is_written(path) else path.with_name(f"{path.name}.{next(iter(kinds))}")
     refuse_shown(str(named), layers)
     # The dialog has asked about the name that was entered only.
     return Writing(named, content_of(layer), overwrite=named == path)
@@ -114,7 +113,10 @@ class SaveResult(QPushButton):
         reason = "Being saved…" if self.saver.running else "" if layer is not None else "There is no result yet"
         self.setEnabled(not reason)
         name = "" if layer is None else layer.name
-        self.setToolTip(reason or f"Save “{name}” with its voxel size, place and recipe, as OME-TIFF or OME-Zarr")
+        kinds = [known.written for known in writers()]
+        self.setToolTip(
+            reason or f"Save “{name}” with its voxel size, place and recipe, as {', '.join(kinds[:-1])} or {kinds[-1]}"
+        )
 
     def _ask(self) -> None:
         layer = chosen_result(self._viewer.layers)

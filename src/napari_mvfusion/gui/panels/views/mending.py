@@ -22,8 +22,7 @@ from napari_mvfusion.gui.panels.views import choices, grids
 from napari_mvfusion.gui.panels.views.adding import load_psf_for
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
 from napari_mvfusion.io.bead_files import MeasuredPSF
-from napari_mvfusion.io.formats import dialog_filter
-from napari_mvfusion.io.tiff.writer import write_tiff
+from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.orientation import check_orientations
 
@@ -155,16 +154,17 @@ class Mending(QObject):
         angle = notes(layer).get("angle")
         suggested = f"psf_{angle:g}.tif" if angle is not None else "psf.tif"
         folder = Path(str(notes(layer).get("source", ""))).parent
+        kinds = ";;".join(writing_filter(known) for known in writers() if not known.is_folder)
         name, _ = QFileDialog.getSaveFileName(
-            self._parent, f"Save the PSF of {layer.name}", str(folder / suggested), "TIFF files (*.tif *.tiff)"
+            self._parent, f"Save the PSF of {layer.name}", str(folder / suggested), kinds
         )
         if not name or psf is None:
             return
-        path = Path(name) if Path(name).suffix.lower() in (".tif", ".tiff") else Path(f"{name}.tif")
+        path = Path(name if is_written(name) else f"{name}.tif")
         size = (1.0, 1.0, 1.0) if grid is None else grid.voxel_size_um
         try:
             # The dialog has asked whether a file may be replaced.
-            write_tiff(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size), overwrite=True)
+            write_volume(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size), overwrite=True)
         except MVFusionError as error:
             self.said.emit("error", str(error))
             return

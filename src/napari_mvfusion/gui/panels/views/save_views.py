@@ -11,13 +11,12 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.bar import Saver
-from napari_mvfusion.gui.jobs.saving import FOLDER, ZARR, SavedViews, savable, save_views, take_over
+from napari_mvfusion.gui.jobs.saving import Kind, SavedViews, kinds, savable, save_views, take_over
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.fresh_names import fresh_name, names_for
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.settings import preferences
-
-_ENDINGS = {ZARR: ".zarr", FOLDER: ""}
+from napari_mvfusion.io.formats import writing_filter
 
 
 class SaveViews(QPushButton):
@@ -36,8 +35,8 @@ class SaveViews(QPushButton):
         self.saver = Saver()
         self.saver.changed.connect(self.show_state)
         menu = QMenu(self)
-        for kind in _ENDINGS:
-            menu.addAction(f"As {kind}…", partial(self._ask, kind))
+        for kind in kinds():
+            menu.addAction(f"As {kind.name}…", partial(self._ask, kind))
         self.setMenu(menu)
         self.show_state()
 
@@ -48,7 +47,7 @@ class SaveViews(QPushButton):
         tip = reason or "Write the ticked views with their PSFs and angles to files, to fuse them again or elsewhere"
         self.setToolTip(f"<qt>{tip}</qt>")
 
-    def _ask(self, kind: str) -> None:
+    def _ask(self, kind: Kind) -> None:
         layers = list(self.layers)
         try:
             opened = open_layers(layers)
@@ -56,23 +55,23 @@ class SaveViews(QPushButton):
         except MVFusionError as error:
             self.saver.said.emit("error", str(error))
             return
-        ending = _ENDINGS[kind]
+        ending = kind.ending
         sample = notes(layers[0]).get("sample") or "views"
         beside = names_for(opened, None)[1] or preferences().output_folder
         proposed = fresh_name([Path(beside) if beside else None, Path.cwd(), Path.home()], sample, [ending])
-        # Both kinds are folders, which Qt would step into rather than choose: a file dialog that asks nothing.
+        # All kinds are folders, which Qt would step into rather than choose: a file dialog that asks nothing.
         name, _ = QFileDialog.getSaveFileName(
             self.window(),
-            f"Save views as {kind}, under a new name",
+            f"Save views as {kind.name}, under a new name",
             f"{proposed or sample}{ending}",
-            "OME-Zarr (*.zarr)" if kind == ZARR else "Folder (*)",
+            "Folder (*)" if kind.in_folder else writing_filter(kind.known),
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if name:
             path = Path(name if name.lower().endswith(ending) else name + ending)
             self._save(layers, views, kind, path, sample)
 
-    def _save(self, layers: list[Image], views: RegisteredViews, kind: str, path: Path, sample: str) -> None:
+    def _save(self, layers: list[Image], views: RegisteredViews, kind: Kind, path: Path, sample: str) -> None:
         if path.exists():
             self.saver.said.emit("error", f"{path} is there already: choose another name.")
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.formats import is_volume_folder, place_of
 
 # Of the arguments that open views, those that name files or folders.
 _PLACES = ("source", "psfs", "psf_folder", "mask", "masks")
@@ -27,12 +28,12 @@ def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) 
         If an output is an input, or holds one, or lies in a volume that is an input; also by another path, a link, or
         a hard link.
     """
-    read = [Path(path) for path in inputs]
-    for out in map(Path, outputs):
+    read = [place_of(path) for path in inputs]
+    for out in map(place_of, outputs):
         for path in read:
             if _same(out, path) or any(_same(out, above) for above in _above(path)):
                 raise OutputError(f"{out} is or holds the input {path}, which is never replaced: choose another output")
-            if _is_volume(path) and any(_same(above, path) for above in _above(out)):
+            if path.is_dir() and is_volume_folder(path) and any(_same(above, path) for above in _above(out)):
                 raise OutputError(f"{out} would lie inside the input {path}: choose another output")
 
 
@@ -70,10 +71,3 @@ def _same(first: Path, second: Path) -> bool:
 def _above(path: Path) -> list[Path]:
     """The folders that a path lies in, by its own name and by where links lead."""
     return [*Path(os.path.abspath(path)).parents, *Path(os.path.realpath(path)).parents]  # noqa: PTH100
-
-
-def _is_volume(path: Path) -> bool:
-    """Whether a folder is one volume, and not a place for files."""
-    return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-    )

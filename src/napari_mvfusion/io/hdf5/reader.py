@@ -1,4 +1,4 @@
-"""HDF5: a dataset in a file, named as `views.h5:/left/pixels`; the dataset may be left out where there is one only.
+"""Volumes from HDF5: a dataset in a file, named as `views.h5:/left/pixels`, or the only one that there is.
 
 Voxel sizes are read as BigDataViewer, ilastik and the HDF5 plugin of Fiji write them (`element_size_um`); axes of more than
 three as vigra and ilastik do (`axistags`), or from labels of the dimensions.
@@ -11,64 +11,61 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, Lazy, Stored, parts_of
-from napari_mvfusion.io.hdf5_chunks import LARGEST_CHUNK, read_part, refuse_filters
-from napari_mvfusion.system.files import check_file, is_folder, parsing
+from napari_mvfusion.io.base import Lazy, Stored, parts_of
+from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, read_part, refuse_filters
+from napari_mvfusion.system.files import MOST_TEXT_BYTES, check_file, parsing
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
 _FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
 _DAMAGED = "copy or export it again"
 # What a file declares and never stored is made up of fill values: a small file can promise any number of them.
 _SMALL = 2**28
-_MOST_GAIN = 500
+# The most that deflate, the usual compression, reaches is 1032, with pixels that are all alike.
+_MOST_GAIN = 1100
 _SHOWN_DATASETS = 4
 _MOST_SAID_BYTES = 2**20
 _MOST_OBJECTS = 10_000
 _AXES = "tczyx"
 
 
-class HDF5(Format):
-    """HDF5 files, for reading."""
+def open_dataset(path: Path) -> Stored:
+    """Look at a dataset; no pixel is read.
 
-    name: ClassVar[str] = "HDF5"
-    suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, larger than it may be, or holds anything but (z, y, x) volumes of numbers; or if the file
+        holds several, and none is named.
+    """
+    file, inner = split(path)
+    check_file(file)
+    with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), _opened(file) as opened:
+        name = _dataset_name(opened, file, inner)
+        dataset = opened[name]
+        _refuse_elsewhere(dataset, f"{file}:{name}")
+        sizes = _axes_of(dataset, f"{file}:{name}")
+        dtype = dataset.dtype
+        _weigh(dataset, f"{file}:{name}")
+        refuse_filters(dataset, f"{file}:{name}")
+        size, notes = _voxel_size(dataset, list(sizes), f"{file}:{name}")
+        origin, step = _origin(dataset), _time_step(dataset)
+        recipe = _recipe(opened, name)
+    if dtype.kind not in "buif":
+        raise InputError(f"{file}:{name} holds values of type {dtype}: a view has numbers, one a voxel")
 
-    def place(self, path: Path) -> Path:
-        """The file, without the name of a dataset."""
-        return _split(path)[0]
+    def at(chosen: Mapping[str, int]) -> VolumeLike:
+        return Hdf5Volume(file, name, sizes, chosen, dtype)
 
-    def recognises(self, path: Path) -> bool:
-        """By its ending, also where a dataset is named."""
-        return _FILE_ENDS.search(str(path)) is not None and not is_folder(path)
-
-    def open(self, path: Path) -> Stored:
-        """Look at a dataset; see `Format.open`."""
-        file, inner = _split(path)
-        check_file(file)
-        with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), _opened(file) as opened:
-            name = _dataset_name(opened, file, inner)
-            dataset = opened[name]
-            _refuse_elsewhere(dataset, f"{file}:{name}")
-            sizes = _axes_of(dataset, f"{file}:{name}")
-            dtype = dataset.dtype
-            _weigh(dataset, f"{file}:{name}")
-            refuse_filters(dataset, f"{file}:{name}")
-            size, notes = _voxel_size(dataset, list(sizes), f"{file}:{name}")
-        if dtype.kind not in "buif":
-            raise InputError(f"{file}:{name} holds values of type {dtype}: a view has numbers, one a voxel")
-
-        def at(chosen: Mapping[str, int]) -> VolumeLike:
-            return Hdf5Volume(file, name, sizes, chosen, dtype)
-
-        leading = {axis: n for axis, n in sizes.items() if axis in "tc" and n > 1}
-        return Stored(path, triple(sizes.get(axis, 1) for axis in "zyx"), dtype, at, leading, size, notes=notes)
+    leading = {axis: n for axis, n in sizes.items() if axis in "tc" and n > 1}
+    shape = triple(sizes.get(axis, 1) for axis in "zyx")
+    return Stored(path, shape, dtype, at, leading, size, origin, step, recipe, notes)
 
 
 class Hdf5Volume(Lazy):
@@ -92,6 +89,11 @@ class Hdf5Volume(Lazy):
         self._sizes, self._chosen = dict(sizes), dict(chosen)
         self.shape: tuple[int, ...] = tuple(sizes.get(axis, 1) for axis in "zyx")
         self.dtype = dtype
+
+    @property
+    def filename(self) -> str:
+        """The file that its pixels lie in, as memory maps tell theirs."""
+        return str(self._file)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.
@@ -127,7 +129,13 @@ def _opened(file: Path) -> Any:
     return h5py.File(file, "r")
 
 
-def _split(path: Path) -> tuple[Path, str]:
+def is_named(path: Path) -> bool:
+    """Whether a name is that of an HDF5 file, or of a dataset in one."""
+    return _FILE_ENDS.search(str(path)) is not None
+
+
+def split(path: Path) -> tuple[Path, str]:
+    """The file, and the name of a dataset in it, "" where none is named."""
     text = str(path)
     ends = [match.end() for match in _FILE_ENDS.finditer(text)]
     if not ends:
@@ -263,6 +271,38 @@ def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[FloatTriple 
             "voxel size option",
         )
     return float_triple(sizes), ()
+
+
+def _origin(dataset: Any) -> FloatTriple:
+    """Where the middle of the first voxel lies, (z, y, x) in um; 0 where that is not said."""
+    said = [float(n) for n in np.ravel(dataset.attrs.get("origin_um", (0.0, 0.0, 0.0)))]
+    return float_triple(said) if len(said) == 3 and all(map(math.isfinite, said)) else (0.0, 0.0, 0.0)
+
+
+def _time_step(dataset: Any) -> float:
+    """Seconds from one time point to the next; 1 where that is not said."""
+    step = float(dataset.attrs.get("time_step_s", 1.0))
+    return step if math.isfinite(step) and step > 0 else 1.0
+
+
+def recipe_name(name: str) -> str:
+    """The text that says what made a dataset."""
+    return f"{name}.recipe.json"
+
+
+def _recipe(opened: Any, name: str) -> dict[str, Any] | None:
+    """What made a dataset, None where the file does not say."""
+    import h5py
+
+    if not isinstance(opened.get(recipe_name(name), getlink=True), h5py.HardLink):
+        return None
+    text = opened[recipe_name(name)]
+    if not isinstance(text, h5py.Dataset) or text.shape != () or text.dtype.kind != "S" or text.external:
+        return None
+    if text.dtype.itemsize > MOST_TEXT_BYTES:
+        return None
+    recipe = json.loads(bytes(text[()]))
+    return recipe if isinstance(recipe, dict) else None
 
 
 def _weigh(dataset: Any, named: str) -> None:

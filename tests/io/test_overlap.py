@@ -12,12 +12,12 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.ome_zarr.views import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views
-from napari_mvfusion.io.saved_views import write_views_zarr
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.system.overlap import refuse_overlap
 
 SHAPE = (24, 22, 20)
 GRID = Grid(SHAPE)

@@ -1,0 +1,1 @@
+"""HDF5 files: a dataset in a file, named as `views.h5:/left/pixels`."""

@@ -1,0 +1,175 @@
+"""Volumes as HDF5, with voxel size and recipe, written in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mvfusion.data.geometry import Grid, triple
+from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.hdf5.reader import recipe_name, split
+from napari_mvfusion.io.pixels import LeadingAxis, blocks, check_shape, converted, volumes
+from napari_mvfusion.system.files import parsing
+
+_CHUNK = 64
+_DATASET = "volume"
+
+
+def write_hdf5(
+    path: str | Path,
+    data: VolumeLike,
+    grid: Grid,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dtype: str | None = None,
+    leading: Sequence[LeadingAxis] = (),
+) -> None:
+    """Write an HDF5 file with one dataset in chunks, and its recipe as text beside it.
+
+    Parameters
+    ----------
+    path : the file, with the name of the dataset as `fused.h5:/left`, or "volume"; it is written aside and renamed
+    data : (z, y, x), read chunk by chunk; with leading axes before z where there are some
+    grid : voxel size and origin, um
+    recipe : JSON types
+    overwrite : replace the file when it exists
+    dtype : of the dataset, that of `data` when None
+    leading : the axes before z, () for a single volume
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written, a value is not finite or does not fit into `dtype`, or the file to be
+        replaced holds other datasets than the one that is named.
+    """
+    import h5py
+
+    check_shape(data, grid, leading)
+    kind = np.dtype(data.dtype if dtype is None else dtype)
+    file, inner = split(Path(path))
+    if "." in inner.split("/"):
+        raise OutputError(f"{path} names a dataset '.', which HDF5 cannot hold: choose another name")
+    name = "/" + (inner.strip("/") or _DATASET)
+    if overwrite and inner:
+        _refuse_others(file, name)
+    with written_aside(file, overwrite=overwrite) as aside, aside.open("xb+", buffering=0) as raw:
+        target = _Target(raw)
+        with h5py.File(target, "w") as opened:
+            dataset = _create(opened, name, kind, grid, leading, recipe)
+            for index, volume in volumes(data, leading):
+                for box in blocks(grid.shape, triple(4 * _CHUNK for _ in grid.shape)):
+                    dataset[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
+                    target.check()
+        target.check()
+
+
+class _Target:
+    """The file that HDF5 writes to. Its library may crash where a write fails, so what fails is kept, and told later."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._failed: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what failed."""
+        if self._failed is not None:
+            raise self._failed
+
+    def write(self, data: Any) -> int:
+        """Write all of it, unless something failed before."""
+        left = memoryview(data).cast("B")
+        count = len(left)
+        try:
+            while self._failed is None and left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._failed = error
+        return count
+
+    def truncate(self, size: int) -> int:
+        """Set the length of the file."""
+        try:
+            if self._failed is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self._failed = error
+        return size
+
+    def read(self, count: int = -1) -> bytes:
+        """As of any file."""
+        return self._file.read(count)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what was written; nothing where that failed."""
+        view = memoryview(buffer).cast("B")
+        count = self._file.readinto(view)
+        view[count:] = bytes(len(view) - count)
+        return len(view)
+
+    def seek(self, *where: int) -> int:
+        """As of any file."""
+        return self._file.seek(*where)
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+def _create(
+    opened: Any,
+    name: str,
+    kind: np.dtype[Any],
+    grid: Grid,
+    leading: Sequence[LeadingAxis],
+    recipe: Mapping[str, Any] | None,
+) -> Any:
+    """An empty dataset with all that is known of it."""
+    dataset = opened.create_dataset(
+        name,
+        shape=(*(axis.size for axis in leading), *grid.shape),
+        dtype=kind,
+        chunks=(*(1 for _ in leading), *(min(_CHUNK, n) for n in grid.shape)),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    for dimension, axis in zip(dataset.dims, (*(axis.name for axis in leading), *"zyx"), strict=True):
+        dimension.label = axis
+    dataset.attrs["element_size_um"] = grid.voxel_size_um
+    dataset.attrs["origin_um"] = grid.origin_um
+    for axis in leading:
+        if axis.name == "t":
+            dataset.attrs["time_step_s"] = axis.step
+    if recipe is not None:
+        # Not an attribute, of which HDF5 holds 64 KiB.
+        opened.create_dataset(recipe_name(name), data=np.bytes_(json.dumps(dict(recipe)).encode()))
+    return dataset
+
+
+def _refuse_others(file: Path, name: str) -> None:
+    """Refuse to replace a file for the sake of one dataset where it holds others."""
+    import h5py
+
+    if not file.is_file():
+        return
+    others: list[str] = []
+
+    def note(found: str, value: Any) -> None:
+        if isinstance(value, h5py.Dataset) and f"/{found}" not in (name, recipe_name(name)):
+            others.append(found)
+
+    with parsing(f"{file} cannot be read as an HDF5 file", "choose another output"), h5py.File(file, "r") as opened:
+        opened.visititems(note)
+    if others:
+        raise OutputError(f"{file} also holds /{others[0]}, and a file is replaced as a whole: choose another file")
