@@ -1,58 +1,24 @@
 """Pickles of old checkpoints, read without running them.
 
-A pickle is a program for a small stack machine that may call anything. The machine here knows the few steps that
-checkpoints consist of. It holds names of functions instead of functions, and it makes plain values, or one of
-the stand-ins of `standins`; a pickle that asks for more is refused. No step takes memory that the file does not have.
+A pickle is a program for a small stack machine that may call anything. `pickletools` of Python takes it apart, and the
+machine here knows the few steps that checkpoints consist of. It holds names of functions instead of functions, and it
+makes plain values, or one of the stand-ins of `standins`; a pickle that asks for more is refused. No step takes memory
+that the file does not have.
 """
 
 from __future__ import annotations
 
-import struct
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.models import standins
 from napari_mvfusion.models.standins import Namespace, NumpyType, Refused, Storage
 
-# Codes of the steps that are known, their names, and the layout of what follows them.
-_STEPS = {
-    b"\x80": ("PROTO", "<B"),
-    b".": ("STOP", ""),
-    b"N": ("NONE", ""),
-    b"\x88": ("NEWTRUE", ""),
-    b"\x89": ("NEWFALSE", ""),
-    b"J": ("BININT", "<i"),
-    b"K": ("BININT1", "<B"),
-    b"M": ("BININT2", "<H"),
-    b"\x8a": ("LONG1", "<B"),
-    b"G": ("BINFLOAT", ">d"),
-    b"X": ("BINUNICODE", "<I"),
-    b"}": ("EMPTY_DICT", ""),
-    b"]": ("EMPTY_LIST", ""),
-    b")": ("EMPTY_TUPLE", ""),
-    b"\x85": ("TUPLE1", ""),
-    b"\x86": ("TUPLE2", ""),
-    b"\x87": ("TUPLE3", ""),
-    b"(": ("MARK", ""),
-    b"t": ("TUPLE", ""),
-    b"a": ("APPEND", ""),
-    b"e": ("APPENDS", ""),
-    b"s": ("SETITEM", ""),
-    b"u": ("SETITEMS", ""),
-    b"q": ("BINPUT", "<B"),
-    b"r": ("LONG_BINPUT", "<I"),
-    b"h": ("BINGET", "<B"),
-    b"j": ("LONG_BINGET", "<I"),
-    b"c": ("GLOBAL", "name"),
-    b"Q": ("BINPERSID", ""),
-    b"R": ("REDUCE", ""),
-    b"\x81": ("NEWOBJ", ""),
-    b"b": ("BUILD", ""),
-}
-_LONGEST_NAME = 512
+_LONGEST_LINE = 512
 _MOST_STEPS = 1_000_000
 _MOST_ARGUMENTS = 8
 _MARK = object()
@@ -106,15 +72,12 @@ def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
         If the pickle is damaged, or asks for anything that weights do not need.
     """
     machine = _Machine()
-    reader = _Reader(file, length)
     try:
-        for _ in range(_MOST_STEPS):
-            name, argument = reader.next_step()
-            if name == "STOP":
-                break
-            machine.step(name, argument)
-        else:
-            raise Refused(f"it takes more than {_MOST_STEPS} steps to read")
+        # It looks at steps, and runs none.
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(file, length)))):
+            if number >= _MOST_STEPS:
+                raise Refused(f"it takes more than {_MOST_STEPS} steps to read")
+            machine.step(opcode.name, argument)
         (result,) = machine.stack
     except Refused as error:
         raise InputError(f"{source} is refused: {error}; get the file from its authors") from error
@@ -123,43 +86,22 @@ def read_pickle(file: IO[bytes], source: str, *, length: int) -> Pickled:
     return Pickled(result, machine.storages)
 
 
-class _Reader:
-    """Steps of a pickle and their arguments; at most so many bytes are read, whatever a length in it says."""
+class _Bounded:
+    """A file of which at most so many bytes are read, whatever a length in it says."""
 
     def __init__(self, file: IO[bytes], left: int) -> None:
         self._file = file
         self._left = left
 
-    def next_step(self) -> tuple[str, Any]:
-        """The name of the next step and its argument; the name is a code in hexadecimal where it is not known."""
-        code = self._exactly(1)
-        name, layout = _STEPS.get(code, (f"0x{code.hex()}", ""))
-        if name == "GLOBAL":
-            return name, f"{self._line()}.{self._line()}"
-        if not layout:
-            return name, None
-        (argument,) = struct.unpack(layout, self._exactly(struct.calcsize(layout)))
-        if name == "BINUNICODE":
-            return name, self._exactly(argument).decode("utf-8", "replace")
-        if name == "LONG1":
-            return name, int.from_bytes(self._exactly(argument), "little", signed=True)
-        return name, argument
-
-    def _exactly(self, count: int) -> bytes:
-        if count > self._left:
-            raise ValueError("it ends too early")
-        data = self._file.read(count)
-        if len(data) < count:
-            raise ValueError("it ends too early")
-        self._left -= count
+    def read(self, count: int) -> bytes:
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
         return data
 
-    def _line(self) -> str:
-        data = self._file.readline(min(_LONGEST_NAME, self._left))
+    def readline(self) -> bytes:
+        data = self._file.readline(min(_LONGEST_LINE, self._left))
         self._left -= len(data)
-        if not data.endswith(b"\n"):
-            raise ValueError("a name has no end")
-        return data[:-1].decode("utf-8")
+        return data
 
 
 class _Machine:
@@ -173,14 +115,17 @@ class _Machine:
     def step(self, name: str, argument: Any) -> None:
         stack = self.stack
         match name:
-            case "PROTO":
+            case "PROTO" | "STOP":
                 pass
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(name == "NEWTRUE")
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 stack.append(argument)
+            case "BINUNICODE":
+                # Halves of letters could not be written to a card, nor shown.
+                stack.append(argument.encode("utf-8", "replace").decode("utf-8"))
             case "EMPTY_DICT":
                 stack.append({})
             case "EMPTY_LIST":
@@ -212,7 +157,7 @@ class _Machine:
                     raise ValueError("it refers to a value that it does not hold")
                 stack.append(self._memo[argument])
             case "GLOBAL":
-                stack.append(self._named(argument))
+                stack.append(self._named(argument.replace(" ", ".", 1)))
             case "BINPERSID":
                 stack.append(self._storage(stack.pop()))
             case "REDUCE":
