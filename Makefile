@@ -26,12 +26,13 @@ faults: ## set up, then the whole fault campaign, with its counts at the end; ab
 	@scripts/environment.sh all test dev
 	@$(threads) scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
-lint: ## set up, then check style, types, layers and the plugin's manifest
+lint: ## set up, then check style, types, layers, dependencies and the plugin's manifest
 	@scripts/environment.sh all test dev
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(bin)/python scripts/dependencies.py
 	QT_QPA_PLATFORM=offscreen $(bin)/npe2 validate napari-mvfusion
 
 clean: ## remove what these commands made

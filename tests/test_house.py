@@ -1,5 +1,6 @@
 """The house: packaging, the manifest, and the border between the core and the GUI."""
 
+import importlib.util
 import os
 import pkgutil
 import shutil
@@ -14,6 +15,7 @@ from npe2 import PluginManifest
 from packaging.requirements import Requirement
 
 import napari_mvfusion
+from napari_mvfusion.io.formats import FORMATS, writers
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -62,9 +64,54 @@ def test_the_manifest_is_found_and_all_it_names_can_be_imported():
     manifest.validate_imports()
 
 
+def test_the_manifest_names_the_endings_of_all_formats():
+    contributions = PluginManifest.from_distribution("napari-mvfusion").contributions
+    (reader,) = contributions.readers
+    # All plain TIFF files of a napari are not ours to open by default.
+    ours = {ending for known in FORMATS for ending in known.suffixes if known.name != "TIFF"}
+    assert set(reader.filename_patterns) == {f"*{ending}" for ending in ours} | {"*.ome.tif", "*.ome.tiff"}
+    offered = {writer.display_name: list(writer.filename_extensions) for writer in contributions.writers}
+    assert offered == {known.written: list(dict.fromkeys((known.new_suffix, *known.suffixes))) for known in writers()}
+
+
 def test_the_manifest_at_the_root_is_that_of_the_package():
     assert (ROOT / "napari.yaml").is_symlink()
     assert (ROOT / "napari.yaml").samefile(ROOT / "src" / "napari_mvfusion" / "napari.yaml")
+
+
+def dependencies():
+    """The check of `make lint` as a module."""
+    spec = importlib.util.spec_from_file_location("dependencies", ROOT / "scripts" / "dependencies.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_dependency_is_imported_and_every_import_declared():
+    assert dependencies().complaints(ROOT) == []
+
+
+def test_what_is_declared_or_imported_in_the_wrong_place_is_named(tmp_path):
+    for folder, text in {
+        "src/mine": "import json, zarr\nfrom . import own\n",
+        "tests": "import helper, pytest, scipy.ndimage\n",
+        "benchmarks": "def run():\n    import pytest\n",
+    }.items():
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.py").write_text(text)
+    (tmp_path / "tests" / "helper.py").write_text("import mine\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\ndependencies = ["zarr>=3", "PyYAML"]\n'
+        '[project.optional-dependencies]\ntest = ["pytest"]\nbench = ["scipy>=1"]\n'
+    )
+    found = dependencies().complaints(tmp_path, {("test", "hypothesis"): "it helps"})
+    assert found == [
+        f"{Path('tests', 'a.py')} imports scipy (scipy), not declared in dependencies or test",
+        f"{Path('benchmarks', 'a.py')} imports pytest (pytest), not declared in bench or dependencies",
+        "pyyaml is declared in dependencies, and nothing there imports it",
+        "scipy is declared in bench, and nothing there imports it",
+        "scripts/dependencies.py excuses hypothesis, which test does not declare",
+    ]
 
 
 def fake_python(folder, body):
