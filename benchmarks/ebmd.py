@@ -30,7 +30,7 @@ from multiview_stitcher.fusion.mv_deconv import multi_view_deconvolution
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.imaging import good_size, radius_of
-from napari_mvfusion.io.psfs import load_psf
+from napari_mvfusion.io.psf_files import load_psf
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.back_projection import back_projection_kernels
 from napari_mvfusion.methods.base import BoundMethod, TileInput

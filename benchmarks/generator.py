@@ -32,7 +32,7 @@ SIDE, KEPT, STEP = 64, 32, 16
 def views_of(size: int, folder: Path) -> Any:
     """Smooth views with little noise: the universal generator takes longest for such, and nothing else depends on it."""
     from napari_mvfusion.data.views import RegisteredViews, View
-    from napari_mvfusion.io.psfs import prepare_psf
+    from napari_mvfusion.io.psf_files import prepare_psf
 
     rng = np.random.default_rng(0)
     clear = ndimage.gaussian_filter(rng.gamma(0.1, 30000, (size,) * 3), 3)

@@ -28,7 +28,7 @@ from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.preview import Previewer
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD, make_method
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput

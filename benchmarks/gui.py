@@ -39,7 +39,7 @@ from napari_mvfusion.gui.layers.conversion import view_layers
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from window import Gaps, live
 

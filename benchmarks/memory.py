@@ -40,7 +40,7 @@ def fuse_here(folder: Path, psf_folder: Path, iterations: int, memory: int) -> N
     from napari_mvfusion.data.events import Finished, Prepared
     from napari_mvfusion.data.views import RegisteredViews, View
     from napari_mvfusion.engine.fusion import fuse_events
-    from napari_mvfusion.io.psfs import load_psf
+    from napari_mvfusion.io.psf_files import load_psf
     from napari_mvfusion.methods import make_method
 
     process = psutil.Process()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation import light_sheet_psf, random_psfs, sample
 from napari_mvfusion.simulation.random_psfs import scaled_psf

@@ -27,7 +27,7 @@ from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.preview import stage_results
 from napari_mvfusion.engine.view_reader import ViewReader
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Measured, measure
 from napari_mvfusion.measures.quality import evaluate

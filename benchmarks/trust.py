@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.models import list_models
 

@@ -7,9 +7,9 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.opening import open_views
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import CBIF, EBMD
 from napari_mvfusion.simulation import embryo, simulate

@@ -11,7 +11,7 @@ from faults.malformed import mutated_text
 from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.system.files import check_file, read_text
+from napari_mvfusion.system.file_checks import check_file, read_text
 from napari_mvfusion.system.yaml_text import parse_yaml
 from napari_mvfusion.training.config import load_config
 

@@ -15,7 +15,7 @@ from .io.ome_zarr.writer import write_zarr as write_zarr
 from .io.opening import open_truth as open_truth
 from .io.opening import open_views as open_views
 from .io.opening import open_volume as open_volume
-from .io.psfs import prepare_psf as prepare_psf
+from .io.psf_files import prepare_psf as prepare_psf
 from .io.tiff.writer import write_tiff as write_tiff
 from .measures.quality import evaluate as evaluate
 from .measures.residuals import reprojection as reprojection

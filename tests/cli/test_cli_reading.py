@@ -16,7 +16,7 @@ from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.pixels import LeadingAxis
+from napari_mvfusion.io.streaming import LeadingAxis
 from napari_mvfusion.models.model_file import weights_sha256
 from small_training import UNIVERSAL
 

@@ -15,7 +15,7 @@ from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.io.opening import open_volume
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion

@@ -14,7 +14,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, share
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.simulation import light_sheet_psf, simulate

@@ -17,7 +17,7 @@ from faults.damaged_models import damaged_checkpoints, damaged_safetensors
 from faults.malformed import mutated_bytes, mutated_json, mutated_text
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from old_checkpoints import content
 from old_torch import old_file
 from small_models import SMALL, save

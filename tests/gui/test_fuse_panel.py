@@ -29,7 +29,7 @@ from napari_mvfusion.gui.panels.fuse.forecast_line import words_of
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from napari_mvfusion.system.words import sentence
 from patience import PATIENCE_SECONDS

@@ -14,7 +14,7 @@ from napari_mvfusion.gui.layers.notes import KEY, can_be_view
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.samples import embryo, nuclei
 from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 

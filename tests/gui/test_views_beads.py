@@ -9,7 +9,7 @@ from views_person import ViewsPerson, choose_in_dialog, known
 from napari_mvfusion.gui.layers.conversion import view_layers
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.psf import fwhm
 from napari_mvfusion.simulation import bead_volume, light_sheet_psf, sample
 

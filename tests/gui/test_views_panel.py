@@ -15,7 +15,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import open_layers, view_layers
 from napari_mvfusion.gui.layers.notes import annotate
-from napari_mvfusion.io.psfs import open_psf, prepare_psf
+from napari_mvfusion.io.psf_files import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import EBMD, Average
 from napari_mvfusion.psf import fwhm

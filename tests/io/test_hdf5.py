@@ -19,7 +19,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import FORMATS, format_of, open_stored, place_of
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
-from napari_mvfusion.io.psfs import read_psf
+from napari_mvfusion.io.psf_files import read_psf
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.simulation.bead_volumes import bead_volume

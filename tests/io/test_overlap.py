@@ -12,7 +12,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.overlap import refuse_overlap

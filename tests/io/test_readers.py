@@ -14,7 +14,7 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import left_out, list_tags, open_truth, open_views, open_volume, psf_files, read_recipe
 from napari_mvfusion.io.saved_views import write_views_folder

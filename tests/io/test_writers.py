@@ -16,11 +16,11 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.formats import open_stored, write_volume, writer_of, writers
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, finish_zarr, write_zarr
 from napari_mvfusion.io.opening import open_volume, read_recipe
-from napari_mvfusion.io.pixels import LeadingAxis
 from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.io.streaming import LeadingAxis
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import Average
 
@@ -266,7 +266,7 @@ class Counted:
 
 @pytest.mark.parametrize("chunks", [None, (16, 16, 16), (5, 7, 9), (64, 64, 64), ((40, 30), (66,), (75,))])
 def test_a_tiff_is_written_in_bounded_memory_and_each_voxel_is_read_once(tmp_path, monkeypatch, volume, chunks):
-    monkeypatch.setattr("napari_mvfusion.io.pixels._SLAB_VOXELS", 16 * 16 * 75)
+    monkeypatch.setattr("napari_mvfusion.io.streaming._SLAB_VOXELS", 16 * 16 * 75)
     lazy = Counted(volume, chunks)
     write_tiff(tmp_path / "v.tif", lazy, GRID)
     assert (tifffile.imread(tmp_path / "v.tif") == volume).all()

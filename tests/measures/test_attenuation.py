@@ -10,7 +10,7 @@ import torch
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse_events
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.methods import Average, LearnedFusion
 from napari_mvfusion.psf import rotate_psf

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.measures.gains import compare_brightness, find_gains
 from napari_mvfusion.methods import Average

@@ -11,7 +11,7 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import CBIF, METHODS, Average, make_method
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.methods.coarse import CoarseGrid

@@ -16,7 +16,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WienerBank
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import LearnedFusion, cellwise_filter, make_method, universal_fusion
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, brightness_scale, network_input_of, updates_for

@@ -8,7 +8,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.opening import open_views
-from napari_mvfusion.io.psfs import load_psf
+from napari_mvfusion.io.psf_files import load_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.psf import rotate_psf

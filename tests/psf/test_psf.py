@@ -11,7 +11,7 @@ from scipy import ndimage, signal
 
 from faults.malformed import mutated_bytes
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.psfs import load_psf, prepare_psf
+from napari_mvfusion.io.psf_files import load_psf, prepare_psf
 from napari_mvfusion.psf import (
     check_mirror,
     check_psf,

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.psf import detect_beads, fwhm, measure_psf
 from napari_mvfusion.simulation import bead_volume
 

@@ -14,7 +14,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.methods import make_method
 

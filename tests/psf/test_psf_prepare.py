@@ -6,7 +6,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.psfs import load_psf, prepare_psf, read_psf
+from napari_mvfusion.io.psf_files import load_psf, prepare_psf, read_psf
 from napari_mvfusion.psf import describe_psf, fwhm
 from napari_mvfusion.psf.centre import find_core
 from napari_mvfusion.simulation import light_sheet_psf

@@ -489,7 +489,7 @@ def test_without_attenuation_all_light_is_transmitted():
     assert "transmission" not in source.volumes[0].arrays
     assert (source.volumes[0].arrays["fitted_transmission"] == 1).all()
     assert source.draw(0)[0].example is not None
-    with pytest.raises(ValueError, match="gains 'lost' leaves the brightness free"):
+    with pytest.raises(ValueError, match="gains 'attenuation' leaves the brightness free"):
         TrainConfig.model_validate(OWN | {"weights": {"gains": "attenuation"}})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from napari_mvfusion.cli.app import app
 from napari_mvfusion.cli.show import say_error
-from napari_mvfusion.system.files import is_there
+from napari_mvfusion.system.file_checks import is_there
 from napari_mvfusion.system.unforeseen import in_words
 
 CANCELLED = 130

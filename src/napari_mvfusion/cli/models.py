@@ -12,7 +12,7 @@ import typer
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.models import (
     ModelCard,
     ModelEntry,

@@ -16,7 +16,7 @@ from napari_mvfusion.io.atomic import check_new
 from napari_mvfusion.io.formats import new_endings, writer_of
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.overlap import refuse_overlap
-from napari_mvfusion.io.psfs import load_psf, prepare_psf
+from napari_mvfusion.io.psf_files import load_psf, prepare_psf
 from napari_mvfusion.psf import BEADS, check_psf, check_size, describe_psf, measure_psf
 
 app = typer.Typer(help="Measure PSFs from beads, and look at PSFs.", no_args_is_help=True, add_completion=False)

@@ -27,7 +27,7 @@ from napari_mvfusion.data.events import (
     Warned,
 )
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.system.files import shortened
+from napari_mvfusion.system.file_checks import shortened
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused

@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.io.formats import is_written, write_volume, writer_of, writers
 from napari_mvfusion.io.opening import psf_files
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.simulation import Simulation, sample
 

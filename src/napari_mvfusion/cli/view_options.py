@@ -17,7 +17,7 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import known_endings, place_of
 from napari_mvfusion.io.opening import left_out
-from napari_mvfusion.system.files import check_there, is_there
+from napari_mvfusion.system.file_checks import check_there, is_there
 
 _PANEL = "How views are read"
 

@@ -16,7 +16,7 @@ from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError, is_out_of_memory
 from napari_mvfusion.io.formats import place_of, writer_of
-from napari_mvfusion.system.files import cause_of, parsing
+from napari_mvfusion.system.file_checks import cause_of, parsing
 from napari_mvfusion.system.journal import digest
 
 _KEY = "voxels_sha256"

@@ -40,7 +40,7 @@ from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
-from napari_mvfusion.system.files import is_there
+from napari_mvfusion.system.file_checks import is_there
 from napari_mvfusion.system.locks import locked
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.opening import guessed_in, open_views
 from napari_mvfusion.io.view_files import as_used, called
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.system.files import parsing, read_text
+from napari_mvfusion.system.file_checks import parsing, read_text
 
 __all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
 

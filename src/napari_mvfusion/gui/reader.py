@@ -16,13 +16,13 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.entrances import open_views_panel
 from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers, volume_layer
 from napari_mvfusion.gui.layers.series import all_volumes, first_volume, stacked, view_series
-from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_volume, open_stored, volume_files
-from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
+from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.roles import MOST_FILES
+from napari_mvfusion.io.volume_choice import VolumeChoice
 
 _MOST_SAMPLES = 6
 
@@ -125,8 +125,8 @@ def _read_folder(path: str | list[str]) -> list[LayerData]:
 def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     found = scan_folder(folder).samples[tag]
     tiffs = [file for file in found.views.values() if file.is_file()]
-    first = first_volume(tiffs) if len(tiffs) == len(found.views) else Choice()
-    series = first != Choice()
+    first = first_volume(tiffs) if len(tiffs) == len(found.views) else VolumeChoice()
+    series = first != VolumeChoice()
     views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
     inputs = Inputs(source=str(folder.resolve()), tag=tag).model_dump(mode="json")
     layers = view_layers(views, sample=tag, inputs=inputs, shown=shown)

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.layers.conversion import frame_of, leading_shape, stack
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.io.formats import is_written, writer_of
 from napari_mvfusion.io.overlap import refuse_overlap
-from napari_mvfusion.io.pixels import LeadingAxis
+from napari_mvfusion.io.streaming import LeadingAxis
 
 _SPATIAL = 3
 

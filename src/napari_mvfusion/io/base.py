@@ -5,6 +5,7 @@ Adding a format is one file with a class that derives from `Format`, and one lin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,13 @@ import numpy as np
 from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.io.choices import choose
-from napari_mvfusion.io.pixels import LeadingAxis
-from napari_mvfusion.system.files import is_folder
+from napari_mvfusion.io.streaming import LeadingAxis
+from napari_mvfusion.io.volume_choice import choose
+from napari_mvfusion.system.file_checks import is_folder
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredVolumes:
     """The volumes in a file: one, or one for each time point and channel.
 
     Attributes
@@ -55,7 +56,7 @@ class Stored:
         return chosen.get("t"), chosen.get("c")
 
     def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
-        """One of the volumes, lazily; see `napari_mvfusion.io.choices.choose` for its errors."""
+        """One of the volumes, lazily; see `napari_mvfusion.io.volume_choice.choose` for its errors."""
         return self.at(choose(str(self.path), self.leading, timepoint, channel))
 
 
@@ -68,12 +69,12 @@ def parts_of(index: Any) -> tuple[Any, ...]:
     return (*parts, *[slice(None)] * (3 - len(parts)))
 
 
-class Lazy:
+class LazyVolume(ABC):
     """Pixels that are read when they are asked for; all of them where numpy makes an array of it."""
 
+    @abstractmethod
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how pixels are read")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All pixels, in memory.
@@ -89,7 +90,7 @@ class Lazy:
 
 
 @dataclass(frozen=True, eq=False)
-class Small:
+class SmallVolume:
     """All values of a small file, a PSF or the like: (z, y, x), and the voxel size (z, y, x) in um where it says that."""
 
     values: np.ndarray
@@ -121,7 +122,7 @@ class Growing(Protocol):
         """Make it a complete volume of its format; safe to repeat."""
 
 
-class Format:
+class Format(ABC):
     """A kind of files or folders that hold volumes. One that can be written also has `written`, `new_suffix` and `write`.
 
     Attributes
@@ -156,7 +157,8 @@ class Format:
         """Whether this is of the format, by its name and, at most, its first bytes."""
         return path.name.lower().endswith(self.suffixes) and is_folder(path) == self.is_folder
 
-    def open(self, path: Path) -> Stored:
+    @abstractmethod
+    def open(self, path: Path) -> StoredVolumes:
         """Look at what is inside; no pixel is read.
 
         Raises
@@ -164,9 +166,8 @@ class Format:
         InputError
             If it is missing, damaged, larger than it may be, or holds anything but (z, y, x) volumes of grey values.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is opened")
 
-    def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> Small:
+    def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> SmallVolume:
         """All values of a small volume; a plane gets the length 1 along z.
 
         Parameters
@@ -183,7 +184,7 @@ class Format:
         check_size(stored.shape)
         if stored.leading:
             raise InputError(f"{path} holds several volumes: save the one that is meant in a file of its own")
-        return Small(np.asarray(stored.volume()[:]), stored.voxel_size_um)
+        return SmallVolume(np.asarray(stored.volume()[:]), stored.voxel_size_um)
 
     def write(
         self,

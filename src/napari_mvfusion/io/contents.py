@@ -11,12 +11,12 @@ from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.choices import Choice, NotChosenError
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, refuse_tag
+from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
-from napari_mvfusion.system.files import check_there
+from napari_mvfusion.system.file_checks import check_there
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def describe(
         return _sample(
             source,
             tag,
-            Choice(timepoint, channel),
+            VolumeChoice(timepoint, channel),
             psfs=psfs,
             psf_folder=psf_folder,
             voxel_size_um=voxel_size_um,
@@ -123,10 +123,10 @@ def describe(
         return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
     if psfs is not None:
         return Contents(str(path), "file", (sample(None),), ())
-    return Contents(str(path), "file", (_volume(path, Choice(timepoint, channel)),), ())
+    return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel)),), ())
 
 
-def _volume(path: Path, at: Choice) -> SampleContents:
+def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
     stored = open_stored(path)
     at, said = _one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
@@ -135,7 +135,7 @@ def _volume(path: Path, at: Choice) -> SampleContents:
     return SampleContents("", (view,), stored.voxel_size_um, False, (*said, *stored.notes))
 
 
-def _one_of(look: Callable[[Choice], object], at: Choice) -> tuple[Choice, list[str]]:
+def _one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[VolumeChoice, list[str]]:
     """Which volume to look at: the first one where there are several and none is chosen, which is said."""
     said: list[str] = []
     while True:
@@ -148,8 +148,8 @@ def _one_of(look: Callable[[Choice], object], at: Choice) -> tuple[Choice, list[
             return at, said
 
 
-def _sample(source: Source, tag: str | None, at: Choice, **opening: Any) -> SampleContents:
-    def look(at: Choice) -> RegisteredViews:
+def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -> SampleContents:
+    def look(at: VolumeChoice) -> RegisteredViews:
         return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
 
     try:
@@ -174,5 +174,5 @@ def _sample(source: Source, tag: str | None, at: Choice, **opening: Any) -> Samp
     return SampleContents(tag or "", found, size, has_truth, (*notes, *directions, *without))
 
 
-def _has_truth(folder: Path, tag: str | None, at: Choice) -> bool:
+def _has_truth(folder: Path, tag: str | None, at: VolumeChoice) -> bool:
     return open_truth(folder, tag, timepoint=at.timepoint, channel=at.channel) is not None

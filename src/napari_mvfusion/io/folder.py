@@ -14,7 +14,7 @@ from pathlib import Path
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import file_suffixes, suffixes
-from napari_mvfusion.system.files import check_there
+from napari_mvfusion.system.file_checks import check_there
 
 _FILE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, file_suffixes()))})"
 _IMAGE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, suffixes()))})"
@@ -31,7 +31,7 @@ _EXPECTED = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
 @dataclass
-class Sample:
+class SampleFiles:
     """The files of one tag: angle to view, angle to its own PSF, and the ground truth."""
 
     views: dict[float, Path] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Folder:
     """
 
     path: Path
-    samples: dict[str, Sample]
+    samples: dict[str, SampleFiles]
     psfs: dict[float, Path]
     problems: list[str]
 
@@ -98,7 +98,7 @@ def scan_folder(path: str | Path) -> Folder:
     check_there(path, "name a folder of views or PSFs")
     if not path.is_dir():
         raise InputError(f"{path} is no folder: name a folder of views or PSFs")
-    samples: dict[str, Sample] = {}
+    samples: dict[str, SampleFiles] = {}
     psfs: dict[float, Path] = {}
     problems: list[str] = []
     try:
@@ -107,12 +107,12 @@ def scan_folder(path: str | Path) -> Folder:
         raise InputError(f"the folder {path} cannot be read: {error.strerror or error}") from error
     for file in files:
         if match := _VIEW.fullmatch(file.name):
-            _claim(samples.setdefault(match["tag"] or "", Sample()).views, match["angle"], file)
+            _claim(samples.setdefault(match["tag"] or "", SampleFiles()).views, match["angle"], file)
         elif match := _PSF.fullmatch(file.name):
-            own = psfs if match["tag"] is None else samples.setdefault(match["tag"], Sample()).psfs
+            own = psfs if match["tag"] is None else samples.setdefault(match["tag"], SampleFiles()).psfs
             _claim(own, match["angle"], file)
         elif match := _TRUTH.fullmatch(file.name):
-            samples.setdefault(match["tag"] or "", Sample()).truth = file
+            samples.setdefault(match["tag"] or "", SampleFiles()).truth = file
         elif (like := _LIKE.search(file.name)) and file.suffix.lower() not in _NO_IMAGES:
             problems.append(_left_out(file, like["word"].lower()))
     with_views = {tag: sample for tag, sample in samples.items() if sample.views}
@@ -133,7 +133,7 @@ def _left_out(file: Path, word: str) -> str:
     return f"{file.name} is left out: it looks like a {kind}, but is not called {expected}; rename it to use it"
 
 
-def _orphans(samples: dict[str, Sample]) -> Iterable[str]:
+def _orphans(samples: dict[str, SampleFiles]) -> Iterable[str]:
     for tag, sample in samples.items():
         if not sample.views:
             files = [*sample.psfs.values(), *([sample.truth] if sample.truth else [])]

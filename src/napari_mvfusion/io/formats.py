@@ -12,11 +12,11 @@ from typing import Any
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
-from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.ome_zarr.format import OMEZarr
 from napari_mvfusion.io.tiff.format import TIFF
-from napari_mvfusion.system.files import check_there, is_folder
+from napari_mvfusion.system.file_checks import check_there, is_folder
 
 FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5())
 
@@ -43,7 +43,7 @@ def is_volume_folder(path: str | Path) -> bool:
     return path.name.lower().endswith(suffixes) or (is_folder(path) and is_volume(path))
 
 
-def open_stored(path: str | Path) -> Stored:
+def open_stored(path: str | Path) -> StoredVolumes:
     """Look at what a file or folder holds; no pixel is read.
 
     Raises

@@ -12,11 +12,10 @@ from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_volume, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
-from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
     ViewFile,
     as_used,
@@ -26,7 +25,8 @@ from napari_mvfusion.io.view_files import (
     open_view_files,
     size_remark,
 )
-from napari_mvfusion.system.files import check_there, is_folder, is_there
+from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.system.file_checks import check_there, is_folder, is_there
 
 Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 PSFFiles: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path]
@@ -78,7 +78,7 @@ def open_views(
         If there are no views, a tag must be named, it is not clear which file is which view, or a file cannot be used;
         the message names it and the fix.
     """
-    at = Choice(timepoint, channel)
+    at = VolumeChoice(timepoint, channel)
     views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
     files = by_name(masks or {}, "mask", views.names)
     check_names(files, views.names, "a mask")
@@ -99,7 +99,7 @@ def open_views(
     )
 
 
-def _mask(file: Path, at: Choice) -> VolumeLike:
+def _mask(file: Path, at: VolumeChoice) -> VolumeLike:
     """A mask: that of the volume that is chosen, or the only one for all of them."""
     return open_volume(file, timepoint=at.timepoint, channel=at.channel, one_will_do=True)[0]
 
@@ -110,7 +110,7 @@ def _opened(
     tag: str | None,
     psf_folder: str | Path | None,
     voxel_size_um: FloatTriple | None,
-    at: Choice,
+    at: VolumeChoice,
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -206,7 +206,7 @@ def _open_channels(
     psfs: Mapping[str, str | Path],
     psf_folder: Path | None,
     voxel_size_um: FloatTriple | None,
-    at: Choice,
+    at: VolumeChoice,
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -339,7 +339,7 @@ def open_volume(
         If the file cannot be used.
     """
     stored = open_stored(path)
-    at = Choice(timepoint, channel).among(stored.leading if one_will_do else None)
+    at = VolumeChoice(timepoint, channel).among(stored.leading if one_will_do else None)
     volume = stored.volume(at.timepoint, at.channel)
     size = stored.voxel_size_um
     return volume, Grid(stored.shape, size or (1.0, 1.0, 1.0), stored.origin_um, size_known=size is not None)

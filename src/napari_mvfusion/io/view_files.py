@@ -13,10 +13,10 @@ import numpy as np
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Stored
-from napari_mvfusion.io.choices import Choice
+from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
-from napari_mvfusion.io.psfs import open_psf
+from napari_mvfusion.io.psf_files import open_psf
+from napari_mvfusion.io.volume_choice import VolumeChoice
 
 _SAME_SIZE = 1e-3
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def check_names(given: Iterable[str], names: Sequence[str], what: str) -> None:
 def open_view_files(
     files: Sequence[ViewFile],
     voxel_size_um: FloatTriple | None,
-    at: Choice,
+    at: VolumeChoice,
     *,
     clean: bool,
     remarks: Sequence[str] = (),
@@ -174,11 +174,11 @@ def size_remark(wanted: FloatTriple, stated: Sequence[tuple[str, FloatTriple | N
 class _Opened:
     """One volume of a file."""
 
-    stored: Stored
+    stored: StoredVolumes
     data: VolumeLike
 
 
-def _open_single(file: Path, at: Choice) -> _Opened:
+def _open_single(file: Path, at: VolumeChoice) -> _Opened:
     stored = open_stored(file)
     return _Opened(stored, stored.volume(at.timepoint, at.channel))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from platformdirs import user_log_path
 
 from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, is_out_of_memory
-from napari_mvfusion.system.files import cause_of, shortened
+from napari_mvfusion.system.file_checks import cause_of, shortened
 
 LOGS_VARIABLE = "MVFUSION_LOGS"
 """Environment variable with the folder of the log file, in place of the system's own for logs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from napari_mvfusion.system.files import parsing
+from napari_mvfusion.system.file_checks import parsing
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,7 +14,7 @@ from napari_mvfusion.models.card import problems_of
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation.random_psfs import AXIAL, LARGEST
-from napari_mvfusion.system.files import read_text
+from napari_mvfusion.system.file_checks import read_text
 from napari_mvfusion.system.yaml_text import parse_yaml
 
 Mode = Literal["supervised", "self", "semi"]

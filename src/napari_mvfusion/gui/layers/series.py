@@ -11,12 +11,12 @@ import numpy as np
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.layers.conversion import LayerData, lazy
-from napari_mvfusion.io.base import Stored
-from napari_mvfusion.io.choices import Choice
+from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.volume_choice import VolumeChoice
 
 
-def first_volume(files: Iterable[Path]) -> Choice:
+def first_volume(files: Iterable[Path]) -> VolumeChoice:
     """Which volume of some files stands for all while they are opened; no choice where each has one.
 
     Raises
@@ -25,7 +25,7 @@ def first_volume(files: Iterable[Path]) -> Choice:
         If a file cannot be opened.
     """
     axes = {axis for file in files for axis in open_stored(file).leading}
-    return Choice(0 if "t" in axes else None, 0 if "c" in axes else None)
+    return VolumeChoice(0 if "t" in axes else None, 0 if "c" in axes else None)
 
 
 def view_series(views: RegisteredViews, layers: Sequence[LayerData]) -> list[LayerData]:
@@ -50,7 +50,7 @@ def all_volumes(layer: LayerData, file: Path) -> LayerData:
     return data, look | place, kind
 
 
-def stacked(stack: Stored) -> tuple[Any, list[tuple[str, float]]]:
+def stacked(stack: StoredVolumes) -> tuple[Any, list[tuple[str, float]]]:
     """All volumes of a file as one lazy array, and name and step of each axis before z; the step of "t" is in seconds."""
     leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
     volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]

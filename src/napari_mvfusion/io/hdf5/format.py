@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.hdf5.reader import is_named, open_dataset, split
 from napari_mvfusion.io.hdf5.writer import write_hdf5
-from napari_mvfusion.system.files import is_folder
+from napari_mvfusion.system.file_checks import is_folder
 
 
 class HDF5(Format):
@@ -34,7 +34,7 @@ class HDF5(Format):
         """By its ending, also where a dataset is named."""
         return is_named(path) and not is_folder(path)
 
-    def open(self, path: Path) -> Stored:
+    def open(self, path: Path) -> StoredVolumes:
         """Look at a dataset; see `open_dataset`."""
         return open_dataset(path)
 

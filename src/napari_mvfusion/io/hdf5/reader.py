@@ -18,9 +18,9 @@ import numpy as np
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Lazy, Stored, parts_of
+from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
 from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, read_part, refuse_filters
-from napari_mvfusion.system.files import MOST_TEXT_BYTES, check_file, parsing
+from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
 _FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
@@ -35,7 +35,7 @@ _MOST_OBJECTS = 10_000
 _AXES = "tczyx"
 
 
-def open_dataset(path: Path) -> Stored:
+def open_dataset(path: Path) -> StoredVolumes:
     """Look at a dataset; no pixel is read.
 
     Raises
@@ -65,10 +65,10 @@ def open_dataset(path: Path) -> Stored:
 
     leading = {axis: n for axis, n in sizes.items() if axis in "tc" and n > 1}
     shape = triple(sizes.get(axis, 1) for axis in "zyx")
-    return Stored(path, shape, dtype, at, leading, size, origin, step, recipe, notes)
+    return StoredVolumes(path, shape, dtype, at, leading, size, origin, step, recipe, notes)
 
 
-class Hdf5Volume(Lazy):
+class Hdf5Volume(LazyVolume):
     """One (z, y, x) volume of a dataset; the file is open only while pixels are read, so it can be sent and forked.
 
     Parameters

@@ -15,8 +15,8 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.hdf5.reader import recipe_name, split
-from napari_mvfusion.io.pixels import LeadingAxis, blocks, check_shape, converted, volumes
-from napari_mvfusion.system.files import parsing
+from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted, volumes
+from napari_mvfusion.system.file_checks import parsing
 
 _CHUNK = 64
 _DATASET = "volume"

@@ -14,9 +14,9 @@ import zarr
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.io.atomic import remove
-from napari_mvfusion.io.base import Format, Stored
+from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_stored_image, open_zarr_views
-from napari_mvfusion.io.ome_zarr.views import write_views_zarr
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
 
 
@@ -35,7 +35,7 @@ class OMEZarr(Format):
         """By what lies in the folder, however it is called."""
         return is_zarr(path)
 
-    def open(self, path: Path) -> Stored:
+    def open(self, path: Path) -> StoredVolumes:
         """Look at an image; see `open_image`."""
         return open_stored_image(path)
 

@@ -16,11 +16,11 @@ from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, tripl
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.base import Lazy, Stored, parts_of
-from napari_mvfusion.io.choices import choose
-from napari_mvfusion.io.ome_zarr.files import PlainFiles, weigh
+from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
+from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
+from napari_mvfusion.io.volume_choice import choose
 from napari_mvfusion.psf import check_size
-from napari_mvfusion.system.files import is_folder, parsing
+from napari_mvfusion.system.file_checks import is_folder, parsing
 
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
@@ -89,7 +89,7 @@ class ZarrImage:
         return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
 
 
-class ZarrVolume(Lazy):
+class ZarrVolume(LazyVolume):
     """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
 
     def __init__(self, image: ZarrImage, fixed: Mapping[str, int]) -> None:
@@ -126,7 +126,7 @@ class ZarrVolume(Lazy):
         return pixels
 
 
-def open_stored_image(path: Path) -> Stored:
+def open_stored_image(path: Path) -> StoredVolumes:
     """Look at the volumes of an image; see `open_image`."""
     image = open_image(path)
     other = image.leading.keys() - set("tc")
@@ -137,7 +137,7 @@ def open_stored_image(path: Path) -> Stored:
     def at(chosen: Mapping[str, int]) -> VolumeLike:
         return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in _SPACE})
 
-    return Stored(
+    return StoredVolumes(
         path,
         triple(image.array.shape[image.axes.index(axis)] for axis in _SPACE),
         image.array.dtype,

@@ -16,7 +16,7 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, tripl
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.pixels import LeadingAxis, blocks, check_shape, converted, volumes
+from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted, volumes
 
 VERSION = "0.5"
 _AXES = ("z", "y", "x")

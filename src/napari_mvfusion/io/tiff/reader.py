@@ -16,9 +16,16 @@ import tifffile
 from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Stored
-from napari_mvfusion.io.tiff.files import LARGEST_PIECE, file_of, image_number, ome_images, opened_tiff, series_of
-from napari_mvfusion.io.tiff.pixels import MappedTiff, PagedTiff
+from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.tiff.checked_files import (
+    LARGEST_PIECE,
+    file_of,
+    image_number,
+    ome_images,
+    opened_tiff,
+    series_of,
+)
+from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 
 _FIJI = {"T": "frame", "C": "channel"}
@@ -52,7 +59,7 @@ class _Pixels:
         return PagedTiff(self.path, [self.places[number] for number in numbers], volume, self.dtype)
 
 
-def open_stack(path: str | Path) -> Stored:
+def open_stack(path: str | Path) -> StoredVolumes:
     """Look at the volumes of a TIFF file; no pixel is read. Of a set of OME-TIFF files, those with pixels in this one.
 
     Raises
@@ -69,7 +76,7 @@ def open_stack(path: str | Path) -> Stored:
         pixels = _pixels_of(path, series, sizes)
         notes = _notes(tiff)
         recipe = json.loads(notes.get("recipe", "null"))
-        return Stored(
+        return StoredVolumes(
             path,
             triple(sizes[axis] for axis in "zyx"),
             np.dtype(series.dtype),

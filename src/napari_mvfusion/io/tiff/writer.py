@@ -14,7 +14,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.pixels import LeadingAxis, bands, check_shape, volumes
+from napari_mvfusion.io.streaming import LeadingAxis, bands, check_shape, volumes
 
 _NEXT = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
 NAMESPACE = "napari-mvfusion"

@@ -14,11 +14,11 @@ from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_l
 from napari_mvfusion.gui.layers.notes import KEY, PSFSaid
 from napari_mvfusion.gui.layers.series import all_volumes, first_volume, view_series
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.choices import Choice
 from napari_mvfusion.io.formats import has_file_suffix, volume_files
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.psfs import prepare_stored, read_psf
+from napari_mvfusion.io.psf_files import prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
+from napari_mvfusion.io.volume_choice import VolumeChoice
 
 _NOT_SAID = (1.0, 1.0, 1.0)
 
@@ -72,7 +72,7 @@ def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Genera
     for path, role in given:
         check()
         # Beads are measured in one volume.
-        first = first_volume([path]) if role == "truth" else Choice()
+        first = first_volume([path]) if role == "truth" else VolumeChoice()
         volume, grid = open_volume(path, timepoint=first.timepoint, channel=first.channel)
         data, look, kind = all_volumes(truth_layer(volume, grid, sample=""), path)
         look["name"] = path.stem.removesuffix(".ome")

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
-from napari_mvfusion.io.psfs import prepare_psf
+from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.psf.frames import turn_psf
 from napari_mvfusion.psf.mirror import flipped
 

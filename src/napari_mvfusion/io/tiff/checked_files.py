@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.system.files import check_file, parsing
+from napari_mvfusion.system.file_checks import check_file, parsing
 
 LARGEST_PIECE = 2**28
 """Bytes of what has to be decoded in one go: a compressed plane, or a chunk of a zarr."""

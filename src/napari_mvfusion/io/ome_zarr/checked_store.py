@@ -13,7 +13,7 @@ from zarr.storage import LocalStore
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.ome_zarr.chunks import ChunkBound, bound_of
-from napari_mvfusion.io.tiff.files import LARGEST_PIECE
+from napari_mvfusion.io.tiff.checked_files import LARGEST_PIECE
 
 LONGEST_AXIS = 2**20
 _MOST_CHUNKS = 2**26

@@ -12,7 +12,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import format_of, place_of
 from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
 from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, as_float32
-from napari_mvfusion.system.files import check_there
+from napari_mvfusion.system.file_checks import check_there
 
 _NOT_SAID = (1.0, 1.0, 1.0)
 

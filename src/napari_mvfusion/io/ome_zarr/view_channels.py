@@ -12,7 +12,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.ome_zarr.writer import VERSION, write_zarr
-from napari_mvfusion.io.pixels import slabs
+from napari_mvfusion.io.streaming import slabs
 
 _CHUNK = 64
 

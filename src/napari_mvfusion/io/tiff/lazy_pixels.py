@@ -10,13 +10,13 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.data.geometry import Triple
-from napari_mvfusion.io.base import Lazy, parts_of
-from napari_mvfusion.system.files import parsing
+from napari_mvfusion.io.base import LazyVolume, parts_of
+from napari_mvfusion.system.file_checks import parsing
 
 _GONE = "check that the file is still there, and copy it again"
 
 
-class MappedTiff(Lazy):
+class MappedTiff(LazyVolume):
     """Pixels that lie in one piece: only the planes that are asked for are mapped, and only their box is read.
 
     Parameters
@@ -57,7 +57,7 @@ class MappedTiff(Lazy):
         return np.array(chosen if isinstance(wanted, slice) else chosen[0], dtype=self.dtype)
 
 
-class PagedTiff(Lazy):
+class PagedTiff(LazyVolume):
     """Pixels that are compressed or scattered, also over several files: only the planes that are asked for are decoded.
 
     Parameters

@@ -25,22 +25,22 @@ class NotChosenError(InputError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class VolumeChoice:
     """Time point and channel of every file, counted from 0; None where files have one."""
 
     timepoint: int | None = None
     channel: int | None = None
 
-    def among(self, leading: Mapping[str, int] | None) -> Choice:
+    def among(self, leading: Mapping[str, int] | None) -> VolumeChoice:
         """What of it a file with these counts along "t" and "c" asks for; all of it where they are None."""
         if leading is None:
             return self
-        return Choice(
+        return VolumeChoice(
             self.timepoint if leading.get("t", 1) > 1 else None,
             self.channel if leading.get("c", 1) > 1 else None,
         )
 
-    def first(self, axis: str) -> Choice:
+    def first(self, axis: str) -> VolumeChoice:
         """The same with the first volume along "t" or "c"."""
         return replace(self, **{WORDS[axis][1]: 0})
 
