@@ -37,7 +37,7 @@ class Mode(StrEnum):
     SEMI = "semi"
 
 
-class Kind(StrEnum):
+class GeneratorKind(StrEnum):
     """The generators."""
 
     UNIVERSAL = "universal"
@@ -71,7 +71,7 @@ def train(
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Model to begin with. By default random weights.")] = None,
     views: Annotated[str | None, typer.Option(help="How many views, as 4 or 2-8.")] = None,
-    architecture: Annotated[Kind | None, typer.Option(help="Network, where --from does not say it.")] = None,
+    architecture: Annotated[GeneratorKind | None, typer.Option(help="Network, where --from does not say it.")] = None,
     feature_maps: Annotated[int | None, typer.Option(help="Paper's network: maps of the first level.")] = None,
     angles: Annotated[
         str | None, typer.Option(help="Directions of the views, as 0,180,270,90; the channels of the paper's network.")
@@ -124,7 +124,7 @@ def train(
     if minutes is not None and steps is None:
         chosen["schedule"] = "constant"
     views_of = _opened(data or [], reading)
-    if architecture is Kind.PAPER:
+    if architecture is GeneratorKind.PAPER:
         from_data = len(views_of[0]) if views_of else None
         given = views and _counts(views)[0]
         chosen["architecture.views"] = given or (angles and len(options.numbers(angles, "--angles"))) or from_data
