@@ -32,7 +32,6 @@ from napari_mvfusion.models import export_model, list_models
 from napari_mvfusion.training.config import LossWeights, TrainConfig
 from napari_mvfusion.training.expert import expert_changes, expert_parameters, expert_values
 from napari_mvfusion.training.folders import inputs_in
-from napari_mvfusion.training.history import History, ThinnedCurve
 from napari_mvfusion.training.plan import suggest_name
 from napari_mvfusion.training.presets import fine_tune_config
 from old_checkpoints import content
@@ -79,24 +78,6 @@ def open_views(person, model, shape=(40, 32, 32)):
     person.wait_for_plan()
 
 
-def test_a_long_curve_is_thinned_to_means_and_forgets_what_a_run_went_back_from():
-    curve = ThinnedCurve()
-    for step in range(1, 10_001):
-        curve.add(step, float(step))
-    steps, values = curve.points()
-    assert 300 < len(steps) <= 800
-    np.testing.assert_allclose(steps, values)
-    assert steps[-1] > 9900
-    curve.add(5000, 0.0)
-    assert curve.points()[0].max() < 5000
-
-
-def test_the_sum_of_the_losses_is_no_curve():
-    history = History()
-    history.add_losses(1, {"cycle": 1.0, "gradient": 2.0, "total": 3.0})
-    assert set(history.losses) == {"cycle", "gradient"}
-
-
 @pytest.mark.parametrize(("depth", "start", "stop"), [(None, (0, 2, 5), (20, 12, 25)), (6, (7, 2, 5), (13, 12, 25))])
 def test_a_rectangle_becomes_a_box_of_voxels(depth, start, stop):
     layer = Image(np.zeros((20, 30, 40)), scale=(2, 1, 0.5), translate=(5, 0, 0))
@@ -104,19 +85,6 @@ def test_a_rectangle_becomes_a_box_of_voxels(depth, start, stop):
     box = drawn_box(Shapes([corners]), layer, (20, 30, 40), depth)
     assert (box.start, box.stop) == (start, stop)
     assert drawn_box(Shapes(ndim=3), layer, (20, 30, 40), depth) is None
-
-
-@pytest.mark.parametrize("mode", ["self", "semi"])
-def test_usual_expert_settings_change_nothing_and_others_what_they_say(mode):
-    standard = fine_tune_config(mode, minutes=5, views=())
-    usual = expert_values(standard)
-    assert expert_changes(usual, standard) == {}
-    other = usual | {"rate": 3e-4, "tile": "48", "gradient": 2.5, "seed": 7}
-    changed = fine_tune_config(mode, minutes=5, views=(), **expert_changes(other, standard))
-    assert changed.rate == pytest.approx(3e-4)
-    assert changed.tile == (48, 48, 48)
-    assert changed.seed == 7
-    assert changed.weights == standard.weights.model_copy(update={"gradient": 2.5})
 
 
 @pytest.mark.parametrize("mode", ["self", "semi"])

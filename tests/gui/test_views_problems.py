@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.gui.layers.notes import PSFSaid
 from napari_mvfusion.gui.panels.views.choices import psf_choices
@@ -13,9 +12,7 @@ from napari_mvfusion.gui.panels.views.judging import judge_psf
 from napari_mvfusion.gui.panels.views.problems import pixel_problems
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.measures.pixel_facts import look_at
-from napari_mvfusion.psf import fwhm, rotate_psf
-from napari_mvfusion.psf.cuts import look_of
-from napari_mvfusion.psf.frames import fit_into, is_same_frame, own_to_fused, turn_psf
+from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.system.words import sentence
@@ -92,79 +89,6 @@ def test_voxels_that_are_no_numbers_and_a_size_beyond_the_volume_are_mended_when
     assert problem.text == sentence(f"{refused.value}.")
     assert problem.fixes[0].label == "Crop"
     assert problem.fixes[0].mend().entries["psf"].shape[0] == 7
-
-
-def test_a_crop_to_the_volume_keeps_the_middle():
-    psf = fit_into(PSF, (8, 9, 64))
-    assert psf.shape == (7, 9, PSF.shape[2])
-    assert psf.sum() == pytest.approx(1, abs=1e-6)
-    assert np.unravel_index(psf.argmax(), psf.shape) == tuple(n // 2 for n in psf.shape)
-
-
-def test_turning_in_space_is_turning_in_voxels_only_for_cubes():
-    np.testing.assert_array_equal(turn_psf(PSF, 90, (0.5, 0.5, 0.5)), rotate_psf(PSF, 90))
-    # Voxels four times as deep as wide: 6 voxels along z are 24 along y.
-    turned = turn_psf(PSF, 90, (2.0, 0.5, 0.5))
-    assert fwhm(turned)[1] == pytest.approx(4 * fwhm(PSF)[0], rel=0.05)
-
-
-def test_the_own_frame_of_a_view():
-    grid = Grid((4, 4, 4), (1.0, 0.5, 0.5), (3, 2, 1))
-    assert is_same_frame(own_to_fused(grid.affine, grid))
-    turned = np.eye(4)
-    turned[:3, :3] = [[0, 1, 0], [-1, 0, 0], [0, 0, 0.5]]
-    matrix = own_to_fused(turned, grid)
-    np.testing.assert_allclose(matrix, [[0, 1, 0], [-2, 0, 0], [0, 0, 1]])
-    assert not is_same_frame(matrix)
-
-
-def test_cuts_go_through_the_peak_and_show_tails():
-    psf = np.zeros((5, 7, 9), np.float32)
-    psf[1, 2, 3] = 1
-    psf[4, 2, 3] = 0.04
-    look = look_of(psf, (2.0, 1.0, 0.5))
-    yx, zx, zy = look.cuts
-    assert (yx.picture[2, 3], zx.picture[1, 3], zy.picture[1, 2]) == (255, 255, 255)
-    assert zx.picture[4, 3] == round(255 * 0.2)
-    assert (yx.size_um, zx.size_um, zy.size_um) == ((7.0, 4.5), (10.0, 4.5), (10.0, 7.0))
-    np.testing.assert_allclose(look.fwhm_um, np.multiply(look.fwhm_voxels, (2, 1, 0.5)))
-    assert look_of(np.full((3, 3, 3), np.nan), (1, 1, 1)) is None
-
-
-@pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=3)])
-@pytest.mark.parametrize("leading", [(), (2, 3)])
-def test_pixels_are_counted_as_numpy_does(rng, wrap, leading):
-    data = rng.normal(size=(*leading, 9, 8, 7)).astype(np.float32)
-    data[..., 4, 3, 2] = np.nan
-    facts = drain(look_at(wrap(data)))
-    assert facts.bad == np.isnan(data).sum()
-    assert facts.first_bad == (*(0 for _ in leading), 4, 3, 2)
-    assert (facts.minimum, facts.maximum) == (np.nanmin(data), np.nanmax(data))
-    assert facts.whole
-    problems = pixel_problems(facts, wrap(data), offset=0, mask=None)
-    assert [problem.fixes[0].label for problem in problems] == ["Leave out", "Set offset"]
-    change = problems[0].fixes[0].mend()
-    np.testing.assert_array_equal(np.asarray(change.data), np.nan_to_num(data))
-    assert np.asarray(change.entries["mask"]).shape == (9, 8, 7)
-    assert not np.asarray(change.entries["mask"])[4, 3, 2]
-
-
-def test_of_huge_volumes_some_planes_are_read():
-    class Huge:
-        shape, dtype, ndim = (4096, 2048, 2048), np.dtype(np.uint16), 3
-        read = 0
-
-        def __getitem__(self, index):
-            self.read += 1
-            return np.full((1, 1, 1), 7, np.uint16)
-
-    huge = Huge()
-    facts = drain(look_at(huge))
-    assert huge.read == 128 + 4  # the noise is estimated from four places
-    assert not facts.whole
-    assert facts.empty
-    (problem,) = pixel_problems(facts, huge, offset=0, mask=None)
-    assert problem.text == "All voxels are 7 (of the planes that were looked at): this view adds nothing."
 
 
 def test_the_menu_offers_what_is_possible_and_says_why_not():

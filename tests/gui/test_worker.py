@@ -1,17 +1,16 @@
-"""What a job of the Fuse panel leaves when it ends early, told by its events and its array."""
+"""What the layer of a run says of a run that ended early, and which files are never saved over."""
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_mvfusion.data.events import Cancelled, IterationDone
+from napari_mvfusion.data.events import IterationDone
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.series import Allocated, FuseJob, PartBegun, PartDone, SeriesPart
+from napari_mvfusion.engine.series import Allocated, FuseJob, PartBegun, SeriesPart
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed
+from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.jobs.worker import _steps
 from napari_mvfusion.gui.writer import refuse_shown
 from small_methods import Diffuse
@@ -41,39 +40,6 @@ def ended(parts, cancel_in):
         if isinstance(event, IterationDone) and now == cancel_in:
             check.stop()
     return values, seen
-
-
-@pytest.mark.parametrize("cancel_in", [0, 1])
-def test_a_cancelled_series_in_memory_keeps_finished_volumes_alone(cancel_in):
-    parts = [volume(seed) for seed in range(3)]
-    values, seen = ended(parts, cancel_in)
-    assert isinstance(seen[-1], Cancelled)
-    assert sum(isinstance(event, PartDone) for event in seen) == cancel_in
-    for index in range(3):
-        expected = fuse(parts[index], Diffuse(), device="cpu").data if index < cancel_in else np.zeros(SHAPE)
-        assert (values[index] == expected).all()
-
-
-def test_a_series_that_fails_keeps_finished_volumes_alone():
-    parts = [volume(0), RegisteredViews([View(np.ones(SHAPE, np.float32), "flat")], Grid(SHAPE)), volume(2)]
-    values, seen = ended(parts, None)
-    assert isinstance(seen[-1], Failed)
-    assert (values[0] == fuse(parts[0], Diffuse(), device="cpu").data).all()
-    assert (values[1:] == 0).all()
-
-
-def test_a_single_volume_keeps_what_there_is():
-    """The name of its layer says that it was cancelled."""
-    job = FuseJob((SeriesPart((), volume(0)),), (), Diffuse(), "cpu")
-    check = Checkpoint()
-    for event in _steps(check, job):
-        if isinstance(event, Allocated):
-            values = event.values
-        if isinstance(event, IterationDone):
-            check.stop()
-    assert isinstance(event, Cancelled)
-    assert np.isfinite(values).all()
-    assert values.any()
 
 
 @pytest.mark.parametrize(("cancel_in", "names"), [(0, []), (1, ["fused (cancelled, 1 of 3 volumes)"])])

@@ -1,0 +1,45 @@
+"""What is odd about the pixels of a view, in bounded time."""
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.gui.panels.views.problems import pixel_problems
+from napari_mvfusion.measures.pixel_facts import look_at
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=3)])
+@pytest.mark.parametrize("leading", [(), (2, 3)])
+def test_pixels_are_counted_as_numpy_does(rng, wrap, leading):
+    data = rng.normal(size=(*leading, 9, 8, 7)).astype(np.float32)
+    data[..., 4, 3, 2] = np.nan
+    facts = drain(look_at(wrap(data)))
+    assert facts.bad == np.isnan(data).sum()
+    assert facts.first_bad == (*(0 for _ in leading), 4, 3, 2)
+    assert (facts.minimum, facts.maximum) == (np.nanmin(data), np.nanmax(data))
+    assert facts.whole
+    problems = pixel_problems(facts, wrap(data), offset=0, mask=None)
+    assert [problem.fixes[0].label for problem in problems] == ["Leave out", "Set offset"]
+    change = problems[0].fixes[0].mend()
+    np.testing.assert_array_equal(np.asarray(change.data), np.nan_to_num(data))
+    assert np.asarray(change.entries["mask"]).shape == (9, 8, 7)
+    assert not np.asarray(change.entries["mask"])[4, 3, 2]
+
+
+def test_of_huge_volumes_some_planes_are_read():
+    class Huge:
+        shape, dtype, ndim = (4096, 2048, 2048), np.dtype(np.uint16), 3
+        read = 0
+
+        def __getitem__(self, index):
+            self.read += 1
+            return np.full((1, 1, 1), 7, np.uint16)
+
+    huge = Huge()
+    facts = drain(look_at(huge))
+    assert huge.read == 128 + 4  # the noise is estimated from four places
+    assert not facts.whole
+    assert facts.empty
+    (problem,) = pixel_problems(facts, huge, offset=0, mask=None)
+    assert problem.text == "All voxels are 7 (of the planes that were looked at): this view adds nothing."
