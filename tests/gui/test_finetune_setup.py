@@ -110,11 +110,11 @@ def test_the_form_for_experts_has_the_fields_of_the_configuration_and_their_boun
 
 def test_what_was_entered_for_experts_is_remembered_as_it_was_by_version_0_1(person, model):
     training = person.panel._setup.training
-    training.restore(
-        {"mode": "self", "minutes": 2.0, "time": "other", "expert": {"rate": 3.0, "tile": "48", "seed": 4}}
-    )
+    expert = {"rate": 3.0, "tile": "48", "seed": 4, "again": 0.5, "gains": "lost"}
+    training.restore({"mode": "self", "minutes": 2.0, "time": "other", "expert": expert})
     assert training.minutes == 2.0
     assert training.expert()["rate"] == pytest.approx(3e-4)
+    assert (training.expert()["resimulated"], training.expert()["gains"]) == (0.5, "attenuation")
     state = training.state()
     training.reset()
     training.restore(state)

@@ -1,6 +1,8 @@
 """Napari's preferences of the plugin, and what they change."""
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from qtpy.QtWidgets import QComboBox
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
-from patience import PATIENCE
+from patience import PATIENCE, PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -90,3 +92,38 @@ def test_what_is_kept_is_written_while_the_window_goes_on(qtbot, monkeypatch):
     path = Path(QSettings("napari-mvfusion", "napari-mvfusion").fileName())
     assert json.loads(QSettings(str(path), QSettings.Format.IniFormat).value("panel")) == {"a": 2}
     assert last_used("panel") == {"a": 2}
+
+
+KEEP_AND_END = """
+import sys
+from qtpy.QtCore import QSettings, QThreadPool
+from qtpy.QtWidgets import QApplication, QWidget
+from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.settings import keep
+
+QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, sys.argv[1])
+application = QApplication([])
+
+def endless(check):
+    while True:
+        yield
+
+window = QWidget()
+tasks = Tasks(window)
+for number in range(QThreadPool.globalInstance().maxThreadCount() + 3):
+    tasks.start(f"endless {number}", endless, done=print)
+keep("panel", {"a": 1})
+print(QSettings("napari-mvfusion", "napari-mvfusion").fileName())
+"""
+
+
+def test_what_waits_behind_other_work_is_written_when_python_ends(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", KEEP_AND_END, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    written = QSettings(ended.stdout.strip(), QSettings.Format.IniFormat)
+    assert json.loads(written.value("panel")) == {"a": 1}

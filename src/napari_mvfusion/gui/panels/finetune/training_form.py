@@ -122,8 +122,8 @@ class TrainingForm(QWidget):
         self._mode = "semi" if state.get("mode") == "semi" else "self"
         self.reset()
         entered = state.get("parameters", {})
-        if "expert" in state:  # of version 0.1, which had the rate in units of 0.0001
-            entered = state["expert"] | {"rate": 1e-4 * state["expert"].get("rate", 1.0)}
+        if "expert" in state:
+            entered = _of_version_0_1(state["expert"])
         self._expert.set_values(entered)
 
     def _show_minutes(self, _: object = None) -> None:
@@ -160,6 +160,14 @@ def _form() -> Form:
     )
     form["minutes"].native.setSuffix(" min")
     return form
+
+
+def _of_version_0_1(entered: dict[str, Any]) -> dict[str, Any]:
+    """What was remembered of the parameters for experts, which had the rate in units of 0.0001, and other words."""
+    now = {"again": "resimulated"}
+    words = {"lost": "attenuation"}
+    renamed = {now.get(name, name): words.get(value, value) for name, value in entered.items()}
+    return renamed | {"rate": 1e-4 * entered.get("rate", 1.0)}
 
 
 def _usual(mode: OwnMode) -> TrainConfig:
