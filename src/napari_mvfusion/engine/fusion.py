@@ -237,7 +237,7 @@ def _fuse(
         yield from _say_psfs(views, method)
     recognised = {view.name for view in views.views if view.no_data == "auto"}
     try:
-        yield from _until(views.scan(), cancel)
+        yield from until(views.scan(), cancel)
         for note in views.notes:
             yield Warned(note)
         _reject_constant(views)
@@ -249,7 +249,7 @@ def _fuse(
         for message in [*said, *about_gains(views, dark)]:
             yield Warned(message)
         views, unit = views.in_safe_unit()
-        bound = yield from _until(method.prepare(views, target_device), cancel)
+        bound = yield from until(method.prepare(views, target_device), cancel)
     except Stop:
         yield Cancelled(0, 0, None)
         return None
@@ -271,7 +271,7 @@ def _fuse(
             yield Warned(note)
         if workspace.finished or workspace.placed:
             try:
-                finished = yield from _until(_finished_before(named, workspace, views.grid, recipe), cancel)
+                finished = yield from until(_finished_before(named, workspace, views.grid, recipe), cancel)
             except Stop:
                 yield Cancelled(0, 0, None)
                 return None
@@ -369,7 +369,7 @@ def _finished_before(
     return Fused(open_output(named), grid, recipe, named, changes, made_before=True)
 
 
-def _until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:
+def until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:
     """Pass events on and return the generator's result, unless the user cancels."""
     while True:
         if cancel():

@@ -67,6 +67,17 @@ def fingerprint(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
+def made_alike(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two recipes are of the same views and method, whatever the device and the versions of the software."""
+
+    def origin(of: Mapping[str, Any]) -> str:
+        # Notes only tell how the PSFs came about, whose values have hashes.
+        views = [{key: value for key, value in view.items() if key != "psf_notes"} for view in of["views"]]
+        return json.dumps([of["grid"], of["method"], views], sort_keys=True)
+
+    return origin(recipe) == origin(other)
+
+
 def psf_sha256(psf: np.ndarray) -> str:
     """SHA-256 of a PSF's shape and float32 values."""
     values = np.ascontiguousarray(psf, np.float32)

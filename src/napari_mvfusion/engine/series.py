@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,12 +15,13 @@ import torch
 
 from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
 from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished
-from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.fusion import fuse_events, until
 from napari_mvfusion.engine.outputs import open_output
-from napari_mvfusion.engine.provenance import parameters_of
+from napari_mvfusion.engine.provenance import describe_run, made_alike, parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
+from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, pick_device
@@ -161,7 +163,12 @@ def _one_after_the_other(
             yield Cancelled(0, 0, None)
             return
         yield PartBegun(part)
-        done = _finished_before(part, job) if job.resume else None
+        try:
+            done = (yield from _finished_before(part, job, cancel)) if job.resume else None
+        except Stop:
+            _keep_finished(values, number, job)
+            yield Cancelled(0, 0, None)
+            return
         if done is None:
             for event in fuse_events(
                 part.views,
@@ -211,16 +218,23 @@ def _label(label: str, number: int, job: FuseJob) -> str:
     return label if len(job.parts) == 1 else f"volume {number + 1} of {len(job.parts)}, {label}"
 
 
-def _finished_before(part: SeriesPart, job: FuseJob) -> Fused | None:
-    """A part that an earlier run of the same series has finished with the same method."""
-    if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file():
+def _finished_before(
+    part: SeriesPart, job: FuseJob, cancel: Callable[[], bool]
+) -> Generator[SeriesEvent, None, Fused | None]:
+    """A part that an earlier run of the same series has finished, of the same views with the same method."""
+    if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file() or not part.out.exists():
         return None
-    known = load_recipe(recipe_path(part.out))
-    same = known.method.parameters == parameters_of(job.method)
-    if known.method.name != job.method.name or not same or not part.out.exists():
+    written = recipe_path(part.out)
+    load_recipe(written)  # says what is wrong with it
+    recipe = json.loads(written.read_text(encoding="utf-8"))
+    # Quick where it differs: the views need not be read.
+    if recipe["method"] != {"name": job.method.name, "parameters": parameters_of(job.method)}:
         return None
-    drain(check_finished(part.out, known.model_dump(mode="json")))
-    return Fused(open_output(part.out), part.views.grid, known.model_dump(mode="json"), part.out)
+    yield from until(part.views.scan(), cancel)
+    if not made_alike(recipe, describe_run(part.views, job.method, pick_device(job.device), job.inputs)):
+        return None
+    yield from until(check_finished(part.out, recipe), cancel)
+    return Fused(open_output(part.out), part.views.grid, recipe, part.out)
 
 
 @contextmanager
