@@ -74,7 +74,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
     assert "steps" in ready.read("takes") or "to prepare" in ready.read("takes")
     ready.start()
     ready.wait_for_step(6)
-    # The curve grows, and what the start leaves unexplained is its first point.
+    # The curve grows, and the structure residual of the start is its first point.
     ready.wait(lambda: len(residuals(ready)) >= 2)
     assert "cycle" in ready.panel._page.view._history.losses
     ready.wait(lambda: "fit" in ready.read("loss_legend"))
@@ -111,7 +111,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
         assert pair[0].contrast_limits == pair[1].contrast_limits
         assert pair[0].colormap.name == pair[1].colormap.name
         np.testing.assert_allclose(pair[0].extent.world, fused[0].extent.world)
-    # Training lowers what is unexplained, and the layers show that.
+    # Training lowers the structure residual, and the layers show that.
     before, after = (float(np.square(layer.data).mean()) for layer in maps)
     assert after < before
     ready.press("leave_grid")

@@ -9,7 +9,7 @@ from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.panels.fuse.preview.region import region_in_sight
+from napari_mvfusion.gui.panels.fuse.preview.preview_region import region_in_sight
 from napari_mvfusion.methods import EBMD, Average, LearnedFusion
 from patience import PATIENCE
 

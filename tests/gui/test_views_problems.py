@@ -7,9 +7,9 @@ import tifffile
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.gui.layers.notes import PSFSaid
-from napari_mvfusion.gui.panels.views.choices import psf_choices
 from napari_mvfusion.gui.panels.views.judging import judge_psf
 from napari_mvfusion.gui.panels.views.problems import pixel_problems
+from napari_mvfusion.gui.panels.views.psf_entries import psf_choices
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.measures.pixel_facts import look_at
 from napari_mvfusion.psf import rotate_psf

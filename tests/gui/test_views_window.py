@@ -9,7 +9,7 @@ from views_person import ViewsPerson, known
 
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.panels.views.files import Files
+from napari_mvfusion.gui.panels.views.file_opener import Files
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.simulation import light_sheet_psf
 

@@ -46,7 +46,7 @@ def failure_of(error: Exception, *, when_memory_ran_out: str = "use smaller volu
 
 
 @dataclass(frozen=True)
-class Progress:
+class TaskProgress:
     """How far the work is: what is being done, and the share that is done, 0 to 1."""
 
     text: str
@@ -58,7 +58,7 @@ class Checkpoint:
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
-        self.emit: Callable[[Progress], None] = lambda progress: None
+        self.emit: Callable[[TaskProgress], None] = lambda progress: None
 
     def stop(self) -> None:
         """Let the next call end the work."""
@@ -76,7 +76,7 @@ class Checkpoint:
     def report(self, text: str, share: float) -> None:
         """Tell how far the work is, from where it cannot yield; a checkpoint too."""
         self()
-        self.emit(Progress(text, share))
+        self.emit(TaskProgress(text, share))
 
 
 class Task(QObject):
@@ -120,7 +120,7 @@ class Task(QObject):
         self.blockSignals(not self._to_its_end)
 
     def _report(self, value: Any) -> None:
-        if isinstance(value, Progress):
+        if isinstance(value, TaskProgress):
             self.progressed.emit(value.text, value.share)
         else:
             self.reported.emit(value)

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.panels.compare.contrast import SharedContrast
+from napari_mvfusion.gui.panels.compare.shared_contrast import SharedContrast
 from napari_mvfusion.gui.widgets.inputs import DropList, NumberField, RangeSlider, describe
 
 _FAR = 1e12

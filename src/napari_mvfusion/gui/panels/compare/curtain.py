@@ -14,8 +14,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.joined_volume import JoinedVolume
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.panels.compare.contrast import Fit
-from napari_mvfusion.gui.panels.compare.volumes import volume_at
+from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
+from napari_mvfusion.gui.panels.compare.shared_contrast import Fit
 from napari_mvfusion.measures.placed_volume import require_one_grid
 
 # Drawn over each other in 3D, the halves then add up to no more than white.

@@ -16,9 +16,9 @@ from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.layers.conversion import place_of_volume
 from napari_mvfusion.gui.layers.notes import KEY, notes
+from napari_mvfusion.gui.panels.compare.compared_layers import view_layers_with_psfs, views_of, volume_at
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.pair import PairChoice
-from napari_mvfusion.gui.panels.compare.volumes import view_layers_with_psfs, views_of, volume_at
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button
 from napari_mvfusion.measures.differences import Difference, ResidualVolume, difference, residual
 

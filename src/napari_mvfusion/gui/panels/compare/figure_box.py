@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QCheckBox, QGroupBox, QVBoxLayout, QWidget
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.panels.compare.volumes import volume_at
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison

@@ -21,7 +21,7 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.gui.panels.compare.volumes import can_be_compared, role_of
+from napari_mvfusion.gui.panels.compare.compared_layers import can_be_compared, role_of
 from napari_mvfusion.gui.widgets.inputs import DropList, describe
 
 _NAME, _ROLE = range(2)

@@ -14,15 +14,15 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
-from napari_mvfusion.gui.panels.compare.contrast import Fit, SharedContrast
+from napari_mvfusion.gui.panels.compare.compared_layers import can_be_compared, volume_at
 from napari_mvfusion.gui.panels.compare.contrast_bar import ContrastBar
 from napari_mvfusion.gui.panels.compare.curtain import Curtain
 from napari_mvfusion.gui.panels.compare.flicker import KEY, Flicker
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
-from napari_mvfusion.gui.panels.compare.looks import Looks
 from napari_mvfusion.gui.panels.compare.pair import PairChoice
+from napari_mvfusion.gui.panels.compare.saved_appearance import SavedAppearance
+from napari_mvfusion.gui.panels.compare.shared_contrast import Fit, SharedContrast
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
-from napari_mvfusion.gui.panels.compare.volumes import can_be_compared, volume_at
 from napari_mvfusion.gui.widgets.inputs import Slider, describe, push_button, text_label
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
@@ -55,7 +55,7 @@ class LookTab(QWidget):
         self._compared = compared
         self._mode = ""
         self._fits: dict[tuple[Image, Image], Fit] = {}
-        self._looks = Looks()
+        self._appearance = SavedAppearance()
         self._grid = SideBySide(viewer)
         self._curtain = Curtain(viewer, self)
         self._flicker = Flicker(viewer, self)
@@ -97,7 +97,7 @@ class LookTab(QWidget):
             self._leave()
         self._mode = mode
         if mode:
-            self._looks.keep(self._viewer.layers)
+            self._appearance.keep(self._viewer.layers)
             self._show()
         self._describe()
 
@@ -153,7 +153,7 @@ class LookTab(QWidget):
         self._fits = {pair: fit for pair, fit in self._fits.items() if alive.issuperset(pair)}
         self._bar.offer(self._compared.ticked())
         if self._mode:
-            self._looks.keep(layer for layer in self._viewer.layers if layer not in self._curtain.helpers)
+            self._appearance.keep(layer for layer in self._viewer.layers if layer not in self._curtain.helpers)
             if self._mode_works():
                 self._show_again()
             else:
@@ -215,7 +215,7 @@ class LookTab(QWidget):
         self._curtain.stop()
         self._flicker.stop()
         self._grid.stop()
-        self._looks.restore()
+        self._appearance.restore()
 
     def _describe(self) -> None:
         """Which buttons can be pressed, and why others cannot."""

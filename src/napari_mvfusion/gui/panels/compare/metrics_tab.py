@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.panels.compare.compared_layers import role_of, view_layers_with_psfs, views_of, volume_at
 from napari_mvfusion.gui.panels.compare.figure_box import FigureBox
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.panels.compare.table import MetricsTable
-from napari_mvfusion.gui.panels.compare.volumes import role_of, view_layers_with_psfs, views_of, volume_at
+from napari_mvfusion.gui.panels.compare.metrics_table import MetricsTable
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
 from napari_mvfusion.measures.metrics import METRICS, PARTS, Needs

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidge
 from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.panels.compare.profile_plot import ProfilePlot
-from napari_mvfusion.gui.panels.compare.volumes import volume_at
 from napari_mvfusion.gui.widgets.colours import CURVES
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
@@ -40,7 +40,7 @@ _NO_LAYER = "Tick layers to compare first."
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class ProfileCurve:
     """Values of one volume along the line; distance in micrometres."""
 
     name: str
@@ -69,7 +69,7 @@ class ProfileTab(QWidget):
         self._compared = compared
         self._line = ProfileLine(viewer, self)
         self._reading = Latest(self)
-        self._curves: list[Curve] = []
+        self._curves: list[ProfileCurve] = []
         self._shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._lay_out()
         self._due = Later(_WAIT_MS, self._read, self)
@@ -86,7 +86,7 @@ class ProfileTab(QWidget):
         self._show()
 
     @property
-    def curves(self) -> list[Curve]:
+    def curves(self) -> list[ProfileCurve]:
         """What was read along the line."""
         return list(self._curves)
 
@@ -153,7 +153,7 @@ class ProfileTab(QWidget):
         else:
             self._reading.start(lambda check: _curves(chosen, ends, check.report))
 
-    def _take(self, curves: list[Curve]) -> None:
+    def _take(self, curves: list[ProfileCurve]) -> None:
         self._curves = curves
         self._show()
 
@@ -205,7 +205,7 @@ class ProfileTab(QWidget):
 
 def _curves(
     chosen: list[tuple[PlacedVolume, str]], ends: np.ndarray, report: Report
-) -> Generator[list[Curve], None, None]:
+) -> Generator[list[ProfileCurve], None, None]:
     """Read a line, given by its ends in world micrometres, through volumes."""
     length_um = float(np.linalg.norm(ends[1] - ends[0]))
     curves = []
@@ -214,7 +214,7 @@ def _curves(
         start, stop = volume.voxels(ends)
         samples = int(np.clip(_SAMPLES_PER_VOXEL * np.linalg.norm(stop - start) + 2, 2, _MOST_SAMPLES))
         values = line_profile(volume.data, start, stop, samples)
-        curves.append(Curve(volume.name, colour, np.linspace(0, length_um, samples), values))
+        curves.append(ProfileCurve(volume.name, colour, np.linspace(0, length_um, samples), values))
     yield curves
 
 
@@ -223,7 +223,7 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
 
 
-def _fit(curve: Curve, reference: Curve) -> tuple[float, float]:
+def _fit(curve: ProfileCurve, reference: ProfileCurve) -> tuple[float, float]:
     """Scale and offset of least squares, over the distances that both know."""
     known = np.isfinite(reference.values)
     if not known.any():

@@ -1,4 +1,4 @@
-"""Two fused volumes side by side with one contrast, and below them where each leaves the views unexplained."""
+"""Two fused volumes side by side with one contrast, and below them the chi-square of each, place by place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.panels.compare.looks import Looks
+from napari_mvfusion.gui.panels.compare.saved_appearance import SavedAppearance
 from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
 from napari_mvfusion.measures.placed_volume import Report
 from napari_mvfusion.system.devices import pick_device
@@ -26,7 +26,7 @@ _COLORMAP = "inferno"
 # What noise alone leaves is 1: it stays dark, and anything above is seen.
 _LEAST_LIMIT = 2.0
 _SHOWN_PERCENT = 99.5
-_WORDS = "Measuring what is unexplained"
+_WORDS = "Measuring the residuals"
 
 
 class Comparing(QObject):
@@ -51,7 +51,7 @@ class Comparing(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._side = SideBySide(viewer)
-        self._looks = Looks()
+        self._appearance = SavedAppearance()
         self._task = Latest(self)
         self.bar = TaskBar(self._task)
         self._task.reported.connect(self._show_residuals)
@@ -68,7 +68,7 @@ class Comparing(QObject):
 
     def show_layers(self, layers: list[Image]) -> None:
         """Show these layers side by side, with the contrast of the last."""
-        self._looks.keep(self._viewer.layers)
+        self._appearance.keep(self._viewer.layers)
         low, high = layers[-1].contrast_limits
         for layer in layers[:-1]:
             layer.contrast_limits_range = (
@@ -103,7 +103,7 @@ class Comparing(QObject):
             return
         self._shown = []
         self._side.stop()
-        self._looks.restore()
+        self._appearance.restore()
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -134,7 +134,7 @@ class Comparing(QObject):
             residual.contrast_limits_range = (0.0, 3 * limit)
             residuals.append(residual)
         if self._shown:
-            self._looks.keep(residuals)
+            self._appearance.keep(residuals)
             self._shown += residuals
             self._side.start(self._shown)
             for residual in residuals:
@@ -142,7 +142,7 @@ class Comparing(QObject):
         self.measured.emit([each.residual for each in found])
 
     def _notice_removal(self, event: Any) -> None:
-        self._looks.forget(event.value)
+        self._appearance.forget(event.value)
         if event.value in self._shown:
             self.stop()
         if event.value in self._measured:

@@ -16,8 +16,8 @@ from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.finetune.folder_list import FolderList
-from napari_mvfusion.gui.panels.finetune.region import RegionForm
 from napari_mvfusion.gui.panels.finetune.sharp_list import SharpList
+from napari_mvfusion.gui.panels.finetune.training_region import RegionForm
 from napari_mvfusion.gui.panels.fuse.jobs import describe
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.widgets.forms import Form, Words

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.panels.finetune.question import Question
+from napari_mvfusion.gui.panels.finetune.prompt import Prompt
 from napari_mvfusion.gui.widgets.busy import while_busy
 from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
 from napari_mvfusion.gui.widgets.model_choice import NEWS
@@ -31,7 +31,7 @@ class ModelActions(QObject):
 
     Parameters
     ----------
-    question : where to ask
+    prompt : where to ask
     parent : the widget in front of which dialogs stand
     """
 
@@ -40,9 +40,9 @@ class ModelActions(QObject):
     deleted = Signal(str)
     said = Signal(str, str)
 
-    def __init__(self, question: Question, parent: QWidget) -> None:
+    def __init__(self, prompt: Prompt, parent: QWidget) -> None:
         super().__init__(parent)
-        self._question = question
+        self._prompt = prompt
         self._parent = parent
 
     def ask_for_import(self) -> None:
@@ -58,7 +58,7 @@ class ModelActions(QObject):
             self._import(path, name)
         else:
             words = f"'{path.stem}' cannot be the name of this model, or is taken. What to call it:"
-            self._question.ask_text(words, name, "Import", lambda new: self._import(path, new))
+            self._prompt.ask_text(words, name, "Import", lambda new: self._import(path, new))
 
     def _import(self, path: Path, name: str) -> None:
         # A checkpoint is read whole, and checked: seconds in which the window would stand still.
@@ -68,7 +68,7 @@ class ModelActions(QObject):
 
     def rename(self, name: str) -> None:
         """Ask for another name."""
-        self._question.ask_text(f"Another name for '{name}':", name, "Rename", lambda new: self._rename(name, new))
+        self._prompt.ask_text(f"Another name for '{name}':", name, "Rename", lambda new: self._rename(name, new))
 
     def export(self, name: str) -> None:
         """Ask for a file, and write a copy there."""
@@ -78,7 +78,7 @@ class ModelActions(QObject):
 
     def delete(self, name: str) -> None:
         """Ask whether it shall go."""
-        self._question.ask(
+        self._prompt.ask(
             f"Delete the model '{name}' from this computer? This cannot be undone.",
             "Delete",
             lambda: self._delete(name),

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QStackedWidget, QWidget
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.panels.base import Panel
-from napari_mvfusion.gui.panels.finetune.after import After
 from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
+from napari_mvfusion.gui.panels.finetune.outcome_actions import OutcomeActions
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.panels.fuse.jobs import outermost
@@ -47,7 +47,7 @@ class FineTunePanel(Panel):
         self._job: TrainJob | None = None
         self._setup = SetupPage(viewer, self.remembered())
         self._page = RunPage(viewer)
-        self._after = After(viewer, self._page, self._setup.data, self)
+        self._outcome_actions = OutcomeActions(viewer, self._page, self._setup.data, self)
         self._tasks = Tasks(self)
         self._pages = QStackedWidget()
         self._pages.addWidget(self._setup)
@@ -63,8 +63,8 @@ class FineTunePanel(Panel):
         self._page.over.connect(self._end)
         self._page.discarded.connect(self._discard)
         self._page.outcome.go_on.connect(self._go_on)
-        self._after.back.connect(self._back)
-        self._after.renamed.connect(self._rename)
+        self._outcome_actions.back.connect(self._back)
+        self._outcome_actions.renamed.connect(self._rename)
 
     @property
     def going_on(self) -> str:
@@ -122,7 +122,7 @@ class FineTunePanel(Panel):
         """Start a run, as soon as its sharp volumes are read."""
         self.status.clear()
         self._setup.set_active(False)
-        self._after.clear()
+        self._outcome_actions.clear()
         self._tasks.start(_READ, as_sent, job, done=lambda read: self._launch(read, going_on=going_on))
 
     def _launch(self, job: TrainJob, *, going_on: bool) -> None:
@@ -137,7 +137,7 @@ class FineTunePanel(Panel):
         self._run = None
         self._setup.training.forget_name()
         NEWS.changed.emit()
-        self._after.show_outcome(self._job, ended)
+        self._outcome_actions.show_outcome(self._job, ended)
 
     def _rename(self, name: str) -> None:
         assert self._job is not None
@@ -168,6 +168,6 @@ class FineTunePanel(Panel):
         self._setup.check()
 
     def _back(self) -> None:
-        self._after.clear()
+        self._outcome_actions.clear()
         self._pages.setCurrentWidget(self._setup)
         self._setup.set_active(True)

@@ -84,7 +84,7 @@ class BeforeAfter(QWidget):
             picture.show_image(_gray(np.take(volume, index, axis=axis), float(low), float(high)))
         self._words[1].setText(f"Before: {event.residual_before:.2f}")
         self._words[2].setText(f"Now: {event.residual_after:.2f}")
-        tip = "<qt>What it leaves unexplained of the views on this tile; 1 is the noise alone</qt>"
+        tip = "<qt>Residual on this tile, in units of the noise; 1 is the noise alone</qt>"
         for words in self._words[1:]:
             words.setToolTip(tip)
 

@@ -12,8 +12,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
-from napari_mvfusion.gui.panels.finetune.outcome import Outcome
-from napari_mvfusion.gui.panels.finetune.question import Question
+from napari_mvfusion.gui.panels.finetune.outcome_view import OutcomeView
+from napari_mvfusion.gui.panels.finetune.prompt import Prompt
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.scrolled import scrolled
@@ -47,8 +47,8 @@ class RunPage(QWidget):
         self.verdict: Verdict | None = None
         self.had_model = False
         self.view = RunView()
-        self.outcome = Outcome()
-        self.question = Question()
+        self.outcome = OutcomeView()
+        self.prompt = Prompt()
         self.messages = Status()
         self._title = text_label("run_title")
         self._pause = push_button("Pause", "pause")
@@ -71,7 +71,7 @@ class RunPage(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self._buttons)
         layout.addWidget(self.outcome)
-        layout.addWidget(self.question)
+        layout.addWidget(self.prompt)
         layout.addWidget(self.messages)
         self._pause.clicked.connect(self._pause_or_go_on)
         self._stop.clicked.connect(self.stop)
@@ -90,7 +90,7 @@ class RunPage(QWidget):
         self._title.setText(f"<b>{run.job.out}</b>, from {start}")
         self.view.begin(run.job.config, going_on=going_on)
         self.messages.clear()
-        self.question.hide()
+        self.prompt.hide()
         self.outcome.hide()
         self._buttons.show()
         self._enable(True)
@@ -153,7 +153,7 @@ class RunPage(QWidget):
         assert self._run is not None
         name = self._run.job.out
         stays = f" The model '{name}' stays as it was before." if self.had_model else ""
-        self.question.ask(
+        self.prompt.ask(
             f"End the training and forget all that '{name}' has learned? This cannot be undone.{stays}",
             "Discard",
             self._discard_now,
@@ -168,7 +168,7 @@ class RunPage(QWidget):
     def _end(self, ended: TrainingOutcome) -> None:
         self._run = None
         self._buttons.hide()
-        self.question.hide()
+        self.prompt.hide()
         self.view.end("")
         if self._discarding:
             self.discarded.emit()

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of, is_own
-from napari_mvfusion.gui.panels.finetune.question import Question
+from napari_mvfusion.gui.panels.finetune.prompt import Prompt
 from napari_mvfusion.gui.widgets.forms import Form, Model
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.training.loop import run_folder
@@ -32,8 +32,8 @@ class StartForm(QWidget):
         tip = "The weights that the training begins with"
         form = Form([Model(_SCRATCH, name="start", label="Weights", tooltip=tip)])
         self._model = form["start"].native
-        self._question = Question()
-        self._actions = ModelActions(self._question, self)
+        self._prompt = Prompt()
+        self._actions = ModelActions(self._prompt, self)
         self._menu_button = push_button("Model…", "model_menu")
         menu = QMenu(self._menu_button)
         self._go_on = menu.addAction("Continue its training…", partial(self._act, self._ask_minutes))
@@ -56,7 +56,7 @@ class StartForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(form)
         layout.addLayout(buttons)
-        layout.addWidget(self._question)
+        layout.addWidget(self._prompt)
         form.changed.connect(self._follow)
         self._actions.said.connect(self.said)
         self._actions.imported.connect(self.choose)
@@ -78,7 +78,7 @@ class StartForm(QWidget):
             act(name)
 
     def _ask_minutes(self, name: str) -> None:
-        self._question.ask_text(
+        self._prompt.ask_text(
             f"Minutes to train '{name}' on, with the views that are chosen below:",
             _MORE_MINUTES,
             "Continue",
@@ -105,7 +105,7 @@ class StartForm(QWidget):
             else "<qt>Only models of your own can be continued, renamed, exported or deleted</qt>"
         )
         self._go_on.setEnabled(own and run_folder(file_of(str(name))).is_dir())
-        self._question.hide()
+        self._prompt.hide()
         self.changed.emit()
 
     def _renamed(self, old: str, new: str) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.finetune.model_actions import file_of
-from napari_mvfusion.gui.panels.finetune.question import Question
+from napari_mvfusion.gui.panels.finetune.prompt import Prompt
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.system.words import duration
 from napari_mvfusion.training.runs import UnfinishedRun, unfinished_runs
@@ -30,11 +30,11 @@ class UnfinishedRuns(QWidget):
         self._names: list[tuple[str, int]] | None = None
         self._rows = QVBoxLayout()
         self._rows.setSpacing(3)
-        self._question = Question()
+        self._prompt = Prompt()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows)
-        layout.addWidget(self._question)
+        layout.addWidget(self._prompt)
         self.refresh()
 
     def refresh(self) -> None:
@@ -45,7 +45,7 @@ class UnfinishedRuns(QWidget):
         if names == self._names:
             return
         self._names = names
-        self._question.hide()
+        self._prompt.hide()
         while (item := self._rows.takeAt(0)) is not None:
             box = item.widget()
             box.hide()
@@ -82,7 +82,7 @@ class UnfinishedRuns(QWidget):
         return box
 
     def _ask(self, run: UnfinishedRun) -> None:
-        self._question.ask(
+        self._prompt.ask(
             f"Discard all that was learned for '{run.name}'? This cannot be undone.",
             "Discard",
             partial(self.discarded.emit, run),

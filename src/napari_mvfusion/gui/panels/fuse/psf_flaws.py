@@ -13,10 +13,10 @@ from superqt import QElidingLabel
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import fused_grid
-from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge, PSFKnown
-from napari_mvfusion.gui.panels.views.mending import Mending
 from napari_mvfusion.gui.panels.views.notices import Notices
 from napari_mvfusion.gui.panels.views.problems import CHOOSE, Fix, Kind, Problem
+from napari_mvfusion.gui.panels.views.psf_cache import CachedPSF, PSFCache
+from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.system.words import sentence
 
@@ -44,8 +44,8 @@ class PSFFlaws(QWidget):
         self._included: list[Image] = []
         self._layers: dict[Fix, Image] = {}
         self._tasks = Tasks(self)
-        self._psfs = PSFKnowledge(self._tasks, self)
-        self._mending = Mending(viewer, self._tasks, self)
+        self._psfs = PSFCache(self._tasks, self)
+        self._fixes = PSFFixes(viewer, self._tasks, self)
         self._notices = Notices()
         self._all = push_button("Fix all PSFs", "fix_all", "<qt>Mend everything that is said above about PSFs</qt>")
         self._done = QElidingLabel()
@@ -56,7 +56,7 @@ class PSFFlaws(QWidget):
         layout.addWidget(self._all)
         layout.addWidget(self._done)
         self._psfs.changed.connect(self.changed)
-        self._mending.said.connect(self.said)
+        self._fixes.said.connect(self.said)
         self._tasks.failed.connect(self.failed)
         self._notices.pressed.connect(self._mend)
         self._all.clicked.connect(self._mend_all)
@@ -65,7 +65,7 @@ class PSFFlaws(QWidget):
     def show_layers(self, included: list[Image]) -> None:
         """Show what is said of these layers' PSFs. Those not known yet are looked at; `changed` tells when that is done."""
         self._included = included
-        self._mending.forget_others(included)
+        self._fixes.forget_others(included)
         grid = fused_grid(included)
         self._psfs.find_out(included, included, grid)
         known = [(layer, self._psfs.about(layer, grid)) for layer in included]
@@ -80,7 +80,7 @@ class PSFFlaws(QWidget):
 
     def choose(self, layer: Image) -> None:
         """Let the user choose a file for the PSF of a layer."""
-        self._mending.do(layer, CHOOSE, self._included)
+        self._fixes.do(layer, CHOOSE, self._included)
 
     def _show_done(self, layers: list[Image]) -> None:
         """One line, which is read in full where the mouse rests on it; Views & PSFs has a line for each."""
@@ -91,15 +91,15 @@ class PSFFlaws(QWidget):
         self._done.setVisible(bool(texts))
 
     def _mend(self, fix: Fix) -> None:
-        self._mending.do(self._layers[fix], fix, self._included)
+        self._fixes.do(self._layers[fix], fix, self._included)
 
     def _mend_all(self) -> None:
         for fix, layer in self._layers.items():
             if fix.mend is not None:
-                self._mending.do(layer, fix, self._included)
+                self._fixes.do(layer, fix, self._included)
 
 
-def _summed_up(layer: Image, about: PSFKnown | None) -> Problem | None:
+def _summed_up(layer: Image, about: CachedPSF | None) -> Problem | None:
     """All flaws of a PSF as one problem with one button; None where it has none."""
     if about is None:
         flaw = said_of_psf(layer).flaw if notes(layer).get("psf") is None else ""

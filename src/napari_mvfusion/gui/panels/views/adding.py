@@ -12,7 +12,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers
 from napari_mvfusion.gui.layers.notes import KEY, PSFSaid
-from napari_mvfusion.gui.layers.series import all_volumes, first_volume, view_series
+from napari_mvfusion.gui.layers.series_layers import all_volumes, first_volume, view_series
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import has_file_suffix, volume_files
 from napari_mvfusion.io.opening import open_views, open_volume

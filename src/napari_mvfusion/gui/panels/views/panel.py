@@ -17,20 +17,20 @@ from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
-from napari_mvfusion.gui.panels.views.choices import psf_choices
-from napari_mvfusion.gui.panels.views.fields import field_choices, mask_layers
-from napari_mvfusion.gui.panels.views.files import Files, wanted_of
+from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
 from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
-from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge
-from napari_mvfusion.gui.panels.views.mending import Mending
-from napari_mvfusion.gui.panels.views.pixel_knowledge import PixelKnowledge
+from napari_mvfusion.gui.panels.views.no_data_entries import field_choices, mask_layers
+from napari_mvfusion.gui.panels.views.pixel_cache import PixelCache
 from napari_mvfusion.gui.panels.views.problems import Fix
+from napari_mvfusion.gui.panels.views.psf_cache import PSFCache
+from napari_mvfusion.gui.panels.views.psf_entries import psf_choices
+from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.psf_menu import fill_menu
 from napari_mvfusion.gui.panels.views.row import ViewRow
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
-from napari_mvfusion.gui.panels.views.table import ViewTable
-from napari_mvfusion.gui.panels.views.view_knowledge import ViewKnowledge
+from napari_mvfusion.gui.panels.views.view_cache import ViewCache
+from napari_mvfusion.gui.panels.views.view_table import ViewTable
 from napari_mvfusion.gui.widgets.fold import Fold
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.later import Later
@@ -61,11 +61,11 @@ class ViewsPanel(Panel):
         self._grid: Grid | None = None
         self._tasks = Tasks(self)
         self._layers = LayerFollower(viewer.layers, self)
-        self._psfs = PSFKnowledge(self._tasks, self)
-        self._pixels = PixelKnowledge(self._tasks, self)
-        self._compared = ViewKnowledge(self._tasks, self)
-        self._mending = Mending(viewer, self._tasks, self)
-        self.files = Files(viewer, self._tasks, self)
+        self._psfs = PSFCache(self._tasks, self)
+        self._pixels = PixelCache(self._tasks, self)
+        self._compared = ViewCache(self._tasks, self)
+        self._fixes = PSFFixes(viewer, self._tasks, self)
+        self.files = FileOpener(viewer, self._tasks, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks)
         self._empty, self._summary = QLabel(_NO_VIEWS), QLabel()
@@ -77,11 +77,11 @@ class ViewsPanel(Panel):
         self.setAcceptDrops(True)
         self._due = Later(_CHECK_MS, self._check, self)
         self._layers.listed.connect(self._due.ask)
-        for source in (self._layers, self._psfs, self._pixels, self._compared, self._mending):
+        for source in (self._layers, self._psfs, self._pixels, self._compared, self._fixes):
             source.changed.connect(self._due.ask)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
-        for source in (self._beads, self._mending, self.files, self._save.saver):
+        for source in (self._beads, self._fixes, self.files, self._save.saver):
             source.said.connect(self.status.say)
         self._save.saver.failed.connect(self._show_failure)
         self._save.pressed.connect(self.status.clear)
@@ -163,13 +163,13 @@ class ViewsPanel(Panel):
     def _check(self) -> None:
         """Show what is there now, and find out what is not known yet."""
         layers = self._views()
-        self._mending.forget_others(layers)
+        self._fixes.forget_others(layers)
         self._included = decide(layers)
         self._grid = fused_grid(self._included)
         self._table.show_layers(layers)
         states = {}
         for layer, row in self._table.rows.items():
-            verdict = self._mending.verdict(layer)
+            verdict = self._fixes.verdict(layer)
             known = self._psfs, self._pixels, self._compared
             states[layer] = row_state(layer, self._included, self._grid, *known, verdict)
             row.show_state(states[layer])
@@ -238,7 +238,7 @@ class ViewsPanel(Panel):
             others,
             (1.0, 1.0, 1.0) if self._grid is None else self._grid.voxel_size_um,
             own_frame=matrix is not None and not is_same_frame(matrix),
-            undo=self._mending.undoable(layer),
+            undo=self._fixes.undoable(layer),
         )
         fill_menu(menu, choices, partial(self._fix, layer))
 
@@ -248,22 +248,22 @@ class ViewsPanel(Panel):
 
     def _fix(self, layer: Image, fix: Fix) -> None:
         self.status.clear()
-        self._mending.do(layer, fix, self._included)
+        self._fixes.do(layer, fix, self._included)
 
     def _mend_all(self) -> None:
         self.status.clear()
         for layer in self._included:
             if (fix := self._psf_fix(layer)) is not None:
-                self._mending.do(layer, fix, self._included)
+                self._fixes.do(layer, fix, self._included)
 
     def _check_orientation(self) -> None:
         self.status.clear()
-        self._mending.check_orientation(self._included)
+        self._fixes.check_orientation(self._included)
         self._enable()
 
     def _use_measured(self, measured: list[MeasuredPSF]) -> None:
         self.status.clear()
-        self._mending.use_measured(measured, own_frame=self._beads.own_frame)
+        self._fixes.use_measured(measured, own_frame=self._beads.own_frame)
         self._fold.collapse()
 
     def _say_anew(self, ask: object, *_: object) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from qtpy.QtWidgets import QMenu
 
-from napari_mvfusion.gui.panels.views.choices import Choice
 from napari_mvfusion.gui.panels.views.problems import Fix
+from napari_mvfusion.gui.panels.views.psf_entries import MenuEntry
 
 
-def fill_menu(menu: QMenu, choices: Sequence[Choice], chosen: Callable[[Fix], None]) -> None:
+def fill_menu(menu: QMenu, choices: Sequence[MenuEntry], chosen: Callable[[Fix], None]) -> None:
     """Put these entries into a menu instead of what it held."""
     menu.clear()
     menu.setToolTipsVisible(True)

@@ -12,10 +12,9 @@ from napari.layers import Image
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.layers.conversion import stack_of
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
-from napari_mvfusion.gui.panels.views.fields import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.grids import grid_problems
-from napari_mvfusion.gui.panels.views.knowledge import PSFKnowledge, psfs_of
-from napari_mvfusion.gui.panels.views.pixel_knowledge import PixelKnowledge
+from napari_mvfusion.gui.panels.views.no_data_entries import automatic, zeros_are_data
+from napari_mvfusion.gui.panels.views.pixel_cache import PixelCache
 from napari_mvfusion.gui.panels.views.problems import (
     CHOOSE,
     Problem,
@@ -24,8 +23,9 @@ from napari_mvfusion.gui.panels.views.problems import (
     orientation_problem,
     pixel_problems,
 )
+from napari_mvfusion.gui.panels.views.psf_cache import PSFCache, psfs_of
 from napari_mvfusion.gui.panels.views.row import RowState
-from napari_mvfusion.gui.panels.views.view_knowledge import ViewFacts, ViewKnowledge
+from napari_mvfusion.gui.panels.views.view_cache import ViewCache, ViewFacts
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.system.words import sentence
 
@@ -36,9 +36,9 @@ def row_state(
     layer: Image,
     included: list[Image],
     grid: Grid | None,
-    psfs: PSFKnowledge,
-    pixels: PixelKnowledge,
-    views: ViewKnowledge,
+    psfs: PSFCache,
+    pixels: PixelCache,
+    views: ViewCache,
     verdict: tuple[np.ndarray, MirrorVerdict] | None,
 ) -> RowState:
     """What the row of a layer shows.

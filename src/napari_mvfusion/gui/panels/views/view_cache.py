@@ -38,7 +38,7 @@ class ViewFacts:
     dark: DarkLevel | None = None
 
 
-class ViewKnowledge(QObject):
+class ViewCache(QObject):
     """Compares the views that are fused whenever they changed, and tells when there is something new.
 
     Parameters

@@ -18,7 +18,7 @@ from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import is_sized, open_layers
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
-from napari_mvfusion.gui.panels.views import choices, grids
+from napari_mvfusion.gui.panels.views import grids, psf_entries
 from napari_mvfusion.gui.panels.views.adding import load_psf_for
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
 from napari_mvfusion.io.bead_files import MeasuredPSF
@@ -31,7 +31,7 @@ _BEYOND_FILES = {"psf", "psf_own", "mask"}
 _PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source", "psf_said"}
 
 
-class Mending(QObject):
+class PSFFixes(QObject):
     """Changes layers and their notes, and remembers how to undo the last change of each.
 
     Parameters
@@ -75,11 +75,11 @@ class Mending(QObject):
         """
         if fix.mend is not None:
             self._compute(layer, fix.mend)
-        elif fix.request == choices.CHOOSE:
+        elif fix.request == psf_entries.CHOOSE:
             self._choose(layer, grids.fused_grid(included))
-        elif fix.request == choices.SAVE:
+        elif fix.request == psf_entries.SAVE:
             self._save(layer, grids.fused_grid(included))
-        elif fix.request == choices.UNDO:
+        elif fix.request == psf_entries.UNDO:
             self._undo(layer)
         elif fix.request == grids.STRETCH:
             self._stretch(layer, included[0])

@@ -10,7 +10,7 @@ from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.widgets.inputs import describe, push_button, text_label
 
 
-class Question(QFrame):
+class Prompt(QFrame):
     """Hidden until something is asked; the last question counts."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

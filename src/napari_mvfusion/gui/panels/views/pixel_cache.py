@@ -13,7 +13,7 @@ from napari_mvfusion.gui.layers.conversion import stack_of
 from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
 
 
-class PixelKnowledge(QObject):
+class PixelCache(QObject):
     """Finds out what is not known yet about pixels, and tells when there is something new.
 
     Parameters

@@ -11,8 +11,8 @@ from typing import Any
 from napari.layers import Image, Labels, Layer
 
 from napari_mvfusion.gui.layers.conversion import stack_of
-from napari_mvfusion.gui.panels.views.choices import Choice
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
+from napari_mvfusion.gui.panels.views.psf_entries import MenuEntry
 from napari_mvfusion.io.formats import is_volume
 
 MASK = "Mask"
@@ -47,7 +47,7 @@ def mask_layers(layers: Sequence[Layer], view: Image) -> list[MaskLayer]:
     return found
 
 
-def field_choices(known: Mapping[str, Any], masks: Sequence[MaskLayer]) -> list[Choice]:
+def field_choices(known: Mapping[str, Any], masks: Sequence[MaskLayer]) -> list[MenuEntry]:
     """What can be said about where a view has data.
 
     Parameters
@@ -58,19 +58,19 @@ def field_choices(known: Mapping[str, Any], masks: Sequence[MaskLayer]) -> list[
     masked = known.get("mask") is not None
     now = "" if masked else known.get("no_data", "auto")
     choices = [
-        Choice(automatic("Automatic", known), checked=now == "auto"),
-        Choice(zeros_are_data("Zeros are data", known), checked=now == "none"),
+        MenuEntry(automatic("Automatic", known), checked=now == "auto"),
+        MenuEntry(zeros_are_data("Zeros are data", known), checked=now == "none"),
     ]
     if masked and not known.get("mask_layer"):
-        choices.append(Choice(Fix("Its own mask", "The mask that came with the view, or what was left out of it")))
+        choices.append(MenuEntry(Fix("Its own mask", "The mask that came with the view, or what was left out of it")))
     for mask in masks:
         entries = {"mask": mask.data, "mask_layer": mask.name, "mask_file": mask.file} | _forgetting(known)
         said = f"has data where '{mask.name}' is not 0"
         tip = f"Use the view where '{mask.name}' is not 0, and leave the rest to the other views"
         fix = Fix(mask.name, tip, partial(Mended, entries, said))
-        choices.append(Choice(fix, MASK, checked=masked and known.get("mask_layer") == mask.name))
+        choices.append(MenuEntry(fix, MASK, checked=masked and known.get("mask_layer") == mask.name))
     if not masks:
-        choices.append(Choice(Fix(MASK, "No other layer has a voxel for each one of this view")))
+        choices.append(MenuEntry(Fix(MASK, "No other layer has a voxel for each one of this view")))
     return choices
 
 

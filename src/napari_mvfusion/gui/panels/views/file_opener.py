@@ -25,7 +25,7 @@ from napari_mvfusion.gui.panels.views.adding import (
     volumes_in,
 )
 from napari_mvfusion.gui.panels.views.grids import fused_grid
-from napari_mvfusion.gui.panels.views.roles import Given, RolesDialog
+from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
@@ -34,7 +34,7 @@ from napari_mvfusion.io.roles import Guess
 _PLUGIN = "napari-mvfusion"
 
 
-class Files(QObject):
+class FileOpener(QObject):
     """Brings files into the viewer; asks over its parent.
 
     Attributes

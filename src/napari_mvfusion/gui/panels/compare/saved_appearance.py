@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 _OF_IMAGES = ("colormap", "blending", "contrast_limits_range", "contrast_limits")
 
 
-class Looks:
+class SavedAppearance:
     """Remembers layers as they are first seen, and brings them back."""
 
     def __init__(self) -> None:

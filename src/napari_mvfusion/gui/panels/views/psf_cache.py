@@ -22,7 +22,7 @@ from napari_mvfusion.psf.cuts import PSFLook, look_of
 
 
 @dataclass(frozen=True, eq=False)
-class PSFKnown:
+class CachedPSF:
     """What was found out about a PSF, and of what: it holds as long as that stays."""
 
     own: np.ndarray | None
@@ -57,7 +57,7 @@ class _Given:
         return cls(layer, f"view '{layer.name}'", *psfs_of(layer), said_of_psf(layer))
 
 
-class PSFKnowledge(QObject):
+class PSFCache(QObject):
     """Finds out what is not known yet about PSFs, and tells when there is something new.
 
     Parameters
@@ -70,9 +70,9 @@ class PSFKnowledge(QObject):
     def __init__(self, tasks: Tasks, parent: QObject) -> None:
         super().__init__(parent)
         self._tasks = tasks
-        self._known: dict[Image, PSFKnown] = {}
+        self._known: dict[Image, CachedPSF] = {}
 
-    def about(self, layer: Image, grid: Grid | None) -> PSFKnown | None:
+    def about(self, layer: Image, grid: Grid | None) -> CachedPSF | None:
         """About the layer's PSF as it is now, or None where that is not known yet."""
         known = self._known.get(layer)
         own, used = psfs_of(layer)
@@ -116,7 +116,7 @@ class PSFKnowledge(QObject):
                 annotate(given.layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix, inputs=None)
         self.changed.emit()
 
-    def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, PSFKnown]]) -> None:
+    def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, CachedPSF]]) -> None:
         self._known |= {given.layer: known for given, _, known in found}
         for given, said, known in found:
             # Whatever the layer got meanwhile is looked at in its turn.
@@ -136,7 +136,7 @@ def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 def _look_at_psfs(
     check: Checkpoint, psfs: list[_Given], grid: Grid | None
-) -> Generator[None, None, list[tuple[_Given, PSFSaid, PSFKnown]]]:
+) -> Generator[None, None, list[tuple[_Given, PSFSaid, CachedPSF]]]:
     found = []
     size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
     for given in psfs:
@@ -149,7 +149,7 @@ def _look_at_psfs(
         elif given.own is not None:
             problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
         look = None if used is None else look_of(used, size)
-        found.append((given, said, PSFKnown(given.own, used, grid, look, problems)))
+        found.append((given, said, CachedPSF(given.own, used, grid, look, problems)))
         yield
         check()
     return found

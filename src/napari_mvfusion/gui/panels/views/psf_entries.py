@@ -20,7 +20,7 @@ _FROM, _TURNED = "Take from another view", "Turn from another view"
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class MenuEntry:
     """An entry of the menu.
 
     Attributes
@@ -47,7 +47,7 @@ def psf_choices(
     *,
     own_frame: bool,
     undo: str = "",
-) -> list[Choice]:
+) -> list[MenuEntry]:
     """What can be done with a view's PSF.
 
     Parameters
@@ -59,18 +59,18 @@ def psf_choices(
     undo : what was done last, or ""
     """
     choices = [
-        Choice(Fix("Choose file…", "Take a PSF from a TIFF file, and make it ready to fuse with", request=CHOOSE))
+        MenuEntry(Fix("Choose file…", "Take a PSF from a TIFF file, and make it ready to fuse with", request=CHOOSE))
     ]
-    choices += _from_others(known, others, voxel_size_um) or [Choice(Fix(_FROM, "No other view has a PSF"))]
+    choices += _from_others(known, others, voxel_size_um) or [MenuEntry(Fix(_FROM, "No other view has a PSF"))]
     psf = known.get("psf") if known.get("psf_own") is None else known["psf_own"]
     if psf is None:
         return choices
     choices += [_turn(known, psf, voxel_size_um), _own(known, psf, possible=own_frame)]
     source = known.get("psf_source", "")
 
-    def changed(label: str, tip: str, said: str, compute: Callable[[], np.ndarray]) -> Choice:
+    def changed(label: str, tip: str, said: str, compute: Callable[[], np.ndarray]) -> MenuEntry:
         key = "psf" if known.get("psf_own") is None else "psf_own"
-        return Choice(
+        return MenuEntry(
             Fix(label, tip, lambda: Mended({key: compute(), "psf_source": _and(source, said)}, f"PSF {said}"))
         )
 
@@ -87,8 +87,8 @@ def psf_choices(
             "cleaned",
             lambda: prepare_psf(np.asarray(psf)).psf,
         ),
-        Choice(Fix("Save as TIFF…", "Write the PSF as it is used to a TIFF file", request=SAVE)),
-        Choice(
+        MenuEntry(Fix("Save as TIFF…", "Write the PSF as it is used to a TIFF file", request=SAVE)),
+        MenuEntry(
             Fix(
                 "Remove",
                 "Forget the PSF; the view can then be averaged, but not deconvolved",
@@ -97,13 +97,13 @@ def psf_choices(
         ),
     ]
     if undo:
-        choices.append(Choice(Fix(f"Undo: {undo}", "Bring back what was there before", request=UNDO)))
+        choices.append(MenuEntry(Fix(f"Undo: {undo}", "Bring back what was there before", request=UNDO)))
     return choices
 
 
 def _from_others(
     known: Mapping[str, Any], others: Sequence[tuple[str, Mapping[str, Any]]], voxel_size_um: FloatTriple
-) -> list[Choice]:
+) -> list[MenuEntry]:
     choices = []
     for name, notes in others:
         psf = notes.get("psf")
@@ -113,7 +113,7 @@ def _from_others(
         entries = {"psf": psf, "psf_said": notes.get("psf_said"), "psf_own": None, "psf_source": source}
         mended = Mended(entries, f"has the PSF of {name} now")
         fix = Fix(name, f"Use the PSF of {name} as it is", partial(_given, mended))
-        choices.append(Choice(fix, _FROM))
+        choices.append(MenuEntry(fix, _FROM))
     for name, notes in others:
         psf, angle, own = notes.get("psf"), notes.get("angle"), known.get("angle")
         if psf is None or angle is None or own is None or angle == own:
@@ -127,7 +127,7 @@ def _from_others(
             return Mended({"psf": turned, "psf_own": None, "psf_source": source}, said)
 
         tip = f"Turn the PSF of {name} about x by the difference of the angles"
-        choices.append(Choice(Fix(f"{name}, by {turn:+g}°", tip, mend), _TURNED))
+        choices.append(MenuEntry(Fix(f"{name}, by {turn:+g}°", tip, mend), _TURNED))
     return choices
 
 
@@ -135,15 +135,17 @@ def _given(mended: Mended) -> Mended:
     return mended
 
 
-def _turn(known: Mapping[str, Any], psf: np.ndarray, voxel_size_um: FloatTriple) -> Choice:
+def _turn(known: Mapping[str, Any], psf: np.ndarray, voxel_size_um: FloatTriple) -> MenuEntry:
     """Turn a PSF that lies in the frame of the view at 0 degrees."""
     angle = known.get("angle")
     if known.get("psf_own") is not None:
-        return Choice(Fix("Turn to this view's angle", "The PSF is turned already: it lies in this view's own frame"))
+        return MenuEntry(
+            Fix("Turn to this view's angle", "The PSF is turned already: it lies in this view's own frame")
+        )
     if angle is None:
-        return Choice(Fix("Turn to this view's angle", "Enter the angle of this view first"))
+        return MenuEntry(Fix("Turn to this view's angle", "Enter the angle of this view first"))
     if angle % 360 == 0:
-        return Choice(Fix("Turn to this view's angle (0°)", "At 0° there is nothing to turn"))
+        return MenuEntry(Fix("Turn to this view's angle (0°)", "At 0° there is nothing to turn"))
     source = _and(known.get("psf_source", ""), f"turned by {angle:g}°")
 
     def mend() -> Mended:
@@ -152,23 +154,23 @@ def _turn(known: Mapping[str, Any], psf: np.ndarray, voxel_size_um: FloatTriple)
         )
 
     tip = "For a PSF whose long axis lies along z, as it is recorded: turn it about x to where this view looks"
-    return Choice(Fix(f"Turn to this view's angle ({angle:g}°)", tip, mend))
+    return MenuEntry(Fix(f"Turn to this view's angle ({angle:g}°)", tip, mend))
 
 
-def _own(known: Mapping[str, Any], psf: np.ndarray, *, possible: bool) -> Choice:
+def _own(known: Mapping[str, Any], psf: np.ndarray, *, possible: bool) -> MenuEntry:
     """In which frame the PSF lies."""
     label = "Lies in this view's own frame"
     if known.get("psf_own") is not None:
         entries = {"psf": psf, "psf_own": None, "psf_matrix": None}
         tip = "The PSF is turned and resampled as the view is. Untick it to use the PSF as it is"
         fix = Fix(label, tip, lambda: Mended(entries, "PSF used as it is, in the frame of the fused volume"))
-        return Choice(fix, checked=True)
+        return MenuEntry(fix, checked=True)
     if not possible:
         tip = "The layer lies on the grid of the fused volume, so both frames are the same"
-        return Choice(Fix(label, tip), checked=False)
+        return MenuEntry(Fix(label, tip), checked=False)
     tip = "The PSF was measured in this view's own pixels: turn and resample it as the layer is"
     said = "PSF turned and resampled as the layer is"
-    return Choice(Fix(label, tip, lambda: Mended({"psf_own": psf, "psf_matrix": None}, said)), checked=False)
+    return MenuEntry(Fix(label, tip, lambda: Mended({"psf_own": psf, "psf_matrix": None}, said)), checked=False)
 
 
 def _and(source: str, more: str) -> str:

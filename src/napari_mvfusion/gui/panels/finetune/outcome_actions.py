@@ -26,7 +26,7 @@ _FILES = "The views come from files: open them as layers first"
 _BUSY = "Something is being fused: cancel it, or wait"
 
 
-class After(QObject):
+class OutcomeActions(QObject):
     """Acts on the buttons of a run that is over; `back` asks for the settings, `renamed` gives the new name.
 
     Parameters
@@ -47,7 +47,7 @@ class After(QObject):
         self._comparing_models = False
         self._fusing = Fusing(viewer, self)
         self._comparing = Comparing(viewer, self)
-        self._actions = ModelActions(page.question, parent)
+        self._actions = ModelActions(page.prompt, parent)
         self._cancel = push_button("Cancel", "cancel_fusing", "Stops within a second; what is finished stays")
         self._one = push_button("Leave the side by side view", "leave_grid")
         for part in (self._comparing.bar, self._cancel, self._one):
@@ -165,7 +165,7 @@ class After(QObject):
         self._say(
             "done",
             f"Over the whole volume the residual is {before:.2f} with the start and {after:.2f} with the new model. 1 is "
-            "the noise alone; the light that views lost on their way is allowed for. The residual layers show where it is.",
+            "the noise alone; the attenuation of the views is allowed for. The residual layers show where it is.",
         )
 
     def _say(self, kind: str, text: str) -> None:

@@ -19,7 +19,7 @@ _BUTTONS = (
 )
 
 
-class Outcome(QWidget):
+class OutcomeView(QWidget):
     """Shown when a run is over. `pressed` names the button; `go_on` gives the minutes to train on."""
 
     pressed = Signal(str)
