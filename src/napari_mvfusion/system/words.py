@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
+
+
+def times(values: Iterable[float], form: str = "") -> str:
+    """Sizes along the axes: "64 × 64 × 256".
+
+    Parameters
+    ----------
+    values : along z, y and x
+    form : of each, as `format` takes it
+    """
+    return " × ".join(format(value, form) for value in values)
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.models import list_models, user_folder
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.system.devices import beside_a_window, describe_device, pick_device
-from napari_mvfusion.system.words import duration
+from napari_mvfusion.system.words import duration, times
 from napari_mvfusion.training.cards import Description
 from napari_mvfusion.training.config import DataSettings, TrainConfig
 from napari_mvfusion.training.expert import expert_changes
@@ -101,7 +101,7 @@ class Plan:
             if count < _FEW_STEPS:
                 sensible = duration(_SENSIBLE_STEPS * found.step_seconds)
                 few = f" So few steps hardly change a model: allow {sensible} (about {_SENSIBLE_STEPS} steps), or more."
-        tile = " × ".join(str(n) for n in config.tile)
+        tile = times(config.tile)
         size = f"{tile} voxels".replace(" ", "\N{NO-BREAK SPACE}")
         text = (
             f"About {duration(least)} to {duration(_UNSURE * least)} to prepare, then {duration(60 * minutes)} on "

@@ -26,7 +26,7 @@ from napari_mvfusion.gui.widgets.inputs import describe, text_label
 from napari_mvfusion.gui.widgets.progress import ProgressBar
 from napari_mvfusion.gui.widgets.scrolled import Roll
 from napari_mvfusion.system.devices import used_bytes
-from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence
+from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence, times
 
 # Of messages that are seen at once; older ones are scrolled to.
 _MOST_PIXELS = 200
@@ -163,7 +163,7 @@ class Status(QWidget):
             case IterationDone():
                 self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
             case TileHalved(_, to_shape):
-                self.say("warning", f"Memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels.")
+                self.say("warning", f"Memory ran out: going on with smaller tiles of {times(to_shape)} voxels.")
             case Noted(message):
                 self.note(message)
             case Warned(message):
@@ -208,7 +208,7 @@ def box_of(kind: str) -> str:
 
 
 def _plan(event: Prepared) -> str:
-    tiles = "one tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)} voxels"
+    tiles = "one tile" if event.tiles == 1 else f"{event.tiles} tiles of {times(event.tile_shape)} voxels"
     resumed = f", {event.resumed_tiles} done before" if event.resumed_tiles else ""
     return f"on {event.device}: {tiles}{resumed}, at most {event.memory_bound_bytes / 2**30:.1f} GiB"
 
@@ -219,7 +219,3 @@ def _cancelled(kept: Path | None, *, shown: bool, deleted: bool) -> str:
     if deleted:
         return "Cancelled, as the layer of its result was deleted."
     return "Cancelled. The layer keeps what is finished." if shown else "Cancelled before there was anything to see."
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)

@@ -22,6 +22,7 @@ from superqt.utils import signals_blocked
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
 from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.system.words import times
 
 _VIEW, _PSF = range(2)
 _MOST_ROWS = 8
@@ -115,7 +116,7 @@ class ViewList(QTreeWidget):
             button.setText("PSF…")
             button.setToolTip("No PSF is known for this view. Load one from a TIFF file")
         else:
-            button.setText("PSF " + " × ".join(str(n) for n in psf.shape))
+            button.setText("PSF " + times(psf.shape))
             button.setToolTip("Voxels of the PSF of this view. Load another one from a TIFF file")
 
     def _redescribe(self, event: Any) -> None:

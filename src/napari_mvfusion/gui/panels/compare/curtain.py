@@ -13,6 +13,7 @@ from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.joined_volume import JoinedVolume
+from napari_mvfusion.gui.layers.conversion import same_place
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
 from napari_mvfusion.gui.panels.compare.shared_contrast import Fit
@@ -87,11 +88,11 @@ class Curtain(QObject):
             blending="translucent_no_depth",
             metadata={KEY: {"role": "curtain"}},
             multiscale=False,
-            **_place(a),
+            **same_place(a),
         )
         self._layer.contrast_limits_range = a.contrast_limits_range
         self._layer.name_overlay.visible = True
-        self._line = self._viewer.add_shapes(metadata={KEY: {"role": "curtain"}}, **with_line, **_place(a))
+        self._line = self._viewer.add_shapes(metadata={KEY: {"role": "curtain"}}, **with_line, **same_place(a))
         if active in self._viewer.layers:
             self._viewer.layers.selection.active = active
         for emitter, slot in self._events():
@@ -284,12 +285,6 @@ class Curtain(QObject):
             along = np.clip(way @ side / max(side @ side, 1e-12), 0, 1)
             distances.append(float(np.linalg.norm(way - along * side)))
         return min(distances) * self._viewer.scene.camera.zoom <= _GRAB_PIXELS
-
-
-def _place(layer: Image) -> dict[str, Any]:
-    """Where a layer lies, as arguments of another."""
-    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-    return {name: getattr(layer, name) for name in names}
 
 
 def _shown(vector: np.ndarray, shown: list[int], ndim: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mvfusion.gui.layers.conversion import to_world_um
+from napari_mvfusion.gui.layers.conversion import same_place, to_world_um
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.widgets.later import Later
 
@@ -46,13 +46,12 @@ class ProfileLine(QObject):
         reference : the line lies in its voxels
         """
         if self._layer is None:
-            names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
             self._layer = self._viewer.add_shapes(
                 ndim=reference.ndim,
                 name=_NAME,
                 edge_color=_COLOUR,
                 metadata={KEY: {"role": "profile"}},
-                **{name: getattr(reference, name) for name in names},
+                **same_place(reference),
             )
             self._layer.events.data.connect(self._notice)
             self._layer.events.set_data.connect(self._wait)

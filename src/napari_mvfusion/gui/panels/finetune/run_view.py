@@ -14,7 +14,7 @@ from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
 from napari_mvfusion.gui.widgets.inputs import text_label
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.gui.widgets.progress import ProgressBar
-from napari_mvfusion.system.words import duration, sentence
+from napari_mvfusion.system.words import duration, sentence, times
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.history import History
 from napari_mvfusion.training.training_events import (
@@ -117,7 +117,7 @@ class RunView(QWidget):
                 self._times.clear()
                 self._describe()
             case MemoryFallback(_, tile, batch):
-                size = " × ".join(str(n) for n in tile)
+                size = times(tile)
                 return f"Memory ran out: going on with {batch} tile{'s' if batch > 1 else ''} of {size} voxels a step."
             case SteppedBack(step, rate):
                 return f"The loss was not finite: going on from step {step} at the lower rate of {rate:.1e}."

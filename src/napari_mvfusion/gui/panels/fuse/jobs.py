@@ -14,6 +14,7 @@ from napari_mvfusion.gui.panels.fuse.output_form import Target
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.words import times
 
 
 def jobs_of(opened: Opened, methods: list[Method], target: Target) -> list[FuseJob]:
@@ -61,8 +62,8 @@ def describe(opened: Opened) -> str:
 def describe_views(views: RegisteredViews) -> str:
     """Number of views, and size of the fused volume."""
     count = "1 view" if len(views) == 1 else f"{len(views)} views"
-    voxels = " × ".join(str(n) for n in views.grid.shape)
-    size = " × ".join(f"{s:g}" for s in views.grid.voxel_size_um)
+    voxels = times(views.grid.shape)
+    size = times(views.grid.voxel_size_um, "g")
     return f"{count}, {voxels} voxels\nvoxel size {size} µm (z, y, x)"
 
 

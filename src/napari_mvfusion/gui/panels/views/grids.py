@@ -26,6 +26,7 @@ from napari_mvfusion.gui.layers.conversion import (
 from napari_mvfusion.gui.layers.notes import KEY, notes
 from napari_mvfusion.gui.panels.views.problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
+from napari_mvfusion.system.words import times
 
 _CHUNK = 64
 
@@ -91,7 +92,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         return [Problem("note", text, copy)]
     if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and np.array_equal(to_frame, np.eye(4)):
         text = (
-            f"This view has {_times(shape)} voxels and '{first.name}' {_times(grid.shape)} of the same size, so they show "
+            f"This view has {times(shape)} voxels and '{first.name}' {times(grid.shape)} of the same size, so they show "
             "different fields. If they show the same, a voxel size is wrong."
         )
         tip = (
@@ -99,7 +100,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
             "It is then resampled while it is fused"
         )
         return [Problem("warning", text, (Fix("Stretch", tip, request=STRETCH),))]
-    how = f"{_times(shape)} voxels of {' × '.join(f'{s:g}' for s in size)} µm"
+    how = f"{times(shape)} voxels of {times(size, 'g')} µm"
     return [Problem("note", f"This view has another grid ({how}). It is resampled while it is fused.", copy)]
 
 
@@ -166,10 +167,6 @@ class _Resampled:
             return self._views.read(box, [1])[0]
         covered = self._views.coverage(box, [1])
         return np.ones(box.shape, np.float32) if covered is None else covered[0]
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)
 
 
 def _sentence(error: InputError) -> str:

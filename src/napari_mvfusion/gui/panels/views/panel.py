@@ -36,6 +36,7 @@ from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.psf.frames import is_same_frame
+from napari_mvfusion.system.words import times
 
 _CHECK_MS = 50
 # From this width on a view takes one line.
@@ -217,8 +218,8 @@ class ViewsPanel(Panel):
         views = (
             f"{ticked}{of} view is" if ticked == count == 1 else f"{ticked}{of} views {'is' if ticked == 1 else 'are'}"
         )
-        voxels = " × ".join(str(n) for n in self._grid.shape)
-        size = " × ".join(f"{s:g}" for s in self._grid.voxel_size_um)
+        voxels = times(self._grid.shape)
+        size = times(self._grid.voxel_size_um, "g")
         first = self._included[0].name
         return f"{views} fused on the grid of {first}:\n{voxels} voxels of {size} µm (z, y, x)"
 

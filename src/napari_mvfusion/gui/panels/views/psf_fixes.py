@@ -25,6 +25,7 @@ from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.orientation import check_orientations
+from napari_mvfusion.system.words import times
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}
@@ -176,7 +177,7 @@ class PSFFixes(QObject):
             return
         for name, value in grids.stretched(layer, grid).items():
             setattr(layer, name, value)
-        size = " × ".join(f"{s:.4g}" for s in layer.scale[-3:])
+        size = times(layer.scale[-3:], ".4g")
         self.said.emit(
             "done",
             f"'{layer.name}' has voxels of {size} µm now and covers what '{first.name}' covers. Its pixels are unchanged.",

@@ -13,6 +13,7 @@ from superqt import QElidingLabel
 from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe
 from napari_mvfusion.gui.widgets.scrolled import scrolled
 from napari_mvfusion.io.roles import Guess, Role, angles_of
+from napari_mvfusion.system.words import times
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
 _UNKNOWN = "unknown"
@@ -77,7 +78,7 @@ class RolesDialog(QDialog):
         # It is cut to the width of the label, padding and all.
         file.setStyleSheet("padding: 0px;")
         file.setToolTip(f"{guess.path}: {guess.reason}")
-        size = QLabel("no volume" if guess.shape is None else " × ".join(str(n) for n in guess.shape))
+        size = QLabel("no volume" if guess.shape is None else times(guess.shape))
         size.setToolTip("" if guess.shape is not None else guess.reason)
         role = WordList(_WORDS)
         describe(role, "role", f"Role of {guess.path.name}", f"Proposed, as {guess.reason}")

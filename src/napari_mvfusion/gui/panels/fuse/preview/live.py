@@ -11,7 +11,6 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box, same_place
@@ -20,6 +19,7 @@ from napari_mvfusion.gui.panels.fuse.preview.preview_region import leading_index
 from napari_mvfusion.gui.panels.fuse.preview.runner import Picture, PreviewRunner, Request
 from napari_mvfusion.gui.widgets.later import Later
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.words import times
 
 _SETTLE_MS = 30
 _NAME, _BOX_NAME = "Preview", "Preview box"
@@ -151,7 +151,7 @@ class LivePreview(QObject):
         if asked == self._asked:
             return
         self._asked = asked
-        self.told.emit("busy", f"{_size(box)} voxels…")
+        self.told.emit("busy", f"{times(box.shape)} voxels…")
         self._place = place_of_box(first, box, index)
         if self._layer is not None and not _same_axes(self._layer, first):
             old, self._layer = self._layer, None
@@ -185,7 +185,7 @@ class LivePreview(QObject):
             self._layer.contrast_limits_range = (min(0.0, low), 4 * high)
             self._layer.contrast_limits = (low, high)
             self._limits_due = not preview.final
-        words = f"{_size(preview.box)} voxels · {picture.request.method.title}"
+        words = f"{times(preview.box.shape)} voxels · {picture.request.method.title}"
         seconds = f"{preview.seconds:.1f}\N{NO-BREAK SPACE}s"
         self.told.emit(
             "done" if preview.final else "busy", f"{words} · {preview.label if not preview.final else seconds}"
@@ -234,7 +234,3 @@ def identity(layer: Image) -> tuple[Any, ...]:
 
 def _same_axes(one: Image | Shapes, other: Image) -> bool:
     return (one.ndim, one.units, one.axis_labels) == (other.ndim, other.units, other.axis_labels)
-
-
-def _size(box: Box) -> str:
-    return " × ".join(str(n) for n in box.shape)
