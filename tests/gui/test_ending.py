@@ -86,7 +86,7 @@ def endless(*_, cancel, **__):
 
 series.fuse_events = endless
 views = RegisteredViews([View(np.ones((4, 4, 4), np.float32), name) for name in "ab"])
-run = fuse_run(series.FuseJob((series.Part((), views),), (), Average(), "cpu"), application)
+run = fuse_run(series.FuseJob((series.SeriesPart((), views),), (), Average(), "cpu"), application)
 run.start()
 wait()
 """,

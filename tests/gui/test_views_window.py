@@ -9,7 +9,7 @@ from views_person import ViewsPerson, known
 
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.panels.views.file_opener import Files
+from napari_mvfusion.gui.panels.views.file_opener import FileOpener
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -138,7 +138,7 @@ def test_rows_keep_their_height_whenever_views_came_and_whatever_they_get_to_sho
     for row in person.rows():
         row.tick()
         person.settle()
-    person.panel.findChild(Files).match(sorted(psfs.iterdir()), "psfs")
+    person.panel.findChild(FileOpener).match(sorted(psfs.iterdir()), "psfs")
     person.settle()
     for row in person.rows():
         assert row.numbers, "the PSF is shown"

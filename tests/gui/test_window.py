@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 from views_person import choose_in_dialog
 
 from napari_mvfusion.engine.fusion import fuse_events
-from napari_mvfusion.engine.series import Allocated, FuseJob, Part
+from napari_mvfusion.engine.series import Allocated, FuseJob, SeriesPart
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.layers.conversion import placement
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
@@ -97,7 +97,7 @@ def test_the_file_menu_saves_a_result_with_its_recipe(
 
 def test_tiles_appear_one_after_the_other_over_the_views(viewer, small_views, qtbot):
     viewer.add_image(np.ones(small_views.views.grid.shape), colormap="green", contrast_limits=(0, 1))
-    job = FuseJob((Part((), small_views.views),), (), Average(), "cpu")
+    job = FuseJob((SeriesPart((), small_views.views),), (), Average(), "cpu")
     result = ResultLayer(viewer, job, "result", placement(small_views.views.grid), (0.0, 1.0))
     values = np.full(small_views.views.grid.shape, np.nan, np.float32)
     result.follow(Allocated(values))
