@@ -120,6 +120,7 @@ def test_train_pause_resume_stop_fuse_compare_continue_and_delete(ready, model, 
 
     before = ready.panel._page.view.steps
     ready.press("continue")
+    ready.wait(lambda: not ready.read("outcome"))
     ready.wait_for_step(before + 2)
     ready.press("stop")
     ready.wait(lambda: bool(ready.read("outcome")))
