@@ -1,5 +1,6 @@
 """The house: packaging, the manifest, and the border between the core and the GUI."""
 
+import ast
 import importlib.util
 import os
 import pkgutil
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import entry_points, requires, version
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from napari_mvfusion.io.formats import FORMATS, writers
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# What a room's classes have in common, a panel of the window, and how a format is said, read, written and weighed.
+ROLES = {"base", "panel", "format", "reader", "writer", "chunks"}
 FACES = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "superqt", "pyqtgraph"}
 
 
@@ -41,6 +45,21 @@ def test_the_contract_of_the_core_names_every_module_outside_gui():
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     (named,) = (contract["source_modules"] for contract in contracts if contract["type"] == "forbidden")
     assert sorted(named) == sorted({".".join(name.split(".")[:2]) for name in core_modules()})
+
+
+def test_one_name_has_one_meaning():
+    """No two public classes have one name, and no two modules, but for the roles that come back in several rooms."""
+    package = Path(napari_mvfusion.__file__).parent
+    modules = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    classes = Counter(
+        node.name
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in classes.items() if count > 1] == []
+    files = Counter(path.stem for path in modules)
+    assert {name for name, count in files.items() if count > 1} <= ROLES
 
 
 def test_the_installed_version_is_that_of_the_project():

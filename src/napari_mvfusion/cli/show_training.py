@@ -181,4 +181,4 @@ def _validation_line(event: Validated) -> Text:
 
 
 def _figures(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
