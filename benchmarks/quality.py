@@ -184,7 +184,7 @@ def table(known: dict[str, Any]) -> str:
         lines += [
             f"**{case}** (EBMD: {tuned['iterations']:g} iterations, lambda {tuned['lambda']:g})",
             "",
-            "| | NRMSE | PSNR | SSIM | CC | NRMSE / EBMD's | residual | light allowed for | light |",
+            "| | NRMSE | PSNR | SSIM | CC | NRMSE / EBMD's | residual | attenuation allowed for | light |",
             "|---|---|---|---|---|---|---|---|---|",
         ]
         reference = mean(found["EBMD"])
