@@ -6,7 +6,7 @@ args :=
 # Torch's threads spin while they wait for each other, which takes the cores from the tests beside them.
 threads := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: help demo test faults oldest lint clean
+.PHONY: help demo test quick faults oldest lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 8
@@ -17,6 +17,10 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 
 test: lint ## set up, then every check and every test, with a sample of the fault campaign; some tests: make test args="-k cbif"
 	@$(threads) scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+
+quick: ## set up, then a first look in under a minute: the tests that need no window and no training and are not long
+	@scripts/environment.sh all test
+	@$(threads) $(bin)/python -m pytest -m "not (slow or window or training or long)" --numprocesses 2 --dist worksteal $(args)
 
 oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml names (torch as in constraints.txt), then the tests of make test there
 	@scripts/oldest.sh

@@ -12,15 +12,20 @@ import torch
 from napari_mvfusion.system.unforeseen import LOGS_VARIABLE, log_file
 
 DATA_VARIABLE = "MVFUSION_TEST_DATA"
+WHOLE_WAY = ("faults", "test_end_to_end.py")
+MEASURED = {"test_data", "quad_psfs", "two_view_psfs"}
 NO_SCREEN = "no screen is at hand: run tests of windows as make test does, with scripts/with-display.sh"
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by what they need: a window, or training; those of windows are skipped where there is no screen."""
+    """Mark tests by what they need: a window, training, or long; those of windows are skipped where there is no screen."""
     on_linux = sys.platform.startswith("linux")
     named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     has_screen = not on_linux or any(os.environ.get(name) for name in named)
+    begun = set()
     for item in items:
+        if _is_long(item, begun):
+            item.add_marker("long")
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA GPU here"))
         place = item.path.relative_to(Path(__file__).parent)
@@ -30,6 +35,15 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=NO_SCREEN))
         elif "training" in place.parts[0] or "pretrained" in place.name:
             item.add_marker("training")
+
+
+def _is_long(item, begun):
+    """Whether a test is more than a first look: another case of one that has begun, measured PSFs, or the whole way."""
+    test = item.path, item.cls, getattr(item, "originalname", item.name)
+    again = test in begun
+    begun.add(test)
+    place = item.path.relative_to(Path(__file__).parent)
+    return again or place.parts[0] in WHOLE_WAY or not MEASURED.isdisjoint(item.fixturenames)
 
 
 @pytest.fixture(autouse=True)

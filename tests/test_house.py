@@ -32,6 +32,7 @@ def core_modules():
     return [name for name in names if name.split(".")[1] != "gui"]
 
 
+@pytest.mark.long
 def test_the_core_loads_neither_napari_nor_qt():
     code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code, *core_modules()], capture_output=True, text=True, check=False)
@@ -106,6 +107,7 @@ def dependencies():
     return module
 
 
+@pytest.mark.long
 def test_every_dependency_is_imported_and_every_import_declared():
     assert dependencies().complaints(ROOT) == []
 

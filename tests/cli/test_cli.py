@@ -272,6 +272,7 @@ def test_an_output_that_exists_is_kept_unless_overwriting_is_asked_for(sample, t
     assert out.read_bytes() != before
 
 
+@pytest.mark.long
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(sample, tmp_path):
     out = tmp_path / "fused.zarr"
     arguments = [str(MVFUSION), "fuse", str(sample), "--iterations", "1000", "-o", str(out)]
@@ -292,6 +293,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(sample, tmp_path):
     assert "used other views, parameters or software" in done.stderr
 
 
+@pytest.mark.long
 def test_the_demo_goes_the_whole_way(tmp_path):
     out = tmp_path / "demo"
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -376,6 +378,7 @@ def test_a_time_point_and_channel_of_series_are_fused_and_the_recipe_knows_which
     assert np.array_equal(open_volume(tmp_path / "alone.zarr")[0][:], fused)
 
 
+@pytest.mark.long
 def test_every_command_takes_a_time_point_and_channel_of_series(tmp_path, rng):
     chosen = ("--timepoint", 1, "--channel", 1)
     series, alone = tmp_path / "series", tmp_path / "alone"

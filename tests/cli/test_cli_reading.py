@@ -162,6 +162,7 @@ def test_what_is_to_be_said_of_views_is_said_once_in_a_command(capsys):
     assert capsys.readouterr().err.splitlines() == ["warning: the views are odd", "note: PSF of view '0': cropped"]
 
 
+@pytest.mark.long
 def test_training_guesses_as_fusing_does(tmp_path):
     blob = gaussian_filter(np.pad(np.ones((1, 1, 1)), 4), 1.5).astype(np.float32)
     for folder, view, psf in (("scheme", "view_{}.tif", "psf_{}.tif"), ("others", "SPIM Angle{}.tif", "PSF-{}.tif")):

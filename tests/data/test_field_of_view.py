@@ -217,6 +217,7 @@ DARK_ANGLES = ((0.0, 90.0), (0.0, 180.0), (0.0, 90.0, 180.0, 270.0))
 
 @pytest.mark.parametrize("angles", DARK_ANGLES)
 @pytest.mark.parametrize("kind", ["beads", "nuclei", "crowded"])
+@pytest.mark.long
 def test_dark_pixels_of_counted_photons_are_no_field(kind: str, angles: tuple[float, ...]) -> None:
     psfs = [light_sheet_psf(angle, axial_fwhm=6, lateral_fwhm=2, shape=(13, 13, 13)) for angle in angles]
     rng = np.random.default_rng(3)

@@ -99,6 +99,7 @@ def test_the_light_is_right_with_measured_psfs(quad_psfs: dict[float, np.ndarray
     assert light(found, truth, seen) == pytest.approx(usual, rel=ALIKE)
 
 
+@pytest.mark.long
 def test_the_command_line_takes_masks_and_every_zero_and_repeats_its_recipe(
     recorded: Simulation, tmp_path: Path
 ) -> None:

@@ -238,6 +238,7 @@ for event in fuse_events(views, Diffuse(iterations=25), out={out!r}, resume=True
 """
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_at_any_moment_resumes_with_the_identical_result(tmp_path):
     """Kill -9 after random times, again and again, until a run gets to its end."""
     out = tmp_path / "fused.zarr"
@@ -387,6 +388,7 @@ print(json.dumps({{"bound": bound, "used": peak - base}}))
 
 
 @pytest.mark.parametrize("ending", ["zarr", "tif"])
+@pytest.mark.long
 def test_peak_memory_is_bounded_by_the_tile_and_not_by_the_volume(tmp_path, rng, ending):
     """Eight times the volume must not take more memory; the stated bound holds up to what allocators keep back."""
     used = {}

@@ -91,6 +91,7 @@ def test_preview_shows_what_the_run_will_give(method, rms, worst):
     assert np.abs(difference).max() <= worst
 
 
+@pytest.mark.long
 def test_preview_with_measured_psfs():
     folder = os.environ.get("MVFUSION_TEST_DATA")
     if not folder:

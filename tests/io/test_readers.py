@@ -410,6 +410,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.long
 def test_one_plane_of_a_large_file_does_not_read_the_rest(tmp_path):
     """A sparse file of 2 GiB: reading one plane takes a few megabytes."""
     path = tmp_path / "large.tif"

@@ -184,6 +184,7 @@ def test_between_cells_it_is_linear() -> None:
     np.testing.assert_allclose(values, z[:, None, None] + 10 * y[:, None] + 100 * x, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_what_was_found_is_kept_for_the_same_views_only() -> None:
     views, _ = recorded(0.02)
     statistics = views.statistics()
@@ -264,6 +265,7 @@ def fading(depth: int, kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("kind", ["by 86 %", "by 86 % the other way", "by 86 %, then 0", "linearly to 0"])
+@pytest.mark.long
 def test_views_that_fade_keep_their_light(kind: str, every: bool) -> None:
     simulation = sample("embryo", 32, angles=(0.0, 180.0))
     fade = fading(simulation.views.grid.shape[0], kind)

@@ -164,6 +164,7 @@ def test_a_constant_volume_explains_nothing(truth: np.ndarray) -> None:
     assert residual.rms > 5
 
 
+@pytest.mark.long
 def test_attenuation_is_allowed_for_and_blur_is_not(truth: np.ndarray) -> None:
     dimmed = record(truth, psfs(), attenuation=0.01).views
     plain, found = rms(truth, dimmed, attenuation=False), reprojection(truth, dimmed)

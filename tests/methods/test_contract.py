@@ -83,6 +83,7 @@ def assert_alike(found: np.ndarray, expected: np.ndarray, tolerance: float = TOL
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("tile", [(16, 16, 16), (7, 30, 20)], ids=str)
+@pytest.mark.long
 def test_tiles_do_not_show(make: Callable[..., Method], name: str, tile: Triple) -> None:
     views = views_of([values.astype(np.float32) for values in pixels_of()])
     assert_alike(fused(views, make(name), tile=tile), fused(views, make(name)))
@@ -232,6 +233,7 @@ for shape in ((30, 30, 30), (96, 100, 104)):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux tells it")
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_memory_stays_within_the_stated_bound(make: Callable[..., Method], name: str) -> None:
     """In a process of its own: one tile as large as the volume, after a small one for which libraries set themselves up."""
     make(name)

@@ -452,6 +452,7 @@ for tile in ((96, 80, 100), shape):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux tells it")
+@pytest.mark.long
 def test_memory_stays_within_the_stated_bound(request):
     """In a process of its own, for a tile in the middle and for the whole volume."""
     command = [sys.executable, "-c", _PEAK, str(request.path.parent)]

@@ -28,6 +28,8 @@ from napari_mvfusion.models.universal import UniversalArchitecture, with_transmi
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from small_models import LIGHT, SMALL, save
 
+pytestmark = pytest.mark.long
+
 ANGLES = (0.0, 90.0, 180.0, 270.0)
 
 

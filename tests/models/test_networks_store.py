@@ -130,6 +130,7 @@ def test_a_file_is_not_overwritten_unasked(saved, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
+@pytest.mark.long
 def test_a_kill_while_writing_leaves_the_old_file_or_the_new_one(saved):
     code = (
         "import sys\n"
@@ -294,6 +295,7 @@ def test_a_card_that_lies_about_sizes_costs_nothing(saved, monkeypatch):
 
 @settings(max_examples=50)
 @given(st.text(max_size=70))
+@pytest.mark.long
 def test_a_name_is_plain_or_refused(name):
     plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
     try:

@@ -108,6 +108,7 @@ def test_raw_measured_psfs_are_made_usable_and_what_was_done_is_said(two_view_ps
             assert words in text
 
 
+@pytest.mark.long
 def test_a_theoretical_psf_of_128_voxels_becomes_a_small_kernel():
     psf = gaussian((128, 128, 128), np.diag([30.0, 3.0, 3.0]), centre=(-1, -1, -1)).astype(np.float32)
     prepared = prepare_psf(psf)

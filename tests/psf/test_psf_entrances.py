@@ -124,6 +124,7 @@ def test_a_fused_volume_is_that_of_a_psf_made_with_the_voxels_of_the_views(tmp_p
     assert np.sqrt(np.mean((volumes[0] - volumes[1]) ** 2)) < 0.03 * np.ptp(volumes[1])
 
 
+@pytest.mark.long
 def test_what_was_done_to_a_psf_is_in_the_messages_and_in_the_recipe(tmp_path, pixels):
     raw = np.rint(1000 * psf_of(0.1) / psf_of(0.1).max()).astype(np.uint16)
     by_folder(tmp_path, pixels, raw, 0.1, 0.2)

@@ -27,6 +27,7 @@ def test_fading_light_is_not_taken_for_a_mirrored_psf(attenuation, wrong):
         assert found == true or (attenuation > 0.01 and found == "undecided")
 
 
+@pytest.mark.long
 def test_psfs_measured_from_beads_are_right_too():
     made = sample("embryo", 64, angles=(0, 90), beads=True)
     psfs = [measure_psf(recorded.volume).psf for recorded in made.beads]

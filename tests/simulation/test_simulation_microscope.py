@@ -238,6 +238,7 @@ def test_what_cannot_be_simulated_is_refused(blobs: np.ndarray, settings: dict[s
 
 
 @pytest.mark.parametrize(("name", "views"), [("embryo", ["0", "90", "180", "270"]), ("nuclei", ["0", "180"])])
+@pytest.mark.long
 def test_samples_come_with_views_psfs_and_beads(name: str, views: list[str]) -> None:
     made = sample(name, size=32, beads=True)
     assert list(made.views.names) == views

@@ -76,6 +76,7 @@ def test_scenes_of_every_kind_are_whole_and_lit(kind):
 UNDIMMED = [(7, 0), (7, 3), (2, 0), (2, 3), (10, 2), (10, 4)]
 
 
+@pytest.mark.long
 def test_undimmed_views_are_the_truth_blurred_by_their_psfs_in_one_unit():
     slopes = []
     for seed, index in UNDIMMED:
@@ -101,6 +102,7 @@ def test_background_is_even_and_never_more_than_it_is():
         assert pixels_of(scene, i).mean() == pytest.approx(scene.truth.mean(), rel=0.1)
 
 
+@pytest.mark.long
 def test_angles_and_view_counts_are_as_asked():
     scene = random_scene(0, 0, size=24, angles=(10.0, 100.0, 190.0))
     assert scene.settings.angles == (10.0, 100.0, 190.0)
@@ -281,6 +283,7 @@ def test_balls_hold_their_volume_and_the_brightest_wins():
     assert not paint_balls((9, 9, 9), np.array([[-20.0, 4, 4]]), np.array([2.0]), np.array([1.0])).any()
 
 
+@pytest.mark.long
 def test_packed_balls_are_what_a_finer_canvas_shows_on_average():
     rng = np.random.default_rng(0)
     centres = np.floor(rng.uniform(0, 24, (60, 3)) * 2) / 2 + 0.25

@@ -19,6 +19,7 @@ print(before > 2**28, free_bytes(torch.device("cpu")) <= 2**28, free_bytes(torch
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.long
 def test_what_a_batch_system_allows_is_all_that_is_free() -> None:
     run = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["True"] * 3
