@@ -186,7 +186,7 @@ def push_button(text: str, name: str, tip: str = "") -> QPushButton:
     """
     made = QPushButton(text)
     made.setObjectName(name)
-    made.setToolTip(tip)
+    made.setToolTip(tip if tip.startswith("<qt>") else wrapped(tip))
     return made
 
 
