@@ -1,4 +1,4 @@
-# The two commands of the README, and their parts.
+# The commands of the README, and their parts.
 .DEFAULT_GOAL := help
 SHELL := bash
 bin := .venv/bin
