@@ -228,6 +228,7 @@ def evil(marker):
         "persistent by name": b"Pos.system\n",
         "bytes of a pickle": b"B" + struct.pack("<I", len(nested)) + nested,
         "partial": named("functools", "partial") + b"(" + named("os", "system") + text(command) + b"tR",
+        "text with an odd escape": b"S'\\s'\n",
         "module": b"(" + text("module") + named("os", "system") + text("x") + text("y") + b"tQ",
     }
 
