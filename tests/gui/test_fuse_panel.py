@@ -29,6 +29,7 @@ from napari_mvfusion.gui.panels.fuse.forecast_line import words_of
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.methods import CBIF, EBMD, METHODS, Average
 from napari_mvfusion.system.words import sentence
@@ -390,6 +391,27 @@ def test_a_zarr_is_written_shown_and_its_recipe_lies_beside_it(model, person, sm
     np.testing.assert_allclose(np.asarray(model.layers[-1].data), expected, rtol=1e-5)
     assert load_recipe(recipe_path(out)).method.name == "average"
     assert str(out) in person.messages("done")[0]
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("HDF5", ".h5"), ("OME-TIFF", ".ome.tif")])
+def test_a_result_goes_to_the_format_that_is_chosen_or_typed(
+    model, person, small_views, show_views, tmp_path, kind, ending
+):
+    show_views(model, small_views)
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(tmp_path / "mine.zarr"))
+    person.choose("place", kind)
+    assert person.see("path").text() == str(tmp_path / f"mine{ending}")
+    person.enter("path", str(tmp_path / "other.zarr"))
+    assert person.see("place").currentText() == "OME-Zarr on disk"
+    person.enter("path", str(tmp_path / f"mine{ending}"))
+    assert person.see("place").currentText() == f"{kind} on disk"
+    person.press("fuse")
+    person.wait_until_done()
+    expected = np.mean([view.data for view in small_views.views.views], axis=0)
+    np.testing.assert_allclose(np.asarray(open_volume(tmp_path / f"mine{ending}")[0][:]), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(model.layers[-1].data), expected, rtol=1e-5)
+    assert load_recipe(recipe_path(tmp_path / f"mine{ending}")).method.name == "average"
 
 
 def test_a_session_that_ended_on_disk_begins_with_a_new_name_beside_the_last_one(
