@@ -29,7 +29,8 @@ from napari_mvfusion.engine.preview import stage_results
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
-from napari_mvfusion.measures.metrics import METRICS, PARTS, Measured, measure
+from napari_mvfusion.measures.metric import Measured
+from napari_mvfusion.measures.metrics import METRICS, PARTS, measure
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection
 from napari_mvfusion.methods import EBMD, LearnedFusion, make_method

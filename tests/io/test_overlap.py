@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from command_line import run
@@ -12,9 +13,10 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
@@ -131,6 +133,23 @@ def test_arrays_of_files_are_known_too(tmp_path):
         fuse(views, make_method("average"), out=tmp_path / "a.zarr", overwrite=True)
     with pytest.raises(OutputError, match="never replaced"):
         refuse_overlap([tmp_path / "b.npy"], [view.data.filename for view in views.views[1:]])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_what_a_format_has_opened_lazily_is_known_too(tmp_path, compression):
+    """Also where a script makes views of volumes, and no view says which file it is of."""
+    paths = [tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "c.h5"]
+    for path, view in zip(paths, (*made().views, made().views[0]), strict=True):
+        if path.suffix == ".h5":
+            write_volume(path, np.asarray(view.data), GRID)
+        else:
+            tifffile.imwrite(path, np.asarray(view.data, np.float32), compression=compression)
+    views = RegisteredViews([View(open_volume(path)[0], path.stem) for path in paths], GRID)
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        with pytest.raises(OutputError, match="never replaced"):
+            fuse(views, make_method("average"), out=path, overwrite=True)
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_other_commands_never_replace_what_they_read(tmp_path, folder):

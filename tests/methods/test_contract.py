@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import napari_mvfusion
 from napari_mvfusion.data.events import Cancelled, Prepared
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -184,6 +185,7 @@ def test_a_method_says_what_it_is_and_what_its_parameters_are(name: str) -> None
     assert kind.name == name
     assert kind.title
     assert kind.summary.endswith(".")
+    assert getattr(napari_mvfusion, kind.__name__) is kind, "a run that is copied as Python names it: __init__.pyi"
     assert kind().model_dump(mode="json", by_alias=True) == make_method(name).model_dump(mode="json", by_alias=True)
     for parameter in parameters_of(kind):
         assert parameter.title

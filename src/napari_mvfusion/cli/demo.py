@@ -26,7 +26,8 @@ from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
-from napari_mvfusion.measures.metrics import NRMSE, Measured, Values, measure
+from napari_mvfusion.measures.metric import Measured, Values
+from napari_mvfusion.measures.metrics import NRMSE, measure
 from napari_mvfusion.methods import METHODS, make_method
 from napari_mvfusion.psf import measure_psf
 from napari_mvfusion.simulation import sample

@@ -14,7 +14,8 @@ from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_vie
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import known_endings
 from napari_mvfusion.io.opening import open_volume, read_recipe
-from napari_mvfusion.measures.metrics import METRICS, Measured, Needs, Values, measure
+from napari_mvfusion.measures.metric import Measured, Needs, Values
+from napari_mvfusion.measures.metrics import METRICS, measure
 from napari_mvfusion.system.devices import pick_device
 
 

@@ -31,7 +31,7 @@ from napari_mvfusion.system.file_checks import shortened
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
-    from napari_mvfusion.measures.metrics import Values
+    from napari_mvfusion.measures.metric import Values
 
 _SAID: set[str] = set()
 

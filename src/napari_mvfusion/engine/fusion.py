@@ -34,7 +34,7 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_fo
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_volume_folder, place_of, writer_of
-from napari_mvfusion.io.overlap import file_of, places_in, refuse_overlap
+from napari_mvfusion.io.overlap import files_of, places_in, refuse_overlap
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -333,8 +333,7 @@ def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None =
     known = () if views is None else views.views
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
     named = [place for path in said if is_there(place := place_of(path))]
-    opened = (file_of(array) for view in known for array in (view.data, view.mask))
-    places = [*named, *(path for path in opened if path is not None)]
+    places = [*named, *(path for view in known for array in (view.data, view.mask) for path in files_of(array))]
     for folder in [path for path in named if path.is_dir() and not is_volume_folder(path)]:
         names = scan_folder(folder)
         places += names.psfs.values()

@@ -284,12 +284,12 @@ class Recipe(_Part):
         for entry, view in zip(self.views, views.views, strict=True):
             _refuse_other_settings(entry, view)
         for entry, view, numbers in zip(self.views, views.views, views.statistics(), strict=True):
-            if entry.mask_sha256 is None and numbers.mask_sha256 is not None:
+            if entry.mask_sha256 is None and numbers.mask_sha256:
                 changes.append(
                     f"the recipe knows of no pixels of {view.label} that are no data, and there are some now: the result "
                     "may differ"
                 )
-            elif numbers.mask_sha256 != entry.mask_sha256:
+            elif numbers.mask_sha256 != (entry.mask_sha256 or ""):
                 raise InputError(
                     f"where {view.label} has data changed since the recipe was made: restore its mask or fuse anew"
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +41,24 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     return _write(path, named, layer)
 
 
-def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write an image layer as OME-Zarr; a folder of that name is never replaced.
+def _writes(ending: str) -> Callable[[str, Any, dict[str, Any]], list[str]]:
+    """The writer of the format with this ending, for the manifest."""
 
-    Raises
-    ------
-    InputError, OutputError
-        If the layer is no volume or series of volumes, or the folder exists or cannot be written.
-    """
-    return _write(path, with_ending(path, ".zarr"), Image(data, **meta))
+    def write(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+        """Write an image layer; a file of that name is replaced, as the dialog has asked, and a folder never.
+
+        Raises
+        ------
+        InputError, OutputError
+            If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
+        """
+        return _write(path, with_ending(path, ending), Image(data, **meta))
+
+    return write
 
 
-def write_hdf5(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write an image layer as HDF5; a file of that name is replaced, as the dialog has asked.
-
-    Raises
-    ------
-    InputError, OutputError
-        If the layer is no volume or series of volumes, the file is one that layers show, or it cannot be written.
-    """
-    return _write(path, with_ending(path, ".h5"), Image(data, **meta))
+write_ome_zarr = _writes(".zarr")
+write_hdf5 = _writes(".h5")
 
 
 def _write(typed: str, named: str, layer: Image) -> list[str]:

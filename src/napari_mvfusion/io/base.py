@@ -70,7 +70,24 @@ def parts_of(index: Any) -> tuple[Any, ...]:
 
 
 class LazyVolume(ABC):
-    """Pixels that are read when they are asked for; all of them where numpy makes an array of it."""
+    """A (z, y, x) volume whose pixels are read when they are asked for; all of them where numpy makes an array of it.
+
+    Its file is open only while pixels are read, so that it can be pickled, sent to another process, and forked.
+
+    Attributes
+    ----------
+    shape : voxels (z, y, x)
+    dtype : of the pixels, in the byte order of this machine
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    ndim = 3
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The files or folders that its pixels lie in: no output may replace them."""
 
     @abstractmethod
     def __getitem__(self, index: Any, /) -> np.ndarray:

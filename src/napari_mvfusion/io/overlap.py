@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.base import LazyVolume
 from napari_mvfusion.io.formats import is_volume_folder, place_of
 
 # Of the arguments that open views, those that name files or folders.
@@ -43,10 +44,12 @@ def places_in(opening: Mapping[str, Any] | None) -> list[Path]:
     return [Path(text) for value in values for text in _texts(value)]
 
 
-def file_of(data: Any) -> Path | None:
-    """The file or folder behind a memory map or a zarr array, where there is one."""
+def files_of(data: Any) -> tuple[Path, ...]:
+    """The files or folders behind what a format has opened, a memory map, or a zarr array, where there are any."""
+    if isinstance(data, LazyVolume):
+        return data.files
     name = getattr(data, "filename", None) or getattr(getattr(data, "store", None), "root", None)
-    return Path(name) if isinstance(name, (str, Path)) else None
+    return (Path(name),) if isinstance(name, (str, Path)) else ()
 
 
 def _texts(value: Any) -> Iterator[str]:

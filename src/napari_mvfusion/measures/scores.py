@@ -10,18 +10,8 @@ from pathlib import Path
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.measures.metrics import (
-    METRICS,
-    PARTS,
-    PSNR,
-    RESIDUAL,
-    SSIM,
-    Measured,
-    Metric,
-    Needs,
-    Values,
-    measure,
-)
+from napari_mvfusion.measures.metric import Measured, Metric, Needs, Values
+from napari_mvfusion.measures.metrics import METRICS, PARTS, PSNR, RESIDUAL, SSIM, measure
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.system.devices import pick_device
 

@@ -197,13 +197,13 @@ class OneStage(FusionMethod):
     stage: ClassVar[str] = "fusing"
     copies: ClassVar[int] = 4
 
-    def halo(self, views: RegisteredViews) -> Triple:
+    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Any]:
+        """Find what depends on the whole volume; handed to all that follow as `precomputed`."""
+        yield from ()
+
+    def halo(self, views: RegisteredViews, precomputed: Any) -> Triple:
         """Voxels of the views that the formula needs around a tile."""
         return (0, 0, 0)
-
-    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Any]:
-        """Find what depends on the whole volume; handed to `fuse_tile` and `tile_bytes`."""
-        yield from ()
 
     @abstractmethod
     def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: Any) -> torch.Tensor | Steps:
@@ -211,8 +211,11 @@ class OneStage(FusionMethod):
 
     def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: Any) -> int:
         """An upper bound of what the formula takes, see `BoundMethod.working_bytes`."""
-        wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views), strict=True))
+        wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views, precomputed), strict=True))
         return 4 * wide * (2 * len(views) + self.copies)
+
+    def release(self, precomputed: Any) -> None:
+        """Drop what the formula keeps from tile to tile, see `BoundMethod.release`: nothing."""
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:
         """Compute what depends on the whole volume."""
@@ -224,7 +227,7 @@ class BoundOneStage:
     """A method of one stage, ready to run."""
 
     def __init__(self, method: OneStage, views: RegisteredViews, precomputed: Any) -> None:
-        self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views))]
+        self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views, precomputed))]
         self._method = method
         self._views = views
         self._precomputed = precomputed
@@ -242,7 +245,8 @@ class BoundOneStage:
         return True
 
     def release(self) -> None:
-        """Nothing is kept but what was precomputed."""
+        """What the method says."""
+        self._method.release(self._precomputed)
 
 
 def warn_few(views: RegisteredViews) -> list[str]:

@@ -80,20 +80,18 @@ class Hdf5Volume(LazyVolume):
     dtype : of the pixels
     """
 
-    ndim = 3
-
     def __init__(
         self, file: Path, name: str, sizes: Mapping[str, int], chosen: Mapping[str, int], dtype: np.dtype[Any]
     ) -> None:
         self._file, self._name = file, name
         self._sizes, self._chosen = dict(sizes), dict(chosen)
-        self.shape: tuple[int, ...] = tuple(sizes.get(axis, 1) for axis in "zyx")
+        self.shape = tuple(sizes.get(axis, 1) for axis in "zyx")
         self.dtype = dtype
 
     @property
-    def filename(self) -> str:
-        """The file that its pixels lie in, as memory maps tell theirs."""
-        return str(self._file)
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self._file,)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

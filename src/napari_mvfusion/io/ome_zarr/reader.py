@@ -96,14 +96,13 @@ class ZarrVolume(LazyVolume):
         self._image = image
         self._fixed = dict(fixed)
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
-        self.shape: tuple[int, ...] = tuple(sizes[axis] for axis in _SPACE)
+        self.shape = tuple(sizes[axis] for axis in _SPACE)
         self.dtype = image.array.dtype
-        self.ndim = 3
 
     @property
-    def filename(self) -> str:
-        """The folder that its pixels lie in, as memory maps tell their file."""
-        return str(self._image.path)
+    def files(self) -> tuple[Path, ...]:
+        """The folder."""
+        return (self._image.path,)
 
     @property
     def chunks(self) -> tuple[int, int, int]:

@@ -29,10 +29,14 @@ class MappedTiff(LazyVolume):
     """
 
     def __init__(self, path: Path, offset: int, planes: range, shape: Triple, dtype: np.dtype[Any]) -> None:
-        self.shape: tuple[int, ...] = shape
+        self.shape = shape
         self.dtype = dtype.newbyteorder("=")
-        self.ndim = 3
         self._path, self._offset, self._planes, self._stored = path, offset, planes, dtype
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self._path,)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box, in memory and in the byte order of this machine.
@@ -69,10 +73,14 @@ class PagedTiff(LazyVolume):
     """
 
     def __init__(self, path: Path, places: Sequence[tuple[Path, int]], shape: Triple, dtype: np.dtype[Any]) -> None:
-        self.shape: tuple[int, ...] = shape
+        self.shape = shape
         self.dtype = dtype.newbyteorder("=")
-        self.ndim = 3
         self._path, self._places = path, tuple(places)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that was named, and those that its planes lie in."""
+        return tuple(dict.fromkeys((self._path, *(file for file, _ in self._places))))
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

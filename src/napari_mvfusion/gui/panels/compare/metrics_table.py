@@ -8,7 +8,8 @@ from itertools import takewhile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
-from napari_mvfusion.measures.metrics import METRICS, PARTS, Metric
+from napari_mvfusion.measures.metric import Metric
+from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.scores import Row, best
 
 _MOST_ROWS = 9
