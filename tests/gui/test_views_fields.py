@@ -230,3 +230,23 @@ def test_an_offset_that_was_not_subtracted_is_set_by_a_button(model, person):
     row.fix("Set offset")
     person.settle()
     assert known(layers[0])["offset"] == 100
+
+
+def test_a_view_that_is_higher_than_the_others_everywhere_gets_an_offset_by_a_button(model, person):
+    made = sample("embryo", 32, angles=(0.0, 90.0, 180.0)).views
+    added = 4 * float(np.max(made.views[1].data))
+    # Light everywhere, so that no dark level tells of it.
+    views = [replace(view, data=np.asarray(view.data) + np.float32(added)) for view in made.views]
+    views[1] = replace(views[1], data=np.asarray(views[1].data) + np.float32(added))
+    layers = show(model, RegisteredViews(views, made.grid), {})
+    for layer in layers:
+        annotate(layer, offset=added)
+    person.settle()
+    rows = person.rows()
+    (text,) = [text for text in rows[1].problems if "than the others" in text]
+    assert text.startswith("Higher than the others by about ")
+    assert not any("than the others" in text for row in (rows[0], rows[2]) for text in row.problems)
+    rows[1].fix("Set offset")
+    person.settle()
+    assert known(layers[1])["offset"] == pytest.approx(2 * added, rel=0.2)
+    assert not any("Higher than" in text for text in person.rows()[1].problems)

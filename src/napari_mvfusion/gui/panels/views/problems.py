@@ -135,6 +135,26 @@ def offset_problem(dark: DarkLevel, set_to: float) -> Problem | None:
     return Problem("warning", text, (fix,))
 
 
+def addition_problem(added: float, set_to: float) -> Problem | None:
+    """What to say about a view that is higher than the others by the same everywhere, or None.
+
+    Parameters
+    ----------
+    added : by how much, 0 where it is not
+    set_to : the camera offset that is subtracted already
+    """
+    if not added:
+        return None
+    level = float(offset_text(set_to + added))
+    tip = f"Subtract {level:g} when the view is read, so that it is like the others. The layer itself stays as it is"
+    fix = Fix("Set offset", tip, lambda: Mended({"offset": level}, f"the camera offset is now {level:g}"))
+    text = (
+        f"Higher than the others by about {offset_text(added)} everywhere, as with a camera offset that was subtracted "
+        "from the others alone."
+    )
+    return Problem("warning", text, (fix,))
+
+
 def pixel_problems(
     facts: PixelFacts, data: Any, *, offset: float, mask: Any, remove_hot: bool = False, nan_is_no_data: bool = False
 ) -> list[Problem]:

@@ -18,6 +18,7 @@ from napari_mvfusion.gui.panels.views.pixel_cache import PixelCache
 from napari_mvfusion.gui.panels.views.problems import (
     CHOOSE,
     Problem,
+    addition_problem,
     gain_problem,
     offset_problem,
     orientation_problem,
@@ -109,13 +110,14 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
     elif compared is not None and compared.left_out:
         text = f"{compared.left_out[:1].upper()}{compared.left_out[1:]}."
         found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
-    dark = None if compared is None else compared.dark
-    if dark is not None and (problem := offset_problem(dark, float(known.get("offset") or 0.0))) is not None:
-        found.append(problem)
-    set_to = float(known.get("gain") or 1.0)
-    if (problem := gain_problem(1.0 if compared is None else compared.gain, set_to)) is not None:
-        found.append(problem)
-    return found
+    facts = compared or ViewFacts()
+    offset = float(known.get("offset") or 0.0)
+    said = (
+        None if facts.dark is None else offset_problem(facts.dark, offset),
+        addition_problem(facts.added, offset),
+        gain_problem(facts.gain, float(known.get("gain") or 1.0)),
+    )
+    return [*found, *filter(None, said)]
 
 
 def _source(layer: Image) -> str:

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.measures.camera_offset import DarkLevel, find_dark_levels, light_of_nothing
-from napari_mvfusion.measures.gains import find_gains
+from napari_mvfusion.measures.gains import compare_brightness
 
 Key = tuple[Any, ...]
 
@@ -30,11 +30,13 @@ class ViewFacts:
     ----------
     left_out : what is no data, in words; "" where that is nothing
     gain : how many times as bright as the others it is everywhere, 1 where it is not
+    added : what it has more than the others everywhere, as with a camera offset that was subtracted from them alone
     dark : what it has where no view shows light, None where that is not known
     """
 
     left_out: str = ""
     gain: float = 1.0
+    added: float = 0.0
     dark: DarkLevel | None = None
 
 
@@ -115,18 +117,19 @@ def _compare(
             return layers, [ViewFacts() for _ in layers]
         yield
         check()
-    dark, gains = _brightness(RegisteredViews(settled, grid))
+    found = _brightness(RegisteredViews(settled, grid))
     check()
-    found = [
-        ViewFacts(left_out.get(view.name, ""), gain, level)
-        for view, gain, level in zip(views, gains, dark, strict=True)
+    return layers, [
+        ViewFacts(left_out.get(view.name, ""), *numbers) for view, numbers in zip(views, found, strict=True)
     ]
-    return layers, found
 
 
-def _brightness(views: RegisteredViews) -> tuple[tuple[DarkLevel | None, ...], tuple[float, ...]]:
+def _brightness(views: RegisteredViews) -> list[tuple[float, float, DarkLevel | None]]:
+    """Gain, addition and dark level of each view."""
     try:
         dark = find_dark_levels(views)
-        return dark, find_gains(views.region(views.grid.box, views.sample()), light_of_nothing(views, dark))
+        sample = views.region(views.grid.box, views.sample())
+        gains, additions = compare_brightness(sample, light_of_nothing(views, dark))
     except (MVFusionError, OSError, RuntimeError, ValueError):
-        return (None,) * len(views), (1.0,) * len(views)
+        return [(1.0, 0.0, None)] * len(views)
+    return list(zip(gains, additions, dark, strict=True))
