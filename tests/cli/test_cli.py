@@ -16,7 +16,10 @@ import zarr
 from scipy.ndimage import gaussian_filter
 
 from command_line import run
+from napari_mvfusion.cli import evaluate as evaluate_command
 from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.measures import metrics
+from napari_mvfusion.measures.metric import Metric
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import METHODS
 from napari_mvfusion.models.model_file import weights_sha256
@@ -98,6 +101,26 @@ def test_fuse_writes_the_volume_its_scale_and_its_recipe(sample, tmp_path, metho
         assert recipe["method"]["parameters"]["iterations"] == 2
         assert recipe["method"]["parameters"]["lambda"] == 0.01
         assert len(result["changes"]) == 2
+
+
+def test_a_metric_that_needs_nothing_is_shown_like_the_others(sample, tmp_path, monkeypatch):
+    out = tmp_path / "fused.tif"
+    run("fuse", sample, "--method", "average", "-o", out)
+    peak = Metric(
+        "peak",
+        "Peak",
+        "higher",
+        1,
+        "nothing",
+        "Brightest voxel.",
+        lambda measured: {"all": float(measured.fused[:].max())},
+    )
+    table = (*metrics.METRICS, peak)
+    for module in (metrics, evaluate_command):
+        monkeypatch.setattr(module, "METRICS", table)
+    brightest = float(tifffile.imread(out).max())
+    assert f"{brightest:.1f}" in run("evaluate", out, "--views", sample).stdout
+    assert json.loads(run("evaluate", out, "--views", sample, "--json").stdout)["volume"] == {"peak": brightest}
 
 
 def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):

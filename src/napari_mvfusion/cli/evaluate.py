@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import known_endings
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.metric import Measured, Needs, Values
-from napari_mvfusion.measures.metrics import METRICS, measure
+from napari_mvfusion.measures.metrics import METRICS, measure, titles
 from napari_mvfusion.system.devices import pick_device
 
 
@@ -72,6 +72,8 @@ def evaluate(
     if opened is not None:
         by_view = _as_json(values, "views")
         result["reprojection"] = [one.as_dict() | by_view[one.view] for one in measured.residuals]
+    if alone := _as_json(values, "nothing"):
+        result["volume"] = alone["all"]
     if not as_json:
         _print(fused.name, measured, values)
     if as_json:
@@ -91,6 +93,8 @@ def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:
 def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
     if measured.has("truth"):
         show.print_metrics("Against the truth (all voxels / foreground)", {name: values})
+    if titles("nothing"):
+        show.print_metrics("Of the volume alone", {name: values}, "nothing")
     if measured.has("views"):
         metrics = [metric for metric in METRICS if metric.needs == "views"]
         rows = [
@@ -101,7 +105,7 @@ def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
             ]
             for one in measured.residuals
         ]
-        title = "Reprojection residual (1 is the noise of the view; attenuation is allowed for)"
+        title = "Against the views (residual 1 is the noise of the view; attenuation is allowed for)"
         show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "attenuation"], rows)
 
 

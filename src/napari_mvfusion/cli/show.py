@@ -31,7 +31,7 @@ from napari_mvfusion.system.file_checks import shortened
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
-    from napari_mvfusion.measures.metric import Values
+    from napari_mvfusion.measures.metric import Needs, Values
 
 _SAID: set[str] = set()
 
@@ -102,11 +102,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     out.print(table)
 
 
-def print_metrics(title: str, found: Mapping[str, Mapping[str, Values]]) -> None:
-    """The table of a comparison with a truth, one row a volume; by name what `metrics.measure` found."""
+def print_metrics(title: str, found: Mapping[str, Mapping[str, Values]], needs: Needs = "truth") -> None:
+    """The table of the metrics that need this, one row a volume; by name what `metrics.measure` found."""
     from napari_mvfusion.measures.metrics import cells, titles
 
-    print_table(title, ["", *titles("truth")], [[name, *cells(values)] for name, values in found.items()])
+    print_table(title, ["", *titles(needs)], [[name, *cells(values, needs)] for name, values in found.items()])
 
 
 def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:
