@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel
 
 import napari_mvfusion.gui
 from napari_mvfusion.gui.widgets.forms import Form, Number, ParameterForm, Words
+from napari_mvfusion.gui.widgets.inputs import NumberField
 from napari_mvfusion.methods import METHODS
 from napari_mvfusion.methods.parameters import parameters_of
 
@@ -101,6 +102,40 @@ def test_small_numbers_can_be_entered_and_show_no_idle_zeros(form, qtbot):
     assert form.findChild(object, "rate").text() == "0.0001"
     type_into(qtbot, form, "rate", "0.00025")
     assert form.values()["rate"] == 0.00025
+
+
+@pytest.mark.parametrize(
+    ("bounds", "typed", "value"),
+    [
+        ((0.0, 1.0, 4), "0,02", 0.02),
+        ((0.0, 1.0, 4), "1e-3", 0.001),
+        ((0.0, 1.0, 4), "0.5e-2", 0.005),
+        ((0.0, 1.0, 4), "7", 1.0),
+        ((1, 1000, 0), "1e3", 1000),
+        ((1, 1000, 0), "2000", 1000),
+        ((1, 1000, 0), "12,5", 12),
+        ((0.001, 1000.0, 3), "0,5", 0.5),
+        ((0.001, 1000.0, 3), "0", 0.001),
+        ((-360.001, 360.0, 3), "45,5", 45.5),
+        ((-360.001, 360.0, 3), "400", 360.0),
+        ((0.0, 1.0, 6), "3e-5", 3e-5),
+        ((0.0, 1.0, 4), "e", 0.25),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", ["", " min"])
+def test_what_is_typed_is_taken_or_its_nearest_and_never_a_part_of_it(qtbot, bounds, typed, value, suffix):
+    low, high, decimals = bounds
+    field = NumberField(low, high, decimals)
+    field.setSuffix(suffix)
+    qtbot.addWidget(field)
+    field.set_value(0.25)
+    field.show()
+    field.selectAll()
+    qtbot.keyClicks(field, typed)
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert field.value() == pytest.approx(value)
+    assert field.text() == f"{value:.10f}".rstrip("0").rstrip(".") + suffix
 
 
 def test_the_lowest_position_of_a_number_stands_for_its_word(form, qtbot):

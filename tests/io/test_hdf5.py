@@ -271,6 +271,9 @@ def test_the_command_line_writes_them_and_goes_on_where_it_was_stopped(folder: P
         pass
     events.close()
     assert (tmp_path / "fused.h5.partial").is_dir()
+    for other in (out, f"{out}:/right"):
+        refused = run(*common, "-o", other, "--resume", code=3).stderr
+        assert f"writes {out}:/left" in " ".join(refused.split())
     said = run(*common, "-o", f"{out}:/left", "--resume").stdout
     assert said.splitlines() == [f"{out}:/left", f"{out}.recipe.json"]
     assert sorted(path.name for path in tmp_path.glob("fused*")) == ["fused.h5", "fused.h5.recipe.json"]
@@ -281,6 +284,31 @@ def test_the_command_line_writes_them_and_goes_on_where_it_was_stopped(folder: P
     assert read_recipe(out) == recipe
     assert run(*common, "-o", f"{out}:/left", "--resume").stdout.endswith("nothing is left to do\n")
     assert "exists already" in run(*common, "-o", out, code=3).stderr
+    assert "is not in it" in run(*common, "-o", f"{out}:/right", "--resume", code=3).stderr
+
+
+@pytest.mark.parametrize("named", ["own.h5", "own.h5:/fused", "own.h5:/raw/stuff"])
+def test_what_else_a_file_holds_is_never_lost(folder: Path, tmp_path: Path, pixels: np.ndarray, named: str) -> None:
+    write(write(tmp_path / "own.h5", "raw/stuff", pixels), "notes", pixels)
+    before = (tmp_path / "own.h5").read_bytes()
+    refused = run("fuse", folder, "--method", "average", "-o", tmp_path / named, "--overwrite", code=3).stderr
+    assert "which would be lost" in refused
+    assert (tmp_path / "own.h5").read_bytes() == before
+    assert not (tmp_path / "own.h5.partial").exists()
+
+
+def test_a_result_is_replaced_also_when_it_is_damaged(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fused.h5"
+    fuse = ["fuse", folder, "--method", "average", "-o", f"{out}:/left"]
+    run(*fuse)
+    whole = np.asarray(open_volume(f"{out}:/left")[0][:])
+    run(*fuse, "--overwrite")
+    out.write_bytes(out.read_bytes()[:100])
+    run(*fuse, "--overwrite")
+    np.testing.assert_array_equal(open_volume(f"{out}:/left")[0][:], whole)
+    out.with_name("fused.h5.recipe.json").unlink()
+    out.write_bytes(b"no HDF5 file")
+    assert "choose another output" in run(*fuse, "--overwrite", code=3).stderr
 
 
 def test_simulated_specimens_are_written_as_any_files(tmp_path: Path) -> None:

@@ -29,11 +29,11 @@ from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import describe_run, fingerprint
 from napari_mvfusion.engine.run import Run, Stop
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
-from napari_mvfusion.errors import InputError, MemoryShortage
+from napari_mvfusion.errors import InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume_folder, place_of, writer_of
+from napari_mvfusion.io.formats import is_volume_folder, open_stored, place_of, writer_of
 from napari_mvfusion.io.overlap import files_of, places_in, refuse_overlap
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
@@ -140,6 +140,8 @@ def fuse_events(
                 held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
             check_output(path, overwrite=overwrite, resume=resume)
+            if overwrite:
+                writer_of(named).check_replaced(named)
         events = _fuse(
             views,
             method,
@@ -178,6 +180,8 @@ def check_before_reading(
     check_place(place)
     refuse_overlap(_places_of(place), _read_from(inputs))
     check_free(place, overwrite=overwrite, resume=resume)
+    if overwrite:
+        writer_of(out).check_replaced(out)
 
 
 def _places_of(out: Path) -> list[Path]:
@@ -266,7 +270,10 @@ def _fuse(
             resume=resume,
             overwrite=overwrite,
             made_with=_made_with(path) if resume else None,
+            inside=str(named)[len(str(path)) :].strip(":/"),
         )
+        if workspace.finished and named != path:
+            _check_holds(path, named)
         for note in workspace.notes:
             yield Warned(note)
         if workspace.finished or workspace.placed:
@@ -366,6 +373,21 @@ def _finished_before(
     if placing is not None:
         workspace.tidy()
     return Fused(open_output(named), grid, recipe, named, changes, made_before=True)
+
+
+def _check_holds(path: Path, named: Path) -> None:
+    """Refuse a file that holds a finished volume of another name; one that is damaged is told later."""
+    try:
+        open_stored(path)
+    except InputError:
+        return
+    try:
+        open_stored(named)
+    except InputError as error:
+        raise OutputError(
+            f"{path} exists already and {named} is not in it ({error}): choose another output, or allow it to be "
+            "overwritten (--overwrite)"
+        ) from error
 
 
 def until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Generator[Event, None, T]:

@@ -75,6 +75,7 @@ class Workspace:
     resume : go on with an unfinished run when there is one
     overwrite : discard an unfinished run when there is one and it is not to be resumed
     made_with : fingerprint of the output that exists, if that is known
+    inside : what the volume is called in the file, where a file holds several
 
     Raises
     ------
@@ -83,7 +84,14 @@ class Workspace:
     """
 
     def __init__(
-        self, out: Path, fingerprint: str, *, resume: bool, overwrite: bool, made_with: str | None = None
+        self,
+        out: Path,
+        fingerprint: str,
+        *,
+        resume: bool,
+        overwrite: bool,
+        made_with: str | None = None,
+        inside: str = "",
     ) -> None:
         self.out = out
         self.finishing = Finishing(out)
@@ -94,7 +102,7 @@ class Workspace:
         self._journal = self.folder / _JOURNAL
         with writing(self.folder):
             if self.folder.exists() and resume:
-                self._take_over(fingerprint, overwrite=overwrite)
+                self._take_over(fingerprint, inside, overwrite=overwrite)
             if self.entries and (overwrite or not out.exists() or self.last("placing") is not None):
                 return
             if out.exists() and not overwrite:
@@ -108,7 +116,7 @@ class Workspace:
             if self.folder.exists():
                 self.discard()
             self.folder.mkdir()
-        self.log({"fingerprint": fingerprint})
+        self.log({"fingerprint": fingerprint} | ({"inside": inside} if inside else {}))
 
     @property
     def plan(self) -> dict[str, Any] | None:
@@ -160,7 +168,7 @@ class Workspace:
         with writing(self.folder):
             discard(self.out)
 
-    def _take_over(self, fingerprint: str, *, overwrite: bool) -> None:
+    def _take_over(self, fingerprint: str, inside: str, *, overwrite: bool) -> None:
         entries, damaged = journal.read(self._journal)
         known = entries[0].get("fingerprint") if entries else None
         if known is None:
@@ -169,7 +177,13 @@ class Workspace:
                 "it begins anew"
             )
             return
-        if known != fingerprint:
+        before = entries[0].get("inside", "")
+        if known == fingerprint and before != inside and not overwrite:
+            raise OutputError(
+                f"the unfinished run in {self.folder} writes {self.out}{before and f':/{before}'}: go on with it under that "
+                "name, choose another output, or discard it (--overwrite without --resume)"
+            )
+        if known != fingerprint or before != inside:
             if overwrite:
                 return
             raise OutputError(

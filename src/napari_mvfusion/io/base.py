@@ -170,6 +170,16 @@ class Format(ABC):
         """What is named, where the file or folder that holds it is another one."""
         return place
 
+    def check_replaced(self, path: Path) -> None:
+        """Look at what would be lost if what is named were written over what is there.
+
+        Raises
+        ------
+        OutputError
+            If that is more than a volume of this name, as where a file holds several.
+        """
+        del path
+
     def recognises(self, path: Path) -> bool:
         """Whether this is of the format, by its name and, at most, its first bytes."""
         return path.name.lower().endswith(self.suffixes) and is_folder(path) == self.is_folder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 
 from qtpy.QtCore import QLocale, Qt, Signal
-from qtpy.QtGui import QPaintEvent, QWheelEvent
+from qtpy.QtGui import QPaintEvent, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -24,6 +26,19 @@ from superqt.utils import signals_blocked
 # Of a choice; where a label leaves less room than that, it stands above.
 _MOST_LETTERS = 16
 _LARGEST = 1_000_000.0
+
+
+# What may stand in a number while it is typed.
+_TYPED = re.compile(r"[-+0-9.,eE]*")
+
+
+def _parsed(text: str) -> float | None:
+    """The number that a text stands for, with a point or a comma; None where it stands for none."""
+    try:
+        number = float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Unscrolled:
@@ -104,7 +119,10 @@ class WordList(DropList):
 
 
 class NumberField(Unscrolled, QDoubleSpinBox):
-    """A number to type; with a word, the lowest position stands for that word.
+    """A number to type, also as 0,02 or 1e-4; with a word, the lowest position stands for that word.
+
+    What lies beyond the bounds becomes the nearest that does not when the field is left: no key is swallowed, which would
+    make another number of what was typed.
 
     Parameters
     ----------
@@ -142,6 +160,29 @@ class NumberField(Unscrolled, QDoubleSpinBox):
     def textFromValue(self, value: float) -> str:
         """The number without zeros that say nothing."""
         return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".") if self.decimals() else f"{value:.0f}"
+
+    def validate(self, text: str | None, pos: int) -> tuple[QValidator.State, str, int]:
+        """Whether a text is a number of this field, or may become one."""
+        found: tuple[QValidator.State, str, int] = super().validate(text, pos)
+        typed = (text or "").removesuffix(self.suffix())
+        if found[0] == QValidator.State.Acceptable or not _TYPED.fullmatch(typed):
+            return found
+        number = _parsed(typed)
+        fits = number is not None and self.minimum() <= number <= self.maximum()
+        whole = self.decimals() > 0 or (number is not None and number.is_integer())
+        return QValidator.State.Acceptable if fits and whole else QValidator.State.Intermediate, text or "", pos
+
+    def valueFromText(self, text: str | None) -> float:
+        """The number that was typed."""
+        number = _parsed((text or "").removesuffix(self.suffix()))
+        return float(super().valueFromText(text)) if number is None else number
+
+    def fixup(self, text: str | None) -> str:
+        """The nearest number of this field; what is no number stays, and Qt goes back to the last one."""
+        number = _parsed((text or "").removesuffix(self.suffix()))
+        if number is None:
+            return text or ""
+        return self.textFromValue(min(max(number, self.minimum()), self.maximum())) + self.suffix()
 
     def value(self) -> float | int | str:
         """The number, or the word."""

@@ -9,7 +9,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.hdf5.reader import is_named, open_dataset, split
-from napari_mvfusion.io.hdf5.writer import write_hdf5
+from napari_mvfusion.io.hdf5.writer import refuse_others, write_hdf5
 from napari_mvfusion.system.file_checks import is_folder
 
 
@@ -29,6 +29,10 @@ class HDF5(Format):
         """The dataset of the same name in another file."""
         inner = split(path)[1]
         return Path(f"{place}:{inner}") if inner else place
+
+    def check_replaced(self, path: Path) -> None:
+        """A file is written as a whole, so it may hold nothing but this dataset; see `refuse_others`."""
+        refuse_others(path)
 
     def recognises(self, path: Path) -> bool:
         """By its ending, also where a dataset is named."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.errors import OutputError
-from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.io.atomic import recipe_path, written_aside
 from napari_mvfusion.io.hdf5.reader import recipe_name, split
 from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted, volumes
 from napari_mvfusion.system.file_checks import parsing
@@ -57,9 +57,9 @@ def write_hdf5(
     file, inner = split(Path(path))
     if "." in inner.split("/"):
         raise OutputError(f"{path} names a dataset '.', which HDF5 cannot hold: choose another name")
-    name = "/" + (inner.strip("/") or _DATASET)
-    if overwrite and inner:
-        _refuse_others(file, name)
+    name = _dataset_name(inner)
+    if overwrite:
+        refuse_others(Path(path))
     with written_aside(file, overwrite=overwrite) as aside, aside.open("xb+", buffering=0) as raw:
         target = _Target(raw)
         with h5py.File(target, "w") as opened:
@@ -157,10 +157,20 @@ def _create(
     return dataset
 
 
-def _refuse_others(file: Path, name: str) -> None:
-    """Refuse to replace a file for the sake of one dataset where it holds others."""
+def refuse_others(path: Path) -> None:
+    """Refuse to replace a file for the sake of one dataset where it holds others.
+
+    A result that is damaged, so that nobody can tell what it holds, may be replaced: its recipe lies beside it.
+
+    Raises
+    ------
+    OutputError
+        If it does, or it cannot be read and is no result.
+    """
     import h5py
 
+    file, inner = split(path)
+    name = _dataset_name(inner)
     if not file.is_file():
         return
     others: list[str] = []
@@ -169,7 +179,17 @@ def _refuse_others(file: Path, name: str) -> None:
         if isinstance(value, h5py.Dataset) and f"/{found}" not in (name, recipe_name(name)):
             others.append(found)
 
-    with parsing(f"{file} cannot be read as an HDF5 file", "choose another output"), h5py.File(file, "r") as opened:
-        opened.visititems(note)
+    try:
+        with parsing(f"{file} cannot be read as an HDF5 file", "choose another output"), h5py.File(file, "r") as opened:
+            opened.visititems(note)
+    except InputError as error:
+        if not recipe_path(file).exists():
+            raise OutputError(str(error)) from error
     if others:
-        raise OutputError(f"{file} also holds /{others[0]}, and a file is replaced as a whole: choose another file")
+        raise OutputError(
+            f"{file} also holds /{others[0]}, which would be lost: an HDF5 file is written as a whole, choose another one"
+        )
+
+
+def _dataset_name(inner: str) -> str:
+    return "/" + (inner.strip("/") or _DATASET)
