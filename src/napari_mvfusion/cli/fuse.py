@@ -82,7 +82,10 @@ def fuse(
             events = known.repeat(out, device=device, **common)
         else:
             parameters = {key: value for key, value in chosen.items() if value is not None}
-            bound_method = make_method(method or _DEFAULT_METHOD, **parameters, **options.settings(set_ or []))
+            settings = options.settings(set_ or [])
+            if twice := sorted(parameters.keys() & settings.keys()):
+                raise typer.BadParameter(f"{twice[0]} is given twice", param_hint="--set")
+            bound_method = make_method(method or _DEFAULT_METHOD, **parameters, **settings)
             title = method or _DEFAULT_METHOD
             opening = reading.inputs(inputs or [])
             read_from = opening.model_dump(mode="json")

@@ -13,9 +13,9 @@ from napari_mvfusion.data.events import Preparing
 from napari_mvfusion.data.geometry import triple
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.engine.finishing import recipe_path
-from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.errors import OutputError, is_out_of_memory
 from napari_mvfusion.io.formats import place_of, writer_of
+from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.system.file_checks import cause_of, parsing
 from napari_mvfusion.system.journal import digest
 
@@ -58,7 +58,7 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
         plan = TilePlan(shape, tile)
     found = []
     try:
-        volume = open_output(out)
+        volume, _ = open_volume(out)
         for number, box in enumerate(plan.boxes):
             found.append(digest(np.asarray(volume[box.slices], np.float32)))
             yield Preparing("checking the result", (number + 1) / len(plan.boxes))
