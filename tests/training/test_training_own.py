@@ -117,6 +117,15 @@ def test_tiles_that_are_held_out_touch_none_that_is_trained_on(shapes, tile, cou
         assert light == pytest.approx(part.mean(), abs=1e-5)
 
 
+def test_volumes_that_are_too_small_are_refused_before_they_are_prepared():
+    views, _ = own_views()
+    source = OwnViews(TrainConfig.model_validate(OWN | {"tile": (32, 32, 32)}), [views], CPU)
+    reports = []
+    with pytest.raises(InputError, match="no tile of 32 x 32 x 32 voxels can be held out of 40 x 32 x 32 voxels"):
+        reports.extend(source.begin(0))
+    assert "preparing the views" not in [report.label for report in reports]
+
+
 def test_the_tiles_of_a_step_are_never_held_out_and_depend_on_the_step_alone():
     views, _ = own_views()
     source, again = ready(views, batch=3), ready(views, batch=3)

@@ -24,7 +24,7 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.psf import crop_psf
 from napari_mvfusion.psf.usable import psf_of
 from napari_mvfusion.training.config import DataSettings, TrainConfig
-from napari_mvfusion.training.held_out import CELL, Split, split_tiles
+from napari_mvfusion.training.held_out import CELL, Split, check_blocks, split_tiles
 from napari_mvfusion.training.memory_fallback import least_side
 from napari_mvfusion.training.noise_splitting import expected_light, split_noise
 from napari_mvfusion.training.resimulation import Resimulated, fit_transmissions, generate, resimulate
@@ -130,6 +130,7 @@ class OwnViews:
         blocks: list[Block] = []
         for index, views in enumerate(self._views):
             blocks += yield from self._blocks_of(index, views)
+        check_blocks([block.box.shape for block in blocks], self._config.tile)
         noise: dict[int, tuple[Noise, ...]] = {}
         for done, block in enumerate(blocks):
             yield Waiting("preparing the views", done / len(blocks))
