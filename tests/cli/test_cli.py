@@ -269,6 +269,7 @@ BAD = {
     "no folder": (lambda s, t: ["fuse", s, "-o", t / "none" / "o.tif"], 3, "does not exist"),
     "no cuda": (lambda s, t: ["fuse", s, "--device", "cuda:9", "-o", t / "o.tif"], 5, ""),
     "too little memory": (lambda s, t: ["fuse", s, "--memory", "1M", "-o", t / "o.tif"], 4, "does not fit into"),
+    "memory without a unit": (lambda s, t: ["fuse", s, "--memory", "4", "-o", t / "o.tif"], 2, "'4' would be bytes"),
     "bad memory": (lambda s, t: ["fuse", s, "--memory", "lots", "-o", t / "o.tif"], 2, "is no size such as 4G"),
     "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "is no recipe"),
     "simulate over it": (lambda s, t: ["simulate", s], 3, "exists already"),

@@ -127,11 +127,11 @@ def test_mistakes_end_with_a_line_that_helps(checkpoint, folder, tmp_path):
     assert "quad" in done.stdout
 
 
-@pytest.mark.parametrize(("answer", "left"), [("n\n", ["quad"]), ("\n", ["quad"]), ("y\n", [])])
+@pytest.mark.parametrize(("answer", "left"), [("n\n", ["quad"]), ("\n", ["quad"]), ("", ["quad"]), ("y\n", [])])
 def test_deleting_asks(checkpoint, monkeypatch, answer, left):
     run("models", "import", checkpoint, "--name", "quad")
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
-    run("models", "delete", "quad", code=1 if left else 0)
+    run("models", "delete", "quad", code=130 if left else 0)
     assert own() == left
 
 

@@ -88,7 +88,7 @@ def test_clean_removes_what_is_nobodys_and_nothing_else(tmp_path):
 def test_clean_asks(tmp_path, monkeypatch):
     (tmp_path / ".x.tif.writing-77").write_text("half")
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    run("clean", tmp_path, code=1)
+    run("clean", tmp_path, code=130)
     assert find_leftovers(tmp_path) != [], "without yes nothing is removed"
 
 

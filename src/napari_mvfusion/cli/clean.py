@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_mvfusion.cli import show
+from napari_mvfusion.cli.stopping import ask
 from napari_mvfusion.engine.leftovers import Leftover, find_leftovers, remove_leftover
 
 
@@ -41,7 +42,7 @@ def clean(
         show.say("nothing is removed")
         return
     if not yes:
-        typer.confirm("Remove them?", abort=True, err=True)
+        ask("Remove them?")
     for leftover in wanted:
         remove_leftover(leftover, unfinished=unfinished)
     show.say("removed")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.stopping import ask
 from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.psf_files import prepare_psf
@@ -174,7 +175,7 @@ def delete(
 ) -> None:
     """Delete one of your models."""
     if not yes and any(entry.name == name and not entry.shipped for entry in list_models()):
-        typer.confirm(f"Delete the model '{name}' for good?", abort=True, err=True)
+        ask(f"Delete the model '{name}' for good?")
     delete_model(name)
     show.say(f"deleted '{name}'")
 

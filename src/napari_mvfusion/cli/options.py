@@ -76,6 +76,10 @@ def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | 
     return int(values[0]), int(values[1]), int(values[2])
 
 
+# A number without a unit is bytes; fewer than this were meant as another unit.
+_LEAST_MEMORY = 2**20
+
+
 def memory_of(text: str | None, option: str = "--memory") -> int | None:
     """Parse "4G" or "800M" as bytes."""
     if text is None:
@@ -84,6 +88,8 @@ def memory_of(text: str | None, option: str = "--memory") -> int | None:
     size = None if match is None else float(match[1]) * _MEMORY[match[2]]
     if size is None or not 1 <= size <= _MOST_BYTES:
         raise typer.BadParameter(f"'{_short(text)}' is no size such as 4G or 800M", param_hint=option)
+    if size < _LEAST_MEMORY and match is not None and not match[2]:
+        raise typer.BadParameter(f"'{_short(text)}' would be bytes: say 4G or 800M", param_hint=option)
     return int(size)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import typer
+
 from napari_mvfusion.cli import show
 
 _INTERRUPT = signal.SIGINT
@@ -73,3 +75,14 @@ def _look_away(terminals: list[int]) -> None:
     for stream in terminals:
         os.dup2(nowhere, stream)
     os.close(nowhere)
+
+
+def ask(question: str) -> None:
+    """Ask whether to go on; an answer other than yes, or none, cancels the command."""
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        show.note("cancelled")
+        raise typer.Exit(_SIGNALLED + _INTERRUPT)
