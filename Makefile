@@ -26,7 +26,7 @@ oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml n
 	@scripts/oldest.sh
 	@$(threads) scripts/with-display.sh .venv-oldest/bin/python -m pytest -o filterwarnings=default --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
-faults: ## set up, then the whole fault campaign, with its counts at the end; about 7 minutes on 2 cores, not part of make test
+faults: ## set up, then the whole fault campaign, with its counts at the end; takes minutes, not part of make test
 	@scripts/environment.sh all test dev
 	@$(threads) scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
