@@ -116,7 +116,7 @@ def test_a_recipe_of_any_length_fits_into_an_hdf5_file_and_a_damaged_one_is_said
 def test_an_hdf5_file_is_not_replaced_for_one_dataset_where_it_holds_others(tmp_path, volume):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["mine"], file["left"] = volume, volume
-    with pytest.raises(OutputError, match=r"also holds /mine.*choose another file"):
+    with pytest.raises(OutputError, match=r"also holds /mine.*choose another one"):
         write_volume(f"{tmp_path}/v.h5:/left", volume, GRID, overwrite=True)
     with pytest.raises(OutputError, match="exists already"):
         write_volume(f"{tmp_path}/v.h5:/right", volume, GRID)
