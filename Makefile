@@ -18,7 +18,7 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 test: lint ## set up, then every check and every test, with a sample of the fault campaign; some tests: make test args="-k cbif"
 	@$(threads) scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
-quick: ## set up, then a first look in under a minute: the tests that need no window and no training and are not long
+quick: ## set up, then a first look in about a minute: the tests that need no window and no training and are not long
 	@scripts/environment.sh all test
 	@$(threads) $(bin)/python -m pytest -m "not (slow or window or training or long)" --numprocesses 2 --dist worksteal $(args)
 
