@@ -139,9 +139,7 @@ def fuse_events(
             with writing(path):
                 held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
-            check_output(path, overwrite=overwrite, resume=resume)
-            if overwrite:
-                writer_of(named).check_replaced(named)
+            check_output(named, overwrite=overwrite, resume=resume)
         events = _fuse(
             views,
             method,
@@ -179,9 +177,7 @@ def check_before_reading(
     place = writer_of(out).place(out)
     check_place(place)
     refuse_overlap(_places_of(place), _read_from(inputs))
-    check_free(place, overwrite=overwrite, resume=resume)
-    if overwrite:
-        writer_of(out).check_replaced(out)
+    check_free(out, overwrite=overwrite, resume=resume)
 
 
 def _places_of(out: Path) -> list[Path]:

@@ -16,20 +16,28 @@ from typing import Any
 from napari_mvfusion.engine.finishing import RECIPE, Finishing, is_result, partial_folder, recipe_path
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_place, writing
+from napari_mvfusion.io.formats import place_of, writer_of
 from napari_mvfusion.system import journal
 
 _JOURNAL = "journal.jsonl"
 _OURS = re.compile(r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw")
 
 
-def check_free(out: Path, *, overwrite: bool, resume: bool) -> None:
+def check_free(named: Path, *, overwrite: bool, resume: bool) -> None:
     """Refuse an output that exists and may not be overwritten; whether another run is making it is not looked at.
+
+    Parameters
+    ----------
+    named : the output, which may name a place inside a file
+    overwrite, resume : as for the run
 
     Raises
     ------
     OutputError
-        If it exists.
+        If it exists, or more than a volume of this name would be lost.
     """
+    known = writer_of(named)
+    out = known.place(named)
     with writing(out):
         # With resume, it may be what this very run has made; the fingerprint will tell.
         ours = resume and (recipe_path(out).exists() or _placing(out) is not None)
@@ -37,9 +45,11 @@ def check_free(out: Path, *, overwrite: bool, resume: bool) -> None:
             raise OutputError(
                 f"{out} exists already: choose another output, or allow it to be overwritten (--overwrite)"
             )
+        if overwrite:
+            known.check_replaced(named)
 
 
-def check_output(out: Path, *, overwrite: bool, resume: bool) -> None:
+def check_output(named: Path, *, overwrite: bool, resume: bool) -> None:
     """Look at the place of an output before any work.
 
     Raises
@@ -48,7 +58,8 @@ def check_output(out: Path, *, overwrite: bool, resume: bool) -> None:
         If it exists and may not be overwritten, an unfinished run lies there that is not to be resumed, or its
         folder is missing or cannot be written.
     """
-    check_free(out, overwrite=overwrite, resume=resume)
+    check_free(named, overwrite=overwrite, resume=resume)
+    out = place_of(named)
     with writing(out):
         partial = partial_folder(out)
         if partial.exists() and not (resume or overwrite):

@@ -52,6 +52,15 @@ def blocks(shape: Triple, block: Triple) -> Iterator[Box]:
         yield Box(triple(start), stop)
 
 
+def converted_blocks(
+    data: VolumeLike, shape: Triple, leading: Sequence[LeadingAxis], block: Triple, dtype: np.dtype[Any]
+) -> Iterator[tuple[tuple[int | slice, ...], np.ndarray]]:
+    """Go through a series box by box: (where it stands in the series, its pixels as another type)."""
+    for index, volume in volumes(data, leading):
+        for box in blocks(shape, block):
+            yield (*index, *box.slices), converted(np.asarray(volume[box.slices]), dtype)
+
+
 class _One:
     """One volume of a series, of which only what is asked for is read."""
 

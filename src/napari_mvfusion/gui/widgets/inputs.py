@@ -164,7 +164,7 @@ class NumberField(Unscrolled, QDoubleSpinBox):
     def validate(self, text: str | None, pos: int) -> tuple[QValidator.State, str, int]:
         """Whether a text is a number of this field, or may become one."""
         found: tuple[QValidator.State, str, int] = super().validate(text, pos)
-        typed = (text or "").removesuffix(self.suffix())
+        typed = self._typed(text)
         if found[0] == QValidator.State.Acceptable or not _TYPED.fullmatch(typed):
             return found
         number = _parsed(typed)
@@ -172,14 +172,18 @@ class NumberField(Unscrolled, QDoubleSpinBox):
         whole = self.decimals() > 0 or (number is not None and number.is_integer())
         return QValidator.State.Acceptable if fits and whole else QValidator.State.Intermediate, text or "", pos
 
+    def _typed(self, text: str | None) -> str:
+        """A text without the unit behind it."""
+        return (text or "").removesuffix(self.suffix())
+
     def valueFromText(self, text: str | None) -> float:
         """The number that was typed."""
-        number = _parsed((text or "").removesuffix(self.suffix()))
+        number = _parsed(self._typed(text))
         return float(super().valueFromText(text)) if number is None else number
 
     def fixup(self, text: str | None) -> str:
         """The nearest number of this field; what is no number stays, and Qt goes back to the last one."""
-        number = _parsed((text or "").removesuffix(self.suffix()))
+        number = _parsed(self._typed(text))
         if number is None:
             return text or ""
         return self.textFromValue(min(max(number, self.minimum()), self.maximum())) + self.suffix()

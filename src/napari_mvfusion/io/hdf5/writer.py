@@ -15,7 +15,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import recipe_path, written_aside
 from napari_mvfusion.io.hdf5.reader import recipe_name, split
-from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted, volumes
+from napari_mvfusion.io.streaming import LeadingAxis, check_shape, converted_blocks
 from napari_mvfusion.system.file_checks import parsing
 
 _CHUNK = 64
@@ -64,10 +64,10 @@ def write_hdf5(
         target = _Target(raw)
         with h5py.File(target, "w") as opened:
             dataset = _create(opened, name, kind, grid, leading, recipe)
-            for index, volume in volumes(data, leading):
-                for box in blocks(grid.shape, triple(4 * _CHUNK for _ in grid.shape)):
-                    dataset[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
-                    target.check()
+            block = triple(4 * _CHUNK for _ in grid.shape)
+            for place, pixels in converted_blocks(data, grid.shape, leading, block, kind):
+                dataset[place] = pixels
+                target.check()
         target.check()
 
 

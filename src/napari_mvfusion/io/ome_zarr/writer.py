@@ -16,7 +16,7 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, tripl
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted, volumes
+from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted_blocks
 
 VERSION = "0.5"
 _AXES = ("z", "y", "x")
@@ -54,9 +54,9 @@ def write_zarr(
     kind = np.dtype(data.dtype if dtype is None else dtype)
     with written_aside(path, overwrite=overwrite) as aside:
         array = create_zarr(aside, grid, dtype=kind.name, leading=leading, name=Path(path).name)
-        for index, volume in volumes(data, leading):
-            for box in blocks(grid.shape, triple(4 * c for c in _CHUNKS)):
-                array[(*index, *box.slices)] = converted(np.asarray(volume[box.slices]), kind)
+        block = triple(4 * c for c in _CHUNKS)
+        for place, pixels in converted_blocks(data, grid.shape, leading, block, kind):
+            array[place] = pixels
         finish_zarr(aside, recipe=recipe, name=Path(path).name)
 
 

@@ -121,8 +121,6 @@ class OutputForm(Form):
             # Of a series that is gone on with, finished volumes stay.
             if not (target.resume and len(paths) > 1 and path.exists()):
                 check_output(path, overwrite=target.overwrite, resume=target.resume)
-                if target.overwrite:
-                    writer_of(path).check_replaced(path)
         return target
 
     def state(self) -> dict[str, str]:
