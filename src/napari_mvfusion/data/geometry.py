@@ -14,6 +14,13 @@ from napari_mvfusion.errors import InputError
 
 Triple = tuple[int, int, int]
 FloatTriple = tuple[float, float, float]
+Known = tuple[bool, bool, bool]
+
+StatedSize = tuple[float | None, float | None, float | None]
+
+ALL_KNOWN: Known = (True, True, True)
+NOT_KNOWN: Known = (False, False, False)
+NO_SIZE: StatedSize = (None, None, None)
 
 # Degrees.
 _SAME_ANGLE = 1e-3
@@ -34,6 +41,16 @@ def float_triple(values: Iterable[float]) -> FloatTriple:
     """Return three floats as a tuple (z, y, x)."""
     z, y, x = (float(value) for value in values)
     return z, y, x
+
+
+def assumed_size(stated: StatedSize) -> tuple[FloatTriple, Known]:
+    """Voxel size (z, y, x) in um to go on with where it is stated for some axes only, and for which it is.
+
+    An axis without a size gets that of a cube: the finest of the others, 1 where there is none.
+    """
+    usual = min((size for size in stated if size is not None), default=1.0)
+    z, y, x = (size is not None for size in stated)
+    return float_triple(usual if size is None else size for size in stated), (z, y, x)
 
 
 # From far below an atom to a metre; beyond, a unit is wrong, and files cannot state it.
@@ -109,13 +126,14 @@ class Grid:
     shape : (z, y, x), voxels
     voxel_size_um : (z, y, x), micrometres between voxel centres
     origin_um : (z, y, x), world position of the centre of voxel (0, 0, 0)
-    size_known : whether anybody said the voxel size, which is 1 um where nobody did; it makes no grids differ
+    known : along which axes (z, y, x) anybody said the voxel size; along the others it is a number to go on with, and
+        no size (see `assumed_size`). It makes no grids differ
     """
 
     shape: Triple
     voxel_size_um: FloatTriple = (1.0, 1.0, 1.0)
     origin_um: FloatTriple = field(default=(0.0, 0.0, 0.0))
-    size_known: bool = field(default=True, compare=False)
+    known: Known = field(default=ALL_KNOWN, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or any(n < 1 for n in self.shape):
@@ -133,6 +151,17 @@ class Grid:
     def box(self) -> Box:
         """The box of the whole volume."""
         return Box.whole(self.shape)
+
+    @property
+    def size_known(self) -> bool:
+        """Whether the voxel size is known along all axes."""
+        return all(self.known)
+
+    @property
+    def stated_size_um(self) -> StatedSize:
+        """Voxel size (z, y, x), None along axes where nobody said it."""
+        z, y, x = (size if known else None for size, known in zip(self.voxel_size_um, self.known, strict=True))
+        return z, y, x
 
     @property
     def affine(self) -> np.ndarray:

@@ -326,4 +326,4 @@ def drain(generator: Generator[object, None, T]) -> T:
 def _part(grid: Grid, box: Box) -> Grid:
     """The grid of a box of a grid."""
     origin = float_triple(o + a * s for o, a, s in zip(grid.origin_um, box.start, grid.voxel_size_um, strict=True))
-    return Grid(box.shape, grid.voxel_size_um, origin, grid.size_known)
+    return Grid(box.shape, grid.voxel_size_um, origin, grid.known)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from napari_mvfusion.data.field_of_view import NoData
-from napari_mvfusion.data.geometry import FloatTriple, Grid
+from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
@@ -342,7 +342,9 @@ def open_volume(
     at = VolumeChoice(timepoint, channel).among(stored.leading if one_will_do else None)
     volume = stored.volume(at.timepoint, at.channel)
     size = stored.voxel_size_um
-    return volume, Grid(stored.shape, size or (1.0, 1.0, 1.0), stored.origin_um, size_known=size is not None)
+    return volume, Grid(
+        stored.shape, size or (1.0, 1.0, 1.0), stored.origin_um, NOT_KNOWN if size is None else ALL_KNOWN
+    )
 
 
 def read_recipe(path: str | Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, FloatTriple, Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
@@ -150,7 +150,7 @@ def open_view_files(
         psf = open_psf(each.psf, size if known else None, clean=clean)
         view = View(volume.data, each.name, angle=each.angle, source=str(volume.stored.path))
         views.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
-    grid = Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um, known)
+    grid = Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um, ALL_KNOWN if known else NOT_KNOWN)
     return RegisteredViews(views, grid, remarks=remarks)
 
 
