@@ -25,8 +25,8 @@ from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
-from napari_mvfusion.gui.widgets.colours import CURVES
-from napari_mvfusion.gui.widgets.tab_order import stops
+from napari_mvfusion.gui.widgets.layout import stops
+from napari_mvfusion.gui.widgets.plots import CURVES
 
 PANELS = [ViewsPanel, FusePanel, ComparePanel, FineTunePanel]
 

@@ -25,7 +25,7 @@ from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.panels.finetune import model_actions, setup_page
 from napari_mvfusion.gui.panels.finetune.training_region import drawn_box
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.gui.widgets.model_choice import ModelChoice
+from napari_mvfusion.gui.widgets.forms import ModelChoice
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.models import export_model, list_models

@@ -5,8 +5,8 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.data.events import Cancelled, TileStep
+from napari_mvfusion.gui.jobs.bar import ProgressBar
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.widgets.progress import ProgressBar
 
 
 def test_what_a_tile_is_at_moves_the_bar(qtbot):

@@ -60,7 +60,7 @@ def list_(as_json: _Json = False) -> None:
     rows = [
         [
             entry.name,
-            _views(entry.card),
+            "" if entry.card is None else entry.card.view_count,
             entry.card.architecture.kind,
             "shipped" if entry.shipped else "yours",
             entry.card.title,
@@ -204,7 +204,7 @@ def _lines(path: Path, card: ModelCard) -> list[tuple[str, str]]:
         "model": [f"{card.name}, {card.title}" if card.title else card.name],
         "summary": [card.summary],
         "network": [", ".join(f"{key} {value}" for key, value in sizes.items())],
-        "views": [_views(card)],
+        "views": [card.view_count],
         "angles in order": ["any" if card.angles is None else _numbers(card.angles)],
         "views divided by": [f"their common {card.normalisation}"],
         "trained on blocks": [] if card.tile is None else [" x ".join(map(str, card.tile))],
@@ -227,12 +227,6 @@ def _found(details: ImportDetails) -> str:
     sizes = f"{details.architecture.views} views, {details.architecture.feature_maps} feature maps"
     left_out = f"; {len(details.ignored)} weights beside the generator left out" if details.ignored else ""
     return sizes + left_out
-
-
-def _views(card: ModelCard | None) -> str:
-    if card is None:
-        return ""
-    return str(card.least_views) if card.least_views == card.most_views else f"{card.least_views} to {card.most_views}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -9,7 +9,7 @@ import napari
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.widgets.busy import while_busy
+from napari_mvfusion.gui.widgets.waiting import while_busy
 
 
 def views() -> QWidget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers
-from napari_mvfusion.gui.widgets.busy import while_busy
+from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.simulation import Simulation, sample
 
 _CALLED = {"embryo": "an embryo and its views", "nuclei": "nuclei and their views"}

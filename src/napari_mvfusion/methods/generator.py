@@ -101,9 +101,8 @@ class LearnedFusion(FusionMethod):
                 f"the model '{card.name}' has other weights than the recipe was made with: install that version of it"
             )
         if not card.least_views <= len(views) <= card.most_views:
-            wanted = _number(card)
             raise InputError(
-                f"the model '{card.name}' takes {wanted} views, and there are {len(views)}: "
+                f"the model '{card.name}' takes {card.view_count} views, and there are {len(views)}: "
                 "choose other views, or another model"
             )
         if isinstance(card.architecture, UniversalArchitecture):
@@ -151,12 +150,6 @@ class LearnedFusion(FusionMethod):
         if self.precision == "full":
             return nullcontext
         return partial(torch.autocast, device.type, torch.bfloat16)
-
-
-def _number(card: ModelCard) -> str:
-    if card.least_views == card.most_views:
-        return str(card.least_views)
-    return f"{card.least_views} to {card.most_views}"
 
 
 def _network(path: Path, device: torch.device) -> Network:

@@ -138,6 +138,21 @@ class ModelCard(BaseModel):
                 )
         return self
 
+    @property
+    def view_count(self) -> str:
+        """How many views it takes: "4", or "2 to 8"."""
+        few, many = self.least_views, self.most_views
+        return f"{few} to {many}" if few < many else str(few)
+
+    @property
+    def views_taken(self) -> str:
+        """How many views it takes, and at which angles where it expects some: "4 views, at 0°, 90°, 180° and 270°"."""
+        number = f"{self.view_count} view{'s' if self.most_views > 1 else ''}"
+        if self.angles is None:
+            return number
+        *others, last = (f"{angle:g}°" for angle in self.angles)
+        return f"{number}, at {', '.join(others)} and {last}" if others else f"{number}, at {last}"
+
     def to_json(self) -> str:
         """The card as JSON, as it stands in the file."""
         return self.model_dump_json(by_alias=True)

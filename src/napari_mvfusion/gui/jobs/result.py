@@ -19,7 +19,7 @@ from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.jobs.worker import Report
 from napari_mvfusion.gui.layers.conversion import lazy
 from napari_mvfusion.gui.layers.notes import KEY, annotate
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.waiting import Later
 
 _REFRESH_MS = 200
 _CHUNK = 64

@@ -19,12 +19,11 @@ from napari_mvfusion.data.events import (
     Warned,
 )
 from napari_mvfusion.engine.series import JobDone
+from napari_mvfusion.gui.jobs.bar import ProgressBar
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.jobs.worker import Report
-from napari_mvfusion.gui.widgets.fold import Fold
 from napari_mvfusion.gui.widgets.inputs import describe, text_label
-from napari_mvfusion.gui.widgets.progress import ProgressBar
-from napari_mvfusion.gui.widgets.scrolled import Roll
+from napari_mvfusion.gui.widgets.layout import Fold, Roll
 from napari_mvfusion.system.devices import used_bytes
 from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence, times
 

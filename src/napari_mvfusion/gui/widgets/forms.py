@@ -4,23 +4,132 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 from magicgui.backends._qtpy.widgets import QBaseValueWidget
 from magicgui.types import Undefined
 from magicgui.widgets import CheckBox, LineEdit, create_widget
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe, wrapped
-from napari_mvfusion.gui.widgets.model_choice import ModelAbout, ModelChoice
 from napari_mvfusion.methods.parameters import Parameter
+from napari_mvfusion.models import ModelCard, ModelEntry, list_models
 
 # Enough to read what is entered; a label that leaves less stands above its field.
 _NARROWEST, _WIDEST = 110, 320
-# Of a choice among the parameters, whose labels may be long.
+# Of a model, and of a choice among the parameters, whose labels may be long.
 _LETTERS = 12
+
+
+class ModelNews(QObject):
+    """Tells all choices of a model that this program has made, renamed or deleted one."""
+
+    changed = Signal()
+
+
+NEWS = ModelNews()
+
+
+class ModelChoice(WordList):
+    """A list of the models that are there.
+
+    What is there is looked up again whenever the list opens or a key is pressed, and at `NEWS`, so that a model that was
+    trained meanwhile can be chosen.
+
+    Parameters
+    ----------
+    instead : what can be chosen instead of a model, as its words and what they say about it; its value is ""
+    """
+
+    described = Signal(str)
+
+    def __init__(self, instead: tuple[str, str] | None = None) -> None:
+        super().__init__(letters=_LETTERS)
+        self.setMinimumContentsLength(_LETTERS)
+        self._instead = instead
+        self._about: dict[str, str] = {}
+        self._fill()
+        self.changed.connect(self._describe)
+        NEWS.changed.connect(self._fill)
+
+    def set_value(self, value: str) -> None:
+        """Show a name, also of a model that is not there: the run then says so."""
+        if self.findData(value) < 0:
+            self.addItem(value, value)
+        super().set_value(value)
+
+    def about(self) -> str:
+        """What the card of the chosen model says, as rich text; empty where there is no such model."""
+        return self._about.get(self.currentData(), "")
+
+    def showPopup(self) -> None:
+        """Open the list with the models that are there now."""
+        self._fill()
+        super().showPopup()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys go through the models that are there now."""
+        self._fill()
+        super().keyPressEvent(event)
+
+    def _fill(self) -> None:
+        current = self.currentData()
+        known = {entry.name: _about(entry, entry.card) for entry in list_models() if entry.card is not None}
+        if self._instead is not None:
+            known[""] = self._instead[1]
+        if known == self._about and self.count() == len(known):
+            return
+        self._about = known
+        with signals_blocked(self):
+            self.clear()
+            for name, about in known.items():
+                words = name if name or self._instead is None else self._instead[0]
+                self.addItem(words, name)
+                self.setItemData(self.count() - 1, wrapped(about), Qt.ItemDataRole.ToolTipRole)
+            if current is not None:
+                self.set_value(current)
+        self._describe()
+
+    def _describe(self) -> None:
+        self.described.emit(self.about())
+
+
+class ModelAbout(QLabel):
+    """What the card of a chosen model says.
+
+    Parameters
+    ----------
+    choice : where the model is chosen
+    """
+
+    def __init__(self, choice: ModelChoice) -> None:
+        super().__init__()
+        self.setObjectName("about")
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        choice.described.connect(self._show_text)
+        self._show_text(choice.about())
+
+    def _show_text(self, text: str) -> None:
+        self.setText(text)
+        self.setVisible(bool(text))
+
+
+def _about(entry: ModelEntry, card: ModelCard) -> str:
+    """What a user wants to know of a model before choosing it: title, summary, views, and whose it is; rich text."""
+    sentences = [card.summary.rstrip(".")] if card.summary else []
+    if card.views_taken not in card.summary:
+        sentences.append(f"Takes {card.views_taken}")
+    if not entry.shipped:
+        parent = card.training.get("parent")
+        begun = f", trained from {parent['name']}" if isinstance(parent, dict) and "name" in parent else ""
+        sentences.append(f"Yours{begun}, {card.created[:10]}")
+    return f"<b>{escape(card.title or entry.name)}</b><br>{escape('. '.join(sentences))}."
 
 
 class _Backend(QBaseValueWidget):

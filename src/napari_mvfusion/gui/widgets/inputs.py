@@ -1,10 +1,11 @@
-"""Lists, numbers and sliders of all panels: they have names for screen readers, and leave the wheel to what scrolls."""
+"""What is entered, pressed and read in all panels: it has names for screen readers, and leaves the wheel to what scrolls."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from qtpy.QtCore import QLocale, Qt, Signal
 from qtpy.QtGui import QPaintEvent, QValidator, QWheelEvent
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
+    QFileDialog,
     QLabel,
     QPushButton,
     QSlider,
@@ -266,3 +268,26 @@ def describe(widget: QWidget, name: str, called: str, tip: str = "") -> None:
 def wrapped(text: str | None) -> str:
     """A tooltip that Qt breaks into lines."""
     return f"<qt>{text}</qt>" if text else ""
+
+
+def ask_for_file(parent: QWidget | None, title: str, name: str, kinds: dict[str, str]) -> Path | None:
+    """Ask for the name of a file to write. The dialog itself asks before a file is replaced.
+
+    Parameters
+    ----------
+    parent : the dialog stands in front of it
+    title : of the dialog
+    name : a name to start from, without ending
+    kinds : ending to the words for it; the first is the default
+    """
+    dialog = QFileDialog(parent, title)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    filters = {f"{words} (*.{ending})": ending for ending, words in kinds.items()}
+    dialog.setNameFilters(list(filters))
+    dialog.setDefaultSuffix(next(iter(kinds)))
+    dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix(filters[chosen]))
+    dialog.selectFile(f"{name}.{next(iter(kinds))}")
+    accepted = dialog.exec()
+    files = dialog.selectedFiles()
+    dialog.deleteLater()
+    return Path(files[0]) if accepted and files else None

@@ -17,8 +17,7 @@ from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.measures.scores import Row, caption

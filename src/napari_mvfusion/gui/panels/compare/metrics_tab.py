@@ -17,8 +17,7 @@ from napari_mvfusion.gui.panels.compare.figure_box import FigureBox
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.panels.compare.metrics_table import MetricsTable
-from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
+from napari_mvfusion.gui.widgets.inputs import DropList, ask_for_file, describe, push_button, text_label
 from napari_mvfusion.measures.metric import Needs
 from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.scores import Key, Row, Score, ScoringTask, compute, write_table

@@ -14,7 +14,7 @@ from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.panels.compare.metrics_tab import MetricsTab
 from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
 from napari_mvfusion.gui.panels.fuse.save_result import SaveResult
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.widgets.layout import scrolled
 
 
 class ComparePanel(Panel):

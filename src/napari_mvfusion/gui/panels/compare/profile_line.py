@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mvfusion.gui.layers.conversion import same_place, to_world_um
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.waiting import Later
 
 _NAME = "Profile"
 _COLOUR = "#ff5fa2"

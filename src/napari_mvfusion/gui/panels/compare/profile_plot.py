@@ -9,8 +9,8 @@ import pyqtgraph
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.widgets.bare_plot import BarePlot
 from napari_mvfusion.gui.widgets.inputs import text_label
+from napari_mvfusion.gui.widgets.plots import BarePlot
 
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6

@@ -18,10 +18,9 @@ from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.panels.compare.profile_plot import ProfilePlot
-from napari_mvfusion.gui.widgets.colours import CURVES
-from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.inputs import DropList, ask_for_file, describe, push_button, text_label
+from napari_mvfusion.gui.widgets.plots import CURVES
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.measures.comparison import profile_figure, save_comparison
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
 from napari_mvfusion.measures.profiles import line_profile

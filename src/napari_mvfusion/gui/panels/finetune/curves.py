@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.panels.finetune.plot import Line, Plot
-from napari_mvfusion.gui.widgets.colours import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET
+from napari_mvfusion.gui.widgets.plots import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET
 from napari_mvfusion.training.history import History
 
 _COLOURS = {

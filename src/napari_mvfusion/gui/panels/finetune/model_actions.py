@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.panels.finetune.prompt import Prompt
-from napari_mvfusion.gui.widgets.busy import while_busy
-from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
-from napari_mvfusion.gui.widgets.model_choice import NEWS
+from napari_mvfusion.gui.widgets.forms import NEWS
+from napari_mvfusion.gui.widgets.inputs import ask_for_file
+from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import delete_model, export_model, list_models, rename_model, user_folder
 from napari_mvfusion.models.importing import free_name, import_model

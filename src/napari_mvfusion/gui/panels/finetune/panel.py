@@ -17,7 +17,7 @@ from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.panels.fuse.jobs import outermost
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.gui.widgets.model_choice import NEWS
+from napari_mvfusion.gui.widgets.forms import NEWS
 from napari_mvfusion.models import delete_model
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob

@@ -13,7 +13,7 @@ from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_mvfusion.gui.widgets.bare_plot import BarePlot
+from napari_mvfusion.gui.widgets.plots import BarePlot
 
 _LEFT_PIXELS = 44
 _MANY_DECADES = 1.5

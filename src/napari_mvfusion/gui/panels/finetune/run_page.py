@@ -16,7 +16,7 @@ from napari_mvfusion.gui.panels.finetune.outcome_view import OutcomeView
 from napari_mvfusion.gui.panels.finetune.prompt import Prompt
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.widgets.layout import scrolled
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.process import TrainingOutcome
 from napari_mvfusion.training.training_events import Stopped, Trained, TrainEvent

@@ -9,11 +9,11 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import Warned
+from napari_mvfusion.gui.jobs.bar import ProgressBar
 from napari_mvfusion.gui.panels.finetune.curves import Curves
 from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
 from napari_mvfusion.gui.widgets.inputs import text_label
-from napari_mvfusion.gui.widgets.later import Later
-from napari_mvfusion.gui.widgets.progress import ProgressBar
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import duration, sentence, times
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.history import History

@@ -21,8 +21,8 @@ from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
 from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
-from napari_mvfusion.gui.widgets.later import Later
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.widgets.layout import scrolled
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.plan import FormValues, Plan, plan_steps, suggest_name
 

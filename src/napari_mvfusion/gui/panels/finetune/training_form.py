@@ -9,9 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.gui.widgets.fold import Fold
 from napari_mvfusion.gui.widgets.forms import Form, Number, ParameterForm, Words
 from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.widgets.layout import Fold
 from napari_mvfusion.system.devices import beside_a_window, offered_devices
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.expert import expert_parameters, expert_values

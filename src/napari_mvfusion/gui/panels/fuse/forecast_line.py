@@ -18,7 +18,7 @@ from napari_mvfusion.gui.jobs.worker import Report
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.panels.fuse.preview.live import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
 from napari_mvfusion.system.words import duration, sentence

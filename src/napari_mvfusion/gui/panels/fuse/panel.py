@@ -40,7 +40,7 @@ from napari_mvfusion.gui.panels.fuse.save_result import SaveResult
 from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.formats import growing_format
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.words import sentence

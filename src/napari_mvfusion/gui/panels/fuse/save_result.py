@@ -20,8 +20,8 @@ from napari_mvfusion.gui.jobs.saving import save_volume
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.gui.widgets.busy import while_busy
-from napari_mvfusion.gui.widgets.file_dialog import ask_for_file
+from napari_mvfusion.gui.widgets.inputs import ask_for_file
+from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.gui.writer import content_of, refuse_shown
 from napari_mvfusion.io.formats import is_written, writers
 

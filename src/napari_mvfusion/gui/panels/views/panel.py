@@ -31,9 +31,9 @@ from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
 from napari_mvfusion.gui.panels.views.view_cache import ViewCache
 from napari_mvfusion.gui.panels.views.view_table import ViewTable
-from napari_mvfusion.gui.widgets.fold import Fold
 from napari_mvfusion.gui.widgets.inputs import push_button
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.layout import Fold
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.psf.frames import is_same_frame
 from napari_mvfusion.system.words import times

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBox
 from superqt import QElidingLabel
 
 from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe
-from napari_mvfusion.gui.widgets.scrolled import scrolled
+from napari_mvfusion.gui.widgets.layout import scrolled
 from napari_mvfusion.io.roles import Guess, Role, angles_of
 from napari_mvfusion.system.words import times
 

@@ -17,7 +17,7 @@ from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.preview.preview_region import leading_index, region_in_sight, region_of_box
 from napari_mvfusion.gui.panels.fuse.preview.runner import Picture, PreviewRunner, Request
-from napari_mvfusion.gui.widgets.later import Later
+from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.words import times
 

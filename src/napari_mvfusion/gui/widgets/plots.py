@@ -1,4 +1,4 @@
-"""A plot of pyqtgraph from its own parts: the complete one comes with menus that outlive it."""
+"""Curves: a plot for them, and colours that are told from one another."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
+# With a contrast of 3 and more on napari's dark and on its light background.
+GREY, PINK, OLIVE = "#7c7c7c", "#d34397", "#788413"
+TEAL, ORANGE, BLUE = "#078a8a", "#c8690b", "#117ed7"
+RED, GREEN, VIOLET = "#e03a27", "#198f4c", "#a354d4"
+CURVES = (GREY, PINK, OLIVE, TEAL, ORANGE, BLUE, RED, GREEN, VIOLET)
+
 _GRID_ALPHA = 40
 
 
 class BarePlot(pyqtgraph.GraphicsLayoutWidget):
     """A box for curves with an axis on its left and one below, in the colours of a theme.
+
+    It is made of parts of pyqtgraph's own plot, which comes with menus that outlive it.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
-from napari_mvfusion.gui.widgets.busy import while_busy
+from napari_mvfusion.gui.widgets.waiting import while_busy
 
 
 def signs():
