@@ -35,7 +35,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox
 
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview

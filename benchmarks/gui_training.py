@@ -27,7 +27,7 @@ from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.panels.finetune import setup_page
 from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.settings import Preferences

@@ -10,7 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTreeWidget
 
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.layers.conversion import open_layers, placement
+from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.layer_data import placement
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.methods import CBIF, EBMD, LearnedFusion
 

@@ -17,7 +17,7 @@ from pictures import IMAGES, shoot, wait
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QPushButton, QScrollArea, QSpinBox, QWidget
 
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.simulation import sample
 
 SIZE = 64

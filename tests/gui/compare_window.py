@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QTreeWidget,
 )
 
-from napari_mvfusion.gui.layers.conversion import placement, truth_layer, view_layers
+from napari_mvfusion.gui.layers.layer_data import placement, truth_layer, view_layers
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 

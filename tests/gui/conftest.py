@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QListWidget, QPushBu
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.view_list import ViewList
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.io.saved_views import write_views_folder

@@ -110,7 +110,7 @@ wait()
 from napari.components import ViewerModel
 from napari_mvfusion.engine.forecast import Forecaster
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.simulation import sample
 

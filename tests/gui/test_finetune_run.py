@@ -11,7 +11,7 @@ from finetune_person import in_front_of_the_panel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QListWidget
 
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.models import list_models, load_model
 from napari_mvfusion.training.runs import unfinished_runs

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.panels.finetune import model_actions, setup_page
 from napari_mvfusion.gui.panels.finetune.training_region import drawn_box

@@ -5,7 +5,7 @@ import pytest
 from finetune_person import FineTunePerson
 from qtpy.QtWidgets import QApplication
 
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.models import list_models
 from napari_mvfusion.training.runs import unfinished_runs

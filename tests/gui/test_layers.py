@@ -9,17 +9,8 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import (
-    contrast_limits,
-    frame_of,
-    lazy,
-    open_layers,
-    same_place,
-    to_world_um,
-    truth_layer,
-    view_layers,
-    volume_layer,
-)
+from napari_mvfusion.gui.layers.conversion import frame_of, open_layers, same_place, to_world_um
+from napari_mvfusion.gui.layers.layer_data import lazy, truth_layer, view_layers, volume_layer
 from napari_mvfusion.gui.layers.notes import KEY, can_be_view
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 
@@ -168,16 +159,6 @@ def test_what_is_on_disk_is_read_when_it_is_shown_and_no_more(rng):
     np.testing.assert_array_equal(shown[10].compute(), stored.data[10])
     np.testing.assert_array_equal(np.asarray(shown[5:9, 3:5, 7:11]), stored.data[5:9, 3:5, 7:11])
     assert stored.read < 6 * 512 * 512
-
-
-def test_contrast_limits_leave_out_the_brightest_and_survive_constants_and_nan(rng):
-    data = rng.random((20, 64, 64))
-    data[10, 0, 0] = 1000
-    low, high = contrast_limits([data, data + 1])
-    assert 0 <= low < 0.05
-    assert 1.9 < high < 2.1
-    assert contrast_limits([np.full((5, 5, 5), 3.0)]) == (3.0, 4.0)
-    assert contrast_limits([np.full((5, 5, 5), np.nan)]) == (0.0, 1.0)
 
 
 def test_a_fused_region_of_lazy_layers_is_read_right(views):

@@ -7,11 +7,9 @@ from qtpy.QtWidgets import QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.gui.jobs.saving import kinds, savable, save_views
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import open_layers
-from napari_mvfusion.gui.layers.fresh_names import fresh_name
 from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.imaging.threads import Interrupted
@@ -157,11 +155,3 @@ def test_a_volume_is_watched_without_being_changed(rng):
     watched = Watched(volume, seen.append)
     np.testing.assert_array_equal(watched[1:3], volume[1:3])
     assert (watched.shape, watched.dtype, watched.chunks, seen) == (volume.shape, volume.dtype, None, [60])
-
-
-def test_a_fresh_name_is_free_for_all_of_its_files(tmp_path):
-    (tmp_path / "fused-b.zarr").mkdir()
-    partial_folder(tmp_path / "fused-2-a.zarr").mkdir()
-    ends = ("-a.zarr", "-b.zarr")
-    assert fresh_name([None, tmp_path / "missing", tmp_path], "fused", ends) == tmp_path / "fused-3"
-    assert fresh_name([tmp_path / "missing"], "fused", ends) is None

@@ -6,7 +6,7 @@ import tifffile
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
 from views_person import ViewsPerson, choose_in_dialog, known
 
-from napari_mvfusion.gui.layers.conversion import view_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.io.psf_files import prepare_psf

@@ -14,7 +14,8 @@ from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
-from napari_mvfusion.gui.layers.conversion import open_layers, view_layers
+from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.io.opening import open_volume

@@ -13,7 +13,8 @@ from views_person import choose_in_dialog, in_front_of_the_views, known
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import open_layers, view_layers
+from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.io.psf_files import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff

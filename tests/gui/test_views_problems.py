@@ -6,11 +6,10 @@ import pytest
 import tifffile
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.layers.notes import PSFSaid
 from napari_mvfusion.gui.panels.views.judging import judge_psf
 from napari_mvfusion.gui.panels.views.problems import pixel_problems
 from napari_mvfusion.gui.panels.views.psf_entries import psf_choices
-from napari_mvfusion.io.psf_files import open_psf
+from napari_mvfusion.io.psf_files import ViewPSF, open_psf
 from napari_mvfusion.measures.pixel_facts import look_at
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.psf.usable import check_usable
@@ -52,7 +51,7 @@ def test_what_the_command_line_mends_is_mended_alike_and_said(which, rng, tmp_pa
     assert judged.notes == opened.notes
     assert any(words in note for note in judged.notes)
     assert not [problem for problem in judged.problems if problem.kind != "note"]
-    again = judge_psf(judged.psf, "view 'left'", (64, 64, 64), said=PSFSaid(judged.psf, judged.notes))
+    again = judge_psf(judged.psf, "view 'left'", (64, 64, 64), said=ViewPSF(judged.psf, judged.notes))
     assert again.psf is judged.psf
 
 

@@ -9,7 +9,7 @@ from views_person import choose_in_dialog
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.series import Allocated, FuseJob, SeriesPart
 from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.layers.conversion import placement
+from napari_mvfusion.gui.layers.layer_data import placement
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.methods import Average

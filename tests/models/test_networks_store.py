@@ -65,6 +65,19 @@ def full_card(architecture):
     return card(architecture, psfs=(psf,), sources=("a paper",), created="2026-01-02T03:04:05+00:00", **more)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "2 views"),
+        ({"angles": (0, 90.5)}, "2 views, at 0° and 90.5°"),
+        ({"architecture": UNIVERSAL, "least_views": 2, "most_views": 8}, "2 to 8 views"),
+        ({"architecture": UNIVERSAL, "least_views": 1, "most_views": 1, "angles": (90,)}, "1 view, at 90°"),
+    ],
+)
+def test_a_card_says_which_views_the_model_takes(changes, words):
+    assert card(**changes).views_taken == words
+
+
 def network(architecture=PAPER):
     torch.manual_seed(8)
     return build(architecture)

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from napari_mvfusion.errors import OutputError
@@ -34,6 +36,31 @@ _REPLACED_RECIPE = "replaced.recipe.json"
 def partial_folder(out: Path) -> Path:
     """The folder that holds the unfinished run of an output."""
     return out.with_name(out.name + ".partial")
+
+
+def fresh_name(folders: Iterable[Path | None], stem: str, endings: Sequence[str]) -> Path | None:
+    """Propose where a result goes.
+
+    Parameters
+    ----------
+    folders : the first one that can be written to is taken
+    stem : of the name; a number follows where it is taken
+    endings : what follows the stem in the name of each of the files that are written together
+
+    Returns
+    -------
+    The folder with the stem, without an ending, or None where no folder can be written to.
+    """
+    folder = next((f for f in folders if f is not None and f.is_dir() and os.access(f, os.W_OK)), None)
+    if folder is None:
+        return None
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    return next(folder / name for name in names if not any(_taken(folder / f"{name}{end}") for end in endings))
+
+
+def _taken(path: Path) -> bool:
+    """Whether something is there, finished or not, or a recipe that was left of it."""
+    return path.exists() or partial_folder(path).exists() or recipe_path(path).exists()
 
 
 def is_result(name: str) -> bool:

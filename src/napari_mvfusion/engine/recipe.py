@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,9 @@ __all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
 _EDIT_INPUTS = (
     "change its inputs, which say how views are opened, or restore the recipe, whose views say what that gave"
 )
+
+
+T = TypeVar("T")
 
 
 class _Part(BaseModel):
@@ -100,6 +103,35 @@ class Inputs(_Part):
         files = {name: str(path.resolve()) for name, path in guessed.views.items()}
         return self.model_copy(update={"source": files, "psfs": named, "psf_folder": None}), said
 
+    def set_as(self, views: RegisteredViews, masks: Mapping[str, str]) -> Inputs | None:
+        """The same for views that it opened and that were set otherwise since; None where it cannot say how they are set.
+
+        Parameters
+        ----------
+        views : some of those that it opens, on their own voxels
+        masks : the files of masks, by name; of other views too
+        """
+        if len({view.remove_hot for view in views.views}) > 1:
+            return None
+        offset, offsets = _common_and_others({view.name: view.offset for view in views.views}, 0.0)
+        # Where there is a mask it says all.
+        fields = {view.name: view.no_data for view in views.views if view.mask is None}
+        no_data, no_data_views = _common_and_others(fields, "none")
+        return self.model_copy(
+            update={
+                "views": list(views.names),
+                "voxel_size_um": views.grid.voxel_size_um,
+                "weights": {view.name: view.weight for view in views.views if view.weight != 1.0},
+                "gains": {view.name: view.gain for view in views.views if view.gain != 1.0},
+                "remove_hot": any(view.remove_hot for view in views.views),
+                "offset": offset,
+                "offsets": offsets,
+                "no_data": no_data,
+                "no_data_views": no_data_views,
+                "masks": {name: file for name, file in masks.items() if name in views.names},
+            }
+        )
+
     def open(self) -> RegisteredViews:
         """Open the views.
 
@@ -151,6 +183,13 @@ class Inputs(_Part):
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
+
+
+def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[str, T]]:
+    """What most views have, the first of those that are equally frequent, and by name what others have instead."""
+    found = list(values.values())
+    common = max(found, key=found.count, default=where_none)
+    return common, {name: value for name, value in values.items() if value != common}
 
 
 def _once(names: list[str]) -> list[str]:

@@ -14,8 +14,16 @@ from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.entrances import open_views_panel
-from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers, volume_layer
-from napari_mvfusion.gui.layers.series_layers import all_volumes, first_volume, stacked, view_series
+from napari_mvfusion.gui.layers.layer_data import (
+    LayerData,
+    all_volumes,
+    first_volume,
+    stacked,
+    truth_layer,
+    view_layers,
+    view_series,
+    volume_layer,
+)
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_volume, open_stored, volume_files
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh

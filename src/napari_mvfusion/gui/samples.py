@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers
+from napari_mvfusion.gui.layers.layer_data import LayerData, truth_layer, view_layers
 from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.simulation import Simulation, sample
 

@@ -17,7 +17,7 @@ from napari_mvfusion.engine.outputs import open_unfinished
 from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesPart
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.jobs.worker import Report
-from napari_mvfusion.gui.layers.conversion import lazy
+from napari_mvfusion.gui.layers.layer_data import lazy
 from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.widgets.waiting import Later
 

@@ -15,10 +15,11 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.conversion import Opened
-from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes
+from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.base import Format
 from napari_mvfusion.io.formats import writer_of, writers
+from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.watched import Watched
 
@@ -133,7 +134,7 @@ def take_over(layers: Sequence[Image], before: RegisteredViews, saved: SavedView
             name=view.name,
             source=view.source,
             psf=view.psf,
-            psf_said=PSFSaid(view.psf, view.psf_notes, view.psf_flaw),
+            psf_said=ViewPSF(view.psf, view.psf_notes, view.psf_flaw),
             inputs=saved.inputs,
         )
 

@@ -1,27 +1,22 @@
-"""Between napari layers and registered views, both ways."""
+"""From napari layers to registered views, and where layers lie."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Box, Grid, float_triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.notes import KEY, Notes, PSFSaid, notes, said_of_psf
-from napari_mvfusion.measures.contrast import contrast_limits
+from napari_mvfusion.gui.layers.notes import notes, said_of_psf
+from napari_mvfusion.io.formats import place_of
 
-T = TypeVar("T")
-LayerData = tuple[Any, dict[str, Any], Literal["image"]]
-
-_COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange", "bop purple")
-_SHOWN_VIEWS = 2
-_CHUNK_BYTES = 2**22
 _SPATIAL = 3
 
 
@@ -60,122 +55,12 @@ class Opened:
             self._grid,
         )
 
-
-def view_layers(
-    views: RegisteredViews, *, sample: str, inputs: Mapping[str, Any] | None = None, shown: bool = True
-) -> list[LayerData]:
-    """One image layer a view, as napari's readers return them.
-
-    Contrast limits are shared by views of one type of number, so that they can be compared; 8-bit views beside 16-bit ones
-    would be nearly black. Two views are visible at first, in colours that add up
-    to white where they agree.
-
-    Parameters
-    ----------
-    views : on one grid
-    sample : what the views show, the first word of the layers' names; may be empty
-    inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
-    shown : False leaves all of them invisible
-    """
-    alike: dict[str, list[VolumeLike]] = {}
-    for view in views.views:
-        alike.setdefault(str(view.data.dtype), []).append(view.data)
-    limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
-    layers: list[LayerData] = []
-    for number, view in enumerate(views.views):
-        known: Notes = {
-            "role": "view",
-            "name": view.name,
-            "angle": view.angle,
-            "psf": view.psf,
-            "psf_said": PSFSaid(view.psf, view.psf_notes, view.psf_flaw),
-            "weight": view.weight,
-            "offset": view.offset,
-            "gain": view.gain,
-            "remove_hot": view.remove_hot,
-            "mask": view.mask,
-            **({} if view.no_data == "none" else {"no_data": view.no_data}),
-            "source": view.source,
-            "sample": sample,
-            "inputs": None if inputs is None else dict(inputs),
-        }
-        look = {
-            "name": f"{sample} view {view.name}".strip(),
-            "colormap": "gray" if len(views) == 1 else _COLORMAPS[number % len(_COLORMAPS)],
-            "contrast_limits": limits[str(view.data.dtype)],
-            "blending": "additive",
-            "visible": shown and number < _SHOWN_VIEWS,
-            "metadata": {KEY: known},
-        }
-        layers.append((lazy(view.data), look | placement(views.grid, view.affine), "image"))
-    return layers
-
-
-def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str) -> LayerData:
-    """The ground truth of a sample as an invisible image layer."""
-    look = {
-        "name": f"{sample} ground truth".strip(),
-        "contrast_limits": contrast_limits([volume]),
-        "visible": False,
-        "metadata": {KEY: {"role": "truth", "sample": sample}},
-    }
-    return lazy(volume), look | placement(grid), "image"
-
-
-def volume_layer(
-    volume: Any, grid: Grid, *, name: str, recipe: Mapping[str, Any] | None, leading: Sequence[tuple[str, float]] = ()
-) -> LayerData:
-    """One volume, or a series of them, from a file as an image layer; with a recipe it is a fused volume.
-
-    Parameters
-    ----------
-    volume : (z, y, x) with the leading axes before z, or a list of such arrays from fine to coarse
-    leading : name and step of each axis before z; the step of "t" is in seconds
-    """
-    levels = volume if isinstance(volume, list) else [volume]
-    known: dict[str, Any] = {} if recipe is None else {KEY: {"role": "fused", "recipe": dict(recipe)}}
-    coarse = levels[-1]
-    if leading:
-        coarse = lazy(coarse)[(0,) * len(leading)]
-    look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": known}
-    data = [lazy(level) for level in levels]
-    multiscale = {"multiscale": True} if len(data) > 1 else {}
-    return data if multiscale else data[0], look | placement(grid, leading=leading) | multiscale, "image"
-
-
-def placement(
-    grid: Grid, affine: np.ndarray | None = None, leading: Sequence[tuple[str, float]] = ()
-) -> dict[str, Any]:
-    """Where a layer lies and in which units, as arguments of a layer.
-
-    Parameters
-    ----------
-    grid : of the voxels
-    affine : takes the place of the grid's
-    leading : name and step of each axis before z; the step of "t" is in seconds
-    """
-    names = [name for name, _ in leading]
-    axes = {
-        "units": (*("s" if name == "t" else "pixel" for name in names), *("um",) * _SPATIAL),
-        "axis_labels": (*names, "z", "y", "x"),
-    }
-    if affine is not None:
-        return axes | {"affine": affine}
-    steps = [step for _, step in leading]
-    return axes | {"scale": (*steps, *grid.voxel_size_um), "translate": (*(0.0 for _ in steps), *grid.origin_um)}
-
-
-def lazy(volume: VolumeLike) -> Any:
-    """A volume as something that a layer can show: numpy as it is, all else as dask, whose chunks are read when shown."""
-    if isinstance(volume, (np.ndarray, da.Array)):
-        return volume
-    chunks = getattr(volume, "chunks", None)
-    if chunks is None:
-        height, width = volume.shape[-2:]
-        planes = max(1, _CHUNK_BYTES // (height * width * np.dtype(volume.dtype).itemsize))
-        chunks = (*(1 for _ in volume.shape[:-_SPATIAL]), planes, height, width)
-    empty = np.empty((0,) * len(volume.shape), volume.dtype)
-    return da.from_array(volume, chunks=chunks, name=False, meta=empty)
+    @property
+    def folder(self) -> str:
+        """Where the files of the views lie, "" where they have none."""
+        source = self._views[0].source
+        place = place_of(source) if source else None
+        return str(place.absolute().parent) if place is not None and place.exists() else ""
 
 
 def open_layers(layers: Sequence[Image]) -> Opened:
@@ -195,7 +80,6 @@ def open_layers(layers: Sequence[Image]) -> Opened:
     first = layers[0]
     grid, to_frame = frame_of(first)
     leading = common_leading(layers)
-    inputs = None if leading else _common_inputs(layers)
     views, stacks = [], []
     for layer, name in zip(layers, _names(layers), strict=True):
         if (lacking := lacks_size(layer, first)) is not None:
@@ -207,8 +91,6 @@ def open_layers(layers: Sequence[Image]) -> Opened:
         data = stack[(0,) * len(leading)] if leading else stack
         matrix = to_frame @ to_world_um(layer)
         same = tuple(data.shape) == grid.shape and np.allclose(matrix, grid.affine)
-        if not same:
-            inputs = None
         stacks.append(stack)
         views.append(
             View(
@@ -228,25 +110,25 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 source=known.get("source") or layer.source.path or "",
             )
         )
-    if inputs is not None:
-        inputs |= {
-            "views": [view.name for view in views],
-            "voxel_size_um": list(grid.voxel_size_um),
-            "weights": {view.name: view.weight for view in views if view.weight != 1.0},
-            "gains": {view.name: view.gain for view in views if view.gain != 1.0},
-            "remove_hot": any(view.remove_hot for view in views),
-        }
-        offset, offsets = _common_and_others({view.name: view.offset for view in views}, 0.0)
-        # Where there is a mask it says all.
-        fields = {view.name: view.no_data for view in views if view.mask is None}
-        no_data, no_data_views = _common_and_others(fields, "none")
-        masks = _masks(layers, [view.name for view in views], inputs.get("masks") or {})
-        inputs |= {"offset": offset, "offsets": offsets, "no_data": no_data, "no_data_views": no_data_views}
-        inputs["masks"] = masks
-        # A recipe knows one choice about hot pixels for all.
-        alike = len({view.remove_hot for view in views}) == 1
-        inputs = inputs if alike and masks is not None else None
-    return Opened(leading, inputs, tuple(views), tuple(stacks), grid)
+    return Opened(leading, None if leading else _inputs(layers, views, grid), tuple(views), tuple(stacks), grid)
+
+
+def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
+    """How views are opened from the files of their layers, or None where a recipe could not say it in one go."""
+    opened = notes(layers[0]).get("inputs")
+    if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):
+        return None
+    if any(view.affine is not None for view in views):
+        return None
+    masks = dict(opened.get("masks") or {})
+    for layer, view in zip(layers, views, strict=True):
+        known = notes(layer)
+        if known.get("mask_layer"):
+            if not known.get("mask_file"):
+                return None
+            masks[view.name] = known["mask_file"]
+    inputs = Inputs(**opened).set_as(RegisteredViews(views, grid), masks)
+    return None if inputs is None else inputs.model_dump(mode="json")
 
 
 def common_leading(layers: Sequence[Image]) -> tuple[int, ...]:
@@ -289,15 +171,19 @@ def is_sized(layer: Image) -> bool:
     return not (in_pixels and np.array_equal(_in_own_units(layer)[:3, :3], np.eye(3)))
 
 
+def finest(layer: Image) -> Any:
+    """The layer's pixels at full resolution, as it holds them: another object where it got other pixels."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def leading_shape(layer: Image) -> tuple[int, ...]:
     """Sizes of the axes before z, such as time and channel."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(int(n) for n in data.shape[:-_SPATIAL])
+    return tuple(int(n) for n in finest(layer).shape[:-_SPATIAL])
 
 
 def stack_of(layer: Image) -> Any:
     """The layer's pixels at full resolution, all axes; what is neither numpy nor dask becomes dask, read when needed."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = finest(layer)
     if len(data.shape) == _SPATIAL or isinstance(data, (np.ndarray, da.Array)):
         return data
     return da.from_array(data, name=False)
@@ -312,8 +198,7 @@ def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
     sheared or mirrored. A fused volume that is shown with the layer's own transform then lies where the layer does.
     """
     matrix = to_world_um(layer)
-    data = layer.data[0] if layer.multiscale else layer.data
-    shape = triple(data.shape[-_SPATIAL:])
+    shape = triple(finest(layer).shape[-_SPATIAL:])
     size = np.diag(matrix)[:3]
     if np.allclose(matrix[:3, :3], np.diag(size)) and (size > 0).all():
         return Grid(shape, float_triple(size), float_triple(matrix[:3, 3])), np.eye(4)
@@ -400,36 +285,3 @@ def _names(layers: Sequence[Image]) -> list[str]:
     """What the views are called in their files, which a recipe goes by; where that is unclear, as the layers are."""
     names = [notes(layer).get("name") for layer in layers]
     return [layer.name for layer in layers] if None in names or len(set(names)) < len(names) else [*map(str, names)]
-
-
-def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[str, T]]:
-    """What most views have, the first of those that are equally frequent, and by name what others have instead."""
-    found = list(values.values())
-    common = max(found, key=found.count, default=where_none)
-    return common, {name: value for name, value in values.items() if value != common}
-
-
-def _masks(layers: Sequence[Image], names: list[str], opened: Mapping[str, str]) -> dict[str, str] | None:
-    """Files of the masks by the names of views, or None where one has no file.
-
-    Parameters
-    ----------
-    opened : those that the views were opened with
-    """
-    files = {name: file for name, file in opened.items() if name in names}
-    for layer, name in zip(layers, names, strict=True):
-        known = notes(layer)
-        if not known.get("mask_layer"):
-            continue
-        if not known.get("mask_file"):
-            return None
-        files[name] = known["mask_file"]
-    return files
-
-
-def _common_inputs(layers: Sequence[Image]) -> dict[str, Any] | None:
-    """How all of the layers were opened, or None where a recipe could not say it in one go."""
-    first = notes(layers[0]).get("inputs")
-    if first is None or any(notes(layer).get("inputs") != first for layer in layers):
-        return None
-    return dict(first)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
 from napari.layers import Image
+
+from napari_mvfusion.io.psf_files import ViewPSF
 
 KEY = "mvfusion"
 """Where the notes stand in `layer.metadata`."""
@@ -26,7 +27,7 @@ class Notes(TypedDict, total=False):
     included : whether the view is fused
     angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`
     psf : of a view, on the voxels of the fused volume, (z, y, x)
-    psf_said : what was done to that PSF, or why it cannot be used
+    psf_said : that PSF, and what was done to it; or why it, or the one of a file, cannot be used
     psf_source : where it came from, in words
     psf_own, psf_matrix, psf_placed : a PSF in the frame of the view itself, the matrix by which it was brought to the fused
         volume, 3 x 3, and what came out
@@ -49,7 +50,7 @@ class Notes(TypedDict, total=False):
     no_data: Any
     source: str
     psf: np.ndarray | None
-    psf_said: PSFSaid | None
+    psf_said: ViewPSF | None
     psf_source: str
     psf_own: np.ndarray | None
     psf_matrix: np.ndarray | None
@@ -60,15 +61,6 @@ class Notes(TypedDict, total=False):
     inputs: dict[str, Any] | None
     recipe: dict[str, Any]
     running: bool
-
-
-@dataclass(frozen=True, eq=False)
-class PSFSaid:
-    """What was done to a PSF before it became this one, in words; or why it, or the one of a file, cannot be used."""
-
-    psf: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    flaw: str = ""
 
 
 def notes(layer: Any) -> Notes:
@@ -82,11 +74,11 @@ def annotate(layer: Image, **entries: Unpack[Notes]) -> None:
     layer.metadata = {**layer.metadata, KEY: {**notes(layer), **entries}}
 
 
-def said_of_psf(layer: Image) -> PSFSaid:
+def said_of_psf(layer: Image) -> ViewPSF:
     """What was said of the layer's PSF, as long as it still has that one."""
     known = notes(layer)
     said = known.get("psf_said")
-    return said if isinstance(said, PSFSaid) and said.psf is known.get("psf") else PSFSaid()
+    return said if isinstance(said, ViewPSF) and said.psf is known.get("psf") else ViewPSF()
 
 
 def can_be_view(layer: Any) -> bool:

@@ -10,10 +10,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWi
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.engine.finishing import partial_folder
+from napari_mvfusion.engine.finishing import fresh_name, partial_folder
 from napari_mvfusion.engine.workspace import check_output
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.gui.layers.fresh_names import fresh_name
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe

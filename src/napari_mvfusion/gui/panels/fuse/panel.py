@@ -25,7 +25,6 @@ from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.tasks import Failed, Task
 from napari_mvfusion.gui.jobs.worker import Report, fuse_run
 from napari_mvfusion.gui.layers.conversion import open_layers, same_place
-from napari_mvfusion.gui.layers.fresh_names import names_for
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.base import Panel
@@ -167,7 +166,8 @@ class FusePanel(Panel):
                 opened = open_layers(self._views.chosen())
                 volume = describe(opened)
                 methods = self._chosen_methods()
-                self._output.suggest(*names_for(opened, notes(self._views.chosen()[0]).get("sample")))
+                sample = notes(self._views.chosen()[0]).get("sample")
+                self._output.suggest(f"{sample}-fused" if sample else "fused", opened.folder)
                 self._output.expect(suffixes(methods, opened))
                 # What is odd from here on may be about PSFs.
                 checked = True

@@ -10,13 +10,19 @@ from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import LayerData, truth_layer, view_layers
-from napari_mvfusion.gui.layers.notes import KEY, PSFSaid
-from napari_mvfusion.gui.layers.series_layers import all_volumes, first_volume, view_series
+from napari_mvfusion.gui.layers.layer_data import (
+    LayerData,
+    all_volumes,
+    first_volume,
+    truth_layer,
+    view_layers,
+    view_series,
+)
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import has_file_suffix, volume_files
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.psf_files import prepare_stored, read_psf
+from napari_mvfusion.io.psf_files import ViewPSF, prepare_stored, read_psf
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 from napari_mvfusion.io.volume_choice import VolumeChoice
 
@@ -126,7 +132,7 @@ def _inputs(files: Sequence[Path]) -> dict[str, object]:
     return Inputs(source=[str(path.resolve()) for path in files]).model_dump(mode="json")
 
 
-def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> PSFSaid:
+def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> ViewPSF:
     """A PSF from a TIFF file, made ready to fuse with as the command line does it.
 
     Parameters
@@ -147,13 +153,13 @@ def load_psf_for(path: Path, grid_size_um: FloatTriple | None) -> PSFSaid:
     try:
         prepared = prepare_stored(stored, str(path), None if grid_size_um == _NOT_SAID else grid_size_um)
     except InputError as error:
-        return PSFSaid(stored.values, flaw=str(error))
-    return PSFSaid(prepared.psf, prepared.notes)
+        return ViewPSF(stored.values, flaw=str(error))
+    return ViewPSF(prepared.psf, prepared.notes)
 
 
 def read_psfs(
     check: Checkpoint, files: Sequence[Path], grid_size_um: FloatTriple | None
-) -> Generator[None, None, tuple[dict[Path, PSFSaid], list[str]]]:
+) -> Generator[None, None, tuple[dict[Path, ViewPSF], list[str]]]:
     """PSFs from files, and what could not be read, in words; see `load_psf_for`."""
     found, problems = {}, []
     for path in files:

@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.conversion import LayerData
-from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes
+from napari_mvfusion.gui.layers.layer_data import LayerData
+from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.views.adding import (
     guess_all,
     open_files,
@@ -29,6 +29,7 @@ from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import files_without_scheme, get_reader
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
+from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.io.roles import Guess
 
 _PLUGIN = "napari-mvfusion"
@@ -172,7 +173,7 @@ class FileOpener(QObject):
             done=partial(self._take_psfs, found),
         )
 
-    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, PSFSaid], list[str]]) -> None:
+    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, ViewPSF], list[str]]) -> None:
         psfs, problems = read
         given = []
         for layer, file in found.items():

@@ -12,17 +12,16 @@ from napari_mvfusion.data.geometry import Box, Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
-    LayerData,
     common_leading,
     frame_of,
     lacks_size,
-    lazy,
     leading_shape,
     open_layers,
     same_place,
     stack_of,
     to_world_um,
 )
+from napari_mvfusion.gui.layers.layer_data import LayerData, lazy
 from napari_mvfusion.gui.layers.notes import KEY, notes
 from napari_mvfusion.gui.panels.views.problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused

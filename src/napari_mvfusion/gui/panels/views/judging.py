@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.notes import PSFSaid
 from napari_mvfusion.gui.panels.views.problems import CHOOSE, Fix, Mended, Problem
+from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.psf import PreparedPSF, check_psf, describe_psf, prepare_values
 from napari_mvfusion.psf.frames import fit_into
 from napari_mvfusion.psf.kernel import check_light
@@ -34,7 +34,7 @@ class Judged:
 
 
 def judge_psf(
-    psf: np.ndarray, label: str, volume_shape: Triple | None = None, *, said: PSFSaid | None = None, ready: bool = False
+    psf: np.ndarray, label: str, volume_shape: Triple | None = None, *, said: ViewPSF | None = None, ready: bool = False
 ) -> Judged:
     """Make a PSF ready to fuse with where it needs that, and say what cannot be mended without asking.
 
@@ -50,7 +50,7 @@ def judge_psf(
     -------
     The fixes return a `Mended` with the entries "psf" and "psf_said".
     """
-    said = said or PSFSaid(psf)
+    said = said or ViewPSF(psf)
     used, notes = psf, said.notes
     try:
         if said.flaw:
@@ -100,7 +100,7 @@ def _remedy(psf: np.ndarray, notes: tuple[str, ...], label: str, volume_shape: T
     if not done:
         return CHOOSE
     said = "PSF: " + "; ".join(done)
-    mended = Mended({"psf": ready, "psf_said": PSFSaid(ready, done)}, said)
+    mended = Mended({"psf": ready, "psf_said": ViewPSF(ready, done)}, said)
     if bad:
         tip = "Give the voxels that are no numbers no light. Where there are many of them, measure the PSF again"
         return Fix("Set to 0", tip, lambda: mended)

@@ -13,10 +13,11 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.layers.notes import PSFSaid, annotate, notes, said_of_psf
+from napari_mvfusion.gui.layers.notes import annotate, notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.gui.panels.views.judging import judge_psf
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem
+from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.psf.cuts import PSFLook, look_of
 
@@ -50,7 +51,7 @@ class _Given:
     label: str
     own: np.ndarray | None
     used: np.ndarray | None
-    said: PSFSaid
+    said: ViewPSF
 
     @classmethod
     def of(cls, layer: Image) -> _Given:
@@ -110,13 +111,13 @@ class PSFCache(QObject):
         if due and not self._tasks.runs("frames"):
             self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
 
-    def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, PSFSaid]]) -> None:
+    def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, ViewPSF]]) -> None:
         for given, matrix, said in placed:
             if notes(given.layer).get("psf_own") is given.own:
                 annotate(given.layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix, inputs=None)
         self.changed.emit()
 
-    def _keep_psfs(self, found: list[tuple[_Given, PSFSaid, CachedPSF]]) -> None:
+    def _keep_psfs(self, found: list[tuple[_Given, ViewPSF, CachedPSF]]) -> None:
         self._known |= {given.layer: known for given, _, known in found}
         for given, said, known in found:
             # Whatever the layer got meanwhile is looked at in its turn.
@@ -136,7 +137,7 @@ def psfs_of(layer: Image) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 def _look_at_psfs(
     check: Checkpoint, psfs: list[_Given], grid: Grid | None
-) -> Generator[None, None, list[tuple[_Given, PSFSaid, CachedPSF]]]:
+) -> Generator[None, None, list[tuple[_Given, ViewPSF, CachedPSF]]]:
     found = []
     size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
     for given in psfs:
@@ -145,7 +146,7 @@ def _look_at_psfs(
         if used is not None:
             # One that lies in its view's own frame was made ready there.
             judged = judge_psf(used, given.label, shape, said=said, ready=given.own is not None)
-            used, said, problems = judged.psf, PSFSaid(judged.psf, judged.notes, said.flaw), judged.problems
+            used, said, problems = judged.psf, ViewPSF(judged.psf, judged.notes, said.flaw), judged.problems
         elif given.own is not None:
             problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
         look = None if used is None else look_of(used, size)
@@ -168,18 +169,18 @@ def _about_own(problem: Problem) -> Problem:
 
 def _bring_to_frame(
     check: Checkpoint, due: list[tuple[_Given, np.ndarray]]
-) -> Generator[None, None, list[tuple[_Given, np.ndarray, PSFSaid]]]:
-    placed: list[tuple[_Given, np.ndarray, PSFSaid]] = []
+) -> Generator[None, None, list[tuple[_Given, np.ndarray, ViewPSF]]]:
+    placed: list[tuple[_Given, np.ndarray, ViewPSF]] = []
     for given, matrix in due:
         assert given.own is not None
         said = given.said
         judged = judge_psf(given.own, given.label, said=said if said.psf is given.own else None)
         try:
             psf = resample_psf(judged.psf, matrix)
-            placed.append((given, matrix, PSFSaid(psf, tuple(dict.fromkeys((*said.notes, *judged.notes))))))
+            placed.append((given, matrix, ViewPSF(psf, tuple(dict.fromkeys((*said.notes, *judged.notes))))))
         except InputError:
             # What is wrong with it stands in its row.
-            placed.append((given, matrix, PSFSaid()))
+            placed.append((given, matrix, ViewPSF()))
         yield
         check()
     return placed

@@ -9,11 +9,11 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import fresh_name
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.bar import Saver
 from napari_mvfusion.gui.jobs.saving import Kind, SavedViews, kinds, savable, save_views, take_over
 from napari_mvfusion.gui.layers.conversion import open_layers
-from napari_mvfusion.gui.layers.fresh_names import fresh_name, names_for
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.io.formats import writing_filter
@@ -57,7 +57,7 @@ class SaveViews(QPushButton):
             return
         ending = kind.ending
         sample = notes(layers[0]).get("sample") or "views"
-        beside = names_for(opened, None)[1] or preferences().output_folder
+        beside = opened.folder or preferences().output_folder
         proposed = fresh_name([Path(beside) if beside else None, Path.cwd(), Path.home()], sample, [ending])
         # All kinds are folders, which Qt would step into rather than choose: a file dialog that asks nothing.
         name, _ = QFileDialog.getSaveFileName(

@@ -1,0 +1,185 @@
+"""Views and volumes as layers, as napari's readers return them; time points and channels are axes before z."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.gui.layers.notes import KEY, Notes
+from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.psf_files import ViewPSF
+from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.measures.contrast import contrast_limits
+
+LayerData = tuple[Any, dict[str, Any], Literal["image"]]
+
+_COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange", "bop purple")
+_SHOWN_VIEWS = 2
+_CHUNK_BYTES = 2**22
+_SPATIAL = 3
+
+
+def view_layers(
+    views: RegisteredViews, *, sample: str, inputs: Mapping[str, Any] | None = None, shown: bool = True
+) -> list[LayerData]:
+    """One image layer a view, as napari's readers return them.
+
+    Contrast limits are shared by views of one type of number, so that they can be compared; 8-bit views beside 16-bit ones
+    would be nearly black. Two views are visible at first, in colours that add up
+    to white where they agree.
+
+    Parameters
+    ----------
+    views : on one grid
+    sample : what the views show, the first word of the layers' names; may be empty
+    inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
+    shown : False leaves all of them invisible
+    """
+    alike: dict[str, list[VolumeLike]] = {}
+    for view in views.views:
+        alike.setdefault(str(view.data.dtype), []).append(view.data)
+    limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
+    layers: list[LayerData] = []
+    for number, view in enumerate(views.views):
+        known: Notes = {
+            "role": "view",
+            "name": view.name,
+            "angle": view.angle,
+            "psf": view.psf,
+            "psf_said": ViewPSF(view.psf, view.psf_notes, view.psf_flaw),
+            "weight": view.weight,
+            "offset": view.offset,
+            "gain": view.gain,
+            "remove_hot": view.remove_hot,
+            "mask": view.mask,
+            **({} if view.no_data == "none" else {"no_data": view.no_data}),
+            "source": view.source,
+            "sample": sample,
+            "inputs": None if inputs is None else dict(inputs),
+        }
+        look = {
+            "name": f"{sample} view {view.name}".strip(),
+            "colormap": "gray" if len(views) == 1 else _COLORMAPS[number % len(_COLORMAPS)],
+            "contrast_limits": limits[str(view.data.dtype)],
+            "blending": "additive",
+            "visible": shown and number < _SHOWN_VIEWS,
+            "metadata": {KEY: known},
+        }
+        layers.append((lazy(view.data), look | placement(views.grid, view.affine), "image"))
+    return layers
+
+
+def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str) -> LayerData:
+    """The ground truth of a sample as an invisible image layer."""
+    look = {
+        "name": f"{sample} ground truth".strip(),
+        "contrast_limits": contrast_limits([volume]),
+        "visible": False,
+        "metadata": {KEY: {"role": "truth", "sample": sample}},
+    }
+    return lazy(volume), look | placement(grid), "image"
+
+
+def volume_layer(
+    volume: Any, grid: Grid, *, name: str, recipe: Mapping[str, Any] | None, leading: Sequence[tuple[str, float]] = ()
+) -> LayerData:
+    """One volume, or a series of them, from a file as an image layer; with a recipe it is a fused volume.
+
+    Parameters
+    ----------
+    volume : (z, y, x) with the leading axes before z, or a list of such arrays from fine to coarse
+    leading : name and step of each axis before z; the step of "t" is in seconds
+    """
+    levels = volume if isinstance(volume, list) else [volume]
+    known: dict[str, Any] = {} if recipe is None else {KEY: {"role": "fused", "recipe": dict(recipe)}}
+    coarse = levels[-1]
+    if leading:
+        coarse = lazy(coarse)[(0,) * len(leading)]
+    look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": known}
+    data = [lazy(level) for level in levels]
+    multiscale = {"multiscale": True} if len(data) > 1 else {}
+    return data if multiscale else data[0], look | placement(grid, leading=leading) | multiscale, "image"
+
+
+def placement(
+    grid: Grid, affine: np.ndarray | None = None, leading: Sequence[tuple[str, float]] = ()
+) -> dict[str, Any]:
+    """Where a layer lies and in which units, as arguments of a layer.
+
+    Parameters
+    ----------
+    grid : of the voxels
+    affine : takes the place of the grid's
+    leading : name and step of each axis before z; the step of "t" is in seconds
+    """
+    place: dict[str, Any] = {"units": ("um",) * _SPATIAL, "axis_labels": ("z", "y", "x")}
+    if affine is not None:
+        return place | {"affine": affine}
+    return place | _after(leading, place | {"scale": grid.voxel_size_um, "translate": grid.origin_um})
+
+
+def _after(leading: Sequence[tuple[str, float]], place: dict[str, Any]) -> dict[str, Any]:
+    """Where a layer lies that has other axes before those of the place."""
+    before = {
+        "scale": [step for _, step in leading],
+        "translate": [0.0 for _ in leading],
+        "units": ["s" if name == "t" else "pixel" for name, _ in leading],
+        "axis_labels": [name for name, _ in leading],
+    }
+    return {key: (*values, *place[key]) for key, values in before.items()}
+
+
+def lazy(volume: VolumeLike) -> Any:
+    """A volume as something that a layer can show: numpy as it is, all else as dask, whose chunks are read when shown."""
+    if isinstance(volume, (np.ndarray, da.Array)):
+        return volume
+    chunks = getattr(volume, "chunks", None)
+    if chunks is None:
+        height, width = volume.shape[-2:]
+        planes = max(1, _CHUNK_BYTES // (height * width * np.dtype(volume.dtype).itemsize))
+        chunks = (*(1 for _ in volume.shape[:-_SPATIAL]), planes, height, width)
+    empty = np.empty((0,) * len(volume.shape), volume.dtype)
+    return da.from_array(volume, chunks=chunks, name=False, meta=empty)
+
+
+def first_volume(files: Iterable[Path]) -> VolumeChoice:
+    """Which volume of some files stands for all while they are opened; no choice where each has one.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be opened.
+    """
+    axes = {axis for file in files for axis in open_stored(file).leading}
+    return VolumeChoice(0 if "t" in axes else None, 0 if "c" in axes else None)
+
+
+def view_series(views: RegisteredViews, layers: Sequence[LayerData]) -> list[LayerData]:
+    """Layers of views that were opened at their first volume, with all volumes of their files."""
+    return [all_volumes(layer, Path(view.source)) for view, layer in zip(views.views, layers, strict=True)]
+
+
+def all_volumes(layer: LayerData, file: Path) -> LayerData:
+    """A layer of the first volume of a file, with all of them; the same layer where there is one."""
+    stack = open_stored(file)
+    if not stack.leading:
+        return layer
+    _, look, kind = layer
+    data, leading = stacked(stack)
+    return data, look | _after(leading, look), kind
+
+
+def stacked(stack: StoredVolumes) -> tuple[Any, list[tuple[str, float]]]:
+    """All volumes of a file as one lazy array, and name and step of each axis before z; the step of "t" is in seconds."""
+    leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
+    volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]
+    if not leading:
+        return volumes[0], leading
+    return da.stack(volumes).reshape((*stack.leading.values(), *stack.shape)), leading
