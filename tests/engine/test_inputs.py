@@ -46,7 +46,7 @@ def test_views_come_back_as_they_were_set(inputs, tmp_path, rng):
     changed = [
         replace(first, weight=2.0, offset=3.0, no_data="auto", remove_hot=True),
         replace(second, gain=1.5, offset=3.0, no_data="auto", remove_hot=True),
-        replace(third, offset=-1.0, mask=mask, remove_hot=True),
+        replace(third, offset=-1.0, no_data="auto", mask=mask, remove_hot=True),
     ]
     grid = replace(opened.grid, voxel_size_um=(4.0, 1.0, 1.0))
     masks = {"180": str(tmp_path / "mask.tif")}

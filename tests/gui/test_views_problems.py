@@ -6,9 +6,8 @@ import pytest
 import tifffile
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.panels.views.judging import judge_psf
-from napari_mvfusion.gui.panels.views.problems import pixel_problems
-from napari_mvfusion.gui.panels.views.psf_entries import psf_choices
+from napari_mvfusion.gui.panels.views.menus import psf_choices
+from napari_mvfusion.gui.panels.views.problems import judge_psf, pixel_problems
 from napari_mvfusion.io.psf_files import ViewPSF, open_psf
 from napari_mvfusion.measures.pixel_facts import look_at
 from napari_mvfusion.psf import rotate_psf

@@ -43,3 +43,13 @@ def test_of_huge_volumes_some_planes_are_read():
     assert facts.empty
     (problem,) = pixel_problems(facts, huge, offset=0, mask=None)
     assert problem.text == "All voxels are 7 (of the planes that were looked at): this view adds nothing."
+
+
+def test_pixels_that_cannot_be_read_are_a_fact_too():
+    class Broken:
+        shape, dtype, ndim = (4, 5, 6), np.dtype(np.uint16), 3
+
+        def __getitem__(self, index):
+            raise OSError("the disk is gone")
+
+    assert drain(look_at(Broken())).unreadable == "the disk is gone"

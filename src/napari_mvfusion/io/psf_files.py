@@ -133,11 +133,34 @@ def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> 
     if not place_of(file).exists():
         raise InputError(f"the PSF {file} does not exist")
     try:
-        if not clean:
-            return ViewPSF(load_psf(file))
-        prepared = prepare_stored(read_psf(file), str(file), size_um)
+        psf = prepare_file(file, size_um) if clean else ViewPSF(load_psf(file))
     except InputError as error:
         return ViewPSF(flaw=str(error))
+    return ViewPSF(flaw=psf.flaw) if psf.flaw else psf
+
+
+def prepare_file(file: Path, size_um: FloatTriple | None) -> ViewPSF:
+    """Make the PSF of a file ready to fuse with, on the voxels of the views.
+
+    Parameters
+    ----------
+    file : of any format
+    size_um : voxel size (z, y, x) of the views, None where it is not known
+
+    Returns
+    -------
+    The PSF, and what was done to it; where it cannot be made ready as the file holds it, and why it is refused.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    stored = read_psf(file)
+    try:
+        prepared = prepare_stored(stored, str(file), size_um)
+    except InputError as error:
+        return ViewPSF(stored.values, flaw=str(error))
     return ViewPSF(prepared.psf, prepared.notes)
 
 

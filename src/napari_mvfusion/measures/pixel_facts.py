@@ -47,7 +47,7 @@ class PixelFacts:
 
 
 def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
-    """Read a volume, or a series of them, and say what the pixels are like.
+    """Read a volume, or a series of them, and say what the pixels are like, or why they cannot be read.
 
     Parameters
     ----------
@@ -57,6 +57,13 @@ def look_at(stack: Any) -> Generator[float, None, PixelFacts]:
     ------
     The share that is done, after each slab.
     """
+    try:
+        return (yield from _look_at(stack))
+    except (OSError, RuntimeError, ValueError) as error:
+        return PixelFacts(0, None, 0.0, 0.0, whole=False, unreadable=str(error))
+
+
+def _look_at(stack: Any) -> Generator[float, None, PixelFacts]:
     *leading, planes, height, width = stack.shape
     plane_bytes = max(1, height * width * np.dtype(stack.dtype).itemsize)
     places = [(*index, z) for index in np.ndindex(*leading) for z in range(planes)]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal
@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, QThreadPool, Signal
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.system.unforeseen import in_words
 
+T = TypeVar("T")
 Steps = Callable[..., Generator[Any, None, Any]]
 
 # For what a thread does after its work, which is next to nothing, and for the workers of others.
@@ -77,6 +78,13 @@ class Checkpoint:
         """Tell how far the work is, from where it cannot yield; a checkpoint too."""
         self()
         self.emit(TaskProgress(text, share))
+
+
+def once(check: Checkpoint, work: Callable[..., T], *args: Any) -> Generator[None, None, T]:
+    """The steps of a plain function: it goes to its end, but what it returns after a stop is not heard."""
+    yield
+    check()
+    return work(*args)
 
 
 class Task(QObject):

@@ -127,7 +127,7 @@ def placement(
 
 def _after(leading: Sequence[tuple[str, float]], place: dict[str, Any]) -> dict[str, Any]:
     """Where a layer lies that has other axes before those of the place."""
-    before = {
+    before: dict[str, Sequence[Any]] = {
         "scale": [step for _, step in leading],
         "translate": [0.0 for _ in leading],
         "units": ["s" if name == "t" else "pixel" for name, _ in leading],

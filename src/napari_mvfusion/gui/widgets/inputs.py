@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QStylePainter,
     QWidget,
 )
-from superqt import QDoubleRangeSlider
+from superqt import QDoubleRangeSlider, QElidingLabel
 from superqt.utils import signals_blocked
 
 # Of a choice; where a label leaves less room than that, it stands above.
@@ -206,6 +206,17 @@ class NumberField(Unscrolled, QDoubleSpinBox):
         value = self.value()
         return None if isinstance(value, str) else float(value)
 
+    def set_number(self, value: float | None) -> None:
+        """Show a number; the word for None."""
+        self.set_value(self._word if value is None else value)
+
+
+class AngleField(NumberField):
+    """Degrees, or that the angle is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(-360.001, 360.0, 3, word="unknown")
+
 
 class Slider(Unscrolled, QSlider):
     """A horizontal slider."""
@@ -247,6 +258,19 @@ def text_label(name: str, text: str = "") -> QLabel:
     made = QLabel(text)
     made.setObjectName(name)
     made.setWordWrap(True)
+    return made
+
+
+def elided_label(name: str, text: str = "") -> QElidingLabel:
+    """Words on one line, dots in their middle where it is short: the end tells files apart as often as the beginning.
+
+    Parameters
+    ----------
+    name : of the object
+    """
+    made = QElidingLabel(text)
+    made.setObjectName(name)
+    made.setElideMode(Qt.TextElideMode.ElideMiddle)
     return made
 
 

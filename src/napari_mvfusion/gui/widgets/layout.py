@@ -38,6 +38,13 @@ def _dressed(area: QScrollArea, inner: QWidget) -> QScrollArea:
     return area
 
 
+def discard(widget: QWidget) -> None:
+    """Take a widget away at once. Deleting waits for the event loop: until then it would show through what comes next."""
+    widget.hide()
+    widget.setParent(None)
+    widget.deleteLater()
+
+
 class Roll(QScrollArea):
     """As high as what it holds, up to a limit beyond which it scrolls: what is below it stays in sight.
 

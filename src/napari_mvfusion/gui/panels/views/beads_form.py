@@ -17,8 +17,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import stack_of, to_world_um
-from napari_mvfusion.gui.panels.views.adding import volumes_in
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow
+from napari_mvfusion.gui.panels.views.file_opener import volumes_in
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.io.bead_files import BeadJob, MeasuredPSF, MeasurementProgress, measure_all

@@ -1,8 +1,8 @@
-"""Ask for files, open views, and give PSF files to views."""
+"""Files become layers, and PSFs of layers: what the user names or drops, asked about where names do not tell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,27 +12,31 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.data.geometry import FloatTriple
-from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.layer_data import LayerData
-from napari_mvfusion.gui.layers.notes import annotate, notes
-from napari_mvfusion.gui.panels.views.adding import (
-    guess_all,
-    open_files,
-    open_others,
-    read_psfs,
-    sort_paths,
-    volumes_in,
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks, once
+from napari_mvfusion.gui.layers.layer_data import (
+    LayerData,
+    all_volumes,
+    first_volume,
+    truth_layer,
+    view_layers,
+    view_series,
 )
-from napari_mvfusion.gui.panels.views.grids import fused_grid
+from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
+from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import files_without_scheme, get_reader
-from napari_mvfusion.io.formats import dialog_filter
+from napari_mvfusion.io.angles import angles_in
+from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volume_files
 from napari_mvfusion.io.matching import Wanted, match_files
-from napari_mvfusion.io.psf_files import ViewPSF
-from napari_mvfusion.io.roles import Guess
+from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.psf_files import ViewPSF, prepare_file
+from napari_mvfusion.io.roles import Guess, Role, guess_roles
+from napari_mvfusion.io.volume_choice import VolumeChoice
 
 _PLUGIN = "napari-mvfusion"
+_SCHEME = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
 class FileOpener(QObject):
@@ -66,7 +70,7 @@ class FileOpener(QObject):
 
     def ask_roles(self, files: Sequence[Path]) -> None:
         """Let the user say what files are that no name tells."""
-        self._tasks.start(f"roles {files[0]}", guess_all, list(files), done=self._ask_roles)
+        self._tasks.start(f"roles {files[0]}", once, guess_roles, list(files), done=self._ask_roles)
 
     def ask_folder(self) -> None:
         """Let the user choose a folder of views, or an OME-Zarr."""
@@ -86,31 +90,35 @@ class FileOpener(QObject):
 
     def open(self, paths: Sequence[Path]) -> None:
         """Open what was dropped: folders and view files as layers; PSF files go to the views that are there."""
-        found = sort_paths(paths)
-        for folder in found.folders:
+        folders = [path for path in sorted(paths) if path.is_dir()]
+        files = [path for path in sorted(paths) if path not in folders]
+        volumes = [path for path in files if has_file_suffix(path)]
+        for folder in folders:
             psfs = volumes_in(folder, "psf")
-            if self.wanted and get_reader(str(folder)) is None and any("psf" in path.name.lower() for path in psfs):
+            if self.wanted and get_reader(str(folder)) is None and any(map(_is_called_psf, psfs)):
                 self.match(psfs, folder.name)
             else:
                 self._open_folder(folder)
-        if found.views:
-            self._by_guess([*found.views, *found.psfs])
-        elif found.psfs and self.wanted:
-            self.match(found.psfs, "these files")
-        elif found.psfs:
+        if not all(map(_is_called_psf, volumes)):
+            self._by_guess(sorted(volumes, key=_is_called_psf))
+        elif volumes and self.wanted:
+            self.match(volumes, "these files")
+        elif volumes:
             self.said.emit("error", "There are no views yet that these PSFs could belong to: add the views first.")
-        for path in found.others:
-            self.said.emit("error", f"{path.name} is neither a folder nor a TIFF file.")
+        for path in files:
+            if path not in volumes:
+                self.said.emit("error", f"{path.name} is neither a folder nor a TIFF file.")
 
     def _by_guess(self, files: Sequence[Path]) -> None:
         """Open views; where some files seem to be something else, the user is asked first."""
         if files:
-            self._tasks.start(f"roles {files[0]}", guess_all, list(files), done=self._take_guesses)
+            self._tasks.start(f"roles {files[0]}", once, guess_roles, list(files), done=self._take_guesses)
 
     def _take_guesses(self, guesses: list[Guess]) -> None:
         # What cannot be opened is said so by opening it.
         if all(guess.role == "view" or guess.shape is None for guess in guesses):
-            self._open_views([guess.path for guess in guesses])
+            files = [guess.path for guess in guesses]
+            self._tasks.start(f"files {files[0]}", open_files, files, done=self._show)
         else:
             self._ask_roles(guesses)
 
@@ -128,18 +136,19 @@ class FileOpener(QObject):
         if others:
             self._tasks.start(f"others {others[0][0]}", open_others, others, done=self._show)
         if views:
-            done = partial(self._add_with_psfs, psfs)
+            done = partial(self._show, psfs=psfs)
             self._tasks.start(f"files {next(iter(views))}", open_files, list(views), views, done=done)
         elif psfs:
             self._give(psfs)
 
-    def _add_with_psfs(self, psfs: Sequence[Given], layers: list[LayerData]) -> None:
-        new = self._add(layers)
-        self.wanted |= {layer: wanted_of(layer) for layer in new}
-        if self.grid_size_um is None and (grid := fused_grid(new)) is not None:
-            # The panel looks at the new layers a moment later.
-            self.grid_size_um = grid.voxel_size_um
+    def _show(self, layers: list[LayerData], psfs: Sequence[Given] = ()) -> None:
+        """Add layers, and give them PSFs."""
+        new = [self._viewer.add_layer(Layer.create(data, look, kind)) for data, look, kind in layers]
         if psfs:
+            # The panel looks at the new layers a moment later.
+            self.wanted |= {layer: wanted_of(layer) for layer in new}
+            if self.grid_size_um is None:
+                self.grid_size_um = known_size_um(fused_grid(new))
             self._give(psfs)
 
     def _give(self, psfs: Sequence[Given]) -> None:
@@ -148,10 +157,7 @@ class FileOpener(QObject):
         found = {layer: angles[view.angle] for layer, view in self.wanted.items() if view.angle in angles}
         rest = [one.path for one in psfs if one.path not in found.values()]
         if found:
-            files = sorted(set(found.values()))
-            self._tasks.start(
-                f"psfs {files[0]}", read_psfs, files, self.grid_size_um, done=partial(self._take_psfs, found)
-            )
+            self._read_psfs(f"psfs {min(found.values())}", found)
         if rest:
             self.match(rest, "these files")
 
@@ -161,19 +167,16 @@ class FileOpener(QObject):
         matches = match_files([self.wanted[layer] for layer in layers], files)
         for problem in matches.problems:
             self.said.emit("warning", f"{problem}.")
-        found = {layers[number]: file for number, file in matches.found.items()}
-        if not found:
+        if matches.found:
+            self._read_psfs(f"match {where}", {layers[number]: file for number, file in matches.found.items()})
+        else:
             self.said.emit("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
-            return
-        self._tasks.start(
-            f"match {where}",
-            read_psfs,
-            sorted(set(found.values())),
-            self.grid_size_um,
-            done=partial(self._take_psfs, found),
-        )
 
-    def _take_psfs(self, found: dict[Image, Path], read: tuple[dict[Path, ViewPSF], list[str]]) -> None:
+    def _read_psfs(self, task: str, found: Mapping[Image, Path]) -> None:
+        files = sorted(set(found.values()))
+        self._tasks.start(task, read_psfs, files, self.grid_size_um, done=partial(self._take_psfs, found))
+
+    def _take_psfs(self, found: Mapping[Image, Path], read: tuple[dict[Path, ViewPSF], list[str]]) -> None:
         psfs, problems = read
         given = []
         for layer, file in found.items():
@@ -196,20 +199,8 @@ class FileOpener(QObject):
             self.said.emit("error", str(error))
         except ValueError:
             # napari's words for a folder that our reader does not know.
-            scheme = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
-            self.said.emit(
-                "error", f"{folder} holds no views: names such as {scheme} are expected. Use Add files… instead."
-            )
-
-    def _open_views(self, files: Sequence[Path]) -> None:
-        if files:
-            self._tasks.start(f"files {files[0]}", open_files, list(files), done=self._show)
-
-    def _show(self, layers: list[LayerData]) -> None:
-        self._add(layers)
-
-    def _add(self, layers: list[LayerData]) -> list[Image]:
-        return [self._viewer.add_layer(Layer.create(data, look, kind)) for data, look, kind in layers]
+            holds = f"{folder} holds no views: names such as {_SCHEME} are expected"
+            self.said.emit("error", f"{holds}. Use Add files… instead.")
 
 
 def wanted_of(layer: Image) -> Wanted:
@@ -217,3 +208,91 @@ def wanted_of(layer: Image) -> Wanted:
     known = notes(layer)
     name = str(known.get("name") or layer.name)
     return Wanted(name, layer.name, known.get("angle"), str(known.get("sample") or ""))
+
+
+def volumes_in(folder: Path, word: str) -> list[Path]:
+    """The volumes of a folder, by name; where the names of some say a word, only these."""
+    files = volume_files(folder)
+    return [path for path in files if word in path.name.lower()] or files
+
+
+def _is_called_psf(path: Path) -> bool:
+    return "psf" in path.name.lower()
+
+
+def open_files(
+    check: Checkpoint, files: Sequence[Path], given: Mapping[Path, float | None] | None = None
+) -> Generator[None, None, list[LayerData]]:
+    """View files as layers; those that do not fit together are opened each on its own grid.
+
+    Parameters
+    ----------
+    files : one a view
+    given : the angles of files, where the user has said them; else they are told from the names
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+    yield
+    names = [path.stem.removesuffix(".ome") for path in files]
+    angles = angles_in(names) if given is None else [given.get(path) for path in files]
+    try:
+        layers = _together(files)
+    except InputError:
+        layers = []
+        for path in files:
+            check()
+            layers += _together([path])
+            yield
+    for (_, look, _), name, angle in zip(layers, names, angles, strict=True):
+        look["name"] = name
+        look["metadata"][KEY]["angle"] = angle
+    return layers
+
+
+def _together(files: Sequence[Path]) -> list[LayerData]:
+    """View files of one grid as layers, with all their time points and channels."""
+    first = first_volume(files)
+    views = open_views(files, timepoint=first.timepoint, channel=first.channel)
+    inputs = Inputs(source=[str(path.resolve()) for path in files]).model_dump(mode="json")
+    return view_series(views, view_layers(views, sample="", inputs=inputs))
+
+
+def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Generator[None, None, list[LayerData]]:
+    """Ground truths and beads as layers, unseen at first.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+    layers = []
+    for path, role in given:
+        check()
+        # Beads are measured in one volume.
+        first = first_volume([path]) if role == "truth" else VolumeChoice()
+        volume, grid = open_volume(path, timepoint=first.timepoint, channel=first.channel)
+        data, look, kind = all_volumes(truth_layer(volume, grid, sample=""), path)
+        look["name"] = path.stem.removesuffix(".ome")
+        if role == "beads":
+            look["metadata"] = {KEY: {"included": False, "source": str(path)}}
+        layers.append((data, look, kind))
+        yield
+    return layers
+
+
+def read_psfs(
+    check: Checkpoint, files: Sequence[Path], grid_size_um: FloatTriple | None
+) -> Generator[None, None, tuple[dict[Path, ViewPSF], list[str]]]:
+    """PSFs from files, made ready for voxels (z, y, x) of the fused volume; and what could not be read, in words."""
+    found, problems = {}, []
+    for path in files:
+        check()
+        try:
+            found[path] = prepare_file(path, grid_size_um)
+        except InputError as error:
+            problems.append(str(error))
+        yield
+    return found, problems

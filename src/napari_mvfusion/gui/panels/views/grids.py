@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, Grid, triple
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
@@ -25,11 +25,10 @@ from napari_mvfusion.gui.layers.layer_data import LayerData, lazy
 from napari_mvfusion.gui.layers.notes import KEY, notes
 from napari_mvfusion.gui.panels.views.problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
-from napari_mvfusion.system.words import times
+from napari_mvfusion.system.words import sentence, times
 
 _CHUNK = 64
-
-STRETCH, SAME, COPY = "stretch", "same", "copy"
+_NOT_SAID = (1.0, 1.0, 1.0)
 
 
 def fused_grid(layers: list[Image]) -> Grid | None:
@@ -40,6 +39,11 @@ def fused_grid(layers: list[Image]) -> Grid | None:
         return frame_of(layers[0])[0]
     except InputError:
         return None
+
+
+def known_size_um(grid: Grid | None) -> FloatTriple | None:
+    """Voxel size (z, y, x) of a grid; None where it is not known, as 1 um stands for that."""
+    return None if grid is None or grid.voxel_size_um == _NOT_SAID else grid.voxel_size_um
 
 
 def own_matrix(layer: Image, layers: list[Image]) -> np.ndarray | None:
@@ -68,7 +72,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         matrix = to_frame @ to_world_um(layer)
     except InputError as error:
         # The first view has a row of its own, in which its error stands.
-        return [Problem("error", _sentence(error))] if f"'{layer.name}'" in str(error) else []
+        return [Problem("error", sentence(f"{error}."))] if f"'{layer.name}'" in str(error) else []
     try:
         common_leading([first, layer])
     except InputError:
@@ -79,12 +83,12 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         return []
     if (lacking := lacks_size(layer, first)) is not None:
         tip = "Give the layer that states no voxel size the size and place of the other"
-        return [Problem("error", f"{lacking[:1].upper()}{lacking[1:]}.", (Fix("Same voxels", tip, request=SAME),))]
+        return [Problem("error", sentence(f"{lacking}."), (Fix("Same voxels", tip, request="same"),))]
     tip = (
         f"Add this view, resampled to the grid of '{first.name}', as a new layer that is computed where you look. "
         "Fusing gives the same picture without it"
     )
-    copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request=COPY),)
+    copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request="copy"),)
     size = np.diag(matrix)[:3]
     if not np.allclose(matrix[:3, :3], np.diag(size)) or (size <= 0).any():
         text = "This view is turned or mirrored. It is resampled while it is fused."
@@ -98,7 +102,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
             f"Set voxel size and place of this layer so that it covers what '{first.name}' covers. "
             "It is then resampled while it is fused"
         )
-        return [Problem("warning", text, (Fix("Stretch", tip, request=STRETCH),))]
+        return [Problem("warning", text, (Fix("Stretch", tip, request="stretch"),))]
     how = f"{times(shape)} voxels of {times(size, 'g')} µm"
     return [Problem("note", f"This view has another grid ({how}). It is resampled while it is fused.", copy)]
 
@@ -166,8 +170,3 @@ class _Resampled:
             return self._views.read(box, [1])[0]
         covered = self._views.coverage(box, [1])
         return np.ones(box.shape, np.float32) if covered is None else covered[0]
-
-
-def _sentence(error: InputError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."

@@ -17,20 +17,15 @@ from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
+from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
 from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
-from napari_mvfusion.gui.panels.views.no_data_entries import field_choices, mask_layers
-from napari_mvfusion.gui.panels.views.pixel_cache import PixelCache
+from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, mask_layers, psf_choices
 from napari_mvfusion.gui.panels.views.problems import Fix
-from napari_mvfusion.gui.panels.views.psf_cache import PSFCache
-from napari_mvfusion.gui.panels.views.psf_entries import psf_choices
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
-from napari_mvfusion.gui.panels.views.psf_menu import fill_menu
-from napari_mvfusion.gui.panels.views.row import ViewRow
+from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
-from napari_mvfusion.gui.panels.views.view_cache import ViewCache
-from napari_mvfusion.gui.panels.views.view_table import ViewTable
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.layout import Fold
 from napari_mvfusion.gui.widgets.waiting import Later

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
 
+from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.advice import offset_text
 from napari_mvfusion.measures.camera_offset import DarkLevel
 from napari_mvfusion.measures.pixel_facts import PixelFacts
-from napari_mvfusion.psf import MirrorVerdict
+from napari_mvfusion.psf import MirrorVerdict, PreparedPSF, check_psf, describe_psf, prepare_values
+from napari_mvfusion.psf.frames import fit_into
+from napari_mvfusion.psf.kernel import check_light
 from napari_mvfusion.psf.mirror import flipped
+from napari_mvfusion.psf.usable import check_usable
+from napari_mvfusion.system.words import sentence
 
 Kind = Literal["error", "warning", "note"]
+Request = Literal["", "choose", "save", "undo", "stretch", "same", "copy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +51,13 @@ class Fix:
     label : on the button
     tip : what it does to the picture
     mend : computes the change; may take a while. None where the panel has to ask or do something: see `request`
-    request : what the panel shall do, a word that it knows
+    request : what the panel shall do
     """
 
     label: str
     tip: str
     mend: Callable[[], Mended] | None = None
-    request: str = ""
+    request: Request = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +73,15 @@ class Problem:
 
     kind: Kind
     text: str
-    fixes: tuple[Fix, ...] = field(default=())
+    fixes: tuple[Fix, ...] = ()
 
+
+def setting(label: str, tip: str, said: str, **entries: Any) -> Fix:
+    """A fix that changes entries of a layer's notes; see `Fix` and `Mended`."""
+    return Fix(label, tip, lambda: Mended(entries, said))
+
+
+_AS_THEY_ARE = "Read the pixels as they are"
 
 CHOOSE = Fix("Choose…", "Choose another PSF from a TIFF file", request="choose")
 
@@ -84,9 +99,8 @@ def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
     fix = Fix("Flip", tip, lambda: Mended({"psf": flipped(psf)}, "the PSF is now flipped on all axes"))
     more = verdict.confidence
     worse = f"{more - 1:.0%} more" if more < 2 else f"{more:.1f} times as much"
-    return Problem(
-        "warning", f"The PSF seems to be mirrored: as it is, it leaves {worse} of the views unexplained.", (fix,)
-    )
+    text = f"The PSF seems to be mirrored: as it is, it leaves {worse} of the views unexplained."
+    return Problem("warning", text, (fix,))
 
 
 def gain_problem(found: float, set_to: float) -> Problem | None:
@@ -98,7 +112,7 @@ def gain_problem(found: float, set_to: float) -> Problem | None:
     set_to : what its pixels are divided by already
     """
     if set_to != 1:
-        fix = Fix("Undo", "Read the pixels as they are", lambda: Mended({"gain": 1.0}, "its brightness is as it was"))
+        fix = setting("Undo", _AS_THEY_ARE, "its brightness is as it was", gain=1.0)
         return Problem("note", f"Its pixels are divided by {set_to:.3g}, to be as bright as the others.", (fix,))
     if found == 1:
         return None
@@ -108,7 +122,7 @@ def gain_problem(found: float, set_to: float) -> Problem | None:
         "itself stays as it is"
     )
     gain = float(f"{found:.4g}")
-    fix = Fix("Balance", tip, lambda: Mended({"gain": gain}, f"its pixels are divided by {gain:.3g}"))
+    fix = setting("Balance", tip, f"its pixels are divided by {gain:.3g}", gain=gain)
     return Problem("warning", f"About {brighter} than the others everywhere.", (fix,))
 
 
@@ -124,7 +138,7 @@ def offset_problem(dark: DarkLevel, set_to: float) -> Problem | None:
         return None
     level = float(offset_text(dark.level))
     tip = f"Subtract {level:g} when the view is read: pixels without light are then 0. The layer itself stays as it is"
-    fix = Fix("Set offset", tip, lambda: Mended({"offset": level}, f"the camera offset is now {level:g}"))
+    fix = setting("Set offset", tip, f"the camera offset is now {level:g}", offset=level)
     if dark.cut:
         text = (
             f"The camera offset of {set_to:.4g} lies above the level without light, about {level:g}: {dark.cut:.0%} of the "
@@ -147,7 +161,7 @@ def addition_problem(added: float, set_to: float) -> Problem | None:
         return None
     level = float(offset_text(set_to + added))
     tip = f"Subtract {level:g} when the view is read, so that it is like the others. The layer itself stays as it is"
-    fix = Fix("Set offset", tip, lambda: Mended({"offset": level}, f"the camera offset is now {level:g}"))
+    fix = setting("Set offset", tip, f"the camera offset is now {level:g}", offset=level)
     text = (
         f"Higher than the others by about {offset_text(added)} everywhere, as with a camera offset that was subtracted "
         "from the others alone."
@@ -178,13 +192,8 @@ def pixel_problems(
         where = ", ".join(map(str, facts.first_bad or ()))
         axes = ", ".join(("…", "z", "y", "x") if data.ndim > 3 else ("z", "y", "x"))
         tip = "Leave these voxels to the other views: they become 0 and are marked as not measured"
-        found.append(
-            Problem(
-                "error",
-                f"{count} NaN or infinite{some}, the first at ({axes}) = ({where}).",
-                (Fix("Leave out", tip, lambda: _without_bad(data, mask)),),
-            )
-        )
+        fix = Fix("Leave out", tip, lambda: _without_bad(data, mask))
+        found.append(Problem("error", f"{count} NaN or infinite{some}, the first at ({axes}) = ({where}).", (fix,)))
     if facts.empty:
         found.append(Problem("warning", f"All voxels are {facts.minimum:g}{some}: this view adds nothing."))
     if facts.hot:
@@ -194,14 +203,11 @@ def pixel_problems(
             "Take the darkest value as the level of the camera without light, and subtract it when the view is read. "
             "The layer itself stays as it is"
         )
-        said = f"the camera offset is now {facts.minimum:.4g}"
-        fix = Fix("Set offset", tip, lambda: Mended({"offset": facts.minimum}, said))
-        found.append(
-            Problem("warning", f"Values go down to {facts.minimum:.4g}{some}; light cannot be below 0.", (fix,))
-        )
+        fix = setting("Set offset", tip, f"the camera offset is now {facts.minimum:.4g}", offset=facts.minimum)
+        text = f"Values go down to {facts.minimum:.4g}{some}; light cannot be below 0."
+        found.append(Problem("warning", text, (fix,)))
     elif offset:
-        tip = "Read the pixels as they are"
-        fix = Fix("Undo", tip, lambda: Mended({"offset": 0.0}, "no camera offset is subtracted"))
+        fix = setting("Undo", _AS_THEY_ARE, "no camera offset is subtracted", offset=0.0)
         found.append(Problem("note", f"A camera offset of {offset:.4g} is subtracted.", (fix,)))
     return found
 
@@ -210,29 +216,116 @@ def _hot_problem(count: int, some: str, *, removed: bool) -> Problem:
     """Hot pixels, and the button that removes them or brings them back."""
     several = "1 hot pixel" if count == 1 else f"{count} hot pixels"
     if removed:
-        tip = "Read the pixels as they are"
-        fix = Fix("Undo", tip, lambda: Mended({"remove_hot": False}, "hot pixels are read as they are"))
+        fix = setting("Undo", _AS_THEY_ARE, "hot pixels are read as they are", remove_hot=False)
         return Problem("note", f"{several}{some} replaced by the median of the neighbours.", (fix,))
     tip = (
         "Read the median of its neighbours in the place of each single voxel that is far above all of them. Spots as wide "
         "as the PSF stay, and so does the layer itself"
     )
-    fix = Fix("Remove", tip, lambda: Mended({"remove_hot": True}, f"without {several}"))
-    return Problem("warning", f"{several}{some}.", (fix,))
+    return Problem("warning", f"{several}{some}.", (setting("Remove", tip, f"without {several}", remove_hot=True),))
 
 
 def _without_bad(data: Any, mask: Any) -> Mended:
     """The pixels with 0 for what is no number, and a mask of what is one; lazy where the pixels are."""
     leading = tuple(range(data.ndim - 3))
-    if isinstance(data, np.ndarray):
-        finite: Any = np.isfinite(data)
-        mended: Any = np.where(finite, data, data.dtype.type(0))
-        known = finite.all(axis=leading) if leading else finite
-        known = known if mask is None else known & (np.asarray(mask) != 0)
-    else:
-        lazily = data if isinstance(data, da.Array) else da.asarray(data)
-        finite = da.isfinite(lazily)
-        mended = da.where(finite, lazily, lazily.dtype.type(0))
-        known = finite.all(axis=leading) if leading else finite
-        known = known if mask is None else known & (da.asarray(mask) != 0)
+    if not isinstance(data, np.ndarray | da.Array):
+        data = da.asarray(data)
+    as_array = np.asarray if isinstance(data, np.ndarray) else da.asarray
+    # numpy hands dask on to dask, which stays lazy.
+    finite: Any = np.isfinite(data)
+    mended: Any = np.where(finite, data, data.dtype.type(0))
+    known = finite.all(axis=leading) if leading else finite
+    if mask is not None:
+        known = known & (as_array(mask) != 0)
     return Mended({"mask": known}, "voxels that are no numbers are left to the other views", data=mended)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A PSF as it is to be used.
+
+    Attributes
+    ----------
+    psf : ready to fuse with, or as it was given where that cannot be
+    notes : what was done to it, in words
+    problems : what keeps it from being used, in the words of the command line, and what else to know
+    """
+
+    psf: np.ndarray
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def judge_psf(
+    psf: np.ndarray, label: str, volume_shape: Triple | None = None, *, said: ViewPSF | None = None, ready: bool = False
+) -> Judged:
+    """Make a PSF ready to fuse with where it needs that, and say what cannot be mended without asking.
+
+    Parameters
+    ----------
+    psf : as it was given, of any shape
+    label : of its view, for messages
+    volume_shape : (z, y, x) of the fused volume, where that is known
+    said : what was said of it before; a PSF to which something was done is ready
+    ready : it is only looked at
+
+    Returns
+    -------
+    The fixes return a `Mended` with the entries "psf" and "psf_said".
+    """
+    said = said or ViewPSF(psf)
+    used, notes = psf, said.notes
+    try:
+        if said.flaw:
+            raise InputError(said.flaw)
+        if not (ready or notes) and (prepared := _prepared(psf, label)) is not None:
+            used, notes = prepared.psf, prepared.notes
+        if volume_shape is None:
+            check_psf(used, label)
+        else:
+            check_usable(used, label, volume_shape)
+    except InputError as error:
+        fix = _remedy(used, notes, label, volume_shape)
+        return Judged(used, notes, (Problem("error", sentence(f"{error}."), (fix,)),))
+    flat = [note for topic, note in _described(used) if topic == "flat"]
+    return Judged(used, notes, tuple(Problem("note", f"The PSF {note}.", (CHOOSE,)) for note in flat))
+
+
+def _prepared(psf: np.ndarray, label: str) -> PreparedPSF | None:
+    """The PSF ready to fuse with, or None where it is so as it is."""
+    check_light(psf, label)
+    if all(n % 2 for n in psf.shape) and not {topic for topic, _ in _described(psf)} - {"flat"}:
+        return None
+    return prepare_values(psf, name=label)
+
+
+def _described(psf: np.ndarray) -> list[tuple[str, str]]:
+    info = describe_psf(psf)
+    return list(zip(info.topics, info.notes, strict=True))
+
+
+def _remedy(psf: np.ndarray, notes: tuple[str, ...], label: str, volume_shape: Triple | None) -> Fix:
+    """What mends a PSF that cannot be used; where nothing does, another one is to be chosen."""
+    if psf.ndim != 3 or 0 in psf.shape:
+        return CHOOSE
+    bad = not np.isfinite(psf).all()
+    finite = np.nan_to_num(psf, nan=0.0, posinf=0.0, neginf=0.0) if bad else psf
+    try:
+        prepared = PreparedPSF(finite, notes) if notes else (_prepared(finite, label) or PreparedPSF(finite, ()))
+        check_psf(prepared.psf, label)
+    except InputError:
+        return CHOOSE
+    done = (*(["voxels that are no numbers set to 0"] if bad else []), *prepared.notes)
+    ready = np.asarray(prepared.psf, np.float32)
+    if volume_shape is not None and any(k > n for k, n in zip(ready.shape, volume_shape, strict=True)):
+        ready = fit_into(ready, volume_shape)
+        done = (*done, f"cropped to {' x '.join(map(str, ready.shape))} to fit into the volume")
+    if not done:
+        return CHOOSE
+    said = "PSF: " + "; ".join(done)
+    mended = Mended({"psf": ready, "psf_said": ViewPSF(ready, done)}, said)
+    if bad:
+        tip = "Give the voxels that are no numbers no light. Where there are many of them, measure the PSF again"
+        return Fix("Set to 0", tip, lambda: mended)
+    tip = "Keep the middle of the PSF, as large as the volume is, and bring its sum to 1"
+    return Fix("Crop", tip, lambda: mended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
+from napari_mvfusion.gui.jobs.tasks import Tasks, once
 from napari_mvfusion.gui.layers.conversion import is_sized, open_layers
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
-from napari_mvfusion.gui.panels.views import grids, psf_entries
-from napari_mvfusion.gui.panels.views.adding import load_psf_for
+from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, resampled, stretched
 from napari_mvfusion.gui.panels.views.problems import Fix, Mended
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
+from napari_mvfusion.io.psf_files import prepare_file
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.orientation import check_orientations
 from napari_mvfusion.system.words import times
@@ -76,19 +76,21 @@ class PSFFixes(QObject):
         """
         if fix.mend is not None:
             self._compute(layer, fix.mend)
-        elif fix.request == psf_entries.CHOOSE:
-            self._choose(layer, grids.fused_grid(included))
-        elif fix.request == psf_entries.SAVE:
-            self._save(layer, grids.fused_grid(included))
-        elif fix.request == psf_entries.UNDO:
-            self._undo(layer)
-        elif fix.request == grids.STRETCH:
-            self._stretch(layer, included[0])
-        elif fix.request == grids.SAME:
-            unsized, sized = (included[0], layer) if is_sized(layer) else (layer, included[0])
-            self._stretch(unsized, sized)
-        elif fix.request == grids.COPY:
-            self._copy(layer, included)
+            return
+        match fix.request:
+            case "choose":
+                self._choose(layer, fused_grid(included))
+            case "save":
+                self._save(layer, fused_grid(included))
+            case "undo":
+                self._undo(layer)
+            case "stretch":
+                self._stretch(layer, included[0])
+            case "same":
+                unsized, sized = (included[0], layer) if is_sized(layer) else (layer, included[0])
+                self._stretch(unsized, sized)
+            case "copy":
+                self._copy(layer, included)
 
     def check_orientation(self, included: list[Image]) -> None:
         """Ask the views whether their PSFs are mirrored."""
@@ -107,17 +109,13 @@ class PSFFixes(QObject):
             layer = measured.job.view
             if layer in self._viewer.layers:
                 source = f"measured from {measured.beads} beads of {measured.job.name}"
-                psf = (
-                    {"psf_own": measured.psf, "psf_matrix": None}
-                    if own_frame
-                    else {"psf": measured.psf, "psf_own": None}
-                )
-                self._change(layer, psf | {"psf_source": source}, "measured from beads")
+                own, other = {"psf_own": measured.psf, "psf_matrix": None}, {"psf": measured.psf, "psf_own": None}
+                self._change(layer, (own if own_frame else other) | {"psf_source": source}, "measured from beads")
                 given += 1
         self.said.emit("done", f"{given} {'view has' if given == 1 else 'views have'} the measured PSF now.")
 
     def _compute(self, layer: Image, mend: Callable[[], Mended]) -> None:
-        self._tasks.start(f"mend {id(layer)}", _mend, mend, done=partial(self._take, layer, notes(layer)))
+        self._tasks.start(f"mend {id(layer)}", once, mend, done=partial(self._take, layer, notes(layer)))
 
     def _take(self, layer: Image, before: Notes, mended: Mended) -> None:
         same = all(notes(layer).get(key) is before.get(key) for key in ("psf", "psf_own"))
@@ -148,7 +146,7 @@ class PSFFixes(QObject):
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
         name, _ = QFileDialog.getOpenFileName(self._parent, f"PSF of {layer.name}", folder, dialog_filter("PSFs"))
         if name:
-            self._compute(layer, partial(_load, Path(name), None if grid is None else grid.voxel_size_um))
+            self._compute(layer, partial(_load, Path(name), known_size_um(grid)))
 
     def _save(self, layer: Image, grid: Grid | None) -> None:
         psf = notes(layer).get("psf")
@@ -172,20 +170,17 @@ class PSFFixes(QObject):
         self.said.emit("done", f"The PSF of {layer.name} was saved as {path}.")
 
     def _stretch(self, layer: Image, first: Image) -> None:
-        grid = grids.fused_grid([first])
+        grid = fused_grid([first])
         if grid is None:
             return
-        for name, value in grids.stretched(layer, grid).items():
+        for name, value in stretched(layer, grid).items():
             setattr(layer, name, value)
-        size = times(layer.scale[-3:], ".4g")
-        self.said.emit(
-            "done",
-            f"'{layer.name}' has voxels of {size} µm now and covers what '{first.name}' covers. Its pixels are unchanged.",
-        )
+        now = f"'{layer.name}' has voxels of {times(layer.scale[-3:], '.4g')} µm now and covers what '{first.name}' covers"
+        self.said.emit("done", f"{now}. Its pixels are unchanged.")
 
     def _copy(self, layer: Image, included: list[Image]) -> None:
         try:
-            data, look, kind = grids.resampled(layer, included)
+            data, look, kind = resampled(layer, included)
         except MVFusionError as error:
             self.said.emit("error", str(error))
             return
@@ -193,10 +188,8 @@ class PSFFixes(QObject):
         self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, copy)
         annotate(layer, included=False)
         layer.visible = False
-        self.said.emit(
-            "done",
-            f"'{copy.name}' lies on the grid of '{included[0].name}' and is fused instead of '{layer.name}'.",
-        )
+        on_grid = f"'{copy.name}' lies on the grid of '{included[0].name}'"
+        self.said.emit("done", f"{on_grid} and is fused instead of '{layer.name}'.")
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
@@ -213,15 +206,8 @@ class PSFFixes(QObject):
         self.changed.emit()
 
 
-def _mend(check: Checkpoint, mend: Callable[[], Mended]) -> Generator[None, None, Mended]:
-    yield
-    mended = mend()
-    check()
-    return mended
-
-
 def _load(path: Path, grid_size_um: FloatTriple | None) -> Mended:
-    said = load_psf_for(path, grid_size_um)
+    said = prepare_file(path, grid_size_um)
     entries = {"psf": said.psf, "psf_said": said, "psf_own": None, "psf_source": path.name}
     done = f" ({'; '.join(said.notes)})" if said.notes else ""
     return Mended(entries, f"{path.name} is the PSF now{', but cannot be used' if said.flaw else ''}{done}")

@@ -1,26 +1,41 @@
-"""One row of the table: a view, its angle, weight and PSF, and what is wrong with it."""
+"""The table of views: a row a layer, with its angle, weight and PSF, and what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QSizePolicy, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.panels.views.notices import Notices
+from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
-from napari_mvfusion.gui.panels.views.problems import Problem
-from napari_mvfusion.gui.widgets.inputs import NumberField, push_button
+from napari_mvfusion.gui.panels.views.problems import Fix, Kind, Problem
+from napari_mvfusion.gui.widgets.inputs import AngleField, NumberField, elided_label, push_button, text_label
+from napari_mvfusion.gui.widgets.layout import discard
 from napari_mvfusion.psf.cuts import PSFLook
 
-_UNKNOWN = "unknown"
 _PSF_WIDTH = 66
 _NUMBERS_WIDTH = 160
 _TICK_WIDTH = 20
 # Stands back without a colour of its own: no grey can be read on both themes.
 _BACK = "font-style: italic;"
+# Between dark and light, so that it is seen in both themes.
+_LINE = "background: rgba(128, 128, 128, 110);"
 _PICTURE_TIP = (
     "<qt>The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
     "letter of a label runs down, the second to the right. Brightness is the square root, so that tails show; the blue "
@@ -64,8 +79,8 @@ class ViewRow(QFrame):
     weight_entered = Signal(float)
     fix_pressed = Signal(object)
 
-    def __init__(self, menu: QMenu, field_menu: QMenu, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("view_row")
         self._wide: bool | None = None
         self._tick = QCheckBox()
@@ -73,13 +88,12 @@ class ViewRow(QFrame):
         self._tick.setToolTip(
             "<qt>Whether this view is fused. What is not ticked leaves no trace in the fused volume</qt>"
         )
-        self._name = QElidingLabel()
-        self._name.setElideMode(Qt.TextElideMode.ElideMiddle)
-        self._name.setObjectName("name")
+        self._tick.setFixedWidth(_TICK_WIDTH)
+        self._name = elided_label("name")
         font = self._name.font()
         font.setBold(True)
         self._name.setFont(font)
-        self._angle = NumberField(-360.001, 360.0, 3, word=_UNKNOWN)
+        self._angle = AngleField()
         self._angle.setObjectName("angle")
         self._angle.setToolTip(
             "<qt>Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and "
@@ -105,29 +119,24 @@ class ViewRow(QFrame):
             "<qt>Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this "
             "view</qt>"
         )
-        self._source = QElidingLabel()
-        self._source.setElideMode(Qt.TextElideMode.ElideMiddle)
-        self._source.setObjectName("source")
+        self._source = elided_label("source")
         self._source.setStyleSheet(_BACK)
-        self._psf = push_button(
-            "PSF", "psf", "<qt>Choose, take over, turn, mirror, save or remove the PSF of this view</qt>"
+        self._psf = push_button("PSF", "psf", "Choose, take over, turn, mirror, save or remove the PSF of this view")
+        self._field = push_button(
+            "Field",
+            "field",
+            "Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to the "
+            "other views",
         )
-        self.menu = menu
-        self._psf.setMenu(menu)
-        self._psf.setFixedWidth(_PSF_WIDTH)
-        self._field = push_button("Field", "field")
-        self._field.setToolTip(
-            "<qt>Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to "
-            "the other views</qt>"
-        )
-        self.field_menu = field_menu
-        self._field.setMenu(field_menu)
-        self._field.setFixedWidth(_PSF_WIDTH)
+        self.menu, self.field_menu = QMenu(self), QMenu(self)
+        for button, menu in ((self._psf, self.menu), (self._field, self.field_menu)):
+            button.setMenu(menu)
+            button.setFixedWidth(_PSF_WIDTH)
         self._notices = Notices()
         self._notices.pressed.connect(self.fix_pressed)
         self._tick.toggled.connect(self.ticked)
-        self._angle.changed.connect(self._tell_angle)
-        self._weight.changed.connect(self._tell_weight)
+        self._angle.changed.connect(lambda: self.angle_entered.emit(self._angle.number()))
+        self._weight.changed.connect(lambda: self.weight_entered.emit(self._weight.number()))
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(4, 6, 4, 6)
         self._grid.setHorizontalSpacing(10)
@@ -135,7 +144,6 @@ class ViewRow(QFrame):
         self._title = QWidget()
         title = QHBoxLayout(self._title)
         title.setContentsMargins(0, 0, 0, 0)
-        self._tick.setFixedWidth(_TICK_WIDTH)
         title.addWidget(self._tick)
         title.addWidget(self._name, 1)
         title.addWidget(self._field)
@@ -149,20 +157,20 @@ class ViewRow(QFrame):
         """Show another state; nothing is told about it."""
         with signals_blocked(self._tick):
             self._tick.setChecked(state.included)
-        for editor, value in (
-            (self._angle, _UNKNOWN if state.angle is None else state.angle),
-            (self._weight, state.weight),
-        ):
+        for editor, value in ((self._angle, state.angle), (self._weight, state.weight)):
             # Setting the same value again would wipe out what is being typed.
-            if editor.value() != value:
+            if editor.number() != value:
                 with signals_blocked(editor):
-                    editor.set_value(value)
+                    editor.set_number(value)
         self._name.setText(state.name)
-        self._tick.setAccessibleName(f"Fuse {state.name}")
-        self._angle.setAccessibleName(f"Angle of {state.name}, degrees")
-        self._weight.setAccessibleName(f"Weight of {state.name}")
-        self._psf.setAccessibleName(f"PSF of {state.name}")
-        self._field.setAccessibleName(f"Field of {state.name}")
+        for widget, called in (
+            (self._tick, f"Fuse {state.name}"),
+            (self._angle, f"Angle of {state.name}, degrees"),
+            (self._weight, f"Weight of {state.name}"),
+            (self._psf, f"PSF of {state.name}"),
+            (self._field, f"Field of {state.name}"),
+        ):
+            widget.setAccessibleName(called)
         self._field.setVisible(state.included)
         self._name.setToolTip(state.tip)
         self._picture.show_look(state.look)
@@ -181,24 +189,19 @@ class ViewRow(QFrame):
             return
         self._wide = wide
         grid = self._grid
-        for widget in (self._title, self._fields, self._picture, self._numbers, self._source, self._psf, self._notices):
+        # Row, column and how many of each.
+        places: dict[QWidget, tuple[int, int, int, int]] = {
+            self._title: (0, 0, 1, 1) if wide else (0, 0, 1, 2),
+            self._fields: (0, 1, 2, 1) if wide else (1, 0, 1, 3),
+            self._picture: (0, 2, 2, 1) if wide else (2, 0, 1, 1),
+            self._numbers: (0, 3, 2, 1) if wide else (2, 1, 1, 2),
+            self._psf: (0, 4, 2, 1) if wide else (0, 2, 1, 1),
+            self._source: (1, 0, 1, 1) if wide else (3, 0, 1, 3),
+            self._notices: (2, 0, 1, 5) if wide else (4, 0, 1, 3),
+        }
+        for widget, place in places.items():
             grid.removeWidget(widget)
-        if wide:
-            grid.addWidget(self._title, 0, 0)
-            grid.addWidget(self._fields, 0, 1, 2, 1)
-            grid.addWidget(self._picture, 0, 2, 2, 1)
-            grid.addWidget(self._numbers, 0, 3, 2, 1)
-            grid.addWidget(self._psf, 0, 4, 2, 1)
-            grid.addWidget(self._source, 1, 0)
-            grid.addWidget(self._notices, 2, 0, 1, 5)
-        else:
-            grid.addWidget(self._title, 0, 0, 1, 2)
-            grid.addWidget(self._psf, 0, 2)
-            grid.addWidget(self._fields, 1, 0, 1, 3)
-            grid.addWidget(self._picture, 2, 0)
-            grid.addWidget(self._numbers, 2, 1, 1, 2)
-            grid.addWidget(self._source, 3, 0, 1, 3)
-            grid.addWidget(self._notices, 4, 0, 1, 3)
+            grid.addWidget(widget, *place)
         pairs = ((self._angle_label, self._angle), (self._weight_label, self._weight))
         for number, (label, field) in enumerate(pairs):
             self._pairs.removeWidget(label)
@@ -213,8 +216,113 @@ class ViewRow(QFrame):
         grid.setColumnMinimumWidth(2, self._picture.width() if wide else 0)
         grid.setColumnMinimumWidth(3, _NUMBERS_WIDTH if wide else 0)
 
-    def _tell_angle(self) -> None:
-        self.angle_entered.emit(self._angle.number())
 
-    def _tell_weight(self) -> None:
-        self.weight_entered.emit(float(self._weight.value()))
+class Notices(QWidget):
+    """Shows problems one below the other, each with the buttons of its fixes."""
+
+    pressed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._shown: list[tuple[Kind, str, tuple[str, ...]]] = []
+        self._fixes: list[Fix] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(3)
+        self.hide()
+
+    def show_problems(self, problems: Sequence[Problem]) -> None:
+        """Show these problems instead of the last ones; widgets are made again only where the words differ."""
+        shown = [(problem.kind, problem.text, tuple(fix.label for fix in problem.fixes)) for problem in problems]
+        self._fixes = [fix for problem in problems for fix in problem.fixes]
+        self.setVisible(bool(problems))
+        if shown == self._shown:
+            return
+        self._shown = shown
+        while (item := self._column.takeAt(0)) is not None:
+            discard(item.widget())
+        number = 0
+        for problem in problems:
+            self._column.addWidget(self._box(problem, number))
+            number += len(problem.fixes)
+
+    def _box(self, problem: Problem, number: int) -> QFrame:
+        """One problem; its fixes are counted from `number`, so that buttons find the newest."""
+        box = QFrame()
+        box.setObjectName(problem.kind)
+        if problem.kind != "note":
+            box.setStyleSheet(f"QFrame#{problem.kind} {{ {box_of(problem.kind)} }}")
+        text = text_label("problem", problem.text)
+        text.setTextFormat(Qt.TextFormat.PlainText)
+        text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        line = QHBoxLayout(box)
+        line.setContentsMargins(*((0, 0, 0, 0) if problem.kind == "note" else (5, 3, 3, 3)))
+        line.addWidget(text, 1)
+        buttons = QVBoxLayout()
+        buttons.setSpacing(2)
+        for i, fix in enumerate(problem.fixes):
+            button = QPushButton(fix.label)
+            button.setObjectName(f"fix {fix.label}")
+            button.setToolTip(f"<qt>{fix.tip}</qt>")
+            button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+            button.clicked.connect(partial(self._press, number + i))
+            buttons.addWidget(button)
+        line.addLayout(buttons)
+        return box
+
+    def _press(self, number: int) -> None:
+        self.pressed.emit(self._fixes[number])
+
+
+class ViewTable(QWidget):
+    """Keeps a row for each layer, in the order of the layers."""
+
+    added = Signal(object, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("views")
+        self._rows: dict[Image, ViewRow] = {}
+        self._lines: list[QFrame] = []
+        self._wide = False
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+
+    @property
+    def rows(self) -> dict[Image, ViewRow]:
+        """The row of each layer, from top to bottom."""
+        return self._rows
+
+    def show_layers(self, layers: Sequence[Image]) -> None:
+        """Have rows for these layers; a new row is told, so that it can be connected."""
+        if list(self._rows) == list(layers):
+            return
+        # Not by `takeAt`: an item that Python still holds keeps its widget's new item from ever measuring it again.
+        for row in self._rows.values():
+            self._column.removeWidget(row)
+        for gone in (*self._lines, *(row for layer, row in self._rows.items() if layer not in layers)):
+            discard(gone)
+        self._lines = []
+        before, self._rows = self._rows, {}
+        for layer in layers:
+            if self._rows:
+                line = QFrame()
+                line.setFixedHeight(1)
+                line.setStyleSheet(_LINE)
+                self._lines.append(line)
+                self._column.addWidget(line)
+            self._rows[layer] = before.get(layer) or self._new(layer)
+            self._column.addWidget(self._rows[layer])
+
+    def _new(self, layer: Image) -> ViewRow:
+        row = ViewRow()
+        row.arrange(wide=self._wide)
+        self.added.emit(layer, row)
+        return row
+
+    def arrange(self, *, wide: bool) -> None:
+        """One line a view where there is room."""
+        self._wide = wide
+        for row in self._rows.values():
+            row.arrange(wide=wide)

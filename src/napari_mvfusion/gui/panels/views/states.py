@@ -12,9 +12,9 @@ from napari.layers import Image
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.layers.conversion import stack_of
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
+from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
-from napari_mvfusion.gui.panels.views.no_data_entries import automatic, zeros_are_data
-from napari_mvfusion.gui.panels.views.pixel_cache import PixelCache
+from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.problems import (
     CHOOSE,
     Problem,
@@ -24,9 +24,8 @@ from napari_mvfusion.gui.panels.views.problems import (
     orientation_problem,
     pixel_problems,
 )
-from napari_mvfusion.gui.panels.views.psf_cache import PSFCache, psfs_of
 from napari_mvfusion.gui.panels.views.row import RowState
-from napari_mvfusion.gui.panels.views.view_cache import ViewCache, ViewFacts
+from napari_mvfusion.measures.view_facts import ViewFacts
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.system.words import sentence
 

@@ -1,25 +1,121 @@
-"""What is known of PSFs beyond the notes of their views, found out in threads; those that are not ready are made so."""
+"""What is known of views beyond the notes of their layers: found out in threads, and kept for as long as it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
+from napari_mvfusion.gui.layers.conversion import finest, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import annotate, notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import own_matrix
-from napari_mvfusion.gui.panels.views.judging import judge_psf
-from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem
+from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem, judge_psf
 from napari_mvfusion.io.psf_files import ViewPSF
+from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
+from napari_mvfusion.measures.view_facts import ViewFacts, compare_views
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.psf.cuts import PSFLook, look_of
+
+
+class _Cache(QObject):
+    """Finds out what is not known yet, and tells when there is something new.
+
+    Parameters
+    ----------
+    tasks : run the threads
+    """
+
+    changed = Signal()
+
+    def __init__(self, tasks: Tasks, parent: QObject) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+
+
+class PixelCache(_Cache):
+    """What the pixels of views are like, looked at one view after the other."""
+
+    def __init__(self, tasks: Tasks, parent: QObject) -> None:
+        super().__init__(tasks, parent)
+        self._known: dict[Image, tuple[Any, PixelFacts]] = {}
+
+    def about(self, layer: Image) -> PixelFacts | None:
+        """About the layer's pixels as they are now, or None where that is not known yet."""
+        pixels, facts = self._known.get(layer, (None, None))
+        return facts if pixels is finest(layer) else None
+
+    def find_out(self, layers: Sequence[Image]) -> None:
+        """Look at what is new; forget layers that are gone."""
+        self._known = {layer: known for layer, known in self._known.items() if layer in layers}
+        unseen = next((layer for layer in layers if self.about(layer) is None), None)
+        if unseen is not None and not self._tasks.runs("pixels"):
+            done = partial(self._keep, unseen, finest(unseen))
+            self._tasks.start("pixels", lambda _, stack: look_at(stack), stack_of(unseen), done=done)
+
+    def _keep(self, layer: Image, pixels: Any, facts: PixelFacts) -> None:
+        self._known[layer] = (pixels, facts)
+        self.changed.emit()
+
+
+class ViewCache(_Cache):
+    """What the views that are fused are like beside each other, compared whenever they changed."""
+
+    def __init__(self, tasks: Tasks, parent: QObject) -> None:
+        super().__init__(tasks, parent)
+        self._asked: dict[Image, tuple[Any, ...]] = {}
+        self._known: dict[Image, tuple[Any, ...]] = {}
+        self._facts: dict[Image, ViewFacts] = {}
+
+    def about(self, layer: Image, included: Sequence[Image]) -> ViewFacts | None:
+        """About a layer among those that are fused, as they are now, or None where that is not known yet."""
+        return self._facts.get(layer) if _still_so(self._known, included) else None
+
+    def find_out(self, included: Sequence[Image]) -> None:
+        """Compare these views, unless that is done or under way."""
+        if _still_so(self._known, included) or (_still_so(self._asked, included) and self._tasks.runs("views")):
+            return
+        try:
+            views = open_layers(included).views
+        except MVFusionError:
+            # The row of the view that cannot be opened says so.
+            self._tasks.stop("views")
+            return
+        self._asked = {layer: _compared(layer) for layer in included}
+        done = partial(self._keep, self._asked)
+        self._tasks.start("views", lambda _, *opened: compare_views(*opened), views.views, views.grid, done=done)
+
+    def _keep(self, asked: dict[Image, tuple[Any, ...]], facts: list[ViewFacts]) -> None:
+        self._known, self._facts = asked, dict(zip(asked, facts, strict=True))
+        self.changed.emit()
+
+
+def _compared(layer: Image) -> tuple[Any, ...]:
+    """What a comparison depends on: pixels and mask of a layer, and what else."""
+    known = notes(layer)
+    place = stack_of(layer).shape, to_world_um(layer).tobytes()
+    return (
+        finest(layer),
+        known.get("mask"),
+        (*place, known.get("no_data", "auto"), known.get("offset", 0.0), layer.name),
+    )
+
+
+def _still_so(before: dict[Image, tuple[Any, ...]], layers: Sequence[Image]) -> bool:
+    if list(before) != list(layers):
+        return False
+    try:
+        pairs = [(before[layer], _compared(layer)) for layer in layers]
+    except MVFusionError:
+        return False
+    return all(old[0] is now[0] and old[1] is now[1] and old[2] == now[2] for old, now in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +154,11 @@ class _Given:
         return cls(layer, f"view '{layer.name}'", *psfs_of(layer), said_of_psf(layer))
 
 
-class PSFCache(QObject):
-    """Finds out what is not known yet about PSFs, and tells when there is something new.
-
-    Parameters
-    ----------
-    tasks : run the threads
-    """
-
-    changed = Signal()
+class PSFCache(_Cache):
+    """What PSFs are like; those that are not ready to fuse with are made so."""
 
     def __init__(self, tasks: Tasks, parent: QObject) -> None:
-        super().__init__(parent)
-        self._tasks = tasks
+        super().__init__(tasks, parent)
         self._known: dict[Image, CachedPSF] = {}
 
     def about(self, layer: Image, grid: Grid | None) -> CachedPSF | None:

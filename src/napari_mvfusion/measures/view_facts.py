@@ -1,0 +1,65 @@
+"""What views are like beside each other: where each has data, and whether one is brighter or lies higher everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.no_data import detect_no_data_of
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.measures.camera_offset import DarkLevel, find_dark_levels, light_of_nothing
+from napari_mvfusion.measures.gains import compare_brightness
+
+_UNREADABLE = (MVFusionError, OSError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class ViewFacts:
+    """What was found about a view.
+
+    Attributes
+    ----------
+    left_out : what is no data, in words; "" where that is nothing
+    gain : how many times as bright as the others it is everywhere, 1 where it is not
+    added : what it has more than the others everywhere, as with a camera offset that was subtracted from them alone
+    dark : what it has where no view shows light, None where that is not known
+    """
+
+    left_out: str = ""
+    gain: float = 1.0
+    added: float = 0.0
+    dark: DarkLevel | None = None
+
+
+def compare_views(views: Sequence[View], grid: Grid) -> Generator[Preparing, None, list[ViewFacts]]:
+    """Look where views have data, and compare their brightness as it is in their files, whatever gains are set.
+
+    Parameters
+    ----------
+    grid : of the fused volume
+
+    Returns
+    -------
+    The facts of each view; nothing is said where pixels cannot be read, which `pixel_facts` tells of each view alone.
+    """
+    # A gain that was set must not hide itself, nor hot pixels decide.
+    plain = [replace(view, gain=1.0, remove_hot=True) for view in views]
+    try:
+        settled, left_out = yield from detect_no_data_of(plain, grid)
+    except _UNREADABLE:
+        return [ViewFacts() for _ in views]
+    found = [ViewFacts(left_out.get(view.name, "")) for view in views]
+    compared = RegisteredViews(settled, grid)
+    try:
+        dark = find_dark_levels(compared)
+        sample = compared.region(grid.box, compared.sample())
+        gains, additions = compare_brightness(sample, light_of_nothing(compared, dark))
+    except _UNREADABLE:
+        return found
+    return [
+        replace(each, gain=gain, added=added, dark=level)
+        for each, gain, added, level in zip(found, gains, additions, dark, strict=True)
+    ]
