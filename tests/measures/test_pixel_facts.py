@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.panels.views.problems import pixel_problems
 from napari_mvfusion.measures.pixel_facts import look_at
+from napari_mvfusion.measures.view_problems import pixel_problems
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=3)])

@@ -14,10 +14,10 @@ from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import CachedPSF, PSFCache
 from napari_mvfusion.gui.panels.views.grids import fused_grid
-from napari_mvfusion.gui.panels.views.problems import CHOOSE, Fix, Kind, Problem
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import Notices
 from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.measures.view_problems import CHOOSE, Fix, Kind, Problem
 from napari_mvfusion.system.words import sentence
 
 

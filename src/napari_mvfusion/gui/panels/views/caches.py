@@ -17,10 +17,10 @@ from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import finest, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import annotate, notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import own_matrix
-from napari_mvfusion.gui.panels.views.problems import Fix, Mended, Problem, judge_psf
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
 from napari_mvfusion.measures.view_facts import ViewFacts, compare_views
+from napari_mvfusion.measures.view_problems import Fix, Mended, Problem, judge_psf
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.psf.cuts import PSFLook, look_of
 

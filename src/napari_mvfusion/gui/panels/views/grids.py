@@ -23,7 +23,7 @@ from napari_mvfusion.gui.layers.conversion import (
 )
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy
 from napari_mvfusion.gui.layers.notes import KEY, notes
-from napari_mvfusion.gui.panels.views.problems import Fix, Problem
+from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
 from napari_mvfusion.system.words import sentence, times
 

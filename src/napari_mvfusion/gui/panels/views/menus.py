@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QMenu
 
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.gui.layers.conversion import stack_of
-from napari_mvfusion.gui.panels.views.problems import Fix, Mended, setting
 from napari_mvfusion.io.formats import is_volume
 from napari_mvfusion.io.psf_files import prepare_psf
+from napari_mvfusion.measures.view_problems import Fix, Mended, setting
 from napari_mvfusion.psf.frames import turn_psf
 from napari_mvfusion.psf.mirror import flipped
 

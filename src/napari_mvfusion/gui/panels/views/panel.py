@@ -21,7 +21,6 @@ from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCa
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
 from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
 from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, mask_layers, psf_choices
-from napari_mvfusion.gui.panels.views.problems import Fix
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
@@ -30,6 +29,7 @@ from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.layout import Fold
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
+from napari_mvfusion.measures.view_problems import Fix
 from napari_mvfusion.psf.frames import is_same_frame
 from napari_mvfusion.system.words import times
 

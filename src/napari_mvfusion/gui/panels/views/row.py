@@ -24,9 +24,9 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
-from napari_mvfusion.gui.panels.views.problems import Fix, Kind, Problem
 from napari_mvfusion.gui.widgets.inputs import AngleField, NumberField, elided_label, push_button, text_label
 from napari_mvfusion.gui.widgets.layout import discard
+from napari_mvfusion.measures.view_problems import Fix, Kind, Problem
 from napari_mvfusion.psf.cuts import PSFLook
 
 _PSF_WIDTH = 66

@@ -15,7 +15,9 @@ from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
-from napari_mvfusion.gui.panels.views.problems import (
+from napari_mvfusion.gui.panels.views.row import RowState
+from napari_mvfusion.measures.view_facts import ViewFacts
+from napari_mvfusion.measures.view_problems import (
     CHOOSE,
     Problem,
     addition_problem,
@@ -24,8 +26,6 @@ from napari_mvfusion.gui.panels.views.problems import (
     orientation_problem,
     pixel_problems,
 )
-from napari_mvfusion.gui.panels.views.row import RowState
-from napari_mvfusion.measures.view_facts import ViewFacts
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.system.words import sentence
 

@@ -1,4 +1,4 @@
-"""What is wrong with PSFs and pixels is said, and the fixes mend it: without Qt."""
+"""What is wrong with PSFs and pixels is said, and the fixes mend it."""
 
 import dask.array as da
 import numpy as np
@@ -6,11 +6,9 @@ import pytest
 import tifffile
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.panels.views.menus import psf_choices
-from napari_mvfusion.gui.panels.views.problems import judge_psf, pixel_problems
 from napari_mvfusion.io.psf_files import ViewPSF, open_psf
 from napari_mvfusion.measures.pixel_facts import look_at
-from napari_mvfusion.psf import rotate_psf
+from napari_mvfusion.measures.view_problems import judge_psf, pixel_problems
 from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.system.words import sentence
@@ -87,23 +85,6 @@ def test_voxels_that_are_no_numbers_and_a_size_beyond_the_volume_are_mended_when
     assert problem.text == sentence(f"{refused.value}.")
     assert problem.fixes[0].label == "Crop"
     assert problem.fixes[0].mend().entries["psf"].shape[0] == 7
-
-
-def test_the_menu_offers_what_is_possible_and_says_why_not():
-    none = {c.fix.label: c for c in psf_choices({"angle": 90.0}, [], (1, 1, 1), own_frame=False)}
-    assert none.keys() == {"Choose file…", "Take from another view"}
-    assert not none["Take from another view"].possible
-    some = {c.fix.label: c for c in psf_choices({"psf": PSF, "angle": None}, [], (1, 1, 1), own_frame=False, undo="x")}
-    assert not some["Turn to this view's angle"].possible
-    assert some["Turn to this view's angle"].fix.tip == "Enter the angle of this view first"
-    assert not some["Lies in this view's own frame"].possible
-    assert some["Undo: x"].possible
-    others = [("front", {"psf": PSF, "angle": 0.0}), ("back", {"psf": None, "angle": 180.0})]
-    turned = [c for c in psf_choices({"angle": 270.0}, others, (1, 1, 1), own_frame=True) if c.group.startswith("Turn")]
-    assert [c.fix.label for c in turned] == ["front, by -90°"]
-    change = turned[0].fix.mend()
-    np.testing.assert_array_equal(change.entries["psf"], rotate_psf(PSF, -90))
-    assert change.entries["psf_source"] == "PSF of front, turned by -90°"
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, da.asarray])

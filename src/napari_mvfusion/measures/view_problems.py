@@ -1,4 +1,4 @@
-"""What is wrong with a view, in words, and what would mend it; nothing here knows Qt or napari."""
+"""What is wrong with the pixels or the PSF of one view, in words, and what would mend it by the press of a button."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Mended:
 
     Attributes
     ----------
-    entries : of the layer's notes
+    entries : what changes about the view, by the names of `View`; "psf_said" is the PSF and what was done to it
     said : what was done, in words, about the view: "the PSF now has the sum 1"
-    data : new pixels of the layer, or None
+    data : new pixels, or None
     """
 
     entries: dict[str, Any]
@@ -50,8 +50,8 @@ class Fix:
     ----------
     label : on the button
     tip : what it does to the picture
-    mend : computes the change; may take a while. None where the panel has to ask or do something: see `request`
-    request : what the panel shall do
+    mend : computes the change; may take a while. None where somebody has to be asked, or more is to be done: see `request`
+    request : what that is
     """
 
     label: str
@@ -77,7 +77,7 @@ class Problem:
 
 
 def setting(label: str, tip: str, said: str, **entries: Any) -> Fix:
-    """A fix that changes entries of a layer's notes; see `Fix` and `Mended`."""
+    """A fix that only sets something; see `Fix` and `Mended`."""
     return Fix(label, tip, lambda: Mended(entries, said))
 
 
