@@ -1,6 +1,7 @@
 """Profiles, differences, residuals, metrics and files of the Compare panel, in a real window of napari."""
 
 import csv
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -54,7 +55,8 @@ def test_a_line_is_drawn_once_and_read_through_all_ticked_layers(person, small_v
     expected = line_profile(small_views.truth, (16, 3, 20), (16, 27, 100), curve.values.size)
     np.testing.assert_allclose(curve.values, expected, atol=1e-5)
     assert curve.distance[-1] == pytest.approx(0.5 * np.hypot(24, 80), rel=1e-6)
-    assert len({curve.colour for curve in found.values()}) == 5
+    colours = re.findall(r"color:(#\w+)", person.words("legend"))
+    assert len(set(colours)) == 5, "each has a colour of its own"
     person.tick("nuclei view 0")
     person.bot.waitUntil(lambda: "nuclei view 0" not in curves(person))
     person.viewer.dims.set_current_step(0, 9)
@@ -89,6 +91,7 @@ def test_the_difference_is_that_of_numpy(person):
     scale, offset = fit_brightness(b, a)
     np.testing.assert_allclose(np.asarray(added.data), a - (scale * b + offset), atol=1e-3)
     assert added.contrast_limits[0] == -added.contrast_limits[1]
+    assert person.messages("done") == [f"Added '{added.name}': B × {scale:.4g} {offset:+.4g} is taken from A."]
     assert added.name not in [name for name, _, _ in person.rows()]
 
 
@@ -101,8 +104,10 @@ def test_the_residual_is_that_of_the_core(person, small_views):
     added = person.viewer.layers["Residual of nuclei average in nuclei view 180"]
     fused = person.viewer.layers["nuclei average"].data
     one = small_views.views.select(["180"])
-    expected = residual_map(fused, one, reprojection(fused, one)[0])
+    (residual,) = reprojection(fused, one)
+    expected = residual_map(fused, one, residual)
     np.testing.assert_allclose(added.data, expected, atol=1e-3)
+    assert f"{residual.rms:.2f} times the expected noise" in person.messages("done")[0]
     # Most voxels are within the colours, also where they are far from the noise.
     limit = max(5, np.percentile(np.abs(expected), 99.5))
     np.testing.assert_allclose(added.contrast_limits, (-limit, limit), rtol=1e-5)

@@ -10,7 +10,8 @@ from scipy.interpolate import RegularGridInterpolator
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.brightness import fit_brightness
-from napari_mvfusion.measures.profiles import line_profile
+from napari_mvfusion.measures.placed_volume import PlacedVolume
+from napari_mvfusion.measures.profiles import ProfileCurve, line_profile, read_profiles
 
 SHAPE = (9, 14, 21)
 VOLUME = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
@@ -79,6 +80,49 @@ def test_what_cannot_be_a_profile_is_refused_in_words():
         line_profile(VOLUME, (0, 0, np.nan), (1, 1, 1))
     with pytest.raises(InputError, match="two samples"):
         line_profile(VOLUME, (0, 0, 0), (1, 1, 1), 1)
+
+
+def test_one_line_is_read_through_volumes_of_other_voxels():
+    """The same ramp along x, 2 a micrometre, sampled coarsely and, from 5 um on, finely."""
+    coarse = np.broadcast_to(2 * np.arange(21.0), SHAPE)
+    fine = np.broadcast_to(2 * (5 + 0.25 * np.arange(84)), (9, 14, 84))
+    matrix = np.diag([1, 1, 0.25, 1])
+    matrix[2, 3] = 5
+    reported = []
+    volumes = [PlacedVolume("coarse", coarse, np.eye(4)), PlacedVolume("fine", fine, matrix)]
+    ends = np.array([[4.0, 6, 1], [4, 6, 19]])
+    (curves,) = read_profiles(volumes, ends, lambda words, share: reported.append(share))
+    assert [curve.name for curve in curves] == ["coarse", "fine"]
+    for curve in curves:
+        assert (curve.distance[0], curve.distance[-1]) == (0, 18)
+        known = np.isfinite(curve.values)
+        np.testing.assert_allclose(curve.values[known], 2 * (1 + curve.distance[known]), atol=0.3)
+    assert curves[1].distance.size > 3 * curves[0].distance.size, "about two samples a voxel"
+    assert np.isnan(curves[1].values[0])
+    assert reported == [0, 0.5]
+
+
+def test_curves_of_other_gain_are_brought_to_the_first():
+    x = np.linspace(0, 10, 40)
+    first = ProfileCurve("first", x, np.where(x > 8, np.nan, 5 + np.sin(x)))
+    finer = np.linspace(0, 10, 400)
+    weak = ProfileCurve("weak", finer, np.where(finer < 1, np.nan, 0.1 * np.sin(finer) - 3))
+    both = (finer >= 1) & (finer <= 7.7)
+    np.testing.assert_allclose(weak.fitted_to(first)[both], 5 + np.sin(finer[both]), atol=0.02)
+    assert np.isnan(weak.fitted_to(first)[finer < 1]).all()
+    opposite = ProfileCurve("opposite", x, -np.sin(x))
+    np.testing.assert_array_equal(opposite.fitted_to(first), opposite.values)
+    nothing = ProfileCurve("nothing", x, np.full(40, np.nan))
+    np.testing.assert_array_equal(nothing.fitted_to(first), nothing.values)
+    np.testing.assert_array_equal(weak.fitted_to(nothing), weak.values)
+
+
+def test_a_curve_over_its_range_goes_from_0_to_1():
+    x = np.arange(4.0)
+    shares = ProfileCurve("any", x, np.array([2, np.nan, 6, 3])).over_its_range()
+    np.testing.assert_array_equal(shares, [0, np.nan, 1, 0.25])
+    np.testing.assert_array_equal(ProfileCurve("flat", x, np.full(4, 7.0)).over_its_range(), 0)
+    assert np.isnan(ProfileCurve("nothing", x, np.full(4, np.nan)).over_its_range()).all()
 
 
 def test_brightness_is_that_of_polyfit():

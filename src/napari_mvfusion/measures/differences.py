@@ -19,6 +19,7 @@ from napari_mvfusion.system.devices import pick_device
 _SAMPLED_PLANES = 7
 _SHOWN_PERCENT = 99.5
 _LEAST_LIMIT = 5.0
+_TOLD_DEPTH = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,11 @@ class Difference:
     scale: float
     offset: float
     limit: float
+
+    @property
+    def words(self) -> str:
+        """What was done, as a sentence."""
+        return f"B × {self.scale:.4g} {self.offset:+.4g} is taken from A."
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,16 @@ class ResidualVolume:
     data: np.ndarray
     residual: Residual
     limit: float
+
+    @property
+    def words(self) -> str:
+        """How large it is, and how much light the view lost on its way, in sentences."""
+        transmission = self.residual.transmission
+        depth = 0.0 if transmission is None else transmission.depth
+        noise = f"{self.residual.rms:.2f} times the expected noise (1 is the noise itself)."
+        if depth < _TOLD_DEPTH:
+            return noise
+        return f"{noise} Up to {depth:.0%} of the light is attenuated in this view, which is allowed for."
 
 
 def difference(a: PlacedVolume, b: PlacedVolume, report: Report) -> Generator[Difference, None, None]:

@@ -1,20 +1,84 @@
-"""Values of a volume along a straight line."""
+"""Values of volumes along a straight line, and curves of different gain brought together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
 
 # A diagonal through a large volume has a large bounding box: it is read in pieces whose boxes are small.
 _PIECE_VOXELS = 48.0
 _SAMPLES_PER_VOXEL = 2
+_MOST_SAMPLES = 5000
 _HALF = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileCurve:
+    """Values of one volume along a line.
+
+    Attributes
+    ----------
+    name : of the volume
+    distance : from the beginning of the line, micrometres, float64 (samples,)
+    values : float32 (samples,), NaN outside the volume
+    """
+
+    name: str
+    distance: np.ndarray
+    values: np.ndarray
+
+    def over_its_range(self) -> np.ndarray:
+        """The values as shares of their range: the least is 0 and the greatest 1."""
+        known = self.values[np.isfinite(self.values)]
+        low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+        return np.asarray((self.values - low) / (high - low if high > low else 1.0))
+
+    def fitted_to(self, reference: ProfileCurve) -> np.ndarray:
+        """The values, brought to those of another curve by scale and offset of least squares over what both know.
+
+        They are left as they are where the two have no distance in common, or where one falls when the other rises.
+        """
+        known = np.isfinite(reference.values)
+        if not known.any():
+            return self.values
+        x, y = reference.distance[known], reference.values[known]
+        target = np.interp(self.distance, x, y, left=np.nan, right=np.nan)
+        both = np.isfinite(target) & np.isfinite(self.values)
+        moments = PairMoments()
+        moments.add(target[both], self.values[both])
+        scale, offset = moments.fit() if moments.count else (0.0, 0.0)
+        return self.values * scale + offset if scale > 0 else self.values
+
+
+def read_profiles(
+    volumes: Sequence[PlacedVolume], ends_um: np.ndarray, report: Report
+) -> Generator[list[ProfileCurve], None, None]:
+    """Read one line through several volumes, about two samples a voxel of each, 5000 at most.
+
+    Parameters
+    ----------
+    volumes : where they lie and how large their voxels are may differ
+    ends_um : both ends of the line, (2, 3), world micrometres
+    report : how far it is
+    """
+    length_um = float(np.linalg.norm(ends_um[1] - ends_um[0]))
+    curves = []
+    for number, volume in enumerate(volumes):
+        report("Reading profiles", number / len(volumes))
+        start, stop = volume.voxels(ends_um)
+        samples = int(np.clip(_SAMPLES_PER_VOXEL * np.linalg.norm(stop - start) + 2, 2, _MOST_SAMPLES))
+        values = line_profile(volume.data, start, stop, samples)
+        curves.append(ProfileCurve(volume.name, np.linspace(0, length_um, samples), values))
+    yield curves
 
 
 def line_profile(

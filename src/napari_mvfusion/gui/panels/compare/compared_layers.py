@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import open_layers, to_world_um
+from napari_mvfusion.gui.layers.conversion import leading_shape, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 
@@ -31,6 +30,11 @@ def role_of(layer: Image) -> str:
     return ROLES.get(notes(layer).get("role"), "image")
 
 
+def with_role(layers: Sequence[Image], role: str) -> list[Image]:
+    """The layers whose notes name this role."""
+    return [layer for layer in layers if notes(layer).get("role") == role]
+
+
 def volume_at(layer: Image, point: Sequence[float]) -> PlacedVolume:
     """The volume that a layer shows.
 
@@ -44,31 +48,21 @@ def volume_at(layer: Image, point: Sequence[float]) -> PlacedVolume:
     InputError
         If the layer's units are no lengths.
     """
-    data = layer.data[0] if layer.multiscale else layer.data
-    leading = layer.ndim - 3
-    if leading:
-        if not isinstance(data, (np.ndarray, da.Array)):
-            data = da.from_array(data, name=False)
-        data = data[leading_index(layer, point)]
-    return PlacedVolume(layer.name, data, to_world_um(layer))
+    data, index = stack_of(layer), leading_index(layer, point)
+    return PlacedVolume(layer.name, data[index] if index else data, to_world_um(layer))
 
 
 def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
     """Where a point, in world coordinates, lies along the layer's axes before z; () for a plain volume."""
-    sizes = np.array(layer.level_shapes[0][: layer.ndim - 3], int)
+    sizes = np.array(leading_shape(layer), int)
     place = np.round(layer.world_to_data(point)[-layer.ndim :][: len(sizes)]).astype(int)
     return tuple(int(i) for i in np.clip(place, 0, sizes - 1))
 
 
 def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
     """The layers that are views and have a PSF, except those that the user left out."""
-    return [
-        layer
-        for layer in listed
-        if notes(layer).get("role") == "view"
-        and notes(layer).get("psf") is not None
-        and notes(layer).get("included", True)
-    ]
+    views = with_role(listed, "view")
+    return [view for view in views if notes(view).get("psf") is not None and notes(view).get("included", True)]
 
 
 def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
@@ -87,12 +81,9 @@ def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[floa
         groups.setdefault(str(notes(layer).get("sample", "")), []).append(layer)
     if not groups:
         raise InputError(_NONE)
-    by_name = sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample)))
-    for sample in by_name:
-        first = groups[sample][0]
-        opened = open_layers(groups[sample])
-        views = opened.at(leading_index(first, point))
-        found = PlacedVolume(sample, views.views[0].data, views.grid.affine)
-        if views.grid.shape == volume.shape and volume.on_grid_of(found):
+    for sample in sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample))):
+        layers = groups[sample]
+        views = open_layers(layers).at(leading_index(layers[0], point))
+        if volume.on_grid_of(PlacedVolume(sample, views.views[0].data, views.grid.affine)):
             return views
     raise InputError(f"'{volume.name}' does not lie on the grid of the open views: they do not belong together")

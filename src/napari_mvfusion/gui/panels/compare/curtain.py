@@ -13,10 +13,10 @@ from napari.utils.colormaps import Colormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.joined_volume import JoinedVolume
-from napari_mvfusion.gui.layers.conversion import same_place
+from napari_mvfusion.gui.layers.conversion import same_place, stack_of
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.compared_layers import volume_at
-from napari_mvfusion.gui.panels.compare.shared_contrast import Fit
+from napari_mvfusion.gui.panels.compare.shared_contrast import AS_IT_IS, Fit
 from napari_mvfusion.measures.placed_volume import require_one_grid
 
 # Drawn over each other in 3D, the halves then add up to no more than white.
@@ -32,7 +32,8 @@ class Curtain(QObject):
 
     In 2D a layer of its own shows both, read from the two as the slice is drawn. In 3D the two layers themselves are
     shown, each cut off at the split by the graphics card, so that nothing is copied there either. The caller keeps and
-    restores how layers look. `moved` tells the share of the axis that A is seen on.
+    restores how layers look. `moved` tells the share of the axis that A is seen on, `lost` that a layer which it needs is
+    gone.
 
     Parameters
     ----------
@@ -42,11 +43,11 @@ class Curtain(QObject):
     moved = Signal(float)
     lost = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._pair: tuple[Image, Image] | None = None
-        self._fit: Fit = (1.0, 0.0)
+        self._fit = AS_IT_IS
         self._share = 0.5
         self._layer: Image | None = None
         self._line: Shapes | None = None
@@ -79,20 +80,21 @@ class Curtain(QObject):
         self.stop()
         self._pair, self._fit = (a, b), fit
         active = self._viewer.layers.selection.active
-        with_line = {"ndim": a.ndim, "name": "Curtain edge", "edge_color": _LINE_COLOUR, "face_color": "transparent"}
+        common = {"metadata": {KEY: {"role": "curtain"}}, **same_place(a)}
         self._layer = self._viewer.add_image(
             self._split(),
             name=f"Curtain {a.name} | {b.name}",
             colormap="gray",
             contrast_limits=a.contrast_limits,
             blending="translucent_no_depth",
-            metadata={KEY: {"role": "curtain"}},
             multiscale=False,
-            **same_place(a),
+            **common,
         )
         self._layer.contrast_limits_range = a.contrast_limits_range
         self._layer.name_overlay.visible = True
-        self._line = self._viewer.add_shapes(metadata={KEY: {"role": "curtain"}}, **with_line, **same_place(a))
+        self._line = self._viewer.add_shapes(
+            ndim=a.ndim, name="Curtain edge", edge_color=_LINE_COLOUR, face_color="transparent", **common
+        )
         if active in self._viewer.layers:
             self._viewer.layers.selection.active = active
         for emitter, slot in self._events():
@@ -143,27 +145,39 @@ class Curtain(QObject):
         if event.value in [*self.layers, *self.helpers]:
             self.lost.emit()
 
+    @property
+    def _first(self) -> Image:
+        """A, whose voxels places are in."""
+        assert self._pair is not None
+        return self._pair[0]
+
+    @property
+    def _missing(self) -> int:
+        """How many axes of the viewer come before those of the layers."""
+        return int(self._viewer.dims.ndim - self._first.ndim)
+
     def _axis(self) -> int:
         """The axis of the layers that is horizontal on the canvas."""
-        assert self._pair is not None
-        return self._viewer.dims.displayed[-1] - (self._viewer.dims.ndim - self._pair[0].ndim)
+        return int(self._viewer.dims.displayed[-1] - self._missing)
 
     def _split(self) -> JoinedVolume:
         assert self._pair is not None
-        first, second = (layer.data[0] if layer.multiscale else layer.data for layer in self._pair)
+        first, second = map(stack_of, self._pair)
         return JoinedVolume(first, second, self._axis(), self._at(), scale=self._fit[0], offset=self._fit[1])
 
     def _at(self) -> int:
         """Index of the first voxel that shows B."""
-        assert self._pair is not None
-        return round(self._share * self._pair[0].level_shapes[0][self._axis()])
+        return round(self._share * self._size(self._axis()))
+
+    def _size(self, axis: int) -> int:
+        return int(self._first.level_shapes[0][axis])
 
     def _turn(self, event: Any = None) -> None:
         """The viewer shows other axes, or another number of them."""
         del event
-        assert self._layer is not None
-        self._layer.data = self._split()
-        self._dress()
+        if self._layer is not None:
+            self._layer.data = self._split()
+            self._dress()
 
     def _dress(self) -> None:
         """Show what belongs to 2D or 3D."""
@@ -195,8 +209,7 @@ class Curtain(QObject):
 
     def _plane(self, direction: int) -> dict[str, Any]:
         """The split as a clipping plane, in the world coordinates of the axes that are shown."""
-        assert self._pair is not None
-        layer, shown = self._pair[0], list(self._viewer.dims.displayed)
+        layer, shown = self._first, list(self._viewer.dims.displayed)
         corner, axis = self._corner(), self._axis()
         foot = np.asarray(layer.data_to_world(corner))
         others = [number for number in range(layer.ndim) if number != axis][-2:]
@@ -209,27 +222,22 @@ class Curtain(QObject):
 
     def _corner(self) -> np.ndarray:
         """Where the split meets the first edge of the volume, in voxels."""
-        assert self._pair is not None
-        layer = self._pair[0]
+        layer, missing = self._first, self._missing
         corner = np.full(layer.ndim, -_HALF)
         point = np.asarray(layer.world_to_data(self._viewer.dims.point))[-layer.ndim :]
-        offset = self._viewer.dims.ndim - layer.ndim
         for hidden in self._viewer.dims.not_displayed:
-            if hidden >= offset:
-                corner[hidden - offset] = point[hidden - offset]
+            if hidden >= missing:
+                corner[hidden - missing] = point[hidden - missing]
         corner[self._axis()] = self._at() - _HALF
         return corner
 
     def _outline(self) -> np.ndarray:
         """Corners of the line in 2D, or of the frame in 3D, in voxels."""
-        assert self._pair is not None
-        layer, dims = self._pair[0], self._viewer.dims
-        offset = dims.ndim - layer.ndim
-        corners = [self._corner()]
-        for axis in [shown - offset for shown in dims.displayed[:-1]]:
+        dims, corners = self._viewer.dims, [self._corner()]
+        for axis in [shown - self._missing for shown in dims.displayed[:-1]]:
             far = [corner.copy() for corner in reversed(corners)]
             for corner in far:
-                corner[axis] = layer.level_shapes[0][axis] - _HALF
+                corner[axis] = self._size(axis) - _HALF
             corners += far
         return np.array([*corners, corners[0]] if dims.ndisplay == 3 else corners)
 
@@ -255,9 +263,7 @@ class Curtain(QObject):
         if self._pair is None or (active is not None and active.mode != "pan_zoom") or not self._touches(event):
             return
         layer, axis = self._pair[0], self._axis()
-        size = layer.level_shapes[0][axis]
-        origin = np.zeros(layer.ndim)
-        step = np.subtract(layer.data_to_world(np.eye(layer.ndim)[axis]), layer.data_to_world(origin))
+        step = np.subtract(layer.data_to_world(np.eye(layer.ndim)[axis]), layer.data_to_world(np.zeros(layer.ndim)))
         step = _flat(step, _direction(event, layer.ndim))
         if not step.any():
             return
@@ -267,15 +273,14 @@ class Curtain(QObject):
             yield
             while event.type == "mouse_move":
                 way = np.array(event.position)[-layer.ndim :] - start
-                self.set_share(begun + float(way @ step / (step @ step)) / size)
+                self.set_share(begun + float(way @ step / (step @ step)) / self._size(axis))
                 yield
         finally:
             viewer.scene.camera.mouse_pan = panned
 
     def _touches(self, event: Any) -> bool:
         """Whether the mouse is on the line."""
-        assert self._pair is not None
-        layer = self._pair[0]
+        layer = self._first
         direction = _direction(event, layer.ndim)
         corners = [np.asarray(layer.data_to_world(corner)) for corner in self._outline()]
         mouse = np.array(event.position)[-layer.ndim :]

@@ -8,21 +8,17 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
-from napari_mvfusion.gui.panels.compare.compared_layers import can_be_compared, volume_at
-from napari_mvfusion.gui.panels.compare.contrast_bar import ContrastBar
+from napari_mvfusion.gui.panels.compare.arrangements import KEY, Flicker, SavedAppearance, SideBySide, show_only
+from napari_mvfusion.gui.panels.compare.compared_layers import can_be_compared
 from napari_mvfusion.gui.panels.compare.curtain import Curtain
-from napari_mvfusion.gui.panels.compare.flicker import KEY, Flicker
-from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
-from napari_mvfusion.gui.panels.compare.pair import PairChoice
-from napari_mvfusion.gui.panels.compare.saved_appearance import SavedAppearance
-from napari_mvfusion.gui.panels.compare.shared_contrast import Fit, SharedContrast
-from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
+from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart, PairChoice
+from napari_mvfusion.gui.panels.compare.shared_contrast import AS_IT_IS, ContrastBar, Fit, SharedContrast
 from napari_mvfusion.gui.widgets.inputs import Slider, describe, push_button, text_label
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
@@ -36,23 +32,16 @@ _MODES = {
 }
 
 
-class LookTab(QWidget):
+class LookTab(ComparePart):
     """Ways to look at the compared layers, of which one or none is on; with the last one all looks as before.
 
-    Parameters
+    Attributes
     ----------
-    viewer : what it arranges
-    compared : the layers
+    contrast : that the layers share
     """
 
-    failed = Signal(object)
-    warned = Signal(str)
-    begun = Signal()
-
-    def __init__(self, viewer: ViewerModel, compared: ComparedLayers, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._compared = compared
+    def __init__(self, viewer: ViewerModel, compared: ComparedLayers, status: Status) -> None:
+        super().__init__(viewer, compared, status)
         self._mode = ""
         self._fits: dict[tuple[Image, Image], Fit] = {}
         self._appearance = SavedAppearance()
@@ -69,13 +58,13 @@ class LookTab(QWidget):
         viewer.layers.events.inserted.connect(self._make_way)
         self._pair.changed.connect(self._show_again)
         self._bar.fit_changed.connect(self._show_again)
-        self._slider.valueChanged.connect(self._draw_curtain)
+        self._slider.valueChanged.connect(lambda value: self._curtain.set_share(value / _STEPS))
         self._curtain.moved.connect(self._show_share)
-        self._curtain.lost.connect(partial(self.set_mode, ""))
-        self._flicker.wanted.connect(partial(self.set_mode, _FLICKER))
+        self._curtain.lost.connect(partial(self._set_mode, ""))
+        self._flicker.wanted.connect(partial(self._set_mode, _FLICKER))
         self._flicker.shown.connect(self._name)
         self._fitting.reported.connect(self._take_fit)
-        self._fitting.failed.connect(self.failed)
+        self._fitting.failed.connect(status.fail)
         self._follow()
 
     @property
@@ -83,16 +72,16 @@ class LookTab(QWidget):
         """Whether layers are shown at one brightness."""
         return self._bar.fits
 
-    @property
-    def mode(self) -> str:
-        """What is on: "grid", "curtain", "flicker", or nothing."""
-        return self._mode
+    def leave_grid(self) -> None:
+        """No layers side by side: what is drawn would get a cell of its own there."""
+        if self._mode == _GRID:
+            self._set_mode("")
 
-    def set_mode(self, mode: str) -> None:
+    def _set_mode(self, mode: str) -> None:
         """Turn one way to look on, or all off with an empty string."""
         if mode == self._mode:
             return
-        self.begun.emit()
+        self._status.clear()
         if self._mode:
             self._leave()
         self._mode = mode
@@ -104,7 +93,7 @@ class LookTab(QWidget):
     def close_down(self) -> None:
         """Let everything look as before: the panel is closed."""
         self._viewer.layers.events.inserted.disconnect(self._make_way)
-        self.set_mode("")
+        self._set_mode("")
         self._flicker.release_key()
 
     def _lay_out(self) -> None:
@@ -116,12 +105,8 @@ class LookTab(QWidget):
             button.clicked.connect(partial(self._press, mode))
             buttons.addWidget(button, 1)
         self._slider = Slider()
-        describe(
-            self._slider,
-            "split",
-            "Place of the curtain",
-            "Where the curtain hangs; you can drag its edge in the canvas too",
-        )
+        tip = "Where the curtain hangs; you can drag its edge in the canvas too"
+        describe(self._slider, "split", "Place of the curtain", tip)
         self._slider.setRange(0, _STEPS)
         self._slider.setValue(_STEPS // 2)
         self._over = push_button(
@@ -145,7 +130,7 @@ class LookTab(QWidget):
         layout.addStretch()
 
     def _press(self, mode: str) -> None:
-        self.set_mode("" if self._mode == mode else mode)
+        self._set_mode("" if self._mode == mode else mode)
 
     def _follow(self) -> None:
         """The layers or ticks are others."""
@@ -154,22 +139,20 @@ class LookTab(QWidget):
         self._bar.offer(self._compared.ticked())
         if self._mode:
             self._appearance.keep(layer for layer in self._viewer.layers if layer not in self._curtain.helpers)
-            if self._mode_works():
+            if self._works(self._mode):
                 self._show_again()
             else:
-                self.set_mode("")
+                self._set_mode("")
         self._describe()
 
     def _make_way(self, event: Any) -> None:
         """A picture that cannot be compared was opened: it is to be seen, and not under the name of another layer."""
         if self._mode == _FLICKER and isinstance(event.value, Image) and not can_be_compared(event.value):
-            self.set_mode("")
+            self._set_mode("")
 
-    def _mode_works(self) -> bool:
+    def _works(self, mode: str) -> bool:
         """Whether there is enough to look at."""
-        if self._mode == _GRID:
-            return bool(self._compared.ticked())
-        return self._pair.both is not None
+        return bool(self._compared.ticked()) if mode == _GRID else self._pair.both is not None
 
     def _show_again(self) -> None:
         if self._mode:
@@ -184,7 +167,7 @@ class LookTab(QWidget):
             self._leave()
             self._mode = ""
             self._describe()
-            self.failed.emit(Failed(str(error)))
+            self._status.fail(Failed(str(error)))
             return
         self._link(shown)
         self._ask_for_fits(shown)
@@ -204,9 +187,7 @@ class LookTab(QWidget):
         if self._mode == _FLICKER:
             self._flicker.start(a, b)
             return [a, b]
-        for layer in self._viewer.layers:
-            if isinstance(layer, Image):
-                layer.visible = False
+        show_only(self._viewer, ())
         self._curtain.start(a, b, self._fit(b, a))
         return self._curtain.layers
 
@@ -219,13 +200,11 @@ class LookTab(QWidget):
 
     def _describe(self) -> None:
         """Which buttons can be pressed, and why others cannot."""
-        ticked, both = self._compared.ticked(), self._pair.both
         for mode, button in self._buttons.items():
-            possible = bool(ticked) if mode == _GRID else both is not None
             missing = "Tick layers to compare first" if mode == _GRID else "Two layers are needed: choose A and B"
-            button.setEnabled(possible)
+            button.setEnabled(self._works(mode))
             button.setChecked(self._mode == mode)
-            button.setToolTip(_MODES[mode][1] if possible else missing)
+            button.setToolTip(_MODES[mode][1] if self._works(mode) else missing)
         self._slider.setVisible(self._mode == _CURTAIN)
         self._over.setVisible(self._mode == _FLICKER)
         self._now.setVisible(self._mode == _FLICKER)
@@ -236,37 +215,32 @@ class LookTab(QWidget):
         hint = f", {KEY} in the canvas changes over" if self._flicker.has_key else ""
         self._now.setText(f"Shown: {name}{hint}")
 
-    def _draw_curtain(self, value: int) -> None:
-        self._curtain.set_share(value / _STEPS)
-
     def _show_share(self, share: float) -> None:
         with signals_blocked(self._slider):
             self._slider.setValue(round(share * _STEPS))
 
     def _fit(self, layer: Image, reference: Image) -> Fit:
-        return self._fits.get((layer, reference), (1.0, 0.0)) if self._bar.fits else (1.0, 0.0)
+        return self._fits.get((layer, reference), AS_IT_IS) if self._bar.fits else AS_IT_IS
 
     def _ask_for_fits(self, shown: list[Image]) -> None:
         """Fit the brightness of layers that have not been fitted yet, in a thread."""
         listed = self._compared.listed()
         missing = [layer for layer in shown[1:] if layer in listed and (layer, shown[0]) not in self._fits]
-        if not self._bar.fits:
-            return
-        if missing:
+        if missing and self._bar.fits:
             try:
-                point = self._viewer.dims.point
-                volumes = [(layer, volume_at(layer, point)) for layer in missing]
-                target = volume_at(shown[0], point)
-                self._fitting.start(lambda check: _fits(shown[0], target, volumes, check.report))
+                volumes = [(layer, self._volume(layer)) for layer in missing]
+                target = self._volume(shown[0])
             except InputError as error:
-                self.failed.emit(Failed(str(error)))
+                self._status.fail(Failed(str(error)))
+            else:
+                self._fitting.start(lambda check: _fits(shown[0], target, volumes, check.report))
 
     def _take_fit(self, found: tuple[Image, Image, Fit, str]) -> None:
         layer, reference, fit, problem = found
         if layer in self._viewer.layers and reference in self._viewer.layers:
             self._fits[layer, reference] = fit
             if problem:
-                self.warned.emit(problem)
+                self._status.say("warning", problem)
             shown = self.contrast.layers
             if layer in shown and shown[0] is reference:
                 if self._mode == _CURTAIN:
@@ -284,11 +258,11 @@ def _fits(
     for layer, volume in others:
         if not volume.on_grid_of(target):
             words = f"'{volume.name}' lies on another grid than '{target.name}': its brightness is left as it is"
-            yield layer, reference, (1.0, 0.0), words
+            yield layer, reference, AS_IT_IS, words
             continue
         try:
             fit = fit_brightness(volume.data, target.data, progress=partial(report, "Fitting brightness"))
         except InputError as error:
-            yield layer, reference, (1.0, 0.0), f"The brightness of '{volume.name}' is left as it is: {error}"
+            yield layer, reference, AS_IT_IS, f"The brightness of '{volume.name}' is left as it is: {error}"
         else:
-            yield layer, reference, fit if fit[0] > 0 else (1.0, 0.0), ""
+            yield layer, reference, fit if fit[0] > 0 else AS_IT_IS, ""

@@ -1,106 +1,80 @@
-"""The fourth tab: numbers for every ticked volume, and files of them."""
+"""The fourth tab: a table with numbers for every ticked volume, the best of each column bold, and files of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.bar import TaskBar
-from napari_mvfusion.gui.jobs.tasks import Failed, Latest
-from napari_mvfusion.gui.panels.compare.compared_layers import role_of, view_layers_with_psfs, views_of, volume_at
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Latest
+from napari_mvfusion.gui.panels.compare.compared_layers import role_of, view_layers_with_psfs, views_of
 from napari_mvfusion.gui.panels.compare.figure_box import FigureBox
-from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
+from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
-from napari_mvfusion.gui.panels.compare.metrics_table import MetricsTable
-from napari_mvfusion.gui.widgets.inputs import DropList, ask_for_file, describe, push_button, text_label
-from napari_mvfusion.measures.metric import Needs
+from napari_mvfusion.gui.widgets.forms import Form, Words
+from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button, text_label
+from napari_mvfusion.measures.metric import Metric, Needs
 from napari_mvfusion.measures.metrics import METRICS, PARTS
-from napari_mvfusion.measures.scores import Key, Row, Score, ScoringTask, compute, write_table
+from napari_mvfusion.measures.placed_volume import PlacedVolume
+from napari_mvfusion.measures.scores import Key, Row, Score, ScoringTask, best, compute, write_table
 
-_PARTS = {words.removeprefix("the "): part for part, words in PARTS.items()}
+_PARTS = [(words.removeprefix("the "), part) for part, words in PARTS.items()]
+_PARTS_TIP = "Foreground: where the normalised ground truth is above zero"
 _NOTHING = "Tick results to compare. Scores need a ground truth, residuals need views with PSFs."
+_MOST_ROWS = 9
+_WIDEST_NAME = 150
+_ARROWS = {"lower": "↓", "higher": "↑"}
 
 
-class MetricsTab(QWidget):
+class MetricsTab(ComparePart):
     """A table of residuals and scores, computed when the user asks for it and kept while the data are the same.
 
     Parameters
     ----------
-    viewer : the viewer
-    compared : the layers
+    viewer, compared, status : see `ComparePart`
     look : knows the shared contrast, for figures
     """
 
-    failed = Signal(object)
-    warned = Signal(str)
-    said = Signal(str)
-    begun = Signal()
-
-    def __init__(
-        self, viewer: ViewerModel, compared: ComparedLayers, look: LookTab, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._compared = compared
+    def __init__(self, viewer: ViewerModel, compared: ComparedLayers, status: Status, look: LookTab) -> None:
+        super().__init__(viewer, compared, status)
         self._known: dict[Key, Score] = {}
         self._versions: dict[Image, int] = {}
         self._rows: list[Row] = []
         self._task = Latest(self)
         self._bar = TaskBar(self._task)
-        self._figure = FigureBox(viewer, compared, look, self)
+        self._figure = FigureBox(viewer, compared, status, look)
         self._lay_out()
         compared.data_changed.connect(self._notice_data)
         compared.changed.connect(self._follow)
-        viewer.dims.events.point.connect(self._notice_time)
-        self._over.currentIndexChanged.connect(self._show)
+        compared.time_changed.connect(self._follow)
+        self._over["part"].changed.connect(self._show)
         self._compute.clicked.connect(self._start)
         self._save.clicked.connect(self._save_table)
         self._task.reported.connect(self._take)
-        self._task.failed.connect(self.failed)
+        self._task.failed.connect(status.fail)
         self._task.ended.connect(self._show)
-        for signal in ("failed", "said", "begun"):
-            getattr(self._figure, signal).connect(getattr(self, signal).emit)
         self._follow()
-
-    @property
-    def rows(self) -> list[Row]:
-        """The table as it stands."""
-        return list(self._rows)
-
-    @property
-    def part(self) -> str:
-        """Which voxels scores are over: "all" or "foreground"."""
-        return _PARTS[self._over.currentText()]
-
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._viewer.dims.events.point.disconnect(self._notice_time)
 
     def _lay_out(self) -> None:
         self._table = MetricsTable()
-        self._over = DropList()
-        describe(self._over, "part", "Scores over", "Foreground: where the normalised ground truth is above zero")
-        self._over.addItems(list(_PARTS))
+        self._over = Form([Words(_PARTS, name="part", label="Scores over", tooltip=_PARTS_TIP)])
         self._compute = push_button("Compute", "compute")
         self._save = push_button("Save table…", "save_table")
         self._hint = text_label("metrics_hint")
-        self._over_row = QWidget()
-        over = QHBoxLayout(self._over_row)
-        over.setContentsMargins(0, 0, 0, 0)
-        over.addWidget(QLabel("Scores over"))
-        over.addWidget(self._over, 1)
-        buttons = QGridLayout()
-        buttons.addWidget(self._compute, 0, 0)
-        buttons.addWidget(self._save, 0, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._compute, 1)
+        buttons.addWidget(self._save, 1)
         layout = QVBoxLayout(self)
-        layout.addWidget(self._over_row)
-        layout.addWidget(self._table)
-        layout.addWidget(self._hint)
+        for part in (self._over, self._table, self._hint):
+            layout.addWidget(part)
         layout.addLayout(buttons)
         layout.addWidget(self._bar)
         layout.addWidget(self._figure)
@@ -109,21 +83,19 @@ class MetricsTab(QWidget):
     def _notice_data(self, layer: Image) -> None:
         self._versions[layer] = self._versions.get(layer, 0) + 1
 
-    def _notice_time(self, event: Any = None) -> None:
-        """Another time point is shown, where there are any."""
-        del event
-        if any(layer.ndim > 3 for layer in self._compared.ticked()):
-            self._follow()
-
     def _follow(self) -> None:
-        """Layers, ticks, ground truth or data are others: what is known about them stays."""
+        """Layers, ticks, ground truth, data or time are others: what is known about them stays."""
         listed = self._compared.listed()
         self._versions = {layer: self._versions.get(layer, 0) for layer in listed}
         current = {(id(layer), version) for layer, version in self._versions.items()}
         self._known = {key: score for key, score in self._known.items() if current.issuperset(key.made_of)}
         truth = self._compared.truth()
-        self._rows = [self._row(layer, truth) for layer in self._compared.ticked() if layer is not truth]
+        self._rows = [self._row(layer, truth) for layer in self._measured()]
         self._show()
+
+    def _measured(self) -> list[Image]:
+        """The layers of the rows."""
+        return [layer for layer in self._compared.ticked() if layer is not self._compared.truth()]
 
     def _row(self, layer: Image, truth: Image | None) -> Row:
         views = view_layers_with_psfs(self._compared.listed())
@@ -142,43 +114,40 @@ class MetricsTab(QWidget):
 
     def _missing(self) -> list[ScoringTask]:
         """What is still to be computed."""
-        listed, truth, point = self._compared.listed(), self._compared.truth(), self._viewer.dims.point
         missing = []
-        for row, layer in zip(self._rows, (one for one in self._compared.ticked() if one is not truth), strict=True):
+        for row, layer in zip(self._rows, self._measured(), strict=True):
             for key in row.missing:
-                volume = volume_at(layer, point)
-                if key.needs == "nothing":
-                    missing.append(ScoringTask(key, volume))
-                    continue
-                if key.needs == "truth" and truth is not None:
-                    missing.append(ScoringTask(key, volume, truth=volume_at(truth, point)))
-                    continue
+                volume = self._volume(layer)
                 try:
-                    missing.append(ScoringTask(key, volume, views=views_of(volume, listed, point)))
+                    missing.append(ScoringTask(key, volume, **self._compared_with(key.needs, volume)))
                 except InputError as error:
                     missing.append(ScoringTask(key, volume, problem=str(error)))
         return missing
 
+    def _compared_with(self, needs: Needs, volume: PlacedVolume) -> dict[str, Any]:
+        truth = self._compared.truth()
+        if needs == "truth" and truth is not None:
+            return {"truth": self._volume(truth)}
+        if needs == "views":
+            return {"views": views_of(volume, self._compared.listed(), self._viewer.dims.point)}
+        return {}
+
     def _start(self) -> None:
-        self.begun.emit()
-        try:
+        with self._told():
             parts = self._missing()
-        except InputError as error:
-            self.failed.emit(Failed(str(error)))
-            return
-        self._bar.begin("Starting…")
-        self._task.start(lambda check: compute(parts, check.report))
-        self._show()
+            self._bar.begin("Starting…")
+            self._task.start(lambda check: compute(parts, check.report))
+            self._show()
 
     def _take(self, score: Score) -> None:
         self._known[score.key] = score
         self._follow()
 
     def _show(self) -> None:
-        truth = self._compared.truth()
-        self._table.show_rows(self._rows, self.part, with_truth=truth is not None)
+        with_truth, part = self._compared.truth() is not None, str(self._over["part"].value)
+        self._table.show_rows(self._rows, part, with_truth=with_truth)
         self._table.setVisible(bool(self._rows))
-        self._over_row.setVisible(truth is not None and bool(self._rows))
+        self._over.setVisible(with_truth and bool(self._rows))
         missing = sum(bool(row.missing) for row in self._rows)
         running = self._task.running
         self._compute.setEnabled(missing > 0 and not running)
@@ -189,7 +158,7 @@ class MetricsTab(QWidget):
         self._save.setToolTip("Save the table as CSV, all numbers in full" if known else "Nothing is computed yet")
         self._hint.setText(self._advice(missing, running=running))
         self._hint.setVisible(bool(self._hint.text()))
-        self._figure.set_captions(self._rows, self.part)
+        self._figure.set_captions(self._rows, part)
 
     def _advice(self, missing: int, *, running: bool) -> str:
         """What to do, or what is in the way."""
@@ -205,14 +174,105 @@ class MetricsTab(QWidget):
         return "\n".join(problem[:1].upper() + problem[1:] + "." for problem in problems if problem)
 
     def _save_table(self) -> None:
-        self.begun.emit()
-        path = ask_for_file(self, "Save the table", "metrics", {"csv": "Table"})
-        if path is None:
-            return
-        truth = self._compared.truth()
-        try:
-            write_table(path, self._rows, "" if truth is None else truth.name)
-        except OSError as error:
-            self.failed.emit(Failed(str(error)))
-        else:
-            self.said.emit(f"The table is saved as {path}.")
+        with self._told():
+            path = ask_for_file(self, "Save the table", "metrics", {"csv": "Table"})
+            if path is not None:
+                truth = self._compared.truth()
+                write_table(path, self._rows, "" if truth is None else truth.name)
+                self._status.say("done", f"The table is saved as {path}.")
+
+
+class MetricsTable(QTableWidget):
+    """Shows rows of numbers; it computes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("table")
+        self.setColumnCount(1 + len(METRICS))
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        self.setStyleSheet("QHeaderView::section { padding: 2px 1px; } QTableWidget::item { padding: 0px 2px; }")
+        self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
+        self.verticalHeader().hide()
+        self.horizontalHeader().setMinimumSectionSize(30)
+        self.horizontalHeader().setHighlightSections(False)
+        self.setHorizontalHeaderItem(0, QTableWidgetItem("Volume"))
+        for number, metric in enumerate(METRICS, 1):
+            item = QTableWidgetItem(f"{metric.title}\n{_ARROWS[metric.better]}")
+            item.setToolTip(metric.help)
+            self.setHorizontalHeaderItem(number, item)
+
+    def show_rows(self, rows: Sequence[Row], part: str, *, with_truth: bool) -> None:
+        """Show what is known.
+
+        Parameters
+        ----------
+        rows : of the table
+        part : "all" or "foreground", the voxels that scores are over
+        with_truth : False hides the columns that need a ground truth
+        """
+        self.setRowCount(len(rows))
+        for number, metric in enumerate(METRICS, 1):
+            winner = best(rows, metric, part)
+            self.setColumnHidden(number, metric.needs == "truth" and not with_truth)
+            for place, row in enumerate(rows):
+                item = QTableWidgetItem(_cell(row, metric, part))
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                item.setToolTip(_tip(row, metric, part))
+                font = item.font()
+                font.setBold(place == winner)
+                item.setFont(font)
+                self.setItem(place, number, item)
+        shared = _shared_words([row.name for row in rows])
+        for place, row in enumerate(rows):
+            item = QTableWidgetItem(row.name[shared:])
+            item.setToolTip(f"{row.name} ({row.role})")
+            self.setItem(place, 0, item)
+        self._fit(len(rows))
+
+    def resizeEvent(self, event: object) -> None:
+        """Share the width out again."""
+        super().resizeEvent(event)
+        self._fit(self.rowCount())
+
+    def _fit(self, count: int) -> None:
+        """Numbers as wide as they are, names take the rest; as high as the rows, up to a limit."""
+        header = self.horizontalHeader()
+        shown = [column for column in range(1, self.columnCount()) if not self.isColumnHidden(column)]
+        for column in shown:
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        left = self.viewport().width() - sum(self.columnWidth(column) for column in shown)
+        wanted = min(self.sizeHintForColumn(0), _WIDEST_NAME)
+        self.setColumnWidth(0, max(left, wanted, 60))
+        rows = sum(self.rowHeight(row) for row in range(min(count, _MOST_ROWS)))
+        bar = self.horizontalScrollBar().height() if left < wanted else 0
+        self.setFixedHeight(header.height() + rows + bar + 2 * self.frameWidth() + 2)
+
+
+def _shared_words(names: Sequence[str]) -> int:
+    """How many characters are whole words that all names begin with; none where that would leave a name empty."""
+    if len(names) < 2:
+        return 0
+    columns = zip(*(name.split(" ")[:-1] for name in names), strict=False)
+    return sum(len(words[0]) + 1 for words in takewhile(lambda words: len(set(words)) == 1, columns))
+
+
+def _cell(row: Row, metric: Metric, part: str) -> str:
+    number = row.number(metric, part)
+    if number is None:
+        return "–" if row.problem(metric) else ""
+    return metric.text(number)
+
+
+def _tip(row: Row, metric: Metric, part: str) -> str:
+    """Each view's number, or those of both sets of voxels, or why there is none."""
+    if row.number(metric, part) is None:
+        return row.problem(metric) or "Not computed yet"
+    values = row.values(metric)
+    if metric.needs == "views":
+        return "\n".join(f"view {view}: {value:.{metric.decimals + 1}f}" for view, value in values.items())
+    return "\n".join(f"{value:.6g} over {PARTS[name]}" for name, value in values.items())

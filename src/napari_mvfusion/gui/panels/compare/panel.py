@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import napari.viewer
 from qtpy.QtWidgets import QTabWidget, QWidget
 
@@ -29,27 +27,17 @@ class ComparePanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
-        self._compared = ComparedLayers(viewer.layers)
-        self._look = LookTab(viewer, self._compared)
-        self._profile = ProfileTab(viewer, self._compared)
-        self._difference = DifferenceTab(viewer, self._compared)
-        self._metrics = MetricsTab(viewer, self._compared, self._look)
-        self._save = SaveResult(viewer)
+        self._compared = ComparedLayers(viewer)
+        shared = (viewer, self._compared, self.status)
+        look = LookTab(*shared)
         self._tabs = QTabWidget()
         self._tabs.setObjectName("tabs")
-        tabs = {"Look": self._look, "Profile": self._profile, "Difference": self._difference, "Metrics": self._metrics}
-        for title, tab in tabs.items():
-            self._tabs.addTab(scrolled(tab), title)
+        self._tabs.addTab(scrolled(look), "Look")
+        self._tabs.addTab(scrolled(ProfileTab(*shared, look)), "Profile")
+        self._tabs.addTab(scrolled(DifferenceTab(*shared)), "Difference")
+        self._tabs.addTab(scrolled(MetricsTab(*shared, look)), "Metrics")
+        self._save = SaveResult(viewer)
         self.lay_out(self._tabs, self._save, self._save.saver, above=(self._compared,), scrolls=False)
-        for tab in (self._look, self._profile, self._difference, self._metrics):
-            tab.begun.connect(self.status.clear)
-            tab.failed.connect(self.status.fail)
-        for tab in (self._look, self._difference, self._metrics):
-            tab.warned.connect(partial(self.status.say, "warning"))
-        for tab in (self._profile, self._difference, self._metrics):
-            tab.said.connect(partial(self.status.say, "done"))
-        # In the grid the line would get a cell of its own.
-        self._profile.about_to_draw.connect(self._leave_the_grid)
         self._compared.changed.connect(self._describe)
         self._save.pressed.connect(self.status.clear)
         self._save.saver.said.connect(self.status.say)
@@ -65,7 +53,3 @@ class ComparePanel(Panel):
         self._tabs.setVisible(bool(self._compared.listed()))
         self._save.setVisible(bool(self._compared.listed()))
         self._save.show_state()
-
-    def _leave_the_grid(self) -> None:
-        if self._look.mode == "grid":
-            self._look.set_mode("")

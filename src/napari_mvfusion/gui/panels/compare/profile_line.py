@@ -11,12 +11,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mvfusion.gui.layers.conversion import same_place, to_world_um
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.widgets.waiting import Later
 
 _NAME = "Profile"
 _COLOUR = "#ff5fa2"
 _WIDTH_PIXELS = 2.0
-_WAIT_MS = 30
 
 
 class ProfileLine(QObject):
@@ -31,12 +29,11 @@ class ProfileLine(QObject):
 
     moved = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._layer: Shapes | None = None
         self._said: np.ndarray | None = None
-        self._due = Later(_WAIT_MS, self._look, self)
 
     def draw(self, reference: Image) -> None:
         """Let the user draw a line; what was drawn before goes as soon as there is another one.
@@ -53,11 +50,8 @@ class ProfileLine(QObject):
                 metadata={KEY: {"role": "profile"}},
                 **same_place(reference),
             )
-            self._layer.events.data.connect(self._notice)
-            self._layer.events.set_data.connect(self._wait)
-            self._viewer.dims.events.point.connect(self._follow_slice)
-            self._viewer.scene.camera.events.zoom.connect(self._thin)
-            self._viewer.layers.events.removed.connect(self._miss)
+            for emitter, slot in self._events(self._layer):
+                emitter.connect(slot)
         self._layer.visible = True
         self._viewer.layers.selection.active = self._layer
         self._layer.current_edge_width = self._width()
@@ -78,6 +72,15 @@ class ProfileLine(QObject):
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
+    def _events(self, layer: Shapes) -> list[tuple[Any, Any]]:
+        return [
+            (layer.events.data, self._notice),
+            (layer.events.set_data, self._look),
+            (self._viewer.dims.events.point, self._follow_slice),
+            (self._viewer.scene.camera.events.zoom, self._thin),
+            (self._viewer.layers.events.removed, self._miss),
+        ]
+
     def _voxels(self) -> np.ndarray | None:
         if self._layer is None or self._layer.nshapes == 0:
             return None
@@ -85,14 +88,9 @@ class ProfileLine(QObject):
 
     def _let_go(self) -> None:
         if self._layer is not None:
-            self._due.cancel()
-            self._layer.events.data.disconnect(self._notice)
-            self._layer.events.set_data.disconnect(self._wait)
-            self._viewer.dims.events.point.disconnect(self._follow_slice)
-            self._viewer.scene.camera.events.zoom.disconnect(self._thin)
-            self._viewer.layers.events.removed.disconnect(self._miss)
-            self._layer = None
-            self._said = None
+            for emitter, slot in self._events(self._layer):
+                emitter.disconnect(slot)
+            self._layer = self._said = None
 
     def _miss(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:
@@ -103,7 +101,7 @@ class ProfileLine(QObject):
         if event.action == "added":
             # The layer is still busy with the mouse that draws.
             QTimer.singleShot(0, self._keep_last)
-        self._wait()
+        self._look()
 
     def _keep_last(self) -> None:
         """One line is enough; now it can be taken by its ends."""
@@ -115,12 +113,9 @@ class ProfileLine(QObject):
         if self._layer.mode == "add_line":
             self._layer.mode = "direct"
 
-    def _wait(self, event: Any = None) -> None:
-        del event
-        self._due.ask()
-
-    def _look(self) -> None:
+    def _look(self, event: Any = None) -> None:
         """Tell when the line is another one than before."""
+        del event
         ends = self.ends()
         same = ends is None if self._said is None else ends is not None and np.allclose(ends, self._said)
         if not same:

@@ -16,8 +16,7 @@ from napari_mvfusion.gui.jobs.bar import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.panels.compare.saved_appearance import SavedAppearance
-from napari_mvfusion.gui.panels.compare.side_by_side import SideBySide
+from napari_mvfusion.gui.panels.compare.arrangements import SavedAppearance, SideBySide
 from napari_mvfusion.measures.placed_volume import Report
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square
