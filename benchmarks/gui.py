@@ -33,12 +33,13 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QListWidget, QPushButton, QSpinBox, QWidget
 
+from napari_mvfusion.gui.jobs.fusions import Fusions
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from window import Gaps, live
@@ -61,8 +62,9 @@ class Handlers:
     """The longest that each handler of the panel held the GUI thread, with all that it calls."""
 
     _WATCHED: ClassVar = {
-        FusePanel: ("_check", "_start", "_add_result", "_show", "_end", "_switch_preview"),
-        LivePreview: ("_ask", "_show", "end"),
+        FusePanel: ("_check", "_start", "_follow"),
+        Fusions: ("_add_layer", "_follow", "_end"),
+        LivePreview: ("_begin_or_end", "_ask", "_show"),
         ResultLayer: ("follow", "_refresh"),
         Status: ("follow",),
     }

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from napari_mvfusion.data.events import Prepared
-from napari_mvfusion.engine.forecast import Forecaster, Speeds, kind_of
+from napari_mvfusion.engine.forecast import Forecast, Forecaster, Speeds, kind_of, words_of
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted
@@ -79,3 +79,11 @@ def test_damaged_memories_are_left_out():
         "f": [[8, 1, float("nan")]],
     }
     assert Speeds(state).state() == {"a": [[8, 1, 2.0]]}
+
+
+def test_forecasts_of_several_runs_add_their_times_and_take_the_largest_memory():
+    gib = 2**30
+    assert words_of([Forecast(gib, 30.0), Forecast(3 * gib, 30.0)], 2) == "About 2 min, at most 3.0 GiB of memory"
+    assert words_of([Forecast(None, 30.0)], 1) == "About 30 s, memory not known yet"
+    assert words_of([Forecast(gib, None), Forecast(gib, 2.0)], 1) == "Time not known yet, at most 1.0 GiB of memory"
+    assert words_of([Forecast(None, None)], 1) == "Time and memory are not known yet"

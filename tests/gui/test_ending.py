@@ -77,7 +77,7 @@ wait()
     "a run": """
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine import series
-from napari_mvfusion.gui.jobs.worker import fuse_run
+from napari_mvfusion.gui.jobs.fusions import fuse_run
 from napari_mvfusion.methods import Average
 
 def endless(*_, cancel, **__):
@@ -92,7 +92,8 @@ wait()
 """,
     "a preview": """
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.gui.panels.fuse.preview.runner import Previewer, PreviewRunner, Request
+from napari_mvfusion.gui.jobs.tasks import Latest
+from napari_mvfusion.gui.panels.fuse.live_preview import Previewer, preview_steps
 from napari_mvfusion.methods import Average
 
 def endless(self, method, box, *, cancel):
@@ -102,8 +103,8 @@ def endless(self, method, box, *, cancel):
 
 Previewer.run = endless
 views = RegisteredViews([View(np.ones((4, 4, 4), np.float32), name) for name in "ab"])
-runner = PreviewRunner()
-runner.ask(Request(views, 0, Average(), "cpu", views.grid.box))
+task = Latest(in_turn=True)
+task.start(preview_steps, Previewer(views, "cpu"), Average(), views.grid.box)
 wait()
 """,
     "a forecast, after its panel": """

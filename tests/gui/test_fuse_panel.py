@@ -5,6 +5,7 @@ import threading
 from typing import ClassVar
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -21,11 +22,9 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine import series
 from napari_mvfusion.engine.finishing import partial_folder
-from napari_mvfusion.engine.forecast import Forecast
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.gui.layers.notes import KEY, annotate
-from napari_mvfusion.gui.panels.fuse.forecast_line import words_of
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.reader import get_reader
@@ -592,8 +591,66 @@ def test_several_methods_on_disk_get_a_file_each(model, person, small_views, sho
         "fly-cbif.zarr",
         "fly-cbif.zarr.recipe.json",
     ]
+    # What may be replaced is not what the next run takes by itself.
+    assert person.see("path").text() == str(tmp_path / "fly-2.zarr")
+    assert person.can_press("fuse")
+    person.enter("path", str(tmp_path / "fly"))
     assert not person.can_press("fuse")
     assert person.hint().startswith("fly-average.zarr is there already")
+
+
+def test_fuse_can_be_pressed_again_beside_done_and_writes_to_a_fresh_name(
+    model, person, small_views, show_views, tmp_path
+):
+    show_views(model, small_views)
+    person.choose("place", "OME-Zarr")
+    person.enter("path", str(tmp_path / "left-01.zarr"))
+    for out in ("left-01.zarr", "left-01-2.zarr", "left-01-3.zarr"):
+        person.press("fuse")
+        person.wait_until_done()
+        assert person.messages("done")[0].endswith(f"Saved as {tmp_path / out}.")
+        assert person.can_press("fuse")
+    assert len(list(tmp_path.glob("left-01*.zarr"))) == 3
+    person.choose("place", "HDF5")
+    assert person.see("path").text() == str(tmp_path / "nuclei-fused.h5")
+
+
+def test_a_result_gets_a_name_inside_an_hdf5_file(model, person, small_views, show_views, tmp_path):
+    show_views(model, small_views)
+    person.choose("place", "HDF5")
+    person.enter("path", f"{tmp_path / 'mine.h5'}:/left/fused")
+    assert person.see("place").currentText() == "HDF5 on disk"
+    person.press("fuse")
+    person.wait_until_done()
+    expected = np.mean([view.data for view in small_views.views.views], axis=0)
+    with h5py.File(tmp_path / "mine.h5") as file:
+        np.testing.assert_allclose(file["left/fused"][:], expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(model.layers[-1].data), expected, rtol=1e-5)
+    assert load_recipe(recipe_path(tmp_path / "mine.h5")).method.name == "average"
+    # The next one is the same dataset of another file.
+    assert person.see("path").text() == f"{tmp_path / 'mine-2.h5'}:/left/fused"
+    person.enter("path", f"{tmp_path / 'mine.h5'}:/right")
+    assert person.hint().startswith("mine.h5 is there already")
+    person.choose("place", "OME-Zarr")
+    assert person.see("path").text() == str(tmp_path / "mine.zarr")
+
+
+def test_a_series_of_datasets_gets_a_file_each(model, person, small_views, tmp_path):
+    for layer in movie(small_views, False):
+        model.add_layer(layer)
+    person.bot.wait(120)
+    person.choose("place", "HDF5")
+    for again in (False, True):
+        if again:
+            (tmp_path / "movie-001.h5").unlink()
+        person.enter("path", f"{tmp_path / 'movie.h5'}:/left")
+        if again:
+            person.choose("existing", "Go on")
+        person.press("fuse")
+        person.wait_until_done()
+        assert person.messages("error") == []
+        with h5py.File(tmp_path / "movie-001.h5") as file:
+            np.testing.assert_allclose(np.asarray(model.layers[-1].data)[1], file["left"][:], rtol=1e-6)
 
 
 def movie(simulation, lazily):
@@ -754,11 +811,3 @@ def test_a_forecast_that_does_not_fit_says_what_helps(model, person, small_views
     monkeypatch.setattr("napari_mvfusion.gui.panels.fuse.forecast_line.free_bytes", lambda device: 2**24)
     show_views(model, small_views)
     qtbot.waitUntil(lambda: "does not fit into 0.01 GiB of memory" in person.see("forecast", QLabel).text())
-
-
-def test_forecasts_of_several_runs_add_their_times_and_take_the_largest_memory():
-    gib = 2**30
-    assert words_of([Forecast(gib, 30.0), Forecast(3 * gib, 30.0)], 2) == "About 2 min, at most 3.0 GiB of memory"
-    assert words_of([Forecast(None, 30.0)], 1) == "About 30 s, memory not known yet"
-    assert words_of([Forecast(gib, None), Forecast(gib, 2.0)], 1) == "Time not known yet, at most 1.0 GiB of memory"
-    assert words_of([Forecast(None, None)], 1) == "Time and memory are not known yet"

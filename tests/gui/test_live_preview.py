@@ -9,7 +9,7 @@ from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
-from napari_mvfusion.gui.panels.fuse.preview.preview_region import region_in_sight
+from napari_mvfusion.gui.panels.regions import region_in_sight
 from napari_mvfusion.methods import EBMD, Average, LearnedFusion
 from patience import PATIENCE
 
@@ -46,7 +46,7 @@ def wait_for_picture(person):
     live = person.panel._live
 
     def settled():
-        going_on = person.panel._due.due or live._due.due or live._runner.busy
+        going_on = person.panel._due.due or live._due.due or live._task.running
         return not going_on and words(person).endswith("\N{NO-BREAK SPACE}s")
 
     person.bot.waitUntil(settled)
@@ -76,7 +76,7 @@ def test_what_is_in_sight_is_fused_as_the_run_will(viewer, at_work, small_views)
 def test_the_generator_is_shown_coarse_first_and_then_as_the_run_will(viewer, at_work, small_views):
     at_work.look_at("Generator")
     said = []
-    at_work.panel._live.told.connect(lambda kind, text: said.append(text))
+    at_work.panel._live._task.reported.connect(lambda: said.append(words(at_work)))
     switch(at_work)
     wait_for_picture(at_work)
     assert said[-2:] == ["32 × 32 × 128 voxels · Generator (learned) · coarse", words(at_work)]
@@ -170,19 +170,24 @@ def test_a_layer_with_other_axes_takes_its_place(viewer, at_work):
 def test_old_previews_are_dropped_while_a_slider_moves(viewer, at_work, monkeypatch):
     switch(at_work)
     wait_for_picture(at_work)
-    runner = at_work.panel._live._runner
-    begun, ask = [], runner.ask
-    monkeypatch.setattr(runner, "ask", lambda request: (begun.append(request.method.iterations), ask(request)))
+    task = at_work.panel._live._task
+    begun, start = [], task.start
+
+    def noted(steps, previewer, method, box):
+        begun.append(method.iterations)
+        start(steps, previewer, method, box)
+
+    monkeypatch.setattr(task, "start", noted)
     shown = []
-    runner.shown.connect(lambda picture: shown.append(begun[-1]))
+    task.reported.connect(lambda: shown.append(begun[-1]))
     at_work.enter("iterations", "1000")
-    at_work.bot.waitUntil(lambda: begun[-1:] == [1000] and runner.busy)
+    at_work.bot.waitUntil(lambda: begun[-1:] == [1000] and task.running)
     for number in range(2, 8):
         at_work.see("iterations").setValue(number)
         at_work.bot.wait(70)
     wait_for_picture(at_work)
     assert shown[-1] == 7, "the last one is shown"
-    assert not runner.busy
+    assert not task.running
 
 
 def test_taking_the_layer_away_turns_it_off(viewer, at_work):

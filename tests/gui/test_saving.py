@@ -7,9 +7,9 @@ from qtpy.QtWidgets import QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.gui.jobs.saving import kinds, savable, save_views
+from napari_mvfusion.engine.savable_views import kinds
+from napari_mvfusion.gui.jobs.saving import views_steps
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.imaging.threads import Interrupted
@@ -63,38 +63,14 @@ def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
     np.testing.assert_array_equal(fused_elsewhere(person, copied, tmp_path / "elsewhere", monkeypatch), fused)
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
-def test_a_name_that_is_taken_is_never_replaced(small_views, tmp_path, kind):
-    (tmp_path / "old.zarr").mkdir()
-    (tmp_path / "old.zarr" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OSError, match=r"old\.zarr exists already"):
-        drain(save_views(Checkpoint(), tmp_path / "old.zarr", small_views.views, kind, "a"))
-    assert [path.name for path in (tmp_path / "old.zarr").iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
-def test_what_is_cancelled_leaves_nothing(small_views, tmp_path, kind):
+def test_saving_ends_where_it_is_stopped_and_leaves_nothing(small_views, tmp_path):
     check = Checkpoint()
     shares = []
     check.emit = lambda progress: (shares.append(progress.share), check.stop())
     with pytest.raises(Interrupted):
-        drain(save_views(check, tmp_path / "mine", small_views.views, kind, "a"))
+        drain(views_steps(check, tmp_path / "mine", small_views.views, kinds()[-1], "a"))
     assert 0 < shares[0] < 1
     assert not [path for path in tmp_path.glob("*mine*") if not path.name.endswith(".lock")]
-
-
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
-def test_views_that_a_kind_cannot_hold_are_refused_with_what_helps(model, small_views, show_views, kind):
-    layers = show_views(model, small_views)
-    annotate(layers[1], angle=notes(layers[0])["angle"])
-    if not kind.in_folder:
-        assert len(savable(open_layers(layers), kind)) == 2
-    else:
-        with pytest.raises(ValueError, match="needs an angle of its own"):
-            savable(open_layers(layers), kind)
-    layers[1].translate = (5, 0, 0)
-    with pytest.raises(ValueError, match="lies elsewhere than the first"):
-        savable(open_layers(layers), kind)
 
 
 @pytest.mark.parametrize("name", ["result", "result.ome.tif", "result.zarr", "result.h5"])

@@ -5,14 +5,13 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
 
 from napari_mvfusion.data.events import Cancelled, TileStep
-from napari_mvfusion.gui.jobs.bar import ProgressBar
-from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.status import ProgressBar, Status
 
 
 def test_what_a_tile_is_at_moves_the_bar(qtbot):
     status = Status()
     qtbot.addWidget(status)
-    status.begin("", "a run", first=True)
+    status.begin("", "a run")
     status.follow(TileStep("filter", 0.25), shown=False)
     assert status.findChild(QLabel, "step").text() == "Filter"
     bar = status.findChild(ProgressBar)

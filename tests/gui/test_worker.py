@@ -9,9 +9,9 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.series import Allocated, FuseJob, PartBegun, SeriesPart
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.gui.jobs.fusions import run_steps
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.jobs.worker import _steps
 from napari_mvfusion.gui.writer import refuse_shown
 from small_methods import Diffuse
 
@@ -31,7 +31,7 @@ def ended(parts, cancel_in):
     check = Checkpoint()
     seen = []
     values = now = None
-    for event in _steps(check, job):
+    for event in run_steps(check, job):
         seen.append(event)
         if isinstance(event, Allocated):
             values = event.values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from napari_mvfusion.engine.planning import plan_run
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.system.devices import describe_device, pick_device
+from napari_mvfusion.system.words import duration
 
 # Preparing may read the whole volume; what takes longer than this is left to the run. A busy machine is slow at everything,
 # so work counts for more than waiting.
@@ -40,6 +41,19 @@ class Forecast:
 
     memory_bytes: int | None
     seconds: float | None
+
+
+def words_of(forecasts: Sequence[Forecast], volumes: int) -> str:
+    """What runs one after the other need, of so many volumes each: "About 2 min, at most 3.1 GiB of memory"."""
+    memory = [one.memory_bytes for one in forecasts]
+    times = [one.seconds for one in forecasts]
+    seconds = None if None in times else volumes * sum(time for time in times if time is not None)
+    most = None if None in memory else max(size for size in memory if size is not None)
+    if most is None and seconds is None:
+        return "Time and memory are not known yet"
+    time = "Time not known yet" if seconds is None else f"About {duration(seconds)}"
+    room = "memory not known yet" if most is None else f"at most {most / 2**30:.1f} GiB of memory"
+    return f"{time}, {room}"
 
 
 class Speeds:

@@ -15,6 +15,7 @@ import torch
 
 from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep
 from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished
 from napari_mvfusion.engine.fusion import fuse_events, until
@@ -22,9 +23,13 @@ from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.engine.provenance import describe_run, made_alike, parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.engine.run import Stop
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, pick_device
+
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +117,27 @@ class JobDone:
 
 
 SeriesEvent = Event | Allocated | PartBegun | PartDone | JobDone
+
+
+def check_memory(grid: Grid, volumes: int) -> None:
+    """Refuse results that do not fit into memory.
+
+    Parameters
+    ----------
+    grid : of each fused volume
+    volumes : how many there will be
+
+    Raises
+    ------
+    InputError
+        If they are larger than what is free.
+    """
+    needed, free = volumes * grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"the fused volume takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free: "
+            "write it to disk"
+        )
 
 
 def fuse_series(job: FuseJob, cancel: Callable[[], bool]) -> Generator[SeriesEvent, None, None]:
@@ -222,9 +248,12 @@ def _finished_before(
     part: SeriesPart, job: FuseJob, cancel: Callable[[], bool]
 ) -> Generator[SeriesEvent, None, Fused | None]:
     """A part that an earlier run of the same series has finished, of the same views with the same method."""
-    if part.out is None or len(job.parts) == 1 or not recipe_path(part.out).is_file() or not part.out.exists():
+    if part.out is None or len(job.parts) == 1:
         return None
-    written = recipe_path(part.out)
+    place = place_of(part.out)
+    written = recipe_path(place)
+    if not written.is_file() or not place.exists():
+        return None
     load_recipe(written)  # says what is wrong with it
     recipe = json.loads(written.read_text(encoding="utf-8"))
     # Quick where it differs: the views need not be read.

@@ -37,7 +37,7 @@ def save_result() -> None:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError("there is no window of napari, and so no result: open one first")
-    module = "napari_mvfusion.gui.panels.fuse.save_result"
+    module = "napari_mvfusion.gui.jobs.saving"
     while_busy("Loading libraries…", lambda: importlib.import_module(module)).save_from_menu(viewer)
 
 

@@ -30,3 +30,15 @@ class Watched:
         piece = np.asarray(self._data[key])
         self._note(piece.size)
         return piece
+
+
+def share_of(pixels: int, report: Callable[[float], None]) -> Callable[[int], None]:
+    """A `note` of `Watched` that reports the share of so many pixels that was read, 0 to 1."""
+    done = 0
+
+    def note(count: int) -> None:
+        nonlocal done
+        done += count
+        report(min(1.0, done / pixels))
+
+    return note

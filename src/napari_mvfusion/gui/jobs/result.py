@@ -14,12 +14,12 @@ from napari_mvfusion.data.events import Cancelled, Prepared, TileDone
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.outputs import open_unfinished
-from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesPart
+from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesEvent, SeriesPart
 from napari_mvfusion.gui.jobs.tasks import Failed
-from napari_mvfusion.gui.jobs.worker import Report
 from napari_mvfusion.gui.layers.layer_data import lazy
 from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.widgets.waiting import Later
+from napari_mvfusion.io.formats import place_of
 
 _REFRESH_MS = 200
 _CHUNK = 64
@@ -32,6 +32,7 @@ class ResultLayer(QObject):
 
     Attributes
     ----------
+    layer : what was added
     filled : whether there is anything to see so far
     deleted : whether the user took the layer away
 
@@ -64,10 +65,9 @@ class ResultLayer(QObject):
         shape = job.views.grid.shape
         empty = da.full(shape, np.nan, dtype=np.float32, chunks=_CHUNK)
         self._volumes: dict[tuple[int, ...], da.Array] = {part.index: empty for part in job.parts}
-        self.filled = False
         self._finished = 0
-        self.deleted = False
-        self._layer: Image | None = viewer.add_image(
+        self._over = self.filled = self.deleted = False
+        self.layer: Image = viewer.add_image(
             self._stacked(),
             name=name,
             contrast_limits=limits,
@@ -79,13 +79,13 @@ class ResultLayer(QObject):
         self._due = Later(_REFRESH_MS, self._refresh, self)
         viewer.layers.events.removed.connect(self._notice_removal)
 
-    def follow(self, event: Report) -> None:
+    def follow(self, event: SeriesEvent | Failed) -> None:
         """Show what an event brought."""
-        if self._layer is None:
+        if self._over:
             return
         match event:
             case Allocated(values):
-                self._layer.data = values
+                self.layer.data = values
             case PartBegun(part):
                 self._part = part
             case Prepared() if self._job.in_files:
@@ -117,10 +117,9 @@ class ResultLayer(QObject):
         return da.stack(volumes).reshape((*self._job.leading, *self._job.views.grid.shape))
 
     def _show_volume(self, volume: da.Array) -> None:
-        assert self._layer is not None
         assert self._part is not None
         self._volumes[self._part.index] = volume
-        self._layer.data = self._stacked()
+        self.layer.data = self._stacked()
 
     def _written(self) -> da.Array:
         """The tiles of the running part that are on disk so far; the others read as 0."""
@@ -129,48 +128,45 @@ class ResultLayer(QObject):
         return lazy(open_unfinished(self._part.out))
 
     def _notice_removal(self, event: Any) -> None:
-        if self._layer is not None and event.value == self._layer:
+        if event.value == self.layer:
             self._release()
             self.deleted = True
             self.removed.emit()
 
     def _release(self) -> None:
         self._due.cancel()
-        self._layer = None
+        self._over = True
         self._viewer.layers.events.removed.disconnect(self._notice_removal)
 
     def _refresh(self) -> None:
-        if self._layer is not None:
-            self._layer.refresh(extent=False, highlight=False)
+        self.layer.refresh(extent=False, highlight=False)
 
     def _complete(self, done: JobDone) -> None:
-        assert self._layer is not None
-        annotate(self._layer, running=False, **_recipes(done.fused))
-        if tuple(self._layer.contrast_limits) == self._limits:
+        annotate(self.layer, running=False, **_recipes(done.fused))
+        if tuple(self.layer.contrast_limits) == self._limits:
             low, high = done.limits
-            self._layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
-            self._layer.contrast_limits = (low, high)
+            self.layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
+            self.layer.contrast_limits = (low, high)
         self._refresh()
         self._release()
 
     def _end_early(self, how: str) -> None:
         """Keep what there is and say in the layer's name that it is not all; nothing at all is not kept."""
-        assert self._layer is not None
-        layer = self._layer
         series = len(self._job.parts) > 1
         if series and not self._job.in_files:
             self.filled = self._finished > 0
         if not self.filled:
             self._release()
-            self._viewer.layers.remove(layer)
+            self._viewer.layers.remove(self.layer)
             return
-        if self._part is not None and self._part.out is not None and partial_folder(self._part.out).exists():
+        out = None if self._part is None else self._part.out
+        if out is not None and partial_folder(place_of(out)).exists():
             self._show_volume(self._written())
         self._refresh()
         self._release()
-        annotate(layer, running=False)
+        annotate(self.layer, running=False)
         kept = f", {self._finished} of {len(self._job.parts)} volumes" if series else ""
-        layer.name = f"{layer.name} ({how}{kept})"
+        self.layer.name = f"{self.layer.name} ({how}{kept})"
 
 
 def _recipes(fused: tuple[Fused, ...]) -> dict[str, Any]:

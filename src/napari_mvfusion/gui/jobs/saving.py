@@ -1,123 +1,104 @@
-"""Writing views and results to files, in a thread, and what is known of them afterwards."""
+"""Writing results and views to files, in a thread, with their places and recipes; by a button or a menu.
+
+The dialog of napari alone begins with a format that keeps neither.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import napari.viewer
+from napari.components import LayerList, ViewerModel
 from napari.layers import Image
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
-from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import Opened
+from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.savable_views import Kind, SavedViews, save_views
+from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.gui.jobs.status import TaskBar
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Steps, Task
+from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, notes
-from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.base import Format
-from napari_mvfusion.io.formats import writer_of, writers
+from napari_mvfusion.gui.widgets.inputs import ask_for_file
+from napari_mvfusion.gui.widgets.waiting import while_busy
+from napari_mvfusion.gui.writer import content_of, refuse_shown
+from napari_mvfusion.io.formats import is_written, writer_of, writers
 from napari_mvfusion.io.psf_files import ViewPSF
-from napari_mvfusion.io.saved_views import write_views_folder
-from napari_mvfusion.io.watched import Watched
+from napari_mvfusion.io.watched import Watched, share_of
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A way to save views: one volume whose channels they are, or a folder of files, one a view.
+class Saver(TaskBar):
+    """One file that is being written, in a thread."""
 
-    Attributes
-    ----------
-    known : the format of the volume, or of the files
-    in_folder : whether it is a folder of files
-    """
+    said = Signal(str, str)
+    failed = Signal(object)
+    changed = Signal()
 
-    known: Format
-    in_folder: bool
-
-    @property
-    def name(self) -> str:
-        """In words, as "OME-Zarr" or "TIFF folder"."""
-        return f"{self.known.name} folder" if self.in_folder else self.known.written
+    def __init__(self) -> None:
+        super().__init__(
+            cancel="Cancel saving",
+            tip="Stop; nothing is left of the file",
+            names=("save_progress", "save_step", "cancel_saving"),
+        )
+        self._task: Task | None = None
+        self._ending_early = False
+        self.cancelled.connect(self.cancel)
 
     @property
-    def ending(self) -> str:
-        """What its name ends with; "" for a folder of files."""
-        return "" if self.in_folder else self.known.new_suffix
+    def running(self) -> bool:
+        """Whether something is written."""
+        return self._task is not None
+
+    def start(self, what: str, steps: Steps, *args: Any, done: Callable[[Any], None]) -> None:
+        """Write in a thread.
+
+        Parameters
+        ----------
+        what : is written, as the user reads it
+        steps, args : a generator function that gets a `Checkpoint` first
+        done : is called with what it returns
+        """
+        words = f"Saving {what}…"
+        task = Task(steps, *args, parent=self)
+        task.progressed.connect(lambda _, share: self.show_progress(words, share))
+        task.succeeded.connect(done)
+        task.failed.connect(self.failed)
+        task.ended.connect(self._end)
+        self._task, self._ending_early = task, False
+        self.begin(words)
+        self.changed.emit()
+        task.start()
+
+    def cancel(self) -> None:
+        """Stop what is written; the rest of it is removed."""
+        if self._task is not None:
+            self._task.cancel()
+            self._ending_early = True
+            self.stopping()
+
+    close_down = cancel
+
+    def _end(self) -> None:
+        self._task = None
+        self.hide()
+        if self._ending_early:
+            self.said.emit("warning", "Saving was cancelled, and nothing is left of the file.")
+        self.changed.emit()
 
 
-def kinds() -> list[Kind]:
-    """The ways to save views."""
-    as_one = [Kind(known, in_folder=False) for known in writers() if known.holds_views]
-    return as_one + [Kind(known, in_folder=True) for known in writers() if not known.is_folder]
-
-
-@dataclass(frozen=True, eq=False)
-class SavedViews:
-    """Views as they were written: where, how they are opened again, and the same views from there, in the same order."""
-
-    path: Path
-    inputs: dict[str, Any]
-    views: tuple[View, ...]
-
-
-def savable(opened: Opened, kind: Kind) -> RegisteredViews:
-    """The views as they can be written.
-
-    Raises
-    ------
-    InputError
-        If a kind of file cannot hold them; says which view and what helps.
-    """
-    if opened.leading:
-        raise InputError("a series is not saved as views: save one time point or channel, or each layer for itself")
-    views = opened.views
-    for view in views.views:
-        if view.affine is not None:
-            raise InputError(
-                f"{view.label} lies elsewhere than the first, or has other voxels, and the views of a file share one grid: "
-                "untick it, or give it the place and size of the first"
-            )
-        if view.mask is not None:
-            raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
-    if kind.in_folder:
-        angles = [view.angle for view in views.views]
-        for view in views.views:
-            if view.angle is None or angles.count(view.angle) > 1:
-                raise InputError(
-                    f"{view.label} needs an angle of its own, as the files of a folder are called by angles: enter it, or "
-                    f"save as {kinds()[0].name}"
-                )
-    return views
-
-
-def save_views(
+def views_steps(
     check: Checkpoint, path: Path, views: RegisteredViews, kind: Kind, tag: str
 ) -> Generator[None, None, SavedViews]:
-    """Write views with their PSFs, and open them again; nothing is replaced, and a write that ends early leaves nothing.
-
-    Parameters
-    ----------
-    check : ends it
-    path : of what is written, which is new
-    views : see `savable`
-    kind : one of `kinds`
-    tag : what the names of the files in a folder begin with
-    """
+    """Write views, see `napari_mvfusion.engine.savable_views.save_views`; `check` ends it."""
     yield
-    note = _follower(check, views.grid.box.size * len(views))
-    watched = RegisteredViews([replace(v, data=Watched(v.data, note)) for v in views.views], views.grid)
-    if kind.in_folder:
-        with written_aside(path, overwrite=False) as aside:
-            write_views_folder(aside, watched, tag, ending=kind.known.suffixes[0])
-    else:
-        kind.known.write_views(path, watched)
-    inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None)
-    again = inputs.open()
-    by_key = {_key(view, kind): view for view in again.views}
-    return SavedViews(path, inputs.model_dump(mode="json"), tuple(by_key[_key(view, kind)] for view in views.views))
+    return save_views(path, views, kind, tag, partial(check.report, "Writing…"))
 
 
 def take_over(layers: Sequence[Image], before: RegisteredViews, saved: SavedViews) -> None:
@@ -139,37 +120,120 @@ def take_over(layers: Sequence[Image], before: RegisteredViews, saved: SavedView
         )
 
 
-def save_volume(
-    check: Checkpoint, path: Path, content: Mapping[str, Any], *, overwrite: bool
-) -> Generator[None, None, Path]:
-    """Write a result with its place and recipe.
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """What is to be written: the file, arguments of the writers, and whether a file that is there is replaced."""
+
+    path: Path
+    content: Mapping[str, Any]
+    overwrite: bool
+
+
+def volume_steps(check: Checkpoint, writing: Writing) -> Generator[None, None, Path]:
+    """Write a result with its place and recipe; `check` ends it. A folder is never replaced."""
+    yield
+    data = writing.content["data"]
+    watched = Watched(data, share_of(prod(data.shape), partial(check.report, "Writing…")))
+    known = writer_of(writing.path)
+    overwrite = writing.overwrite and not known.is_folder
+    known.write(writing.path, **{**writing.content, "data": watched, "overwrite": overwrite})
+    return writing.path
+
+
+def chosen_result(layers: LayerList) -> Image | None:
+    """The selected result, or the latest complete one; none that is still computed."""
+    active = layers.selection.active
+    if isinstance(active, Image) and notes(active).get("role") == "fused" and not notes(active).get("running"):
+        return active
+    found = [layer for layer in layers if isinstance(layer, Image) and notes(layer).get("recipe")]
+    return found[-1] if found else None
+
+
+def ask_where(parent: QWidget | None, layer: Image, layers: LayerList) -> Writing | None:
+    """Ask where a result is to be saved; None where the user goes back.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the file is one that a layer shows, or the layer cannot be written.
+    """
+    name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
+    endings = {known.new_suffix.removeprefix("."): known.written for known in writers()}
+    if (path := ask_for_file(parent, f"Save {layer.name}", name, endings)) is None:
+        return None
+    named = path if is_written(path) else path.with_name(f"{path.name}.{next(iter(endings))}")
+    refuse_shown(str(named), layers)
+    # The dialog has asked about the name that was entered only.
+    return Writing(named, content_of(layer), overwrite=named == path)
+
+
+def save_from_menu(viewer: napari.viewer.Viewer) -> None:
+    """Ask where, and save the selected result, or the latest one, while the window says so."""
+    layer = chosen_result(viewer.layers)
+    if layer is None:
+        show_warning("There is no result to save yet: fuse views first.")
+        return
+    try:
+        writing = ask_where(QApplication.activeWindow(), layer, viewer.layers)
+        if writing is None:
+            return
+        while_busy(f"Saving {writing.path.name}…", lambda: drain(volume_steps(Checkpoint(), writing)))
+    except MVFusionError as error:
+        show_error(str(error))
+        return
+    show_info(f"Saved {layer.name} as {writing.path}.")
+
+
+class SaveResult(QPushButton):
+    """Saves the selected result, or the latest one where none is selected, in a thread.
+
+    Attributes
+    ----------
+    saver : what is being written; stands where the panel puts it
 
     Parameters
     ----------
-    check : ends it
-    path : ends as one of the formats that can be written
-    content : arguments of `write_volume`
-    overwrite : replace a file that is there; a folder never is
+    viewer : whose layers are looked at
     """
-    yield
-    data = content["data"]
-    watched = Watched(data, _follower(check, prod(data.shape)))
-    known = writer_of(path)
-    known.write(path, **{**content, "data": watched, "overwrite": overwrite and not known.is_folder})
-    return path
 
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__("Save result…", parent)
+        self.setObjectName("save_result")
+        self._viewer = viewer
+        self.saver = Saver()
+        self.saver.changed.connect(self.show_state)
+        LayerFollower(viewer.layers, self).listed.connect(self.show_state)
+        viewer.layers.selection.events.active.connect(self.show_state)
+        self.clicked.connect(self._ask)
+        self.show_state()
 
-def _key(view: View, kind: Kind) -> Any:
-    return f"{view.angle:g}" if kind.in_folder else view.name
+    def close_down(self) -> None:
+        """Follow nothing more."""
+        self._viewer.layers.selection.events.active.disconnect(self.show_state)
 
+    def show_state(self, _: object = None) -> None:
+        """Which result would be saved, or why there is none."""
+        layer = chosen_result(self._viewer.layers)
+        reason = "Being saved…" if self.saver.running else "" if layer is not None else "There is no result yet"
+        self.setEnabled(not reason)
+        name = "" if layer is None else layer.name
+        *others, last = [known.written for known in writers()]
+        self.setToolTip(
+            reason or f"Save “{name}” with its voxel size, place and recipe, as {', '.join(others)} or {last}"
+        )
 
-def _follower(check: Checkpoint, pixels: int) -> Callable[[int], None]:
-    """Reports the share of all pixels that was read, and ends the work where it was stopped."""
-    done = 0
+    def _ask(self) -> None:
+        layer = chosen_result(self._viewer.layers)
+        if layer is None:
+            return
+        try:
+            writing = ask_where(self.window(), layer, self._viewer.layers)
+        except MVFusionError as error:
+            self.saver.said.emit("error", str(error))
+            return
+        if writing is not None:
+            self.saver.start(writing.path.name, volume_steps, writing, done=partial(self._finish, layer))
 
-    def note(count: int) -> None:
-        nonlocal done
-        done += count
-        check.report("Writing…", min(1.0, done / pixels))
-
-    return note
+    def _finish(self, layer: Image, path: Path | None) -> None:
+        if path is not None:
+            self.saver.said.emit("done", f"Saved {layer.name} as {path}.")

@@ -1,11 +1,11 @@
-"""How a run goes: a progress bar with the time that is left, messages in words, and details for those who want them."""
+"""How far work is, and what became of it: bars with the time that is left, a button to stop, messages, and details."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import (
     Cancelled,
@@ -18,19 +18,40 @@ from napari_mvfusion.data.events import (
     TileStep,
     Warned,
 )
-from napari_mvfusion.engine.series import JobDone
-from napari_mvfusion.gui.jobs.bar import ProgressBar
-from napari_mvfusion.gui.jobs.tasks import Failed
-from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.engine.series import JobDone, SeriesEvent
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.widgets.inputs import describe, text_label
 from napari_mvfusion.gui.widgets.layout import Fold, Roll
 from napari_mvfusion.system.devices import used_bytes
 from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence, times
 
+_STEPS = 1000
 # Of messages that are seen at once; older ones are scrolled to.
 _MOST_PIXELS = 200
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
 _COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
+
+
+class ProgressBar(QProgressBar):
+    """Shows a share of 0 to 1 without a number; drawn with the rest of the window."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("progress")
+        self.setRange(0, _STEPS)
+        self.setTextVisible(False)
+
+    def show_share(self, share: float) -> None:
+        """Show this share the next time that the window is drawn.
+
+        A bar of Qt draws the window, canvas and all, each time before `setValue` returns, unless its updates are off.
+        """
+        value = round(_STEPS * share)
+        if value == self.value():
+            return
+        self.setUpdatesEnabled(False)
+        self.setValue(value)
+        self.setUpdatesEnabled(True)
 
 
 class Status(QWidget):
@@ -74,17 +95,14 @@ class Status(QWidget):
         self._rate = Rate()
         self._idle()
 
-    def begin(self, title: str, description: str, *, first: bool) -> None:
-        """A run starts; when it is the first of several, what was said before goes.
+    def begin(self, title: str, description: str) -> None:
+        """A run starts.
 
         Parameters
         ----------
         title : what messages begin with, empty where there is only one run
         description : for the details
         """
-        if first:
-            self.clear()
-            self._log.clear()
         self._title = title
         self._left = TimeLeft()
         self._bar.show()
@@ -101,6 +119,11 @@ class Status(QWidget):
         """The user asked to stop."""
         self._stopping = True
         self._step.setText("Stopping after this step…")
+
+    def forget(self) -> None:
+        """Take all messages and details away."""
+        self.clear()
+        self._log.clear()
 
     def clear(self) -> None:
         """Take all messages away."""
@@ -134,7 +157,7 @@ class Status(QWidget):
         self._write(details)
         self._details.show()
 
-    def follow(self, event: Report, *, shown: bool, deleted: bool = False) -> None:
+    def follow(self, event: SeriesEvent | Failed, *, shown: bool, deleted: bool = False) -> None:
         """Show an event; `shown` tells whether the layer of the result holds anything yet, `deleted` that it is gone."""
         match event:
             case Preparing(label, fraction):
@@ -199,6 +222,65 @@ class Status(QWidget):
 
     def _write(self, line: str) -> None:
         self._log.appendPlainText(line)
+
+
+class TaskBar(QWidget):
+    """A progress bar, what is being done, and a button to cancel; hidden while nothing is done.
+
+    Parameters
+    ----------
+    task : what it follows; None where somebody else shows what is being done
+    cancel, tip : on the button
+    names : of bar, words and button, for the program
+    """
+
+    cancelled = Signal()
+
+    def __init__(
+        self,
+        task: Latest | None = None,
+        *,
+        cancel: str = "Cancel",
+        tip: str = "Stop; what is found so far stays",
+        names: tuple[str, str, str] = ("progress", "step", "cancel"),
+    ) -> None:
+        super().__init__()
+        self._bar = ProgressBar()
+        self._bar.setObjectName(names[0])
+        self._step = QLabel()
+        self._step.setObjectName(names[1])
+        self._step.setWordWrap(True)
+        self._stop = QPushButton(cancel)
+        describe(self._stop, names[2], cancel, tip)
+        self._stop.clicked.connect(self.cancelled)
+        row = QHBoxLayout()
+        row.addWidget(self._step, 1)
+        row.addWidget(self._stop, 0, Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._bar)
+        layout.addLayout(row)
+        self.hide()
+        if task is not None:
+            self.cancelled.connect(task.cancel)
+            task.progressed.connect(self.show_progress)
+            task.ended.connect(self.hide)
+
+    def begin(self, text: str) -> None:
+        """Show that something is being done."""
+        self.show_progress(text, 0.0)
+        self._stop.setEnabled(True)
+        self.show()
+
+    def stopping(self) -> None:
+        """Show that it was cancelled, and is coming to its end."""
+        self._stop.setEnabled(False)
+        self._step.setText("Stopping…")
+
+    def show_progress(self, text: str, share: float) -> None:
+        """Say what is being done, and the share that is done."""
+        self._step.setText(text)
+        self._bar.show_share(share)
 
 
 def box_of(kind: str) -> str:

@@ -149,6 +149,10 @@ class Latest(QObject):
     """One task at a time: starting another one stops it, and nothing more is heard of the first.
 
     Its signals are those of the task that is going on; `ended` comes at once when it is cancelled.
+
+    Parameters
+    ----------
+    in_turn : a task begins once the thread of the one before has ended; of those that wait for it, the latest counts
     """
 
     progressed = Signal(str, float)
@@ -157,18 +161,24 @@ class Latest(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, in_turn: bool = False) -> None:
         super().__init__(parent)
+        self._in_turn = in_turn
         self._task: Task | None = None
+        self._leaving: Task | None = None
+        self._waiting: tuple[Any, ...] = ()
 
     @property
     def running(self) -> bool:
         """Whether anything is being done."""
-        return self._task is not None
+        return self._task is not None or bool(self._waiting)
 
     def start(self, steps: Steps, *args: Any) -> None:
         """Run a generator in a thread, see `Task`."""
         self._drop()
+        if self._in_turn and self._leaving is not None:
+            self._waiting = (steps, *args)
+            return
         task = Task(steps, *args, parent=self)
         for name in ("progressed", "reported", "succeeded", "failed"):
             getattr(task, name).connect(getattr(self, name))
@@ -184,12 +194,18 @@ class Latest(QObject):
     close_down = cancel
 
     def _drop(self) -> bool:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-        return task is not None
+        dropped = self.running
+        if self._task is not None:
+            self._task.cancel()
+            self._leaving = self._task
+        self._task, self._waiting = None, ()
+        return dropped
 
     def _end(self, task: Task) -> None:
+        if task is self._leaving:
+            self._leaving = None
+            if self._waiting:
+                self.start(*self._waiting)
         if task is self._task:
             self._task = None
             self.ended.emit()

@@ -9,8 +9,7 @@ from napari.components import ViewerModel
 from napari.utils.colormaps import Colormap
 from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
-from napari_mvfusion.gui.jobs.bar import TaskBar
-from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.layers.conversion import place_of_volume
 from napari_mvfusion.gui.layers.notes import KEY

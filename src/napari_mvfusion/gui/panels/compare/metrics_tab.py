@@ -12,8 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.bar import TaskBar
-from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.panels.compare.compared_layers import role_of, view_layers_with_psfs, views_of
 from napari_mvfusion.gui.panels.compare.figure_box import FigureBox

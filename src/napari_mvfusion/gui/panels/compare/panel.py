@@ -5,13 +5,13 @@ from __future__ import annotations
 import napari.viewer
 from qtpy.QtWidgets import QTabWidget, QWidget
 
+from napari_mvfusion.gui.jobs.saving import SaveResult
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.compare.difference_tab import DifferenceTab
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.panels.compare.metrics_tab import MetricsTab
 from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
-from napari_mvfusion.gui.panels.fuse.save_result import SaveResult
 from napari_mvfusion.gui.widgets.layout import scrolled
 
 

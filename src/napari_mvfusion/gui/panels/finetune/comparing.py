@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.jobs.bar import TaskBar
+from napari_mvfusion.gui.jobs.status import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY

@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.jobs.fusions import describe
 from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.finetune.folder_list import FolderList
 from napari_mvfusion.gui.panels.finetune.sharp_list import SharpList
 from napari_mvfusion.gui.panels.finetune.training_region import RegionForm
-from napari_mvfusion.gui.panels.fuse.jobs import describe
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.widgets.forms import Form, Words
 from napari_mvfusion.gui.widgets.inputs import text_label

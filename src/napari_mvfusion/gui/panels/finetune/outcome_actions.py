@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.gui.jobs.fusions import Fusions, Target
+from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.panels.finetune.comparing import Comparing
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
-from napari_mvfusion.gui.panels.finetune.fusing import Fusing
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
-from napari_mvfusion.gui.panels.fuse.jobs import outermost
+from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.process import TrainingOutcome
 
@@ -41,11 +44,10 @@ class OutcomeActions(QObject):
 
     def __init__(self, viewer: ViewerModel, page: RunPage, data: DataForm, parent: QWidget) -> None:
         super().__init__(parent)
-        self._page, self._data, self._panel = page, data, parent
+        self._page, self._data = page, data
         self._job: TrainJob | None = None
         self._name = ""
-        self._comparing_models = False
-        self._fusing = Fusing(viewer, self)
+        self._fusions = Fusions(viewer, page.messages, parent)
         self._comparing = Comparing(viewer, self)
         self._actions = ModelActions(page.prompt, parent)
         self._cancel = push_button("Cancel", "cancel_fusing", "Stops within a second; what is finished stays")
@@ -54,12 +56,10 @@ class OutcomeActions(QObject):
             page.layout().addWidget(part)
             part.hide()
         page.outcome.pressed.connect(self._act)
-        self._cancel.clicked.connect(self._fusing.cancel)
+        self._cancel.clicked.connect(self._fusions.cancel)
         self._one.clicked.connect(self._comparing.stop)
-        self._fusing.begun.connect(self._begin)
-        self._fusing.reported.connect(self._follow)
-        self._fusing.finished.connect(self._finish)
-        self._fusing.ended_early.connect(self._allow)
+        self._fusions.finished.connect(self._finish)
+        self._fusions.changed.connect(self._allow)
         self._comparing.measured.connect(self._tell_residuals)
         self._comparing.failed.connect(page.messages.fail)
         self._comparing.changed.connect(self._allow)
@@ -76,25 +76,20 @@ class OutcomeActions(QObject):
 
     def clear(self) -> None:
         """Another run begins, or the settings are shown: one picture again."""
-        self._fusing.cancel()
+        self._fusions.cancel()
         self._comparing.cancel()
         self._comparing.stop()
         self._job = None
         self._allow()
 
-    def close_down(self) -> None:
-        """The panel is closed."""
-        self._fusing.cancel()
-        self._fusing.blockSignals(True)
-
     def _allow(self) -> None:
         """Say which buttons can be pressed now, and why others cannot."""
-        self._cancel.setVisible(self._fusing.running)
+        self._cancel.setVisible(self._fusions.running)
         self._one.setVisible(self._comparing.on)
         if self._job is None:
             return
         model = "" if file_of(self._name).is_file() else _NO_MODEL
-        busy = _BUSY if self._fusing.running else ""
+        busy = _BUSY if self._fusions.running else ""
         views = (
             _FILES
             if self._data.from_files
@@ -138,27 +133,26 @@ class OutcomeActions(QObject):
         self._comparing.cancel()
         self._comparing.stop()
         self._views = self._data.layers
-        self._comparing_models = len(models) > 1
+        methods = [LearnedFusion(model=name) for name in models]
         try:
-            self._fusing.start(self._views, models, self._job.device, outermost(self._panel))
+            opened = open_layers(self._views)
+            for method in methods:
+                method.check(opened.views)
+            check_memory(opened.views.grid, len(opened.indices) * len(models))
         except MVFusionError as error:
             self._page.messages.say("error", str(error))
-        self._allow()
-
-    def _begin(self, title: str, description: str) -> None:
-        self._page.messages.begin(title, description, first=False)
-        self._allow()
-
-    def _follow(self, event: Report, shown: bool) -> None:
-        self._page.messages.follow(event, shown=shown)
+            return
+        titles = [Path(name).stem for name in models]
+        prefer = preferences()
+        target = Target(self._job.device, prefer.threads, prefer.memory_share)
+        self._fusions.start(self._views, opened, methods, target, titles)
 
     def _finish(self, layers: list[Image]) -> None:
-        if self._comparing_models:
+        if len(layers) > 1:
             # How long it took says nothing here.
             self._page.messages.clear()
             self._comparing.show_layers(layers)
             self._comparing.measure(layers, ["residual, start", f"residual, {self._name}"], self._views)
-        self._allow()
 
     def _tell_residuals(self, residuals: list[float]) -> None:
         before, after = residuals

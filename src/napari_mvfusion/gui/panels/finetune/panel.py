@@ -8,6 +8,7 @@ import napari.viewer
 from qtpy.QtWidgets import QStackedWidget, QWidget
 
 from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.fusions import outermost
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
@@ -15,7 +16,6 @@ from napari_mvfusion.gui.panels.finetune.model_actions import file_of
 from napari_mvfusion.gui.panels.finetune.outcome_actions import OutcomeActions
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
-from napari_mvfusion.gui.panels.fuse.jobs import outermost
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import NEWS
 from napari_mvfusion.models import delete_model

@@ -9,7 +9,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import Warned
-from napari_mvfusion.gui.jobs.bar import ProgressBar
+from napari_mvfusion.gui.jobs.status import ProgressBar
 from napari_mvfusion.gui.panels.finetune.curves import Curves
 from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
 from napari_mvfusion.gui.widgets.inputs import text_label

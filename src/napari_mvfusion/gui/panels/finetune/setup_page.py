@@ -18,7 +18,7 @@ from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.start_form import StartForm
 from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
 from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
-from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
+from napari_mvfusion.gui.panels.fuse.psf_flaws import WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.layout import scrolled

@@ -10,18 +10,17 @@ from napari.layers import Image
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Prepared
-from napari_mvfusion.engine.forecast import Forecast, Forecaster, Speeds, kind_of
-from napari_mvfusion.engine.series import FuseJob, JobDone
+from napari_mvfusion.engine.forecast import Forecaster, Speeds, kind_of, words_of
+from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
 from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.jobs.worker import Report
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Latest
 from napari_mvfusion.gui.layers.conversion import Opened
-from napari_mvfusion.gui.panels.fuse.preview.live import identity
+from napari_mvfusion.gui.panels.fuse.live_preview import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
-from napari_mvfusion.system.words import duration, sentence
+from napari_mvfusion.system.words import sentence
 
 _NAME = "speeds"
 # A slider that moves is not followed.
@@ -48,8 +47,9 @@ class ForecastLine(QLabel):
         self.setObjectName("forecast")
         self.setWordWrap(True)
         self.setToolTip("<qt>Time is told from earlier runs on this computer that were like this one</qt>")
-        self._tasks = Tasks(self)
-        self._tasks.failed.connect(self.hide)
+        self._task = Latest(self)
+        self._task.succeeded.connect(self._answer)
+        self._task.failed.connect(self.hide)
         self._question: _Question | None = None
         self._opened: Opened | None = None
         self._forecaster: tuple[Any, Forecaster] | None = None
@@ -62,7 +62,7 @@ class ForecastLine(QLabel):
     @property
     def busy(self) -> bool:
         """Whether an answer is on its way."""
-        return self._due.due or self._tasks.busy
+        return self._due.due or self._task.running
 
     def show_for(
         self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], device: str, *, on_disk: bool
@@ -73,7 +73,7 @@ class ForecastLine(QLabel):
         if known is None and question == self._question and self.isVisibleTo(self.parentWidget()):
             return
         self._question, self._opened = question, opened
-        self._tasks.stop(_NAME)
+        self._task.cancel()
         self._due.cancel()
         self.setText("Estimating memory and time…" if known is None else known)
         self.show()
@@ -84,10 +84,10 @@ class ForecastLine(QLabel):
         """Nothing can be fused now."""
         self._question = None
         self._due.cancel()
-        self._tasks.stop(_NAME)
+        self._task.cancel()
         self.hide()
 
-    def learn(self, job: FuseJob, event: Report) -> None:
+    def learn(self, job: FuseJob, event: SeriesEvent | Failed) -> None:
         """Follow a run: how long it took is what the next one is told from."""
         match event:
             case Prepared():
@@ -106,49 +106,26 @@ class ForecastLine(QLabel):
             return
         if self._forecaster is None or self._forecaster[0] != question.layers:
             self._forecaster = question.layers, Forecaster(opened.views, self._speeds)
-        work = (self._forecaster[1], question, len(opened.indices))
-        self._tasks.start(_NAME, _steps, *work, done=lambda text: self._answer(question, text))
+        self._task.start(_steps, self._forecaster[1], question, len(opened.indices))
 
-    def _answer(self, question: _Question, text: str | None) -> None:
-        if text is None or question != self._question:
-            return
-        self._answers = [*self._answers, (question, text)][-_KEPT:]
-        self.setText(text)
+    def _answer(self, text: str | None) -> None:
+        if text is not None and self._question is not None:
+            self._answers = [*self._answers, (self._question, text)][-_KEPT:]
+            self.setText(text)
 
 
 def _steps(
     check: Checkpoint, forecaster: Forecaster, question: _Question, volumes: int
 ) -> Generator[None, None, str | None]:
     """The answer in words."""
-    prefer, found = question.prefer, []
+    found = []
     for method in question.methods:
         yield
-        budget = int(free_bytes(pick_device(question.device)) * prefer.memory_share)
+        budget = int(free_bytes(pick_device(question.device)) * question.prefer.memory_share)
+        how: dict[str, Any] = {"to_file": question.on_disk, "threads": question.prefer.threads, "cancel": check.stopped}
         try:
             with losses_in_words():
-                found.append(
-                    forecaster.forecast(
-                        method,
-                        question.device,
-                        memory_bytes=budget,
-                        to_file=question.on_disk,
-                        threads=prefer.threads,
-                        cancel=check.stopped,
-                    )
-                )
+                found.append(forecaster.forecast(method, question.device, memory_bytes=budget, **how))
         except MemoryShortage as error:
             return sentence(str(error))
     return words_of(found, volumes)
-
-
-def words_of(forecasts: Sequence[Forecast], volumes: int) -> str:
-    """What runs one after the other need, of so many volumes each: "About 2 min, at most 3.1 GiB of memory"."""
-    memory = [one.memory_bytes for one in forecasts]
-    times = [one.seconds for one in forecasts]
-    seconds = None if None in times else volumes * sum(time for time in times if time is not None)
-    most = None if None in memory else max(size for size in memory if size is not None)
-    if most is None and seconds is None:
-        return "Time and memory are not known yet"
-    time = "Time not known yet" if seconds is None else f"About {duration(seconds)}"
-    room = "memory not known yet" if most is None else f"at most {most / 2**30:.1f} GiB of memory"
-    return f"{time}, {room}"

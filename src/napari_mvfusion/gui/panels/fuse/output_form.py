@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -11,35 +11,35 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.finishing import fresh_name, partial_folder
+from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.engine.workspace import check_output
-from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.errors import OutputError
+from napari_mvfusion.gui.jobs.fusions import Target
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe
 from napari_mvfusion.io.base import Format
-from napari_mvfusion.io.formats import is_written, split_ending, writer_of, writers, writing_filter
-from napari_mvfusion.system.devices import free_bytes, offered_devices, pick_device
+from napari_mvfusion.io.formats import (
+    format_of,
+    is_written,
+    place_of,
+    split_ending,
+    writer_of,
+    writers,
+    writing_filter,
+)
+from napari_mvfusion.system.devices import offered_devices, pick_device
 
 _KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
-_FLOAT_BYTES = 4
 _DEVICE_TIP = "What computes. Automatic takes the fastest that is there"
 _PLACE_TIP = "Large volumes go to disk: then a cancelled run can go on later"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What was chosen; `outs` is None for memory, else one file a volume."""
-
-    device: str
-    outs: tuple[Path, ...] | None
-    resume: bool = False
-    overwrite: bool = False
 
 
 class OutputForm(Form):
     """The device, memory or a file, and what to do with a file that is there already.
 
-    A file that nobody has named yet gets a proposed name that nothing has, so that the run can begin at once.
+    A file that nobody has named yet gets a proposed name that nothing has, so that the run can begin at once. A name may go
+    on inside a file, as `fused.h5:/left`.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -57,6 +57,7 @@ class OutputForm(Form):
         self._suffixes: tuple[str, ...] = ("",)
         self._folder, self._beside, self._stem = "", "", "fused"
         self._proposed = ""
+        self._used: Path | None = None
         self._path = file.line
         self["place"].changed.connect(self._change_place)
         self["file"].changed.connect(self._follow_name)
@@ -87,8 +88,15 @@ class OutputForm(Form):
         if (stem, beside) != (self._stem, self._beside):
             self._stem, self._beside = stem, beside
             if self._is_proposed:
+                self._used = None
                 self._propose_anew()
             self.refresh()
+
+    def name_next(self) -> None:
+        """The result is written: the next one goes beside it, under a name that nothing has."""
+        if self._on_disk and not self._is_proposed:
+            self._used = self._entered()
+            self._propose_anew()
 
     def target(self, grid: Grid) -> Target:
         """What was chosen, for fused volumes on this grid.
@@ -98,34 +106,31 @@ class OutputForm(Form):
         InputError, OutputError, DeviceError
             If the volumes do not fit there; says what to choose instead.
         """
-        device = self.device
-        pick_device(device)
+        prefer = preferences()
+        how = (self.device, prefer.threads, prefer.memory_share)
+        pick_device(self.device)
         if not self._on_disk:
             check_memory(grid, len(self._suffixes))
-            return Target(device, None)
+            return Target(*how)
         paths = self._paths()
         if not paths:
             raise OutputError(f"the result has no file yet: name one that ends in {self._ending}")
         answer = self["existing"].value
-        target = Target(
-            device,
-            paths,
-            resume=answer in (_RESUME, _RESUME_REPLACE),
-            overwrite=answer in (_REPLACE, _RESUME_REPLACE),
-        )
+        resume, overwrite = answer in (_RESUME, _RESUME_REPLACE), answer in (_REPLACE, _RESUME_REPLACE)
+        target = Target(*how, paths, resume=resume, overwrite=overwrite)
         if answer == _KEEP:
-            there = next(path for path in paths if path.exists())
+            there = next(place for place in map(place_of, paths) if place.exists())
             raise OutputError(f"{there.name} is there already: choose another name, or choose to replace it")
         for path in paths:
             # Of a series that is gone on with, finished volumes stay.
-            if not (target.resume and len(paths) > 1 and path.exists()):
+            if not (target.resume and len(paths) > 1 and place_of(path).exists()):
                 check_output(path, overwrite=target.overwrite, resume=target.resume)
         return target
 
     def state(self) -> dict[str, str]:
         """What is chosen, as JSON types; of a file, its folder is remembered."""
         if self._on_disk and (paths := self._paths()):
-            self._folder = str(paths[0].absolute().parent)
+            self._folder = str(place_of(paths[0]).absolute().parent)
         return {"device": self.device, "place": self._ending, "folder": self._folder}
 
     def restore(self, state: dict[str, str]) -> None:
@@ -136,11 +141,11 @@ class OutputForm(Form):
     def refresh(self, _: object = None) -> None:
         """Look again at what is there under the chosen name."""
         on_disk = self._on_disk
-        if on_disk and self._is_proposed and (not self._proposed or any(path.exists() for path in self._paths())):
+        if on_disk and self._is_proposed and (not self._proposed or any(place_of(p).exists() for p in self._paths())):
             self._propose_anew()
         paths = self._paths()
         self.show_field("file", on_disk)
-        answers = _answers(paths) if on_disk and paths else []
+        answers = _answers([place_of(path) for path in paths]) if on_disk and paths else []
         self._path.setToolTip("\n".join(map(str, paths[:4])) + ("\n…" if len(paths) > 4 else ""))
         self["existing"].native.offer(answers)
         self.show_field("existing", bool(answers))
@@ -155,9 +160,9 @@ class OutputForm(Form):
         """Let the name end as the chosen format asks for."""
         text = self._path.text()
         if self._on_disk and text and not self._is_proposed:
-            self._name(split_ending(text)[0] + self._ending)
+            self._name(split_ending(str(place_of(text)))[0] + self._ending)
         elif self._on_disk or not text:
-            self._proposed = ""
+            self._used, self._proposed = None, ""
             self._name("")
         self.refresh()
 
@@ -169,12 +174,19 @@ class OutputForm(Form):
         self.refresh()
 
     def _propose_anew(self) -> None:
-        """Propose a name that is free now, where results were written last, are wanted, or beside the views."""
+        """Propose a name that is free now: beside the last result, or where they are wanted, or beside the views."""
         preferred = preferences().output_folder
         wanted = [Path(folder).expanduser() for folder in (self._folder, preferred, self._beside) if folder]
-        ends = [suffix + self._ending for suffix in self._suffixes]
-        found = fresh_name([*wanted, Path.cwd(), Path.home()], self._stem, ends)
-        self._proposed = "" if found is None else f"{found}{self._ending}"
+        folders, stem, ending = [*wanted, Path.cwd(), Path.home()], self._stem, self._ending
+        if self._used is not None:
+            place = place_of(self._used)
+            folders, (stem, typed) = [place.parent], split_ending(place.name)
+            ending = typed or ending
+        found = fresh_name(folders, stem, [suffix + ending for suffix in self._suffixes])
+        free = None if found is None else Path(f"{found}{ending}")
+        if free is not None and self._used is not None:
+            free = format_of(self._used).elsewhere(self._used, free)
+        self._proposed = "" if free is None else str(free)
         self._name(self._proposed)
 
     def _name(self, text: str) -> None:
@@ -182,16 +194,22 @@ class OutputForm(Form):
         with signals_blocked(self._path):
             self._path.setText(text)
 
-    def _paths(self) -> tuple[Path, ...]:
-        """The files of all volumes; none while no name is entered."""
+    def _entered(self) -> Path:
+        """What is entered, in the folder of the preferences where it names none; its name is empty where nothing is."""
         path = Path(self._path.text().strip()).expanduser()
+        folder = preferences().output_folder
+        # An absolute path stays what it is.
+        return Path(folder).expanduser() / path if folder and path.name else path
+
+    def _paths(self) -> tuple[Path, ...]:
+        """What all volumes are written as; none while no name is entered."""
+        path = self._entered()
         if not path.name:
             return ()
-        folder = preferences().output_folder
-        if folder:
-            path = Path(folder).expanduser() / path  # an absolute path stays what it is
-        stem, ending = split_ending(path.name)
-        return tuple(path.with_name(stem + suffix + (ending or self._ending)) for suffix in self._suffixes)
+        known, place = format_of(path), place_of(path)
+        stem, ending = split_ending(place.name)
+        places = [place.with_name(stem + suffix + (ending or self._ending)) for suffix in self._suffixes]
+        return tuple(known.elsewhere(path, each) for each in places)
 
 
 class _File(QWidget):
@@ -220,7 +238,8 @@ class _File(QWidget):
         proposed = self.line.text() or f"fused{_offered()[0].new_suffix}"
         kinds = sorted(_offered(), key=lambda known: not (is_written(proposed) and known is writer_of(proposed)))
         filters = ";;".join(map(writing_filter, kinds))
-        name, _ = QFileDialog.getSaveFileName(self, "Write the fused volume to", proposed, filters, options=options)
+        there = str(place_of(proposed))
+        name, _ = QFileDialog.getSaveFileName(self, "Write the fused volume to", there, filters, options=options)
         if name:
             self.line.setText(name)
 
@@ -230,7 +249,7 @@ def _offered() -> list[Format]:
     return sorted(writers(), key=lambda known: not known.grows)
 
 
-def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
+def _answers(paths: Sequence[Path]) -> list[tuple[str, str]]:
     """What can be done with what is there already; nothing is replaced unless it is chosen."""
     finished = [path for path in paths if path.exists()]
     unfinished = any(partial_folder(path).exists() for path in paths)
@@ -241,19 +260,3 @@ def _answers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
         go_on = [("Go on with the unfinished run, then replace it", _RESUME_REPLACE)] if unfinished else []
         return [("Keep it", _KEEP), *go_on, ("Replace it", _REPLACE)]
     return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)] if unfinished else []
-
-
-def check_memory(grid: Grid, volumes: int) -> None:
-    """Refuse results that do not fit into memory.
-
-    Raises
-    ------
-    InputError
-        If the volumes are larger than what is free.
-    """
-    needed, free = volumes * grid.box.size * _FLOAT_BYTES, free_bytes(pick_device("cpu"))
-    if needed > free:
-        raise InputError(
-            f"the fused volume takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free: "
-            "write it to disk"
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 
 import napari.viewer
@@ -18,25 +17,19 @@ from qtpy.QtWidgets import (
 
 from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.engine.series import FuseJob
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.result import ResultLayer
-from napari_mvfusion.gui.jobs.tasks import Failed, Task
-from napari_mvfusion.gui.jobs.worker import Report, fuse_run
-from napari_mvfusion.gui.layers.conversion import open_layers, same_place
+from napari_mvfusion.gui.jobs.fusions import Fusions, describe, suffixes
+from napari_mvfusion.gui.jobs.saving import SaveResult
+from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
-from napari_mvfusion.gui.panels.fuse.jobs import called, describe, describe_views, jobs_of, outermost, suffixes
+from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.output_form import OutputForm
-from napari_mvfusion.gui.panels.fuse.preview.form import PreviewForm
-from napari_mvfusion.gui.panels.fuse.preview.live import LivePreview, Source
-from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
-from napari_mvfusion.gui.panels.fuse.save_result import SaveResult
-from napari_mvfusion.gui.panels.fuse.ways_out import WaysOut
+from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws, WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.waiting import Later
@@ -45,8 +38,6 @@ from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.words import sentence
 
 _CHECK_MS = 50
-# Enough for one drawing of the window.
-_LAUNCH_MS = 20
 _MEND_FIRST = "The PSF in the red box has to be mended first"
 _LOOKING = "The PSFs are being looked at"
 
@@ -64,13 +55,11 @@ class FusePanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
-        self._run: Task | None = None
-        self._waiting: deque[FuseJob] = deque()
+        self._fusions = Fusions(viewer, self.status, self)
         self._views = ViewList(viewer.layers)
         self._psfs = PSFFlaws(viewer)
         self._method = MethodForm()
-        self._preview = PreviewForm()
-        self._live = LivePreview(viewer, self._source, self)
+        self._live = LivePreview(viewer, self._source)
         self._output = OutputForm()
         self._volume = text_label("volume")
         self._hint = text_label("hint")
@@ -82,14 +71,10 @@ class FusePanel(Panel):
         self._forecast = ForecastLine()
         self._lay_out()
         self._due = Later(_CHECK_MS, self._check, self)
-        self._launch = Later(_LAUNCH_MS, self._add_result, self)
         self._restore()
         for part in (self._views, self._method, self._output):
             part.changed.connect(self._due.ask)
         self._method.changed.connect(self._live.refresh)
-        self._preview.changed.connect(self._switch_preview)
-        self._live.told.connect(self._preview.say)
-        self._live.ended.connect(self._preview.turn_off)
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.changed.connect(self._due.ask)
         self._ways_out.average.connect(partial(self._method.tick_only, "average"))
@@ -102,19 +87,20 @@ class FusePanel(Panel):
         self._save.saver.failed.connect(self.status.fail)
         self._fuse.clicked.connect(self._start)
         self._cancel.clicked.connect(self._stop)
+        self._fusions.reported.connect(self._forecast.learn)
+        self._fusions.finished.connect(self._output.name_next)
+        self._fusions.changed.connect(self._follow)
         self._check()
 
     @property
     def going_on(self) -> str:
         """The run, or what is being saved, while there is one."""
-        if self._run is not None:
-            return f"The fusion by {self._job.method.title}"
-        return "Saving the result" if self._save.saver.running else ""
+        return self._fusions.going_on or ("Saving the result" if self._save.saver.running else "")
 
     def _lay_out(self) -> None:
         groups = {
             "Views": (self._views, self._psfs, self._volume),
-            "Methods": (self._method, self._preview),
+            "Methods": (self._method, self._live),
             "Output": (self._output,),
         }
         self._inputs = QWidget()
@@ -155,7 +141,7 @@ class FusePanel(Panel):
 
     def _check(self) -> None:
         """Tell what would be fused, or why it cannot be, before anybody presses the button."""
-        running = self._run is not None
+        running = self._fusions.running
         self._inputs.setEnabled(not running)
         self._cancel.setEnabled(running)
         self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
@@ -221,76 +207,29 @@ class FusePanel(Panel):
             return
         self.remember({"methods": self._method.state(), "output": self._output.state()})
         self._live.pause()
-        self._jobs = len(methods)
-        self._waiting.extend(jobs_of(opened, methods, target))
-        self._sample = notes(layers[0]).get("sample") or ""
-        self._place = same_place(layers[0])
-        self._limits: tuple[float, float] = tuple(layers[0].contrast_limits)
-        self._next(first=True)
-
-    def _next(self, *, first: bool = False) -> None:
-        """Start the run that waits longest."""
-        job = self._waiting.popleft()
-        self._run = fuse_run(job, outermost(self))
-        self._job = job
-        title = job.method.title if self._jobs > 1 else ""
-        self.status.begin(title, f"{job.method.title}\n{describe_views(job.views)}", first=first)
-        self._check()
-        self._launch.ask()
-
-    def _add_result(self) -> None:
-        """Add the layer of the run, which takes napari a while: after the panel has shown that it begins."""
-        assert self._run is not None
-        name = f"{self._sample} {called(self._job.method)}".strip()
-        self._result = ResultLayer(self.viewer, self._job, name, self._place, self._limits, self._run)
-        self._result.removed.connect(self._run.cancel)
-        self._run.reported.connect(self._result.follow)
-        self._run.reported.connect(self._show)
-        self._run.ended.connect(self._end)
-        self._run.start()
-
-    def _show(self, event: Report) -> None:
-        self.status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
-        self._forecast.learn(self._job, event)
-        if isinstance(event, Failed) and self._waiting:
-            self._waiting.clear()
-            self.status.say("warning", "The methods after it were not started.")
+        self.status.forget()
+        titles = [method.title if len(methods) > 1 else "" for method in methods]
+        self._fusions.start(layers, opened, methods, target, titles)
 
     def _stop(self) -> None:
-        self._waiting.clear()
-        if self._run is not None:
-            self._run.cancel()
-            self._cancel.setEnabled(False)
-            self.status.cancelling()
+        self._fusions.cancel()
+        self._cancel.setEnabled(False)
 
-    def _end(self) -> None:
-        self._run = None
-        if self._waiting:
-            self._next()
-            return
-        self._output.refresh()
+    def _follow(self) -> None:
+        """A run has begun, or the last one is over."""
+        if not self._fusions.running:
+            self._output.refresh()
         self._check()
 
     def _source(self) -> Source:
         """What the live preview shows."""
-        if self._run is not None:
+        if self._fusions.running:
             raise InputError("the preview goes on when the run has ended")
         layers = self._views.chosen()
         opened = open_layers(layers)
         method = self._method.current()
         method.check(opened.views)
         return Source(layers, opened, method, self._output.device)
-
-    def _switch_preview(self) -> None:
-        if not self._preview.on:
-            self._live.end()
-            return
-        try:
-            self._live.begin(with_box=self._preview.with_box)
-        except MVFusionError as error:
-            self._preview.turn_off()
-            self._live.end()
-            self.status.say("error", str(error))
 
     def _copy_text(self, kind: str) -> None:
         try:
@@ -315,14 +254,3 @@ class FusePanel(Panel):
         texts = [write(inputs, m, str(out), device=device) for m, out in zip(methods, outs, strict=True)]
         QGuiApplication.clipboard().setText("\n".join(texts))
         self.status.say("done", f"Copied as {kind}.")
-
-    def close_down(self) -> None:
-        """End what is going on; the run then marks its layer by itself."""
-        self._waiting.clear()
-        if self._run is not None and self._launch.due:
-            self._run.deleteLater()
-        elif self._run is not None:
-            self._run.cancel()
-            self._run.reported.disconnect(self._show)
-            self._run.ended.disconnect(self._end)
-        super().close_down()

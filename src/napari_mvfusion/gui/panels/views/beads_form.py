@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QVBoxLay
 
 from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.bar import TaskBar
+from napari_mvfusion.gui.jobs.status import TaskBar
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import stack_of, to_world_um
 from napari_mvfusion.gui.panels.views.bead_row import BeadRow

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finishing import fresh_name
-from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.bar import Saver
-from napari_mvfusion.gui.jobs.saving import Kind, SavedViews, kinds, savable, save_views, take_over
+from napari_mvfusion.engine.savable_views import Kind, SavedViews, check_savable, kinds
+from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.saving import Saver, take_over, views_steps
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.settings import preferences
@@ -51,7 +51,11 @@ class SaveViews(QPushButton):
         layers = list(self.layers)
         try:
             opened = open_layers(layers)
-            views = savable(opened, kind)
+            if opened.leading:
+                raise InputError(
+                    "a series is not saved as views: save one time point or channel, or each layer for itself"
+                )
+            check_savable(opened.views, kind)
         except MVFusionError as error:
             self.saver.said.emit("error", str(error))
             return
@@ -69,14 +73,14 @@ class SaveViews(QPushButton):
         )
         if name:
             path = Path(name if name.lower().endswith(ending) else name + ending)
-            self._save(layers, views, kind, path, sample)
+            self._save(layers, opened.views, kind, path, sample)
 
     def _save(self, layers: list[Image], views: RegisteredViews, kind: Kind, path: Path, sample: str) -> None:
         if path.exists():
             self.saver.said.emit("error", f"{path} is there already: choose another name.")
             return
         done = partial(self._finish, layers, views)
-        self.saver.start(path.name, save_views, path, views, kind, sample, done=done)
+        self.saver.start(path.name, views_steps, path, views, kind, sample, done=done)
 
     def _finish(self, layers: list[Image], views: RegisteredViews, saved: SavedViews | None) -> None:
         if saved is None:

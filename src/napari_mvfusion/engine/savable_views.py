@@ -1,0 +1,112 @@
+"""Registered views as files that open again: the ways to save them, what each can hold, and how a run repeats on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.base import Format
+from napari_mvfusion.io.formats import writers
+from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.io.watched import Watched, share_of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to save views: one volume whose channels they are, or a folder of files, one a view.
+
+    Attributes
+    ----------
+    known : the format of the volume, or of the files
+    in_folder : whether it is a folder of files
+    """
+
+    known: Format
+    in_folder: bool
+
+    @property
+    def name(self) -> str:
+        """In words, as "OME-Zarr" or "TIFF folder"."""
+        return f"{self.known.name} folder" if self.in_folder else self.known.written
+
+    @property
+    def ending(self) -> str:
+        """What its name ends with; "" for a folder of files."""
+        return "" if self.in_folder else self.known.new_suffix
+
+
+def kinds() -> list[Kind]:
+    """The ways to save views."""
+    as_one = [Kind(known, in_folder=False) for known in writers() if known.holds_views]
+    return as_one + [Kind(known, in_folder=True) for known in writers() if not known.is_folder]
+
+
+@dataclass(frozen=True, eq=False)
+class SavedViews:
+    """Views as they were written: where, how they are opened again, and the same views from there, in the same order."""
+
+    path: Path
+    inputs: dict[str, Any]
+    views: tuple[View, ...]
+
+
+def check_savable(views: RegisteredViews, kind: Kind) -> None:
+    """Refuse views that a kind of file cannot hold.
+
+    Raises
+    ------
+    InputError
+        If there is one; says which view and what helps.
+    """
+    angles = [view.angle for view in views.views]
+    for view in views.views:
+        if view.affine is not None:
+            raise InputError(
+                f"{view.label} lies elsewhere than the first, or has other voxels, and the views of a file share one grid: "
+                "untick it, or give it the place and size of the first"
+            )
+        if view.mask is not None:
+            raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
+        if kind.in_folder and (view.angle is None or angles.count(view.angle) > 1):
+            raise InputError(
+                f"{view.label} needs an angle of its own, as the files of a folder are called by angles: enter it, or "
+                f"save as {kinds()[0].name}"
+            )
+
+
+def save_views(path: Path, views: RegisteredViews, kind: Kind, tag: str, report: Callable[[float], None]) -> SavedViews:
+    """Write views with their PSFs, and open them again; nothing is replaced, and a write that ends early leaves nothing.
+
+    Parameters
+    ----------
+    path : of what is written, which is new
+    views : see `check_savable`
+    kind : one of `kinds`
+    tag : what the names of the files in a folder begin with
+    report : is told the share of all pixels that was read; what it raises ends the write
+
+    Raises
+    ------
+    OutputError
+        If there is something already, or it cannot be written.
+    """
+    note = share_of(views.grid.box.size * len(views), report)
+    watched = RegisteredViews([replace(v, data=Watched(v.data, note)) for v in views.views], views.grid)
+    if kind.in_folder:
+        with written_aside(path, overwrite=False) as aside:
+            write_views_folder(aside, watched, tag, ending=kind.known.suffixes[0])
+    else:
+        kind.known.write_views(path, watched)
+    inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None)
+    by_key = {_key(view, kind): view for view in inputs.open().views}
+    return SavedViews(path, inputs.model_dump(mode="json"), tuple(by_key[_key(view, kind)] for view in views.views))
+
+
+def _key(view: View, kind: Kind) -> Any:
+    return f"{view.angle:g}" if kind.in_folder else view.name

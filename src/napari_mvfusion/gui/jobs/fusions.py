@@ -1,0 +1,239 @@
+"""Fusions one after the other, off the GUI thread: from views, methods and an output to layers that fill meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent, SeriesPart, fuse_series
+from napari_mvfusion.gui.jobs.result import ResultLayer
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Task, failure_of
+from napari_mvfusion.gui.layers.conversion import Opened, same_place
+from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.widgets.waiting import Later
+from napari_mvfusion.methods import LearnedFusion
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.words import times
+
+# Enough for one drawing of the window.
+_LAUNCH_MS = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """What computes, and where results go.
+
+    Attributes
+    ----------
+    device, threads, memory_share, resume, overwrite : see `FuseJob`
+    outs : None for memory, else one file a volume, those of one method together
+    """
+
+    device: str
+    threads: int
+    memory_share: float
+    outs: tuple[Path, ...] | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+class Fusions(QObject):
+    """Fuses views by one or several methods, each result a layer that fills while it is computed.
+
+    A run belongs to the window: when the panel closes, it stops, keeps what is finished, and marks its layer by itself.
+
+    Signals: `changed` tells that a run has begun, or that the last one is over; `reported` gives each event with its job;
+    `finished` gives the layers once all are complete.
+
+    Parameters
+    ----------
+    viewer : gets the layers
+    status : shows how far the runs are, and how they ended
+    panel : that they are started from
+    """
+
+    changed = Signal()
+    reported = Signal(object, object)
+    finished = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, status: Status, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._viewer, self._status, self._panel = viewer, status, panel
+        self._waiting: deque[tuple[FuseJob, str]] = deque()
+        self._run: Task | None = None
+        self._begun = 0
+        self._done: list[Image] = []
+        # Adding a layer takes napari a while: after the panel has shown that the run begins.
+        self._launch = Later(_LAUNCH_MS, self._add_layer, self)
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being fused."""
+        return self._run is not None
+
+    @property
+    def going_on(self) -> str:
+        """The run that is going on, as the subject of a sentence; "" where there is none."""
+        return f"The fusion by {self._job.method.title}" if self.running else ""
+
+    def start(
+        self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], target: Target, titles: Sequence[str]
+    ) -> None:
+        """Fuse layers by each of some methods.
+
+        Parameters
+        ----------
+        layers : the views; the results lie where the first one does
+        opened : the same as views
+        methods : in their order; the last results stay where a later run fails
+        target : where the results go
+        titles : what messages about each run begin with; "" where it is the only one
+        """
+        self._first = layers[0]
+        self._waiting.extend(zip(jobs_of(opened, methods, target), titles, strict=True))
+        self._begun, self._done = 0, []
+        self._next()
+
+    def cancel(self) -> None:
+        """Stop within a second, and start no other; what is finished is kept."""
+        self._waiting.clear()
+        if self._run is not None:
+            self._run.cancel()
+            self._status.cancelling()
+
+    def close_down(self) -> None:
+        """Hear no more of the run, and end it."""
+        self._waiting.clear()
+        if self._run is not None and self._launch.due:
+            self._run.deleteLater()
+        elif self._run is not None:
+            self._run.cancel()
+            self._run.reported.disconnect(self._follow)
+            self._run.ended.disconnect(self._end)
+
+    def _next(self) -> None:
+        """Begin the run that waits longest."""
+        self._job, title = self._waiting.popleft()
+        self._begun += 1
+        self._run = fuse_run(self._job, outermost(self._panel))
+        self._status.begin(title, f"{title or self._job.method.title}\n{describe_views(self._job.views)}")
+        self.changed.emit()
+        self._launch.ask()
+
+    def _add_layer(self) -> None:
+        assert self._run is not None
+        name = f"{notes(self._first).get('sample') or ''} {called(self._job.method)}".strip()
+        limits = tuple(self._first.contrast_limits)
+        self._result = ResultLayer(self._viewer, self._job, name, same_place(self._first), limits, self._run)
+        self._result.removed.connect(self._run.cancel)
+        self._run.reported.connect(self._result.follow)
+        self._run.reported.connect(self._follow)
+        self._run.ended.connect(self._end)
+        self._run.start()
+
+    def _follow(self, event: SeriesEvent | Failed) -> None:
+        self._status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
+        if isinstance(event, JobDone) and not self._result.deleted:
+            self._done.append(self._result.layer)
+        if isinstance(event, Failed) and self._waiting:
+            self._waiting.clear()
+            self._status.say("warning", "What was to be fused after it was not started.")
+        self.reported.emit(self._job, event)
+
+    def _end(self) -> None:
+        self._run = None
+        if self._waiting:
+            self._next()
+            return
+        complete, done = len(self._done) == self._begun, self._done
+        # Their pixels are the user's to take away: nothing here holds them any longer.
+        del self._first, self._result, self._job
+        self._done = []
+        if complete:
+            self.finished.emit(done)
+        self.changed.emit()
+
+
+def fuse_run(job: FuseJob, parent: QObject) -> Task:
+    """A run of the engine that is to be started: its events are `reported`, an error as the last of them.
+
+    Parameters
+    ----------
+    job : what to run
+    parent : the run is cancelled when it is destroyed; what is finished by then is kept
+    """
+    return Task(run_steps, job, parent=parent, to_its_end=True)
+
+
+def run_steps(check: Checkpoint, job: FuseJob) -> Generator[SeriesEvent | Failed, None, None]:
+    """The events of a run; an error becomes the last one."""
+    try:
+        yield from fuse_series(job, check.stopped)
+    except Exception as error:
+        yield failure_of(error, when_memory_ran_out="write the result to an OME-Zarr")
+
+
+def jobs_of(opened: Opened, methods: Sequence[Method], target: Target) -> list[FuseJob]:
+    """One job a method, each with all volumes of a series."""
+    each = len(opened.indices)
+    jobs = []
+    for number, method in enumerate(methods):
+        outs: list[Any] = [None] * each if target.outs is None else list(target.outs[number * each :][:each])
+        parts = tuple(SeriesPart(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
+        jobs.append(
+            FuseJob(
+                parts,
+                opened.leading,
+                method,
+                target.device,
+                threads=target.threads,
+                memory_share=target.memory_share,
+                resume=target.resume,
+                overwrite=target.overwrite,
+                inputs=opened.inputs,
+            )
+        )
+    return jobs
+
+
+def called(method: Method) -> str:
+    """What the layer of a result is called: generators by their models, of which one may try several."""
+    return Path(method.model).stem if isinstance(method, LearnedFusion) else method.name
+
+
+def suffixes(methods: Sequence[Method], opened: Opened) -> tuple[str, ...]:
+    """What follows the name in the file of each volume, the volumes of one method together."""
+    names = [f"-{method.name}" if len(methods) > 1 else "" for method in methods]
+    return tuple(name + "".join(f"-{i:03}" for i in index) for name in names for index in opened.indices)
+
+
+def describe(opened: Opened) -> str:
+    """Number of views, and size of the fused volumes."""
+    count = len(opened.indices)
+    series = f"\n{count} volumes, fused one after the other" if opened.leading else ""
+    return describe_views(opened.views) + series
+
+
+def describe_views(views: RegisteredViews) -> str:
+    """Number of views, and size of the fused volume."""
+    count = "1 view" if len(views) == 1 else f"{len(views)} views"
+    voxels = times(views.grid.shape)
+    size = times(views.grid.voxel_size_um, "g")
+    return f"{count}, {voxels} voxels\nvoxel size {size} µm (z, y, x)"
+
+
+def outermost(widget: QWidget) -> QWidget:
+    """The window that a widget is in, also when it floats: a run lives as long as that."""
+    while (parent := widget.parentWidget()) is not None:
+        widget = parent
+    return widget

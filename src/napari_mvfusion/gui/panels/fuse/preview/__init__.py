@@ -1,1 +1,0 @@
-"""The live preview: the region in sight, fused again while parameters change."""
