@@ -27,7 +27,6 @@ _PLACES = {
 _COMMAND = "make lint runs it"
 _TYPES = "mypy reads its types"
 NOT_IMPORTED = {
-    (_RUN, "imagecodecs"): "tifffile decodes compressed files with it",
     (_TEST, "pytest-xdist"): "make test runs tests side by side with it",
     ("all", "pyqt6"): "qtpy imports whichever Qt is there",
     ("cluster", "dask"): "scripts that fuse on a cluster give it their runs",

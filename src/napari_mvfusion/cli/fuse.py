@@ -28,7 +28,7 @@ _DEFAULT_METHOD = "ebmd"
 def fuse(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, or the files of the views."),
+        typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, a project, or the files of the views."),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help=f"The result: a new {new_endings()}.")] = None,
     method: Annotated[

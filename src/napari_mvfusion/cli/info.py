@@ -11,18 +11,22 @@ import typer
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.view_options import ViewOptions, reads_views
+from napari_mvfusion.data.fused_grid import memory_of
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
+
+_SHOWN = 12
 
 
 @reads_views
 def info(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT", help="Folders, OME-Zarrs or files, each looked at by itself."),
+        typer.Argument(metavar="INPUT", help="Folders, OME-Zarrs, projects or files, each looked at by itself."),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -64,10 +68,41 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         masks=inputs.masks,
         timepoint=inputs.timepoint,
         channel=inputs.channel,
+        box=inputs.box,
+        level=inputs.level,
+        world_unit_um=inputs.world_unit_um,
+        outside=inputs.outside,
     )
 
 
+def _show_project(found: ProjectContents) -> None:
+    """What a project holds beside the views that are shown."""
+    show.say(
+        f"{found.views} views in {found.kept}, {found.missing} missing, {found.psfs} with a PSF; {found.world_unit}"
+    )
+    times = found.timepoints
+    several = f"{times[0]} to {times[-1]} ({len(times)})" if len(times) > 1 else str(times[0])
+    rows = [["time points", several]]
+    parts = {
+        "channels": found.channels,
+        "angles": found.angles,
+        "illuminations": found.illuminations,
+        "tiles": found.tiles,
+    }
+    rows += [[kind, _some(names)] for kind, names in parts.items() if names]
+    rows += [
+        [f"box {box.name}", f"{box.first} to {box.last} world units (z, y, x), both inside"] for box in found.boxes
+    ]
+    show.print_table("project", ["", ""], rows)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")
+
+
 def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> None:
+    if found.project is not None:
+        _show_project(found.project)
     for sample in found.samples:
         if not sample.readable:
             continue
@@ -86,6 +121,10 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
         ]
         title = f"{sample.tag or found.path}{size}{truth}"
         show.print_table(title, ["view", "angle", "shape (z, y, x)", "type", "PSF as used"], rows)
+        if found.project is not None and sample.fused_shape is not None:
+            show.say(
+                f"fused: {_times(sample.fused_shape)} voxels (z, y, x), {memory_of(sample.fused_shape)} as float32"
+            )
         for problem in sample.problems:
             show.say_warning(problem)
         for verdict in verdicts.get(sample.tag, ()):

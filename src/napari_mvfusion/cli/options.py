@@ -66,6 +66,13 @@ def triple_of(text: str | None, option: str) -> tuple[float, float, float] | Non
     return values[0], values[1], values[2]
 
 
+def positive(value: float | None, option: str) -> float | None:
+    """A finite number above 0."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value:g}: give a positive number", param_hint=option)
+    return value
+
+
 def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | None:
     """Parse "128" or "64,128,128" as the voxels of a tile."""
     values = triple_of(text, option)

@@ -147,6 +147,10 @@ def _opening(inputs: Inputs) -> list[str]:
         words += [option, value] if value else []
     if inputs.voxel_size_um is not None:
         words += ["--voxel-size", ",".join(f"{size:g}" for size in inputs.voxel_size_um)]
+    words += [] if inputs.box is None else ["--box", inputs.box]
+    words += ["--level", str(inputs.level)] if inputs.level else []
+    words += [] if inputs.world_unit_um is None else ["--world-unit", f"{inputs.world_unit_um:g}"]
+    words += ["--outside"] if inputs.outside else []
     words += ["--offset", f"{inputs.offset:g}"] if inputs.offset else []
     for name, offset in inputs.offsets.items():
         words += ["--offset", f"{name}={offset:g}"]

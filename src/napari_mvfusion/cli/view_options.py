@@ -15,7 +15,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import known_endings, place_of
+from napari_mvfusion.io.formats import is_project, known_endings, place_of
 from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.system.file_checks import check_there, is_there
 
@@ -47,7 +47,12 @@ class ViewOptions:
     ] = None
     tag: Annotated[str | None, _option("--tag", help="Which sample, where a folder holds several.")] = None
     voxel_size: Annotated[
-        str | None, _option("--voxel-size", metavar="Z,Y,X", help="Voxel size in um, instead of what files say.")
+        str | None,
+        _option(
+            "--voxel-size",
+            metavar="Z,Y,X",
+            help="Voxel size in um, instead of what files say; of a project, that of the fused volume.",
+        ),
     ] = None
     timepoint: Annotated[
         int | None,
@@ -57,6 +62,20 @@ class ViewOptions:
         int | None,
         _option("--channel", min=0, metavar="NUMBER", help=options.WHICH_CHANNEL),
     ] = None
+    box: Annotated[
+        str | None, _option("--box", metavar="NAME", help="Bounding box of a project to fuse. All views by default.")
+    ] = None
+    level: Annotated[
+        int | None,
+        _option("--level", min=0, metavar="NUMBER", help="Resolution level of a project, 0 for the full one."),
+    ] = None
+    world_unit: Annotated[
+        float | None,
+        _option("--world-unit", metavar="UM", help="What one unit of a project's world is, where it leaves that open."),
+    ] = None
+    outside: Annotated[
+        bool, _option("--outside", help="Also read files that a project keeps outside of its own folder.")
+    ] = False
     no_data: Annotated[
         list[str] | None,
         _option(
@@ -95,11 +114,11 @@ class ViewOptions:
         if bool(paths) == bool(self.view):
             raise typer.BadParameter("give either INPUT, or --view ANGLE=FILE for each view", param_hint="INPUT")
         for path in paths:
-            check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
+            check_there(place_of(path), "name a folder of views, an OME-Zarr, a project, or the files of views")
         no_data, no_data_views = options.no_data_of(self.no_data)
         return Inputs(
             source=_source(paths, self.view or []),
-            psfs=_psfs(self.psf or [], in_order=bool(paths) and (len(paths) > 1 or place_of(paths[0]).is_file())),
+            psfs=_psfs(self.psf or [], in_order=bool(paths) and _are_files(paths)),
             tag=self.tag or tag,
             psf_folder=None if self.psf_folder is None else str(self.psf_folder.resolve()),
             voxel_size_um=options.triple_of(self.voxel_size, "--voxel-size"),
@@ -108,6 +127,10 @@ class ViewOptions:
             masks=options.files_of(self.mask or [], "--mask"),
             timepoint=self.timepoint,
             channel=self.channel,
+            box=self.box,
+            level=self.level or 0,
+            world_unit_um=options.positive(self.world_unit, "--world-unit"),
+            outside=self.outside,
         )
 
 
@@ -201,9 +224,14 @@ def _source(paths: Sequence[Path], views: Sequence[str]) -> str | list[str] | di
     """INPUT, or the views by their names."""
     if views:
         return options.files_of(views, "--view")
-    if len(paths) > 1 or place_of(paths[0]).is_file():
+    if _are_files(paths):
         return [str(path.resolve()) for path in paths]
     return str(paths[0].resolve())
+
+
+def _are_files(paths: Sequence[Path]) -> bool:
+    """Whether INPUT is files of views, and not a folder or project of them."""
+    return len(paths) > 1 or (place_of(paths[0]).is_file() and not is_project(paths[0]))
 
 
 def _psfs(given: Sequence[str], *, in_order: bool) -> list[str] | dict[str, str] | None:

@@ -23,7 +23,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.opening import guessed_in, open_views
-from napari_mvfusion.io.view_files import as_used, called
+from napari_mvfusion.io.view_files import as_used
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.file_checks import parsing, read_text
 
@@ -46,7 +46,7 @@ class Inputs(_Part):
 
     Attributes
     ----------
-    source : a TIFF folder, an OME-Zarr, a list of TIFF files, one a view, or files by the names of the views
+    source : a TIFF folder, an OME-Zarr, a project, a list of TIFF files, one a view, or files by the names of the views
     psfs : PSF files, one a view, where `source` is a list of files, or by the names of the views
     tag : which sample of a TIFF folder that holds several
     psf_folder : folder with `psf_angle.tif` files that lie elsewhere
@@ -62,6 +62,7 @@ class Inputs(_Part):
     no_data_views : another choice for some views, by name
     masks : files of masks, by the name of the view
     timepoint, channel : which volume of each file, counted from 0, where files have several
+    box, level, world_unit_um, outside : what of a project, see `open_views`
     """
 
     source: str | list[str] | dict[str, str]
@@ -80,6 +81,10 @@ class Inputs(_Part):
     masks: dict[str, str] = Field(default_factory=dict)
     timepoint: int | None = None
     channel: int | None = None
+    box: str | None = None
+    level: int = 0
+    world_unit_um: float | None = None
+    outside: bool = False
 
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
@@ -152,9 +157,12 @@ class Inputs(_Part):
             masks=self.masks,
             timepoint=self.timepoint,
             channel=self.channel,
+            views=self.views,
+            box=self.box,
+            level=self.level,
+            world_unit_um=self.world_unit_um,
+            outside=self.outside,
         )
-        if self.views is not None:
-            opened = opened.select(_once([each if each in opened.names else called(each)[0] for each in self.views]))
         weights = as_used(self.weights, opened.names, "a weight")
         gains = as_used(self.gains, opened.names, "a gain")
         offsets = as_used(self.offsets, opened.names, "an offset")
@@ -190,13 +198,6 @@ def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[
     found = list(values.values())
     common = max(found, key=found.count, default=where_none)
     return common, {name: value for name, value in values.items() if value != common}
-
-
-def _once(names: list[str]) -> list[str]:
-    """Names of views, none of them twice."""
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"view '{twice}' is named twice among the views to use: name it once")
-    return names
 
 
 class MethodEntry(_Part):

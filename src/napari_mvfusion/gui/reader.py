@@ -1,4 +1,4 @@
-"""The reader of the manifest: folders of registered views, OME-Zarr, and files with volumes."""
+"""The reader of the manifest: folders of registered views, projects, OME-Zarr, and files with volumes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import zarr
 from napari.utils.notifications import show_warning
 
 from napari_mvfusion.data.geometry import Grid, triple
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.entrances import open_views_panel
@@ -24,13 +25,14 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
     volume_layer,
 )
+from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume, open_stored, volume_files
+from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, volume_files
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.roles import MOST_FILES
-from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 
 _MOST_SAMPLES = 6
 
@@ -40,7 +42,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
     Parameters
     ----------
-    path : a folder of `tag_view_ANGLE.tif` files, an OME-Zarr, or a file with a volume; stacks of files are left to others
+    path : a folder of `tag_view_ANGLE.tif` files, a project, an OME-Zarr, or a file with a volume; stacks of files are left
+        to others
     """
     if isinstance(path, list):
         if len(path) != 1:
@@ -48,6 +51,9 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
         path = path[0]
     folder = Path(path)
     try:
+        if folder.is_file() and is_project(folder):
+            format_of(folder).describe(folder)
+            return _read_project
         if folder.is_file() and is_volume(folder):
             open_stored(folder)
             return _read_file
@@ -104,6 +110,21 @@ def _read_file(path: str | list[str]) -> list[LayerData]:
     if stack.voxel_size_um is None:
         layer[1]["units"] = (*layer[1]["units"][: len(leading)], "pixel", "pixel", "pixel")
     return [layer]
+
+
+def _read_project(path: str | list[str]) -> list[LayerData]:
+    """The views of a project at its first time point and channel, each where it lies, with PSFs in their own frames."""
+    file = Path(path if isinstance(path, str) else path[0])
+
+    def opened(at: VolumeChoice) -> RegisteredViews:
+        choice = ProjectChoice(at.timepoint, at.channel, own_psfs=True)
+        return format_of(file).open_project(file, choice, clean=True)
+
+    at, said = one_of(opened, VolumeChoice())
+    for message in said:
+        show_warning(message)
+    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto")
+    return view_layers(opened(at), sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 
 
 def _read_folder(path: str | list[str]) -> list[LayerData]:

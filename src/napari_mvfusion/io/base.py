@@ -17,7 +17,7 @@ from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.streaming import LeadingAxis
-from napari_mvfusion.io.volume_choice import choose
+from napari_mvfusion.io.volume_choice import ProjectChoice, choose
 from napari_mvfusion.system.file_checks import is_folder
 
 
@@ -114,6 +114,42 @@ class SmallVolume:
     voxel_size_um: FloatTriple | None
 
 
+@dataclass(frozen=True)
+class BoxContents:
+    """A box of a project: its name, and its first and last voxel, (z, y, x) in units of the project's world."""
+
+    name: str
+    first: Triple
+    last: Triple
+
+
+@dataclass(frozen=True)
+class ProjectContents:
+    """What a project holds, before anything of it is chosen.
+
+    Attributes
+    ----------
+    kept : where its pixels are kept, in words
+    world_unit : what one unit of its world is, or why that is not clear, in words
+    timepoints : numbers of its time points
+    channels, angles, illuminations, tiles : their numbers, with their names where these say more
+    boxes : that it defines
+    views, missing, psfs : how many views were recorded and were not, over all time points, and how many have a PSF
+    """
+
+    kept: str
+    world_unit: str
+    timepoints: tuple[int, ...]
+    channels: tuple[str, ...]
+    angles: tuple[str, ...]
+    illuminations: tuple[str, ...]
+    tiles: tuple[str, ...]
+    boxes: tuple[BoxContents, ...]
+    views: int
+    missing: int
+    psfs: int
+
+
 class Growing(Protocol):
     """A volume on the disk that is filled box by box: a kill loses at most the boxes that were just written.
 
@@ -152,6 +188,7 @@ class Format(ABC):
     grows : whether `grow` makes a volume that survives a kill half-way; what other formats hold is gathered in one that
         does, and written at the end
     holds_views : whether the channels of one volume are views, with their PSFs
+    is_project : whether it holds no volume, but names views and says where each lies
     """
 
     name: ClassVar[str]
@@ -161,6 +198,7 @@ class Format(ABC):
     new_suffix: ClassVar[str] = ""
     grows: ClassVar[bool] = False
     holds_views: ClassVar[bool] = False
+    is_project: ClassVar[bool] = False
 
     def place(self, path: Path) -> Path:
         """The file or folder on the disk that holds what is named; a name may go on inside a file."""
@@ -262,6 +300,32 @@ class Format(ABC):
             If it, or what it says of a view, cannot be used.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how views are opened")
+
+    def open_project(self, path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
+        """Open views of a project, where `is_project`; pixels are read when they are needed.
+
+        Parameters
+        ----------
+        path : of the project
+        choice : which views, and on which grid
+        clean : make PSFs ready to fuse with
+
+        Raises
+        ------
+        InputError
+            If something is not chosen that has to be, or the project, or a file of it, cannot be used.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its views are opened")
+
+    def describe(self, path: Path) -> ProjectContents:
+        """What a project holds, where `is_project`; only the project itself is looked at.
+
+        Raises
+        ------
+        InputError
+            If it cannot be used.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it holds")
 
     def write_views(
         self, path: Path, views: RegisteredViews, *, truth: VolumeLike | None = None, overwrite: bool = False

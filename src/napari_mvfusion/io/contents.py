@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, refuse_tag
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
@@ -38,6 +39,7 @@ class SampleContents:
     ----------
     problems : in words; where the sample cannot be opened, only why
     readable : whether it can be opened
+    fused_shape : voxels (z, y, x) of the fused volume, None where it cannot be opened
     """
 
     tag: str
@@ -46,16 +48,27 @@ class SampleContents:
     has_truth: bool
     problems: tuple[str, ...]
     readable: bool = True
+    fused_shape: Triple | None = None
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What an input holds: "folder", "zarr", "file" or "files", its samples, and what does not fit."""
+    """What an input holds.
+
+    Attributes
+    ----------
+    path : as it was named
+    kind : "folder", "zarr", "file", "files" or "project"
+    samples : that it holds; of a project, the views that are chosen, or its first ones
+    problems : what does not fit
+    project : what else a project holds
+    """
 
     path: str
     kind: str
     samples: tuple[SampleContents, ...]
     problems: tuple[str, ...]
+    project: ProjectContents | None = None
 
     @property
     def readable(self) -> bool:
@@ -75,13 +88,19 @@ def describe(
     masks: Mapping[str, str | Path] | None = None,
     timepoint: int | None = None,
     channel: int | None = None,
+    views: Sequence[str] | None = None,
+    box: str | None = None,
+    level: int = 0,
+    world_unit_um: float | None = None,
+    outside: bool = False,
 ) -> Contents:
-    """Say what a folder, an OME-Zarr or files hold. Problems of a sample do not hide the others.
+    """Say what a folder, an OME-Zarr, a project or files hold. Problems of a sample do not hide the others.
 
     Parameters
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
-    psfs, psf_folder, voxel_size_um, masks, timepoint, channel : as for `open_views`
+    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, views, box, level, world_unit_um, outside : as for
+        `open_views`
     tag : the only sample to look at, of a folder with several
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
@@ -104,6 +123,11 @@ def describe(
             no_data=no_data,
             no_data_views=no_data_views,
             masks=masks,
+            views=views,
+            box=box,
+            level=level,
+            world_unit_um=world_unit_um,
+            outside=outside,
         )
 
     refuse_tag(source, tag)
@@ -112,6 +136,8 @@ def describe(
         return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
     path = Path(source)
     check_there(place_of(path), "name a folder of views, an OME-Zarr, or a file")
+    if is_project(path):
+        return Contents(str(path), "project", (sample(None),), (), format_of(path).describe(path))
     if is_volume_folder(path):
         return Contents(str(path), "zarr", (sample(None),), ())
     if path.is_dir():
@@ -129,21 +155,31 @@ def describe(
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
     stored = open_stored(path)
-    at, said = _one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
+    at, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
     data = stored.volume(at.timepoint, at.channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return SampleContents("", (view,), stored.voxel_size_um, False, (*said, *stored.notes))
 
 
-def _one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[VolumeChoice, list[str]]:
-    """Which volume to look at: the first one where there are several and none is chosen, which is said."""
+def one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[VolumeChoice, list[str]]:
+    """Which volume to look at: the first one where there are several and none is chosen, which is said.
+
+    Parameters
+    ----------
+    look : opens what is chosen; raises `NotChosenError` where more has to be
+    at : what is chosen already
+
+    Returns
+    -------
+    The choice that can be opened, and a line for each that was made.
+    """
     said: list[str] = []
     while True:
         try:
             look(at)
         except NotChosenError as several:
             said.append(f"{several}; this is the first one")
-            at = at.first(several.axis)
+            at = at.at(several.axis, several.first)
         else:
             return at, said
 
@@ -153,9 +189,11 @@ def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -
         return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
 
     try:
-        at, several = _one_of(look, at)
+        at, several = one_of(look, at)
         views = look(at)
-        notes = (*several, *views.notes)
+        # A project is too large to be looked through unasked.
+        in_project = isinstance(source, (str, Path)) and is_project(source)
+        notes = (*several, *(views.remarks if in_project else views.notes))
         folder = Path(source) if isinstance(source, (str, Path)) and Path(source).is_dir() else None
         has_truth = False if folder is None else _has_truth(folder, tag, at)
     except InputError as error:
@@ -171,7 +209,9 @@ def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -
     ]
     directions = [*about_one_direction(views), *about_psfs_across(views)]
     size = views.grid.voxel_size_um if views.grid.size_known else None
-    return SampleContents(tag or "", found, size, has_truth, (*notes, *directions, *without))
+    return SampleContents(
+        tag or "", found, size, has_truth, (*notes, *directions, *without), fused_shape=views.grid.shape
+    )
 
 
 def _has_truth(folder: Path, tag: str | None, at: VolumeChoice) -> bool:

@@ -13,12 +13,14 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, StoredVolumes
+from napari_mvfusion.io.bdv.format import BDVProject
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.ome_zarr.format import OMEZarr
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.system.file_checks import check_there, is_folder
 
-FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5())
+FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5(), BDVProject())
+_VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 
 
 def format_of(path: str | Path) -> Format:
@@ -31,15 +33,20 @@ def format_of(path: str | Path) -> Format:
 
 
 def is_volume(path: str | Path) -> bool:
-    """Whether a file or folder is of a format; what is inside is not looked at."""
+    """Whether a file or folder is of a format of volumes; what is inside is not looked at."""
     path = Path(path)
-    return any(known.recognises(path) for known in FORMATS)
+    return any(known.recognises(path) for known in _VOLUMES)
+
+
+def is_project(path: str | Path) -> bool:
+    """Whether a file is of a format of projects, which name views that lie elsewhere; what is inside is not looked at."""
+    return format_of(path).is_project
 
 
 def is_volume_folder(path: str | Path) -> bool:
     """Whether a folder is a volume, or is called like one, rather than a folder of files."""
     path = Path(path)
-    suffixes = tuple(suffix for known in FORMATS if known.is_folder for suffix in known.suffixes)
+    suffixes = tuple(suffix for known in _VOLUMES if known.is_folder for suffix in known.suffixes)
     return path.name.lower().endswith(suffixes) or (is_folder(path) and is_volume(path))
 
 
@@ -65,12 +72,12 @@ def place_of(path: str | Path) -> Path:
 
 def suffixes() -> tuple[str, ...]:
     """Endings, in lower case, of all that holds volumes."""
-    return tuple(suffix for known in FORMATS for suffix in known.suffixes)
+    return tuple(suffix for known in _VOLUMES for suffix in known.suffixes)
 
 
 def file_suffixes() -> tuple[str, ...]:
     """Endings of files, in lower case, that hold volumes."""
-    return tuple(suffix for known in FORMATS if not known.is_folder for suffix in known.suffixes)
+    return tuple(suffix for known in _VOLUMES if not known.is_folder for suffix in known.suffixes)
 
 
 def has_file_suffix(path: str | Path) -> bool:
@@ -160,8 +167,8 @@ def new_endings() -> str:
 
 
 def known_endings() -> str:
-    """The endings of what can be read, in words."""
-    return _in_words(FORMATS)
+    """The endings of volumes that can be read, in words."""
+    return _in_words(_VOLUMES)
 
 
 def _in_words(formats: tuple[Format, ...]) -> str:

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_volume, is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.formats import format_of, is_project, is_volume, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
@@ -22,10 +22,11 @@ from napari_mvfusion.io.view_files import (
     by_name,
     called,
     check_names,
+    once,
     open_view_files,
     size_remark,
 )
-from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 from napari_mvfusion.system.file_checks import check_there, is_folder, is_there
 
 Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -45,19 +46,26 @@ def open_views(
     masks: Mapping[str, str | Path] | None = None,
     timepoint: int | None = None,
     channel: int | None = None,
+    views: Sequence[str] | None = None,
+    box: str | None = None,
+    level: int = 0,
+    world_unit_um: float | None = None,
+    outside: bool = False,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
 
     Parameters
     ----------
-    source : a folder of views and PSFs, an OME-Zarr whose channels are views, a list of files, one a view, or files by
-        the names of the views, which are angles where they are numbers: {"0": "left.tif", "90": "right.tif"}. In a folder,
-        files are called `tag_view_ANGLE.tif` and `psf_ANGLE.tif`; where none is, views, angles and PSFs are guessed from
-        names and sizes if that is clear (see `guess_files`), which `RegisteredViews.remarks` then tells
+    source : a folder of views and PSFs, an OME-Zarr whose channels are views, a project of BigStitcher or BigDataViewer
+        (`dataset.xml`), a list of files, one a view, or files by the names of the views, which are angles where they are
+        numbers: {"0": "left.tif", "90": "right.tif"}. In a folder, files are called `tag_view_ANGLE.tif` and
+        `psf_ANGLE.tif`; where none is, views, angles and PSFs are guessed from names and sizes if that is clear (see
+        `guess_files`), which `RegisteredViews.remarks` then tells
     psfs : PSF files: one a view, where `source` is a list of files, or by the names of the views, for any source
     tag : which sample of a folder with several
     psf_folder : where the `psf_ANGLE.tif` lie when not in the folder itself
-    voxel_size_um : (z, y, x), instead of what the files say
+    voxel_size_um : (z, y, x), instead of what the files say; of a project, whose views lie in one world, that of the fused
+        volume, which has cubes of the finest size of its views where none is named
     clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
     no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
@@ -65,7 +73,12 @@ def open_views(
     masks : a file for each view, by its name, that is neither 0 nor NaN where the view holds a measurement; one volume for
         all time points and channels, or one for each
     timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
-        are views
+        are views. Those of a project are called by the numbers that it gives them
+    views : names of the views to open, in this order; all of them when None
+    box : name of the bounding box of a project that the fused volume covers; all of its views when None
+    level : resolution level of the views of a project, 0 for the full resolution
+    world_unit_um : what one unit of the world of a project is, where it leaves that open
+    outside : files of a project may lie outside of its folder
 
     Returns
     -------
@@ -79,24 +92,28 @@ def open_views(
         the message names it and the fix.
     """
     at = VolumeChoice(timepoint, channel)
-    views = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, clean=clean_psfs)
-    files = by_name(masks or {}, "mask", views.names)
-    check_names(files, views.names, "a mask")
-    choices = as_used(no_data_views or {}, views.names, "what is no data")
-    if no_data == "none" and not files and not choices:
-        return views
-    return RegisteredViews(
-        [
-            replace(
-                view,
-                no_data=choices.get(view.name, no_data),
-                mask=_mask(files[view.name], at) if view.name in files else view.mask,
-            )
-            for view in views.views
-        ],
-        views.grid,
-        remarks=views.remarks,
-    )
+    named = None if views is None else tuple(once(views))
+    in_project = ProjectChoice(timepoint, channel, named, box, voxel_size_um, level, world_unit_um, outside)
+    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, clean=clean_psfs)
+    files = by_name(masks or {}, "mask", opened.names)
+    check_names(files, opened.names, "a mask")
+    choices = as_used(no_data_views or {}, opened.names, "what is no data")
+    if no_data != "none" or files or choices:
+        opened = RegisteredViews(
+            [
+                replace(
+                    view,
+                    no_data=choices.get(view.name, no_data),
+                    mask=_mask(files[view.name], at) if view.name in files else view.mask,
+                )
+                for view in opened.views
+            ],
+            opened.grid,
+            remarks=opened.remarks,
+        )
+    if named is None:
+        return opened
+    return opened.select(once([each if each in opened.names else called(each)[0] for each in named]))
 
 
 def _mask(file: Path, at: VolumeChoice) -> VolumeLike:
@@ -111,6 +128,7 @@ def _opened(
     psf_folder: str | Path | None,
     voxel_size_um: FloatTriple | None,
     at: VolumeChoice,
+    in_project: ProjectChoice,
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -118,6 +136,9 @@ def _opened(
     elsewhere = None if psf_folder is None else Path(psf_folder)
     remarks: list[str] = []
     refuse_tag(source, tag)
+    if isinstance(source, (str, Path)) and is_project(source):
+        return _open_project(Path(source), psfs or {}, elsewhere, in_project, clean=clean)
+    in_project.refuse_elsewhere()
     if not isinstance(source, (str, Path)):
         found = _named(source, psfs)
     else:
@@ -201,6 +222,17 @@ def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:
     ], []
 
 
+def _open_project(
+    path: Path, psfs: PSFFiles, psf_folder: Path | None, choice: ProjectChoice, *, clean: bool
+) -> RegisteredViews:
+    """The views of a project, with its own PSFs or those that were named, which lie in the frame of the fused volume."""
+    check_there(path, "check its name")
+    if not isinstance(psfs, Mapping):
+        raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
+    views = format_of(path).open_project(path, choice, clean=clean)
+    return _with_stated_psfs(views, path, psfs, psf_folder, views.grid, [], clean=clean)
+
+
 def _open_channels(
     path: Path,
     psfs: Mapping[str, str | Path],
@@ -212,26 +244,42 @@ def _open_channels(
 ) -> RegisteredViews:
     """The channels of a volume, with its own PSFs or those that were named."""
     views = format_of(path).open_views(path, at.timepoint)
+    grid, remarks = views.grid, []
+    if voxel_size_um is not None:
+        grid = Grid(grid.shape, voxel_size_um, grid.origin_um)
+        remarks = size_remark(voxel_size_um, [(str(path), views.grid.voxel_size_um)])
+    return _with_stated_psfs(views, path, psfs, psf_folder, grid, remarks, clean=clean)
+
+
+def _with_stated_psfs(
+    views: RegisteredViews,
+    path: Path,
+    psfs: Mapping[str, str | Path],
+    psf_folder: Path | None,
+    grid: Grid,
+    remarks: list[str],
+    *,
+    clean: bool,
+) -> RegisteredViews:
+    """Views on a grid, with PSFs that were named in the place of their own."""
     stated = by_name(psfs, "PSF", views.names)
     check_names(stated, views.names, "a PSF")
-    remarks: list[str] = []
+    said: list[str] = []
     files: dict[str, Path | None] = dict(stated)
     if psf_folder is not None:
         others = find_psfs(psf_folder, {view.name: view.angle for view in views.views})
         files = {name: stated.get(name, others.files.get(name)) for name in views.names}
-        remarks += others.said
-    size = voxel_size_um or views.grid.voxel_size_um
-    if voxel_size_um is not None:
-        remarks += size_remark(voxel_size_um, [(str(path), views.grid.voxel_size_um)])
+        said += others.said
+    said += remarks
     changed = []
     for view in views.views:
         if view.name in files:
-            remarks += _replaced(view.name, None if view.psf is None else path, files)
-            psf = open_psf(files[view.name], size, clean=clean)
+            said += _replaced(view.name, None if view.psf is None else path, files)
+            psf = open_psf(files[view.name], grid.voxel_size_um, clean=clean)
             changed.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
         else:
             changed.append(view)
-    return RegisteredViews(changed, Grid(views.grid.shape, size, views.grid.origin_um), remarks=remarks)
+    return RegisteredViews(changed, grid, remarks=[*views.remarks, *said])
 
 
 def _replaced(name: str, before: Path | None, stated: Mapping[str, Path | None]) -> list[str]:

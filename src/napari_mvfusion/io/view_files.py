@@ -90,6 +90,20 @@ def by_name(files: Mapping[str, str | Path], what: str, names: Sequence[str] = (
     return found
 
 
+def once(names: Sequence[str]) -> list[str]:
+    """Names of views to use, none of them twice.
+
+    Raises
+    ------
+    InputError
+        If one is.
+    """
+    found = list(names)
+    if twice := next((name for name in found if found.count(name) > 1), None):
+        raise InputError(f"view '{twice}' is named twice among the views to use: name it once")
+    return found
+
+
 def check_names(given: Iterable[str], names: Sequence[str], what: str) -> None:
     """Raise where something is given for a view that is not there.
 

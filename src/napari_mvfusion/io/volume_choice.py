@@ -1,10 +1,11 @@
-"""Which of the volumes in a file with time points or channels is meant."""
+"""Which of the volumes in a file with time points or channels is meant, and what of a project."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
 
 WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
@@ -17,11 +18,13 @@ class NotChosenError(InputError):
     ----------
     message : names the file and the option
     axis : "t" or "c"
+    first : the first one that there is
     """
 
-    def __init__(self, message: str, axis: str) -> None:
+    def __init__(self, message: str, axis: str, first: int = 0) -> None:
         super().__init__(message)
         self.axis = axis
+        self.first = first
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,56 @@ class VolumeChoice:
             self.channel if leading.get("c", 1) > 1 else None,
         )
 
-    def first(self, axis: str) -> VolumeChoice:
-        """The same with the first volume along "t" or "c"."""
-        return replace(self, **{WORDS[axis][1]: 0})
+    def at(self, axis: str, number: int) -> VolumeChoice:
+        """The same with another volume along "t" or "c"."""
+        return replace(self, **{WORDS[axis][1]: number})
+
+
+@dataclass(frozen=True)
+class ProjectChoice:
+    """What of a project is opened, and on which grid.
+
+    Attributes
+    ----------
+    timepoint, channel : by the numbers that the project gives them; None where it has one
+    views : names of the views, in this order; all of them when None
+    box : name of the bounding box that is covered; all views when None
+    voxel_size_um : (z, y, x) of the fused volume; cubes of the finest size of the views when None
+    level : resolution level that is read, 0 for the full resolution
+    world_unit_um : what one unit of the project's world is, where the project leaves that open
+    outside : files may lie outside of the folder of the project
+    own_psfs : PSFs stay in the pixels of their views, for whoever brings them into a frame of their own
+    """
+
+    timepoint: int | None = None
+    channel: int | None = None
+    views: tuple[str, ...] | None = None
+    box: str | None = None
+    voxel_size_um: FloatTriple | None = None
+    level: int = 0
+    world_unit_um: float | None = None
+    outside: bool = False
+    own_psfs: bool = False
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse what only a project could answer, where views lie in files of their own.
+
+        Raises
+        ------
+        InputError
+            If any of it is asked for.
+        """
+        asked = [
+            ("--box (box=)", self.box is not None),
+            ("--level (level=)", self.level != 0),
+            ("--world-unit (world_unit_um=)", self.world_unit_um is not None),
+            ("--outside (outside=)", self.outside),
+        ]
+        for option, given in asked:
+            if given:
+                raise InputError(
+                    f"{option} is for projects of BigStitcher (dataset.xml): leave it out, or name the project"
+                )
 
 
 def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:

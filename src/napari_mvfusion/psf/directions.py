@@ -19,12 +19,16 @@ _ACROSS = 60.0
 
 
 def about_one_direction(views: RegisteredViews) -> list[str]:
-    """A line for each two views that look from one direction: angles that differ by full turns are the same."""
+    """A line for each two views that look at one place from one direction: angles that differ by full turns are the same."""
     return [
         f"view '{one.name}' and view '{other.name}' look from one direction ({one.angle:g} and {other.angle:g} degrees are "
         "the same) and count as two views: right for two sides of illumination; leave one out if it is the same recording"
         for one, other in combinations(views.views, 2)
-        if one.angle is not None and other.angle is not None and same_direction(one.angle, other.angle)
+        if one.angle is not None
+        and other.angle is not None
+        and same_direction(one.angle, other.angle)
+        # Tiles of one recording lie side by side.
+        and (one.affine is None or other.affine is None or np.allclose(one.affine, other.affine))
     ]
 
 

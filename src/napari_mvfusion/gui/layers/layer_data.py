@@ -27,7 +27,12 @@ _SPATIAL = 3
 
 
 def view_layers(
-    views: RegisteredViews, *, sample: str, inputs: Mapping[str, Any] | None = None, shown: bool = True
+    views: RegisteredViews,
+    *,
+    sample: str,
+    inputs: Mapping[str, Any] | None = None,
+    shown: bool = True,
+    own_psfs: bool = False,
 ) -> list[LayerData]:
     """One image layer a view, as napari's readers return them.
 
@@ -41,6 +46,7 @@ def view_layers(
     sample : what the views show, the first word of the layers' names; may be empty
     inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
     shown : False leaves all of them invisible
+    own_psfs : PSFs are in the pixels of their views, and the panel brings them to those of the fused volume
     """
     alike: dict[str, list[VolumeLike]] = {}
     for view in views.views:
@@ -48,12 +54,14 @@ def view_layers(
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
+        psf = None if own_psfs else view.psf
         known: Notes = {
             "role": "view",
             "name": view.name,
             "angle": view.angle,
-            "psf": view.psf,
-            "psf_said": ViewPSF(view.psf, view.psf_notes, view.psf_flaw),
+            "psf": psf,
+            "psf_said": ViewPSF(psf, view.psf_notes, view.psf_flaw),
+            "psf_own": view.psf if own_psfs else None,
             "weight": view.weight,
             "offset": view.offset,
             "gain": view.gain,

@@ -28,6 +28,7 @@ _MOST_GAIN = 1032
 _UNCOUNTED = 2**29
 _PIECE = 2**16
 _DEFLATE = 1
+_SCALE_OFFSET = 6
 # Filters that only reorder or check; of all others a chunk has one.
 _NO_COMPRESSION = frozenset((2, 3))
 
@@ -125,7 +126,7 @@ def refuse_filters(dataset: Any, named: str) -> None:
     InputError
         If they are.
     """
-    compressing = [each for each in _filters(dataset) if each not in _NO_COMPRESSION]
+    compressing = [each for each in _filters(dataset) if each not in _NO_COMPRESSION and not _is_bounded(dataset, each)]
     if len(compressing) > 1:
         raise InputError(f"{named} is compressed twice over: save it compressed once")
 
@@ -133,6 +134,16 @@ def refuse_filters(dataset: Any, named: str) -> None:
 def _filters(dataset: Any) -> list[int]:
     made = dataset.id.get_create_plist()
     return [int(made.get_filter(number)[0]) for number in range(made.get_nfilters())]
+
+
+def _is_bounded(dataset: Any, code: int) -> bool:
+    """Whether a filter is the scale-offset one, as BigDataViewer has before deflate, and gives back just one chunk."""
+    if code != _SCALE_OFFSET:
+        return False
+    made = dataset.id.get_create_plist()
+    settings = next(f[2] for n in range(made.get_nfilters()) if (f := made.get_filter(n))[0] == code)
+    pixels, item = settings[2], settings[4]
+    return bool(pixels == math.prod(dataset.chunks) and item == dataset.dtype.itemsize)
 
 
 def _unpacks_to_more(dataset: Any, corner: tuple[int, ...], most: int) -> bool:

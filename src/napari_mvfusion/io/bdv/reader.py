@@ -1,0 +1,245 @@
+"""Views of a project as registered views: chosen, placed, and read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_mvfusion.data.fused_grid import Placed, WorldBox, choose_grid
+from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, Triple, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.bdv.loaders import loader_of
+from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
+from napari_mvfusion.io.bdv.places import Places
+from napari_mvfusion.io.bdv.project import NamedPart, Project, ViewId, read_project
+from napari_mvfusion.io.bdv.psfs import with_psf
+from napari_mvfusion.io.bdv.registrations import WorldUnit, at_level, models_of, to_um, world_unit
+from napari_mvfusion.io.bdv.view_names import names_of
+from napari_mvfusion.io.volume_choice import NotChosenError, ProjectChoice
+from napari_mvfusion.psf.frames import own_to_fused
+
+_SHOWN = 8
+# Of more views, so many tell the unit of the world as well.
+_MOST_MODELS = 1000
+# Degrees that a detection axis may lie out of the plane in which views turn about x.
+_ACROSS_X = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedView:
+    """A view of a project before its pixels are opened.
+
+    Attributes
+    ----------
+    place : time point and setup
+    name : as views are called
+    affine : 4 x 4, from its pixels at full resolution (z, y, x, 1) to micrometres
+    shape : its pixels at full resolution, None where the project does not say
+    """
+
+    place: ViewId
+    name: str
+    affine: np.ndarray
+    shape: Triple | None
+
+
+def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
+    """Open views of a project; no pixel is read.
+
+    Parameters
+    ----------
+    path : the XML file
+    choice : which views, and on which grid
+    clean : make PSFs ready to fuse with
+
+    Raises
+    ------
+    InputError
+        If something is not chosen that has to be, or the project, or a file of it, cannot be used.
+    """
+    project = read_project(path)
+    places = Places(project, choice.outside)
+    loader = loader_of(places)
+    unit = project_unit(project, choice.world_unit_um)
+    chosen = _named(
+        project, placed_views(project, unit, _timepoint(project, choice), _channel(project, choice)), choice
+    )
+    levels = [_opened(loader, view, choice.level) for view in chosen]
+    affines = [at_level(v.affine, level.factors, level.shift) for v, level in zip(chosen, levels, strict=True)]
+    found = choose_grid(
+        [
+            Placed(triple(level.data.shape), affine, f"view '{view.name}'")
+            for view, level, affine in zip(chosen, levels, affines, strict=True)
+        ],
+        voxels=choice.voxel_size_um or "isotropic",
+        box=_box(project, choice.box, unit),
+        known=ALL_KNOWN if unit.known else NOT_KNOWN,
+    )
+    views = []
+    for view, level, affine, kept in zip(chosen, levels, affines, found.on_grid, strict=True):
+        made = _adjusted(
+            View(
+                level.data,
+                view.name,
+                angle=direction_of(view.affine),
+                affine=None if kept else affine,
+                source=str(path),
+            ),
+            project.adjustments.get(view.place),
+        )
+        to_grid = None if choice.own_psfs else own_to_fused(view.affine, found.grid)
+        views.append(with_psf(made, view.place, to_grid, places, clean=clean))
+    return RegisteredViews(views, found.grid, remarks=[*_remarks(project, chosen, unit), *filter(None, [found.remark])])
+
+
+def project_unit(project: Project, asked_um: float | None) -> WorldUnit:
+    """What one unit of the world of a project is; see `world_unit`."""
+    there = sorted(view for view in project.transforms if view not in project.missing and view[1] in project.setups)
+    step = -(-len(there) // _MOST_MODELS) or 1
+    return world_unit(project, models_of(project, there[::step]), asked_um)
+
+
+def placed_views(project: Project, unit: WorldUnit, timepoint: int, channel: int | None) -> list[PlacedView]:
+    """The views of a time point and channel, with their names and places.
+
+    Raises
+    ------
+    InputError
+        If there are none, or one cannot be placed.
+    """
+    places = [
+        view
+        for view in project.views(timepoint)
+        if channel is None or project.setups[view[1]].parts.get("channel") == channel
+    ]
+    if not places:
+        raise InputError(
+            f"{project.path} has no views at time point {timepoint}, all of them are missing: choose another"
+        )
+    setups = [project.setups[setup] for _, setup in places]
+    models = models_of(project, places)
+    return [
+        PlacedView(place, name, to_um(models[place], unit), setup.shape)
+        for place, name, setup in zip(places, names_of(project, setups), setups, strict=True)
+    ]
+
+
+def direction_of(affine: np.ndarray) -> float | None:
+    """Direction of a view's detection axis, its own z, about x in degrees; None where it is not across x.
+
+    Parameters
+    ----------
+    affine : 4 x 4, from its pixels (z, y, x, 1) to the world
+    """
+    z, y, x = affine[:3, 0] / np.linalg.norm(affine[:3, 0])
+    if abs(x) > np.sin(np.deg2rad(_ACROSS_X)):
+        return None
+    return round(float(np.rad2deg(np.arctan2(y, z))) % 360, 3) % 360
+
+
+def _timepoint(project: Project, choice: ProjectChoice) -> int:
+    if choice.timepoint is None:
+        if len(project.timepoints) > 1:
+            first = next(iter(project.timepoints))
+            raise NotChosenError(
+                f"{project.path} has {len(project.timepoints)} time points: choose one with --timepoint, of "
+                f"{_numbers(list(project.timepoints))} (timepoint=)",
+                "t",
+                first,
+            )
+        return next(iter(project.timepoints))
+    if choice.timepoint not in project.timepoints:
+        raise InputError(
+            f"{project.path} has no time point {choice.timepoint}: it has {_numbers(list(project.timepoints))}"
+        )
+    return choice.timepoint
+
+
+def _channel(project: Project, choice: ProjectChoice) -> int | None:
+    """The number of a channel, None where setups have none."""
+    channels = project.used("channel")
+    if choice.channel is None:
+        if len(channels) > 1:
+            raise NotChosenError(
+                f"{project.path} has {len(channels)} channels: choose one with --channel, of {_listed(channels)} (channel=)",
+                "c",
+                channels[0].number,
+            )
+        return None
+    if choice.channel not in [part.number for part in channels]:
+        raise InputError(
+            f"{project.path} has no channel {choice.channel}: it has {_listed(channels) or 'none by number'}"
+        )
+    return choice.channel
+
+
+def _named(project: Project, views: list[PlacedView], choice: ProjectChoice) -> list[PlacedView]:
+    """The views of these names, in their order; "090" is meant for view 90."""
+    if choice.views is None:
+        return views
+    by_name = {view.name: view for view in views}
+    wanted = [name if name in by_name else name.lstrip("0") or "0" for name in choice.views]
+    for name in wanted:
+        if name not in by_name:
+            there = ", ".join(list(by_name)[:_SHOWN]) + (", …" if len(by_name) > _SHOWN else "")
+            raise InputError(f"there is no view '{name}' in {project.path}: the views are {there}")
+    return [by_name[name] for name in wanted]
+
+
+def _opened(loader: PixelLoader, view: PlacedView, level: int) -> ViewLevel:
+    """The pixels of a view, whose size must be what the project says."""
+    found = loader.open(view.place, level)
+    if level == 0 and view.shape is not None and tuple(found.data.shape) != view.shape:
+        raise InputError(
+            f"{loader.project} says that {called(view.place)} has {_times(view.shape)} pixels (z, y, x), and its file has "
+            f"{_times(found.data.shape)}: put the right file there, or correct the size in the project"
+        )
+    return found
+
+
+def _box(project: Project, name: str | None, unit: WorldUnit) -> WorldBox | None:
+    if name is None:
+        return None
+    if name not in project.boxes:
+        there = ", ".join(f"'{box}'" for box in project.boxes) or "none"
+        raise InputError(f"{project.path} has no bounding box '{name}': it has {there}")
+    box = project.boxes[name]
+    return WorldBox(float_triple(n * unit.um for n in box.first), float_triple(n * unit.um for n in box.last))
+
+
+def _adjusted(view: View, adjustment: tuple[float, float] | None) -> View:
+    """The view with the brightness that the project gives it: scale * pixel + offset."""
+    if adjustment is None:
+        return view
+    scale, offset = adjustment
+    return replace(view, gain=1 / scale, offset=-offset / scale)
+
+
+def _remarks(project: Project, views: Sequence[PlacedView], unit: WorldUnit) -> list[str]:
+    said = [unit.said]
+    unplaced = [view.name for view in views if view.place not in project.transforms]
+    if unplaced:
+        shown = ", ".join(unplaced[:_SHOWN]) + (", …" if len(unplaced) > _SHOWN else "")
+        said.append(f"{project.path} has no registration of {shown}: laid from 0 on, with pixels of one world unit")
+    adjusted = [view.name for view in views if view.place in project.adjustments]
+    if adjusted:
+        said.append(f"brightness adjusted as the project says: {', '.join(adjusted[:_SHOWN])}")
+    return said
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers[:_SHOWN])) + (f", … {numbers[-1]}" if len(numbers) > _SHOWN else "")
+
+
+def _listed(parts: Sequence[NamedPart]) -> str:
+    return ", ".join(map(str, parts[:_SHOWN])) + (", …" if len(parts) > _SHOWN else "")
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in shape)

@@ -1,0 +1,159 @@
+"""Where the views of a project lie: its transforms as one affine a view, (z, y, x), to micrometres."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.bdv.project import Project, ViewId, ViewSetup, ViewTransform
+from napari_mvfusion.io.lengths import micrometres
+
+# Two conventions are told apart by the size of voxels in the world, which agree with one of them within this share.
+_NEAR = 0.05
+# A volume that a matrix squeezes flat, as a share of the product of its columns.
+_FLAT = 1e-6
+# World units; far beyond all that a stage travels in voxels.
+_FARTHEST = 1e9
+
+
+@dataclass(frozen=True)
+class WorldUnit:
+    """What one unit of a project's world is.
+
+    Attributes
+    ----------
+    um : micrometres; 1 where that is not known
+    known : whether the project says it in a unit of length
+    said : how it was found, in words
+    """
+
+    um: float
+    known: bool
+    said: str
+
+
+def model_of(transforms: Sequence[ViewTransform]) -> np.ndarray:
+    """The transforms of a view as one: 4 x 4 from pixel (x, y, z, 1) to world units; the last of them meets it first."""
+    whole = np.eye(4)
+    for each in transforms:
+        whole = whole @ np.vstack([each.matrix, (0.0, 0.0, 0.0, 1.0)])
+    return whole
+
+
+def reversed_axes(matrix: np.ndarray) -> np.ndarray:
+    """A 4 x 4 matrix in (x, y, z) as one in (z, y, x), or back."""
+    turned = matrix.copy()
+    turned[:3, :3] = matrix[2::-1, 2::-1]
+    turned[:3, 3] = matrix[2::-1, 3]
+    return turned
+
+
+def models_of(project: Project, views: Sequence[ViewId]) -> dict[ViewId, np.ndarray]:
+    """The model of each view, (z, y, x) to world units; identity for one without transforms.
+
+    Raises
+    ------
+    InputError
+        If one cannot be a place: it squeezes the view flat, or puts it out of all reach.
+    """
+    found = {}
+    for view in views:
+        model = reversed_axes(model_of(project.transforms.get(view, ())))
+        sides = np.linalg.norm(model[:3, :3], axis=0)
+        called = f"{project.path}: the registration of setup {view[1]} at time point {view[0]}"
+        if not sides.all() or abs(np.linalg.det(model[:3, :3] / np.where(sides, sides, 1))) < _FLAT:
+            raise InputError(f"{called} squeezes the view flat, so it cannot be a place: register it again")
+        if not np.isfinite(model).all() or max(sides.max(), np.abs(model[:3, 3]).max()) > _FARTHEST:
+            raise InputError(f"{called} puts the view out of all reach: register it again")
+        found[view] = model
+    return found
+
+
+def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: float | None = None) -> WorldUnit:
+    """What one unit of the world is, of the two conventions that there are and nothing in the file tells apart.
+
+    BigStitcher and npy2bdv take the smallest voxel size of all setups as the unit, BigDataViewer the unit of the voxel
+    size itself. Voxels of a recording are as large in the world as its setup says, so their size there tells which.
+
+    Parameters
+    ----------
+    project : with its setups
+    models : of the views that are looked at, (z, y, x) to world units
+    asked_um : what the user says it is
+
+    Raises
+    ------
+    InputError
+        If setups state their sizes in different units, or these fit neither convention; and nothing is asked for.
+    """
+    if asked_um is not None:
+        return WorldUnit(asked_um, True, f"one unit of the world is {asked_um:g} um, as asked for")
+    shown = f"{project.path}: what one unit of its world is in um"
+    say = "say it with --world-unit UM (world_unit_um=)"
+    sized = [s for s in project.setups.values() if s.voxel_size is not None]
+    units = {micrometres(setup.unit): setup for setup in sized}
+    if not sized or set(units) == {None}:
+        return WorldUnit(1.0, False, "the project states no length, so sizes are voxels: say them with --world-unit UM")
+    if len(units) > 1:
+        one, other = list(units.values())[:2]
+        raise InputError(
+            f"{shown} is not clear, as setup {one.number} is measured in '{one.unit}' and setup {other.number} in "
+            f"'{other.unit}': {say}"
+        )
+    unit_um = next(iter(units))
+    assert unit_um is not None
+    smallest = min(min(setup.voxel_size or ()) for setup in sized)
+    found = _mean_ratio(project.setups, models)
+    if found is None:
+        raise InputError(f"{shown} cannot be told, as none of its views states a voxel size: {say}")
+    unit = sized[0].unit
+    physical, by_voxel = abs(found - 1), abs(found / smallest - 1)
+    if min(physical, by_voxel) > _NEAR:
+        raise InputError(
+            f"{shown} is not clear: its registrations make it {found:.3g} {unit}, which is neither 1 {unit} (BigDataViewer) "
+            f"nor its smallest voxel size, {smallest:g} {unit} (BigStitcher): {say}"
+        )
+    if physical <= by_voxel:
+        return WorldUnit(unit_um, True, f"one unit of the world is 1 {unit}")
+    return WorldUnit(
+        unit_um * smallest,
+        True,
+        f"one unit of the world is the smallest voxel size, {smallest:g} {unit}, as in BigStitcher",
+    )
+
+
+def _mean_ratio(setups: Mapping[int, ViewSetup], models: Mapping[ViewId, np.ndarray]) -> float | None:
+    """Geometric mean of voxel size by size in the world, over views and axes."""
+    logs = []
+    for (_, number), model in models.items():
+        size = setups[number].voxel_size
+        if size is not None:
+            logs.append(np.log(size) - np.log(np.linalg.norm(model[:3, :3], axis=0)))
+    return math.exp(float(np.mean(logs))) if logs else None
+
+
+def to_um(model: np.ndarray, unit: WorldUnit) -> np.ndarray:
+    """A model to world units as one to micrometres."""
+    scaled = model.copy()
+    scaled[:3] *= unit.um
+    return scaled
+
+
+def at_level(affine: np.ndarray, factors: FloatTriple, shift: FloatTriple) -> np.ndarray:
+    """The affine of a view at a resolution level.
+
+    Parameters
+    ----------
+    affine : 4 x 4, of its full resolution
+    factors : voxels of the full resolution in one of the level, (z, y, x)
+    shift : where the middle of the level's first voxel lies in those of the full resolution, (z, y, x)
+    """
+    level = np.diag([*factors, 1.0])
+    level[:3, 3] = shift
+    moved: np.ndarray = affine @ level
+    return moved

@@ -1,0 +1,51 @@
+"""What a project holds, before anything of it is chosen; no file but its XML is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import BoxContents, ProjectContents
+from napari_mvfusion.io.bdv.loaders import loader_of
+from napari_mvfusion.io.bdv.places import Places
+from napari_mvfusion.io.bdv.project import Project, read_project
+from napari_mvfusion.io.bdv.reader import project_unit
+
+
+def describe_project(path: Path) -> ProjectContents:
+    """Say what a project holds.
+
+    Raises
+    ------
+    InputError
+        If it is no project, or its pixels are kept in a way that is not read.
+    """
+    project = read_project(path)
+    kept = loader_of(Places(project)).kept
+    try:
+        unit = project_unit(project, None).said
+    except InputError as error:
+        unit = str(error)
+    recorded = len(project.setups) * len(project.timepoints) - len(_missing(project))
+    return ProjectContents(
+        kept=kept,
+        world_unit=unit,
+        timepoints=tuple(project.timepoints),
+        channels=_parts(project, "channel"),
+        angles=_parts(project, "angle"),
+        illuminations=_parts(project, "illumination"),
+        tiles=_parts(project, "tile"),
+        boxes=tuple(BoxContents(box.name, box.first, box.last) for box in project.boxes.values()),
+        views=recorded,
+        missing=len(_missing(project)),
+        psfs=len([view for view in project.psfs if view not in project.missing]),
+    )
+
+
+def _missing(project: Project) -> list[tuple[int, int]]:
+    """Views that are listed as missing, of those that there could be."""
+    return [view for view in project.missing if view[0] in project.timepoints and view[1] in project.setups]
+
+
+def _parts(project: Project, kind: str) -> tuple[str, ...]:
+    return tuple(str(part) for part in project.used(kind))

@@ -1,0 +1,55 @@
+"""Units of length as files write them, in micrometres."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+# What pint does not know, or takes for something else: a pint of beer, a link, a microyear, a pixel of a web page.
+_OTHERWISE = {
+    "Âµm": "um", "\\u00b5m": "um", "\\u00B5m": "um", "å": "angstrom", "pt": "point", "li": "inch/12", "ua": "au",
+    "line": "inch/12", "px": "",
+}  # fmt: skip
+_LONGEST_NAME = 32
+# Shorter names are symbols, whose capital letters count: mm and Mm, pm and Pm.
+_SHORTEST_WORD = 4
+
+
+@cache
+def micrometres(unit: str) -> float | None:
+    """How many micrometres a unit is; None where it is no unit of length: "pixel", "", or a name that nobody knows.
+
+    Parameters
+    ----------
+    unit : name or symbol, as those of OME, OME-Zarr, ImageJ and BigDataViewer: "µm", "nanometer", "Angstrom", "inch"
+    """
+    name = unit.strip()
+    name = _OTHERWISE.get(name, name)
+    # Words only: pint would compute what stands there.
+    if not name or len(name) > _LONGEST_NAME or not (name.isalpha() or name in _OTHERWISE.values()):
+        return None
+    found = _by_pint(name)
+    if found is None and len(name) >= _SHORTEST_WORD:
+        found = _by_pint(name.lower())
+    return found
+
+
+def _by_pint(name: str) -> float | None:
+    import pint
+
+    known = _registry()
+    try:
+        quantity = known.Quantity(1.0, name)
+    except (pint.PintError, AssertionError):  # the latter is what its parser raises for odd letters
+        return None
+    if not quantity.check("[length]"):
+        return None
+    # Conversions leave 304799.99999999994 of 304800.
+    return float(f"{quantity.to('um').magnitude:.14g}")
+
+
+@cache
+def _registry() -> Any:
+    import pint
+
+    return pint.UnitRegistry()
