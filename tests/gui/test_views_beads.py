@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton
 from views_person import ViewsPerson, choose_in_dialog, known
 
 from napari_mvfusion.gui.layers.layer_data import view_layers
-from napari_mvfusion.gui.panels.views.bead_row import BeadRow
+from napari_mvfusion.gui.panels.views.beads_form import BeadRow
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.psf import fwhm

@@ -62,6 +62,22 @@ class DropList(Unscrolled, QComboBox):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
+    def fill(self, choices: Sequence[tuple[str, object]], chosen: object) -> None:
+        """List other choices, each with what it means, and choose one; nothing is told about it.
+
+        Parameters
+        ----------
+        chosen : what the choice means; where none means that the first is chosen
+        """
+        choices = list(choices)
+        with signals_blocked(self):
+            # A list that is open closes when it is filled.
+            if [(self.itemText(row), self.itemData(row)) for row in range(self.count())] != choices:
+                self.clear()
+                for text, meaning in choices:
+                    self.addItem(text, meaning)
+            self.setCurrentIndex(next((row for row, (_, meaning) in enumerate(choices) if meaning is chosen), 0))
+
 
 class WordList(DropList):
     """A list of choices, each with what it means to the program; one that is too long for its place ends in dots.

@@ -9,28 +9,137 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Points
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple
+from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import TaskBar
+from napari_mvfusion.gui.jobs.status import TaskBar, box_of
 from napari_mvfusion.gui.jobs.tasks import Tasks
-from napari_mvfusion.gui.layers.conversion import stack_of, to_world_um
-from napari_mvfusion.gui.panels.views.bead_row import BeadRow
+from napari_mvfusion.gui.layers.conversion import frame_of, is_sized, stack_of
 from napari_mvfusion.gui.panels.views.file_opener import volumes_in
-from napari_mvfusion.gui.panels.views.grids import own_matrix
-from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.panels.views.grids import known_size_um, own_matrix
+from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, elided_label, push_button, text_label, wrapped
+from napari_mvfusion.gui.widgets.layout import discard
 from napari_mvfusion.io.bead_files import BeadJob, MeasuredPSF, MeasurementProgress, measure_all
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.psf.frames import is_same_frame
 from napari_mvfusion.system.words import sentence
 
+_NONE, _FILE = "Choose beads…", "TIFF file…"
+_FOUND = "find them"
 _EXPLAINED = (
     "Choose a recording of beads for each view. Beads that stand alone are centred and averaged; "
     "the PSF is not used before you say so."
 )
+
+
+class BeadRow(QWidget):
+    """One view: two lists to choose from, and a result.
+
+    Attributes
+    ----------
+    measured : what was measured last
+    """
+
+    changed = Signal()
+    file_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: MeasuredPSF | None = None
+        self._layers: list[Image] = []
+        self._file: Path | None = None
+        self._touched = False
+        self._name = elided_label("name")
+        self._name.setFixedWidth(120)
+        self._beads = _list("beads", "The recording of beads that shows how this view blurs a point")
+        self._points = _list("points", "Where the beads are: found by brightness, or the points of a layer")
+        self._points_label = QLabel("Positions")
+        self._picture = PSFPicture()
+        self._numbers = QLabel()
+        self._text = text_label("measured")
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(self._name, 0, 0)
+        grid.addWidget(self._beads, 0, 1)
+        grid.addWidget(self._points_label, 1, 0)
+        grid.addWidget(self._points, 1, 1)
+        result = QHBoxLayout()
+        result.addWidget(self._picture)
+        result.addWidget(self._numbers)
+        result.addStretch()
+        grid.addLayout(result, 2, 0, 1, 2)
+        grid.addWidget(self._text, 3, 0, 1, 2)
+        grid.setColumnStretch(1, 1)
+        self._beads.activated.connect(self._choose)
+        self.show_measured(None)
+
+    @property
+    def source(self) -> Image | Path | None:
+        """The chosen beads: a layer, a file, or None."""
+        return self._beads.currentData()
+
+    @property
+    def points(self) -> Points | None:
+        """The chosen positions, or None to find the beads."""
+        return self._points.currentData()
+
+    def offer(self, name: str, beads: Sequence[Image], points: Sequence[Points], guess: Image | None) -> None:
+        """Offer layers to choose from; what was chosen stays, else the guess is taken."""
+        self._name.setText(name)
+        self._name.setToolTip(name)
+        self._beads.setAccessibleName(f"Beads of {name}")
+        self._points.setAccessibleName(f"Positions of the beads of {name}")
+        self._layers = list(beads)
+        self._list_beads(self.source if self._touched else guess)
+        self._points.fill([(_FOUND, None), *((layer.name, layer) for layer in points)], self.points)
+        for widget in (self._points, self._points_label):
+            widget.setVisible(bool(points))
+
+    def choose(self, file: Path | None) -> None:
+        """Take a file; None goes back to the last file, or to none."""
+        if file is not None:
+            self._touched, self._file = True, file
+        self._list_beads(self._file)
+        self.changed.emit()
+
+    def _list_beads(self, chosen: Image | Path | None) -> None:
+        files = [] if self._file is None else [(self._file.name, self._file)]
+        layers = [(layer.name, layer) for layer in self._layers]
+        self._beads.fill([(_NONE, None), *layers, *files, (_FILE, None)], chosen)
+
+    def show_measured(self, measured: MeasuredPSF | None) -> None:
+        """Show a result, or none."""
+        self.measured = measured
+        look = None if measured is None else measured.look
+        self._picture.show_look(look)
+        self._picture.setVisible(look is not None)
+        self._numbers.setText("" if look is None else numbers_of(look))
+        self._numbers.setVisible(look is not None)
+        self._text.setVisible(measured is not None)
+        if measured is None:
+            return
+        self._text.setText(sentence(f"{measured.text}."))
+        self._text.setStyleSheet("" if look is not None else f"{box_of('error')} padding: 4px;")
+
+    def _choose(self, index: int) -> None:
+        self._touched = True
+        if self._beads.itemText(index) == _FILE and index == self._beads.count() - 1:
+            self.file_wanted.emit()
+            return
+        self.changed.emit()
+
+
+def _list(name: str, tip: str) -> DropList:
+    box = DropList()
+    describe(box, name, name.capitalize(), wrapped(tip))
+    box.setMinimumContentsLength(8)
+    return box
 
 
 class BeadsForm(QWidget):
@@ -54,29 +163,22 @@ class BeadsForm(QWidget):
         self._rows: dict[Image, BeadRow] = {}
         self._wanted: dict[Image, Wanted] = {}
         self._grid: Grid | None = None
-        self._included: list[Image] = []
-        explained = QLabel(_EXPLAINED)
-        explained.setWordWrap(True)
         self._own = QCheckBox("Recorded in each view's own frame")
         self._own.setObjectName("beads_own")
         self._own.setToolTip(
             "<qt>The beads were recorded as the view was, before it was turned: the PSF is then turned and resampled as the "
             "layer is. Off: the beads were registered together with the views</qt>"
         )
-        self._folder = push_button(
-            "From a folder…", "beads_folder", "<qt>Match the files of a folder to the views by name or angle</qt>"
-        )
+        tip = "Match the files of a folder to the views by name or angle"
+        self._folder = push_button("From a folder…", "beads_folder", tip)
         self._folder.clicked.connect(self._ask_folder)
         self._measure = push_button("Measure", "measure")
         self._measure.clicked.connect(self._start)
         names = ("beads_progress", "beads_step", "cancel_beads")
         self.progress = TaskBar(tip="Stop measuring; what was measured stays", names=names)
         self.progress.cancelled.connect(self._stop)
-        self._use = push_button(
-            "Use these PSFs",
-            "use",
-            "<qt>Give each view the PSF that was measured for it; the ones before are replaced</qt>",
-        )
+        tip = "Give each view the PSF that was measured for it; the ones before are replaced"
+        self._use = push_button("Use these PSFs", "use", tip)
         self._use.clicked.connect(self._accept)
         self._list = QVBoxLayout()
         self._list.setSpacing(8)
@@ -85,7 +187,7 @@ class BeadsForm(QWidget):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 0, 6, 0)
-        column.addWidget(explained)
+        column.addWidget(text_label("explained", _EXPLAINED))
         column.addLayout(self._list)
         column.addWidget(self._own)
         column.addLayout(buttons)
@@ -104,12 +206,9 @@ class BeadsForm(QWidget):
         points : layers that may hold positions of beads
         grid : of the fused volume
         """
-        self._wanted, self._grid, self._included = wanted, grid, list(wanted)
+        self._wanted, self._grid = wanted, grid
         for layer in set(self._rows) - set(wanted):
-            row = self._rows.pop(layer)
-            row.hide()
-            row.setParent(None)
-            row.deleteLater()
+            discard(self._rows.pop(layer))
         for layer in wanted:
             if layer not in self._rows:
                 self._rows[layer] = BeadRow()
@@ -123,18 +222,13 @@ class BeadsForm(QWidget):
             self._list.insertWidget(number, row)
             guess = next((bead for bead in named if number in guesses and bead.name == str(guesses[number])), None)
             row.offer(layer.name, beads, points, guess)
-        matrices = [own_matrix(layer, self._included) for layer in wanted]
+        matrices = [own_matrix(layer, list(wanted)) for layer in wanted]
         self._own.setVisible(any(matrix is not None and not is_same_frame(matrix) for matrix in matrices))
         self._check()
 
-    @property
-    def measuring(self) -> bool:
-        """Whether a measurement is going on."""
-        return self._tasks.runs("beads")
-
     def _check(self) -> None:
         chosen = [row for row in self._rows.values() if row.source is not None]
-        running = self.measuring
+        running = self._tasks.runs("beads")
         self._measure.setEnabled(bool(chosen) and not running)
         tip = "<qt>Find the beads and average them; this changes no view yet</qt>"
         if not chosen:
@@ -182,22 +276,14 @@ class BeadsForm(QWidget):
 
     def _job(self, layer: Image, row: BeadRow) -> BeadJob:
         source, points = row.source, row.points
-        size: FloatTriple | None = None
+        # The PSF is to have the voxels of the fused volume, or of the view where the beads lie in its frame.
+        target = _voxel_size(layer) if self.own_frame else known_size_um(self._grid)
         if isinstance(source, Image):
-            size = _voxel_size(source)
             positions = None if points is None else _positions(points, source)
-            return BeadJob(layer, stack_of(source), source.name, positions, size, self._target(layer))
+            return BeadJob(layer, stack_of(source), source.name, positions, _voxel_size(source), target)
         assert isinstance(source, Path)
         positions = None if points is None else np.asarray(points.data)[:, -3:]
-        return BeadJob(layer, source, source.name, positions, None, self._target(layer))
-
-    def _target(self, layer: Image) -> FloatTriple | None:
-        """The voxel size that the PSF is to have: of the fused volume, or of the view where the beads lie in its frame."""
-        if self.own_frame:
-            return _voxel_size(layer)
-        size = None if self._grid is None else self._grid.voxel_size_um
-        # Readers take 1 um where a file says nothing.
-        return None if size == (1.0, 1.0, 1.0) else size
+        return BeadJob(layer, source, source.name, positions, None, target)
 
     @property
     def own_frame(self) -> bool:
@@ -233,10 +319,7 @@ class BeadsForm(QWidget):
 
 def _voxel_size(layer: Image) -> FloatTriple | None:
     """Voxel size of a layer in um, or None where nobody has said it."""
-    pixels = all(str(unit) == "pixel" for unit in layer.units[-3:])
-    if pixels and np.allclose(layer.scale[-3:], 1):
-        return None
-    return float_triple(np.linalg.norm(to_world_um(layer)[:3, :3], axis=0))
+    return frame_of(layer)[0].voxel_size_um if is_sized(layer) else None
 
 
 def _positions(points: Points, beads: Image) -> np.ndarray:

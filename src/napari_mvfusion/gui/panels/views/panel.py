@@ -9,7 +9,7 @@ import napari.viewer
 from napari.layers import Image, Points
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
@@ -19,13 +19,13 @@ from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
-from napari_mvfusion.gui.panels.views.grids import fused_grid, own_matrix
+from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, own_matrix
 from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, mask_layers, psf_choices
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
-from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.layout import Fold
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
@@ -64,10 +64,7 @@ class ViewsPanel(Panel):
         self.files = FileOpener(viewer, self._tasks, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks)
-        self._empty, self._summary = QLabel(_NO_VIEWS), QLabel()
-        for label, name in ((self._empty, "empty"), (self._summary, "summary")):
-            label.setObjectName(name)
-            label.setWordWrap(True)
+        self._empty, self._summary = text_label("empty", _NO_VIEWS), text_label("summary")
         self._make_buttons()
         self._lay_out()
         self.setAcceptDrops(True)
@@ -79,9 +76,8 @@ class ViewsPanel(Panel):
         self._beads.accepted.connect(self._use_measured)
         for source in (self._beads, self._fixes, self.files, self._save.saver):
             source.said.connect(self.status.say)
-        self._save.saver.failed.connect(self._show_failure)
-        self._save.pressed.connect(self.status.clear)
-        self._tasks.failed.connect(self._show_failure)
+        for source in (self._tasks, self._save.saver):
+            source.failed.connect(self._show_failure)
         self._check()
 
     @property
@@ -101,17 +97,23 @@ class ViewsPanel(Panel):
             "Match PSFs…", "match", "Give each view the PSF file that has its name or angle in its name"
         )
         menu = QMenu(self._match)
-        menu.addAction("From a folder…", partial(self._say_anew, self.files.ask_psf_folder))
-        menu.addAction("From files…", partial(self._say_anew, self.files.ask_psf_files))
         self._match.setMenu(menu)
-        self._orientation = push_button("Check orientation", "orientation", "")
+        self._orientation = push_button("Check orientation", "orientation")
         self._fix_all = push_button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
         self._save = SaveViews()
         self._fold = Fold("Measure PSFs from beads", "fold", self._beads)
-        self._add_files.clicked.connect(partial(self._say_anew, self.files.ask_files))
-        self._add_folder.clicked.connect(partial(self._say_anew, self.files.ask_folder))
-        self._orientation.clicked.connect(self._check_orientation)
-        self._fix_all.clicked.connect(self._mend_all)
+        for pressed, answer in (
+            (self._add_files.clicked, self.files.ask_files),
+            (self._add_folder.clicked, self.files.ask_folder),
+            (menu.addAction("From a folder…").triggered, self.files.ask_psf_folder),
+            (menu.addAction("From files…").triggered, self.files.ask_psf_files),
+            (self._orientation.clicked, self._check_orientation),
+            (self._fix_all.clicked, self._mend_all),
+        ):
+            # What was said before goes first.
+            pressed.connect(self.status.clear)
+            pressed.connect(answer)
+        self._save.pressed.connect(self.status.clear)
         self._fold.toggled.connect(self._unfold)
 
     def _lay_out(self) -> None:
@@ -139,14 +141,11 @@ class ViewsPanel(Panel):
     def _unfold(self, on: bool) -> None:
         if on:
             # Once the form has its place.
-            QTimer.singleShot(0, self._show_form)
+            QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(self._beads))
 
     def unfold_beads(self) -> None:
         """Show the form that measures PSFs from beads."""
         self._fold.expand()
-
-    def _show_form(self) -> None:
-        self._scroll.ensureWidgetVisible(self._beads)
 
     def _connect_row(self, layer: Image, row: ViewRow) -> None:
         row.ticked.connect(lambda on: annotate(layer, included=on))
@@ -163,12 +162,9 @@ class ViewsPanel(Panel):
         self._included = decide(layers)
         self._grid = fused_grid(self._included)
         self._table.show_layers(layers)
-        states = {}
+        known = self._psfs, self._pixels, self._compared
         for layer, row in self._table.rows.items():
-            verdict = self._fixes.verdict(layer)
-            known = self._psfs, self._pixels, self._compared
-            states[layer] = row_state(layer, self._included, self._grid, *known, verdict)
-            row.show_state(states[layer])
+            row.show_state(row_state(layer, self._included, self._grid, *known, self._fixes.verdict(layer)))
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))
         self._fold.setVisible(bool(self._included))
@@ -210,20 +206,17 @@ class ViewsPanel(Panel):
             return "No view is ticked: tick the views to fuse."
         ticked = len(self._included)
         of = f" of {count}" if ticked < count else ""
-        views = (
-            f"{ticked}{of} view is" if ticked == count == 1 else f"{ticked}{of} views {'is' if ticked == 1 else 'are'}"
-        )
-        voxels = times(self._grid.shape)
+        views = f"{ticked}{of} view{'' if ticked == count == 1 else 's'} {'is' if ticked == 1 else 'are'}"
         size = times(self._grid.voxel_size_um, "g")
-        first = self._included[0].name
-        return f"{views} fused on the grid of {first}:\n{voxels} voxels of {size} µm (z, y, x)"
+        grid = f"{times(self._grid.shape)} voxels of {size} µm (z, y, x)"
+        return f"{views} fused on the grid of {self._included[0].name}:\n{grid}"
 
     def _offer_beads(self, layers: list[Image]) -> None:
         points = [layer for layer in self.viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]
         others = [layer for layer in layers if layer not in self._included and layer.ndim == 3]
         wanted = {layer: wanted_of(layer) for layer in self._included}
         self.files.wanted = wanted
-        self.files.grid_size_um = None if self._grid is None else self._grid.voxel_size_um
+        self.files.grid_size_um = known_size_um(self._grid)
         self._beads.offer(wanted, others, points, self._grid)
 
     def _fill_menu(self, layer: Image, menu: QMenu) -> None:
@@ -247,13 +240,11 @@ class ViewsPanel(Panel):
         self._fixes.do(layer, fix, self._included)
 
     def _mend_all(self) -> None:
-        self.status.clear()
         for layer in self._included:
             if (fix := self._psf_fix(layer)) is not None:
                 self._fixes.do(layer, fix, self._included)
 
     def _check_orientation(self) -> None:
-        self.status.clear()
         self._fixes.check_orientation(self._included)
         self._enable()
 
@@ -261,10 +252,6 @@ class ViewsPanel(Panel):
         self.status.clear()
         self._fixes.use_measured(measured, own_frame=self._beads.own_frame)
         self._fold.collapse()
-
-    def _say_anew(self, ask: object, *_: object) -> None:
-        self.status.clear()
-        ask()  # type: ignore[operator]
 
     def _show_failure(self, failed: Failed) -> None:
         self.status.fail(failed)
