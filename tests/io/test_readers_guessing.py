@@ -11,6 +11,7 @@ import napari_mvfusion as mv
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.opening import guessed_in, open_truth, open_views
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -222,3 +223,14 @@ def test_one_file_is_one_view(tmp_path, pixels):
         with pytest.raises(InputError, match="is given both as view '0' and as view '90'"):
             open_views({"0": tmp_path / "a.tif", "90": tmp_path / other})
     np.testing.assert_array_equal(open_views([tmp_path / "link.tif", tmp_path / "b.tif"]).views[0].data, pixels)
+
+
+def test_only_folders_of_volumes_whose_names_say_nothing_are_without_a_scheme(tmp_path, pixels):
+    named, free, flat = (tmp_path / name for name in ("named", "free", "flat"))
+    for folder in (named, free, flat):
+        folder.mkdir()
+    fill(named, pixels, "a_view_0.tif", "a_view_90.tif")
+    fill(free, pixels, "front.tif", "back.tif")
+    tifffile.imwrite(flat / "plane.tif", pixels[0])
+    assert files_without_scheme(named) == files_without_scheme(flat) == []
+    assert files_without_scheme(free) == [free / "back.tif", free / "front.tif"]

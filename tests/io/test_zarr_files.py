@@ -18,10 +18,12 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.ome_zarr.reader import open_image
 from napari_mvfusion.io.ome_zarr.unpacking import unpacked_bytes
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from napari_mvfusion.io.streaming import LeadingAxis
 
 SHAPE = (6, 7, 8)
 
@@ -340,3 +342,15 @@ def test_damage_is_told_without_the_words_of_the_language(views_zarr, case):
     with pytest.raises(InputError) as caught:
         open_views(views_zarr)
     assert not any(word in str(caught.value) for word in ("KeyError", "TypeError", "AttributeError", "IndexError"))
+
+
+def test_levels_of_a_series_have_its_axes_and_views_are_no_series(tmp_path, views_zarr, rng):
+    data = rng.random((2, 8, 90, 40), np.float32)
+    write_zarr(tmp_path / "movie.zarr", data, Grid(data.shape[1:]), leading=[LeadingAxis("t", 2, 30.0)])
+    image = open_image(tmp_path / "movie.zarr")
+    fine, *coarse = image.levels()
+    assert image.is_series
+    assert len(coarse) == len(image.attributes["ome"]["multiscales"][0]["datasets"]) - 1 > 0
+    np.testing.assert_array_equal(fine[:], data)
+    assert {level.shape[0] for level in coarse} == {2}
+    assert not open_image(views_zarr).is_series

@@ -88,6 +88,30 @@ class ZarrImage:
         """Number of channels."""
         return int(self.array.shape[self.axes.index("c")]) if "c" in self.axes else 1
 
+    @property
+    def is_series(self) -> bool:
+        """Whether it is one volume at several times, or a fused one with any axes before z: not channels that are views."""
+        if not self.axes.endswith("zyx") or len(self.axes) == 3 or not set(self.axes) <= set("tczyx"):
+            return False
+        return self.recipe is not None or ("c" not in self.axes and self.array.shape[0] > 1)
+
+    def levels(self) -> list[Any]:
+        """All levels from fine to coarse, of a volume or a series; the finest alone where other axes stand before z.
+
+        Raises
+        ------
+        InputError
+            If a level cannot be read in bounded memory.
+        """
+        if self.axes != "zyx" and not self.is_series:
+            return [self.volume()]
+        group = zarr.open_group(PlainFiles(self.path), mode="r")
+        ome = self.attributes.get("ome", self.attributes)
+        found = [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
+        for level in found:
+            weigh(self.path, level)
+        return found
+
 
 class ZarrVolume(LazyVolume):
     """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""

@@ -26,9 +26,10 @@ from napari_mvfusion.gui.layers.layer_data import (
 from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
-from napari_mvfusion.gui.reader import files_without_scheme, get_reader
+from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volume_files
+from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_file

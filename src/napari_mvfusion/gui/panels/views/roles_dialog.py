@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QElidingLabel
 
-from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe
+from napari_mvfusion.gui.widgets.inputs import AngleField, WordList, describe, elided_label, text_label
 from napari_mvfusion.gui.widgets.layout import scrolled
 from napari_mvfusion.io.roles import Guess, Role, angles_of
 from napari_mvfusion.system.words import times
 
 _WORDS = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
-_UNKNOWN = "unknown"
 _WIDTH, _HEIGHT = 700, 360
 _EXPLAINED = "Say what each file is. Their names do not tell all of it; angles match PSFs to views where names do not."
 
@@ -44,9 +41,7 @@ class RolesDialog(QDialog):
         self.setObjectName("roles")
         self.setWindowTitle("What are these files?")
         self.resize(_WIDTH, _HEIGHT)
-        explained = QLabel(_EXPLAINED)
-        explained.setWordWrap(True)
-        self._rows: list[tuple[Path, WordList, NumberField]] = []
+        self._rows: list[tuple[Path, WordList, AngleField]] = []
         inner = QWidget()
         grid = QGridLayout(inner)
         for column, title in enumerate(("File", "Voxels (z, y, x)", "Role", "Angle °")):
@@ -59,22 +54,17 @@ class RolesDialog(QDialog):
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addWidget(explained)
+        layout.addWidget(text_label("explained", _EXPLAINED))
         layout.addWidget(scrolled(inner), 1)
         layout.addWidget(self._buttons)
         self._check()
 
     def given(self) -> list[Given]:
         """What the user has said, in the order of the rows."""
-        found = []
-        for path, role, angle in self._rows:
-            found.append(Given(path, role.currentData(), angle.number()))
-        return found
+        return [Given(path, role.currentData(), angle.number()) for path, role, angle in self._rows]
 
     def _add_row(self, grid: QGridLayout, row: int, guess: Guess, angle: float | None) -> None:
-        file = QElidingLabel(guess.path.name)
-        # The end of a name tells files apart as often as its beginning.
-        file.setElideMode(Qt.TextElideMode.ElideMiddle)
+        file = elided_label("file", guess.path.name)
         # It is cut to the width of the label, padding and all.
         file.setStyleSheet("padding: 0px;")
         file.setToolTip(f"{guess.path}: {guess.reason}")
@@ -85,9 +75,9 @@ class RolesDialog(QDialog):
         role.set_value(guess.role)
         # A file that cannot be opened can only be left out.
         role.setEnabled(guess.shape is not None)
-        degrees = NumberField(-360.001, 360.0, 3, word=_UNKNOWN)
+        degrees = AngleField()
         describe(degrees, "role_angle", f"Angle of {guess.path.name}, degrees")
-        degrees.set_value(_UNKNOWN if angle is None else angle)
+        degrees.set_number(angle)
         role.currentIndexChanged.connect(self._check)
         for column, widget in enumerate((file, size, role, degrees)):
             grid.addWidget(widget, row, column)
