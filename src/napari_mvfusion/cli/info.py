@@ -12,6 +12,7 @@ import typer
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.view_options import ViewOptions, reads_views
 from napari_mvfusion.data.fused_grid import memory_of
+from napari_mvfusion.data.geometry import StatedSize
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
@@ -72,6 +73,8 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         level=inputs.level,
         world_unit_um=inputs.world_unit_um,
         outside=inputs.outside,
+        grid=inputs.grid,
+        box_um=inputs.box_um,
     )
 
 
@@ -107,7 +110,7 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
         if not sample.readable:
             continue
         known = sample.voxel_size_um
-        size = ", voxel size not known" if known is None else f", voxels of {_times(known)} um"
+        size = ", voxel size not known" if known is None else f", voxels of {_sizes(known)} um"
         truth = ", ground truth known" if sample.has_truth else ""
         rows = [
             [
@@ -143,6 +146,10 @@ def _check_psfs(inputs: Inputs, sample: SampleContents) -> tuple[MirrorVerdict, 
         raise InputError(f"{inputs.source} has no PSFs that could be checked")
     chosen = views.select([view.name for view in with_psf])
     return check_mirror(chosen.read(chosen.grid.box), [v.psf for v in with_psf if v.psf is not None], chosen.names)
+
+
+def _sizes(values: StatedSize) -> str:
+    return " x ".join("not known" if value is None else f"{value:g}" for value in values)
 
 
 def _times(values: tuple[float, ...] | tuple[int, ...]) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +31,7 @@ _MEMORY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 _MOST_BYTES = 2**60
 _SHOWN_LETTERS = 60
+_NUMBERS_ONLY = re.compile(r"[-+\d.eE\s]*,[-+\d.eE,\s]*")
 
 
 def numbers(text: str, option: str) -> list[float]:
@@ -71,6 +72,37 @@ def positive(value: float | None, option: str) -> float | None:
     if value is not None and not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value:g}: give a positive number", param_hint=option)
     return value
+
+
+def grid_of(text: str, option: str = "--grid") -> Literal["isotropic", "first", "same"] | tuple[float, float, float]:
+    """Parse which voxels the fused volume gets: a word, or a size as (z, y, x) um."""
+    words: tuple[Literal["isotropic", "first", "same"], ...] = ("isotropic", "first", "same")
+    for word in words:
+        if text == word:
+            return word
+    try:
+        size = triple_of(text, option)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(
+            f"'{_short(text)}': give {', '.join(words)}, or the size of a voxel in um as z,y,x", param_hint=option
+        ) from error
+    assert size is not None
+    return size
+
+
+def box_of(
+    text: str | None, option: str = "--box"
+) -> tuple[str | None, tuple[tuple[float, float, float], tuple[float, float, float]] | None]:
+    """Parse a box: the name that a project gives it, or "0,10,10,20,50,50", its first and last place (z, y, x) in um."""
+    if text is None or not _NUMBERS_ONLY.fullmatch(text):
+        return text, None
+    values = numbers(text, option)
+    if len(values) != 6:
+        raise typer.BadParameter(
+            f"'{_short(text)}': give six numbers in um, the first place z,y,x and the last one", param_hint=option
+        )
+    z0, y0, x0, z1, y1, x1 = values
+    return None, ((z0, y0, x0), (z1, y1, x1))
 
 
 def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | None:

@@ -151,6 +151,10 @@ def _opening(inputs: Inputs) -> list[str]:
     words += ["--level", str(inputs.level)] if inputs.level else []
     words += [] if inputs.world_unit_um is None else ["--world-unit", f"{inputs.world_unit_um:g}"]
     words += ["--outside"] if inputs.outside else []
+    if inputs.grid != "isotropic":
+        words += ["--grid", inputs.grid if isinstance(inputs.grid, str) else ",".join(f"{n:g}" for n in inputs.grid)]
+    if inputs.box_um is not None:
+        words += ["--box", ",".join(f"{n:g}" for place in inputs.box_um for n in place)]
     words += ["--offset", f"{inputs.offset:g}"] if inputs.offset else []
     for name, offset in inputs.offsets.items():
         words += ["--offset", f"{name}={offset:g}"]

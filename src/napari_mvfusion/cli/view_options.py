@@ -62,8 +62,23 @@ class ViewOptions:
         int | None,
         _option("--channel", min=0, metavar="NUMBER", help=options.WHICH_CHANNEL),
     ] = None
+    grid: Annotated[
+        str,
+        _option(
+            "--grid",
+            metavar="isotropic|first|same|Z,Y,X",
+            help="Voxels of the fused volume, where views lie on different grids: cubes of their finest size, those of the "
+            "first view, or a size in um. same takes all views to lie as the first, whatever files say of their places.",
+        ),
+    ] = "isotropic"
     box: Annotated[
-        str | None, _option("--box", metavar="NAME", help="Bounding box of a project to fuse. All views by default.")
+        str | None,
+        _option(
+            "--box",
+            metavar="NAME|Z,Y,X,Z,Y,X",
+            help="What the fused volume covers: a bounding box of a project, or the first and last place in um. All views "
+            "by default.",
+        ),
     ] = None
     level: Annotated[
         int | None,
@@ -94,7 +109,8 @@ class ViewOptions:
     def stated(self) -> dict[str, Any]:
         """What is given, by the names of the options without their dashes."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name.replace("_", "-"): value for name, value in given.items() if value not in (None, False)}
+        usual = {field.name: field.default for field in fields(self)}
+        return {name.replace("_", "-"): value for name, value in given.items() if value != usual[name]}
 
     def inputs(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
         """How the views are opened, as a part of a recipe, with every file named; what was guessed is said.
@@ -116,6 +132,7 @@ class ViewOptions:
         for path in paths:
             check_there(place_of(path), "name a folder of views, an OME-Zarr, a project, or the files of views")
         no_data, no_data_views = options.no_data_of(self.no_data)
+        box, box_um = options.box_of(self.box)
         return Inputs(
             source=_source(paths, self.view or []),
             psfs=_psfs(self.psf or [], in_order=bool(paths) and _are_files(paths)),
@@ -127,7 +144,9 @@ class ViewOptions:
             masks=options.files_of(self.mask or [], "--mask"),
             timepoint=self.timepoint,
             channel=self.channel,
-            box=self.box,
+            box=box,
+            box_um=box_um,
+            grid=options.grid_of(self.grid),
             level=self.level or 0,
             world_unit_um=options.positive(self.world_unit, "--world-unit"),
             outside=self.outside,

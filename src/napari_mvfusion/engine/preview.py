@@ -207,7 +207,7 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
     # Overviews are of the fine grid: the coarse picture does without them. Means have less noise.
     statistics = tuple(replace(numbers, overview=None, noise=numbers.noise / factor**3) for numbers in statistics)
     size = float_triple(s * factor for s in views.grid.voxel_size_um)
-    made = RegisteredViews(coarse, Grid(shape, size))
+    made = RegisteredViews(coarse, Grid(shape, size, known=views.grid.known))
     return made.region(made.grid.box, statistics, rough_border=True)
 
 

@@ -37,6 +37,7 @@ def describe_run(
             "shape": list(grid.shape),
             "voxel_size_um": list(grid.voxel_size_um),
             "origin_um": list(grid.origin_um),
+            **({} if grid.size_known else {"voxel_size_known": list(grid.known)}),
         },
         "views": [_describe_view(view, numbers) for view, numbers in zip(views.views, views.statistics(), strict=True)],
         "method": {"name": method.name, "parameters": parameters_of(method)},

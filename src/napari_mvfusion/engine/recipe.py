@@ -63,6 +63,9 @@ class Inputs(_Part):
     masks : files of masks, by the name of the view
     timepoint, channel : which volume of each file, counted from 0, where files have several
     box, level, world_unit_um, outside : what of a project, see `open_views`
+    grid : voxels of the fused volume, as for `open_views`; recipes that do not say it were made when all files were taken to
+        lie on the grid of the first
+    box_um : first and last place (z, y, x) of the fused volume in the world, um; None for all views
     """
 
     source: str | list[str] | dict[str, str]
@@ -85,6 +88,8 @@ class Inputs(_Part):
     level: int = 0
     world_unit_um: float | None = None
     outside: bool = False
+    grid: Literal["isotropic", "first", "same"] | tuple[float, float, float] = "same"
+    box_um: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
@@ -113,7 +118,7 @@ class Inputs(_Part):
 
         Parameters
         ----------
-        views : some of those that it opens, on their own voxels
+        views : some of those that it opens, on the voxels of the first, or each in its place
         masks : the files of masks, by name; of other views too
         """
         if len({view.remove_hot for view in views.views}) > 1:
@@ -122,10 +127,14 @@ class Inputs(_Part):
         # Where there is a mask it says all.
         fields = {view.name: view.no_data for view in views.views if view.mask is None}
         no_data, no_data_views = _common_and_others(fields, "none")
+        # Views on different grids have the sizes that their files say, and the panels fuse on the grid of the first.
+        elsewhere = any(view.affine is not None for view in views.views)
+        own = views.grid.voxel_size_um if views.grid.size_known and not elsewhere else self.voxel_size_um
         return self.model_copy(
             update={
                 "views": list(views.names),
-                "voxel_size_um": views.grid.voxel_size_um,
+                "voxel_size_um": own,
+                "grid": "first" if elsewhere else self.grid,
                 "weights": {view.name: view.weight for view in views.views if view.weight != 1.0},
                 "gains": {view.name: view.gain for view in views.views if view.gain != 1.0},
                 "remove_hot": any(view.remove_hot for view in views.views),
@@ -162,6 +171,8 @@ class Inputs(_Part):
             level=self.level,
             world_unit_um=self.world_unit_um,
             outside=self.outside,
+            grid=self.grid,
+            box_um=self.box_um,
         )
         weights = as_used(self.weights, opened.names, "a weight")
         gains = as_used(self.gains, opened.names, "a gain")

@@ -9,7 +9,6 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_warning
 
-from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -85,13 +84,11 @@ def _ask_for_roles(folder: Path) -> list[Any]:
 def _read_file(file: Path) -> list[LayerData]:
     """A file as one layer, with its place and recipe; time points and channels are axes before z."""
     stack = open_stored(file)
-    grid = Grid(stack.shape, stack.voxel_size_um or (1.0, 1.0, 1.0), stack.origin_um)
     data, leading = stacked(stack)
     name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
-    layer = volume_layer(data, grid, name=name, recipe=stack.recipe, leading=leading)
-    if stack.voxel_size_um is None:
-        layer[1]["units"] = (*layer[1]["units"][: len(leading)], "pixel", "pixel", "pixel")
-    return [layer]
+    for message in stack.notes:
+        show_warning(message)
+    return [volume_layer(data, stack.grid, name=name, recipe=stack.recipe, leading=leading)]
 
 
 def _read_project(file: Path) -> list[LayerData]:
@@ -138,7 +135,7 @@ def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     series = first != VolumeChoice()
     views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
     truth = open_truth(folder, tag, timepoint=first.timepoint, channel=first.channel)
-    inputs = Inputs(source=str(folder.resolve()), tag=tag).model_dump(mode="json")
+    inputs = Inputs(source=str(folder.resolve()), tag=tag, grid="isotropic").model_dump(mode="json")
     layers = view_layers(views, sample=tag, inputs=inputs, shown=shown)
     if series:
         layers = view_series(views, layers)
@@ -153,10 +150,14 @@ def _read_zarr(folder: Path) -> list[LayerData]:
     image = open_image(folder)
     sample = folder.name.removesuffix(".zarr").removesuffix(".ome")
     if "c" not in image.axes or image.is_series:
-        levels = image.levels()
-        grid = Grid(triple(levels[0].shape[-3:]), image.voxel_size_um, image.origin_um)
-        leading = list(zip(image.axes[:-3], image.leading_steps, strict=True)) if image.is_series else []
-        return [volume_layer(levels, grid, name=sample, recipe=image.recipe, leading=leading)]
+        place = image.placement
+        leading = list(zip(image.axes[:-3], place.steps, strict=True)) if image.is_series else []
+        return [
+            volume_layer(
+                image.levels(), image.grid, name=sample, recipe=image.recipe, leading=leading, affine=place.affine_um
+            )
+        ]
     views, truth = open_views(folder), open_truth(folder)
-    layers = view_layers(views, sample=sample, inputs=Inputs(source=str(folder.resolve())).model_dump(mode="json"))
+    inputs = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
+    layers = view_layers(views, sample=sample, inputs=inputs)
     return layers if truth is None else [*layers, truth_layer(truth, views.grid, sample=sample)]

@@ -13,7 +13,17 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple
+from napari_mvfusion.data.geometry import (
+    ALL_KNOWN,
+    NO_SIZE,
+    Box,
+    FloatTriple,
+    Grid,
+    Known,
+    StatedSize,
+    Triple,
+    assumed_size,
+)
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.streaming import LeadingAxis
@@ -32,8 +42,11 @@ class StoredVolumes:
     dtype : of the pixels
     at : gives the lazy (z, y, x) volume at a position along the leading axes
     leading : "t" and "c" with the number of volumes along them, in the order of the file; {} for a single volume
-    voxel_size_um : (z, y, x), or None where the file does not say
-    origin_um : (z, y, x) of the middle of the first voxel
+    voxel_size_um : (z, y, x), None along axes for which the file does not say it
+    in_um : along which axes that is in micrometres; elsewhere the file names no unit, or none that is a length
+    origin_um : (z, y, x) of the middle of the first voxel, None where the file does not say
+    affine_um : 4 x 4 matrix from voxel index (z, y, x, 1) to the world, where the file turns, shears or mirrors the volume;
+        its columns are as long as the voxel size
     time_step : seconds from one time point to the next; 1 where the file does not say
     recipe : what made it, where the file says so
     notes : what the file says of itself and could not be used, in words
@@ -44,11 +57,47 @@ class StoredVolumes:
     dtype: np.dtype[Any]
     at: Callable[[Mapping[str, int]], VolumeLike]
     leading: Mapping[str, int] = field(default_factory=dict)
-    voxel_size_um: FloatTriple | None = None
-    origin_um: FloatTriple = (0.0, 0.0, 0.0)
+    voxel_size_um: StatedSize = NO_SIZE
+    origin_um: FloatTriple | None = None
     time_step: float = 1.0
     recipe: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    in_um: Known = ALL_KNOWN
+    affine_um: np.ndarray | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Its own voxels, from 0 on where the file states no origin.
+
+        Raises
+        ------
+        InputError
+            If the file turns the volume, which then has no grid in the world.
+        """
+        self.refuse_turned()
+        size, stated = assumed_size(self.voxel_size_um)
+        z, y, x = (a and b for a, b in zip(stated, self.in_um, strict=True))
+        return Grid(self.shape, size, self.origin_um or (0.0, 0.0, 0.0), (z, y, x))
+
+    def refuse_turned(self) -> None:
+        """Refuse a volume that its file turns, where only upright ones can be used.
+
+        Raises
+        ------
+        InputError
+            If it does.
+        """
+        if self.affine_um is not None:
+            raise InputError(
+                f"{self.path} is turned, sheared or mirrored by the affine in its metadata, which is applied to views "
+                "only: name it as one of the views, or resample it"
+            )
+
+    @property
+    def size_um(self) -> FloatTriple | None:
+        """Voxel size (z, y, x), None where it is not known along every axis."""
+        z, y, x = self.voxel_size_um
+        return (z, y, x) if z is not None and y is not None and x is not None and all(self.in_um) else None
 
     def position(self, index: tuple[int, ...]) -> tuple[int | None, int | None]:
         """Time point and channel at a position along the leading axes."""
@@ -249,7 +298,8 @@ class Format(ABC):
         check_size(stored.shape)
         if stored.leading:
             raise InputError(f"{path} holds several volumes: save the one that is meant in a file of its own")
-        return SmallVolume(np.asarray(stored.volume()[:]), stored.voxel_size_um)
+        stored.refuse_turned()
+        return SmallVolume(np.asarray(stored.volume()[:]), stored.size_um)
 
     def write(
         self,

@@ -91,7 +91,7 @@ def _measure(check: Callable[..., None], job: BeadJob) -> MeasuredPSF:
     size = job.bead_size_um
     if isinstance(job.source, Path):
         stored = open_stored(job.source)
-        pixels, size = stored.volume(), stored.voxel_size_um
+        pixels, size = stored.volume(), stored.size_um
     volume = np.asarray(pixels[:])
     check()
     measured = measure_psf(volume, job.points, progress=check)

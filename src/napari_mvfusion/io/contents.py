@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_mvfusion.data.field_of_view import NoData
-from napari_mvfusion.data.geometry import FloatTriple, Triple, triple
+from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, refuse_tag
+from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.file_checks import check_there
@@ -33,10 +34,12 @@ class ViewContents:
 
 @dataclass(frozen=True)
 class SampleContents:
-    """One sample: its tag, views, voxel size in um where it is known, whether its truth is, and what is to be said of it.
+    """One sample: its tag, views, voxel size in um, whether its truth is known, and what is to be said of it.
 
     Attributes
     ----------
+    voxel_size_um : (z, y, x) of the volume that a fusion gives, None along axes where it is not known, and where it is along
+        none
     problems : in words; where the sample cannot be opened, only why
     readable : whether it can be opened
     fused_shape : voxels (z, y, x) of the fused volume, None where it cannot be opened
@@ -44,7 +47,7 @@ class SampleContents:
 
     tag: str
     views: tuple[ViewContents, ...]
-    voxel_size_um: FloatTriple | None
+    voxel_size_um: StatedSize | None
     has_truth: bool
     problems: tuple[str, ...]
     readable: bool = True
@@ -93,14 +96,16 @@ def describe(
     level: int = 0,
     world_unit_um: float | None = None,
     outside: bool = False,
+    grid: GridChoice = "isotropic",
+    box_um: tuple[FloatTriple, FloatTriple] | None = None,
 ) -> Contents:
     """Say what a folder, an OME-Zarr, a project or files hold. Problems of a sample do not hide the others.
 
     Parameters
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
-    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, views, box, level, world_unit_um, outside : as for
-        `open_views`
+    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, views, box, level, world_unit_um, outside, grid, box_um : as
+        for `open_views`
     tag : the only sample to look at, of a folder with several
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
@@ -128,6 +133,8 @@ def describe(
             level=level,
             world_unit_um=world_unit_um,
             outside=outside,
+            grid=grid,
+            box_um=box_um,
         )
 
     refuse_tag(source, tag)
@@ -158,7 +165,7 @@ def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     at, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
     data = stored.volume(at.timepoint, at.channel)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
-    return SampleContents("", (view,), stored.voxel_size_um, False, (*said, *stored.notes))
+    return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes))
 
 
 def one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[VolumeChoice, list[str]]:
@@ -208,10 +215,13 @@ def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -
         if view.psf is None
     ]
     directions = [*about_one_direction(views), *about_psfs_across(views)]
-    size = views.grid.voxel_size_um if views.grid.size_known else None
     return SampleContents(
-        tag or "", found, size, has_truth, (*notes, *directions, *without), fused_shape=views.grid.shape
+        tag or "", found, _known(views.grid), has_truth, (*notes, *directions, *without), fused_shape=views.grid.shape
     )
+
+
+def _known(grid: Grid) -> StatedSize | None:
+    return grid.stated_size_um if any(grid.known) else None
 
 
 def _has_truth(folder: Path, tag: str | None, at: VolumeChoice) -> bool:

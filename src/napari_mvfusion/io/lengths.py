@@ -7,8 +7,7 @@ from typing import Any
 
 # What pint does not know, or takes for something else: a pint of beer, a link, a microyear, a pixel of a web page.
 _OTHERWISE = {
-    "Âµm": "um", "\\u00b5m": "um", "\\u00B5m": "um", "å": "angstrom", "pt": "point", "li": "inch/12", "ua": "au",
-    "line": "inch/12", "px": "",
+    "Âµm": "um", "\\u00b5m": "um", "\\u00B5m": "um", "å": "angstrom", "pt": "point", "li": "line", "ua": "au", "px": "",
 }  # fmt: skip
 _LONGEST_NAME = 32
 # Shorter names are symbols, whose capital letters count: mm and Mm, pm and Pm.
@@ -26,7 +25,7 @@ def micrometres(unit: str) -> float | None:
     name = unit.strip()
     name = _OTHERWISE.get(name, name)
     # Words only: pint would compute what stands there.
-    if not name or len(name) > _LONGEST_NAME or not (name.isalpha() or name in _OTHERWISE.values()):
+    if len(name) > _LONGEST_NAME or not name.isalpha():
         return None
     found = _by_pint(name)
     if found is None and len(name) >= _SHORTEST_WORD:
@@ -52,4 +51,6 @@ def _by_pint(name: str) -> float | None:
 def _registry() -> Any:
     import pint
 
-    return pint.UnitRegistry()
+    known: Any = pint.UnitRegistry()
+    known.define("line = inch / 12")
+    return known

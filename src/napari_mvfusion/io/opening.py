@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from napari_mvfusion.data.field_of_view import NoData
-from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, FloatTriple, Grid
+from napari_mvfusion.data.fused_grid import WorldBox
+from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, is_volume_folder, open_stored, place_of
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
-from napari_mvfusion.io.psf_files import open_psf
+from napari_mvfusion.io.placing import GridChoice, GridWish, place_volumes
+from napari_mvfusion.io.psf_files import OwnVoxels, open_psf
 from napari_mvfusion.io.view_files import (
     ViewFile,
     as_used,
@@ -27,6 +31,7 @@ from napari_mvfusion.io.view_files import (
     size_remark,
 )
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
+from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.system.file_checks import check_there, is_folder, is_there
 
 Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -51,8 +56,13 @@ def open_views(
     level: int = 0,
     world_unit_um: float | None = None,
     outside: bool = False,
+    grid: GridChoice = "isotropic",
+    box_um: tuple[FloatTriple, FloatTriple] | None = None,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
+
+    Every view has the place that its file states: by origin, translation, voxel size or affine. Views on one grid keep it.
+    Of others `grid` says which the fused volume gets, and they are interpolated on it as they are read.
 
     Parameters
     ----------
@@ -79,6 +89,10 @@ def open_views(
     level : resolution level of the views of a project, 0 for the full resolution
     world_unit_um : what one unit of the world of a project is, where it leaves that open
     outside : files of a project may lie outside of its folder
+    grid : voxels of the fused volume, where views lie on different grids: "isotropic", cubes of the finest size of all
+        views; "first", the grid of the first view; a size (z, y, x) in um, which is taken in any case; or "same": all views
+        lie on the grid of the first one, whatever their files say of their places, which a project cannot mean
+    box_um : first and last place (z, y, x) of the fused volume in the world, um; the bounds of all views when None
 
     Returns
     -------
@@ -93,8 +107,22 @@ def open_views(
     """
     at = VolumeChoice(timepoint, channel)
     named = None if views is None else tuple(once(views))
-    in_project = ProjectChoice(timepoint, channel, named, box, voxel_size_um, level, world_unit_um, outside)
-    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, clean=clean_psfs)
+    world = None if box_um is None else WorldBox(*box_um)
+    either = None if named is None else (*named, *(called(each)[0] for each in named))
+    wish = GridWish(grid, world, either)
+    in_project = ProjectChoice(
+        timepoint,
+        channel,
+        named,
+        box,
+        voxel_size_um,
+        level,
+        world_unit_um,
+        outside,
+        voxels="isotropic" if grid == "same" else grid,
+        box_um=world,
+    )
+    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, wish, clean=clean_psfs)
     files = by_name(masks or {}, "mask", opened.names)
     check_names(files, opened.names, "a mask")
     choices = as_used(no_data_views or {}, opened.names, "what is no data")
@@ -129,6 +157,7 @@ def _opened(
     voxel_size_um: FloatTriple | None,
     at: VolumeChoice,
     in_project: ProjectChoice,
+    wish: GridWish,
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -149,7 +178,7 @@ def _opened(
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
         elif is_volume_folder(path):
-            return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, clean=clean)
+            return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, wish, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
     if elsewhere is not None:
@@ -162,7 +191,7 @@ def _opened(
     for each in found:
         remarks += _replaced(each.name, each.psf, stated)
     found = [replace(each, psf=stated.get(each.name, each.psf)) for each in found]
-    return open_view_files(found, voxel_size_um, at, clean=clean, remarks=remarks)
+    return open_view_files(found, voxel_size_um, at, clean=clean, wish=wish, remarks=remarks)
 
 
 def refuse_tag(source: Source, tag: str | None) -> None:
@@ -230,7 +259,8 @@ def _open_project(
     if not isinstance(psfs, Mapping):
         raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
     views = format_of(path).open_project(path, choice, clean=clean)
-    return _with_stated_psfs(views, path, psfs, psf_folder, views.grid, [], clean=clean)
+    # Files that are named for a project hold PSFs in the frame of the fused volume.
+    return _with_stated_psfs(views, path, psfs, psf_folder, [], [None] * len(views), clean=clean)
 
 
 def _open_channels(
@@ -239,16 +269,31 @@ def _open_channels(
     psf_folder: Path | None,
     voxel_size_um: FloatTriple | None,
     at: VolumeChoice,
+    wish: GridWish,
     *,
     clean: bool,
 ) -> RegisteredViews:
     """The channels of a volume, with its own PSFs or those that were named."""
     views = format_of(path).open_views(path, at.timepoint)
-    grid, remarks = views.grid, []
+    stored = open_stored(path)
+    placed = place_volumes([stored] * len(views), views.names, voxel_size_um, wish)
+    remarks = []
     if voxel_size_um is not None:
-        grid = Grid(grid.shape, voxel_size_um, grid.origin_um)
-        remarks = size_remark(voxel_size_um, [(str(path), views.grid.voxel_size_um)])
-    return _with_stated_psfs(views, path, psfs, psf_folder, grid, remarks, clean=clean)
+        remarks = size_remark(voxel_size_um, [(str(path), stored.size_um)])
+    moved = []
+    for index, view in enumerate(views.views):
+        own = placed.own_voxels(index)
+        if view.psf is not None and own is not None:
+            view = replace(view, psf=_onto_grid(view.psf, own), psf_notes=(*view.psf_notes, own.said))
+        moved.append(replace(view, affine=placed.affines[index]))
+    placed_views = RegisteredViews(moved, placed.grid, remarks=[*views.remarks, *placed.remarks])
+    owns = [placed.own_voxels(index) for index in range(len(views))]
+    return _with_stated_psfs(placed_views, path, psfs, psf_folder, remarks, owns, clean=clean)
+
+
+def _onto_grid(psf: np.ndarray, own: OwnVoxels) -> np.ndarray:
+    """A PSF on the voxels of its view, on those of the fused volume."""
+    return resample_psf(psf, own.to_grid, centre=np.array(psf.shape) // 2)
 
 
 def _with_stated_psfs(
@@ -256,12 +301,12 @@ def _with_stated_psfs(
     path: Path,
     psfs: Mapping[str, str | Path],
     psf_folder: Path | None,
-    grid: Grid,
     remarks: list[str],
+    owns: Sequence[OwnVoxels | None],
     *,
     clean: bool,
 ) -> RegisteredViews:
-    """Views on a grid, with PSFs that were named in the place of their own."""
+    """Views with PSFs that were named in the place of their own, which lie on other voxels where that is said."""
     stated = by_name(psfs, "PSF", views.names)
     check_names(stated, views.names, "a PSF")
     said: list[str] = []
@@ -272,14 +317,13 @@ def _with_stated_psfs(
         said += others.said
     said += remarks
     changed = []
-    for view in views.views:
+    for view, own in zip(views.views, owns, strict=True):
         if view.name in files:
             said += _replaced(view.name, None if view.psf is None else path, files)
-            psf = open_psf(files[view.name], grid.voxel_size_um, clean=clean)
-            changed.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
-        else:
-            changed.append(view)
-    return RegisteredViews(changed, grid, remarks=[*views.remarks, *said])
+            psf = open_psf(files[view.name], views.grid.stated_size_um, clean=clean, own=own)
+            view = replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw)
+        changed.append(view)
+    return RegisteredViews(changed, views.grid, remarks=[*views.remarks, *said])
 
 
 def _replaced(name: str, before: Path | None, stated: Mapping[str, Path | None]) -> list[str]:
@@ -379,7 +423,7 @@ def open_volume(
 
     Returns
     -------
-    The volume (z, y, x), and its grid; voxels are 1 um where the file does not say.
+    The volume (z, y, x), and its grid, which says along which axes the voxel size is known.
 
     Raises
     ------
@@ -389,10 +433,7 @@ def open_volume(
     stored = open_stored(path)
     at = VolumeChoice(timepoint, channel).among(stored.leading if one_will_do else None)
     volume = stored.volume(at.timepoint, at.channel)
-    size = stored.voxel_size_um
-    return volume, Grid(
-        stored.shape, size or (1.0, 1.0, 1.0), stored.origin_um, NOT_KNOWN if size is None else ALL_KNOWN
-    )
+    return volume, stored.grid
 
 
 def read_recipe(path: str | Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.data.geometry import FloatTriple, StatedSize, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import format_of, place_of
 from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
@@ -114,14 +114,44 @@ class ViewPSF:
     flaw: str = ""
 
 
-def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> ViewPSF:
+@dataclass(frozen=True, eq=False)
+class OwnVoxels:
+    """The voxels of a view that does not lie on those of the fused volume, which its PSF is brought onto as it is.
+
+    Attributes
+    ----------
+    size_um : (z, y, x), those of a PSF whose file says none
+    grid_size_um : (z, y, x) of the fused volume, in the same unit, known or not
+    turn : 3 x 3, the directions of the view's own axes (z, y, x) in the world as columns, where these are others
+    """
+
+    size_um: FloatTriple
+    grid_size_um: FloatTriple
+    turn: np.ndarray | None = None
+
+    @property
+    def to_grid(self) -> np.ndarray:
+        """3 x 3, from offsets in voxels of the view to those in voxels of the fused volume."""
+        turn = np.eye(3) if self.turn is None else self.turn
+        matrix: np.ndarray = turn * np.asarray(self.size_um) / np.asarray(self.grid_size_um)[:, None]
+        return matrix
+
+    @property
+    def said(self) -> str:
+        """What is done to a PSF that is on the voxels of the view, in words."""
+        turned = "" if self.turn is None else "turned as its view is, and "
+        return f"{turned}resampled from the voxels of its view to those of the fused volume"
+
+
+def open_psf(file: Path | None, size_um: StatedSize | None, *, clean: bool, own: OwnVoxels | None = None) -> ViewPSF:
     """Open the PSF of a view.
 
     Parameters
     ----------
     file : of any format, or None for a view without a PSF
-    size_um : voxel size (z, y, x) of the views, None where it is not known
+    size_um : voxel size (z, y, x) of the fused volume, None where it is not known
     clean : make it ready to fuse with, else take it as it is
+    own : the voxels of the view, where these are others
 
     Raises
     ------
@@ -133,19 +163,20 @@ def open_psf(file: Path | None, size_um: FloatTriple | None, *, clean: bool) -> 
     if not place_of(file).exists():
         raise InputError(f"the PSF {file} does not exist")
     try:
-        psf = prepare_file(file, size_um) if clean else ViewPSF(load_psf(file))
+        psf = prepare_file(file, size_um, own) if clean else ViewPSF(load_psf(file))
     except InputError as error:
         return ViewPSF(flaw=str(error))
     return ViewPSF(flaw=psf.flaw) if psf.flaw else psf
 
 
-def prepare_file(file: Path, size_um: FloatTriple | None) -> ViewPSF:
-    """Make the PSF of a file ready to fuse with, on the voxels of the views.
+def prepare_file(file: Path, size_um: StatedSize | None, own: OwnVoxels | None = None) -> ViewPSF:
+    """Make the PSF of a file ready to fuse with, on the voxels of the fused volume.
 
     Parameters
     ----------
     file : of any format
-    size_um : voxel size (z, y, x) of the views, None where it is not known
+    size_um : voxel size (z, y, x) of the fused volume, None where it is not known
+    own : the voxels of the view, where these are others
 
     Returns
     -------
@@ -158,31 +189,52 @@ def prepare_file(file: Path, size_um: FloatTriple | None) -> ViewPSF:
     """
     stored = read_psf(file)
     try:
-        prepared = prepare_stored(stored, str(file), size_um)
+        prepared = prepare_stored(stored, str(file), size_um, own)
     except InputError as error:
         return ViewPSF(stored.values, flaw=str(error))
     return ViewPSF(prepared.psf, prepared.notes)
 
 
-def prepare_stored(stored: StoredPSF, name: str, size_um: FloatTriple | None) -> PreparedPSF:
-    """Make the PSF of a file ready to fuse with, on the voxels of the views; see `prepare_values`.
+def prepare_stored(
+    stored: StoredPSF, name: str, size_um: StatedSize | None, own: OwnVoxels | None = None
+) -> PreparedPSF:
+    """Make the PSF of a file ready to fuse with, on the voxels of the fused volume; see `prepare_values`.
 
     Parameters
     ----------
     stored : as the file holds it
     name : of the file, for messages
-    size_um : voxel size (z, y, x) of the views, None where it is not known
+    size_um : voxel size (z, y, x) of the fused volume, None where it is not known
+    own : the voxels of the view, where these are others
 
     Raises
     ------
     InputError
         If it cannot be used.
     """
-    # 1 um is what stands for voxels of unknown size: two of them are of one size.
-    both_unknown = stored.voxel_size_um is None and size_um == _NOT_SAID
-    grid_size_um = None if both_unknown else size_um
-    prepared = prepare_values(stored.values, name=name, voxel_size_um=stored.voxel_size_um, grid_size_um=grid_size_um)
-    if size_um is not None or stored.voxel_size_um is None:
-        return prepared
-    unknown = "used voxel for voxel, as the voxel size of the views is not known"
-    return PreparedPSF(prepared.psf, (*prepared.notes, unknown))
+    known = size_um is not None and any(size is not None for size in size_um)
+    stated = stored.voxel_size_um
+    grid_size_um: FloatTriple | None = None
+    if own is not None and (stated is None or size_um is None or None in size_um):
+        stated, grid_size_um = own.size_um, own.grid_size_um
+    elif size_um is not None and known and not (stated is None and size_um == _NOT_SAID):
+        # Along an axis of unknown size a PSF is used voxel for voxel.
+        usual = stated or (1.0, 1.0, 1.0)
+        grid_size_um = float_triple(usual[i] if size is None else size for i, size in enumerate(size_um))
+    prepared = prepare_values(
+        stored.values,
+        name=name,
+        voxel_size_um=stated,
+        grid_size_um=grid_size_um,
+        turn=None if own is None else own.turn,
+    )
+    notes = list(prepared.notes)
+    if own is not None and stated is own.size_um:
+        whose = "its own" if stored.voxel_size_um is None else "their"
+        notes.append(f"taken to be on the voxels of its view, as {whose} voxel size is not known")
+    elif stored.voxel_size_um is not None and size_um is not None and known and None in size_um:
+        axes = " and ".join(axis for axis, size in zip("zyx", size_um, strict=True) if size is None)
+        notes.append(f"used voxel for voxel along {axes}, as the voxel size of the views is not known there")
+    elif stored.voxel_size_um is not None and not known:
+        notes.append("used voxel for voxel, as the voxel size of the views is not known")
+    return PreparedPSF(prepared.psf, tuple(notes))

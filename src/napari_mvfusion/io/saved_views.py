@@ -50,7 +50,7 @@ def write_views_folder(
         write_volume(folder / f"{tag}_view_{view.angle:g}{ending}", view.data, views.grid, overwrite=overwrite)
         psf_path = folder / f"psf_{view.angle:g}{ending}"
         if view.psf is not None and (overwrite or not psf_path.exists()):
-            psf_grid = Grid(triple(view.psf.shape), views.grid.voxel_size_um)
+            psf_grid = Grid(triple(view.psf.shape), views.grid.voxel_size_um, known=views.grid.known)
             write_volume(psf_path, view.psf.astype(np.float32), psf_grid, overwrite=overwrite)
     if truth is not None:
         write_volume(folder / f"{tag}_groundtruth{ending}", truth, views.grid, overwrite=overwrite)

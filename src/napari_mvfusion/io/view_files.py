@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.placing import GridWish, place_volumes
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.volume_choice import VolumeChoice
 
@@ -122,6 +123,7 @@ def open_view_files(
     at: VolumeChoice,
     *,
     clean: bool,
+    wish: GridWish,
     remarks: Sequence[str] = (),
 ) -> RegisteredViews:
     """Open views, one a file; pixels are read when they are needed.
@@ -132,12 +134,13 @@ def open_view_files(
     voxel_size_um : (z, y, x), instead of what the files say
     at : which volume of each file
     clean : make PSFs ready to fuse with
+    wish : what is asked for of the fused volume
     remarks : what is to be said of how they were found
 
     Raises
     ------
     InputError
-        If there are none, a file cannot be used, or shapes or voxel sizes differ.
+        If there are none, a file cannot be used, or it is not known how they lie beside each other.
     """
     if not files:
         raise InputError("no view files were given")
@@ -149,23 +152,28 @@ def open_view_files(
                 f"{each.file} is given both as view '{other}' and as view '{each.name}': name another file"
             )
     opened = [_open_single(each.file, at) for each in files]
-    _refuse_unequal(opened)
-    size = voxel_size_um or _common_size(opened)
+    stored = [volume.stored for volume in opened]
+    placed = place_volumes(stored, [each.name for each in files], voxel_size_um, wish)
     if voxel_size_um is None:
-        remarks = [*remarks, *(note for volume in opened for note in volume.stored.notes)]
-    if voxel_size_um is not None:
-        remarks = [
-            *remarks,
-            *size_remark(voxel_size_um, [(str(v.stored.path), v.stored.voxel_size_um) for v in opened]),
-        ]
-    known = voxel_size_um is not None or any(volume.stored.voxel_size_um is not None for volume in opened)
+        remarks = [*remarks, *(note for volume in stored for note in volume.notes)]
+    else:
+        remarks = [*remarks, *size_remark(voxel_size_um, [(str(each.path), each.size_um) for each in stored])]
     views = []
-    for each, volume in zip(files, opened, strict=True):
-        psf = open_psf(each.psf, size if known else None, clean=clean)
-        view = View(volume.data, each.name, angle=each.angle, source=str(volume.stored.path))
-        views.append(replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw))
-    grid = Grid(triple(opened[0].data.shape), size, opened[0].stored.origin_um, ALL_KNOWN if known else NOT_KNOWN)
-    return RegisteredViews(views, grid, remarks=remarks)
+    for index, (each, volume) in enumerate(zip(files, opened, strict=True)):
+        psf = open_psf(each.psf, placed.grid.stated_size_um, clean=clean, own=placed.own_voxels(index))
+        views.append(
+            View(
+                volume.data,
+                each.name,
+                angle=each.angle,
+                affine=placed.affines[index],
+                source=str(volume.stored.path),
+                psf=psf.psf,
+                psf_notes=psf.notes,
+                psf_flaw=psf.flaw,
+            )
+        )
+    return RegisteredViews(views, placed.grid, remarks=[*remarks, *placed.remarks])
 
 
 def size_remark(wanted: FloatTriple, stated: Sequence[tuple[str, FloatTriple | None]]) -> list[str]:
@@ -195,35 +203,6 @@ class _Opened:
 def _open_single(file: Path, at: VolumeChoice) -> _Opened:
     stored = open_stored(file)
     return _Opened(stored, stored.volume(at.timepoint, at.channel))
-
-
-def _refuse_unequal(volumes: Sequence[_Opened]) -> None:
-    first = volumes[0]
-    for other in volumes[1:]:
-        if other.stored.shape != first.stored.shape:
-            raise InputError(
-                f"{other.stored.path} has shape {other.stored.shape}, but {first.stored.path} {first.stored.shape}: "
-                "registered views must have one shape; resample or crop them"
-            )
-
-
-def _common_size(volumes: Iterable[_Opened]) -> FloatTriple:
-    """The voxel size that the files agree on; 1 um where none says it."""
-    known = [
-        (volume.stored.path, volume.stored.voxel_size_um)
-        for volume in volumes
-        if volume.stored.voxel_size_um is not None
-    ]
-    if not known:
-        return (1.0, 1.0, 1.0)
-    first, size = known[0]
-    for other, own in known[1:]:
-        if not _same_size(own, size):
-            raise InputError(
-                f"{other} has voxels of {own} um, but {first} of {size} um (z, y, x): say the right one with the voxel "
-                "size option"
-            )
-    return float_triple(size)
 
 
 def _same_size(one: FloatTriple, other: FloatTriple) -> bool:

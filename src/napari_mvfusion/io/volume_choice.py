@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from napari_mvfusion.data.fused_grid import Voxels, WorldBox
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
 
@@ -25,6 +27,20 @@ class NotChosenError(InputError):
         super().__init__(message)
         self.axis = axis
         self.first = first
+
+
+class SeveralImagesError(InputError):
+    """A file or container holds several images, and none is named.
+
+    Parameters
+    ----------
+    message : names some of them
+    names : of all of them, in the words that open each
+    """
+
+    def __init__(self, message: str, names: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ class ProjectChoice:
     level : resolution level that is read, 0 for the full resolution
     world_unit_um : what one unit of the project's world is, where the project leaves that open
     outside : files may lie outside of the folder of the project
+    voxels : of the fused volume, where no size is named
+    box_um : a part of the world that is covered, where no box is named
     own_psfs : PSFs stay in the pixels of their views, for whoever brings them into a frame of their own
     """
 
@@ -73,6 +91,8 @@ class ProjectChoice:
     world_unit_um: float | None = None
     outside: bool = False
     own_psfs: bool = False
+    voxels: Voxels = "isotropic"
+    box_um: WorldBox | None = None
 
     def refuse_elsewhere(self) -> None:
         """Refuse what only a project could answer, where views lie in files of their own.

@@ -39,6 +39,7 @@ def prepare_values(
     energy: float = DEFAULT_ENERGY,
     voxel_size_um: FloatTriple | None = None,
     grid_size_um: FloatTriple | None = None,
+    turn: np.ndarray | None = None,
 ) -> PreparedPSF:
     """Make a PSF ready to fuse with; `napari_mvfusion.prepare_psf` does it with a file too.
 
@@ -53,6 +54,7 @@ def prepare_values(
     energy : share of the sum that the crop keeps
     voxel_size_um : (z, y, x) of the PSF; None where that is not known
     grid_size_um : (z, y, x) of the fused volume; None where that is not known: the PSF is then used voxel for voxel
+    turn : 3 x 3, the directions of its axes (z, y, x) in the fused volume as columns, where these are others
 
     Returns
     -------
@@ -73,12 +75,16 @@ def prepare_values(
     if core.flat >= _FLAT:
         said.append(f"flat top of {core.flat} voxels left as it is: measure it again with less light")
     centre = centre_of(triple(raw.shape), core)
-    psf, moved = _centred(values, centre, energy, _ratio(voxel_size_um, grid_size_um, called), called)
+    ratio = _ratio(voxel_size_um, grid_size_um, called)
+    matrix = _onto_grid(ratio, turn, grid_size_um)
+    psf, moved = _centred(values, centre, energy, matrix, called)
     notes += said
     shift = tuple(round(n // 2 - c, 2) for n, c in zip(raw.shape, centre, strict=True))
     if any(shift):
         notes.append(f"centre moved to the middle by ({', '.join(f'{s:g}' for s in shift)}) voxels (z, y, x)")
-    if moved and voxel_size_um is not None and grid_size_um is not None:
+    if turn is not None:
+        notes.append("turned as its view is")
+    if ratio is not None and voxel_size_um is not None and grid_size_um is not None:
         notes.append(f"resampled from voxels of {_times(voxel_size_um)} to {_times(grid_size_um)} um")
     elif voxel_size_um is None and grid_size_um is not None:
         notes.append("used voxel for voxel, as its voxel size is not known")
@@ -169,25 +175,37 @@ def _ratio(own: FloatTriple | None, grid: FloatTriple | None, name: str) -> np.n
     return ratio
 
 
+def _onto_grid(ratio: np.ndarray | None, turn: np.ndarray | None, grid: FloatTriple | None) -> np.ndarray | None:
+    """3 x 3, from offsets in voxels of a PSF to those in voxels of the grid; None where these are the same."""
+    if turn is None:
+        return None if ratio is None else np.diag(ratio)
+    own = np.ones(3) if ratio is None else ratio
+    sides = np.ones(3) if grid is None else np.asarray(grid)
+    # Along its own axes the PSF has sides of own x sides, and the grid along those of the world has sides.
+    matrix: np.ndarray = turn * (own * sides) / sides[:, None]
+    return matrix
+
+
 def _centred(
-    values: np.ndarray, centre: FloatTriple, energy: float, ratio: np.ndarray | None, name: str
+    values: np.ndarray, centre: FloatTriple, energy: float, matrix: np.ndarray | None, name: str
 ) -> tuple[np.ndarray, bool]:
     """The centre in the middle, cropped, sum 1; and whether it was resampled to other voxels."""
     voxel = triple(round(c) for c in centre)
     rest = np.subtract(centre, voxel)
     psf = around(values, voxel)
-    if ratio is not None or rest.any():
+    if matrix is not None or rest.any():
         psf = crop_psf(psf, 1 - (1 - energy) * _FIRST_CROP)
-        scale = np.ones(3) if ratio is None else ratio
-        if float(np.prod(np.asarray(psf.shape) * scale)) > _MOST_VOXELS:
+        onto = np.eye(3) if matrix is None else matrix
+        sides = np.abs(onto) @ np.asarray(psf.shape)
+        if float(np.prod(sides)) > _MOST_VOXELS:
             raise InputError(
-                f"the PSF of {name} would have {np.rint(np.asarray(psf.shape) * scale).astype(int).tolist()} voxels on "
+                f"the PSF of {name} would have {np.rint(sides).astype(int).tolist()} voxels on "
                 "the grid of the views: check its voxel size, or crop it"
             )
         middle = np.array(psf.shape) // 2 + rest
-        psf = resample_psf(psf, np.diag(scale), centre=middle).astype(np.float64)
+        psf = resample_psf(psf, onto, centre=middle).astype(np.float64)
     psf = crop_psf(psf, energy)
-    return np.ascontiguousarray(psf / psf.sum(), np.float32), ratio is not None
+    return np.ascontiguousarray(psf / psf.sum(), np.float32), matrix is not None
 
 
 def _times(size: FloatTriple) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def times(values: Iterable[float], form: str = "") -> str:
@@ -16,6 +16,13 @@ def times(values: Iterable[float], form: str = "") -> str:
     form : of each, as `format` takes it
     """
     return " × ".join(format(value, form) for value in values)
+
+
+def size_words(stated: Sequence[float | None]) -> str:
+    """A voxel size in um, as far as it is known: "2 × 0.5 × 0.5 µm", "not known"."""
+    if all(size is None for size in stated):
+        return "not known"
+    return " × ".join("?" if size is None else f"{size:g}" for size in stated) + " µm"
 
 
 def duration(seconds: float) -> str:

@@ -32,9 +32,9 @@ def inputs_in(folder: Path) -> list[Inputs]:
 
 def _samples(folder: Path) -> list[Inputs]:
     if is_volume_folder(folder):
-        return [Inputs(source=str(folder.resolve()), no_data="auto")]
+        return [Inputs(source=str(folder.resolve()), no_data="auto", grid="isotropic")]
     try:
         tags = list_tags(folder)
     except InputError:
         return []
-    return [Inputs(source=str(folder.resolve()), tag=tag, no_data="auto") for tag in tags]
+    return [Inputs(source=str(folder.resolve()), tag=tag, no_data="auto", grid="isotropic") for tag in tags]

@@ -23,7 +23,7 @@ from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.system.words import times
+from napari_mvfusion.system.words import size_words, times
 
 # Enough for one drawing of the window.
 _LAUNCH_MS = 20
@@ -228,8 +228,7 @@ def describe_views(views: RegisteredViews) -> str:
     """Number of views, and size of the fused volume."""
     count = "1 view" if len(views) == 1 else f"{len(views)} views"
     voxels = times(views.grid.shape)
-    size = times(views.grid.voxel_size_um, "g")
-    return f"{count}, {voxels} voxels\nvoxel size {size} µm (z, y, x)"
+    return f"{count}, {voxels} voxels\nvoxel size {size_words(views.grid.stated_size_um)} (z, y, x)"
 
 
 def outermost(widget: QWidget) -> QWidget:

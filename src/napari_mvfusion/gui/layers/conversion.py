@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, Grid, float_triple, triple
+from napari_mvfusion.data.geometry import Box, Grid, Known, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -118,7 +118,7 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
     opened = notes(layers[0]).get("inputs")
     if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):
         return None
-    if any(view.affine is not None for view in views):
+    if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
     masks = dict(opened.get("masks") or {})
     for layer, view in zip(layers, views, strict=True):
@@ -129,6 +129,12 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
             masks[view.name] = known["mask_file"]
     inputs = Inputs(**opened).set_as(RegisteredViews(views, grid), masks)
     return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def _is_as_opened(layer: Image) -> bool:
+    """Whether a layer lies where its file was opened, beside views on other grids."""
+    placed = notes(layer).get("placed")
+    return placed is not None and np.allclose(to_world_um(layer), placed)
 
 
 def common_leading(layers: Sequence[Image]) -> tuple[int, ...]:
@@ -167,8 +173,21 @@ def lacks_size(layer: Image, first: Image) -> str | None:
 
 def is_sized(layer: Image) -> bool:
     """Whether anybody has said where the voxels of a layer lie: with pixels as units and a scale of 1 nobody has."""
-    in_pixels = all(str(unit) in ("pixel", "dimensionless") for unit in layer.units[-_SPATIAL:])
-    return not (in_pixels and np.array_equal(_in_own_units(layer)[:3, :3], np.eye(3)))
+    return any(known_sizes(layer))
+
+
+def known_sizes(layer: Image) -> Known:
+    """Along which axes (z, y, x) anybody has said the voxel size of a layer.
+
+    Where all units are pixels, a scale other than 1 counts as micrometres, as many readers leave the units out; unless it
+    is what a file read here has in the place of a size.
+    """
+    z, y, x = (str(unit) not in ("pixel", "dimensionless") for unit in layer.units[-_SPATIAL:])
+    if any((z, y, x)):
+        return z, y, x
+    assumed = notes(layer).get("unsized", (1.0, 1.0, 1.0))
+    stated = not np.array_equal(_in_own_units(layer)[:3, :3], np.diag(assumed))
+    return stated, stated, stated
 
 
 def finest(layer: Image) -> Any:
@@ -201,9 +220,10 @@ def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
     shape = triple(finest(layer).shape[-_SPATIAL:])
     size = np.diag(matrix)[:3]
     if np.allclose(matrix[:3, :3], np.diag(size)) and (size > 0).all():
-        return Grid(shape, float_triple(size), float_triple(matrix[:3, 3])), np.eye(4)
+        return Grid(shape, float_triple(size), float_triple(matrix[:3, 3]), known_sizes(layer)), np.eye(4)
     # Rounded, because a rotation leaves 0.9999999999999998 of 1.
-    grid = Grid(shape, float_triple(np.linalg.norm(matrix[:3, :3], axis=0).round(12)))
+    known = known_sizes(layer)
+    grid = Grid(shape, float_triple(np.linalg.norm(matrix[:3, :3], axis=0).round(12)), known=known)
     return grid, grid.affine @ np.linalg.inv(matrix)
 
 

@@ -71,6 +71,8 @@ def view_layers(
             "source": view.source,
             "sample": sample,
             "inputs": None if inputs is None else dict(inputs),
+            **({} if view.affine is None else {"placed": view.affine}),
+            **({} if any(views.grid.known) else {"unsized": views.grid.voxel_size_um}),
         }
         look = {
             "name": f"{sample} view {view.name}".strip(),
@@ -96,7 +98,13 @@ def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str) -> LayerData:
 
 
 def volume_layer(
-    volume: Any, grid: Grid, *, name: str, recipe: Mapping[str, Any] | None, leading: Sequence[tuple[str, float]] = ()
+    volume: Any,
+    grid: Grid,
+    *,
+    name: str,
+    recipe: Mapping[str, Any] | None,
+    leading: Sequence[tuple[str, float]] = (),
+    affine: np.ndarray | None = None,
 ) -> LayerData:
     """One volume, or a series of them, from a file as an image layer; with a recipe it is a fused volume.
 
@@ -104,16 +112,18 @@ def volume_layer(
     ----------
     volume : (z, y, x) with the leading axes before z, or a list of such arrays from fine to coarse
     leading : name and step of each axis before z; the step of "t" is in seconds
+    affine : 4 x 4, from voxels to the world, takes the place of the grid's
     """
     levels = volume if isinstance(volume, list) else [volume]
-    known: dict[str, Any] = {} if recipe is None else {KEY: {"role": "fused", "recipe": dict(recipe)}}
+    known: dict[str, Any] = {} if recipe is None else {"role": "fused", "recipe": dict(recipe)}
+    known |= {} if any(grid.known) else {"unsized": grid.voxel_size_um}
     coarse = levels[-1]
     if leading:
         coarse = lazy(coarse)[(0,) * len(leading)]
-    look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": known}
+    look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": {KEY: known} if known else {}}
     data = [lazy(level) for level in levels]
     multiscale = {"multiscale": True} if len(data) > 1 else {}
-    return data if multiscale else data[0], look | placement(grid, leading=leading) | multiscale, "image"
+    return data if multiscale else data[0], look | placement(grid, affine, leading) | multiscale, "image"
 
 
 def placement(
@@ -127,20 +137,24 @@ def placement(
     affine : takes the place of the grid's
     leading : name and step of each axis before z; the step of "t" is in seconds
     """
-    place: dict[str, Any] = {"units": ("um",) * _SPATIAL, "axis_labels": ("z", "y", "x")}
-    if affine is not None:
-        return place | {"affine": affine}
-    return place | _after(leading, place | {"scale": grid.voxel_size_um, "translate": grid.origin_um})
+    units = tuple("um" if known else "pixel" for known in grid.known)
+    place: dict[str, Any] = {"units": units, "axis_labels": ("z", "y", "x")}
+    own = {"scale": grid.voxel_size_um, "translate": grid.origin_um} if affine is None else {"affine": affine}
+    return _after(leading, place | own)
 
 
 def _after(leading: Sequence[tuple[str, float]], place: dict[str, Any]) -> dict[str, Any]:
     """Where a layer lies that has other axes before those of the place."""
     before: dict[str, Sequence[Any]] = {
-        "scale": [step for _, step in leading],
-        "translate": [0.0 for _ in leading],
         "units": ["s" if name == "t" else "pixel" for name, _ in leading],
         "axis_labels": [name for name, _ in leading],
     }
+    steps = [step for _, step in leading]
+    if "affine" in place:
+        matrix = np.diag([*steps, *np.ones(_SPATIAL + 1)])
+        matrix[len(steps) :, len(steps) :] = place["affine"]
+        return {key: (*values, *place[key]) for key, values in before.items()} | {"affine": matrix}
+    before |= {"scale": steps, "translate": [0.0 for _ in leading]}
     return {key: (*values, *place[key]) for key, values in before.items()}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.io.psf_files import ViewPSF
 
 KEY = "mvfusion"
@@ -33,6 +34,8 @@ class Notes(TypedDict, total=False):
         volume, 3 x 3, and what came out
     mask : of a view, (z, y, x), nonzero where there is data
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
+    placed : 4 x 4, where a view lay when it was opened, um, where that is not the grid of all views
+    unsized : what stands in the place of the voxel size (z, y, x), where its file states none
     inputs : how the files of a view were opened, as `Inputs` of a recipe
     recipe : of a result
     running : whether a result is still computed
@@ -58,6 +61,8 @@ class Notes(TypedDict, total=False):
     mask: Any
     mask_layer: str
     mask_file: str
+    placed: np.ndarray
+    unsized: FloatTriple
     inputs: dict[str, Any] | None
     recipe: dict[str, Any]
     running: bool

@@ -75,8 +75,8 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
             Placed(triple(level.data.shape), affine, f"view '{view.name}'")
             for view, level, affine in zip(chosen, levels, affines, strict=True)
         ],
-        voxels=choice.voxel_size_um or "isotropic",
-        box=_box(project, choice.box, unit),
+        voxels=choice.voxel_size_um or choice.voxels,
+        box=_box(project, choice.box, unit) or choice.box_um,
         known=ALL_KNOWN if unit.known else NOT_KNOWN,
     )
     views = []

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.data.field_of_view import VolumeLike
-from napari_mvfusion.data.geometry import FloatTriple, float_triple, triple
+from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
 from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, read_part, refuse_filters
+from napari_mvfusion.io.volume_choice import SeveralImagesError
 from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
@@ -156,7 +157,8 @@ def _dataset_name(opened: Any, file: Path, inner: str) -> str:
         raise InputError(f"{file}{':' + inner if inner else ''} holds no dataset of three axes (z, y, x)")
     shown = " or ".join(f"{file}:{name}" for name in found[:_SHOWN_DATASETS])
     more = f" (there are {len(found)})" if len(found) > _SHOWN_DATASETS else ""
-    raise InputError(f"{file} holds several datasets: name one of them, as {shown}{more}")
+    names = [Path(f"{file}:{name}") for name in found]
+    raise SeveralImagesError(f"{file} holds several datasets: name one of them, as {shown}{more}", names)
 
 
 def _inside(opened: Any, name: str, file: Path) -> Any:
@@ -250,11 +252,11 @@ def _attribute(dataset: Any, name: str) -> Any:
     return dataset.attrs[name]
 
 
-def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[FloatTriple | None, tuple[str, ...]]:
-    """Voxel size (z, y, x) in um, None where it is not said; and a line where what is said cannot be one."""
+def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[StatedSize, tuple[str, ...]]:
+    """Voxel size (z, y, x) in um, None along axes where it is not said; and a line where what is said cannot be one."""
     said = _attribute(dataset, "element_size_um")
     if said is None:
-        return None, ()
+        return NO_SIZE, ()
     numbers = np.ravel(said)[: len(_AXES) + 1]
     try:
         sizes = [float(n) for n in numbers]
@@ -262,19 +264,22 @@ def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[FloatTriple 
         sizes = []
     if len(sizes) == len(axes):
         sizes = [size for axis, size in zip(axes, sizes, strict=True) if axis in "zyx"]
-    if len(sizes) != 3 or not all(math.isfinite(size) and size > 0 for size in sizes):
-        shown = ", ".join(str(n) for n in numbers)
-        return None, (
-            f"{named} states the voxel size '{shown}' (element_size_um), which is none and is not used: say it with the "
-            "voxel size option",
-        )
-    return float_triple(sizes), ()
+    z, y, x = (size if math.isfinite(size) and size > 0 else None for size in sizes) if len(sizes) == 3 else NO_SIZE
+    if None not in (z, y, x):
+        return (z, y, x), ()
+    shown = ", ".join(str(n) for n in numbers)
+    what = "which is none and is not used" if (z, y, x) == NO_SIZE else "which is not used where it cannot be one"
+    return (z, y, x), (
+        f"{named} states the voxel size '{shown}' (element_size_um), {what}: say it with the voxel size option",
+    )
 
 
-def _origin(dataset: Any) -> FloatTriple:
-    """Where the middle of the first voxel lies, (z, y, x) in um; 0 where that is not said."""
-    said = [float(n) for n in np.ravel(dataset.attrs.get("origin_um", (0.0, 0.0, 0.0)))]
-    return float_triple(said) if len(said) == 3 and all(map(math.isfinite, said)) else (0.0, 0.0, 0.0)
+def _origin(dataset: Any) -> FloatTriple | None:
+    """Where the middle of the first voxel lies, (z, y, x) in um; None where that is not said."""
+    if "origin_um" not in dataset.attrs:
+        return None
+    said = [float(n) for n in np.ravel(dataset.attrs["origin_um"])]
+    return float_triple(said) if len(said) == 3 and all(map(math.isfinite, said)) else None
 
 
 def _time_step(dataset: Any) -> float:

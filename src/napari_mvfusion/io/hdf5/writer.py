@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
@@ -146,7 +147,9 @@ def _create(
     )
     for dimension, axis in zip(dataset.dims, (*(axis.name for axis in leading), *"zyx"), strict=True):
         dimension.label = axis
-    dataset.attrs["element_size_um"] = grid.voxel_size_um
+    if any(grid.known):
+        # What is not known is not a number.
+        dataset.attrs["element_size_um"] = [math.nan if size is None else size for size in grid.stated_size_um]
     dataset.attrs["origin_um"] = grid.origin_um
     for axis in leading:
         if axis.name == "t":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,20 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid, float_triple, triple
+from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
-from napari_mvfusion.io.volume_choice import choose
+from napari_mvfusion.io.ome_zarr.placement import SPACE, ZarrPlacement, placement_of
+from napari_mvfusion.io.volume_choice import SeveralImagesError, choose
 from napari_mvfusion.psf import check_size
 from napari_mvfusion.system.file_checks import is_folder, parsing
 
-_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
-_SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
-_SPACE = ("z", "y", "x")
 _DAMAGED = "copy it again"
 _NAMED_IMAGES = 2
+_MOST_WELLS = 1536
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,24 +36,21 @@ class ZarrImage:
     path : the folder
     array : full-resolution level, opened
     axes : names of its axes, for example "czyx"
-    voxel_size_um, origin_um : (z, y, x)
-    leading_steps : step along each axis before z, seconds for time
+    placement : where its voxels lie
     attributes : all attributes of the group
     """
 
     path: Path
     array: Any
     axes: str
-    voxel_size_um: FloatTriple
-    origin_um: FloatTriple
-    leading_steps: tuple[float, ...]
+    placement: ZarrPlacement
     attributes: dict[str, Any]
 
     @property
     def leading(self) -> dict[str, int]:
         """Number of volumes along the axes before z; only axes with several."""
         sizes = dict(zip(self.axes, self.array.shape, strict=True))
-        return {axis: int(n) for axis, n in sizes.items() if axis not in _SPACE and n > 1}
+        return {axis: int(n) for axis, n in sizes.items() if axis not in SPACE and n > 1}
 
     def volume(self, channel: int | None = None, timepoint: int | None = None) -> VolumeLike:
         """One channel and time point as a lazy (z, y, x) volume, both counted from 0.
@@ -65,7 +60,7 @@ class ZarrImage:
         InputError
             If there are several time points or channels and none is named, or other axes than t, c, z, y and x.
         """
-        if tuple(axis for axis in self.axes if axis in _SPACE) != _SPACE:
+        if tuple(axis for axis in self.axes if axis in SPACE) != SPACE:
             raise InputError(f"{self.path} has the axes {self.axes}: z, y and x are needed, in this order")
         other = {axis: n for axis, n in self.leading.items() if axis not in "tc"}
         if other:
@@ -74,7 +69,27 @@ class ZarrImage:
                 f"{self.path} has {n} entries on axis {axis}: a volume is one (z, y, x) block; save one alone"
             )
         chosen = choose(str(self.path), self.leading, timepoint, channel)
-        return ZarrVolume(self, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in _SPACE})
+        return ZarrVolume(self, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in SPACE})
+
+    @property
+    def grid(self) -> Grid:
+        """The voxels of a volume, along their own axes: where these lie otherwise in the world says the placement."""
+        place = self.placement
+        return Grid(
+            triple(self.array.shape[self.axes.index(axis)] for axis in SPACE),
+            place.size_um,
+            place.origin_um,
+            place.in_um,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of a folder that holds several images under one name."""
+        scales = _of_ome(self.attributes).get("multiscales", [])
+        if len(scales) < 2:
+            return ()
+        names = ", ".join(repr(str(each.get("name", number))) for number, each in enumerate(scales))
+        return (f"{self.path} describes {len(scales)} images ({names}): the first is taken, save the others alone",)
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -120,7 +135,7 @@ class ZarrVolume(LazyVolume):
         self._image = image
         self._fixed = dict(fixed)
         sizes = dict(zip(image.axes, image.array.shape, strict=True))
-        self.shape = tuple(sizes[axis] for axis in _SPACE)
+        self.shape = tuple(sizes[axis] for axis in SPACE)
         self.dtype = image.array.dtype
 
     @property
@@ -153,23 +168,27 @@ def open_stored_image(path: Path) -> StoredVolumes:
     """Look at the volumes of an image; see `open_image`."""
     image = open_image(path)
     other = image.leading.keys() - set("tc")
-    if other or tuple(axis for axis in image.axes if axis in _SPACE) != _SPACE:
+    if other or tuple(axis for axis in image.axes if axis in SPACE) != SPACE:
         image.volume()  # says what is wrong
-    steps = dict(zip(image.axes, image.leading_steps, strict=False))
+    place = image.placement
+    steps = dict(zip(image.axes, place.steps, strict=False))
 
     def at(chosen: Mapping[str, int]) -> VolumeLike:
-        return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in _SPACE})
+        return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in SPACE})
 
     return StoredVolumes(
         path,
-        triple(image.array.shape[image.axes.index(axis)] for axis in _SPACE),
+        triple(image.array.shape[image.axes.index(axis)] for axis in SPACE),
         image.array.dtype,
         at,
         image.leading,
-        image.voxel_size_um,
-        image.origin_um,
+        place.size_um,
+        place.origin_um,
         steps.get("t", 1.0),
         image.recipe,
+        image.notes,
+        in_um=place.in_um,
+        affine_um=place.affine_um,
     )
 
 
@@ -183,12 +202,13 @@ def is_zarr(path: str | Path) -> bool:
 def open_image(path: str | Path) -> ZarrImage:
     """Open an OME-Zarr image; no pixel is read.
 
-    A group made by bioformats2raw, with the image in the subgroup "0", is opened too.
+    A group made by bioformats2raw is opened too where it holds a single image.
 
     Raises
     ------
     InputError
-        If it is no OME-Zarr, or its metadata or full-resolution level is missing or damaged.
+        If it is no OME-Zarr, or its metadata or full-resolution level is missing or damaged; a `SeveralImagesError` where
+        it holds several images.
     """
     path = Path(path)
     if not is_zarr(path):
@@ -199,36 +219,59 @@ def open_image(path: str | Path) -> ZarrImage:
         warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
         group = zarr.open(PlainFiles(path), mode="r")
         attributes = dict(group.attrs)
-        ome = attributes.get("ome", attributes)
-        if "multiscales" not in ome and "bioformats2raw.layout" in ome and (path / "0").is_dir():
-            return open_image(path / "0")
+        ome = _of_ome(attributes)
         if "multiscales" not in ome:
-            raise InputError(f"{path} {_what_it_is(path, group, ome)}")
+            inner = _images_in(path, ome)
+            if len(inner) == 1 and "bioformats2raw.layout" in ome:
+                return open_image(inner[0])
+            if inner:
+                raise SeveralImagesError(_named(path, inner, ome), inner)
+            raise InputError(f"{path} {_what_it_is(group, ome)}")
         scales = ome["multiscales"][0]
         axes = "".join(axis["name"] for axis in scales["axes"])
         level = scales["datasets"][0]
         array: Any = group[level["path"]]
-        size, origin, steps = _placement(scales, level, axes)
+        place = placement_of(path, scales, level, axes)
         if not isinstance(array, zarr.Array):
             raise InputError(
                 f"{path} is damaged: its full-resolution level '{level['path']}' holds no pixels; {_DAMAGED}"
             )
     if len(axes) != len(array.shape) or len(set(axes)) != len(axes):
         raise InputError(f"{path} is damaged: it names the axes {axes}, but its pixels have {len(array.shape)}")
-    if not all(math.isfinite(s) and s > 0 for s in size) or not all(math.isfinite(o) for o in origin):
-        raise InputError(f"{path} is damaged: its voxels of {size} um at {origin} um cannot be; {_DAMAGED}")
     weigh(path, array)
-    return ZarrImage(path, array, axes, size, origin, steps, attributes)
+    return ZarrImage(path, array, axes, place, attributes)
 
 
-def _what_it_is(path: Path, stored: Any, ome: Mapping[str, Any]) -> str:
-    """What a zarr without an image of its own is, and what to name instead."""
+def _images_in(path: Path, ome: Mapping[str, Any]) -> list[Path]:
+    """The images of a container: those of a plate or well that it names, in their order, else those that lie there."""
+    if "plate" in ome:
+        wells = [path / str(well["path"]) for well in ome["plate"].get("wells", [])[:_MOST_WELLS]]
+        return [image for well in wells if _is_inside(well, path) for image in _images_in(well, _ome_of(well))]
+    if "well" in ome:
+        named = [path / str(image["path"]) for image in ome["well"].get("images", [])]
+        return [image for image in named if _is_inside(image, path) and is_zarr(image)]
+    inner = [child for child in path.iterdir() if child.is_dir() and is_zarr(child)]
+    images = [child for child in inner if "multiscales" in _ome_of(child)]
+    return sorted(images, key=lambda child: (int(child.name) if child.name.isdigit() else _MOST_WELLS, child))
+
+
+def _is_inside(place: Path, folder: Path) -> bool:
+    return is_folder(place) and place.resolve().is_relative_to(folder.resolve())
+
+
+def _named(path: Path, images: Sequence[Path], ome: Mapping[str, Any]) -> str:
+    """What a container is, and what to name instead."""
+    kind = "is a plate" if "plate" in ome else "is a well of a plate" if "well" in ome else "holds several images"
+    shown = " or ".join(map(str, images[:_NAMED_IMAGES]))
+    more = f" (there are {len(images)})" if len(images) > _NAMED_IMAGES else ""
+    which = "the images in its wells" if "plate" in ome else "its images" if "well" in ome else "them"
+    return f"{path} {kind}: name one of {which}, as {shown}{more}"
+
+
+def _what_it_is(stored: Any, ome: Mapping[str, Any]) -> str:
+    """What a zarr without images is."""
     if isinstance(stored, zarr.Array):
         return "is a bare zarr array, which says nothing of axes and voxel size: save it as OME-Zarr"
-    inner = sorted(child.name for child in path.iterdir() if child.is_dir() and is_zarr(child))
-    images = [name for name in inner if "multiscales" in _ome_of(path / name)][:_NAMED_IMAGES]
-    if images:
-        return f"holds several images: name one of them, as {' or '.join(str(path / name) for name in images)}"
     if "plate" in ome or "well" in ome:
         return "is a plate: name one of the images in its wells, as PLATE.zarr/A/1/0"
     return "is a zarr, but holds no OME-Zarr image: name an image in it, or save it as OME-Zarr"
@@ -241,12 +284,19 @@ def _ome_of(path: Path) -> Mapping[str, Any]:
             attributes = dict(zarr.open(PlainFiles(path), mode="r").attrs)
     except InputError:
         return {}
+    return _of_ome(attributes)
+
+
+def _of_ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the attributes of a group say by the specification: below "ome" from version 0.5 on."""
     ome = attributes.get("ome", attributes)
     return ome if isinstance(ome, Mapping) else {}
 
 
 def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:
     """Open an OME-Zarr whose channels are views.
+
+    They lie on the image's own voxels, along their own axes, also where `ZarrImage.placement` turns these.
 
     Names, angles, weights, offsets and PSFs come from our own attributes where `write_views_zarr` made the file, else
     names from the channel labels, and there are no PSFs.
@@ -257,9 +307,7 @@ def open_zarr_views(path: str | Path, timepoint: int | None = None) -> Registere
         If the image or an entry of it cannot be used.
     """
     image = open_image(path)
-    grid = Grid(
-        triple(image.volume(0 if "c" in image.leading else None, timepoint).shape), image.voxel_size_um, image.origin_um
-    )
+    image.volume(0 if "c" in image.leading else None, timepoint)  # refuses a time point that is not there
     with parsing(f"{path} is damaged: what it says of its views cannot be understood", _DAMAGED):
         entries = _entries(image)
     if len(entries) != image.channels:
@@ -279,7 +327,7 @@ def open_zarr_views(path: str | Path, timepoint: int | None = None) -> Registere
                 source=str(image.path),
             )
         )
-    return RegisteredViews(views, grid)
+    return RegisteredViews(views, image.grid, remarks=image.notes)
 
 
 @dataclass(frozen=True)
@@ -327,26 +375,3 @@ def _psf(folder: Path, name: str, view: str) -> np.ndarray:
         check_size(stored.shape, f"the PSF of view '{view}' in {folder}")
         weigh(folder / name, stored)
         return np.asarray(stored[:], np.float32)
-
-
-def _placement(
-    scales: Mapping[str, Any], level: Mapping[str, Any], axes: str
-) -> tuple[FloatTriple, FloatTriple, tuple[float, ...]]:
-    """Voxel size and origin in um, and the steps of the other axes, seconds for time.
-
-    The transforms of the level apply first, those of the whole image after.
-    """
-    size = np.ones(len(axes))
-    origin = np.zeros(len(axes))
-    for transform in [*level.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
-        if transform["type"] == "scale":
-            size = size * np.asarray(transform["scale"], float)
-            origin = origin * np.asarray(transform["scale"], float)
-        elif transform["type"] == "translation":
-            origin = origin + np.asarray(transform["translation"], float)
-    units = [
-        (_UM if axis["name"] in _SPACE else _SECONDS).get(str(axis.get("unit", "")), 1.0) for axis in scales["axes"]
-    ]
-    places = [axes.index(axis) for axis in _SPACE]
-    steps = tuple(float(size[i] * units[i]) for i, axis in enumerate(axes) if axis not in _SPACE)
-    return float_triple(size[i] * units[i] for i in places), float_triple(origin[i] * units[i] for i in places), steps

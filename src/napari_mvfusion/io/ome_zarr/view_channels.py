@@ -11,7 +11,7 @@ import zarr
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.io.ome_zarr.writer import VERSION, write_zarr
+from napari_mvfusion.io.ome_zarr.writer import VERSION, space_axes, write_zarr
 from napari_mvfusion.io.streaming import slabs
 
 _CHUNK = 64
@@ -57,7 +57,6 @@ def write_views_zarr(
                 entry["psf"] = f"psf/{number}"
                 group.create_array(f"psf/{number}", data=np.asarray(view.psf, np.float32))
             entries.append(entry)
-        space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
         transforms = [
             {"type": "scale", "scale": [1.0, *grid.voxel_size_um]},
             {"type": "translation", "translation": [0.0, *grid.origin_um]},
@@ -67,7 +66,7 @@ def write_views_zarr(
             "multiscales": [
                 {
                     "name": Path(path).stem,
-                    "axes": [{"name": "c", "type": "channel"}, *space],
+                    "axes": [{"name": "c", "type": "channel"}, *space_axes(grid)],
                     "datasets": [{"path": "0", "coordinateTransformations": transforms}],
                 }
             ],

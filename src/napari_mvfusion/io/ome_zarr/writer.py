@@ -203,8 +203,14 @@ def _metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[Le
         {"name": "t", "type": "time", "unit": "second"} if axis.name == "t" else {"name": "c", "type": "channel"}
         for axis in leading
     ]
-    axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in _AXES]
+    axes += space_axes(grid)
     return {"version": VERSION, "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}]}
+
+
+def space_axes(grid: Grid) -> list[dict[str, str]]:
+    """The axes z, y and x; one along which the voxel size is not known has no unit."""
+    units = [{"unit": "micrometer"} if known else {} for known in grid.known]
+    return [{"name": axis, "type": "space", **unit} for axis, unit in zip(_AXES, units, strict=True)]
 
 
 def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tuple[LeadingAxis, ...]]:
@@ -216,7 +222,8 @@ def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tupl
         LeadingAxis(axis["name"], int(n), step)
         for axis, n, step in zip(image["axes"][:-3], shape[:-3], scale[:-3], strict=True)
     )
-    return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:])), leading
+    z, y, x = ("unit" in axis for axis in image["axes"][-3:])
+    return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:]), (z, y, x)), leading
 
 
 def _mean(fine: np.ndarray, step: Triple) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
@@ -13,6 +14,7 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.volume_choice import SeveralImagesError
 from napari_mvfusion.system.file_checks import check_file, parsing
 
 LARGEST_PIECE = 2**28
@@ -22,6 +24,10 @@ _MOST_PLANES = 2**20
 # The strongest compression of pixels that hold any image is far below this.
 _MOST_GAIN = 500
 _SMALL = 2**29
+_PLANE = 2
+_SHOWN = 3
+# A colon cannot be part of a name in Windows, and a number after it is seldom one elsewhere.
+_NAMED = re.compile(r"(?P<file>.+\.tiff?):(?P<image>\d{1,6})", re.IGNORECASE | re.DOTALL)
 
 
 @contextmanager
@@ -55,22 +61,62 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
         yield tiff
 
 
-def series_of(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
-    """The series of images in a file that hold pixels of this very file, each weighed before it is decoded.
+def split(path: Path) -> tuple[Path, int | None]:
+    """A file, and which of its images is named, counted from 0, as in "views.ome.tif:1"; None where none is."""
+    named = _NAMED.fullmatch(str(path))
+    if named is None or path.is_file():
+        return path, None
+    return Path(named["file"]), int(named["image"])
 
-    OME-TIFF files of one set all describe all of its images.
+
+def image_of(path: Path, tiff: tifffile.TiffFile, number: int | None) -> tuple[Any, tuple[str, ...]]:
+    """The image that is meant among those that hold pixels of this very file, weighed before it is decoded.
+
+    OME-TIFF files of one set all describe all of its images, so images without pixels in this file do not count, nor do
+    coarser copies of others.
+
+    Parameters
+    ----------
+    path : of the file
+    tiff : the opened file
+    number : which one, counted from 0; None for the only one, or the only one of several planes
+
+    Returns
+    -------
+    Its series, and what is left out, in words.
 
     Raises
     ------
     InputError
-        If there is no image, or the first one has no type, no pixels, or unpacks to far more than the file could hold.
+        If there is no image, none of that number, or it has no type, no pixels, or unpacks to far more than the file could
+        hold; a `SeveralImagesError` where there are several and none is named.
     """
     own = [series for series in tiff.series if any(_lies_in(page, path) for page in series.pages)]
+    own = [series for series in own if not series.keyframe.is_reduced] or own
     if not own:
         raise InputError(f"{path} holds no picture: copy or export it again")
-    for series in own[:1]:
-        _weigh(path, tiff, series)
-    return own
+    said: tuple[str, ...] = ()
+    if number is None:
+        stacks = [index for index, series in enumerate(own) if len(series.pages) > 1 or len(series.shape) > _PLANE]
+        if len(own) > 1 and len(stacks) == 1:
+            said = (f"{path} holds {len(own)} images: {path}:{stacks[0]} is taken, the only one of several planes",)
+        elif len(own) > 1:
+            names = [Path(f"{path}:{index}") for index in range(len(own))]
+            shown = " or ".join(
+                f"{name} ({_called(series)})" for name, series in zip(names[:_SHOWN], own, strict=False)
+            )
+            more = f" (there are {len(own)})" if len(own) > _SHOWN else ""
+            raise SeveralImagesError(f"{path} holds several images: name one of them, as {shown}{more}", names)
+        number = stacks[0] if said else 0
+    if number >= len(own):
+        raise InputError(f"{path} holds {len(own)} images, counted from 0: {path}:{number} is not there")
+    _weigh(path, tiff, own[number])
+    return own[number], said
+
+
+def _called(series: Any) -> str:
+    name = f"'{series.name}', " if series.name else ""
+    return f"{name}{_sizes(series.shape)}"
 
 
 def image_number(tiff: tifffile.TiffFile, series: Any) -> int | None:

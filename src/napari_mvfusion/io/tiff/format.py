@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
+from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, SmallVolume, StoredVolumes
-from napari_mvfusion.io.tiff.checked_files import opened_tiff, series_of
+from napari_mvfusion.io.tiff.checked_files import image_number, image_of, opened_tiff, split
 from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff
@@ -27,6 +28,14 @@ class TIFF(Format):
     written: ClassVar[str] = "OME-TIFF"
     new_suffix: ClassVar[str] = ".ome.tif"
 
+    def place(self, path: Path) -> Path:
+        """The file, without the number of an image in it."""
+        return split(path)[0]
+
+    def recognises(self, path: Path) -> bool:
+        """By its ending, also where an image is named."""
+        return super().recognises(split(path)[0])
+
     def open(self, path: Path) -> StoredVolumes:
         """Look at the volumes in a file; see `open_stack`."""
         return open_stack(path)
@@ -36,17 +45,23 @@ class TIFF(Format):
 
         Files of this package say 1 um where the voxel size was not known, so that counts as not known.
         """
-        with opened_tiff(path) as tiff:
-            series = series_of(path, tiff)[0]
+        file, number = split(path)
+        with opened_tiff(file) as tiff:
+            series, _ = image_of(file, tiff, number)
             check_size(tuple(series.shape))
             values = np.squeeze(series.asarray())
-            size = voxel_size_of(tiff)
+            z, y, x = voxel_size_of(tiff, image_number(tiff, series) or 0)
+            size = (z, y, x) if z is not None and y is not None and x is not None else None
             if size == (1.0, 1.0, 1.0) and _OURS in (tiff.pages.first.description or ""):
                 size = None
         return SmallVolume(values[None] if values.ndim == 2 else values, size)
 
     def write(self, path: Path, data: VolumeLike, grid: Grid, **how: Any) -> None:
         """Write an OME-TIFF; see `write_tiff`."""
+        if split(path)[1] is not None:
+            raise OutputError(
+                f"{path} names an image in a TIFF file, which is written as a whole: leave the number out"
+            )
         write_tiff(path, data, grid, **how)
 
     def kept_as(self, dtype: Any) -> np.dtype[Any]:

@@ -21,9 +21,10 @@ from napari_mvfusion.io.tiff.checked_files import (
     LARGEST_PIECE,
     file_of,
     image_number,
+    image_of,
     ome_images,
     opened_tiff,
-    series_of,
+    split,
 )
 from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
@@ -62,20 +63,25 @@ class _Pixels:
 def open_stack(path: str | Path) -> StoredVolumes:
     """Look at the volumes of a TIFF file; no pixel is read. Of a set of OME-TIFF files, those with pixels in this one.
 
+    Parameters
+    ----------
+    path : of the file; where it holds several images, with the number of one: "views.ome.tif:1"
+
     Raises
     ------
     InputError
         If the file is missing, empty, no TIFF, truncated, or holds anything but (z, y, x) volumes.
     """
     path = Path(path)
-    with opened_tiff(path) as tiff:
-        series = series_of(path, tiff)[0]
+    file, chosen = split(path)
+    with opened_tiff(file) as tiff:
+        series, left_out = image_of(file, tiff, chosen)
         number = image_number(tiff, series)
-        _refuse_missing(path, tiff, series, number)
+        _refuse_missing(file, tiff, series, number)
         sizes = _sizes_of(path, series)
-        pixels = _pixels_of(path, series, sizes)
+        pixels = _pixels_of(file, series, sizes)
         notes = _notes(tiff)
-        recipe = json.loads(notes.get("recipe", "null"))
+        recipe, origin = (json.loads(notes.get(name, "null")) for name in ("recipe", "origin_um"))
         return StoredVolumes(
             path,
             triple(sizes[axis] for axis in "zyx"),
@@ -83,9 +89,10 @@ def open_stack(path: str | Path) -> StoredVolumes:
             pixels.at,
             {axis: n for axis, n in sizes.items() if axis in "tc"},
             voxel_size_of(tiff, number or 0),
-            float_triple(json.loads(notes.get("origin_um", "null")) or (0.0, 0.0, 0.0)),
+            None if origin is None else float_triple(origin),
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
+            left_out,
         )
 
 

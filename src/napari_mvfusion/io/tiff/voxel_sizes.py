@@ -1,23 +1,20 @@
-"""The voxel size that a TIFF file states: OME or ImageJ."""
+"""The voxel size that a TIFF file states: OME or ImageJ, axis by axis."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
 
-from napari_mvfusion.data.geometry import FloatTriple, float_triple
-
-_UM = {
-    "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "inch": 25400.0,
-}  # fmt: skip
+from napari_mvfusion.data.geometry import NO_SIZE, StatedSize
+from napari_mvfusion.io.lengths import micrometres
 
 
-def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> FloatTriple | None:
-    """Voxel size (z, y, x) in um from the metadata of OME or ImageJ; None where the file does not say, or in no length.
+def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> StatedSize:
+    """Voxel size (z, y, x) in um from the metadata of OME or ImageJ; None along axes where these say none, or no length.
 
     Parameters
     ----------
@@ -26,35 +23,42 @@ def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> FloatTriple | None
     """
     if tiff.is_ome and tiff.ome_metadata:
         pixels = ome_pixels(tiff.ome_metadata, image)
-        if pixels is not None and all(f"PhysicalSize{axis}" in pixels.attrib for axis in "ZYX"):
-            return _positive(
-                [
-                    float(pixels.attrib[f"PhysicalSize{axis}"])
-                    * _micrometres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-                    for axis in "ZYX"
-                ]
-            )
+        if pixels is None:
+            return NO_SIZE
+        z, y, x = (
+            _size(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"
+        )
+        return z, y, x
     if tiff.is_imagej and tiff.imagej_metadata:
-        unit = str(tiff.imagej_metadata.get("unit", "")).lower()
-        page = tiff.pages[0]
-        if unit in _UM and "XResolution" in page.tags and "YResolution" in page.tags:
-            x, y = (_per_pixel(page.tags[name].value) for name in ("XResolution", "YResolution"))
-            z = float(tiff.imagej_metadata.get("spacing", x))
-            return _positive([value * _UM[unit] for value in (z, y, x)])
-    return None
+        said, tags = tiff.imagej_metadata, tiff.pages.first.tags
+        unit = str(said.get("unit", ""))
+        y, x = (
+            _size(_per_pixel(tags, name), str(said.get(own, unit)))
+            for name, own in (("YResolution", "yunit"), ("XResolution", "xunit"))
+        )
+        # ImageJ counts planes from the other end where the stage moved down.
+        spacing = said.get("spacing")
+        z = _size(abs(spacing) if isinstance(spacing, (int, float)) else None, str(said.get("zunit", unit)))
+        return z, y, x
+    return NO_SIZE
 
 
-def _positive(sizes: list[float]) -> FloatTriple | None:
-    return float_triple(sizes) if all(math.isfinite(s) and s > 0 for s in sizes) else None
+def _size(value: Any, unit: str) -> float | None:
+    """A size in um, None where it is no positive length."""
+    in_um = micrometres(unit)
+    try:
+        size = math.nan if value is None or in_um is None else float(value) * in_um
+    except ValueError:
+        return None
+    return size if math.isfinite(size) and size > 0 else None
 
 
-def _per_pixel(resolution: tuple[int, int]) -> float:
-    pixels, units = resolution
-    return units / pixels if pixels else math.nan
-
-
-def _micrometres(unit: str) -> float:
-    return _UM.get(unit.lower(), math.nan)
+def _per_pixel(tags: Mapping[str, Any], name: str) -> float | None:
+    """Units a pixel, of a tag that says pixels a unit."""
+    if name not in tags:
+        return None
+    pixels, units = tags[name].value
+    return units / pixels if pixels else None
 
 
 def ome_pixels(xml: str, image: int = 0) -> ElementTree.Element | None:

@@ -56,7 +56,7 @@ def write_tiff(
     ----------
     path : the file; it is written aside and renamed
     data : (z, y, x), read piece by piece; with leading axes before z where there are some
-    grid : voxel size in um; the origin is kept in the annotation of the recipe
+    grid : voxel size in um, left out along axes where it is not known; the origin is kept in the annotation of the recipe
     recipe : JSON types, kept in a map annotation
     overwrite : replace the file when it exists
     dtype : of the file, see `tiff_dtype`; that of `data` when None
@@ -76,21 +76,18 @@ def write_tiff(
             "time and one of channels: save one position alone"
         )
     kind = tiff_dtype(data.dtype if dtype is None else dtype)
-    z_um, y_um, x_um = grid.voxel_size_um
+    _, y_um, x_um = grid.stated_size_um
     notes = {
         "origin_um": json.dumps(list(grid.origin_um)),
         "recipe": json.dumps(None if recipe is None else dict(recipe)),
     }
     metadata: dict[str, Any] = {
         "axes": "".join(axis.name for axis in leading).upper() + "ZYX",
-        "PhysicalSizeZ": z_um,
-        "PhysicalSizeZUnit": "µm",
-        "PhysicalSizeY": y_um,
-        "PhysicalSizeYUnit": "µm",
-        "PhysicalSizeX": x_um,
-        "PhysicalSizeXUnit": "µm",
         "MapAnnotation": {"Namespace": NAMESPACE, **notes},
     }
+    for name, size_um in zip("ZYX", grid.stated_size_um, strict=True):
+        if size_um is not None:
+            metadata |= {f"PhysicalSize{name}": size_um, f"PhysicalSize{name}Unit": "µm"}
     for axis in leading:
         if axis.name == "t":
             metadata |= {"TimeIncrement": axis.step, "TimeIncrementUnit": "s"}
@@ -106,8 +103,8 @@ def write_tiff(
                 dtype=kind,
                 photometric="minisblack",
                 metadata=metadata,
-                resolution=(1e4 / x_um, 1e4 / y_um),
-                resolutionunit="CENTIMETER",
+                resolution=None if x_um is None or y_um is None else (1e4 / x_um, 1e4 / y_um),
+                resolutionunit=None if x_um is None or y_um is None else "CENTIMETER",
                 returnoffset=True,
             )
         with aside.open("r+b") as file:

@@ -12,7 +12,7 @@ from napari.layers import Image, Points
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid
+from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import TaskBar, box_of
 from napari_mvfusion.gui.jobs.tasks import Tasks
@@ -277,13 +277,19 @@ class BeadsForm(QWidget):
     def _job(self, layer: Image, row: BeadRow) -> BeadJob:
         source, points = row.source, row.points
         # The PSF is to have the voxels of the fused volume, or of the view where the beads lie in its frame.
-        target = _voxel_size(layer) if self.own_frame else known_size_um(self._grid)
+        target = _voxel_size(layer) if self.own_frame else self._fused_size
         if isinstance(source, Image):
             positions = None if points is None else _positions(points, source)
             return BeadJob(layer, stack_of(source), source.name, positions, _voxel_size(source), target)
         assert isinstance(source, Path)
         positions = None if points is None else np.asarray(points.data)[:, -3:]
         return BeadJob(layer, source, source.name, positions, None, target)
+
+    @property
+    def _fused_size(self) -> FloatTriple | None:
+        """Voxel size (z, y, x) of the fused volume, None where it is not known along every axis."""
+        z, y, x = known_size_um(self._grid) or NO_SIZE
+        return (z, y, x) if z is not None and y is not None and x is not None else None
 
     @property
     def own_frame(self) -> bool:

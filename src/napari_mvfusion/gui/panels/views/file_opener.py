@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.data.geometry import StatedSize
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks, once
@@ -62,7 +62,7 @@ class FileOpener(QObject):
         self._tasks = tasks
         self._parent = parent
         self.wanted: dict[Image, Wanted] = {}
-        self.grid_size_um: FloatTriple | None = None
+        self.grid_size_um: StatedSize | None = None
 
     def ask_files(self) -> None:
         """Let the user choose view files."""
@@ -257,7 +257,7 @@ def _together(files: Sequence[Path]) -> list[LayerData]:
     """View files of one grid as layers, with all their time points and channels."""
     first = first_volume(files)
     views = open_views(files, timepoint=first.timepoint, channel=first.channel)
-    inputs = Inputs(source=[str(path.resolve()) for path in files]).model_dump(mode="json")
+    inputs = Inputs(source=[str(path.resolve()) for path in files], grid="isotropic").model_dump(mode="json")
     return view_series(views, view_layers(views, sample="", inputs=inputs))
 
 
@@ -285,7 +285,7 @@ def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Genera
 
 
 def read_psfs(
-    check: Checkpoint, files: Sequence[Path], grid_size_um: FloatTriple | None
+    check: Checkpoint, files: Sequence[Path], grid_size_um: StatedSize | None
 ) -> Generator[None, None, tuple[dict[Path, ViewPSF], list[str]]]:
     """PSFs from files, made ready for voxels (z, y, x) of the fused volume; and what could not be read, in words."""
     found, problems = {}, []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, triple
+from napari_mvfusion.data.geometry import Box, Grid, StatedSize, triple
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
@@ -41,9 +41,11 @@ def fused_grid(layers: list[Image]) -> Grid | None:
         return None
 
 
-def known_size_um(grid: Grid | None) -> FloatTriple | None:
-    """Voxel size (z, y, x) of a grid; None where it is not known, as 1 um stands for that."""
-    return None if grid is None or grid.voxel_size_um == _NOT_SAID else grid.voxel_size_um
+def known_size_um(grid: Grid | None) -> StatedSize | None:
+    """Voxel size (z, y, x) of a grid; None where and along which it is not known, as 1 um stands for that."""
+    if grid is None or grid.voxel_size_um == _NOT_SAID or not any(grid.known):
+        return None
+    return grid.stated_size_um
 
 
 def own_matrix(layer: Image, layers: list[Image]) -> np.ndarray | None:

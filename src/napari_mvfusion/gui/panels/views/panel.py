@@ -31,7 +31,7 @@ from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.measures.view_problems import Fix
 from napari_mvfusion.psf.frames import is_same_frame
-from napari_mvfusion.system.words import times
+from napari_mvfusion.system.words import size_words, times
 
 _CHECK_MS = 50
 # From this width on a view takes one line.
@@ -207,8 +207,9 @@ class ViewsPanel(Panel):
         ticked = len(self._included)
         of = f" of {count}" if ticked < count else ""
         views = f"{ticked}{of} view{'' if ticked == count == 1 else 's'} {'is' if ticked == 1 else 'are'}"
-        size = times(self._grid.voxel_size_um, "g")
-        grid = f"{times(self._grid.shape)} voxels of {size} µm (z, y, x)"
+        known = any(self._grid.known)
+        size = f" of {size_words(self._grid.stated_size_um)} (z, y, x)" if known else ", whose size is not known"
+        grid = f"{times(self._grid.shape)} voxels{size}"
         return f"{views} fused on the grid of {self._included[0].name}:\n{grid}"
 
     def _offer_beads(self, layers: list[Image]) -> None:

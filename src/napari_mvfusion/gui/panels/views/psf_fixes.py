@@ -13,7 +13,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid, triple
+from napari_mvfusion.data.geometry import Grid, StatedSize, triple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
 from napari_mvfusion.gui.layers.conversion import is_sized, open_layers
@@ -206,7 +206,7 @@ class PSFFixes(QObject):
         self.changed.emit()
 
 
-def _load(path: Path, grid_size_um: FloatTriple | None) -> Mended:
+def _load(path: Path, grid_size_um: StatedSize | None) -> Mended:
     said = prepare_file(path, grid_size_um)
     entries = {"psf": said.psf, "psf_said": said, "psf_own": None, "psf_source": path.name}
     done = f" ({'; '.join(said.notes)})" if said.notes else ""

@@ -1,0 +1,196 @@
+"""Views of several files in their places: the grid of the fused volume, and the affines of views that do not lie on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
+from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, assumed_size, float_triple
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.psf_files import OwnVoxels
+
+GridChoice: TypeAlias = Voxels | Literal["same"]
+"""`Voxels`; or "same": files lie on one grid, that of the first, whatever they say of their places."""
+
+_SAME_SIZE = 1e-3
+_EXACT = 1e-12
+_SAY_IT = "say the right one with the voxel size option"
+
+
+@dataclass(frozen=True)
+class GridWish:
+    """What is asked for of the fused volume.
+
+    Attributes
+    ----------
+    voxels : of the fused volume
+    box : of the world, None for the bounds of all views
+    names : of the views that will be fused, which decide alone; all when None
+    """
+
+    voxels: GridChoice = "isotropic"
+    box: WorldBox | None = None
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedViews:
+    """Views beside each other.
+
+    Attributes
+    ----------
+    grid : of the fused volume
+    affines : for each view, from its voxels to the world in um; None where it lies on the grid
+    sizes_um : voxel size (z, y, x) of each view
+    remarks : what was chosen or assumed, in words
+    """
+
+    grid: Grid
+    affines: tuple[np.ndarray | None, ...]
+    sizes_um: tuple[FloatTriple, ...]
+    remarks: tuple[str, ...]
+
+    def own_voxels(self, index: int) -> OwnVoxels | None:
+        """The voxels of a view that does not lie on the grid."""
+        affine = self.affines[index]
+        if affine is None:
+            return None
+        turn = affine[:3, :3] / np.asarray(self.sizes_um[index])
+        turn[np.abs(turn) < _EXACT] = 0.0
+        return OwnVoxels(
+            self.sizes_um[index],
+            self.grid.voxel_size_um,
+            None if np.allclose(turn, np.eye(3), atol=_SAME_SIZE) else turn,
+        )
+
+
+def place_volumes(
+    volumes: Sequence[StoredVolumes], names: Sequence[str], voxel_size_um: FloatTriple | None, wish: GridWish
+) -> PlacedViews:
+    """Find where views lie beside each other, and choose the grid of the fused volume; no pixel is read.
+
+    Parameters
+    ----------
+    volumes : the files, one a view, at least one
+    names : of the views, for messages
+    voxel_size_um : (z, y, x), instead of what files say
+    wish : what is asked for of the fused volume
+
+    Raises
+    ------
+    InputError
+        If files that do not say where they lie differ in shape or voxel size, or `choose_grid` refuses.
+    """
+    sizes, known, remarks = _sizes(volumes, voxel_size_um)
+    first = volumes[0]
+    if wish.voxels == "same" or any(each.origin_um is None for each in volumes):
+        _refuse_unequal(volumes, sizes, same=wish.voxels == "same")
+    if wish.voxels == "same":
+        affine = Grid(first.shape, sizes[0], first.origin_um or (0.0, 0.0, 0.0)).affine
+        affines, sizes = [affine] * len(volumes), [sizes[0]] * len(volumes)
+    else:
+        affines, said = _affines(volumes, sizes)
+        remarks += said
+    placed = [
+        Placed(volume.shape, affine, f"view '{name}'")
+        for volume, affine, name in zip(volumes, affines, names, strict=True)
+    ]
+    voxels: Voxels = "isotropic" if wish.voxels == "same" else wish.voxels
+    fused = [view for view, name in zip(placed, names, strict=True) if wish.names is None or name in wish.names]
+    chosen = choose_grid(fused or placed, voxels=voxels, box=wish.box, known=known)
+    left = tuple(None if view.lies_on(chosen.grid) else affine for view, affine in zip(placed, affines, strict=True))
+    said = [chosen.remark] if chosen.remark else []
+    return PlacedViews(chosen.grid, left, tuple(sizes), (*remarks, *said))
+
+
+def _sizes(volumes: Sequence[StoredVolumes], wanted: FloatTriple | None) -> tuple[list[FloatTriple], Known, list[str]]:
+    """Voxel sizes of the files, along which axes these are known, and what was assumed, in words.
+
+    A file that does not say its size along an axis has that of the others.
+    """
+    if wanted is not None:
+        return [wanted] * len(volumes), ALL_KNOWN, []
+    sizes = np.array([[np.nan if size is None else size for size in volume.voxel_size_um] for volume in volumes])
+    in_um = np.array([volume.in_um for volume in volumes]) & ~np.isnan(sizes)
+    for axis, name in enumerate("zyx"):
+        column = sizes[:, axis]
+        stated = np.flatnonzero(in_um[:, axis]) if in_um[:, axis].any() else np.flatnonzero(~np.isnan(column))
+        if not len(stated):
+            continue
+        usual = column[stated[0]]
+        for index, size in enumerate(column):
+            alike = np.allclose(column[stated], usual, rtol=_SAME_SIZE, atol=0)
+            if np.isnan(size) and not alike:
+                raise InputError(
+                    f"{volumes[index].path} does not state its voxel size along {name}, and other files state "
+                    f"different ones: {_SAY_IT}"
+                )
+            if not np.isnan(size) and index not in stated and not np.isclose(size, usual, rtol=_SAME_SIZE, atol=0):
+                raise InputError(
+                    f"{volumes[index].path} states its voxel size along {name} as {size:g} in no known unit, and "
+                    f"{volumes[stated[0]].path} as {usual:g} um: {_SAY_IT}"
+                )
+        column[np.isnan(column)] = usual
+    z, y, x = (bool(flag) for flag in in_um.any(axis=0))
+    stated = ~np.isnan(sizes).any(axis=0)
+    usual = float(np.nanmin(sizes)) if stated.any() else 1.0
+    sizes[:, ~stated] = usual
+    remarks = []
+    if stated.any() and not stated.all():
+        axes = " and ".join(axis for axis, is_there in zip("zyx", stated, strict=True) if not is_there)
+        remarks = [f"the voxel size along {axes} is not known, and {usual:g} um are taken: {_SAY_IT}"]
+    return [float_triple(row) for row in sizes], (z, y, x), remarks
+
+
+def _refuse_unequal(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple], *, same: bool) -> None:
+    """Refuse files of other shapes or voxels than the first, where it is not known how they lie beside each other."""
+    first = volumes[0]
+    place = "" if same else "; or state where each lies, as the translation of an OME-Zarr does"
+    for other, size in zip(volumes[1:], sizes[1:], strict=True):
+        if other.shape != first.shape:
+            raise InputError(
+                f"{other.path} has shape {other.shape}, but {first.path} {first.shape}: registered views must have one "
+                f"shape; resample or crop them{place}"
+            )
+        if not np.allclose(size, sizes[0], rtol=_SAME_SIZE, atol=0):
+            raise InputError(
+                f"{other.path} has voxels of {size} um, but {first.path} of {sizes[0]} um (z, y, x): {_SAY_IT}{place}"
+            )
+
+
+def _affines(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple]) -> tuple[list[np.ndarray], list[str]]:
+    """From the voxels of each file to the world; a file that does not say where it lies is where the others are."""
+    stated = [volume for volume in volumes if volume.origin_um is not None]
+    silent = [volume for volume in volumes if volume.origin_um is None]
+    remarks = []
+    usual = (0.0, 0.0, 0.0)
+    if stated and silent:
+        usual = stated[0].origin_um or usual
+        for other in stated[1:]:
+            if not np.allclose(other.origin_um or usual, usual, atol=_SAME_SIZE * min(sizes[0]), rtol=0):
+                raise InputError(
+                    f"{silent[0].path} does not say where it lies, and {stated[0].path} and {other.path} lie in different "
+                    "places: state its place too, as the translation of an OME-Zarr does"
+                )
+        if any(usual):
+            remarks = [f"{silent[0].path} does not say where it lies: it is taken to lie as {stated[0].path}"]
+    return [_affine(volume, size, usual) for volume, size in zip(volumes, sizes, strict=True)], remarks
+
+
+def _affine(volume: StoredVolumes, size: FloatTriple, place: FloatTriple) -> np.ndarray:
+    """From voxels of a file to the world, with this voxel size, whatever the file states."""
+    own = np.array(assumed_size(volume.voxel_size_um)[0])
+    if volume.affine_um is None:
+        origin = np.array(volume.origin_um or place)
+        matrix = np.diag([*size, 1.0])
+    else:
+        origin = volume.affine_um[:3, 3]
+        matrix = volume.affine_um @ np.diag([*np.divide(size, own), 1.0])
+    # Where a size is no length, its origin is none either, and both are counted in voxels.
+    matrix[:3, 3] = np.where(volume.in_um, origin, origin * np.divide(size, own))
+    return matrix

@@ -1,0 +1,53 @@
+"""Units of length as programs write them."""
+
+import pytest
+
+from napari_mvfusion.io.lengths import micrometres
+
+# The units of length of OME's schema, and how many metres each is by the SI or by its definition.
+OME = {
+    "Ym": 1e24, "Zm": 1e21, "Em": 1e18, "Pm": 1e15, "Tm": 1e12, "Gm": 1e9, "Mm": 1e6, "km": 1e3, "hm": 1e2, "dam": 1e1,
+    "m": 1.0, "dm": 1e-1, "cm": 1e-2, "mm": 1e-3, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12, "fm": 1e-15, "am": 1e-18,
+    "zm": 1e-21, "ym": 1e-24, "Å": 1e-10, "thou": 2.54e-5, "li": 0.0254 / 12, "in": 0.0254, "ft": 0.3048, "yd": 0.9144,
+    "mi": 1609.344, "ua": 149597870700.0, "ly": 9460730472580800.0, "pc": 3.0856775814913673e16, "pt": 0.0254 / 72,
+}  # fmt: skip
+# Those of UDUNITS that the specification of OME-Zarr lists.
+OME_ZARR = {
+    "angstrom": 1e-10, "attometer": 1e-18, "centimeter": 1e-2, "decimeter": 1e-1, "exameter": 1e18, "femtometer": 1e-15,
+    "foot": 0.3048, "gigameter": 1e9, "hectometer": 1e2, "inch": 0.0254, "kilometer": 1e3, "megameter": 1e6, "meter": 1.0,
+    "micrometer": 1e-6, "mile": 1609.344, "millimeter": 1e-3, "nanometer": 1e-9, "parsec": 3.0856775814913673e16,
+    "petameter": 1e15, "picometer": 1e-12, "terameter": 1e12, "yard": 0.9144, "yoctometer": 1e-24, "yottameter": 1e24,
+    "zeptometer": 1e-21, "zettameter": 1e21,
+}  # fmt: skip
+OTHERS = {
+    "um": 1e-6, "μm": 1e-6, "Âµm": 1e-6, "\\u00B5m": 1e-6, "\\u00b5m": 1e-6, "micron": 1e-6, "microns": 1e-6,
+    "micrometre": 1e-6, "Micrometer": 1e-6, "MICRON": 1e-6, "Angstrom": 1e-10, "inches": 0.0254, "nanometers": 1e-9,
+    " nm ": 1e-9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("unit", "metres"), (OME | OME_ZARR | OTHERS).items())
+def test_a_unit_of_length_is_as_long_as_it_is(unit, metres):
+    assert micrometres(unit) == pytest.approx(metres * 1e6, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "",
+        "pixel",
+        "px",
+        "pixels",
+        "reference frame",
+        "foo",
+        "second",
+        "degree",
+        '"',
+        "um*um",
+        "9**9**9",
+        "m" * 99,
+        "2 um",
+    ],
+)
+def test_what_is_no_length_that_anybody_knows_is_not_known(unit):
+    assert micrometres(unit) is None
