@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, Grid, StatedSize, triple
-from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.data.geometry import Grid, StatedSize, triple
+from napari_mvfusion.data.resampled_view import ResampledView
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
     common_leading,
@@ -27,7 +26,6 @@ from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
 from napari_mvfusion.system.words import sentence, times
 
-_CHUNK = 64
 _NOT_SAID = (1.0, 1.0, 1.0)
 
 
@@ -131,12 +129,10 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
         If the layers cannot be opened as views.
     """
     opened = open_layers([layers[0], layer]).views
-    name = opened.names[1]
-    settling = Lock()
-    data, mask = (lazy(_Resampled(opened, settling, covered=covered)) for covered in (False, True))
-    # What is read has the camera offset subtracted already, is divided by its gain, and lacks its hot pixels.
-    known = notes(layer) | {"role": "view", "name": name, "mask": mask, "offset": 0.0, "inputs": None, "psf_own": None}
-    known |= {"gain": 1.0, "remove_hot": False, "no_data": "none", "mask_layer": "", "mask_file": ""}
+    mask = lazy(ResampledView(opened, 1, covered=True))
+    known = notes(layer) | {"role": "view", "name": opened.names[1], "inputs": None, "psf_own": None}
+    known |= {"offset": 0.0, "gain": 1.0, "remove_hot": False}
+    known |= {"no_data": "none", "mask": mask, "mask_layer": "", "mask_file": ""}
     look = {
         "name": f"{layer.name} resampled",
         "colormap": layer.colormap.name,
@@ -144,31 +140,4 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
         "blending": layer.blending,
         "metadata": {KEY: known | {"included": True}},
     }
-    return data, look | same_place(layers[0]), "image"
-
-
-class _Resampled:
-    """The second of two views, on the grid of the first, as an array: its pixels, or where it has some.
-
-    The first one tells which zeros of the second are outside its field: that is found out once, whoever asks first.
-    """
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, views: RegisteredViews, settling: Lock, *, covered: bool) -> None:
-        self._views = views
-        self._settling = settling
-        self._covered = covered
-        self.shape = views.grid.shape
-        self.ndim = 3
-        self.chunks = tuple(min(_CHUNK, n) for n in self.shape)
-
-    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
-        bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
-        box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
-        with self._settling:
-            drain(self._views.detect_no_data())
-        if not self._covered:
-            return self._views.read(box, [1])[0]
-        covered = self._views.coverage(box, [1])
-        return np.ones(box.shape, np.float32) if covered is None else covered[0]
+    return lazy(ResampledView(opened, 1)), look | same_place(layers[0]), "image"
