@@ -41,6 +41,6 @@ class ResampledView:
         with _SETTLING:
             drain(self._views.detect_no_data())
         if not self._covered:
-            return self._views.read(box, [self._number])[0]
+            return np.asarray(self._views.read(box, [self._number])[0])
         covered = self._views.coverage(box, [self._number])
-        return np.ones(box.shape, np.float32) if covered is None else covered[0]
+        return np.ones(box.shape, np.float32) if covered is None else np.asarray(covered[0])

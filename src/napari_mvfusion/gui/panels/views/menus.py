@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QMenu
 
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.gui.layers.conversion import stack_of
+from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.io.formats import is_volume
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.view_problems import Fix, Mended, setting
@@ -81,9 +82,9 @@ def psf_choices(
     undo : what was done last, or ""
     """
     choose = Fix("Choose file…", "Take a PSF from a TIFF file, and make it ready to fuse with", request="choose")
-    with_psf = [(name, notes) for name, notes in others if notes.get("psf") is not None]
+    with_psf = [(name, other) for name, other in others if other.get("psf") is not None]
     entries = [MenuEntry(choose)]
-    entries += [MenuEntry(_take(name, notes), _FROM) for name, notes in with_psf]
+    entries += [MenuEntry(_take(name, other), _FROM) for name, other in with_psf]
     entries += _turned(known.get("angle"), with_psf, voxel_size_um)
     if not with_psf:
         entries.append(MenuEntry(Fix(_FROM, "No other view has a PSF")))
@@ -109,14 +110,14 @@ def psf_choices(
     return entries
 
 
-def _source(name: str, notes: Mapping[str, Any]) -> str:
-    return notes.get("psf_source") or f"PSF of {name}"
+def _source(name: str, other: Mapping[str, Any]) -> str:
+    return other.get("psf_source") or f"PSF of {name}"
 
 
-def _take(name: str, notes: Mapping[str, Any]) -> Fix:
-    entries = {"psf": notes["psf"], "psf_said": notes.get("psf_said"), "psf_own": None}
+def _take(name: str, other: Mapping[str, Any]) -> Fix:
+    entries = {"psf": other["psf"], "psf_said": other.get("psf_said"), "psf_own": None}
     tip, said = f"Use the PSF of {name} as it is", f"has the PSF of {name} now"
-    return setting(name, tip, said, **entries, psf_source=_source(name, notes))
+    return setting(name, tip, said, **entries, psf_source=_source(name, other))
 
 
 def _turned(
@@ -124,21 +125,15 @@ def _turned(
 ) -> list[MenuEntry]:
     """PSFs of views at other angles, turned to this one's."""
     entries = []
-    for name, notes in others:
-        angle = notes.get("angle")
+    for name, other in others:
+        angle = other.get("angle")
         if angle is None or own is None or angle == own:
             continue
         by = (own - angle + 180) % 360 - 180
-        source, said = (
-            _and(_source(name, notes), f"turned by {by:g}°"),
-            f"has the PSF of {name} now, turned by {by:g}° about x",
-        )
-
-        def mend(psf: np.ndarray = notes["psf"], by: float = by, source: str = source, said: str = said) -> Mended:
-            return Mended({"psf": turn_psf(psf, by, voxel_size_um), "psf_own": None, "psf_source": source}, said)
-
         tip = f"Turn the PSF of {name} about x by the difference of the angles"
-        entries.append(MenuEntry(Fix(f"{name}, by {by:+g}°", tip, mend), _TURNED))
+        said = f"has the PSF of {name} now, turned by {by:g}° about x"
+        fix = _turning(f"{name}, by {by:+g}°", tip, said, other["psf"], by, voxel_size_um, _source(name, other))
+        entries.append(MenuEntry(fix, _TURNED))
     return entries
 
 
@@ -151,13 +146,19 @@ def _turn(known: Mapping[str, Any], psf: np.ndarray, voxel_size_um: FloatTriple)
         return Fix(_TO_ANGLE, "Enter the angle of this view first")
     if angle % 360 == 0:
         return Fix(f"{_TO_ANGLE} (0°)", "At 0° there is nothing to turn")
-    source, said = _and(known.get("psf_source", ""), f"turned by {angle:g}°"), f"PSF turned by {angle:g}° about x"
+    label, said = f"{_TO_ANGLE} ({angle:g}°)", f"PSF turned by {angle:g}° about x"
     tip = "For a PSF whose long axis lies along z, as it is recorded: turn it about x to where this view looks"
+    return _turning(label, tip, said, psf, angle, voxel_size_um, known.get("psf_source", ""))
 
+
+def _turning(
+    label: str, tip: str, said: str, psf: np.ndarray, angle: float, voxel_size_um: FloatTriple, source: str
+) -> Fix:
     def mend() -> Mended:
-        return Mended({"psf": turn_psf(psf, angle, voxel_size_um), "psf_source": source}, said)
+        turned = turn_psf(psf, angle, voxel_size_um)
+        return Mended({"psf": turned, "psf_own": None, "psf_source": _and(source, f"turned by {angle:g}°")}, said)
 
-    return Fix(f"{_TO_ANGLE} ({angle:g}°)", tip, mend)
+    return Fix(label, tip, mend)
 
 
 def _own(known: Mapping[str, Any], psf: np.ndarray, *, possible: bool) -> MenuEntry:
@@ -178,35 +179,6 @@ def _and(source: str, more: str) -> str:
     return f"{source}, {more}" if source else more
 
 
-@dataclass(frozen=True, eq=False)
-class MaskLayer:
-    """A layer that can be a mask.
-
-    Attributes
-    ----------
-    name : of the layer
-    data : (z, y, x), nonzero where there is data
-    file : that it shows, or ""
-    """
-
-    name: str
-    data: Any
-    file: str
-
-
-def mask_layers(layers: Sequence[Layer], view: Image) -> list[MaskLayer]:
-    """The layers that have a voxel for each one of a view."""
-    shape = tuple(stack_of(view).shape[-3:])
-    found = []
-    for layer in layers:
-        if layer is view or not isinstance(layer, Image | Labels) or layer.ndim != 3 or getattr(layer, "rgb", False):
-            continue
-        data = stack_of(layer)
-        if tuple(data.shape) == shape:
-            found.append(MaskLayer(layer.name, data, _file_of(layer)))
-    return found
-
-
 def _file_of(layer: Layer) -> str:
     """The file that a layer shows as it is; labels may have been painted since."""
     if not isinstance(layer, Image) or layer.source.path is None:
@@ -215,14 +187,14 @@ def _file_of(layer: Layer) -> str:
     return str(path.resolve()) if is_volume(path) or path.is_dir() else ""
 
 
-def field_choices(known: Mapping[str, Any], masks: Sequence[MaskLayer]) -> list[MenuEntry]:
+def field_choices(view: Image, layers: Sequence[Layer]) -> list[MenuEntry]:
     """What can be said about where a view has data.
 
     Parameters
     ----------
-    known : notes of its layer
-    masks : layers that can be its mask
+    layers : those that have a voxel for each one of the view can be its mask
     """
+    known = notes(view)
     masked = known.get("mask") is not None
     now = "" if masked else known.get("no_data", "auto")
     entries = [
@@ -231,14 +203,22 @@ def field_choices(known: Mapping[str, Any], masks: Sequence[MaskLayer]) -> list[
     ]
     if masked and not known.get("mask_layer"):
         entries.append(MenuEntry(Fix("Its own mask", "The mask that came with the view, or what was left out of it")))
+    masks = [layer for layer in layers if layer is not view and _can_mask(layer, view)]
     for mask in masks:
         said = f"has data where '{mask.name}' is not 0"
         tip = f"Use the view where '{mask.name}' is not 0, and leave the rest to the other views"
-        fix = _with_mask(mask.name, tip, said, known, mask=mask.data, mask_layer=mask.name, mask_file=mask.file)
-        entries.append(MenuEntry(fix, _MASK, checked=masked and known.get("mask_layer") == mask.name))
+        shown = {"mask": stack_of(mask), "mask_layer": mask.name, "mask_file": _file_of(mask)}
+        checked = masked and known.get("mask_layer") == mask.name
+        entries.append(MenuEntry(_with_mask(mask.name, tip, said, known, **shown), _MASK, checked=checked))
     if not masks:
         entries.append(MenuEntry(Fix(_MASK, "No other layer has a voxel for each one of this view")))
     return entries
+
+
+def _can_mask(layer: Layer, view: Image) -> bool:
+    if not isinstance(layer, Image | Labels) or layer.ndim != 3 or getattr(layer, "rgb", False):
+        return False
+    return tuple(stack_of(layer).shape) == tuple(stack_of(view).shape[-3:])
 
 
 def automatic(label: str, known: Mapping[str, Any]) -> Fix:

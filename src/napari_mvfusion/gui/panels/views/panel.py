@@ -20,7 +20,7 @@ from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, own_matrix
-from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, mask_layers, psf_choices
+from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, psf_choices
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
@@ -233,8 +233,7 @@ class ViewsPanel(Panel):
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
-        choices = field_choices(notes(layer), mask_layers(self.viewer.layers, layer))
-        fill_menu(menu, choices, partial(self._fix, layer))
+        fill_menu(menu, field_choices(layer, self.viewer.layers), partial(self._fix, layer))
 
     def _fix(self, layer: Image, fix: Fix) -> None:
         self.status.clear()

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMenu,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -24,7 +23,15 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
-from napari_mvfusion.gui.widgets.inputs import AngleField, NumberField, elided_label, push_button, text_label
+from napari_mvfusion.gui.widgets.inputs import (
+    AngleField,
+    NumberField,
+    describe,
+    elided_label,
+    push_button,
+    text_label,
+    wrapped,
+)
 from napari_mvfusion.gui.widgets.layout import discard
 from napari_mvfusion.measures.view_problems import Fix, Kind, Problem
 from napari_mvfusion.psf.cuts import PSFLook
@@ -36,10 +43,24 @@ _TICK_WIDTH = 20
 _BACK = "font-style: italic;"
 # Between dark and light, so that it is seen in both themes.
 _LINE = "background: rgba(128, 128, 128, 110);"
+_ANGLE_TIP = (
+    "Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and to turn PSFs; "
+    "the picture itself does not depend on it"
+)
+_WEIGHT_TIP = (
+    "How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where they disagree"
+)
+_FIELD_TIP = (
+    "Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to the other "
+    "views"
+)
+_NUMBERS_TIP = (
+    "Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this view"
+)
 _PICTURE_TIP = (
-    "<qt>The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
+    "The PSF as it is used, in the frame of the fused volume: cuts through its peak, across z, y and x. The first "
     "letter of a label runs down, the second to the right. Brightness is the square root, so that tails show; the blue "
-    "marks are the middle voxel, where the peak belongs</qt>"
+    "marks are the middle voxel, where the peak belongs"
 )
 
 
@@ -84,27 +105,17 @@ class ViewRow(QFrame):
         self.setObjectName("view_row")
         self._wide: bool | None = None
         self._tick = QCheckBox()
-        self._tick.setObjectName("included")
-        self._tick.setToolTip(
-            "<qt>Whether this view is fused. What is not ticked leaves no trace in the fused volume</qt>"
-        )
+        tip = "Whether this view is fused. What is not ticked leaves no trace in the fused volume"
+        describe(self._tick, "included", "Fuse", wrapped(tip))
         self._tick.setFixedWidth(_TICK_WIDTH)
         self._name = elided_label("name")
         font = self._name.font()
         font.setBold(True)
         self._name.setFont(font)
         self._angle = AngleField()
-        self._angle.setObjectName("angle")
-        self._angle.setToolTip(
-            "<qt>Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and "
-            "to turn PSFs; the picture itself does not depend on it</qt>"
-        )
+        describe(self._angle, "angle", "Angle", wrapped(_ANGLE_TIP))
         self._weight = NumberField(0.001, 1000.0, 3)
-        self._weight.setObjectName("weight")
-        self._weight.setToolTip(
-            "<qt>How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where views "
-            "disagree</qt>"
-        )
+        describe(self._weight, "weight", "Weight", wrapped(_WEIGHT_TIP))
         for field in (self._angle, self._weight):
             field.setKeyboardTracking(False)
             # As wide as its longest text, in whatever font; napari's padding leaves no room for two in a row.
@@ -112,22 +123,14 @@ class ViewRow(QFrame):
             field.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._angle_label, self._weight_label = QLabel("angle °"), QLabel("weight")
         self._picture = PSFPicture()
-        self._picture.setToolTip(_PICTURE_TIP)
+        self._picture.setToolTip(wrapped(_PICTURE_TIP))
         self._numbers = QLabel()
         self._numbers.setObjectName("numbers")
-        self._numbers.setToolTip(
-            "<qt>Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this "
-            "view</qt>"
-        )
+        self._numbers.setToolTip(wrapped(_NUMBERS_TIP))
         self._source = elided_label("source")
         self._source.setStyleSheet(_BACK)
         self._psf = push_button("PSF", "psf", "Choose, take over, turn, mirror, save or remove the PSF of this view")
-        self._field = push_button(
-            "Field",
-            "field",
-            "Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to the "
-            "other views",
-        )
+        self._field = push_button("Field", "field", _FIELD_TIP)
         self.menu, self.field_menu = QMenu(self), QMenu(self)
         for button, menu in ((self._psf, self.menu), (self._field, self.field_menu)):
             button.setMenu(menu)
@@ -261,9 +264,7 @@ class Notices(QWidget):
         buttons = QVBoxLayout()
         buttons.setSpacing(2)
         for i, fix in enumerate(problem.fixes):
-            button = QPushButton(fix.label)
-            button.setObjectName(f"fix {fix.label}")
-            button.setToolTip(f"<qt>{fix.tip}</qt>")
+            button = push_button(fix.label, f"fix {fix.label}", fix.tip)
             button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             button.clicked.connect(partial(self._press, number + i))
             buttons.addWidget(button)
@@ -275,45 +276,45 @@ class Notices(QWidget):
 
 
 class ViewTable(QWidget):
-    """Keeps a row for each layer, in the order of the layers."""
+    """Keeps a row for each layer, in the order of the layers.
+
+    Attributes
+    ----------
+    rows : of each layer, from top to bottom
+    """
 
     added = Signal(object, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("views")
-        self._rows: dict[Image, ViewRow] = {}
+        self.rows: dict[Image, ViewRow] = {}
         self._lines: list[QFrame] = []
         self._wide = False
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
 
-    @property
-    def rows(self) -> dict[Image, ViewRow]:
-        """The row of each layer, from top to bottom."""
-        return self._rows
-
     def show_layers(self, layers: Sequence[Image]) -> None:
         """Have rows for these layers; a new row is told, so that it can be connected."""
-        if list(self._rows) == list(layers):
+        if list(self.rows) == list(layers):
             return
         # Not by `takeAt`: an item that Python still holds keeps its widget's new item from ever measuring it again.
-        for row in self._rows.values():
+        for row in self.rows.values():
             self._column.removeWidget(row)
-        for gone in (*self._lines, *(row for layer, row in self._rows.items() if layer not in layers)):
+        for gone in (*self._lines, *(row for layer, row in self.rows.items() if layer not in layers)):
             discard(gone)
         self._lines = []
-        before, self._rows = self._rows, {}
+        before, self.rows = self.rows, {}
         for layer in layers:
-            if self._rows:
+            if self.rows:
                 line = QFrame()
                 line.setFixedHeight(1)
                 line.setStyleSheet(_LINE)
                 self._lines.append(line)
                 self._column.addWidget(line)
-            self._rows[layer] = before.get(layer) or self._new(layer)
-            self._column.addWidget(self._rows[layer])
+            self.rows[layer] = before.get(layer) or self._new(layer)
+            self._column.addWidget(self.rows[layer])
 
     def _new(self, layer: Image) -> ViewRow:
         row = ViewRow()
@@ -324,5 +325,5 @@ class ViewTable(QWidget):
     def arrange(self, *, wide: bool) -> None:
         """One line a view where there is room."""
         self._wide = wide
-        for row in self._rows.values():
+        for row in self.rows.values():
             row.arrange(wide=wide)
