@@ -116,10 +116,10 @@ def write_n5(folder: Path, pixels, block=(4, 4, 4), *, compression=None, pack=No
     for place in np.ndindex(*(-(-n // b) for n, b in zip(pixels.shape, block, strict=True))):
         corner = [p * b for p, b in zip(place, block, strict=True)]
         piece = pixels[tuple(slice(c, c + b) for c, b in zip(corner, block, strict=True))]
-        if whole:
-            piece = np.pad(piece, [(0, b - n) for b, n in zip(block, piece.shape, strict=True)], constant_values=77)
         if skip_zeros and not piece.any():
             continue
+        if whole:
+            piece = np.pad(piece, [(0, b - n) for b, n in zip(block, piece.shape, strict=True)], constant_values=77)
         header = struct.pack(">HH3I", 0, 3, *piece.shape[::-1])
         raw = np.ascontiguousarray(piece).astype(piece.dtype.newbyteorder(">")).tobytes()
         file = folder.joinpath(*map(str, place[::-1]))

@@ -31,31 +31,21 @@ def read_xml(path: Path, kind: str) -> ElementTree.Element:
     size = check_file(path, f"the {kind}").st_size
     if size > _MOST_BYTES:
         raise InputError(f"{path} is no {kind}: it has {size:,} bytes, which is too long; check its name")
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    left = _MOST_ELEMENTS
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise InputError(f"{path} is no {kind}: it has more than {_MOST_ELEMENTS:,} elements; check its name")
-        builder.start(tag, attributes)
 
     def refuse(*_: object) -> None:
         raise InputError(f"{path} defines a document type, in which XML entities could hide: take the DOCTYPE out")
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
+    first_look = expat.ParserCreate()
+    first_look.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
+        content = path.read_bytes()
+        if content.count(b"<") > 2 * _MOST_ELEMENTS:
+            raise InputError(f"{path} is no {kind}: it has more than {_MOST_ELEMENTS:,} elements; check its name")
+        first_look.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except InputError:
+        raise
+    except (expat.ExpatError, ElementTree.ParseError) as error:
         raise InputError(f"{path} is damaged: it is no XML ({error}); copy or save it again") from error
     except (OSError, ValueError, LookupError) as error:  # also encodings that nobody knows
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"the {kind} {path} cannot be read ({error}): copy or save it again") from error
-    return builder.close()

@@ -90,4 +90,4 @@ class Places:
                 )
             text = unquote(parts.path)
         named = Path(text.replace("\\", "/"))
-        return below / named  # an absolute one stays as it is
+        return Path(os.path.normpath(below / named))  # an absolute one stays as it is
