@@ -5,14 +5,13 @@ from __future__ import annotations
 import atexit
 import json
 import threading
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from napari.settings import get_plugin_settings
 from qtpy.QtCore import QCoreApplication, QSettings
 
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Task
+from napari_mvfusion.gui.jobs.tasks import Task, once
 
 _PLUGIN = "napari-mvfusion"
 _UNWRITTEN: dict[str, str] = {}
@@ -60,14 +59,7 @@ def keep(panel: str, values: dict[str, Any]) -> None:
     """Remember JSON types for `last_used`. They are written in a thread, as the window must not wait for a disk."""
     with _LOOK:
         _UNWRITTEN[panel] = json.dumps(values)
-    Task(_written, panel, parent=QCoreApplication.instance()).start()
-
-
-def _written(check: Checkpoint, panel: str) -> Generator[None, None, None]:
-    """What is kept is wanted whatever happens, so it does not look whether it was stopped."""
-    del check
-    _write(panel)
-    yield
+    Task(once, _write, panel, parent=QCoreApplication.instance()).start()
 
 
 def _write(panel: str) -> None:
@@ -86,6 +78,6 @@ def _write(panel: str) -> None:
 
 @atexit.register
 def _write_rest() -> None:
-    """Write what no thread has come to; those that have begun are waited for."""
+    """Write what no thread has come to, or will as Python ends; those that have begun are waited for."""
     for panel in list(_UNWRITTEN):
         _write(panel)

@@ -254,12 +254,8 @@ def place_of_volume(layer: Image) -> dict[str, Any]:
 
 def place_of_box(layer: Image, box: Box, index: tuple[int, ...]) -> dict[str, Any]:
     """Where a box of the layer's voxels lies, as arguments of a layer of its own."""
-    ndim = layer.ndim
-    matrix = np.eye(ndim + 1)
-    origin = np.asarray(layer.data_to_world(np.zeros(ndim)))
-    for axis in range(ndim):
-        matrix[:ndim, axis] = np.asarray(layer.data_to_world(np.eye(ndim)[axis])) - origin
-    matrix[:ndim, ndim] = np.asarray(layer.data_to_world(np.array([*index, *box.start], float)))
+    matrix = _to_world(layer)
+    matrix[:, -1] = matrix @ (*index, *box.start, 1)
     return {"affine": matrix, "units": layer.units, "axis_labels": layer.axis_labels}
 
 
@@ -279,11 +275,15 @@ def to_world_um(layer: Image) -> np.ndarray:
 
 def _in_own_units(layer: Image) -> np.ndarray:
     """4 x 4 matrix from the layer's voxels (z, y, x, 1) to the world as napari has it."""
-    matrix = np.eye(4)
-    matrix[:3, 3] = layer.data_to_world(np.zeros(layer.ndim))[-_SPATIAL:]
-    for axis in range(_SPATIAL):
-        step = np.eye(layer.ndim)[axis - _SPATIAL]
-        matrix[:3, axis] = np.subtract(layer.data_to_world(step)[-_SPATIAL:], matrix[:3, 3])
+    return _to_world(layer)[-_SPATIAL - 1 :, -_SPATIAL - 1 :]
+
+
+def _to_world(layer: Image) -> np.ndarray:
+    """Square matrix from the layer's voxels, all axes and 1, to the world as napari has it."""
+    matrix = np.eye(layer.ndim + 1)
+    matrix[:-1, -1] = layer.data_to_world(np.zeros(layer.ndim))
+    for axis, step in enumerate(np.eye(layer.ndim)):
+        matrix[:-1, axis] = np.subtract(layer.data_to_world(step), matrix[:-1, -1])
     return matrix
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from napari.components import LayerList
@@ -95,7 +94,7 @@ class ViewList(QTreeWidget):
         item.setData(_VIEW, _LAYER, layer)
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         button = QPushButton()
-        button.clicked.connect(partial(self._want_psf, layer))
+        button.clicked.connect(lambda: self.psf_wanted.emit(layer))
         cell = QWidget()
         inner = QHBoxLayout(cell)
         inner.setContentsMargins(4, 2, 0, 2)
@@ -108,16 +107,14 @@ class ViewList(QTreeWidget):
         known = notes(layer)
         psf = known.get("psf")
         item.setText(_VIEW, layer.name)
-        item.setCheckState(_VIEW, _state(known.get("included") is True))
+        included = known.get("included") is True
+        item.setCheckState(_VIEW, Qt.CheckState.Checked if included else Qt.CheckState.Unchecked)
         item.setToolTip(_VIEW, known.get("source") or layer.name)
         button = self.itemWidget(item, _PSF).findChild(QPushButton)
         button.setAccessibleName(f"PSF of {layer.name}")
-        if psf is None:
-            button.setText("PSF…")
-            button.setToolTip("No PSF is known for this view. Load one from a TIFF file")
-        else:
-            button.setText("PSF " + times(psf.shape))
-            button.setToolTip("Voxels of the PSF of this view. Load another one from a TIFF file")
+        button.setText("PSF…" if psf is None else f"PSF {times(psf.shape)}")
+        no_psf, has_one = "No PSF is known for this view. Load one", "Voxels of the PSF of this view. Load another one"
+        button.setToolTip(f"{no_psf if psf is None else has_one} from a TIFF file")
 
     def _redescribe(self, event: Any) -> None:
         listed = event.source in [item.data(_VIEW, _LAYER) for item in self._items()]
@@ -138,9 +135,6 @@ class ViewList(QTreeWidget):
         annotate(item.data(_VIEW, _LAYER), included=item.checkState(_VIEW) == Qt.CheckState.Checked)
         self.changed.emit()
 
-    def _want_psf(self, layer: Image) -> None:
-        self.psf_wanted.emit(layer)
-
     def updateGeometries(self) -> None:
         """Rows have been laid out, perhaps in another style or with other buttons: the list is as high as they are."""
         super().updateGeometries()
@@ -154,7 +148,3 @@ class ViewList(QTreeWidget):
         height = max(sum(heights), least) + 2 * self.frameWidth() + 2
         if height != self.height():
             self.setFixedHeight(height)
-
-
-def _state(included: bool) -> Qt.CheckState:
-    return Qt.CheckState.Checked if included else Qt.CheckState.Unchecked

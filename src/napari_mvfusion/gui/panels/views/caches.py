@@ -99,13 +99,9 @@ class ViewCache(_Cache):
 
 def _compared(layer: Image) -> tuple[Any, ...]:
     """What a comparison depends on: pixels and mask of a layer, and what else."""
-    known = notes(layer)
-    place = stack_of(layer).shape, to_world_um(layer).tobytes()
-    return (
-        finest(layer),
-        known.get("mask"),
-        (*place, known.get("no_data", "auto"), known.get("offset", 0.0), layer.name),
-    )
+    known, place = notes(layer), to_world_um(layer).tobytes()
+    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name
+    return finest(layer), known.get("mask"), (stack_of(layer).shape, place, *said)
 
 
 def _still_so(before: dict[Image, tuple[Any, ...]], layers: Sequence[Image]) -> bool:

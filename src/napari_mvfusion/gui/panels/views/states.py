@@ -107,7 +107,7 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
     elif known.get("mask") is None and known.get("no_data", "auto") == "none":
         found.append(Problem("note", "Every pixel counts as measured, zeros too.", (automatic("Undo", known),)))
     elif compared is not None and compared.left_out:
-        text = f"{compared.left_out[:1].upper()}{compared.left_out[1:]}."
+        text = sentence(f"{compared.left_out}.")
         found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
     facts = compared or ViewFacts()
     offset = float(known.get("offset") or 0.0)
