@@ -419,3 +419,29 @@ def test_two_images_under_one_name_are_said(tmp_path):
     (path / ".zattrs").write_text(json.dumps(attributes))
     views = open_views([path], no_data="none")
     assert any("describes 2 images ('raw', 'sharp'): the first is taken" in note for note in views.notes)
+
+
+@pytest.fixture
+def projects(test_data):
+    """Files that other programs have written, with what an independent reader found in them."""
+    folder = test_data / "projects"
+    return folder, json.loads((folder / "expected.json").read_text())
+
+
+@pytest.mark.parametrize(("file", "setup"), [("raw/angle_0.tif", 0), ("raw/angle_90.tif", 1)])
+def test_the_stacks_of_a_project_open_alone_with_their_voxels(projects, file, setup):
+    folder, expected = projects
+    (right,) = (
+        e for e in expected if "bigstitcher-tiff" in e["project"] and (e["setup"], e["timepoint"]) == (setup, 0)
+    )
+    data, grid = open_volume(folder / "bigstitcher-tiff" / file)
+    assert (list(grid.shape), list(grid.voxel_size_um)) == (right["shape_zyx"], right["voxel_zyx"])
+    assert grid.size_known
+    for point in right["points"]:
+        assert np.asarray(data[:])[tuple(point["zyx"])] == point["value"]
+
+
+def test_the_datasets_of_a_project_are_listed(projects):
+    folder, _ = projects
+    with pytest.raises(InputError, match=r"holds several datasets: name one of them, as .*\.h5:/t00000/s00/0/cells"):
+        open_volume(folder / "npy2bdv" / "npy2bdv_angles.h5")

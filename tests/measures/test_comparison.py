@@ -77,3 +77,10 @@ def test_files_can_be_opened_again_and_nothing_else_is_left(tmp_path, kind):
         save_comparison(figure, tmp_path / "picture.png", overwrite=False)
     with pytest.raises(OutputError, match="neither a PNG nor an SVG"):
         save_comparison(figure, tmp_path / "picture.doc")
+
+
+def test_the_scale_bar_counts_voxels_where_their_size_is_not_known():
+    for grid, words in ((GRID, "µm"), (Grid(GRID.shape, GRID.voxel_size_um, known=(True, True, False)), "voxels")):
+        figure = comparison_figure({"a": VOLUME}, grid)
+        texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert [text.split()[-1] for text in texts if text[0].isdigit()] == [words]

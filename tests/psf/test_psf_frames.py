@@ -47,3 +47,12 @@ def test_cuts_go_through_the_peak_and_show_tails():
     assert (yx.size_um, zx.size_um, zy.size_um) == ((7.0, 4.5), (10.0, 4.5), (10.0, 7.0))
     np.testing.assert_allclose(look.fwhm_um, np.multiply(look.fwhm_voxels, (2, 1, 0.5)))
     assert look_of(np.full((3, 3, 3), np.nan), (1, 1, 1)) is None
+
+
+def test_widths_are_in_um_along_axes_whose_voxel_size_is_known():
+    psf = np.ones((3, 3, 3), np.float32)
+    assert [width is None for width in look_of(psf, (1.0, 2.0, 2.0), (False, True, True)).fwhm_um] == [
+        True,
+        False,
+        False,
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_st
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
-from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
+from napari_mvfusion.io.volume_choice import ProjectChoice, SeveralImagesError, VolumeChoice
 
 _MOST_SAMPLES = 6
+_MOST_IMAGES = 8
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -65,6 +66,9 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         if scan_folder(path).samples:
             return _read_folder
         return _ask_for_roles if files_without_scheme(path) and _window() is not None else None
+    except SeveralImagesError as several:
+        names = several.names
+        return lambda container: _read_images(container, names)
     except (InputError, OSError):
         return None
 
@@ -79,6 +83,21 @@ def _ask_for_roles(folder: Path) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
     open_views_panel(_window()).files.ask_roles(volume_files(folder))
     return [(None,)]
+
+
+def _read_images(container: Path, names: Sequence[Path]) -> list[LayerData]:
+    """The images of a file or container, each as it would open alone."""
+    layers: list[LayerData] = []
+    for name in names[:_MOST_IMAGES]:
+        opened = _read_zarr(name) if is_zarr(name) else _read_file(name)
+        inner = str(name).removeprefix(str(container)).strip(":/")
+        called = container.name.removesuffix(container.suffix).removesuffix(".ome")
+        layers += [(data, look | {"name": f"{called} {inner}"}, kind) for data, look, kind in opened]
+    if len(names) > _MOST_IMAGES:
+        show_warning(
+            f"{container} holds {len(names)} images, and the first {_MOST_IMAGES} were opened: name another, as {names[-1]}"
+        )
+    return layers
 
 
 def _read_file(file: Path) -> list[LayerData]:

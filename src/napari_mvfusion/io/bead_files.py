@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, FloatTriple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.psf import measure_psf, resample_psf
@@ -101,8 +101,8 @@ def _measure(check: Callable[..., None], job: BeadJob) -> MeasuredPSF:
         if np.abs(ratio - 1).max() > _SAME_SIZE:
             psf = resample_psf(psf, np.diag(ratio))
             text += f"; resampled from voxels of {_times(size)} µm"
-    voxels = job.grid_size_um or (1.0, 1.0, 1.0)
-    return MeasuredPSF(job, psf, look_of(psf, voxels), text, len(measured.used))
+    known = ALL_KNOWN if job.grid_size_um is not None else NOT_KNOWN
+    return MeasuredPSF(job, psf, look_of(psf, job.grid_size_um or (1.0, 1.0, 1.0), known), text, len(measured.used))
 
 
 def _times(values: FloatTriple) -> str:

@@ -15,7 +15,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import written_aside
 
-_SCALE_BARS_UM = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_SCALE_BARS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _COLUMN_INCHES = 2.4
 _HEAD_INCHES = 0.5
 _DOTS_PER_INCH = 200
@@ -101,7 +101,9 @@ def comparison_figure(
                 name = ("y-x", "z-x", "y-z")[row]
                 axes.text(0.03, 0.97, name, color="0.7", fontsize=8, va="top", transform=axes.transAxes)
                 if row == 0:
-                    _scale_bar(axes, x_um, y_um)
+                    # Along x; where that size is not known the bar counts voxels.
+                    unit = (1.0, "µm") if grid.known[2] else (grid.voxel_size_um[2], "voxels")
+                    _scale_bar(axes, x_um, y_um, *unit)
     return figure
 
 
@@ -184,9 +186,9 @@ def _fit(values: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     return gain, float(reference.mean() - gain * values.mean())
 
 
-def _scale_bar(axes: Axes, width_um: float, height_um: float) -> None:
-    """A bar of a round length, about a fifth of the picture wide."""
-    length = max((bar for bar in _SCALE_BARS_UM if bar <= width_um / 4), default=width_um / 5)
-    y, x = 0.93 * height_um, 0.05 * width_um
-    axes.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
-    axes.text(x, y - 0.02 * height_um, f"{length:g} µm", color="white", fontsize=8, va="bottom")
+def _scale_bar(axes: Axes, width: float, height: float, unit: float, called: str) -> None:
+    """A bar of a round length, about a fifth of the picture wide, in a unit of this length and name."""
+    length = max((bar for bar in _SCALE_BARS if bar <= width / unit / 4), default=width / unit / 5)
+    y, x = 0.93 * height, 0.05 * width
+    axes.plot([x, x + length * unit], [y, y], color="white", linewidth=2, solid_capstyle="butt")
+    axes.text(x, y - 0.02 * height, f"{length:g} {called}", color="white", fontsize=8, va="bottom")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Grid, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, Grid, Known, Triple, float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 
@@ -24,11 +24,13 @@ class PlacedVolume:
     name : of the layer or file
     data : (z, y, x) at full resolution
     matrix : 4 x 4, from voxels (z, y, x, 1) to world micrometres
+    known : along which axes (z, y, x) the voxel size is known
     """
 
     name: str
     data: VolumeLike
     matrix: np.ndarray
+    known: Known = ALL_KNOWN
 
     @property
     def shape(self) -> Triple:
@@ -49,7 +51,7 @@ class PlacedVolume:
             raise InputError(
                 f"layer '{self.name}' is turned, sheared or mirrored: a grid can only be scaled and shifted"
             )
-        return Grid(self.shape, float_triple(size), float_triple(self.matrix[:3, 3]))
+        return Grid(self.shape, float_triple(size), float_triple(self.matrix[:3, 3]), self.known)
 
     def on_grid_of(self, other: PlacedVolume) -> bool:
         """Whether the voxels of both lie at the same places."""

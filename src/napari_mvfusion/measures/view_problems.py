@@ -9,7 +9,7 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.geometry import StatedSize, Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.advice import offset_text
@@ -23,7 +23,7 @@ from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.system.words import sentence
 
 Kind = Literal["error", "warning", "note"]
-Request = Literal["", "choose", "save", "undo", "stretch", "same", "copy"]
+Request = Literal["", "choose", "save", "undo", "stretch", "same", "size", "copy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,25 @@ def setting(label: str, tip: str, said: str, **entries: Any) -> Fix:
 _AS_THEY_ARE = "Read the pixels as they are"
 
 CHOOSE = Fix("Choose…", "Choose another PSF from a TIFF file", request="choose")
+
+
+def size_problem(stated: StatedSize) -> Problem | None:
+    """What to say about a view whose voxel size is not known along every axis, or None.
+
+    Parameters
+    ----------
+    stated : (z, y, x) um, None along axes where it is not known
+    """
+    lacking = [axis for axis, size in zip("zyx", stated, strict=True) if size is None]
+    if not lacking:
+        return None
+    tip = "Enter how far apart the voxels are, in µm"
+    fix = Fix("Set size…", tip, request="size")
+    if len(lacking) == len(stated):
+        text = "Its voxel size is not known: it is fused in voxels, as if these were cubes."
+        return Problem("note", text, (fix,))
+    text = f"Its voxel size along {' and '.join(lacking)} is not known, and taken as the finest of the others."
+    return Problem("warning", text, (fix,))
 
 
 def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Known, StatedSize, Triple, triple
 from napari_mvfusion.psf import fwhm
 
 # Below 1, so that the tails, a few percent of the peak, can be seen.
@@ -31,21 +31,28 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class PSFLook:
-    """What is shown of a PSF: cuts through its peak, its shape, and its full width at half maximum in voxels and um."""
+    """What is shown of a PSF: cuts through its peak, its shape, and its full width at half maximum.
+
+    Attributes
+    ----------
+    cuts : through its peak
+    shape, fwhm_voxels, fwhm_um : (z, y, x); None along axes where the voxel size is not known
+    """
 
     cuts: tuple[Cut, ...]
     shape: Triple
     fwhm_voxels: FloatTriple
-    fwhm_um: FloatTriple
+    fwhm_um: StatedSize
 
 
-def look_of(psf: np.ndarray, voxel_size_um: FloatTriple) -> PSFLook | None:
+def look_of(psf: np.ndarray, voxel_size_um: FloatTriple, known: Known = ALL_KNOWN) -> PSFLook | None:
     """Cuts and widths of a PSF, or None where it holds nothing that could be shown.
 
     Parameters
     ----------
     psf : (z, y, x), of any values
     voxel_size_um : (z, y, x)
+    known : along which axes that is known
     """
     if psf.ndim != 3 or 0 in psf.shape:
         return None
@@ -61,5 +68,5 @@ def look_of(psf: np.ndarray, voxel_size_um: FloatTriple) -> PSFLook | None:
         size = [n * s for i, (n, s) in enumerate(zip(values.shape, voxel_size_um, strict=True)) if i != through]
         cuts.append(Cut(axes, np.ascontiguousarray(picture), (size[0], size[1])))
     widths = fwhm(values)
-    in_um = float_triple(w * s for w, s in zip(widths, voxel_size_um, strict=True))
-    return PSFLook(tuple(cuts), triple(psf.shape), widths, in_um)
+    z, y, x = (w * s if is_known else None for w, s, is_known in zip(widths, voxel_size_um, known, strict=True))
+    return PSFLook(tuple(cuts), triple(psf.shape), widths, (z, y, x))

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, Grid, Known, float_triple, triple
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Known, StatedSize, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -129,6 +129,35 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
             masks[view.name] = known["mask_file"]
     inputs = Inputs(**opened).set_as(RegisteredViews(views, grid), masks)
     return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def stated_size(layer: Image) -> StatedSize:
+    """Voxel size (z, y, x) of a layer in um along its own axes, None along those where nobody said it.
+
+    Raises
+    ------
+    InputError
+        If the layer's units are no lengths.
+    """
+    sizes = np.linalg.norm(to_world_um(layer)[:3, :3], axis=0)
+    z, y, x = (float(size) if known else None for size, known in zip(sizes, known_sizes(layer), strict=True))
+    return z, y, x
+
+
+def sized(layer: Image, size_um: FloatTriple) -> dict[str, Any]:
+    """Scale, translation and units of a layer that has this voxel size (z, y, x); its place in voxels stays.
+
+    Along axes whose size was known its place in um stays.
+    """
+    before, known = layer.scale[-_SPATIAL:], known_sizes(layer)
+    place = layer.translate[-_SPATIAL:]
+    units = [_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]]
+    moved = np.where(known, place * units, place / before * size_um)
+    return {
+        "scale": np.concatenate([layer.scale[:-_SPATIAL], size_um]),
+        "translate": np.concatenate([layer.translate[:-_SPATIAL], moved]),
+        "units": (*map(str, layer.units[:-_SPATIAL]), "um", "um", "um"),
+    }
 
 
 def _is_as_opened(layer: Image) -> bool:

@@ -10,7 +10,7 @@ from napari.layers import Image
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import leading_shape, open_layers, stack_of, to_world_um
+from napari_mvfusion.gui.layers.conversion import known_sizes, leading_shape, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 
@@ -49,7 +49,7 @@ def volume_at(layer: Image, point: Sequence[float]) -> PlacedVolume:
         If the layer's units are no lengths.
     """
     data, index = stack_of(layer), leading_index(layer, point)
-    return PlacedVolume(layer.name, data[index] if index else data, to_world_um(layer))
+    return PlacedVolume(layer.name, data[index] if index else data, to_world_um(layer), known_sizes(layer))
 
 
 def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:

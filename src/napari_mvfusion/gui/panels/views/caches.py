@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import NOT_KNOWN, Grid
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import finest, open_layers, stack_of, to_world_um
@@ -126,7 +126,9 @@ class CachedPSF:
 
     def holds(self, own: np.ndarray | None, used: np.ndarray | None, grid: Grid | None) -> bool:
         """Whether this is still about the same."""
-        return self.own is own and self.used is used and self.grid == grid
+        # Grids are equal whether their size is known or not, which is shown.
+        alike = self.grid == grid and (grid is None or self.grid is None or self.grid.known == grid.known)
+        return self.own is own and self.used is used and alike
 
     @property
     def remedy(self) -> Fix | None:
@@ -223,7 +225,9 @@ def _look_at_psfs(
     check: Checkpoint, psfs: list[_Given], grid: Grid | None
 ) -> Generator[None, None, list[tuple[_Given, ViewPSF, CachedPSF]]]:
     found = []
-    size, shape = ((1.0, 1.0, 1.0), None) if grid is None else (grid.voxel_size_um, grid.shape)
+    size, sizes_known, shape = (1.0, 1.0, 1.0), NOT_KNOWN, None
+    if grid is not None:
+        size, sizes_known, shape = grid.voxel_size_um, grid.known, grid.shape
     for given in psfs:
         used, said = given.used, given.said
         problems: tuple[Problem, ...] = ()
@@ -233,7 +237,7 @@ def _look_at_psfs(
             used, said, problems = judged.psf, ViewPSF(judged.psf, judged.notes, said.flaw), judged.problems
         elif given.own is not None:
             problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
-        look = None if used is None else look_of(used, size)
+        look = None if used is None else look_of(used, size, sizes_known)
         found.append((given, said, CachedPSF(given.own, used, grid, look, problems)))
         yield
         check()

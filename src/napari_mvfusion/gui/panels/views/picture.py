@@ -94,7 +94,9 @@ def numbers_of(look: PSFLook) -> str:
     return f"<table cellspacing=0 cellpadding=0 style='font-size: 11px'>{rows}</table>"
 
 
-def _short(width: float) -> str:
+def _short(width: float | None) -> str:
+    if width is None:
+        return "?"
     return f"{width:.2f}" if width < 10 else f"{width:.1f}"
 
 

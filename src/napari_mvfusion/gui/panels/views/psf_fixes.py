@@ -13,12 +13,13 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_mvfusion.data.geometry import Grid, StatedSize, triple
+from napari_mvfusion.data.geometry import NOT_KNOWN, Grid, StatedSize, triple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
-from napari_mvfusion.gui.layers.conversion import is_sized, open_layers
+from napari_mvfusion.gui.layers.conversion import is_sized, open_layers, sized, stack_of, stated_size
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, resampled, stretched
+from napari_mvfusion.gui.panels.views.size_dialog import SizeDialog
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
 from napari_mvfusion.io.psf_files import prepare_file
@@ -87,8 +88,10 @@ class PSFFixes(QObject):
             case "stretch":
                 self._stretch(layer, included[0])
             case "same":
-                unsized, sized = (included[0], layer) if is_sized(layer) else (layer, included[0])
-                self._stretch(unsized, sized)
+                bare, other = (included[0], layer) if is_sized(layer) else (layer, included[0])
+                self._stretch(bare, other)
+            case "size":
+                self._ask_size(layer, included)
             case "copy":
                 self._copy(layer, included)
 
@@ -160,10 +163,10 @@ class PSFFixes(QObject):
         if not name or psf is None:
             return
         path = Path(name if is_written(name) else f"{name}.tif")
-        size = (1.0, 1.0, 1.0) if grid is None else grid.voxel_size_um
+        size, known = ((1.0, 1.0, 1.0), NOT_KNOWN) if grid is None else (grid.voxel_size_um, grid.known)
         try:
             # The dialog has asked whether a file may be replaced.
-            write_volume(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size), overwrite=True)
+            write_volume(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size, known=known), overwrite=True)
         except MVFusionError as error:
             self.said.emit("error", str(error))
             return
@@ -177,6 +180,25 @@ class PSFFixes(QObject):
             setattr(layer, name, value)
         now = f"'{layer.name}' has voxels of {times(layer.scale[-3:], '.4g')} µm now and covers what '{first.name}' covers"
         self.said.emit("done", f"{now}. Its pixels are unchanged.")
+
+    def _ask_size(self, layer: Image, included: list[Image]) -> None:
+        """Ask for the voxel size of a view, which others of as many voxels that lack theirs get too."""
+        lacking = stated_size(layer)
+        dialog = SizeDialog(layer.name, lacking, self._parent)
+        if dialog.exec() != SizeDialog.DialogCode.Accepted or (size := dialog.given()) is None:
+            return
+        shape = stack_of(layer).shape[-3:]
+        alike = [
+            other
+            for other in included
+            if other is layer or (stack_of(other).shape[-3:] == shape and stated_size(other) == lacking)
+        ]
+        for other in alike:
+            for name, value in sized(other, size).items():
+                setattr(other, name, value)
+        named = " and ".join(f"'{other.name}'" for other in alike)
+        have = "has" if len(alike) == 1 else "have"
+        self.said.emit("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.")
 
     def _copy(self, layer: Image, included: list[Image]) -> None:
         try:

@@ -10,7 +10,8 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.gui.layers.conversion import stack_of
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers.conversion import stack_of, stated_size
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
@@ -25,6 +26,7 @@ from napari_mvfusion.measures.view_problems import (
     offset_problem,
     orientation_problem,
     pixel_problems,
+    size_problem,
 )
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.system.words import sentence
@@ -60,6 +62,7 @@ def row_state(
     problems: list[Problem] = []
     if layer in included:
         problems += grid_problems(layer, included)
+        problems += _size_problems(layer)
         facts, compared = pixels.about(layer), views.about(layer, included)
         if facts is not None:
             offset = float(known.get("offset") or 0.0)
@@ -90,6 +93,15 @@ def row_state(
         source=_source(layer),
         problems=tuple(sorted(problems, key=lambda problem: problem.kind == "note")),
     )
+
+
+def _size_problems(layer: Image) -> list[Problem]:
+    try:
+        found = size_problem(stated_size(layer))
+    except InputError:
+        # Its units are no lengths, which is said as a problem of its grid.
+        return []
+    return [] if found is None else [found]
 
 
 def _leaves_out_nan(known: Mapping[str, Any], compared: ViewFacts | None) -> bool:

@@ -1,0 +1,141 @@
+"""Files with places and sizes of their own as layers, and rows of views whose voxel size is not known."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QDialogButtonBox, QDoubleSpinBox
+from views_person import in_front_of_the_views
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.gui.layers.conversion import open_layers, sized, stated_size
+from napari_mvfusion.gui.panels.views.size_dialog import SizeDialog
+from napari_mvfusion.io.formats import write_volume
+from napari_mvfusion.io.opening import open_views
+
+pytestmark = pytest.mark.usefixtures("plugin")
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def test_a_folder_of_views_in_other_places_opens_in_them_and_its_recipe_says_how(viewer, tmp_path, rng):
+    whole = rng.random((14, 12, 12), np.float32) + 1
+    for angle, start in ((0, 0), (90, 2)):
+        grid = Grid((12, 12, 12), (0.5, 0.5, 0.5), (start * 0.5, 0, 0))
+        write_volume(tmp_path / f"fly_view_{angle}.ome.tif", whole[start : start + 12], grid)
+    layers = viewer.open(tmp_path, plugin="napari-mvfusion")
+    assert layers[1].data_to_world((0, 0, 0)) == (1, 0, 0)
+    opened = open_layers(layers)
+    views = opened.views
+    np.testing.assert_allclose(views.read(views.grid.box)[1][2:], whole[2:12], rtol=1e-5)
+    again = Inputs(**opened.inputs).open()
+    assert again.grid == views.grid
+    np.testing.assert_array_equal(again.read(again.grid.box), views.read(views.grid.box))
+    layers[1].translate = (2, 0, 0)
+    assert open_layers(layers).inputs is None, "a recipe could not say where it was moved to"
+
+
+def turned_zarr(path, degrees=30):
+    """An OME-Zarr image that its metadata turn about x."""
+    grid = Grid((6, 8, 10), (2.0, 0.5, 0.5))
+    write_volume(path, np.random.default_rng(0).random(grid.shape, np.float32), grid)
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    affine = np.array([[cos, -sin, 0, 3], [sin, cos, 0, 4], [0, 0, 1, 5]]) @ np.diag([2.0, 0.5, 0.5, 1])
+    file = path / "zarr.json"
+    attributes = json.loads(file.read_text())
+    (level,) = attributes["attributes"]["ome"]["multiscales"][0]["datasets"]
+    level["coordinateTransformations"] = [{"type": "affine", "affine": affine.tolist()}]
+    file.write_text(json.dumps(attributes))
+    return affine
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing is being requested")
+def test_an_ome_zarr_that_its_metadata_turn_is_shown_turned(viewer, tmp_path):
+    affine = turned_zarr(tmp_path / "v.zarr")
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    place = np.array([3, 2, 7])
+    np.testing.assert_allclose(layer.data_to_world(place), affine[:, :3] @ place + affine[:, 3])
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert open_layers([layer]).views.grid.shape == (6, 8, 10)
+
+
+def test_the_images_of_one_file_open_as_layers_of_their_own(viewer, tmp_path):
+    path = tmp_path / "v.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for number in range(2):
+            pixels = np.full((4 + number, 5, 6), number + 1, np.uint16)
+            tiff.write(pixels, photometric="minisblack", metadata={"axes": "ZYX", "Name": f"image {number}"})
+    layers = viewer.open(path, plugin="napari-mvfusion")
+    assert [(layer.name, layer.data.shape) for layer in layers] == [("v 0", (4, 5, 6)), ("v 1", (5, 5, 6))]
+
+
+def partly_known(path):
+    metadata = {"axes": "ZYX", "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25}
+    tifffile.imwrite(path, np.arange(120, dtype=np.uint16).reshape(4, 5, 6), ome=True, metadata=metadata)
+    return path
+
+
+def test_a_layer_says_which_of_its_sizes_are_known(viewer, tmp_path):
+    (layer,) = viewer.open(partly_known(tmp_path / "v.ome.tif"), plugin="napari-mvfusion")
+    assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
+    assert stated_size(layer) == (None, 0.5, 0.25)
+    views = open_layers([layer]).views
+    assert views.grid.stated_size_um == open_views([tmp_path / "v.ome.tif"]).grid.stated_size_um == (None, 0.5, 0.25)
+    for name, value in sized(layer, (2.0, 0.5, 0.25)).items():
+        setattr(layer, name, value)
+    assert open_layers([layer]).views.grid == Grid((4, 5, 6), (2, 0.5, 0.25))
+
+
+def test_setting_a_size_keeps_the_place(rng):
+    layer = Image(rng.random((4, 5, 6)), scale=(1, 1, 2), translate=(3, 0, 8), units=("pixel", "pixel", "um"))
+    for name, value in sized(layer, (0.5, 0.25, 1.0)).items():
+        setattr(layer, name, value)
+    np.testing.assert_allclose(layer.translate, (1.5, 0, 8))
+    np.testing.assert_allclose(layer.scale, (0.5, 0.25, 1))
+
+
+def answer(numbers):
+    """Enter numbers into the dialog that asks for the voxel size, and accept it."""
+
+    def enter():
+        dialog = QApplication.activeModalWidget()
+        if not isinstance(dialog, SizeDialog) or not dialog.isVisible():
+            QTimer.singleShot(100, enter)
+            return
+        ok = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Ok)
+        assert ok.isEnabled() is (dialog.given() is not None)
+        for axis, number in numbers.items():
+            dialog.findChild(QDoubleSpinBox, f"size_{axis}").setValue(number)
+        ok.click()
+
+    QTimer.singleShot(100, enter)
+
+
+def test_a_row_says_that_a_size_is_not_known_and_asks_for_it(model, qtbot, tmp_path, rng):
+    person = in_front_of_the_views(model, qtbot)
+    for name in ("a", "b"):
+        pixels = rng.random((6, 12, 12), np.float32)
+        metadata = {"axes": "ZYX", "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25}
+        tifffile.imwrite(tmp_path / f"view_{name}.tif", pixels, ome=True, metadata=metadata)
+    person.drop(tmp_path / "view_a.tif", tmp_path / "view_b.tif")
+    person.settle()
+    for row in person.rows():
+        assert "Its voxel size along z is not known, and taken as the finest of the others." in row.problems
+    assert "6 × 12 × 12 voxels of ? × 0.5 × 0.25 µm (z, y, x)" in person.see("summary").text()
+    answer({"z": 2.0})
+    person.rows()[0].fix("Set size…")
+    person.settle()
+    assert not any("voxel size" in problem for row in person.rows() for problem in row.problems)
+    assert "6 × 12 × 12 voxels of 2 × 0.5 × 0.25 µm (z, y, x)" in person.see("summary").text()
+    assert all(stated_size(layer) == (2, 0.5, 0.25) for layer in model.layers)
+    opened = open_layers(list(model.layers))
+    assert tuple(opened.inputs["voxel_size_um"]) == (2, 0.5, 0.25)
+    assert open_views(opened.inputs["source"], voxel_size_um=(2, 0.5, 0.25)).grid == opened.views.grid
