@@ -23,7 +23,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.gui.panels.finetune import model_actions, setup_page
-from napari_mvfusion.gui.panels.finetune.training_region import drawn_box
+from napari_mvfusion.gui.panels.regions import drawn_box
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.widgets.forms import ModelChoice
 from napari_mvfusion.io.psf_files import prepare_psf

@@ -6,8 +6,7 @@ import torch
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QLabel
 
-from napari_mvfusion.gui.panels.finetune.curves import Curves, _Legend
-from napari_mvfusion.gui.panels.finetune.plot import Plot
+from napari_mvfusion.gui.panels.finetune.curves import Curves, Plot, _Legend
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.system.devices import beside_a_window
 from napari_mvfusion.training.job import TrainJob
@@ -134,7 +133,7 @@ def test_a_plot_is_painted_anew_with_its_size_and_theme(view, qtbot):
         return len({image.pixel(image.width() - 20, y) for y in range(image.height())}) > 1
 
     steps(view, 1, 50)
-    view.end("")
+    view.end()
     qtbot.waitUntil(reaches_the_right)
     small = picture()
     view.set_theme("light")
@@ -153,7 +152,7 @@ def test_between_the_parts_of_the_curves_the_window_answers(view, drawn, qtbot):
     steps(view, 1, 3)
     view.follow(Validated(3, {"residual": 1.1}, 1.1, best=True))
     ticker.start()
-    view.end("")
+    view.end()
     parts = len(curves._turns)
     qtbot.waitUntil(lambda: not curves._turns)
     ticker.stop()
@@ -163,7 +162,7 @@ def test_between_the_parts_of_the_curves_the_window_answers(view, drawn, qtbot):
 
 def test_the_end_draws_all_at_once(view, drawn):
     steps(view, 1, 7)
-    view.end("")
+    view.end()
     assert drawn[-1] == 7
     assert view.findChild(QLabel, "machine").text().startswith("7 steps in")
 

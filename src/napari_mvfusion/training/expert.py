@@ -32,6 +32,14 @@ def expert_values(config: TrainConfig) -> dict[str, Any]:
     return values | {"tile": AUTOMATIC}
 
 
+def values_of_version_0_1(entered: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that version 0.1 remembered, which had the rate in units of 0.0001, and other words."""
+    now = {"again": "resimulated"}
+    words = {"lost": "attenuation"}
+    renamed = {now.get(name, name): words.get(value, value) for name, value in entered.items()}
+    return renamed | {"rate": 1e-4 * entered.get("rate", 1.0)}
+
+
 def expert_changes(values: Mapping[str, Any], standard: TrainConfig) -> dict[str, Any]:
     """The fields of a configuration that differ from a standard one, for `fine_tune_config`.
 

@@ -1,4 +1,4 @@
-"""Training runs that were begun and can go on: those in the user's model folder."""
+"""Training runs in the user's model folder: those that were begun and can go on, and models with the runs they came from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import writing
-from napari_mvfusion.models import user_folder
+from napari_mvfusion.models import delete_model, rename_model, user_folder
 from napari_mvfusion.models.card import check_name
+from napari_mvfusion.models.model_file import SUFFIX
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_header, saved_at
 
@@ -42,6 +43,49 @@ class UnfinishedRun:
     seconds: float = 0.0
     complete: bool = False
 
+    @property
+    def kept_since(self) -> bool:
+        """Whether it was stopped in good order: its model is newer than its last checkpoint, and can be gone on with."""
+        path = model_file(self.name)
+        return path.is_file() and path.stat().st_mtime >= self.saved.timestamp()
+
+
+def model_file(name: str) -> Path:
+    """Where a model of the user with this name lies, or would lie."""
+    return user_folder() / f"{name}{SUFFIX}"
+
+
+def folder_of_run(name: str) -> Path:
+    """Where the run of a model of the user lies, or would lie."""
+    return user_folder() / f"{name}{RUN_SUFFIX}"
+
+
+def rename_with_run(old: str, new: str) -> None:
+    """Give a model of the user another name, and the run that it came from.
+
+    Raises
+    ------
+    InputError, OutputError
+        See `rename_model`; or if the folder of the run cannot be renamed.
+    """
+    rename_model(old, new)
+    if folder_of_run(old).is_dir():
+        with writing(folder_of_run(old)):
+            folder_of_run(old).rename(folder_of_run(new))
+
+
+def delete_with_run(name: str) -> None:
+    """Delete a model of the user, and the run that it came from.
+
+    Raises
+    ------
+    InputError, OutputError
+        See `delete_model` and `discard_run`.
+    """
+    delete_model(name)
+    if folder_of_run(name).is_dir():
+        discard_run(name)
+
 
 def unfinished_runs() -> list[UnfinishedRun]:
     """The runs in the user's model folder that can go on, newest first; those that cannot be read are left out."""
@@ -52,7 +96,7 @@ def unfinished_runs() -> list[UnfinishedRun]:
 
 def find_run(name: str) -> UnfinishedRun | None:
     """The run that made a model of the user, also one that is complete; None where it is gone or cannot be read."""
-    return _read(user_folder() / f"{check_name(name)}{RUN_SUFFIX}")
+    return _read(folder_of_run(check_name(name)))
 
 
 def discard_run(name: str) -> None:
@@ -65,7 +109,7 @@ def discard_run(name: str) -> None:
     OutputError
         If it cannot be removed.
     """
-    folder = user_folder() / f"{check_name(name)}{RUN_SUFFIX}"
+    folder = folder_of_run(check_name(name))
     if not (folder / "config.json").is_file():
         raise InputError(f"there is no training run '{name}' in {user_folder()}")
     with writing(folder):

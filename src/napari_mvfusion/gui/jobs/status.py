@@ -146,6 +146,11 @@ class Status(QWidget):
         self._messages.addWidget(message)
         self._roll.show()
 
+    def say_instead(self, kind: str, text: str) -> None:
+        """Say something in place of what was said before."""
+        self.clear()
+        self.say(kind, text)
+
     def fail(self, failed: Failed) -> None:
         """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
         self.say("error", failed.message)

@@ -22,6 +22,7 @@ from napari_mvfusion.system.unforeseen import in_words
 T = TypeVar("T")
 Steps = Callable[..., Generator[Any, None, Any]]
 
+_ADVICE = "use smaller volumes"
 # For what a thread does after its work, which is next to nothing, and for the workers of others.
 _GRACE_MS = 2000
 
@@ -34,7 +35,7 @@ class Failed:
     details: str = ""
 
 
-def failure_of(error: Exception, *, when_memory_ran_out: str = "use smaller volumes") -> Failed:
+def failure_of(error: Exception, *, when_memory_ran_out: str = _ADVICE) -> Failed:
     """An error in words. What nobody foresaw is written to the log file as well.
 
     Parameters
@@ -96,6 +97,7 @@ class Task(QObject):
     args : what else it is called with
     parent : the task is deaf and stops once this is destroyed
     to_its_end : stopped, it is not left at a yield, but has to end by itself, and is heard until it does
+    when_memory_ran_out : see `failure_of`
     """
 
     progressed = Signal(str, float)
@@ -104,12 +106,20 @@ class Task(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, steps: Steps, *args: Any, parent: QObject | None, to_its_end: bool = False) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        *args: Any,
+        parent: QObject | None,
+        to_its_end: bool = False,
+        when_memory_ran_out: str = _ADVICE,
+    ) -> None:
         super().__init__(parent)
         self._outcome: tuple[Any] | None = None
         self._to_its_end = to_its_end
         checkpoint = Checkpoint()
-        self._worker = create_worker(_guarded, steps, checkpoint, args, _worker_class=_Worker, _start_thread=False)
+        guarded = partial(_guarded, steps, checkpoint, args, when_memory_ran_out)
+        self._worker = create_worker(guarded, _worker_class=_Worker, _start_thread=False)
         self._worker.checkpoint, self._worker.to_its_end = checkpoint, to_its_end
         self._worker.yielded.connect(self._report)
         self._worker.returned.connect(self._keep)
@@ -153,6 +163,7 @@ class Latest(QObject):
     Parameters
     ----------
     in_turn : a task begins once the thread of the one before has ended; of those that wait for it, the latest counts
+    options : of each `Task`
     """
 
     progressed = Signal(str, float)
@@ -161,9 +172,9 @@ class Latest(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, parent: QObject | None = None, *, in_turn: bool = False) -> None:
+    def __init__(self, parent: QObject | None = None, *, in_turn: bool = False, **options: Any) -> None:
         super().__init__(parent)
-        self._in_turn = in_turn
+        self._in_turn, self._options = in_turn, options
         self._task: Task | None = None
         self._leaving: Task | None = None
         self._waiting: tuple[Any, ...] = ()
@@ -179,7 +190,7 @@ class Latest(QObject):
         if self._in_turn and self._leaving is not None:
             self._waiting = (steps, *args)
             return
-        task = Task(steps, *args, parent=self)
+        task = Task(steps, *args, parent=self, **self._options)
         for name in ("progressed", "reported", "succeeded", "failed"):
             getattr(task, name).connect(getattr(self, name))
         task.ended.connect(partial(self._end, task))
@@ -272,14 +283,14 @@ class Tasks(QObject):
             del self._running[name]
 
 
-def _guarded(steps: Steps, checkpoint: Checkpoint, args: tuple[Any, ...]) -> Generator[Any, None, Any]:
+def _guarded(steps: Steps, checkpoint: Checkpoint, args: tuple[Any, ...], advice: str) -> Generator[Any, None, Any]:
     """What the steps yield and return; an error becomes what is returned, because a worker would lose its words."""
     try:
         return (yield from steps(checkpoint, *args))
     except Interrupted:
         return None
     except Exception as error:
-        return failure_of(error)
+        return failure_of(error, when_memory_ran_out=advice)
 
 
 _lock = threading.Lock()

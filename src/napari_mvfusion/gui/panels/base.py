@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import napari.viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
-from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.settings import keep, last_used
+from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.layout import neighbour, scrolled
 from napari_mvfusion.gui.widgets.waiting import Later
 
 _WIDTH = 390
+COPY_TIP = "Copies this run to the clipboard, to repeat it in a terminal or a notebook"
+NOT_IN_FILES = (
+    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & PSFs, which writes "
+    "them with their PSFs"
+)
 # What napari calls the cross of a dock, and what marks our docks and their crosses.
 _CLOSE, _MARK = "QTitleBarCloseButton", "mvfusion_panel"
 
@@ -82,8 +88,7 @@ class Panel(QWidget):
 
     def say(self, kind: str, text: str) -> None:
         """Say something in place of what was said before."""
-        self.status.clear()
-        self.status.say(kind, text)
+        self.status.say_instead(kind, text)
 
     def remembered(self) -> dict[str, Any]:
         """What `remember` was given last, in this or an earlier session."""
@@ -145,6 +150,16 @@ def _put(layout: QVBoxLayout, part: Part) -> None:
         layout.addWidget(part)
     else:
         layout.addLayout(part)
+
+
+def copy_button(copy: Callable[[str], None]) -> QPushButton:
+    """A button with a menu that copies a run; `copy` gets "command" or "Python"."""
+    button = push_button("Copy as…", "copy", COPY_TIP)
+    menu = QMenu(button)
+    menu.addAction("Command", lambda: copy("command"))
+    menu.addAction("Python", lambda: copy("Python"))
+    button.setMenu(menu)
+    return button
 
 
 class Dock(QObject):

@@ -11,13 +11,11 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.jobs.status import TaskBar
-from napari_mvfusion.gui.jobs.tasks import Latest
-from napari_mvfusion.gui.layers.conversion import open_layers, place_of_volume, stack_of
+from napari_mvfusion.gui.jobs.status import Status, TaskBar
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
+from napari_mvfusion.gui.layers.conversion import Opened, place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.arrangements import SavedAppearance, SideBySide
-from napari_mvfusion.measures.placed_volume import Report
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square
 
@@ -31,33 +29,31 @@ _WORDS = "Measuring the residuals"
 class Comparing(QObject):
     """Shows two layers in the grid, and adds the residual of each as a layer once it is computed.
 
-    Signals: `measured` (two residuals), `failed` (an error), `changed` when the grid goes on or off.
+    `changed` tells that the grid goes on or off.
 
     Parameters
     ----------
     viewer : whose canvas is divided
+    messages : say what was found
 
     Attributes
     ----------
     bar : shows how far the residuals are, with a button to cancel
     """
 
-    measured = Signal(object)
-    failed = Signal(object)
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+    def __init__(self, viewer: ViewerModel, messages: Status, parent: QObject) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._messages = viewer, messages
         self._side = SideBySide(viewer)
         self._appearance = SavedAppearance()
         self._task = Latest(self)
         self.bar = TaskBar(self._task)
-        self._task.reported.connect(self._show_residuals)
-        self._task.failed.connect(self.failed)
+        self._task.succeeded.connect(self._show_residuals)
+        self._task.failed.connect(messages.fail)
         self._shown: list[Image] = []
         self._measured: list[Image] = []
-        self._names: list[str] = []
         viewer.layers.events.removed.connect(self._notice_removal)
 
     @property
@@ -65,36 +61,35 @@ class Comparing(QObject):
         """Whether the grid is on."""
         return bool(self._shown)
 
-    def show_layers(self, layers: list[Image]) -> None:
-        """Show these layers side by side, with the contrast of the last."""
-        self._appearance.keep(self._viewer.layers)
-        low, high = layers[-1].contrast_limits
-        for layer in layers[:-1]:
-            layer.contrast_limits_range = (
-                min(low, layer.contrast_limits_range[0]),
-                max(high, layer.contrast_limits_range[1]),
-            )
-            layer.contrast_limits = (low, high)
-        self._side.start(layers)
-        self._shown = list(layers)
-        self.changed.emit()
-
-    def measure(self, layers: list[Image], names: list[str], views: list[Image]) -> None:
-        """Compute in a thread where each layer explains the views; of a series that of the first volume.
+    def start(self, layers: Sequence[Image], model: str, opened: Opened) -> None:
+        """Show layers side by side, and compute where each explains the views; of a series that of the first volume.
 
         Parameters
         ----------
-        layers : fused volumes, the start first
-        names : of the residuals of these
-        views : layers that were fused
+        layers : the views fused with the start, and with the model; its contrast is that of both
+        model : its name
+        opened : the views
         """
-        opened = open_layers(views)
-        volumes = [
-            stack_of(layer)[(0,) * len(opened.leading)] if opened.leading else stack_of(layer) for layer in layers
-        ]
-        self._measured, self._names = list(layers), list(names)
+        self._appearance.keep(self._viewer.layers)
+        before, after = layers
+        low, high = after.contrast_limits
+        least, most = before.contrast_limits_range
+        before.contrast_limits_range = (min(low, least), max(high, most))
+        before.contrast_limits = (low, high)
+        self._side.start(layers)
+        self._shown, self._measured = list(layers), list(layers)
+        self._names = ("residual, start", f"residual, {model}")
+        self.changed.emit()
         self.bar.begin(_WORDS)
-        self._task.start(lambda check: _explained(volumes, opened.views, check.report))
+        first = (0,) * len(opened.leading)
+        volumes = [stack_of(layer)[first] if first else stack_of(layer) for layer in layers]
+
+        def explain(check: Checkpoint) -> Generator[None, None, list[ChiSquare]]:
+            yield
+            report = partial(check.report, _WORDS)
+            return list(reduced_chi_square(volumes, opened.views, pick_device("auto"), progress=report))
+
+        self._task.start(explain)
 
     def stop(self) -> None:
         """One picture again; what is being measured is still added as layers, which are hidden then."""
@@ -138,7 +133,13 @@ class Comparing(QObject):
             self._side.start(self._shown)
             for residual in residuals:
                 residual.colormap = _COLORMAP
-        self.measured.emit([each.residual for each in found])
+        before, after = found
+        self._messages.say(
+            "done",
+            f"Over the whole volume the residual is {before.residual:.2f} with the start and {after.residual:.2f} with "
+            "the new model. 1 is the noise alone; the attenuation of the views is allowed for. The residual layers show "
+            "where it is.",
+        )
 
     def _notice_removal(self, event: Any) -> None:
         self._appearance.forget(event.value)
@@ -146,7 +147,3 @@ class Comparing(QObject):
             self.stop()
         if event.value in self._measured:
             self._task.cancel()
-
-
-def _explained(volumes: list[Any], views: RegisteredViews, report: Report) -> Generator[list[ChiSquare], None, None]:
-    yield reduced_chi_square(volumes, views, pick_device("auto"), progress=partial(report, _WORDS))

@@ -9,19 +9,21 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.fusions import describe
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
-from napari_mvfusion.gui.panels.finetune.folder_list import FolderList
-from napari_mvfusion.gui.panels.finetune.sharp_list import SharpList
-from napari_mvfusion.gui.panels.finetune.training_region import RegionForm
+from napari_mvfusion.gui.panels.finetune.data_lists import FolderList, SharpList
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
-from napari_mvfusion.gui.widgets.forms import Form, Words
+from napari_mvfusion.gui.panels.regions import DrawnBox, drawn_box
+from napari_mvfusion.gui.widgets.forms import Form, Number, Words
 from napari_mvfusion.gui.widgets.inputs import text_label
+from napari_mvfusion.system.words import times
 from napari_mvfusion.training.config import DataSettings
 from napari_mvfusion.training.plan import OwnMode
 
@@ -37,6 +39,16 @@ _MODE_TIP = (
 )
 NO_FILES = "No files yet. Add a folder of views."
 
+_AUTO, _WHOLE, _BOX = "auto", "whole", "box"
+_REGIONS = [("Informative blocks", _AUTO), ("The whole volume", _WHOLE), ("A box that I draw", _BOX)]
+_TIPS = {
+    _AUTO: "Of large volumes up to 8 blocks where there is most to see, and small ones whole: memory and time stay small.",
+    _WHOLE: "All of it is held in memory. For volumes that are small, or that differ from place to place.",
+    _BOX: "Draw a rectangle over the views; it is taken as deep as you say.",
+}
+_ALL = "all"
+_DEPTH_TIP = "Voxels across the plane that you drew in, about that plane"
+
 
 class DataForm(QWidget):
     """A choice of data; `changed` tells of another one, `judged` that more is known of the PSFs of this one.
@@ -44,33 +56,34 @@ class DataForm(QWidget):
     Parameters
     ----------
     viewer : of the layers
+    status : says what was done to PSFs, and what is wrong with files
     """
 
     changed = Signal()
     judged = Signal()
-    said = Signal(str, str)
-    failed = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, status: Status, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._source = Form([Words(_SOURCES, name="source", label="Where", tooltip=_SOURCE_TIP)])
         self._views = ViewList(viewer.layers)
-        self._psfs = PSFFlaws(viewer)
-        self._files = FolderList()
+        self._psfs = PSFFlaws(viewer, status)
+        self._files = FolderList(status)
         self._volume = text_label("volume")
         self._region = RegionForm(viewer)
         self._mode = Form([Words(_MODES, name="mode", label="Learn also from", tooltip=_MODE_TIP)])
         self._sharp = SharpList(viewer.layers)
-        self._lay_out()
+        self.choose_psf = self._psfs.choose
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        parts = (self._source, self._views, self._files, self._psfs, self._volume, self._region, self._mode)
+        for part in (*parts, self._sharp):
+            layout.addWidget(part)
         for form in (self._source, self._mode):
             form.changed.connect(self._show_parts)
-        for part in (self._views, self._files, self._region, self._sharp):
-            part.changed.connect(self.changed)
+        for source in (self._views, self._files, self._region, self._sharp):
+            source.changed.connect(self.changed)
         self._psfs.changed.connect(self.judged)
-        self._views.psf_wanted.connect(self._psfs.choose)
-        self._psfs.said.connect(self.said)
-        self._psfs.failed.connect(self.failed)
-        self._files.failed.connect(self._tell_failure)
+        self._views.psf_wanted.connect(self.choose_psf)
         self._show_parts()
 
     @property
@@ -100,10 +113,6 @@ class DataForm(QWidget):
         """Whether a PSF has not been looked at yet."""
         return not self.from_files and self._psfs.looking
 
-    def choose_psf(self, layer: Image) -> None:
-        """Let the user choose a file for the PSF of a layer."""
-        self._psfs.choose(layer)
-
     @property
     def layers(self) -> list[Image]:
         """The ticked layers, where they are what is learned from."""
@@ -118,16 +127,6 @@ class DataForm(QWidget):
         inputs = self._files.inputs() if self.from_files else []
         return str(inputs[0].tag or "") if inputs else ""
 
-    def opened(self) -> Opened | None:
-        """The ticked layers as views; None where the views come from files.
-
-        Raises
-        ------
-        InputError
-            If the layers do not fit together.
-        """
-        return None if self.from_files else open_layers(self._views.chosen())
-
     def data(self) -> tuple[RegisteredViews | Inputs, ...]:
         """Volumes and time points; those that lie in files as they are there are opened again where they are needed.
 
@@ -136,7 +135,7 @@ class DataForm(QWidget):
         InputError
             If there are none, or the layers do not fit together.
         """
-        opened = self.opened()
+        opened = self._opened()
         if opened is None:
             found = tuple(self._files.inputs())
             if not found:
@@ -152,7 +151,7 @@ class DataForm(QWidget):
 
     def region(self) -> DataSettings:
         """Which part is trained on; see `RegionForm.settings`."""
-        opened = self.opened()
+        opened = self._opened()
         return self._region.settings(None if opened is None else opened.views.grid.shape)
 
     def refresh(self) -> None:
@@ -182,12 +181,9 @@ class DataForm(QWidget):
         """Choose what an earlier `state` holds."""
         self._mode.set_values(state)
 
-    def _lay_out(self) -> None:
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        parts = (self._source, self._views, self._files, self._psfs, self._volume, self._region, self._mode)
-        for part in (*parts, self._sharp):
-            layout.addWidget(part)
+    def _opened(self) -> Opened | None:
+        """The ticked layers as views; None where the views come from files."""
+        return None if self.from_files else open_layers(self._views.chosen())
 
     def _show_parts(self) -> None:
         self._files.setVisible(self.from_files)
@@ -195,5 +191,84 @@ class DataForm(QWidget):
         self.refresh()
         self.changed.emit()
 
-    def _tell_failure(self, text: str) -> None:
-        self.said.emit("error", text)
+
+class RegionForm(QWidget):
+    """Which part of the views is trained on; a box is a layer, which goes when another choice is made.
+
+    Parameters
+    ----------
+    viewer : gets the layer
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._first: Image | None = None
+        self._drawn = DrawnBox(viewer, "Training box", self)
+        bounds = {"word": _ALL}
+        depth = Number(
+            0, 100000, 0, name="depth", label="Depth (voxels)", tooltip=_DEPTH_TIP, value=_ALL, bounds=bounds
+        )
+        self._form = Form([Words(_REGIONS, name="region", label="Region"), depth])
+        self._words = text_label("region_words")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._form)
+        layout.addWidget(self._words)
+        self._form.changed.connect(self._notice)
+        self._drawn.changed.connect(self._notice)
+        self._drawn.removed.connect(self._choose_automatic)
+        self.follow(None)
+
+    def follow(self, first: Image | None) -> None:
+        """Say which layer's voxels are those of the fused volume; None where the views come from files."""
+        self._first = first
+        if self._chosen != _BOX:
+            self._drawn.take_away()
+        elif first is not None and self._drawn.layer is None:
+            self._drawn.show(first)
+        self._form.show_field("depth", self._chosen == _BOX)
+        box = None if first is None else self._box(triple(first.level_shapes[0][-3:]))
+        place = "" if box is None else f"{times(box.shape)} voxels from ({', '.join(map(str, box.start))})"
+        self._words.setText(place or _TIPS[self._chosen])
+
+    def settings(self, shape: Triple | None) -> DataSettings:
+        """What is chosen, for the configuration of a run.
+
+        Parameters
+        ----------
+        shape : (z, y, x) of the volume; None where the views come from files
+
+        Raises
+        ------
+        InputError
+            If no box is drawn, or there is no volume to draw one in.
+        """
+        if self._chosen == _AUTO:
+            return DataSettings()
+        if self._chosen == _WHOLE:
+            return DataSettings(whole_below=2**53)
+        if self._first is None or shape is None:
+            raise InputError("a box can be drawn only in opened layers: choose another region, or learn from layers")
+        if (box := self._box(shape)) is None:
+            raise InputError("no box is drawn: draw a rectangle over the views")
+        return DataSettings(start=box.start, stop=box.stop)
+
+    @property
+    def _chosen(self) -> str:
+        return str(self._form["region"].value)
+
+    def _box(self, shape: Triple) -> Box | None:
+        if self._drawn.layer is None or self._first is None:
+            return None
+        value = self._form["depth"].value
+        return drawn_box(self._drawn.layer, self._first, shape, None if value == _ALL else int(value))
+
+    def _notice(self) -> None:
+        self.follow(self._first)
+        self.changed.emit()
+
+    def _choose_automatic(self) -> None:
+        """The user took the box away: that is another choice."""
+        self._form["region"].value = _AUTO

@@ -1,4 +1,4 @@
-"""Import, rename, export and delete a model of the user, with the run that it came from."""
+"""Import, rename, export and delete a model of the user, after a question in the panel itself."""
 
 from __future__ import annotations
 
@@ -7,68 +7,115 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.panels.finetune.prompt import Prompt
+from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.widgets.forms import NEWS
-from napari_mvfusion.gui.widgets.inputs import ask_for_file
+from napari_mvfusion.gui.widgets.inputs import ask_for_file, describe, push_button, text_label
 from napari_mvfusion.gui.widgets.waiting import while_busy
-from napari_mvfusion.io.atomic import writing
-from napari_mvfusion.models import delete_model, export_model, list_models, rename_model, user_folder
+from napari_mvfusion.models import export_model
 from napari_mvfusion.models.importing import free_name, import_model
 from napari_mvfusion.models.model_file import SUFFIX
-from napari_mvfusion.training.loop import run_folder
-from napari_mvfusion.training.runs import discard_run
+from napari_mvfusion.training.runs import delete_with_run, rename_with_run
 
 _MODELS = f"Models (*{SUFFIX} *.ckpt *.pt *.pth);;All files (*)"
+
+
+class Prompt(QFrame):
+    """A question that nothing else has to wait for; hidden until something is asked, and the last question counts."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("question")
+        self.setStyleSheet(f"QFrame#question {{ {box_of('warning')} }}")
+        self._text = text_label("question_text")
+        self._entry = QLineEdit()
+        describe(self._entry, "question_entry", "Answer")
+        self._yes = push_button("Yes", "question_yes")
+        no = push_button("Cancel", "question_no")
+        self._answer: Callable[[str], None] = lambda text: None
+        row = QHBoxLayout()
+        row.addStretch()
+        row.addWidget(self._yes)
+        row.addWidget(no)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.addWidget(self._text)
+        layout.addWidget(self._entry)
+        layout.addLayout(row)
+        self._yes.clicked.connect(self._say_yes)
+        self._entry.returnPressed.connect(self._say_yes)
+        no.clicked.connect(self.hide)
+        self.hide()
+
+    def ask(self, text: str, yes: str, answer: Callable[[], None]) -> None:
+        """Ask whether something shall be done.
+
+        Parameters
+        ----------
+        text : the question
+        yes : words on the button that does it
+        answer : called then
+        """
+        self._entry.hide()
+        self._show(text, yes, lambda _: answer())
+
+    def ask_text(self, text: str, proposal: str, yes: str, answer: Callable[[str], None]) -> None:
+        """Ask for a line of text; see `ask`."""
+        self._entry.setText(proposal)
+        self._entry.show()
+        self._show(text, yes, answer)
+        self._entry.setFocus()
+        self._entry.selectAll()
+
+    def _show(self, text: str, yes: str, answer: Callable[[str], None]) -> None:
+        self._text.setText(text)
+        self._yes.setText(yes)
+        self._answer = answer
+        self.show()
+
+    def _say_yes(self) -> None:
+        self.hide()
+        self._answer(self._entry.text().strip())
 
 
 class ModelActions(QObject):
     """What can be done with a model; asks in the panel first.
 
-    Signals: `imported` (name), `renamed` (old name, new name), `deleted` (name), and `said` (kind, words).
+    Signals: `imported` (name), `renamed` (old name, new name), `deleted` (name).
 
     Parameters
     ----------
     prompt : where to ask
+    say : says what was done, or why it could not be
     parent : the widget in front of which dialogs stand
     """
 
     imported = Signal(str)
     renamed = Signal(str, str)
     deleted = Signal(str)
-    said = Signal(str, str)
 
-    def __init__(self, prompt: Prompt, parent: QWidget) -> None:
+    def __init__(self, prompt: Prompt, say: Callable[[str, str], None], parent: QWidget) -> None:
         super().__init__(parent)
-        self._prompt = prompt
-        self._parent = parent
+        self._prompt, self._say, self._parent = prompt, say, parent
 
     def ask_for_import(self) -> None:
-        """Ask for the file of a model."""
-        name, _ = QFileDialog.getOpenFileName(self._parent, "Import a model", "", _MODELS)
-        if name:
-            self.import_file(Path(name))
-
-    def import_file(self, path: Path) -> None:
-        """Add the model in a file under the name of the file; where that cannot be, ask for another."""
+        """Ask for the file of a model; where its name cannot be that of the model, ask for another."""
+        chosen, _ = QFileDialog.getOpenFileName(self._parent, "Import a model", "", _MODELS)
+        if not chosen:
+            return
+        path = Path(chosen)
         name = free_name(path)
         if name == path.stem:
             self._import(path, name)
         else:
             words = f"'{path.stem}' cannot be the name of this model, or is taken. What to call it:"
-            self._prompt.ask_text(words, name, "Import", lambda new: self._import(path, new))
-
-    def _import(self, path: Path, name: str) -> None:
-        # A checkpoint is read whole, and checked: seconds in which the window would stand still.
-        importing = partial(while_busy, f"Importing '{name}'…", lambda: import_model(path, name))
-        if self._try(importing, f"Imported '{name}'."):
-            self.imported.emit(name)
+            self._prompt.ask_text(words, name, "Import", partial(self._import, path))
 
     def rename(self, name: str) -> None:
-        """Ask for another name."""
-        self._prompt.ask_text(f"Another name for '{name}':", name, "Rename", lambda new: self._rename(name, new))
+        """Ask for another name; the run that the model came from gets it too."""
+        self._prompt.ask_text(f"Another name for '{name}':", name, "Rename", partial(self._rename, name))
 
     def export(self, name: str) -> None:
         """Ask for a file, and write a copy there."""
@@ -77,52 +124,30 @@ class ModelActions(QObject):
             self._try(lambda: export_model(name, path, overwrite=True), f"Exported as {path}.")
 
     def delete(self, name: str) -> None:
-        """Ask whether it shall go."""
-        self._prompt.ask(
-            f"Delete the model '{name}' from this computer? This cannot be undone.",
-            "Delete",
-            lambda: self._delete(name),
-        )
+        """Ask whether it shall go, with the run that it came from."""
+        words = f"Delete the model '{name}' from this computer? This cannot be undone."
+        self._prompt.ask(words, "Delete", partial(self._delete, name))
+
+    def _import(self, path: Path, name: str) -> None:
+        # A checkpoint is read whole, and checked: seconds in which the window would stand still.
+        importing = partial(while_busy, f"Importing '{name}'…", lambda: import_model(path, name))
+        if self._try(importing, f"Imported '{name}'."):
+            self.imported.emit(name)
 
     def _rename(self, old: str, new: str) -> None:
-        if new == old:
-            return
-
-        def act() -> None:
-            entry = rename_model(old, new)
-            folder = run_folder(entry.path.with_name(f"{old}{SUFFIX}"))
-            if folder.is_dir():
-                with writing(folder):
-                    folder.rename(run_folder(entry.path))
-
-        if self._try(act, f"'{old}' is called '{new}' now."):
+        if new != old and self._try(lambda: rename_with_run(old, new), f"'{old}' is called '{new}' now."):
             self.renamed.emit(old, new)
 
     def _delete(self, name: str) -> None:
-        def act() -> None:
-            delete_model(name)
-            if run_folder(file_of(name)).is_dir():
-                discard_run(name)
-
-        if self._try(act, f"Deleted '{name}'."):
+        if self._try(lambda: delete_with_run(name), f"Deleted '{name}'."):
             self.deleted.emit(name)
 
     def _try(self, act: Callable[[], object], words: str) -> bool:
         try:
             act()
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._say("error", str(error))
             return False
         NEWS.changed.emit()
-        self.said.emit("done", words)
+        self._say("done", words)
         return True
-
-
-def is_own(name: str) -> bool:
-    """Whether a model of the user has this name."""
-    return any(entry.name == name and not entry.shipped for entry in list_models())
-
-
-def file_of(name: str) -> Path:
-    """Where a model of the user with this name lies, or would lie."""
-    return user_folder() / f"{name}{SUFFIX}"

@@ -9,25 +9,18 @@ from qtpy.QtWidgets import QStackedWidget, QWidget
 
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.fusions import outermost
-from napari_mvfusion.gui.jobs.tasks import Tasks
+from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.panels.base import Panel
-from napari_mvfusion.gui.panels.finetune.bridge import TrainingRun
-from napari_mvfusion.gui.panels.finetune.model_actions import file_of
-from napari_mvfusion.gui.panels.finetune.outcome_actions import OutcomeActions
-from napari_mvfusion.gui.panels.finetune.run_page import RunPage
+from napari_mvfusion.gui.panels.finetune.run_page import RunPage, TrainingRun
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import NEWS
 from napari_mvfusion.models import delete_model
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.job import TrainJob
-from napari_mvfusion.training.loop import run_folder
 from napari_mvfusion.training.plan import Plan, as_sent
-from napari_mvfusion.training.process import TrainingOutcome
-from napari_mvfusion.training.runs import UnfinishedRun, discard_run
+from napari_mvfusion.training.runs import UnfinishedRun, discard_run, folder_of_run, model_file
 from napari_mvfusion.training.state import STATE_FILE, read_header
-
-_READ = "read"
 
 
 class FineTunePanel(Panel):
@@ -43,42 +36,36 @@ class FineTunePanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
-        self._run: TrainingRun | None = None
         self._job: TrainJob | None = None
-        self._setup = SetupPage(viewer, self.remembered())
-        self._page = RunPage(viewer)
-        self._outcome_actions = OutcomeActions(viewer, self._page, self._setup.data, self)
-        self._tasks = Tasks(self)
+        self._training = self._goes_on = False
+        self._setup = SetupPage(viewer, self.status, self.remembered())
+        self._page = RunPage(viewer, self._setup.data)
+        self._reading = Latest(self)
         self._pages = QStackedWidget()
         self._pages.addWidget(self._setup)
         self._pages.addWidget(self._page)
         self.lay_out(self._pages, scrolls=False)
         self._setup.start_wanted.connect(self._start)
-        self._setup.said.connect(self.say)
-        self._setup.failed.connect(self.status.fail)
         self._setup.unfinished.go_on.connect(self._go_on_with)
-        self._setup.start.go_on.connect(self._go_on_with_model)
         self._setup.unfinished.discarded.connect(self._forget)
-        self._tasks.failed.connect(self.status.fail)
+        self._setup.start.go_on.connect(self._go_on_with_model)
+        self._reading.succeeded.connect(self._launch)
+        self._reading.failed.connect(self.status.fail)
+        self._reading.failed.connect(self._back)
         self._page.over.connect(self._end)
         self._page.discarded.connect(self._discard)
-        self._page.outcome.go_on.connect(self._go_on)
-        self._outcome_actions.back.connect(self._back)
-        self._outcome_actions.renamed.connect(self._rename)
+        self._page.after.go_on.connect(self._go_on)
+        self._page.after.back.connect(self._back)
+        self._page.after.renamed.connect(self._take_name)
 
     @property
     def going_on(self) -> str:
         """The training, while there is one."""
-        return "" if self._run is None or self._job is None else f"The training of '{self._job.out}'"
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is going on."""
-        return self._run is not None
+        return f"The training of '{self._job.out}'" if self._training and self._job is not None else ""
 
     def _start(self, plan: Plan) -> None:
         self.remember(self._setup.state())
-        self._begin(plan.job, going_on=False)
+        self._begin(plan.job)
 
     def _go_on_with(self, run: UnfinishedRun) -> None:
         """Go on with a run of an earlier session; the core refuses other data than it had."""
@@ -87,7 +74,7 @@ class FineTunePanel(Panel):
     def _go_on_with_model(self, name: str, minutes: float) -> None:
         """Train a model of an earlier run on."""
         try:
-            note = read_header(run_folder(file_of(name)) / STATE_FILE)
+            note = read_header(folder_of_run(name) / STATE_FILE)
         except InputError as error:
             self.say("error", str(error))
             return
@@ -110,7 +97,7 @@ class FineTunePanel(Panel):
             threads=preferences().threads,
             resume=True,
         )
-        self._begin(job, going_on=False)
+        self._begin(job)
 
     def _go_on(self, minutes: float) -> None:
         """Train on: the minutes of a configuration count from the very start."""
@@ -118,37 +105,36 @@ class FineTunePanel(Panel):
         config = self._job.config.model_copy(update={"minutes": self._page.view.seconds / 60 + minutes})
         self._begin(replace(self._job, config=config, resume=True), going_on=True)
 
-    def _begin(self, job: TrainJob, *, going_on: bool) -> None:
-        """Start a run, as soon as its sharp volumes are read."""
+    def _begin(self, job: TrainJob, *, going_on: bool = False) -> None:
+        """Start a run, as soon as its sharp volumes are read; one that goes on keeps its curves."""
         self.status.clear()
         self._setup.set_active(False)
-        self._outcome_actions.clear()
-        self._tasks.start(_READ, as_sent, job, done=lambda read: self._launch(read, going_on=going_on))
+        self._page.after.clear()
+        self._goes_on = going_on
+        self._reading.start(as_sent, job)
 
-    def _launch(self, job: TrainJob, *, going_on: bool) -> None:
-        self._job = job
-        self._run = TrainingRun(job, outermost(self))
-        self._page.begin(self._run, going_on=going_on)
+    def _launch(self, job: TrainJob) -> None:
+        self._job, self._training = job, True
+        run = TrainingRun(job, outermost(self))
+        self._page.begin(run, going_on=self._goes_on)
         self._pages.setCurrentWidget(self._page)
-        self._run.start()
+        run.start()
 
-    def _end(self, ended: TrainingOutcome) -> None:
-        assert self._job is not None
-        self._run = None
+    def _end(self) -> None:
+        self._training = False
         self._setup.training.forget_name()
         NEWS.changed.emit()
-        self._outcome_actions.show_outcome(self._job, ended)
 
-    def _rename(self, name: str) -> None:
+    def _take_name(self, name: str) -> None:
         assert self._job is not None
         self._job = replace(self._job, out=name)
 
     def _discard(self) -> None:
         assert self._job is not None
-        self._run = None
+        self._training = False
         name = self._job.out
         try:
-            if not self._page.had_model and file_of(name).is_file():
+            if not self._page.had_model and model_file(name).is_file():
                 delete_model(name)
             discard_run(name)
         except InputError:
@@ -168,6 +154,6 @@ class FineTunePanel(Panel):
         self._setup.check()
 
     def _back(self) -> None:
-        self._outcome_actions.clear()
+        self._page.after.clear()
         self._pages.setCurrentWidget(self._setup)
         self._setup.set_active(True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+import numpy as np
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import QImage, QPainter, QPaintEvent, QShowEvent
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.events import Warned
 from napari_mvfusion.gui.jobs.status import ProgressBar
 from napari_mvfusion.gui.panels.finetune.curves import Curves
-from napari_mvfusion.gui.panels.finetune.pictures import BeforeAfter
-from napari_mvfusion.gui.widgets.inputs import text_label
+from napari_mvfusion.gui.widgets.inputs import WordList, describe, text_label
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import duration, sentence, times
 from napari_mvfusion.training.config import TrainConfig
@@ -37,6 +38,16 @@ _CURVES_SECONDS = 2.0
 _WINDOW_SECONDS = 20.0
 _LEAST_SECONDS = 1e-3
 
+_RESIDUAL = "; the number is the residual on this tile, in units of the noise: 1 is the noise alone"
+_PICTURES = (
+    ("Views", "The mean of the views"),
+    ("Before", f"What the starting weights make of the views{_RESIDUAL}"),
+    ("Now", f"What the weights make of them that would be kept now{_RESIDUAL}"),
+)
+_PLANES = [("xy", "0"), ("xz", "1"), ("yz", "2")]
+_LOW, _HIGH = 1.0, 99.8
+_LEAST_PIXELS = 90
+
 
 class RunView(QWidget):
     """Follows the events of a run; what comes often is drawn once a second, curves less often, and only while seen."""
@@ -58,6 +69,7 @@ class RunView(QWidget):
         layout.addWidget(self._pictures)
         layout.addStretch()
         self._due = Later(_REDRAW_MS, self._draw, self)
+        self._history = History()
         self._preview: Previewed | None = None
         self._forget(None)
 
@@ -81,8 +93,7 @@ class RunView(QWidget):
         self._bar.show_share(0)
         self._step.setText("Starting…")
         self._step.show()
-        self._machine.setText("")
-        self._machine.hide()
+        self._tell_machine("")
         self._draw_all()
 
     def follow(self, event: TrainEvent) -> str:
@@ -125,7 +136,7 @@ class RunView(QWidget):
                 return str(message)
         return ""
 
-    def end(self, words: str) -> None:
+    def end(self) -> None:
         """The run is over; its curves stay."""
         self._due.cancel()
         self._draw_all()
@@ -133,12 +144,9 @@ class RunView(QWidget):
         self._times.clear()
         self._paused = False
         self._bar.hide()
-        self._step.setText(words)
-        self._step.setVisible(bool(words))
-        self._machine.setText(
-            f"{self._steps} steps in {duration(self._seconds)} on {self._device}" if self._device else ""
-        )
-        self._machine.setVisible(bool(self._device))
+        self._step.hide()
+        whole = f"{self._steps} steps in {duration(self._seconds)} on {self._device}"
+        self._tell_machine(whole if self._device else "")
 
     def set_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""
@@ -151,7 +159,6 @@ class RunView(QWidget):
 
     def _forget(self, minutes: float | None) -> None:
         self._minutes = minutes
-        self._history = getattr(self, "_history", None) or History()
         self._device = ""
         self._steps, self._seconds = 0, 0.0
         self._paused = False
@@ -208,8 +215,114 @@ class RunView(QWidget):
         if len(self._times) > 1 and not self._paused:
             (first, begun), (last, now) = self._times[0], self._times[-1]
             rate = (last - first) / max(now - begun, _LEAST_SECONDS)
-            speed = (
-                f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s" if rate >= 0.1 else f"{rate:.2f} steps/s"
-            )
-        self._machine.setText(" · ".join(part for part in (self._device, speed) if part))
-        self._machine.setVisible(bool(self._machine.text()))
+            speed = f"{rate:.{0 if rate >= 10 else 1 if rate >= 0.1 else 2}f} steps/s"
+        self._tell_machine(" · ".join(part for part in (self._device, speed) if part))
+
+    def _tell_machine(self, text: str) -> None:
+        self._machine.setText(text)
+        self._machine.setVisible(bool(text))
+
+
+class BeforeAfter(QWidget):
+    """One slice of a tile that is never trained on: three pictures with one contrast, and the residual of two of them."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._shown: Previewed | None = None
+        self._plane = WordList(_PLANES)
+        describe(self._plane, "plane", "Plane of the tile", "<qt>Which way the tile is cut, where it is brightest</qt>")
+        self._plane.currentIndexChanged.connect(self._draw)
+        self._pictures: list[_Picture] = []
+        self._words: list[QLabel] = []
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for column, (name, tip) in enumerate(_PICTURES):
+            picture, words = _Picture(), text_label(f"words_{name.lower()}", name)
+            picture.setObjectName(f"picture_{name.lower()}")
+            words.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            for row, part in enumerate((picture, words)):
+                part.setToolTip(f"<qt>{tip}</qt>")
+                grid.addWidget(part, row, column)
+            grid.setColumnStretch(column, 1)
+            self._pictures.append(picture)
+            self._words.append(words)
+        row_above = QHBoxLayout()
+        row_above.addWidget(text_label("tile", "A tile never trained on"), 1)
+        row_above.addWidget(self._plane)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row_above)
+        layout.addLayout(grid)
+
+    def clear(self) -> None:
+        """Show nothing: a new run begins."""
+        self._shown = None
+        self.hide()
+        for picture, words, (name, _) in zip(self._pictures, self._words, _PICTURES, strict=True):
+            picture.show_image(None)
+            words.setText(name)
+
+    def show_preview(self, event: Previewed) -> None:
+        """Show what a run sent."""
+        self._shown = event
+        self.show()
+        self._draw()
+
+    def _draw(self) -> None:
+        event = self._shown
+        if event is None:
+            return
+        axis = int(self._plane.currentData())
+        # Where the views are brightest, and one contrast for all: nothing else may make one look better.
+        others = tuple(a for a in range(3) if a != axis)
+        index = int(np.argmax(event.view.mean(axis=others)))
+        low, high = np.percentile(event.before, [_LOW, _HIGH])
+        for picture, volume in zip(self._pictures, (event.view, event.before, event.after), strict=True):
+            picture.show_image(_gray(np.take(volume, index, axis=axis), float(low), float(high)))
+        self._words[1].setText(f"Before: {event.residual_before:.2f}")
+        self._words[2].setText(f"Now: {event.residual_after:.2f}")
+
+
+class _Picture(QWidget):
+    """A picture, as large as its place allows, voxels square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._image: QImage | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+
+    def sizeHint(self) -> QSize:
+        return QSize(_LEAST_PIXELS, _LEAST_PIXELS)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(60, 60)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return min(width, 200)
+
+    def show_image(self, image: QImage | None) -> None:
+        """Show another picture, or none."""
+        self._image = image
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter = QPainter(self)
+        if self._image is None:
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
+            return
+        scale = min(self.width() / self._image.width(), self.height() / self._image.height())
+        width, height = self._image.width() * scale, self._image.height() * scale
+        painter.drawImage(QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height), self._image)
+
+
+def _gray(plane: np.ndarray, low: float, high: float) -> QImage:
+    """A plane as gray levels."""
+    values = np.clip((plane - low) / max(high - low, 1e-9), 0, 1)
+    pixels = np.ascontiguousarray(np.round(255 * values), np.uint8)
+    height, width = pixels.shape
+    # A copy, because a QImage only borrows its pixels.
+    return QImage(pixels.tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()

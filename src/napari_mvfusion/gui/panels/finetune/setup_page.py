@@ -7,27 +7,27 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.panels.base import COPY_TIP, NOT_IN_FILES, copy_button
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
-from napari_mvfusion.gui.panels.finetune.start_form import StartForm
+from napari_mvfusion.gui.panels.finetune.start_form import StartForm, UnfinishedRuns
 from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
-from napari_mvfusion.gui.panels.finetune.unfinished import UnfinishedRuns
 from napari_mvfusion.gui.panels.fuse.psf_flaws import WaysOut
 from napari_mvfusion.gui.settings import preferences
-from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label, wrapped
 from napari_mvfusion.gui.widgets.layout import scrolled
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.plan import FormValues, Plan, plan_steps, suggest_name
 
 _CHECK_MS = 100
-_PLAN = "plan"
 _LOOKING = "The views are being looked at"
 _BLOCKED = "The PSF in the red box has to be mended first"
 
@@ -38,24 +38,26 @@ class SetupPage(QWidget):
     Parameters
     ----------
     viewer : of the layers
+    status : says what was done, and what went wrong
     state : what `state` held before
     """
 
     start_wanted = Signal(object)
-    said = Signal(str, str)
-    failed = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, state: dict[str, Any], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, viewer: ViewerModel, status: Status, state: dict[str, Any], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
+        self._status = status
         self.unfinished = UnfinishedRuns()
-        self.start = StartForm()
-        self.data = DataForm(viewer)
+        self.start = StartForm(status.say_instead)
+        self.data = DataForm(viewer, status)
         self.training = TrainingForm()
         self._ways_out = WaysOut(averages=False)
         self._plan: Plan | None = None
         self._copy_wanted = ""
         self._active = True
-        self._tasks = Tasks(self)
+        self._planning = Latest(self)
         self._lay_out()
         self._due = Later(_CHECK_MS, self.check, self)
         self._restore(state)
@@ -64,10 +66,8 @@ class SetupPage(QWidget):
         self.data.judged.connect(self._look_at_psfs)
         self._ways_out.choose.connect(self.data.choose_psf)
         self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
-        self.start.said.connect(self.said)
-        self.data.said.connect(self.said)
-        self.data.failed.connect(self.failed)
-        self._tasks.failed.connect(self._refuse)
+        self._planning.reported.connect(self._take)
+        self._planning.failed.connect(self._refuse)
         self._go.clicked.connect(self._start)
         self.check()
 
@@ -79,14 +79,14 @@ class SetupPage(QWidget):
             self.check()
         else:
             self._due.cancel()
-            self._tasks.stop(_PLAN)
+            self._planning.cancel()
             self._copy_wanted = ""
 
     def _check_soon(self) -> None:
         """Something was entered: what was planned before must not be started any more."""
         if self._active:
             self._plan = None
-            self._tasks.stop(_PLAN)
+            self._planning.cancel()
             self._allow(_LOOKING)
             self._due.ask()
 
@@ -96,8 +96,8 @@ class SetupPage(QWidget):
             before = self.data.looking
             self.data.refresh()
             if self._plan is not None:
-                self._allow_plan()
-            elif before and not self.data.looking and not self._tasks.runs(_PLAN):
+                self._allow(_BLOCKED if self.data.blocked else "")
+            elif before and not self.data.looking and not self._planning.running:
                 self._due.ask()
 
     def check(self) -> None:
@@ -117,10 +117,10 @@ class SetupPage(QWidget):
             except MVFusionError as error:
                 problem = str(error)
         if problem:
-            self._tasks.stop(_PLAN)
+            self._planning.cancel()
             self._show_problem(problem, shown=not self.data.nothing)
             return
-        self._tasks.start(_PLAN, plan_steps, form_values, done=lambda _: None, report=self._take)
+        self._planning.start(plan_steps, form_values)
         self._allow(_LOOKING)
 
     def form_values(self) -> FormValues:
@@ -158,11 +158,7 @@ class SetupPage(QWidget):
         self._takes = text_label("takes")
         self._hint = text_label("hint")
         self._go = push_button("Start", "start_training")
-        self._copy = push_button("Copy as…", "copy")
-        menu = QMenu(self._copy)
-        menu.addAction("Command", lambda: self._copy_text("command"))
-        menu.addAction("Python", lambda: self._copy_text("Python"))
-        self._copy.setMenu(menu)
+        self._copy = copy_button(self._copy_text)
         buttons = QHBoxLayout()
         buttons.addWidget(self._go, 2)
         buttons.addWidget(self._copy, 1)
@@ -191,12 +187,9 @@ class SetupPage(QWidget):
         self._hint.setText(sentence(" ".join(plan.remarks)))
         self._hint.setVisible(bool(plan.remarks))
         self._ways_out.hide()
-        self._allow_plan()
+        self._allow(_BLOCKED if self.data.blocked else "")
         if self._copy_wanted:
             self._copy_text(self._copy_wanted)
-
-    def _allow_plan(self) -> None:
-        self._allow(_BLOCKED if self.data.blocked else "")
 
     def _refuse(self, failed: Failed) -> None:
         if self.data.looking:
@@ -204,7 +197,7 @@ class SetupPage(QWidget):
             return
         self._show_problem(failed.message)
         if failed.details:
-            self.failed.emit(failed)
+            self._status.fail(failed)
 
     def _show_problem(self, problem: str, *, shown: bool = True) -> None:
         self._plan = None
@@ -215,15 +208,13 @@ class SetupPage(QWidget):
         self._allow(problem)
         if self._copy_wanted:
             self._copy_wanted = ""
-            self.said.emit("error", problem)
+            self._status.say_instead("error", problem)
 
     def _allow(self, obstacle: str) -> None:
         self._go.setEnabled(not obstacle)
-        self._go.setToolTip(f"<qt>{sentence(obstacle) or 'Train in the background; napari stays free'}</qt>")
+        self._go.setToolTip(wrapped(sentence(obstacle) or "Train in the background; napari stays free"))
         self._copy.setEnabled(self._plan is not None)
-        self._copy.setToolTip(
-            f"<qt>{sentence(obstacle) or 'Copies this run to the clipboard, to repeat it in a terminal or a notebook'}</qt>"
-        )
+        self._copy.setToolTip(wrapped(sentence(obstacle) or COPY_TIP))
 
     def _start(self) -> None:
         if self._plan is not None:
@@ -238,16 +229,13 @@ class SetupPage(QWidget):
         inputs = [each for each in job.data if isinstance(each, Inputs)]
         try:
             if len(inputs) < len(job.data):
-                raise InputError(
-                    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & "
-                    "PSFs, which writes them with their PSFs"
-                )
+                raise InputError(NOT_IN_FILES)
             if any(hasattr(each, "dtype") for each in job.sharp):
                 raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")
             write = training_command if kind == "command" else training_python
             text = write(inputs, job)
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._status.say_instead("error", str(error))
             return
         QGuiApplication.clipboard().setText(text)
-        self.said.emit("done", f"Copied as {kind}.")
+        self._status.say_instead("done", f"Copied as {kind}.")

@@ -1,67 +1,73 @@
-"""What a fine-tune begins with: a model or random weights; own models can be renamed, exported and deleted here."""
+"""What a fine-tune begins with: a model, random weights, or a run that did not come to its end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
-from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, file_of, is_own
-from napari_mvfusion.gui.panels.finetune.prompt import Prompt
+from napari_mvfusion.gui.jobs.status import box_of
+from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, Prompt
 from napari_mvfusion.gui.widgets.forms import Form, Model
-from napari_mvfusion.gui.widgets.inputs import push_button
-from napari_mvfusion.training.loop import run_folder
+from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.gui.widgets.layout import discard
+from napari_mvfusion.models import list_models
+from napari_mvfusion.system.words import duration
+from napari_mvfusion.training.runs import UnfinishedRun, folder_of_run, unfinished_runs
 
 _MORE_MINUTES = "5"
 _SCRATCH = (
     "From scratch",
     "<b>Random weights</b><br>The universal network without anything learned. It takes hours rather than minutes.",
 )
+_MOST_RUNS = 3
+_DAY_SECONDS = 86400
 
 
 class StartForm(QWidget):
-    """A list of models with what the chosen one is."""
+    """A list of models with what the chosen one is; own models can be continued, renamed, exported and deleted here.
+
+    Parameters
+    ----------
+    say : says what was done, or why it could not be
+    """
 
     changed = Signal()
-    said = Signal(str, str)
     go_on = Signal(str, float)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, say: Callable[[str, str], None], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._say = say
         tip = "The weights that the training begins with"
         form = Form([Model(_SCRATCH, name="start", label="Weights", tooltip=tip)])
         self._model = form["start"].native
         self._prompt = Prompt()
-        self._actions = ModelActions(self._prompt, self)
+        actions = ModelActions(self._prompt, say, self)
         self._menu_button = push_button("Model…", "model_menu")
         menu = QMenu(self._menu_button)
-        self._go_on = menu.addAction("Continue its training…", partial(self._act, self._ask_minutes))
-        for words, act in (
-            ("Rename…", self._actions.rename),
-            ("Export…", self._actions.export),
-            ("Delete…", self._actions.delete),
-        ):
-            menu.addAction(words, partial(self._act, act))
+        self._go_on = menu.addAction("Continue its training…", self._ask_minutes)
+        menu.addAction("Rename…", lambda: actions.rename(self._model.value()))
+        menu.addAction("Export…", lambda: actions.export(self._model.value()))
+        menu.addAction("Delete…", lambda: actions.delete(self._model.value()))
         self._menu_button.setMenu(menu)
-        self._import = push_button("Import a model…", "import_model")
-        self._import.setToolTip(
-            "<qt>Adds a model that was exported, or a published checkpoint, to all lists of models</qt>"
-        )
-        self._import.clicked.connect(self._actions.ask_for_import)
+        tip = "<qt>Adds a model that was exported, or a published checkpoint, to all lists of models</qt>"
+        chosen_file = push_button("Import a model…", "import_model", tip)
+        chosen_file.clicked.connect(actions.ask_for_import)
         buttons = QHBoxLayout()
         buttons.addWidget(self._menu_button)
-        buttons.addWidget(self._import, 1)
+        buttons.addWidget(chosen_file, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(form)
         layout.addLayout(buttons)
         layout.addWidget(self._prompt)
         form.changed.connect(self._follow)
-        self._actions.said.connect(self.said)
-        self._actions.imported.connect(self.choose)
-        self._actions.renamed.connect(self._renamed)
-        self._actions.deleted.connect(self._deleted)
+        actions.imported.connect(self.choose)
+        actions.renamed.connect(self._take_name)
+        actions.deleted.connect(self._forget)
         self._follow()
 
     def name(self) -> str | None:
@@ -72,18 +78,10 @@ class StartForm(QWidget):
         """Choose a model."""
         self._model.set_value(name)
 
-    def _act(self, act: object) -> None:
-        name = self.name()
-        if name is not None and callable(act):
-            act(name)
-
-    def _ask_minutes(self, name: str) -> None:
-        self._prompt.ask_text(
-            f"Minutes to train '{name}' on, with the views that are chosen below:",
-            _MORE_MINUTES,
-            "Continue",
-            partial(self._continue, name),
-        )
+    def _ask_minutes(self) -> None:
+        name = self._model.value()
+        words = f"Minutes to train '{name}' on, with the views that are chosen below:"
+        self._prompt.ask_text(words, _MORE_MINUTES, "Continue", partial(self._continue, name))
 
     def _continue(self, name: str, text: str) -> None:
         try:
@@ -93,30 +91,90 @@ class StartForm(QWidget):
         if minutes > 0:
             self.go_on.emit(name, minutes)
         else:
-            self.said.emit("error", f"'{text}' is no number of minutes: enter for example 5")
+            self._say("error", f"'{text}' is no number of minutes: enter for example 5")
 
     def _follow(self) -> None:
-        name = self.name()
-        own = name is not None and is_own(name)
+        """Allow what can be done with the chosen model."""
+        name = self._model.value()
+        own = any(entry.name == name and not entry.shipped for entry in list_models())
         self._menu_button.setEnabled(own)
         self._menu_button.setToolTip(
             "<qt>Continue, rename, export or delete this model</qt>"
             if own
             else "<qt>Only models of your own can be continued, renamed, exported or deleted</qt>"
         )
-        self._go_on.setEnabled(own and run_folder(file_of(str(name))).is_dir())
+        self._go_on.setEnabled(own and folder_of_run(name).is_dir())
         self._prompt.hide()
         self.changed.emit()
 
-    def _renamed(self, old: str, new: str) -> None:
+    def _take_name(self, old: str, new: str) -> None:
         self._forget(old)
         self._model.set_value(new)
-
-    def _deleted(self, name: str) -> None:
-        self._forget(name)
 
     def _forget(self, name: str) -> None:
         """The list keeps a chosen name that is gone, for the words about it; here it has gone on purpose."""
         row = self._model.findData(name)
         if row >= 0:
             self._model.removeItem(row)
+
+
+class UnfinishedRuns(QWidget):
+    """Runs that were begun and did not come to their end, as after a crash, a power cut or a stop; hidden without any.
+
+    `go_on` and `discarded` give the run whose button was pressed.
+    """
+
+    go_on = Signal(object)
+    discarded = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._shown: list[tuple[str, int]] | None = None
+        self._rows = QVBoxLayout()
+        self._rows.setSpacing(3)
+        self._prompt = Prompt()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows)
+        layout.addWidget(self._prompt)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what is there."""
+        runs = [run for run in unfinished_runs() if not run.kept_since][:_MOST_RUNS]
+        now = [(run.name, run.step) for run in runs]
+        self.setVisible(bool(runs))
+        if now == self._shown:
+            return
+        self._shown = now
+        self._prompt.hide()
+        while (item := self._rows.takeAt(0)) is not None:
+            discard(item.widget())
+        for run in runs:
+            self._rows.addWidget(self._box(run))
+
+    def _box(self, run: UnfinishedRun) -> QFrame:
+        box = QFrame()
+        box.setObjectName("unfinished")
+        box.setStyleSheet(f"QFrame#unfinished {{ {box_of('warning')} }}")
+        ago = max(0.0, (datetime.now(UTC) - run.saved).total_seconds())
+        when = f"{duration(ago)} ago" if ago < _DAY_SECONDS else f"{run.saved:%Y-%m-%d}"
+        text = text_label(
+            "unfinished_text", f"The training of '{run.name}' did not come to its end: step {run.step}, saved {when}."
+        )
+        tip = "<qt>Goes on from its last checkpoint, its own settings and the views chosen below</qt>"
+        go_on = push_button("Continue", "continue_unfinished", tip)
+        go_on.clicked.connect(partial(self.go_on.emit, run))
+        forget = push_button("Discard", "discard_unfinished", "Forget what was learned; asks first")
+        question = f"Discard all that was learned for '{run.name}'? This cannot be undone."
+        answer = partial(self.discarded.emit, run)
+        forget.clicked.connect(lambda: self._prompt.ask(question, "Discard", answer))
+        buttons = QHBoxLayout()
+        buttons.addStretch()
+        buttons.addWidget(go_on)
+        buttons.addWidget(forget)
+        column = QVBoxLayout(box)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.addWidget(text)
+        column.addLayout(buttons)
+        return box

@@ -14,7 +14,7 @@ from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.layout import Fold
 from napari_mvfusion.system.devices import beside_a_window, offered_devices
 from napari_mvfusion.training.config import TrainConfig
-from napari_mvfusion.training.expert import expert_parameters, expert_values
+from napari_mvfusion.training.expert import expert_parameters, expert_values, values_of_version_0_1
 from napari_mvfusion.training.plan import OwnMode
 from napari_mvfusion.training.presets import fine_tune_config
 
@@ -121,10 +121,8 @@ class TrainingForm(QWidget):
         self._form.set_values({name: value for name, value in known.items() if value is not None})
         self._mode = "semi" if state.get("mode") == "semi" else "self"
         self.reset()
-        entered = state.get("parameters", {})
-        if "expert" in state:
-            entered = _of_version_0_1(state["expert"])
-        self._expert.set_values(entered)
+        old = state.get("expert")
+        self._expert.set_values(state.get("parameters", {}) if old is None else values_of_version_0_1(old))
 
     def _show_minutes(self, _: object = None) -> None:
         self._form.show_field("minutes", self._form["how_long"].value == _OTHER)
@@ -160,14 +158,6 @@ def _form() -> Form:
     )
     form["minutes"].native.setSuffix(" min")
     return form
-
-
-def _of_version_0_1(entered: dict[str, Any]) -> dict[str, Any]:
-    """What was remembered of the parameters for experts, which had the rate in units of 0.0001, and other words."""
-    now = {"again": "resimulated"}
-    words = {"lost": "attenuation"}
-    renamed = {now.get(name, name): words.get(value, value) for name, value in entered.items()}
-    return renamed | {"rate": 1e-4 * entered.get("rate", 1.0)}
 
 
 def _usual(mode: OwnMode) -> TrainConfig:

@@ -15,13 +15,12 @@ from superqt.utils import signals_blocked
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.preview import Preview, Previewer
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Latest, failure_of
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
 from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.regions import DrawnBox, box_at_slider, leading_index, region_in_sight, same_axes
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
 from napari_mvfusion.gui.widgets.waiting import Later
-from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import losses_in_words, pick_device
@@ -70,13 +69,14 @@ class LivePreview(QWidget):
         self._lay_out()
         self._box = DrawnBox(viewer, "Preview box", self)
         # One after the other, as they take turns with the same pixels.
-        self._task = Latest(self, in_turn=True)
+        self._task = Latest(self, in_turn=True, when_memory_ran_out="draw a smaller box to preview")
         self._due = Later(_SETTLE_MS, self._ask, self)
         self._switch.toggled.connect(self._begin_or_end)
         self._region.currentIndexChanged.connect(self._begin_or_end)
         self._box.changed.connect(self.refresh)
         self._box.removed.connect(self._turn_off)
         self._task.reported.connect(self._show)
+        self._task.failed.connect(lambda failed: self._say(failed.message))
         viewer.layers.events.removed.connect(self._notice_removal)
 
     def pause(self) -> None:
@@ -215,13 +215,10 @@ class LivePreview(QWidget):
         assert self._box.layer is not None
         return box_at_slider(self._box.layer, self._viewer, first, shape)
 
-    def _show(self, report: Picture | Failed) -> None:
-        if isinstance(report, Failed):
-            self._say(report.message)
-            return
+    def _show(self, picture: Picture) -> None:
         if self._layer is None:
             return
-        preview = report.preview
+        preview = picture.preview
         values = preview.values[(None,) * (len(self._place["units"]) - 3)]
         if not np.array_equal(self._layer.affine.affine_matrix, self._place["affine"]):
             self._layer.affine = self._place["affine"]
@@ -231,12 +228,12 @@ class LivePreview(QWidget):
             self._hidden = False
         if self._limits_due:
             # Until the full picture, and never after: what is seen must not change its brightness with parameters.
-            low, high = report.limits
+            low, high = picture.limits
             self._layer.contrast_limits_range = (min(0.0, low), 4 * high)
             self._layer.contrast_limits = (low, high)
             self._limits_due = not preview.final
         stage = f"{preview.seconds:.1f}\N{NO-BREAK SPACE}s" if preview.final else preview.label
-        self._say(f"{times(preview.box.shape)} voxels · {report.title} · {stage}")
+        self._say(f"{times(preview.box.shape)} voxels · {picture.title} · {stage}")
 
     def _notice_removal(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:
@@ -261,18 +258,11 @@ class Picture:
     limits: tuple[float, float]
 
 
-def preview_steps(
-    check: Checkpoint, previewer: Previewer, method: Method, box: Box
-) -> Generator[Picture | Failed, None, None]:
+def preview_steps(check: Checkpoint, previewer: Previewer, method: Method, box: Box) -> Generator[Picture, None, None]:
     """The previews of a region as they become finer."""
-    try:
-        with losses_in_words():
-            for preview in previewer.run(method, box, cancel=check.stopped):
-                yield Picture(preview, method.title, contrast_limits([preview.values]))
-    except Interrupted:
-        raise
-    except Exception as error:
-        yield failure_of(error, when_memory_ran_out="draw a smaller box to preview")
+    with losses_in_words():
+        for preview in previewer.run(method, box, cancel=check.stopped):
+            yield Picture(preview, method.title, contrast_limits([preview.values]))
 
 
 def identity(layer: Image) -> tuple[Any, ...]:

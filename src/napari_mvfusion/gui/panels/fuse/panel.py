@@ -9,8 +9,6 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
-    QMenu,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -24,7 +22,7 @@ from napari_mvfusion.gui.jobs.saving import SaveResult
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
-from napari_mvfusion.gui.panels.base import Panel
+from napari_mvfusion.gui.panels.base import NOT_IN_FILES, Panel, copy_button
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
 from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
@@ -57,7 +55,7 @@ class FusePanel(Panel):
         super().__init__(viewer, parent)
         self._fusions = Fusions(viewer, self.status, self)
         self._views = ViewList(viewer.layers)
-        self._psfs = PSFFlaws(viewer)
+        self._psfs = PSFFlaws(viewer, self.status)
         self._method = MethodForm()
         self._live = LivePreview(viewer, self._source)
         self._output = OutputForm()
@@ -66,7 +64,7 @@ class FusePanel(Panel):
         self._ways_out = WaysOut()
         self._fuse = push_button("Fuse", "fuse")
         self._cancel = push_button("Cancel", "cancel")
-        self._copy = self._copy_button()
+        self._copy = copy_button(self._copy_text)
         self._save = SaveResult(viewer)
         self._forecast = ForecastLine()
         self._lay_out()
@@ -80,8 +78,6 @@ class FusePanel(Panel):
         self._ways_out.average.connect(partial(self._method.tick_only, "average"))
         self._ways_out.choose.connect(self._psfs.choose)
         self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
-        self._psfs.said.connect(self.say)
-        self._psfs.failed.connect(self.status.fail)
         self._save.pressed.connect(self.status.clear)
         self._save.saver.said.connect(self.status.say)
         self._save.saver.failed.connect(self.status.fail)
@@ -120,16 +116,6 @@ class FusePanel(Panel):
         buttons.addWidget(self._save, 1)
         actions = (self._hint, self._ways_out, self._forecast, buttons, self._save.saver)
         self._scroll = self.lay_out(self._inputs, *actions)
-
-    def _copy_button(self) -> QPushButton:
-        button = push_button(
-            "Copy as…", "copy", "<qt>Copies this run to the clipboard, to repeat it in a terminal or a notebook</qt>"
-        )
-        menu = QMenu(button)
-        menu.addAction("Command", lambda: self._copy_text("command"))
-        menu.addAction("Python", lambda: self._copy_text("Python"))
-        button.setMenu(menu)
-        return button
 
     def _restore(self) -> None:
         """Begin with what was used last; what was never used begins with the preferences."""
@@ -235,10 +221,7 @@ class FusePanel(Panel):
         try:
             opened = open_layers(self._views.chosen())
             if opened.inputs is None:
-                raise InputError(
-                    "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & PSFs, "
-                    "which writes them with their PSFs"
-                )
+                raise InputError(NOT_IN_FILES)
             inputs = Inputs(**opened.inputs)
             methods = self._chosen_methods()
             self._output.expect(suffixes(methods, opened))

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import CachedPSF, PSFCache
@@ -33,13 +34,12 @@ class PSFFlaws(QWidget):
     Parameters
     ----------
     viewer : of the layers
+    status : says what was mended, and what went wrong
     """
 
     changed = Signal()
-    said = Signal(str, str)
-    failed = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, status: Status, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.blocking = self.looking = False
         self._included: list[Image] = []
@@ -57,8 +57,8 @@ class PSFFlaws(QWidget):
         layout.addWidget(self._all)
         layout.addWidget(self._done)
         self._psfs.changed.connect(self.changed)
-        self._fixes.said.connect(self.said)
-        self._tasks.failed.connect(self.failed)
+        self._fixes.said.connect(status.say_instead)
+        self._tasks.failed.connect(status.fail)
         self._notices.pressed.connect(self._mend)
         self._all.clicked.connect(self._mend_all)
         self.hide()
