@@ -808,6 +808,6 @@ def test_memory_and_time_stand_beside_fuse_before_the_start(model, person, small
 
 
 def test_a_forecast_that_does_not_fit_says_what_helps(model, person, small_views, show_views, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_mvfusion.gui.panels.fuse.forecast_line.free_bytes", lambda device: 2**24)
+    monkeypatch.setattr("napari_mvfusion.engine.forecast.free_bytes", lambda device: 2**24)
     show_views(model, small_views)
     qtbot.waitUntil(lambda: "does not fit into 0.01 GiB of memory" in person.see("forecast", QLabel).text())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_mvfusion.training.expert import expert_changes, expert_values
-from napari_mvfusion.training.history import History, ThinnedCurve
+from napari_mvfusion.training.history import History, ThinnedCurve, smoothed
 from napari_mvfusion.training.presets import fine_tune_config
 
 
@@ -18,6 +18,13 @@ def test_a_long_curve_is_thinned_to_means_and_forgets_what_a_run_went_back_from(
     assert steps[-1] > 9900
     curve.add(5000, 0.0)
     assert curve.points()[0].max() < 5000
+
+
+def test_a_smoothed_curve_is_the_mean_of_what_lies_near(rng):
+    values = rng.random(64)
+    near = [values[max(0, place - 4) : place + 5].mean() for place in range(64)]
+    np.testing.assert_allclose(smoothed(values), near)
+    np.testing.assert_array_equal(smoothed(values[:15]), values[:15])
 
 
 def test_the_sum_of_the_losses_is_no_curve():

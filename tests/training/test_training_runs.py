@@ -1,5 +1,9 @@
 """Runs that go on: unfinished ones, finished ones, those whose model is somebody else's; and what is said in the end."""
 
+import os
+from datetime import timedelta
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,14 @@ from napari_mvfusion.models import find_model, rename_model
 from napari_mvfusion.training import TrainConfig, train_events
 from napari_mvfusion.training.held_out import split_tiles
 from napari_mvfusion.training.own_views import OwnViews
-from napari_mvfusion.training.runs import discard_run, find_run, unfinished_runs
+from napari_mvfusion.training.runs import (
+    delete_with_run,
+    discard_run,
+    find_run,
+    model_file,
+    rename_with_run,
+    unfinished_runs,
+)
 from napari_mvfusion.training.training_events import (
     Paused,
     Previewed,
@@ -21,7 +32,7 @@ from napari_mvfusion.training.training_events import (
     Trained,
     Validated,
 )
-from napari_mvfusion.training.verdict import compare_models, judge
+from napari_mvfusion.training.verdict import compare_models, judge, verdict_of
 from small_training import CPU, OWN, own_views, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,6 +93,35 @@ def test_unfinished_runs_are_listed_newest_first_and_can_be_discarded(models, vi
             discard_run(name)
     with pytest.raises(InputError, match="cannot be the name"):
         discard_run("../done")
+
+
+def test_an_unfinished_run_says_how_far_it_came_unless_its_model_was_kept_since(models, views):
+    events_of("mine", views, cancel_after=2)
+    (run,) = unfinished_runs()
+    assert run.words(run.saved + timedelta(seconds=30)) == (
+        "The training of 'mine' did not come to its end: step 2, saved 30 s ago."
+    )
+    assert run.words(run.saved + timedelta(days=3)).endswith(f"saved {run.saved:%Y-%m-%d}.")
+    assert not run.kept_since
+    model_file("mine").touch()
+    for later, kept in ((-1, False), (1, True)):
+        os.utime(model_file("mine"), (run.saved.timestamp() + later,) * 2)
+        assert run.kept_since == kept
+
+
+def test_a_model_is_renamed_and_deleted_with_the_run_that_it_came_from(models, views):
+    events_of("mine", views, steps=1)
+    before = find_run("mine").config
+    rename_with_run("mine", "yours")
+    assert sorted(path.name for path in models.glob("*") if path.name[0] != ".") == [
+        "yours.safetensors",
+        "yours.training",
+    ]
+    assert find_run("yours").config == before
+    delete_with_run("yours")
+    assert not [path for path in models.glob("*") if path.name[0] != "."]
+    with pytest.raises(InputError):
+        rename_with_run("yours", "mine")
 
 
 def test_a_finished_run_goes_on_as_if_it_had_been_longer_from_the_start(models, views):
@@ -220,6 +260,25 @@ def test_the_verdict_follows_the_residual_and_the_noise_floor(before, after, kin
     assert verdict.sentence.lower().startswith(kind)
     assert f"{before:.2f}" in verdict.sentence
     assert (verdict.before, verdict.after) == (before, after)
+
+
+@pytest.mark.parametrize(
+    ("residuals", "best_step", "kind", "end"),
+    [
+        ((1.3, 1.1), 3, "done", "The model 'mine' is in the lists now."),
+        ((1.3, 1.3), 0, "warning", "The model 'mine' has the weights of the start."),
+        (None, 3, "done", "Done. The model 'mine' is in the lists now."),
+        ((1.3, 1.1), None, "warning", "nothing better than the start was measured yet."),
+    ],
+)
+def test_a_run_that_is_over_says_whether_it_helped_and_what_became_of_its_model(residuals, best_step, kind, end):
+    before, after = ({"residual": each} for each in residuals) if residuals else ({}, {})
+    path = None if best_step is None else Path("mine.safetensors")
+    last = Stopped(3, None, before, after) if path is None else Trained(3, path, 1.0, 2.0, before, after, best_step)
+    told, words = verdict_of(last, path)
+    assert told == kind
+    assert words.endswith(end)
+    assert words.startswith(judge(before, after).sentence if residuals else end)
 
 
 def test_figures_without_residuals_are_not_judged():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.outputs import chunk_of
 from napari_mvfusion.engine.planning import plan_run
+from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method
-from napari_mvfusion.system.devices import describe_device, pick_device
-from napari_mvfusion.system.words import duration
+from napari_mvfusion.system.devices import describe_device, free_bytes, losses_in_words, pick_device
+from napari_mvfusion.system.words import duration, sentence
 
 # Preparing may read the whole volume; what takes longer than this is left to the run. A busy machine is slow at everything,
 # so work counts for more than waiting.
@@ -54,6 +55,48 @@ def words_of(forecasts: Sequence[Forecast], volumes: int) -> str:
     time = "Time not known yet" if seconds is None else f"About {duration(seconds)}"
     room = "memory not known yet" if most is None else f"at most {most / 2**30:.1f} GiB of memory"
     return f"{time}, {room}"
+
+
+def forecast_words(
+    forecaster: Forecaster,
+    methods: Sequence[Method],
+    device: str,
+    *,
+    volumes: int,
+    memory_share: float,
+    to_file: bool,
+    threads: int,
+    cancel: Callable[[], bool],
+) -> Generator[None, None, str]:
+    """What runs by each of some methods need, one after the other, in words; yields before each.
+
+    Parameters
+    ----------
+    forecaster : of the views
+    methods : with their parameters
+    device, to_file, threads, cancel : as for `Forecaster.forecast`
+    volumes : of a series, each fused by every method
+    memory_share : of the memory that is free, what a run may take
+
+    Raises
+    ------
+    InputError, DeviceError, Interrupted
+        As `Forecaster.forecast`; a shortage of memory is told by the words.
+    """
+    found = []
+    for method in methods:
+        yield
+        budget = int(free_bytes(pick_device(device)) * memory_share)
+        try:
+            with losses_in_words():
+                found.append(
+                    forecaster.forecast(
+                        method, device, memory_bytes=budget, to_file=to_file, threads=threads, cancel=cancel
+                    )
+                )
+        except MemoryShortage as error:
+            return sentence(str(error))
+    return words_of(found, volumes)
 
 
 class Speeds:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _MOST_POINTS = 400
+# How many times its reach a smoothed curve is long.
+_SMOOTH = 16
 # Sums and what only the other network minimises say nothing about the generator.
 _LEFT_OUT = ("total",)
 # The residual in units of the noise, and where noise is split the structure residual.
@@ -48,6 +50,17 @@ class ThinnedCurve:
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values."""
         return np.array(self._steps), np.array(self._values)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean over some values before each and after it, of a sixteenth of all on either side."""
+    reach = len(values) // _SMOOTH
+    if reach == 0:
+        return values
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    places = np.arange(len(values))
+    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
 class History:

@@ -12,8 +12,11 @@ from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.models import delete_model, rename_model, user_folder
 from napari_mvfusion.models.card import check_name
 from napari_mvfusion.models.model_file import SUFFIX
+from napari_mvfusion.system.words import duration
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.state import RUN_SUFFIX, STATE_FILE, read_header, saved_at
+
+_DAY_SECONDS = 86400
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class UnfinishedRun:
         """Whether it was stopped in good order: its model is newer than its last checkpoint, and can be gone on with."""
         path = model_file(self.name)
         return path.is_file() and path.stat().st_mtime >= self.saved.timestamp()
+
+    def words(self, now: datetime) -> str:
+        """How far it came, and when it was saved."""
+        ago = max(0.0, (now - self.saved).total_seconds())
+        when = f"{duration(ago)} ago" if ago < _DAY_SECONDS else f"{self.saved:%Y-%m-%d}"
+        return f"The training of '{self.name}' did not come to its end: step {self.step}, saved {when}."
 
 
 def model_file(name: str) -> Path:

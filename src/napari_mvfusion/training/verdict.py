@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.figures import current
 from napari_mvfusion.training.own_views import OwnViews
 from napari_mvfusion.training.self_supervised import ScoreViews
+from napari_mvfusion.training.training_events import Stopped, Trained
 from napari_mvfusion.training.training_samples import TrainingVolume
 
 # A residual so far below 1 shows that noise was learned; what lies nearer may be an error of the estimated noise.
@@ -27,6 +29,7 @@ _NOTICEABLE = 0.02
 # The structure residual, in units of the noise variance, is uncertain by about this much.
 _LEAST = 0.002
 _TINY = 1e-12
+_NOTHING_KEPT = "No model was kept, as nothing better than the start was measured yet."
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,34 @@ def judge(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
     if was == is_:
         words = f"the residual on tiles that were never trained on stays at {was:.2f} (1 is the noise floor)"
     return Verdict("no better", f"No better: {words}. Use the start, or train longer.", was, is_)
+
+
+def verdict_of(last: Stopped | Trained | None, path: Path | None) -> tuple[Literal["done", "warning"], str]:
+    """Whether a run that is over helped, and what became of its model, for the user.
+
+    Parameters
+    ----------
+    last : how it ended, where that is known
+    path : of the model, where there is one
+
+    Returns
+    -------
+    Whether all is well, and the words.
+    """
+    verdict = None
+    if last is not None:
+        try:
+            verdict = judge(last.before, last.after)
+        except InputError:
+            verdict = None  # stopped before the first measurement
+    if path is None:
+        return "warning", f"{verdict.sentence} {_NOTHING_KEPT}" if verdict else _NOTHING_KEPT
+    kept = f"The model '{path.stem}' is in the lists now."
+    if isinstance(last, Trained) and last.best_step == 0:
+        kept = f"The model '{path.stem}' has the weights of the start."
+    if verdict is None:
+        return "done", f"Done. {kept}"
+    return "done" if verdict.kind == "better" else "warning", f"{verdict.sentence} {kept}"
 
 
 def compare_models(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from napari_mvfusion.data.events import (
     Cancelled,
@@ -21,7 +21,7 @@ from napari_mvfusion.data.events import (
 from napari_mvfusion.engine.series import JobDone, SeriesEvent
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.widgets.inputs import describe, text_label
-from napari_mvfusion.gui.widgets.layout import Fold, Roll
+from napari_mvfusion.gui.widgets.layout import Fold, Roll, column, discard, row
 from napari_mvfusion.system.devices import used_bytes
 from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence, times
 
@@ -69,8 +69,7 @@ class Status(QWidget):
             "napari takes in all</qt>"
         )
         lines = QWidget()
-        self._messages = QVBoxLayout(lines)
-        self._messages.setContentsMargins(0, 0, 0, 0)
+        self._messages = column(lines)
         self._messages.setSpacing(4)
         self._roll = Roll(lines, _MOST_PIXELS)
         self._roll.hide()
@@ -82,13 +81,7 @@ class Status(QWidget):
         self._log.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         self._log.setFixedHeight(120)
         self._details = Fold("Details", "details", self._log)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._step)
-        layout.addWidget(self._machine)
-        layout.addWidget(self._roll)
-        layout.addWidget(self._details)
+        column(self, self._bar, self._step, self._machine, self._roll, self._details)
         self._title = ""
         self._device = ""
         self._left = TimeLeft()
@@ -128,10 +121,7 @@ class Status(QWidget):
     def clear(self) -> None:
         """Take all messages away."""
         while (item := self._messages.takeAt(0)) is not None:
-            message = item.widget()
-            # Deleting waits for the event loop; until then it would show through the next message.
-            message.setParent(None)
-            message.deleteLater()
+            discard(item.widget())
         self._roll.hide()
 
     def say(self, kind: str, text: str) -> None:
@@ -252,19 +242,13 @@ class TaskBar(QWidget):
         super().__init__()
         self._bar = ProgressBar()
         self._bar.setObjectName(names[0])
-        self._step = QLabel()
-        self._step.setObjectName(names[1])
-        self._step.setWordWrap(True)
+        self._step = text_label(names[1])
         self._stop = QPushButton(cancel)
         describe(self._stop, names[2], cancel, tip)
         self._stop.clicked.connect(self.cancelled)
-        row = QHBoxLayout()
-        row.addWidget(self._step, 1)
-        row.addWidget(self._stop, 0, Qt.AlignmentFlag.AlignTop)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._bar)
-        layout.addLayout(row)
+        line = row((self._step, 1))
+        line.addWidget(self._stop, 0, Qt.AlignmentFlag.AlignTop)
+        column(self, self._bar, line)
         self.hide()
         if task is not None:
             self.cancelled.connect(task.cancel)

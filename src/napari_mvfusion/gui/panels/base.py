@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import napari.viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
-from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
+from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.settings import keep, last_used
-from napari_mvfusion.gui.widgets.inputs import push_button
-from napari_mvfusion.gui.widgets.layout import neighbour, scrolled
+from napari_mvfusion.gui.widgets.inputs import wrapped
+from napari_mvfusion.gui.widgets.layout import Part, fill, neighbour, scrolled
 from napari_mvfusion.gui.widgets.waiting import Later
 
 _WIDTH = 390
-COPY_TIP = "Copies this run to the clipboard, to repeat it in a terminal or a notebook"
 NOT_IN_FILES = (
     "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & PSFs, which writes "
     "them with their PSFs"
 )
 # What napari calls the cross of a dock, and what marks our docks and their crosses.
 _CLOSE, _MARK = "QTitleBarCloseButton", "mvfusion_panel"
-
-Part: TypeAlias = QWidget | QLayout
 
 
 class Panel(QWidget):
@@ -75,15 +74,9 @@ class Panel(QWidget):
         -------
         The area that scrolls, None where it was not made here.
         """
-        layout = QVBoxLayout(self)
-        for part in above:
-            _put(layout, part)
         area = scrolled(body) if scrolls else None
-        layout.addWidget(area or body, 1)
         # Where the body is hidden the rest stays where it is.
-        layout.addStretch()
-        for part in (*actions, self.status):
-            _put(layout, part)
+        fill(QVBoxLayout(self), (*above, (area or body, 1), None, *actions, self.status))
         return area
 
     def say(self, kind: str, text: str) -> None:
@@ -145,21 +138,37 @@ class Panel(QWidget):
         return True
 
 
-def _put(layout: QVBoxLayout, part: Part) -> None:
-    if isinstance(part, QWidget):
-        layout.addWidget(part)
-    else:
-        layout.addLayout(part)
+class CopyAs(QPushButton):
+    """A button with a menu that copies a run to the clipboard, as a command or as Python.
 
+    Parameters
+    ----------
+    write : gets "command" or "Python" and gives the text, None where it is not there yet; may raise `MVFusionError`
+    say : says that it was copied, or why it could not be
+    """
 
-def copy_button(copy: Callable[[str], None]) -> QPushButton:
-    """A button with a menu that copies a run; `copy` gets "command" or "Python"."""
-    button = push_button("Copy as…", "copy", COPY_TIP)
-    menu = QMenu(button)
-    menu.addAction("Command", lambda: copy("command"))
-    menu.addAction("Python", lambda: copy("Python"))
-    button.setMenu(menu)
-    return button
+    tip = "Copies this run to the clipboard, to repeat it in a terminal or a notebook"
+
+    def __init__(self, write: Callable[[str], str | None], say: Callable[[str, str], None]) -> None:
+        super().__init__("Copy as…")
+        self.setObjectName("copy")
+        self.setToolTip(wrapped(self.tip))
+        self._write, self._say = write, say
+        menu = QMenu(self)
+        menu.addAction("Command", lambda: self.copy("command"))
+        menu.addAction("Python", lambda: self.copy("Python"))
+        self.setMenu(menu)
+
+    def copy(self, kind: str) -> None:
+        """Copy it as "command" or "Python"."""
+        try:
+            text = self._write(kind)
+        except MVFusionError as error:
+            self._say("error", str(error))
+            return
+        if text is not None:
+            QGuiApplication.clipboard().setText(text)
+            self._say("done", f"Copied as {kind}.")
 
 
 class Dock(QObject):

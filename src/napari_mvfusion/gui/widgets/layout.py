@@ -1,26 +1,74 @@
-"""How panels are laid out: parts that scroll or fold, and the order in which the Tab key goes through all of them."""
+"""How panels are laid out: rows and columns, what scrolls or folds, and the order in which the Tab key goes through it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QBoxLayout,
     QFrame,
     QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
     QLayout,
     QScrollArea,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
     QTabWidget,
+    QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
 _FOLDED, _UNFOLDED = "▸", "▾"
+
+Part: TypeAlias = QWidget | QLayout | tuple[QWidget | QLayout, int] | None
+"""What is laid out: a number beside it is its share of the room that is left; None is room that stays empty."""
+
+
+def column(owner: QWidget, *parts: Part, margins: tuple[int, int, int, int] = (0, 0, 0, 0)) -> QVBoxLayout:
+    """Lay parts out one below the other.
+
+    Parameters
+    ----------
+    owner : holds them
+    margins : pixels to the left, above, to the right and below
+    """
+    layout = QVBoxLayout(owner)
+    layout.setContentsMargins(*margins)
+    fill(layout, parts)
+    return layout
+
+
+def row(*parts: Part) -> QHBoxLayout:
+    """Parts beside each other, for a column."""
+    layout = QHBoxLayout()
+    fill(layout, parts)
+    return layout
+
+
+def group(title: str, *parts: Part) -> QGroupBox:
+    """Parts one below the other in a box with a title."""
+    box = QGroupBox(title)
+    fill(QVBoxLayout(box), parts)
+    return box
+
+
+def fill(layout: QBoxLayout, parts: Iterable[Part]) -> None:
+    """Add parts to a layout."""
+    for part in parts:
+        what, share = part if isinstance(part, tuple) else (part, 0)
+        if what is None:
+            layout.addStretch()
+        elif isinstance(what, QWidget):
+            layout.addWidget(what, share)
+        else:
+            layout.addLayout(what, share)
 
 
 def scrolled(inner: QWidget) -> QScrollArea:

@@ -7,7 +7,7 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.errors import MVFusionError
@@ -19,6 +19,7 @@ from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, Prompt
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import NumberField, describe, push_button, text_label
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.runs import folder_of_run, model_file
@@ -115,24 +116,15 @@ class AfterRun(QWidget):
         self._minutes.set_value(_MORE_MINUTES)
         self._pressed["continue"] = push_button("Continue for", "continue", _CONTINUE_TIP)
         self._pressed["continue"].clicked.connect(lambda: self.go_on.emit(float(self._minutes.value())))
-        row = QHBoxLayout()
-        row.addWidget(self._pressed["continue"], 1)
-        row.addWidget(self._minutes, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._words)
-        column.addLayout(row)
-        column.addLayout(grid)
+        column(self, self._words, row((self._pressed["continue"], 1), (self._minutes, 1)), grid)
         self.hide()
         self._cancel = push_button("Cancel", "cancel_fusing", "Stops within a second; what is finished stays")
         self._cancel.clicked.connect(self._fusions.cancel)
         self._one = push_button("Leave the side by side view", "leave_grid")
         self._one.clicked.connect(self._comparing.stop)
         self.below = QWidget()
-        under = QVBoxLayout(self.below)
-        under.setContentsMargins(0, 0, 0, 0)
-        for part in (self._comparing.bar, self._cancel, self._one):
-            under.addWidget(part)
+        column(self.below, self._comparing.bar, self._cancel, self._one)
+        for part in (self._cancel, self._one):
             part.hide()
 
     def _allow(self) -> None:

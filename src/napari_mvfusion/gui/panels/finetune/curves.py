@@ -16,10 +16,11 @@ import numpy as np
 import pyqtgraph
 from qtpy.QtCore import QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap, QResizeEvent
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from napari_mvfusion.gui.widgets.layout import column
 from napari_mvfusion.gui.widgets.plots import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET, BarePlot
-from napari_mvfusion.training.history import History
+from napari_mvfusion.training.history import History, smoothed
 
 _COLOURS = {
     "cycle": BLUE,
@@ -53,8 +54,8 @@ _RESIDUAL_TIP = (
     "<b>structure residual</b>: the same without the noise; 0 is best, and it decides which weights are kept.</qt>"
 )
 _LEAST_PIXELS = 330
-# Opacity before the colour, as Qt reads it; and how many times its reach a smoothed curve is long.
-_FAINT, _SMOOTH = "#60", 16
+# Opacity before the colour, as Qt reads it.
+_FAINT = "#60"
 _LEAST = 1e-9
 _LEFT_PIXELS = 44
 _MANY_DECADES = 1.5
@@ -77,14 +78,8 @@ class Curves(QWidget):
         self._legend.setToolTip(_TIPS)
         self._about = _Legend()
         self._about.setToolTip(_RESIDUAL_TIP)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
         self.setMinimumHeight(_LEAST_PIXELS)
-        layout.addWidget(self._legend)
-        layout.addWidget(self._losses, 3)
-        layout.addWidget(self._about)
-        layout.addWidget(self._residual, 2)
+        column(self, self._legend, (self._losses, 3), self._about, (self._residual, 2)).setSpacing(2)
         self._turns: deque[Callable[[], None]] = deque()
         # Due whenever nothing else is.
         self._next = QTimer(self)
@@ -169,7 +164,7 @@ def _loss_lines(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Line]:
     """Each loss faintly, and its mean over some steps: every step draws other tiles."""
     colours = {name: _COLOURS.get(name, _SPARE) for name in losses}
     faint = [Line(x, y, f"{_FAINT}{colours[name][1:]}") for name, (x, y) in losses.items()]
-    return [*faint, *(Line(x, _smoothed(y), colours[name]) for name, (x, y) in losses.items())]
+    return [*faint, *(Line(x, smoothed(y), colours[name]) for name, (x, y) in losses.items())]
 
 
 def _figure_lines(figures: dict[str, tuple[np.ndarray, np.ndarray]], steps: list[np.ndarray]) -> list[Line]:
@@ -179,17 +174,6 @@ def _figure_lines(figures: dict[str, tuple[np.ndarray, np.ndarray]], steps: list
     lines = [Line(x, y, _FIGURES[name][0], dots=True) for name, (x, y) in figures.items()]
     ends = [float(end) for x in steps if len(x) for end in (x[0], x[-1])]
     return [*lines, Line(np.array([min(ends), max(ends)]), np.ones(2), _FLOOR, dashed=True)] if ends else lines
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """The mean over some values before each and after it."""
-    reach = len(values) // _SMOOTH
-    if reach == 0:
-        return values
-    sums = np.cumsum(np.insert(values, 0, 0.0))
-    places = np.arange(len(values))
-    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
-    return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
 def _plain(name: str) -> str:

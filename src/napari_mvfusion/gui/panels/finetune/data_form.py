@@ -7,7 +7,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
@@ -23,6 +23,7 @@ from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
 from napari_mvfusion.gui.panels.regions import DrawnBox, drawn_box
 from napari_mvfusion.gui.widgets.forms import Form, Number, Words
 from napari_mvfusion.gui.widgets.inputs import text_label
+from napari_mvfusion.gui.widgets.layout import column
 from napari_mvfusion.system.words import times
 from napari_mvfusion.training.config import DataSettings
 from napari_mvfusion.training.plan import OwnMode
@@ -73,11 +74,8 @@ class DataForm(QWidget):
         self._mode = Form([Words(_MODES, name="mode", label="Learn also from", tooltip=_MODE_TIP)])
         self._sharp = SharpList(viewer.layers)
         self.choose_psf = self._psfs.choose
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        parts = (self._source, self._views, self._files, self._psfs, self._volume, self._region, self._mode)
-        for part in (*parts, self._sharp):
-            layout.addWidget(part)
+        views = (self._source, self._views, self._files, self._psfs, self._volume)
+        column(self, *views, self._region, self._mode, self._sharp)
         for form in (self._source, self._mode):
             form.changed.connect(self._show_parts)
         for source in (self._views, self._files, self._region, self._sharp):
@@ -212,10 +210,7 @@ class RegionForm(QWidget):
         )
         self._form = Form([Words(_REGIONS, name="region", label="Region"), depth])
         self._words = text_label("region_words")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._form)
-        layout.addWidget(self._words)
+        column(self, self._form, self._words)
         self._form.changed.connect(self._notice)
         self._drawn.changed.connect(self._notice)
         self._drawn.removed.connect(self._choose_automatic)

@@ -8,7 +8,7 @@ from typing import Any
 from napari.components import LayerList
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.engine.recipe import Inputs
@@ -18,6 +18,7 @@ from napari_mvfusion.gui.layers.conversion import stack_of
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.widgets.inputs import describe, push_button, text_label
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.training.folders import inputs_in
 
@@ -74,14 +75,7 @@ class FolderList(QWidget):
         self._remove = push_button("Remove", "remove_folder")
         self._remove.clicked.connect(self._remove_selected)
         self._list.itemSelectionChanged.connect(self._describe)
-        row = QHBoxLayout()
-        row.addWidget(add)
-        row.addWidget(self._remove)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._nothing)
-        layout.addWidget(self._list)
-        layout.addLayout(row)
+        column(self, self._nothing, self._list, row(add, self._remove))
         self._describe()
 
     def inputs(self) -> list[Inputs]:
@@ -140,11 +134,7 @@ class SharpList(QWidget):
         words = "Sharp volumes of other specimens, with voxels of the same size. Add files, or open them as layers."
         add = push_button("Add files…", "add_sharp", "Files, one volume each")
         add.clicked.connect(self._browse)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(text_label("sharp_words", words))
-        layout.addWidget(self._list)
-        layout.addWidget(add)
+        column(self, text_label("sharp_words", words), self._list, add)
         self._list.itemChanged.connect(lambda _: self.changed.emit())
         LayerFollower(layers, self).listed.connect(self._rebuild)
         self._rebuild()

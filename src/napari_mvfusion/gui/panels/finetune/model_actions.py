@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QWidget
 
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.widgets.forms import NEWS
 from napari_mvfusion.gui.widgets.inputs import ask_for_file, describe, push_button, text_label
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.models import export_model
 from napari_mvfusion.models.importing import free_name, import_model
@@ -35,15 +36,7 @@ class Prompt(QFrame):
         self._yes = push_button("Yes", "question_yes")
         no = push_button("Cancel", "question_no")
         self._answer: Callable[[str], None] = lambda text: None
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(self._yes)
-        row.addWidget(no)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.addWidget(self._text)
-        layout.addWidget(self._entry)
-        layout.addLayout(row)
+        column(self, self._text, self._entry, row(None, self._yes, no), margins=(6, 4, 6, 4))
         self._yes.clicked.connect(self._say_yes)
         self._entry.returnPressed.connect(self._say_yes)
         no.clicked.connect(self.hide)

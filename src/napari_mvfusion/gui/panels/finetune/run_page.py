@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.panels.finetune.after_run import AfterRun
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.model_actions import Prompt
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label, wrapped
-from napari_mvfusion.gui.widgets.layout import scrolled
+from napari_mvfusion.gui.widgets.layout import column, row, scrolled
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.process import TrainingOutcome, TrainingProcess
 from napari_mvfusion.training.runs import model_file
 from napari_mvfusion.training.training_events import Stopped, Trained, TrainEvent
-from napari_mvfusion.training.verdict import judge
+from napari_mvfusion.training.verdict import verdict_of
 
 _POLL_MS = 60
-_KINDS = {"better": "done", "no better": "warning", "overfitted": "warning"}
 _PAUSE = ("Pause", "Waits after this step; what is learned is safe on disk")
 _RESUME = ("Resume", "Goes on with the next step, where it waits now")
 _STOP_TIP = "Ends within two seconds, and keeps the weights that were best on tiles never trained on"
-_NOTHING_KEPT = "No model was kept, as nothing better than the start was measured yet."
 
 
 class TrainingRun(QObject):
@@ -145,21 +141,11 @@ class RunPage(QWidget):
         self._stop = push_button("Stop and keep the best", "stop")
         self._discard = push_button("Discard…", "discard")
         self._buttons = QWidget()
-        row = QHBoxLayout(self._buttons)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._pause)
-        row.addWidget(self._stop, 1)
-        row.addWidget(self._discard)
+        column(self._buttons, row(self._pause, (self._stop, 1), self._discard))
         inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._title)
-        column.addWidget(self.view, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled(inner), 1)
-        for part in (self._buttons, self.after, self._prompt, self._messages, self.after.below):
-            layout.addWidget(part)
+        column(inner, self._title, (self.view, 1))
+        parts = (self._buttons, self.after, self._prompt, self._messages, self.after.below)
+        column(self, (scrolled(inner), 1), *parts)
 
     def _take_name(self, name: str) -> None:
         self._title.setText(f"<b>{name}</b>")
@@ -224,25 +210,10 @@ class RunPage(QWidget):
         if ended.how in ("failed", "crashed"):
             self.after.say("error", sentence(ended.words))
         else:
-            self.after.say(*self._verdict(ended.path))
+            self.after.say(*verdict_of(self._last, ended.path))
             if ended.words:
                 self._messages.say("warning", f"{ended.words}.")
         if ended.details:
             self._messages.note(ended.details)
         self.over.emit()
         self.after.show_job(job)
-
-    def _verdict(self, path: Path | None) -> tuple[str, str]:
-        """Whether it helped, and what became of its model: kind and words."""
-        verdict = None
-        if self._last is not None:
-            try:
-                verdict = judge(self._last.before, self._last.after)
-            except InputError:
-                verdict = None  # stopped before the first measurement
-        if path is None:
-            return "warning", f"{verdict.sentence} {_NOTHING_KEPT}" if verdict else _NOTHING_KEPT
-        kept = f" The model '{path.stem}' is in the lists now."
-        if isinstance(self._last, Trained) and self._last.best_step == 0:
-            kept = f" The model '{path.stem}' has the weights of the start."
-        return (_KINDS[verdict.kind], f"{verdict.sentence}{kept}") if verdict else ("done", f"Done.{kept}")

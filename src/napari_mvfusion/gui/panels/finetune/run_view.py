@@ -8,12 +8,13 @@ from collections import deque
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QShowEvent
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_mvfusion.data.events import Warned
 from napari_mvfusion.gui.jobs.status import ProgressBar
 from napari_mvfusion.gui.panels.finetune.curves import Curves
 from napari_mvfusion.gui.widgets.inputs import WordList, describe, text_label
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import duration, sentence, times
 from napari_mvfusion.training.config import TrainConfig
@@ -60,14 +61,7 @@ class RunView(QWidget):
         self._machine.setToolTip("What computes, and how many steps it does in a second")
         self._curves = Curves()
         self._pictures = BeforeAfter()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._step)
-        layout.addWidget(self._machine)
-        layout.addWidget(self._curves, 1)
-        layout.addWidget(self._pictures)
-        layout.addStretch()
+        column(self, self._bar, self._step, self._machine, (self._curves, 1), self._pictures, None)
         self._due = Later(_REDRAW_MS, self._draw, self)
         self._history = History()
         self._preview: Previewed | None = None
@@ -236,23 +230,17 @@ class BeforeAfter(QWidget):
         self._words: list[QLabel] = []
         grid = QGridLayout()
         grid.setSpacing(4)
-        for column, (name, tip) in enumerate(_PICTURES):
+        for number, (name, tip) in enumerate(_PICTURES):
             picture, words = _Picture(), text_label(f"words_{name.lower()}", name)
             picture.setObjectName(f"picture_{name.lower()}")
             words.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            for row, part in enumerate((picture, words)):
+            for place, part in enumerate((picture, words)):
                 part.setToolTip(f"<qt>{tip}</qt>")
-                grid.addWidget(part, row, column)
-            grid.setColumnStretch(column, 1)
+                grid.addWidget(part, place, number)
+            grid.setColumnStretch(number, 1)
             self._pictures.append(picture)
             self._words.append(words)
-        row_above = QHBoxLayout()
-        row_above.addWidget(text_label("tile", "A tile never trained on"), 1)
-        row_above.addWidget(self._plane)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row_above)
-        layout.addLayout(grid)
+        column(self, row((text_label("tile", "A tile never trained on"), 1), self._plane), grid)
 
     def clear(self) -> None:
         """Show nothing: a new run begins."""

@@ -6,8 +6,7 @@ from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
@@ -15,14 +14,14 @@ from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
-from napari_mvfusion.gui.panels.base import COPY_TIP, NOT_IN_FILES, copy_button
+from napari_mvfusion.gui.panels.base import NOT_IN_FILES, CopyAs
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.start_form import StartForm, UnfinishedRuns
 from napari_mvfusion.gui.panels.finetune.training_form import TrainingForm
 from napari_mvfusion.gui.panels.fuse.psf_flaws import WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label, wrapped
-from napari_mvfusion.gui.widgets.layout import scrolled
+from napari_mvfusion.gui.widgets.layout import column, group, row, scrolled
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.system.words import sentence
 from napari_mvfusion.training.plan import FormValues, Plan, plan_steps, suggest_name
@@ -53,7 +52,7 @@ class SetupPage(QWidget):
         self.start = StartForm(status.say_instead)
         self.data = DataForm(viewer, status)
         self.training = TrainingForm()
-        self._ways_out = WaysOut(averages=False)
+        self._ways_out = WaysOut(self.data.choose_psf, lambda: open_beads_form(viewer.window))
         self._plan: Plan | None = None
         self._copy_wanted = ""
         self._active = True
@@ -64,8 +63,6 @@ class SetupPage(QWidget):
         for part in (self.start, self.data, self.training):
             part.changed.connect(self._check_soon)
         self.data.judged.connect(self._look_at_psfs)
-        self._ways_out.choose.connect(self.data.choose_psf)
-        self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
         self._planning.reported.connect(self._take)
         self._planning.failed.connect(self._refuse)
         self._go.clicked.connect(self._start)
@@ -146,29 +143,14 @@ class SetupPage(QWidget):
 
     def _lay_out(self) -> None:
         inputs = QWidget()
-        column = QVBoxLayout(inputs)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.unfinished)
-        for title, part in (("Start", self.start), ("Views to learn from", self.data), ("Training", self.training)):
-            box = QGroupBox(title)
-            QVBoxLayout(box).addWidget(part)
-            column.addWidget(box)
-        column.addStretch()
-        scroll = scrolled(inputs)
+        groups = (("Start", self.start), ("Views to learn from", self.data), ("Training", self.training))
+        column(inputs, self.unfinished, *(group(title, part) for title, part in groups), None)
         self._takes = text_label("takes")
         self._hint = text_label("hint")
         self._go = push_button("Start", "start_training")
-        self._copy = copy_button(self._copy_text)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._go, 2)
-        buttons.addWidget(self._copy, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self._takes)
-        layout.addWidget(self._hint)
-        layout.addWidget(self._ways_out)
-        layout.addLayout(buttons)
+        self._copy = CopyAs(self._as_text, self._status.say_instead)
+        buttons = row((self._go, 2), (self._copy, 1))
+        column(self, (scrolled(inputs), 1), self._takes, self._hint, self._ways_out, buttons)
 
     def state(self) -> dict[str, Any]:
         """What is entered, as JSON types."""
@@ -189,7 +171,7 @@ class SetupPage(QWidget):
         self._ways_out.hide()
         self._allow(_BLOCKED if self.data.blocked else "")
         if self._copy_wanted:
-            self._copy_text(self._copy_wanted)
+            self._copy.copy(self._copy_wanted)
 
     def _refuse(self, failed: Failed) -> None:
         if self.data.looking:
@@ -214,28 +196,21 @@ class SetupPage(QWidget):
         self._go.setEnabled(not obstacle)
         self._go.setToolTip(wrapped(sentence(obstacle) or "Train in the background; napari stays free"))
         self._copy.setEnabled(self._plan is not None)
-        self._copy.setToolTip(wrapped(sentence(obstacle) or COPY_TIP))
+        self._copy.setToolTip(wrapped(sentence(obstacle) or self._copy.tip))
 
     def _start(self) -> None:
         if self._plan is not None:
             self.start_wanted.emit(self._plan)
 
-    def _copy_text(self, kind: str) -> None:
-        """Copy the plan; one that is being made, as after a late change, is copied when it is there."""
+    def _as_text(self, kind: str) -> str | None:
+        """The plan as text; one that is being made, as after a late change, is copied when it is there."""
         self._copy_wanted = kind if self._plan is None else ""
         if self._plan is None:
-            return
+            return None
         job = self._plan.job
         inputs = [each for each in job.data if isinstance(each, Inputs)]
-        try:
-            if len(inputs) < len(job.data):
-                raise InputError(NOT_IN_FILES)
-            if any(hasattr(each, "dtype") for each in job.sharp):
-                raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")
-            write = training_command if kind == "command" else training_python
-            text = write(inputs, job)
-        except MVFusionError as error:
-            self._status.say_instead("error", str(error))
-            return
-        QGuiApplication.clipboard().setText(text)
-        self._status.say_instead("done", f"Copied as {kind}.")
+        if len(inputs) < len(job.data):
+            raise InputError(NOT_IN_FILES)
+        if any(hasattr(each, "dtype") for each in job.sharp):
+            raise InputError("a sharp volume is an opened layer: save it as a TIFF file, and add that instead")
+        return (training_command if kind == "command" else training_python)(inputs, job)

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QMenu, QVBoxLayout, QWidget
 
 from napari_mvfusion.gui.jobs.status import box_of
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, Prompt
 from napari_mvfusion.gui.widgets.forms import Form, Model
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
-from napari_mvfusion.gui.widgets.layout import discard
+from napari_mvfusion.gui.widgets.layout import column, discard, row
 from napari_mvfusion.models import list_models
-from napari_mvfusion.system.words import duration
 from napari_mvfusion.training.runs import UnfinishedRun, folder_of_run, unfinished_runs
 
 _MORE_MINUTES = "5"
@@ -24,7 +23,6 @@ _SCRATCH = (
     "<b>Random weights</b><br>The universal network without anything learned. It takes hours rather than minutes.",
 )
 _MOST_RUNS = 3
-_DAY_SECONDS = 86400
 
 
 class StartForm(QWidget):
@@ -56,14 +54,7 @@ class StartForm(QWidget):
         tip = "<qt>Adds a model that was exported, or a published checkpoint, to all lists of models</qt>"
         chosen_file = push_button("Import a model…", "import_model", tip)
         chosen_file.clicked.connect(actions.ask_for_import)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._menu_button)
-        buttons.addWidget(chosen_file, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(form)
-        layout.addLayout(buttons)
-        layout.addWidget(self._prompt)
+        column(self, form, row(self._menu_button, (chosen_file, 1)), self._prompt)
         form.changed.connect(self._follow)
         actions.imported.connect(self.choose)
         actions.renamed.connect(self._take_name)
@@ -133,10 +124,7 @@ class UnfinishedRuns(QWidget):
         self._rows = QVBoxLayout()
         self._rows.setSpacing(3)
         self._prompt = Prompt()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._rows)
-        layout.addWidget(self._prompt)
+        column(self, self._rows, self._prompt)
         self.refresh()
 
     def refresh(self) -> None:
@@ -157,11 +145,7 @@ class UnfinishedRuns(QWidget):
         box = QFrame()
         box.setObjectName("unfinished")
         box.setStyleSheet(f"QFrame#unfinished {{ {box_of('warning')} }}")
-        ago = max(0.0, (datetime.now(UTC) - run.saved).total_seconds())
-        when = f"{duration(ago)} ago" if ago < _DAY_SECONDS else f"{run.saved:%Y-%m-%d}"
-        text = text_label(
-            "unfinished_text", f"The training of '{run.name}' did not come to its end: step {run.step}, saved {when}."
-        )
+        text = text_label("unfinished_text", run.words(datetime.now(UTC)))
         tip = "<qt>Goes on from its last checkpoint, its own settings and the views chosen below</qt>"
         go_on = push_button("Continue", "continue_unfinished", tip)
         go_on.clicked.connect(partial(self.go_on.emit, run))
@@ -169,12 +153,5 @@ class UnfinishedRuns(QWidget):
         question = f"Discard all that was learned for '{run.name}'? This cannot be undone."
         answer = partial(self.discarded.emit, run)
         forget.clicked.connect(lambda: self._prompt.ask(question, "Discard", answer))
-        buttons = QHBoxLayout()
-        buttons.addStretch()
-        buttons.addWidget(go_on)
-        buttons.addWidget(forget)
-        column = QVBoxLayout(box)
-        column.setContentsMargins(6, 4, 6, 4)
-        column.addWidget(text)
-        column.addLayout(buttons)
+        column(box, text, row(None, go_on, forget), margins=(6, 4, 6, 4))
         return box

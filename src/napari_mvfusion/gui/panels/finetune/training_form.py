@@ -6,12 +6,12 @@ from typing import Any
 
 from magicgui.widgets import LineEdit
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Form, Number, ParameterForm, Words
 from napari_mvfusion.gui.widgets.inputs import push_button
-from napari_mvfusion.gui.widgets.layout import Fold
+from napari_mvfusion.gui.widgets.layout import Fold, column
 from napari_mvfusion.system.devices import beside_a_window, offered_devices
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.expert import expert_parameters, expert_values, values_of_version_0_1
@@ -45,14 +45,8 @@ class TrainingForm(QWidget):
         self._expert.setObjectName("expert")
         reset = push_button("Back to the usual values", "reset_expert")
         folded = QWidget()
-        inner = QVBoxLayout(folded)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.addWidget(self._expert)
-        inner.addWidget(reset)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._form)
-        layout.addWidget(Fold("Expert settings", "unfold", folded))
+        column(folded, self._expert, reset)
+        column(self, self._form, Fold("Expert settings", "unfold", folded))
         self._form["device"].value = preferences().device
         self._show_minutes()
         self._form["how_long"].changed.connect(self._show_minutes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,14 @@ from napari.layers import Image
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Prepared
-from napari_mvfusion.engine.forecast import Forecaster, Speeds, kind_of, words_of
+from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
-from napari_mvfusion.errors import MemoryShortage
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Latest
+from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.layers.conversion import Opened
 from napari_mvfusion.gui.panels.fuse.live_preview import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods.base import Method
-from napari_mvfusion.system.devices import free_bytes, losses_in_words, pick_device
-from napari_mvfusion.system.words import sentence
 
 _NAME = "speeds"
 # A slider that moves is not followed.
@@ -106,26 +103,21 @@ class ForecastLine(QLabel):
             return
         if self._forecaster is None or self._forecaster[0] != question.layers:
             self._forecaster = question.layers, Forecaster(opened.views, self._speeds)
-        self._task.start(_steps, self._forecaster[1], question, len(opened.indices))
+        forecaster, volumes = self._forecaster[1], len(opened.indices)
+        self._task.start(
+            lambda check: forecast_words(
+                forecaster,
+                question.methods,
+                question.device,
+                volumes=volumes,
+                memory_share=question.prefer.memory_share,
+                to_file=question.on_disk,
+                threads=question.prefer.threads,
+                cancel=check.stopped,
+            )
+        )
 
     def _answer(self, text: str | None) -> None:
         if text is not None and self._question is not None:
             self._answers = [*self._answers, (self._question, text)][-_KEPT:]
             self.setText(text)
-
-
-def _steps(
-    check: Checkpoint, forecaster: Forecaster, question: _Question, volumes: int
-) -> Generator[None, None, str | None]:
-    """The answer in words."""
-    found = []
-    for method in question.methods:
-        yield
-        budget = int(free_bytes(pick_device(question.device)) * question.prefer.memory_share)
-        how: dict[str, Any] = {"to_file": question.on_disk, "threads": question.prefer.threads, "cancel": check.stopped}
-        try:
-            with losses_in_words():
-                found.append(forecaster.forecast(method, question.device, memory_bytes=budget, **how))
-        except MemoryShortage as error:
-            return sentence(str(error))
-    return words_of(found, volumes)

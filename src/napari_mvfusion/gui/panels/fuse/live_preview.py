@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Box
@@ -20,6 +20,7 @@ from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.regions import DrawnBox, box_at_slider, leading_index, region_in_sight, same_axes
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.methods.base import Method
@@ -27,6 +28,7 @@ from napari_mvfusion.system.devices import losses_in_words, pick_device
 from napari_mvfusion.system.words import sentence, times
 
 _SETTLE_MS = 30
+Picture: TypeAlias = tuple[Preview, tuple[float, float]]
 _NAME = "Preview"
 _SIGHT, _BOX = "what I see", "a box I draw"
 
@@ -117,13 +119,7 @@ class LivePreview(QWidget):
         )
         self._words = text_label("preview")
         self._words.hide()
-        row = QHBoxLayout()
-        row.addWidget(self._switch)
-        row.addWidget(self._region, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self._words)
+        column(self, row(self._switch, (self._region, 1)), self._words)
 
     def _begin_or_end(self) -> None:
         """Show a preview from now on, of what is in sight or of a box that is to be drawn; or none."""
@@ -189,7 +185,7 @@ class LivePreview(QWidget):
             return
         self._asked = asked
         self._say(f"{times(box.shape)} voxels…")
-        self._place = place_of_box(first, box, index)
+        self._title, self._place = source.method.title, place_of_box(first, box, index)
         if self._layer is not None and not same_axes(self._layer, first):
             old, self._layer = self._layer, None
             self._viewer.layers.remove(old)
@@ -216,9 +212,9 @@ class LivePreview(QWidget):
         return box_at_slider(self._box.layer, self._viewer, first, shape)
 
     def _show(self, picture: Picture) -> None:
+        preview, (low, high) = picture
         if self._layer is None:
             return
-        preview = picture.preview
         values = preview.values[(None,) * (len(self._place["units"]) - 3)]
         if not np.array_equal(self._layer.affine.affine_matrix, self._place["affine"]):
             self._layer.affine = self._place["affine"]
@@ -228,12 +224,11 @@ class LivePreview(QWidget):
             self._hidden = False
         if self._limits_due:
             # Until the full picture, and never after: what is seen must not change its brightness with parameters.
-            low, high = picture.limits
             self._layer.contrast_limits_range = (min(0.0, low), 4 * high)
             self._layer.contrast_limits = (low, high)
             self._limits_due = not preview.final
         stage = f"{preview.seconds:.1f}\N{NO-BREAK SPACE}s" if preview.final else preview.label
-        self._say(f"{times(preview.box.shape)} voxels · {picture.title} · {stage}")
+        self._say(f"{times(preview.box.shape)} voxels · {self._title} · {stage}")
 
     def _notice_removal(self, event: Any) -> None:
         if self._layer is not None and event.value == self._layer:
@@ -242,27 +237,11 @@ class LivePreview(QWidget):
                 self._turn_off()
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A preview as it is to be shown.
-
-    Attributes
-    ----------
-    preview : the fused region
-    title : of the method
-    limits : contrast limits that suit it
-    """
-
-    preview: Preview
-    title: str
-    limits: tuple[float, float]
-
-
 def preview_steps(check: Checkpoint, previewer: Previewer, method: Method, box: Box) -> Generator[Picture, None, None]:
-    """The previews of a region as they become finer."""
+    """The previews of a region as they become finer, with contrast limits that suit each."""
     with losses_in_words():
         for preview in previewer.run(method, box, cancel=check.stopped):
-            yield Picture(preview, method.title, contrast_limits([preview.values]))
+            yield preview, contrast_limits([preview.values])
 
 
 def identity(layer: Image) -> tuple[Any, ...]:

@@ -9,13 +9,13 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.widgets.forms import Form, ParameterForm, Words
 from napari_mvfusion.gui.widgets.inputs import describe, text_label
+from napari_mvfusion.gui.widgets.layout import column
 from napari_mvfusion.methods import METHODS, LearnedFusion, make_method
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.methods.parameters import parameters_of
@@ -51,11 +51,7 @@ class MethodForm(QWidget):
         self._preset_row = Form([Words(name="presets", label="Preset", tooltip=tip)])
         self._presets = self._preset_row["presets"].native
         self._presets.activated.connect(self._apply_preset)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._list)
-        layout.addWidget(self._summary)
-        layout.addWidget(self._preset_row)
+        layout = column(self, self._list, self._summary, self._preset_row)
         self._forms: dict[str, ParameterForm] = {}
         for name, kind in METHODS.items():
             item = QListWidgetItem(kind.title, self._list)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
@@ -18,6 +18,7 @@ from napari_mvfusion.gui.jobs.fusions import Target
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.io.base import Format
 from napari_mvfusion.io.formats import (
     format_of,
@@ -225,10 +226,7 @@ class _File(QWidget):
         self.value, self.set_value = self.line.text, self.line.setText
         browse = QPushButton("Browse…")
         describe(browse, "browse", "Browse…", "Choose a folder and a name")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line)
-        row.addWidget(browse)
+        column(self, row(self.line, browse))
         self.line.textChanged.connect(lambda _: self.changed.emit())
         browse.clicked.connect(self._browse)
 

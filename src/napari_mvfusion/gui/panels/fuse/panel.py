@@ -5,11 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import napari.viewer
-from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
-    QGroupBox,
-    QHBoxLayout,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -22,7 +18,7 @@ from napari_mvfusion.gui.jobs.saving import SaveResult
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
-from napari_mvfusion.gui.panels.base import NOT_IN_FILES, Panel, copy_button
+from napari_mvfusion.gui.panels.base import NOT_IN_FILES, CopyAs, Panel
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
 from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
@@ -30,6 +26,7 @@ from napari_mvfusion.gui.panels.fuse.output_form import OutputForm
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws, WaysOut
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
+from napari_mvfusion.gui.widgets.layout import column, group, row
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.formats import growing_format
 from napari_mvfusion.methods.base import Method
@@ -61,10 +58,12 @@ class FusePanel(Panel):
         self._output = OutputForm()
         self._volume = text_label("volume")
         self._hint = text_label("hint")
-        self._ways_out = WaysOut()
+        self._ways_out = WaysOut(
+            self._psfs.choose, lambda: open_beads_form(viewer.window), partial(self._method.tick_only, "average")
+        )
         self._fuse = push_button("Fuse", "fuse")
         self._cancel = push_button("Cancel", "cancel")
-        self._copy = copy_button(self._copy_text)
+        self._copy = CopyAs(self._as_text, self.status.say)
         self._save = SaveResult(viewer)
         self._forecast = ForecastLine()
         self._lay_out()
@@ -75,9 +74,6 @@ class FusePanel(Panel):
         self._method.changed.connect(self._live.refresh)
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.changed.connect(self._due.ask)
-        self._ways_out.average.connect(partial(self._method.tick_only, "average"))
-        self._ways_out.choose.connect(self._psfs.choose)
-        self._ways_out.beads.connect(lambda: open_beads_form(viewer.window))
         self._save.pressed.connect(self.status.clear)
         self._save.saver.said.connect(self.status.say)
         self._save.saver.failed.connect(self.status.fail)
@@ -100,20 +96,8 @@ class FusePanel(Panel):
             "Output": (self._output,),
         }
         self._inputs = QWidget()
-        column = QVBoxLayout(self._inputs)
-        column.setContentsMargins(0, 0, 0, 0)
-        for title, parts in groups.items():
-            box = QGroupBox(title)
-            inner = QVBoxLayout(box)
-            for part in parts:
-                inner.addWidget(part)
-            column.addWidget(box)
-        column.addStretch()
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._fuse, 2)
-        buttons.addWidget(self._cancel, 1)
-        buttons.addWidget(self._copy, 1)
-        buttons.addWidget(self._save, 1)
+        column(self._inputs, *(group(title, *parts) for title, parts in groups.items()), None)
+        buttons = row((self._fuse, 2), (self._cancel, 1), (self._copy, 1), (self._save, 1))
         actions = (self._hint, self._ways_out, self._forecast, buttons, self._save.saver)
         self._scroll = self.lay_out(self._inputs, *actions)
 
@@ -217,23 +201,17 @@ class FusePanel(Panel):
         method.check(opened.views)
         return Source(layers, opened, method, self._output.device)
 
-    def _copy_text(self, kind: str) -> None:
-        try:
-            opened = open_layers(self._views.chosen())
-            if opened.inputs is None:
-                raise InputError(NOT_IN_FILES)
-            inputs = Inputs(**opened.inputs)
-            methods = self._chosen_methods()
-            self._output.expect(suffixes(methods, opened))
-            ending = growing_format().new_suffix
-            outs = self._output.target(opened.views.grid).outs or [
-                f"fused{s}{ending}" for s in suffixes(methods, opened)
-            ]
-        except MVFusionError as error:
-            self.status.say("error", str(error))
-            return
+    def _as_text(self, kind: str) -> str:
+        """What would be fused, as commands or lines of Python."""
+        opened = open_layers(self._views.chosen())
+        if opened.inputs is None:
+            raise InputError(NOT_IN_FILES)
+        methods = self._chosen_methods()
+        ends = suffixes(methods, opened)
+        self._output.expect(ends)
+        target = self._output.target(opened.views.grid)
+        outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in ends]
         write = as_command if kind == "command" else as_python
-        device = self._output.device
-        texts = [write(inputs, m, str(out), device=device) for m, out in zip(methods, outs, strict=True)]
-        QGuiApplication.clipboard().setText("\n".join(texts))
-        self.status.say("done", f"Copied as {kind}.")
+        inputs = Inputs(**opened.inputs)
+        texts = [write(inputs, m, str(out), device=target.device) for m, out in zip(methods, outs, strict=True)]
+        return "\n".join(texts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt import QElidingLabel
 
 from napari_mvfusion.gui.jobs.status import Status
@@ -19,6 +20,7 @@ from napari_mvfusion.gui.panels.views.grids import fused_grid
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import Notices
 from napari_mvfusion.gui.widgets.inputs import push_button
+from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.measures.view_problems import CHOOSE, Fix, Kind, Problem
 from napari_mvfusion.system.words import sentence
 
@@ -51,11 +53,7 @@ class PSFFlaws(QWidget):
         self._all = push_button("Fix all PSFs", "fix_all", "<qt>Mend everything that is said above about PSFs</qt>")
         self._done = QElidingLabel()
         self._done.setObjectName("psf_notes")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._notices)
-        layout.addWidget(self._all)
-        layout.addWidget(self._done)
+        column(self, self._notices, self._all, self._done)
         self._psfs.changed.connect(self.changed)
         self._fixes.said.connect(status.say_instead)
         self._tasks.failed.connect(status.fail)
@@ -103,40 +101,34 @@ class PSFFlaws(QWidget):
 class WaysOut(QWidget):
     """Buttons, shown only where something needs a PSF and a ticked view has none that can be used.
 
-    Signals
-    -------
-    average : fuse with Average instead, which needs no PSF
-    choose : choose a PSF for this layer
-    beads : measure PSFs from beads
-
     Parameters
     ----------
-    averages : whether Average is a way out
+    choose : lets the user choose a PSF for a layer
+    beads : opens the form that measures PSFs from beads
+    average : has the views fused with Average instead, which needs no PSF; None where that is no way out
     """
 
-    average = Signal()
-    choose = Signal(object)
-    beads = Signal()
-
-    def __init__(self, parent: QWidget | None = None, *, averages: bool = True) -> None:
+    def __init__(
+        self,
+        choose: Callable[[Any], None],
+        beads: Callable[[], None],
+        average: Callable[[], None] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._layer: Image | None = None
-        self._averages = averages
-        self._average = push_button("Use Average", "use average", "Tick only Average, which needs no PSFs")
+        self._averages = average is not None
+        instead = push_button("Use Average", "use average", "Tick only Average, which needs no PSFs")
         self._choose = push_button("Choose PSF…", "choose psf", "")
-        self._beads = push_button(
+        measure = push_button(
             "Measure from beads…", "measure from beads", "Open the form in Views & PSFs that measures PSFs from beads"
         )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._average)
-        layout.addWidget(self._choose)
-        layout.addWidget(self._beads)
-        layout.addStretch()
-        self._average.setVisible(averages)
-        self._average.clicked.connect(self.average)
-        self._choose.clicked.connect(lambda: self.choose.emit(self._layer))
-        self._beads.clicked.connect(self.beads)
+        column(self, row(instead, self._choose, measure, None))
+        instead.setVisible(self._averages)
+        if average is not None:
+            instead.clicked.connect(lambda: average())
+        self._choose.clicked.connect(lambda: choose(self._layer))
+        measure.clicked.connect(lambda: beads())
         self.hide()
 
     def offer(self, included: Sequence[Image], problem: str) -> str:
