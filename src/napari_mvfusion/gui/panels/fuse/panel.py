@@ -5,17 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 import napari.viewer
-from qtpy.QtWidgets import (
-    QWidget,
-)
+from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.fusions import Fusions, describe, suffixes
+from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
-from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.base import NOT_IN_FILES, CopyAs, Panel
@@ -165,13 +163,16 @@ class FusePanel(Panel):
             raise InputError("no method is ticked: tick one or more")
         return methods
 
+    def _chosen(self) -> tuple[Opened, list[Method], Target]:
+        """What would be fused, how, and where to."""
+        opened = open_layers(self._views.chosen())
+        methods = self._chosen_methods()
+        self._output.expect(suffixes(methods, opened))
+        return opened, methods, self._output.target(opened.views.grid)
+
     def _start(self) -> None:
         try:
-            layers = self._views.chosen()
-            opened = open_layers(layers)
-            methods = self._chosen_methods()
-            self._output.expect(suffixes(methods, opened))
-            target = self._output.target(opened.views.grid)
+            opened, methods, target = self._chosen()
         except MVFusionError as error:
             self.say("error", str(error))
             return
@@ -179,7 +180,7 @@ class FusePanel(Panel):
         self._live.pause()
         self.status.forget()
         titles = [method.title if len(methods) > 1 else "" for method in methods]
-        self._fusions.start(layers, opened, methods, target, titles)
+        self._fusions.start(self._views.chosen(), opened, methods, target, titles)
 
     def _stop(self) -> None:
         self._fusions.cancel()
@@ -203,14 +204,10 @@ class FusePanel(Panel):
 
     def _as_text(self, kind: str) -> str:
         """What would be fused, as commands or lines of Python."""
-        opened = open_layers(self._views.chosen())
+        opened, methods, target = self._chosen()
         if opened.inputs is None:
             raise InputError(NOT_IN_FILES)
-        methods = self._chosen_methods()
-        ends = suffixes(methods, opened)
-        self._output.expect(ends)
-        target = self._output.target(opened.views.grid)
-        outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in ends]
+        outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in suffixes(methods, opened)]
         write = as_command if kind == "command" else as_python
         inputs = Inputs(**opened.inputs)
         texts = [write(inputs, m, str(out), device=target.device) for m, out in zip(methods, outs, strict=True)]
