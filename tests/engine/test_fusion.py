@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+import warm_process
 from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -246,20 +246,18 @@ def test_a_run_that_is_killed_at_any_moment_resumes_with_the_identical_result(tm
     timing = np.random.default_rng(0)
     kills = 0
     for attempt in range(40):
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        started = False
-        for line in process.stdout:
-            started = started or line.startswith("Prepared")
-            if started and attempt < 4:
-                time.sleep(timing.uniform(0.0, 0.4))
-                process.send_signal(signal.SIGKILL)
+        with warm_process.start(script) as process:
+            started = False
+            for line in process.stdout:
+                started = started or line.startswith("Prepared")
+                if started and attempt < 4:
+                    time.sleep(timing.uniform(0.0, 0.4))
+                    process.send_signal(signal.SIGKILL)
+                    break
+            if process.wait() == 0 or out.exists():
                 break
-        process.stdout.close()
-        if process.wait() == 0 or out.exists():
-            break
-        assert process.returncode == -signal.SIGKILL
-        kills += 1
+            assert process.returncode == -signal.SIGKILL, process.said()
+            kills += 1
     assert kills >= 2
     assert out.exists()
     assert not (tmp_path / "fused.zarr.partial").exists()
@@ -399,9 +397,8 @@ def test_peak_memory_is_bounded_by_the_tile_and_not_by_the_volume(tmp_path, rng,
             array = zarr.create_array(store=store, shape=(size,) * 3, chunks=(64,) * 3, dtype="uint16")
             array[:] = rng.integers(0, 1000, (size,) * 3, dtype=np.uint16)
         script = BOUNDED.format(tests=str(Path(__file__).parents[1]))
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(folder), str(size), ending], capture_output=True, text=True, check=True
-        )
+        done = warm_process.run(script, folder, size, ending)
+        assert done.returncode == 0, done.stderr
         used[size] = json.loads(done.stdout.splitlines()[-1])
         shutil.rmtree(folder)
     assert used[320]["used"] <= used[320]["bound"]

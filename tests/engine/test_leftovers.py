@@ -2,12 +2,13 @@
 
 import io
 import json
-import subprocess
+import signal
 import sys
 
 import numpy as np
 import pytest
 
+import warm_process
 from command_line import run
 from napari_mvfusion.data.events import TileDone
 from napari_mvfusion.data.geometry import Grid
@@ -37,7 +38,7 @@ write_volume(sys.argv[1], Deadly(), Grid((8, 9, 10)))
 
 
 def kill_a_write(path):
-    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert warm_process.run(KILLED, path).returncode == -signal.SIGKILL
     assert not path.exists()
     assert any(".writing-" in other.name for other in path.parent.iterdir())
 

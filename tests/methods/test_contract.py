@@ -5,7 +5,6 @@ A method with other parameters that matter here, as CBIF with entropy, stands in
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 import napari_mvfusion
+import warm_process
 from napari_mvfusion.data.events import Cancelled, Prepared
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -240,7 +240,8 @@ def test_memory_stays_within_the_stated_bound(make: Callable[..., Method], name:
     """In a process of its own: one tile as large as the volume, after a small one for which libraries set themselves up."""
     make(name)
     here = Path(__file__).parent
-    command = [sys.executable, "-c", _PEAK, str(here), str(here.parent), name]
-    *_, large = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    done = warm_process.run(_PEAK, here, here.parent, name)
+    assert done.returncode == 0, done.stderr
+    *_, large = done.stdout.splitlines()
     used, bound, _ = (int(number) for number in large.split())
     assert used < bound

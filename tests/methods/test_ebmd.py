@@ -1,6 +1,5 @@
 """EBMD against its formula in float64, against multiview-stitcher, and in its properties."""
 
-import subprocess
 import sys
 from dataclasses import replace
 from functools import reduce
@@ -12,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from scipy import ndimage, signal
 
+import warm_process
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View, drain
@@ -455,9 +455,9 @@ for tile in ((96, 80, 100), shape):
 @pytest.mark.long
 def test_memory_stays_within_the_stated_bound(request):
     """In a process of its own, for a tile in the middle and for the whole volume."""
-    command = [sys.executable, "-c", _PEAK, str(request.path.parent)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for line in output.splitlines():
+    done = warm_process.run(_PEAK, request.path.parent)
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
         used, bound = (int(number) for number in line.split())
         assert 0.3 * bound < used < bound
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+import warm_process
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.models import (
     ModelCard,
@@ -153,14 +154,11 @@ def test_a_kill_while_writing_leaves_the_old_file_or_the_new_one(saved):
         "while True:\n"
         "    save_model(sys.argv[1], module, card, overwrite=True)\n"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code, str(saved)], stdout=subprocess.PIPE)
-    try:
-        assert writer.stdout.readline() == b"go\n"
+    with warm_process.start(code, saved) as writer:
+        assert writer.stdout.readline() == "go\n", writer.said()
         time.sleep(0.2)
-    finally:
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
+        writer.send_signal(signal.SIGKILL)
+        assert writer.wait() == -signal.SIGKILL
     expected = network().state_dict()
     for key, value in load_model(saved)[0].state_dict().items():
         assert torch.equal(value, expected[key])

@@ -1,13 +1,12 @@
 """PSFs by all the ways in: brought to the voxels of the views, with what was done said in messages and recipe."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tifffile
 
+import warm_process
 from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -129,8 +128,8 @@ def test_what_was_done_to_a_psf_is_in_the_messages_and_in_the_recipe(tmp_path, p
     raw = np.rint(1000 * psf_of(0.1) / psf_of(0.1).max()).astype(np.uint16)
     by_folder(tmp_path, pixels, raw, 0.1, 0.2)
     words = ["fuse", tmp_path, "--method", "ebmd", "--iterations", 1, "-o", tmp_path / "out.zarr"]
-    command = [sys.executable, "-c", "from napari_mvfusion.cli import main; main()", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    done = warm_process.run("from napari_mvfusion.cli import main; main()", *words)
+    assert done.returncode == 0, done.stderr
     said = done.stderr
     assert said.count("note: PSF of view '0': resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um") == 1
     assert said.count("note: PSF of view '90': ") == 1

@@ -1,12 +1,8 @@
 """The loop: averages, rates, clipping, what goes wrong, when it ends, and that a kill changes nothing."""
 
 import csv
-import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+import warm_process
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.models import build, load_model
 from napari_mvfusion.system.locks import Busy
@@ -299,15 +296,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()
     whole.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert process.stdout.readline() == b"both are at work\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with warm_process.start(KILLED, killed) as process:
+        assert process.stdout.readline() == "both are at work\n", process.said()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     for name, values, views in (("scenes", SCENES, []), ("own", OWN, [own_views()[0]])):
         config = TrainConfig.model_validate(values)
         out = f"{name}.safetensors"

@@ -1,10 +1,7 @@
 """Memory: what is lowered when it runs out, that a run goes on with that, and that the estimate is a bound."""
 
-import os
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import warm_process
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.training import TrainConfig, train_events
 from napari_mvfusion.training.memory_fallback import least_side, smaller_step
@@ -86,14 +84,7 @@ LIMITED = """
 def run_limited(tmp_path, spare_mib, when, **changes):
     """Train in a process that, after an event of its first step, gets so much memory more and no more than that."""
     code = textwrap.dedent(LIMITED.format(changes=changes, spare=spare_mib, when=when))
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), "16"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = warm_process.run(code, tmp_path, 16)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -174,14 +165,7 @@ PEAK = """
     ids=["universal", "semi", "paper"],
 )
 def test_the_estimate_is_an_upper_bound_of_what_a_run_takes(tmp_path, changes):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PEAK.format(changes=changes)), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = warm_process.run(textwrap.dedent(PEAK.format(changes=changes)), tmp_path)
     assert done.returncode == 0, done.stderr
     bound, peak = map(int, done.stdout.split())
     # A bound that is far too high would refuse what fits.

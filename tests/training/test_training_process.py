@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import warm_process
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.io.saved_views import write_views_folder
@@ -311,12 +312,11 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_the_death_of_the_parent_ends_the_child_with_a_checkpoint(tmp_path):
-    parent = subprocess.Popen([sys.executable, "-c", script(tmp_path, 100_000)], stdout=subprocess.PIPE, text=True)
-    with parent.stdout as lines:
-        assert "the script begins" in next(lines)
-        assert "Saved" in next(lines)
+    with warm_process.start(script(tmp_path, 100_000)) as parent:
+        assert "the script begins" in next(parent.stdout)
+        assert "Saved" in next(parent.stdout)
         (child,) = psutil.Process(parent.pid).children()
-        parent.kill()
+        parent.send_signal(signal.SIGKILL)
         parent.wait()
     child.wait(PATIENCE_SECONDS)
     state = tmp_path / "mine.training" / "state.safetensors"

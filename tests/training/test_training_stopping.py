@@ -3,13 +3,14 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
 
+import warm_process
 from napari_mvfusion.training import TrainConfig
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.outcome import TrainingOutcome
@@ -25,34 +26,29 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 ENDLESS = SCENES | {"steps": 1_000_000, "schedule": "constant", "checkpoint_seconds": 3600, "validate_every": 1_000_000}
 
 
+COMMAND = "from napari_mvfusion.cli import main; main()"
+
+
 def heed_hangups():
     """Whoever starts the tests may have had hangups ignored, as nohup does, and children inherit that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def started(folder, *, before=heed_hangups):
+@contextmanager
+def started(folder, *, ignored=()):
     """`mvfusion train`, at work: its third step is done."""
     config = folder / "training.yaml"
     config.write_text(json.dumps(ENDLESS))
     out = folder / "mine.safetensors"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", "from napari_mvfusion.cli import main; main()", "train", "--config", str(config)),
-            *("-o", str(out), "--device", "cpu", "--threads", "1", "--set", "scenes.workers=1"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=before,
-    )
-    log = folder / "mine.training" / "log.csv"
-    end = time.monotonic() + PATIENCE
-    while not (log.exists() and "\n3,total" in log.read_text()):
-        assert time.monotonic() < end
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    return process
+    options = ["-o", out, "--device", "cpu", "--threads", 1, "--set", "scenes.workers=1"]
+    with warm_process.start(COMMAND, "train", "--config", config, *options, ignored=ignored) as process:
+        log = folder / "mine.training" / "log.csv"
+        end = time.monotonic() + PATIENCE
+        while not (log.exists() and "\n3,total" in log.read_text()):
+            assert time.monotonic() < end
+            assert process.poll() is None, process.said()
+            time.sleep(0.05)
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -61,23 +57,23 @@ def started(folder, *, before=heed_hangups):
     ids=lambda value: str(value),
 )
 def test_a_signal_before_the_first_checkpoint_keeps_what_was_learned(tmp_path, number, code):
-    process = started(tmp_path)
-    assert not (tmp_path / "mine.training" / "state.safetensors").exists()
-    # All processes of the run get it, as from a terminal or a batch system.
-    os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code
+    with started(tmp_path) as process:
+        assert not (tmp_path / "mine.training" / "state.safetensors").exists()
+        # All processes of the run get it, as from a terminal or a batch system.
+        os.killpg(process.pid, number)
+        assert process.wait() == code
+        said = process.said()
     assert "go on with --resume" in said
     assert "Traceback" not in said
     assert read_header(tmp_path / "mine.training" / "state.safetensors").progress.step >= 3
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
-    process = started(tmp_path, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    os.kill(process.pid, signal.SIGHUP)
-    os.kill(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
+    with started(tmp_path, ignored=(signal.SIGHUP,)) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
+        said = process.said()
     assert "SIGHUP" not in said
 
 
@@ -87,7 +83,6 @@ def test_a_terminal_that_is_closed_costs_nothing(tmp_path):
     config.write_text(json.dumps(ENDLESS))
     pid, terminal = pty.fork()
     if pid == 0:
-        command = "from napari_mvfusion.cli import main; main()"
         options = [
             "--config",
             str(config),
@@ -99,7 +94,7 @@ def test_a_terminal_that_is_closed_costs_nothing(tmp_path):
             "1",
         ]
         heed_hangups()
-        os.execv(sys.executable, [sys.executable, "-c", command, "train", *options])
+        os.execv(sys.executable, [sys.executable, "-c", COMMAND, "train", *options])
     log = tmp_path / "mine.training" / "log.csv"
     end = time.monotonic() + PATIENCE
     os.set_blocking(terminal, False)
