@@ -14,7 +14,7 @@ from views_person import in_front_of_the_views
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.conversion import open_layers, sized, stated_size
-from napari_mvfusion.gui.panels.views.size_dialog import SizeDialog
+from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
 from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_views
 

@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox
 from views_person import ViewsPerson, in_front_of_the_views, known
 
+from napari_mvfusion.gui.panels.views.dialogs import RolesDialog
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
-from napari_mvfusion.gui.panels.views.roles_dialog import RolesDialog
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf
 

@@ -6,9 +6,11 @@ import pytest
 import tifffile
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.io.psf_files import ViewPSF, open_psf
+from napari_mvfusion.io.formats import volumes_called
+from napari_mvfusion.io.psf_files import ViewPSF, open_psf, prepare_files
 from napari_mvfusion.measures.pixel_facts import look_at
-from napari_mvfusion.measures.view_problems import judge_psf, pixel_problems
+from napari_mvfusion.measures.view_problems import judge_psf, pixel_problems, sum_up_orientation
+from napari_mvfusion.psf.mirror import MirrorVerdict
 from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
 from napari_mvfusion.system.words import sentence
@@ -100,3 +102,31 @@ def test_hot_pixels_are_counted_and_can_be_removed(wrap, rng):
     (note,) = pixel_problems(facts, wrap(data), offset=0, mask=None, remove_hot=True)
     assert note.kind == "note"
     assert note.fixes[0].mend().entries == {"remove_hot": False}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (("right", "mirrored", "mirrored"), ("warning", "2 of 3 PSFs seem to be mirrored.")),
+        (("right", "undecided"), ("done", "No PSF seems to be mirrored; for 1 of 2 it cannot be told.")),
+        (("undecided", "undecided"), ("done", "The views do not tell whether PSFs are mirrored.")),
+        (("right", "right"), ("done", "All PSFs have the right orientation.")),
+    ],
+)
+def test_what_views_say_about_orientations_is_summed_up(found, said):
+    assert sum_up_orientation([MirrorVerdict(str(n), each, 2.0, 0.5, 9.0) for n, each in enumerate(found)]) == said
+
+
+def test_of_several_psf_files_one_that_cannot_be_read_does_not_stop_the_others(tmp_path):
+    good, zeros, broken = files = [tmp_path / name for name in ("psf_0.tif", "zero_psf.tif", "psf_90.tif")]
+    tifffile.imwrite(good, PSF)
+    tifffile.imwrite(zeros, np.zeros_like(PSF))
+    broken.write_bytes(b"no TIFF")
+    found, problems = drain(prepare_files(files, (1.0, 1.0, 1.0)))
+    assert set(found) == {good, zeros}
+    np.testing.assert_array_equal(found[good].psf, open_psf(good, (1.0, 1.0, 1.0), clean=True).psf)
+    assert found[zeros].flaw == open_psf(zeros, (1.0, 1.0, 1.0), clean=True).flaw != ""
+    assert len(problems) == 1
+    assert str(broken) in problems[0]
+    assert volumes_called(tmp_path, "psf_") == [good, broken]
+    assert volumes_called(tmp_path, "beads") == sorted(files)

@@ -90,6 +90,12 @@ def volume_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if has_file_suffix(file) and not file.name.startswith("."))
 
 
+def volumes_called(folder: Path, word: str) -> list[Path]:
+    """The volumes of a folder, by name; where the names of some say a word, only these."""
+    files = volume_files(folder)
+    return [path for path in files if word in path.name.lower()] or files
+
+
 def dialog_filter(title: str = "Volumes") -> str:
     """The filter of a file dialog: "Volumes (*.tif *.tiff *.h5)"."""
     return _filter(title, file_suffixes())

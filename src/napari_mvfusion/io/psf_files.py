@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,6 +194,29 @@ def prepare_file(file: Path, size_um: StatedSize | None, own: OwnVoxels | None =
     except InputError as error:
         return ViewPSF(stored.values, flaw=str(error))
     return ViewPSF(prepared.psf, prepared.notes)
+
+
+def prepare_files(
+    files: Sequence[Path], size_um: StatedSize | None, own: OwnVoxels | None = None
+) -> Generator[float, None, tuple[dict[Path, ViewPSF], list[str]]]:
+    """Make the PSFs of several files ready; see `prepare_file`.
+
+    Yields
+    ------
+    The share that is done, after each file.
+
+    Returns
+    -------
+    The PSFs by their files, and what could not be read, in words.
+    """
+    found, problems = {}, []
+    for done, file in enumerate(files, 1):
+        try:
+            found[file] = prepare_file(file, size_um)
+        except InputError as error:
+            problems.append(str(error))
+        yield done / len(files)
+    return found, problems
 
 
 def prepare_stored(

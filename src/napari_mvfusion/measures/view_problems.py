@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,6 +120,19 @@ def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:
     worse = f"{more - 1:.0%} more" if more < 2 else f"{more:.1f} times as much"
     text = f"The PSF seems to be mirrored: as it is, it leaves {worse} of the views unexplained."
     return Problem("warning", text, (fix,))
+
+
+def sum_up_orientation(verdicts: Sequence[MirrorVerdict]) -> tuple[Literal["warning", "done"], str]:
+    """What the views say about the orientations of their PSFs: whether something is wrong, and a sentence."""
+    mirrored = sum(verdict.verdict == "mirrored" for verdict in verdicts)
+    unknown = sum(verdict.verdict == "undecided" for verdict in verdicts)
+    if mirrored:
+        return "warning", f"{mirrored} of {len(verdicts)} PSFs seem to be mirrored."
+    if unknown == len(verdicts):
+        return "done", "The views do not tell whether PSFs are mirrored."
+    if unknown:
+        return "done", f"No PSF seems to be mirrored; for {unknown} of {len(verdicts)} it cannot be told."
+    return "done", "All PSFs have the right orientation."
 
 
 def gain_problem(found: float, set_to: float) -> Problem | None:

@@ -16,7 +16,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 from superqt.utils import signals_blocked
 
-from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe, wrapped
+from napari_mvfusion.gui.widgets.inputs import NumberField, WordList, describe, text_label, wrapped
 from napari_mvfusion.methods.parameters import Parameter
 from napari_mvfusion.models import ModelCard, ModelEntry, list_models
 
@@ -99,25 +99,18 @@ class ModelChoice(WordList):
         self.described.emit(self.about())
 
 
-class ModelAbout(QLabel):
-    """What the card of a chosen model says.
+def _card_of(choice: ModelChoice) -> QLabel:
+    """What the card of the chosen model says."""
+    label = text_label("about")
+    label.setTextFormat(Qt.TextFormat.RichText)
 
-    Parameters
-    ----------
-    choice : where the model is chosen
-    """
+    def show(text: str) -> None:
+        label.setText(text)
+        label.setVisible(bool(text))
 
-    def __init__(self, choice: ModelChoice) -> None:
-        super().__init__()
-        self.setObjectName("about")
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        choice.described.connect(self._show_text)
-        self._show_text(choice.about())
-
-    def _show_text(self, text: str) -> None:
-        self.setText(text)
-        self.setVisible(bool(text))
+    choice.described.connect(show)
+    show(choice.about())
+    return label
 
 
 def _about(entry: ModelEntry, card: ModelCard) -> str:
@@ -249,7 +242,7 @@ class Form(QWidget):
         self._fields[field.name] = field
         field.changed.connect(self._tell)
         if isinstance(native, ModelChoice):
-            self._rows.addRow(ModelAbout(native))
+            self._rows.addRow(_card_of(native))
 
     def _tell(self, value: object) -> None:
         del value

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Points
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import TaskBar, box_of
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import frame_of, is_sized, stack_of
-from napari_mvfusion.gui.panels.views.file_opener import volumes_in
 from napari_mvfusion.gui.panels.views.grids import known_size_um, own_matrix
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, elided_label, push_button, text_label, wrapped
-from napari_mvfusion.gui.widgets.layout import discard
+from napari_mvfusion.gui.widgets.layout import column, discard, row
 from napari_mvfusion.io.bead_files import BeadJob, MeasuredPSF, MeasurementProgress, measure_all
-from napari_mvfusion.io.formats import dialog_filter
+from napari_mvfusion.io.formats import dialog_filter, volumes_called
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.psf.frames import is_same_frame
 from napari_mvfusion.system.words import sentence
@@ -69,11 +68,7 @@ class BeadRow(QWidget):
         grid.addWidget(self._beads, 0, 1)
         grid.addWidget(self._points_label, 1, 0)
         grid.addWidget(self._points, 1, 1)
-        result = QHBoxLayout()
-        result.addWidget(self._picture)
-        result.addWidget(self._numbers)
-        result.addStretch()
-        grid.addLayout(result, 2, 0, 1, 2)
+        grid.addLayout(row(self._picture, self._numbers, None), 2, 0, 1, 2)
         grid.addWidget(self._text, 3, 0, 1, 2)
         grid.setColumnStretch(1, 1)
         self._beads.activated.connect(self._choose)
@@ -129,10 +124,8 @@ class BeadRow(QWidget):
 
     def _choose(self, index: int) -> None:
         self._touched = True
-        if self._beads.itemText(index) == _FILE and index == self._beads.count() - 1:
-            self.file_wanted.emit()
-            return
-        self.changed.emit()
+        # The last entry asks for a file.
+        (self.file_wanted if index == self._beads.count() - 1 else self.changed).emit()
 
 
 def _list(name: str, tip: str) -> DropList:
@@ -182,16 +175,9 @@ class BeadsForm(QWidget):
         self._use.clicked.connect(self._accept)
         self._list = QVBoxLayout()
         self._list.setSpacing(8)
-        buttons = QHBoxLayout()
-        for button in (self._folder, self._measure):
-            buttons.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 0, 6, 0)
-        column.addWidget(text_label("explained", _EXPLAINED))
-        column.addLayout(self._list)
-        column.addWidget(self._own)
-        column.addLayout(buttons)
-        column.addWidget(self._use)
+        buttons = row(self._folder, self._measure)
+        parts = (text_label("explained", _EXPLAINED), self._list, self._own, buttons, self._use)
+        column(self, *parts, margins=(6, 0, 6, 0))
         self._check()
 
     def offer(
@@ -217,17 +203,17 @@ class BeadsForm(QWidget):
         named = [layer for layer in beads if "bead" in layer.name.lower()]
         guesses = match_files(list(wanted.values()), [Path(layer.name) for layer in named]).found
         for number, layer in enumerate(wanted):
-            row = self._rows[layer]
-            self._list.removeWidget(row)
-            self._list.insertWidget(number, row)
+            each = self._rows[layer]
+            self._list.removeWidget(each)
+            self._list.insertWidget(number, each)
             guess = next((bead for bead in named if number in guesses and bead.name == str(guesses[number])), None)
-            row.offer(layer.name, beads, points, guess)
+            each.offer(layer.name, beads, points, guess)
         matrices = [own_matrix(layer, list(wanted)) for layer in wanted]
         self._own.setVisible(any(matrix is not None and not is_same_frame(matrix) for matrix in matrices))
         self._check()
 
     def _check(self) -> None:
-        chosen = [row for row in self._rows.values() if row.source is not None]
+        chosen = [each for each in self._rows.values() if each.source is not None]
         running = self._tasks.runs("beads")
         self._measure.setEnabled(bool(chosen) and not running)
         tip = "<qt>Find the beads and average them; this changes no view yet</qt>"
@@ -236,9 +222,9 @@ class BeadsForm(QWidget):
         self._measure.setToolTip("Measuring already" if running else tip)
         self.progress.setVisible(running)
         self._folder.setEnabled(not running)
-        for row in self._rows.values():
-            row.setEnabled(not running)
-        found = sum(row.measured is not None and row.measured.psf is not None for row in self._rows.values())
+        for each in self._rows.values():
+            each.setEnabled(not running)
+        found = sum(each.measured is not None and each.measured.psf is not None for each in self._rows.values())
         self._use.setVisible(found > 0 and not running)
         self._use.setText("Use this PSF" if found == 1 else f"Use these {found} PSFs")
 
@@ -253,7 +239,7 @@ class BeadsForm(QWidget):
 
     def match_folder(self, folder: Path) -> None:
         """Give each view the bead file in a folder that its name fits."""
-        files = [file for file in volumes_in(folder, "bead") if "psf" not in file.name.lower()]
+        files = [file for file in volumes_called(folder, "bead") if "psf" not in file.name.lower()]
         matches = match_files(list(self._wanted.values()), files)
         for number, file in matches.found.items():
             self._rows[list(self._wanted)[number]].choose(file)
@@ -264,18 +250,18 @@ class BeadsForm(QWidget):
 
     def _start(self) -> None:
         try:
-            jobs = [self._job(layer, row) for layer, row in self._rows.items() if row.source is not None]
+            jobs = [self._job(layer, each) for layer, each in self._rows.items() if each.source is not None]
         except InputError as error:
             self.said.emit("error", str(error))
             return
-        for row in self._rows.values():
-            row.show_measured(None)
+        for each in self._rows.values():
+            each.show_measured(None)
         self._tasks.start("beads", measure_all, jobs, done=self._end, report=self._follow)
         self.progress.begin("Starting…")
         self._check()
 
-    def _job(self, layer: Image, row: BeadRow) -> BeadJob:
-        source, points = row.source, row.points
+    def _job(self, layer: Image, chosen: BeadRow) -> BeadJob:
+        source, points = chosen.source, chosen.points
         # The PSF is to have the voxels of the fused volume, or of the view where the beads lie in its frame.
         target = _voxel_size(layer) if self.own_frame else self._fused_size
         if isinstance(source, Image):
@@ -304,21 +290,21 @@ class BeadsForm(QWidget):
     def _follow(self, event: MeasurementProgress | MeasuredPSF) -> None:
         if isinstance(event, MeasurementProgress):
             self.progress.show_progress(f"Measuring the beads of {event.view.name}", event.share)
-        elif (row := self._rows.get(event.job.view)) is not None:
-            row.show_measured(event)
+        elif (each := self._rows.get(event.job.view)) is not None:
+            each.show_measured(event)
 
     def _end(self, result: Any) -> None:
         del result
-        failed = sum(row.measured is not None and row.measured.psf is None for row in self._rows.values())
+        failed = sum(each.measured is not None and each.measured.psf is None for each in self._rows.values())
         if failed:
             views = "1 view" if failed == 1 else f"{failed} views"
             self.said.emit("error", sentence(f"beads of {views} could not be measured: the reason stands there."))
         self._check()
 
     def _accept(self) -> None:
-        found = [row.measured for row in self._rows.values() if row.measured is not None]
-        for row in self._rows.values():
-            row.show_measured(None)
+        found = [each.measured for each in self._rows.values() if each.measured is not None]
+        for each in self._rows.values():
+            each.show_measured(None)
         self.accepted.emit([measured for measured in found if measured.psf is not None])
         self._check()
 

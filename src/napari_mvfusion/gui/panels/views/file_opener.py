@@ -24,15 +24,15 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
 )
 from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
+from napari_mvfusion.gui.panels.views.dialogs import Given, RolesDialog
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
-from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volume_files
+from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volumes_called
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.opening import open_views, open_volume
-from napari_mvfusion.io.psf_files import ViewPSF, prepare_file
+from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 from napari_mvfusion.io.volume_choice import VolumeChoice
 
@@ -81,7 +81,7 @@ class FileOpener(QObject):
     def ask_psf_folder(self) -> None:
         """Let the user choose a folder of PSFs."""
         if name := QFileDialog.getExistingDirectory(self._parent, "Folder of PSFs"):
-            self.match(volumes_in(Path(name), "psf"), Path(name).name)
+            self.match(volumes_called(Path(name), "psf"), Path(name).name)
 
     def ask_psf_files(self) -> None:
         """Let the user choose PSF files."""
@@ -95,7 +95,7 @@ class FileOpener(QObject):
         files = [path for path in sorted(paths) if path not in folders]
         volumes = [path for path in files if has_file_suffix(path)]
         for folder in folders:
-            psfs = volumes_in(folder, "psf")
+            psfs = volumes_called(folder, "psf")
             if self.wanted and get_reader(str(folder)) is None and any(map(_is_called_psf, psfs)):
                 self.match(psfs, folder.name)
             else:
@@ -175,7 +175,9 @@ class FileOpener(QObject):
 
     def _read_psfs(self, task: str, found: Mapping[Image, Path]) -> None:
         files = sorted(set(found.values()))
-        self._tasks.start(task, read_psfs, files, self.grid_size_um, done=partial(self._take_psfs, found))
+        self._tasks.start(
+            task, lambda _, *of: prepare_files(*of), files, self.grid_size_um, done=partial(self._take_psfs, found)
+        )
 
     def _take_psfs(self, found: Mapping[Image, Path], read: tuple[dict[Path, ViewPSF], list[str]]) -> None:
         psfs, problems = read
@@ -209,12 +211,6 @@ def wanted_of(layer: Image) -> Wanted:
     known = notes(layer)
     name = str(known.get("name") or layer.name)
     return Wanted(name, layer.name, known.get("angle"), str(known.get("sample") or ""))
-
-
-def volumes_in(folder: Path, word: str) -> list[Path]:
-    """The volumes of a folder, by name; where the names of some say a word, only these."""
-    files = volume_files(folder)
-    return [path for path in files if word in path.name.lower()] or files
 
 
 def _is_called_psf(path: Path) -> bool:
@@ -282,18 +278,3 @@ def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Genera
         layers.append((data, look, kind))
         yield
     return layers
-
-
-def read_psfs(
-    check: Checkpoint, files: Sequence[Path], grid_size_um: StatedSize | None
-) -> Generator[None, None, tuple[dict[Path, ViewPSF], list[str]]]:
-    """PSFs from files, made ready for voxels (z, y, x) of the fused volume; and what could not be read, in words."""
-    found, problems = {}, []
-    for path in files:
-        check()
-        try:
-            found[path] = prepare_file(path, grid_size_um)
-        except InputError as error:
-            problems.append(str(error))
-        yield
-    return found, problems

@@ -9,7 +9,7 @@ import napari.viewer
 from napari.layers import Image, Points
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QGridLayout, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QMenu, QWidget
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
@@ -26,7 +26,7 @@ from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
-from napari_mvfusion.gui.widgets.layout import Fold
+from napari_mvfusion.gui.widgets.layout import Fold, column
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.measures.view_problems import Fix
@@ -119,11 +119,7 @@ class ViewsPanel(Panel):
     def _lay_out(self) -> None:
         self._buttons = QGridLayout()
         inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self._empty, self._table, self._fold):
-            column.addWidget(widget)
-        column.addStretch()
+        column(inner, self._empty, self._table, self._fold, None)
         actions = (self._beads.progress, self._save.saver, self._summary)
         self._scroll = self.lay_out(inner, *actions, above=(self._buttons,))
         self._arrange()

@@ -18,12 +18,12 @@ from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
 from napari_mvfusion.gui.layers.conversion import is_sized, open_layers, sized, stack_of, stated_size
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
+from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, resampled, stretched
-from napari_mvfusion.gui.panels.views.size_dialog import SizeDialog
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
 from napari_mvfusion.io.psf_files import prepare_file
-from napari_mvfusion.measures.view_problems import Fix, Mended
+from napari_mvfusion.measures.view_problems import Fix, Mended, sum_up_orientation
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.orientation import check_orientations
 from napari_mvfusion.system.words import times
@@ -215,16 +215,7 @@ class PSFFixes(QObject):
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
-        mirrored = sum(verdict.verdict == "mirrored" for verdict in verdicts)
-        unknown = sum(verdict.verdict == "undecided" for verdict in verdicts)
-        if mirrored:
-            self.said.emit("warning", f"{mirrored} of {len(verdicts)} PSFs seem to be mirrored.")
-        elif unknown == len(verdicts):
-            self.said.emit("done", "The views do not tell whether PSFs are mirrored.")
-        elif unknown:
-            self.said.emit("done", f"No PSF seems to be mirrored; for {unknown} of {len(verdicts)} it cannot be told.")
-        else:
-            self.said.emit("done", "All PSFs have the right orientation.")
+        self.said.emit(*sum_up_orientation(verdicts))
         self.changed.emit()
 
 

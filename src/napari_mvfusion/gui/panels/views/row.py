@@ -32,7 +32,7 @@ from napari_mvfusion.gui.widgets.inputs import (
     text_label,
     wrapped,
 )
-from napari_mvfusion.gui.widgets.layout import discard
+from napari_mvfusion.gui.widgets.layout import column, discard, fill
 from napari_mvfusion.measures.view_problems import Fix, Kind, Problem
 from napari_mvfusion.psf.cuts import PSFLook
 
@@ -147,9 +147,7 @@ class ViewRow(QFrame):
         self._title = QWidget()
         title = QHBoxLayout(self._title)
         title.setContentsMargins(0, 0, 0, 0)
-        title.addWidget(self._tick)
-        title.addWidget(self._name, 1)
-        title.addWidget(self._field)
+        fill(title, (self._tick, (self._name, 1), self._field))
         self._fields = QWidget()
         self._pairs = QGridLayout(self._fields)
         self._pairs.setContentsMargins(0, 0, 0, 0)
@@ -213,8 +211,8 @@ class ViewRow(QFrame):
             self._pairs.addWidget(label, row, column)
             self._pairs.addWidget(field, row, column + 1)
         self._pairs.setColumnStretch(4, 1)
-        for column in range(5):
-            grid.setColumnStretch(column, int(column == (0 if wide else 1)))
+        for number in range(5):
+            grid.setColumnStretch(number, int(number == (0 if wide else 1)))
         # The columns of all rows stand below one another, also where there is no PSF.
         grid.setColumnMinimumWidth(2, self._picture.width() if wide else 0)
         grid.setColumnMinimumWidth(3, _NUMBERS_WIDTH if wide else 0)
@@ -229,8 +227,7 @@ class Notices(QWidget):
         super().__init__(parent)
         self._shown: list[tuple[Kind, str, tuple[str, ...]]] = []
         self._fixes: list[Fix] = []
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column = column(self)
         self._column.setSpacing(3)
         self.hide()
 
@@ -291,8 +288,7 @@ class ViewTable(QWidget):
         self.rows: dict[Image, ViewRow] = {}
         self._lines: list[QFrame] = []
         self._wide = False
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column = column(self)
         self._column.setSpacing(0)
 
     def show_layers(self, layers: Sequence[Image]) -> None:
