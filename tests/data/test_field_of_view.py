@@ -161,6 +161,19 @@ def test_half_of_a_dark_specimen_is_recognised_by_its_abrupt_end(recorded: Simul
     assert lost[1:] == [0, 0, 0]
 
 
+def test_a_crop_that_takes_a_twentieth_of_the_light_is_recognised() -> None:
+    simulation = sample("embryo", 64, dtype="uint16")
+    first = np.asarray(simulation.views.views[0].data)
+    cut = 14
+    assert 0.03 < first[:cut].sum(dtype=float) / first.sum(dtype=float) < 0.08
+    whole, cropped = (
+        auto(simulation),
+        auto(simulation, {0: lambda data: np.pad(data[cut:], ((cut, 0), (0, 0), (0, 0)))}),
+    )
+    assert not any(shares(whole))
+    assert shares(cropped) == [pytest.approx(cut / 64, abs=0.02), 0, 0, 0]
+
+
 def test_views_turned_by_odd_angles_end_where_the_simulator_says() -> None:
     simulation = sample("embryo", SIZE, angles=(0.0, 60.0, 120.0), offset=100)
     views = auto(simulation)

@@ -18,8 +18,8 @@ _REACH = 8
 # Voxels from the face: the shells that are compared.
 _INNER, _OUTER, _DEEP = 2, 3, 5
 # What a view shows beside the face relative to what it shows further inside, measured by the other views; and what these
-# show beyond relative to inside. Ends of fields have about 1 for both.
-_LEAST, _MOST = 0.6, 2.5
+# show beyond relative to inside. Ends of fields have about 1 for both; the second is less where a specimen ends soon after.
+_LEAST_BESIDE, _LEAST_BEYOND, _MOST = 0.6, 0.4, 2.5
 # What the others show beyond, relative to their mean.
 _LIGHT = 0.05
 # So many voxels beyond would not be 0 if the view had recorded there; the hull of sparse photons leaves up to about 70.
@@ -79,5 +79,5 @@ def ends_abruptly(
         return False
     abrupt = own_inner / own_deep * light_deep / light_inner
     goes_on = light_outer / outer * inner / light_inner
-    alike = all(_LEAST < ratio < _MOST for ratio in (abrupt, goes_on))
+    alike = _LEAST_BESIDE < abrupt < _MOST and _LEAST_BEYOND < goes_on < _MOST
     return bool(alike and light_outer > _LIGHT * outer and not_dark / deep * beyond > _FEWEST_MISSED)
