@@ -102,6 +102,13 @@ def test_setting_a_size_keeps_the_place(rng):
     np.testing.assert_allclose(layer.scale, (0.5, 0.25, 1))
 
 
+def test_a_turned_layer_gets_its_size_along_its_own_axes(rng):
+    layer = Image(rng.random((4, 5, 6)), rotate=(0, 0, 30), units="pixel")
+    for name, value in sized(layer, (2.0, 0.5, 0.25)).items():
+        setattr(layer, name, value)
+    np.testing.assert_allclose(stated_size(layer), (2, 0.5, 0.25))
+
+
 def answer(numbers):
     """Enter numbers into the dialog that asks for the voxel size, and accept it."""
 

@@ -445,3 +445,29 @@ def test_the_datasets_of_a_project_are_listed(projects):
     folder, _ = projects
     with pytest.raises(InputError, match=r"holds several datasets: name one of them, as .*\.h5:/t00000/s00/0/cells"):
         open_volume(folder / "npy2bdv" / "npy2bdv_angles.h5")
+
+
+def test_positions_of_the_stage_are_no_places_of_views_and_that_is_said(tmp_path):
+    files = []
+    for name, start in (("a", 0.0), ("b", 500.0)):
+        files.append(tmp_path / f"{name}.ome.tif")
+        stage = {f"Position{axis}": [start] * 4 for axis in "XYZ"} | {
+            f"Position{axis}Unit": ["µm"] * 4 for axis in "XYZ"
+        }
+        sizes = {f"PhysicalSize{axis}": 1.0 for axis in "ZYX"}
+        metadata = {"axes": "ZYX", "Plane": stage, **sizes}
+        tifffile.imwrite(files[-1], np.ones((4, 5, 6), np.uint8), ome=True, metadata=metadata)
+    views = open_views(files, no_data="none")
+    assert views.grid == Grid((4, 5, 6))
+    assert any("state other positions of the stage, which are not used" in note for note in views.notes)
+    assert open_views(files[:1], no_data="none").notes == ()
+
+
+def test_a_size_that_one_file_lacks_is_that_of_the_others_and_said(tmp_path):
+    known = write_view(tmp_path / "a.ome.tif", (4, 5, 6), (2, 1, 1), (0, 0, 0))
+    tifffile.imwrite(tmp_path / "b.tif", np.ones((4, 5, 6), np.uint8), **GREY)
+    views = open_views([known, tmp_path / "b.tif"], no_data="none")
+    assert views.grid == Grid((4, 5, 6), (2, 1, 1))
+    assert views.grid.size_known
+    (said,) = (note for note in views.notes if "voxel size" in note)
+    assert "b.tif does not state its voxel size along z and y and x: that of" in said

@@ -50,6 +50,7 @@ class StoredVolumes:
     time_step : seconds from one time point to the next; 1 where the file does not say
     recipe : what made it, where the file says so
     notes : what the file says of itself and could not be used, in words
+    stage_um : (z, y, x), where the stage was, which is no place of a registered view; None where the file does not say
     """
 
     path: Path
@@ -64,6 +65,7 @@ class StoredVolumes:
     notes: tuple[str, ...] = ()
     in_um: Known = ALL_KNOWN
     affine_um: np.ndarray | None = None
+    stage_um: FloatTriple | None = None
 
     @property
     def grid(self) -> Grid:

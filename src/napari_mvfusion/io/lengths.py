@@ -9,6 +9,8 @@ from typing import Any
 _OTHERWISE = {
     "Âµm": "um", "\\u00b5m": "um", "\\u00B5m": "um", "å": "angstrom", "pt": "point", "li": "line", "ua": "au", "px": "",
 }  # fmt: skip
+# What nearly all files say; loading the library takes longer than reading them.
+_USUAL = ("micrometer", "µm", "um")
 _LONGEST_NAME = 32
 # Shorter names are symbols, whose capital letters count: mm and Mm, pm and Pm.
 _SHORTEST_WORD = 4
@@ -23,6 +25,8 @@ def micrometres(unit: str) -> float | None:
     unit : name or symbol, as those of OME, OME-Zarr, ImageJ and BigDataViewer: "µm", "nanometer", "Angstrom", "inch"
     """
     name = unit.strip()
+    if name in _USUAL:
+        return 1.0
     name = _OTHERWISE.get(name, name)
     # Words only: pint would compute what stands there.
     if len(name) > _LONGEST_NAME or not name.isalpha():

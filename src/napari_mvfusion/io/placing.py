@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -109,42 +110,59 @@ def place_volumes(
 
 
 def _sizes(volumes: Sequence[StoredVolumes], wanted: FloatTriple | None) -> tuple[list[FloatTriple], Known, list[str]]:
-    """Voxel sizes of the files, along which axes these are known, and what was assumed, in words.
-
-    A file that does not say its size along an axis has that of the others.
-    """
+    """Voxel sizes of the files, along which axes these are known, and what was assumed, in words."""
     if wanted is not None:
         return [wanted] * len(volumes), ALL_KNOWN, []
-    sizes = np.array([[np.nan if size is None else size for size in volume.voxel_size_um] for volume in volumes])
-    in_um = np.array([volume.in_um for volume in volumes]) & ~np.isnan(sizes)
-    for axis, name in enumerate("zyx"):
-        column = sizes[:, axis]
-        stated = np.flatnonzero(in_um[:, axis]) if in_um[:, axis].any() else np.flatnonzero(~np.isnan(column))
-        if not len(stated):
-            continue
-        usual = column[stated[0]]
-        for index, size in enumerate(column):
-            alike = np.allclose(column[stated], usual, rtol=_SAME_SIZE, atol=0)
-            if np.isnan(size) and not alike:
-                raise InputError(
-                    f"{volumes[index].path} does not state its voxel size along {name}, and other files state "
-                    f"different ones: {_SAY_IT}"
-                )
-            if not np.isnan(size) and index not in stated and not np.isclose(size, usual, rtol=_SAME_SIZE, atol=0):
-                raise InputError(
-                    f"{volumes[index].path} states its voxel size along {name} as {size:g} in no known unit, and "
-                    f"{volumes[stated[0]].path} as {usual:g} um: {_SAY_IT}"
-                )
-        column[np.isnan(column)] = usual
-    z, y, x = (bool(flag) for flag in in_um.any(axis=0))
-    stated = ~np.isnan(sizes).any(axis=0)
-    usual = float(np.nanmin(sizes)) if stated.any() else 1.0
-    sizes[:, ~stated] = usual
-    remarks = []
-    if stated.any() and not stated.all():
-        axes = " and ".join(axis for axis, is_there in zip("zyx", stated, strict=True) if not is_there)
-        remarks = [f"the voxel size along {axes} is not known, and {usual:g} um are taken: {_SAY_IT}"]
-    return [float_triple(row) for row in sizes], (z, y, x), remarks
+    found = [_along(volumes, axis) for axis in range(3)]
+    taken: dict[tuple[Path, Path], list[str]] = {}
+    for name, (_, _, pair) in zip("zyx", found, strict=True):
+        if pair is not None:
+            taken.setdefault(pair, []).append(name)
+    remarks = [
+        f"{silent} does not state its voxel size along {' and '.join(axes)}: that of {other} is taken"
+        for (silent, other), axes in taken.items()
+    ]
+    known_sizes = [size for sizes, _, _ in found for size in sizes if size is not None]
+    usual = min(known_sizes, default=1.0)
+    lacking = [name for name, (sizes, _, _) in zip("zyx", found, strict=True) if None in sizes]
+    if known_sizes and lacking:
+        remarks.append(
+            f"the voxel size along {' and '.join(lacking)} is not known, and {usual:g} um are taken: {_SAY_IT}"
+        )
+    columns = [[usual if size is None else size for size in sizes] for sizes, _, _ in found]
+    z, y, x = (known for _, known, _ in found)
+    return [float_triple(row) for row in zip(*columns, strict=True)], (z, y, x), remarks
+
+
+def _along(volumes: Sequence[StoredVolumes], axis: int) -> tuple[list[float | None], bool, tuple[Path, Path] | None]:
+    """Voxel sizes of the files along an axis, whether they are um, and a file that does not say its own and whose it has.
+
+    All sizes are None where no file says one.
+    """
+    name = "zyx"[axis]
+    sizes = [volume.voxel_size_um[axis] for volume in volumes]
+    stated = [(volume, size) for volume, size in zip(volumes, sizes, strict=True) if size is not None]
+    in_um = [(volume, size) for volume, size in stated if volume.in_um[axis]]
+    silent = [volume for volume, size in zip(volumes, sizes, strict=True) if size is None]
+    if not stated:
+        return sizes, False, None
+    leading, usual = (in_um or stated)[0]
+    for volume, size in stated:
+        if in_um and not volume.in_um[axis] and not _alike(size, usual):
+            raise InputError(
+                f"{volume.path} states its voxel size along {name} as {size:g} in no known unit, and {leading.path} as "
+                f"{usual:g} um: {_SAY_IT}"
+            )
+    if silent and not all(_alike(size, usual) for _, size in in_um or stated):
+        raise InputError(
+            f"{silent[0].path} does not state its voxel size along {name}, and other files state different ones: {_SAY_IT}"
+        )
+    taken = (silent[0].path, leading.path) if silent else None
+    return [usual if size is None else size for size in sizes], bool(in_um), taken
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME_SIZE * other
 
 
 def _refuse_unequal(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple], *, same: bool) -> None:
@@ -179,6 +197,13 @@ def _affines(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple]) -> 
                 )
         if any(usual):
             remarks = [f"{silent[0].path} does not say where it lies: it is taken to lie as {stated[0].path}"]
+    stages = [(volume.path, np.array(volume.stage_um)) for volume in silent if volume.stage_um is not None]
+    moved = [path for path, place in stages if np.abs(place - stages[0][1]).max() > min(sizes[0])]
+    if moved:
+        remarks.append(
+            f"{stages[0][0]} and {moved[0]} state other positions of the stage, which are not used: the views are taken to "
+            "be registered, on one grid"
+        )
     return [_affine(volume, size, usual) for volume, size in zip(volumes, sizes, strict=True)], remarks
 
 

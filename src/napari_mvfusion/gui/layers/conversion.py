@@ -145,16 +145,16 @@ def stated_size(layer: Image) -> StatedSize:
 
 
 def sized(layer: Image, size_um: FloatTriple) -> dict[str, Any]:
-    """Scale, translation and units of a layer that has this voxel size (z, y, x); its place in voxels stays.
+    """Scale, translation and units of a layer that has this voxel size (z, y, x) along its own axes.
 
-    Along axes whose size was known its place in um stays.
+    Its place in voxels stays; along axes whose size was known that in um.
     """
-    before, known = layer.scale[-_SPATIAL:], known_sizes(layer)
-    place = layer.translate[-_SPATIAL:]
+    larger = np.divide(size_um, np.linalg.norm(_in_own_units(layer)[:3, :3], axis=0))
+    place, known = layer.translate[-_SPATIAL:], known_sizes(layer)
     units = [_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]]
-    moved = np.where(known, place * units, place / before * size_um)
+    moved = np.where(known, place * units, place * larger)
     return {
-        "scale": np.concatenate([layer.scale[:-_SPATIAL], size_um]),
+        "scale": np.concatenate([layer.scale[:-_SPATIAL], layer.scale[-_SPATIAL:] * larger]),
         "translate": np.concatenate([layer.translate[:-_SPATIAL], moved]),
         "units": (*map(str, layer.units[:-_SPATIAL]), "um", "um", "um"),
     }

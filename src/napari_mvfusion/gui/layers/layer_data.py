@@ -139,7 +139,10 @@ def placement(
     """
     units = tuple("um" if known else "pixel" for known in grid.known)
     place: dict[str, Any] = {"units": units, "axis_labels": ("z", "y", "x")}
-    own = {"scale": grid.voxel_size_um, "translate": grid.origin_um} if affine is None else {"affine": affine}
+    matrix = grid.affine if affine is None else affine
+    size = np.diag(matrix)[:_SPATIAL]
+    upright = np.array_equal(matrix[:_SPATIAL, :_SPATIAL], np.diag(size)) and (size > 0).all()
+    own = {"scale": tuple(size), "translate": tuple(matrix[:_SPATIAL, 3])} if upright else {"affine": matrix}
     return _after(leading, place | own)
 
 

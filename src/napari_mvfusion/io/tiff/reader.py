@@ -27,7 +27,7 @@ from napari_mvfusion.io.tiff.checked_files import (
     split,
 )
 from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
-from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
+from napari_mvfusion.io.tiff.voxel_sizes import stage_position_of, voxel_size_of
 
 _FIJI = {"T": "frame", "C": "channel"}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
@@ -93,6 +93,7 @@ def open_stack(path: str | Path) -> StoredVolumes:
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
             left_out,
+            stage_um=stage_position_of(tiff, number or 0),
         )
 
 

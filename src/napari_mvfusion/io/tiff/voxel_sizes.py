@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from napari_mvfusion.data.geometry import NO_SIZE, StatedSize
+from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple
 from napari_mvfusion.io.lengths import micrometres
 
 
@@ -41,6 +41,31 @@ def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> StatedSize:
         z = _size(abs(spacing) if isinstance(spacing, (int, float)) else None, str(said.get("zunit", unit)))
         return z, y, x
     return NO_SIZE
+
+
+def stage_position_of(tiff: tifffile.TiffFile, image: int = 0) -> FloatTriple | None:
+    """Where the stage was at the first plane, (z, y, x) in um, as OME states it; None where the file does not say.
+
+    Parameters
+    ----------
+    tiff : the opened file
+    image : which of the images that its OME-XML describes
+    """
+    pixels = ome_pixels(tiff.ome_metadata, image) if tiff.is_ome and tiff.ome_metadata else None
+    plane = None if pixels is None else pixels.find("{*}Plane")
+    if plane is None:
+        return None
+    places = []
+    for axis in "ZYX":
+        in_um = micrometres(plane.get(f"Position{axis}Unit", "reference frame"))
+        try:
+            place = float(plane.get(f"Position{axis}", "nan"))
+        except ValueError:
+            return None
+        if in_um is None or not math.isfinite(place):
+            return None
+        places.append(place * in_um)
+    return float_triple(places)
 
 
 def _size(value: Any, unit: str) -> float | None:
