@@ -113,8 +113,10 @@ class ViewList(QTreeWidget):
         button = self.itemWidget(item, _PSF).findChild(QPushButton)
         button.setAccessibleName(f"PSF of {layer.name}")
         button.setText("PSF…" if psf is None else f"PSF {times(psf.shape)}")
-        no_psf, has_one = "No PSF is known for this view. Load one", "Voxels of the PSF of this view. Load another one"
-        button.setToolTip(f"{no_psf if psf is None else has_one} from a TIFF file")
+        if psf is None:
+            button.setToolTip("No PSF is known for this view. Load one from a TIFF file")
+        else:
+            button.setToolTip("Voxels of the PSF of this view. Load another one from a TIFF file")
 
     def _redescribe(self, event: Any) -> None:
         listed = event.source in [item.data(_VIEW, _LAYER) for item in self._items()]
