@@ -11,13 +11,14 @@ import pytest
 from compare_window import save_as
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QCheckBox
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
+from napari_mvfusion.gui.panels.compare.profile_tab import ProfilePlot, ProfileTab
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.metrics import METRICS, PARTS
-from napari_mvfusion.measures.profiles import line_profile
+from napari_mvfusion.measures.profiles import ProfileCurve, line_profile
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection, residual_map
 
@@ -66,6 +67,27 @@ def test_a_line_is_drawn_once_and_read_through_all_ticked_layers(person, small_v
     person.bot.waitUntil(lambda: curves(person)["nuclei cbif"].distance[-1] == pytest.approx(5))
     del person.viewer.layers["Profile"]
     person.bot.waitUntil(lambda: not curves(person))
+
+
+@pytest.mark.parametrize(("samples", "smooth"), [(200, True), (5000, False)])
+def test_only_curves_of_few_points_have_smooth_edges(qtbot, samples, smooth):
+    """In the picture: with smooth edges there are shades between the colours of lines and background."""
+    plot = ProfilePlot()
+    qtbot.addWidget(plot)
+    plot.resize(400, 300)
+    plot.show()
+    distance = np.linspace(0, 1, samples)
+    plot.show_curves([ProfileCurve("a", distance, distance**2)], ["#ff0000"], "intensity")
+    qtbot.wait(100)
+    picture = plot.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    bits = picture.constBits().asstring(picture.sizeInBytes())
+    red = np.frombuffer(bits, np.uint8).reshape(picture.height(), -1)[:, : 3 * picture.width()].reshape(-1, 3)
+    # Above the legend, whose letters and dash are smooth.
+    red = red[: 200 * picture.width()].astype(int)
+    reddish = red[(red[:, 0] > red[:, 1] + 20) & (red[:, 1] == red[:, 2])]
+    assert len(reddish) > 100
+    # The lines of the grid over the curve make some of any.
+    assert (len(np.unique(reddish, axis=0)) > 20) == smooth
 
 
 def test_the_plot_is_saved_and_can_be_opened(person, tmp_path):

@@ -28,6 +28,8 @@ from napari_mvfusion.measures.profiles import ProfileCurve, read_profiles
 _WAIT_MS = 20
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6
+# Smooth edges of more points than that would hold the window for more than 50 ms.
+_SMOOTH_POINTS = 3000
 Way = tuple[str, str, Callable[[ProfileCurve, ProfileCurve], np.ndarray]]
 # The label of the axis, what it means, and the values of a curve where another one is the first.
 _WAYS: dict[str, Way] = {
@@ -190,10 +192,11 @@ class ProfilePlot(QWidget):
         """Draw curves, each in its colour, in place of those before."""
         self._plot.box.clear()
         self._plot.axes["left"].setLabel(value_label)
+        smooth = sum(curve.values.size for curve in curves) <= _SMOOTH_POINTS
         for curve, colour in zip(curves, colours, strict=True):
             pen = pyqtgraph.mkPen(QColor(colour), width=2)
             self._plot.box.addItem(
-                pyqtgraph.PlotCurveItem(curve.distance, curve.values, pen=pen, connect="finite", antialias=True)
+                pyqtgraph.PlotCurveItem(curve.distance, curve.values, pen=pen, connect="finite", antialias=smooth)
             )
         self._plot.box.autoRange(padding=0.03)
         words = [
