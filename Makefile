@@ -5,6 +5,8 @@ bin := .venv/bin
 args :=
 # Torch's threads spin while they wait for each other, which takes the cores from the tests beside them.
 threads := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# All of these folders need a window, or training, or are long: a first look does without reading them, and without napari.
+left_out := gui training faults
 
 .PHONY: help demo test quick faults oldest lint clean
 
@@ -20,7 +22,7 @@ test: lint ## set up, then every check and every test, with a sample of the faul
 
 quick: ## set up, then a first look in about a minute: the tests that need no window and no training and are not long
 	@scripts/environment.sh all test
-	@$(threads) $(bin)/python -m pytest -m "not (slow or window or training or long)" --numprocesses 2 --dist worksteal $(args)
+	@$(threads) $(bin)/python -m pytest -m "not (slow or window or training or long)" $(left_out:%=--ignore tests/%) --numprocesses 2 --dist worksteal $(args)
 
 oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml names (torch as in constraints.txt), then the tests of make test there
 	@scripts/oldest.sh

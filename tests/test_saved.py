@@ -56,6 +56,7 @@ def test_a_fused_volume_of_then_holds_its_recipe(saved, name):
     assert [view["name"] for view in recipe["views"]] == ["0", "90"]
 
 
+@pytest.mark.training
 def test_a_training_run_of_then_goes_on_to_the_same_weights(saved):
     config = saved / "train.yaml"
     found = run("train", "--config", config, "--seed", "1", "--device", "cpu", "-o", "half", "--resume")

@@ -32,7 +32,7 @@ MVFUSION = Path(sys.executable).with_name("mvfusion")
 def sample(tmp_path_factory):
     """A small embryo, simulated by the command itself, with beads."""
     folder = tmp_path_factory.mktemp("cli") / "sample"
-    run("simulate", folder, "--size", 48, "--angles", "0,90,180,270", "--beads", "--seed", 3, "--voxel-size", 0.5)
+    run("simulate", folder, "--size", 32, "--angles", "0,90,180,270", "--beads", "--seed", 3, "--voxel-size", 0.5)
     return folder
 
 
@@ -45,7 +45,7 @@ def test_simulate_writes_the_folder_scheme(sample):
         "beads",
     }
     _, grid = open_volume(sample / "embryo_view_90.tif")
-    assert grid.shape == (48, 48, 48)
+    assert grid.shape == (32, 32, 32)
     assert grid.voxel_size_um == (0.5, 0.5, 0.5)
 
 
@@ -61,7 +61,7 @@ def test_simulate_with_the_measured_psfs_and_several_specimens(tmp_path, test_da
 
 def test_info_lists_what_is_there(sample):
     text = run("info", sample).stdout
-    for word in ("embryo", "270", "48 x 48 x 48", "ground truth known", "0.5 x 0.5 x 0.5 um"):
+    for word in ("embryo", "270", "32 x 32 x 32", "ground truth known", "0.5 x 0.5 x 0.5 um"):
         assert word in text
 
 
@@ -130,7 +130,7 @@ def test_a_metric_that_needs_nothing_is_shown_like_the_others(sample, tmp_path, 
 
 def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):
     first, second = tmp_path / "first.zarr", tmp_path / "second.zarr"
-    run("fuse", sample, "--iterations", 3, "--tile", "32,48,48", "--views", "0,90", "-o", first)
+    run("fuse", sample, "--iterations", 3, "--tile", "16,32,32", "--views", "0,90", "-o", first)
     repeated = run("fuse", "--recipe", f"{first}.recipe.json", "-o", second)
     assert "no data" not in repeated.stderr
     assert (zarr.open_array(first / "0")[:] == zarr.open_array(second / "0")[:]).all()
@@ -227,12 +227,12 @@ def test_files_named_one_by_one(sample, tmp_path):
     files = [sample / f"embryo_view_{angle}.tif" for angle in (0, 90)]
     psfs = [part for angle in (0, 90) for part in ("--psf", sample / f"psf_{angle}.tif")]
     run("fuse", *files, *psfs, "--iterations", 1, "-o", tmp_path / "fused.tif")
-    assert open_volume(tmp_path / "fused.tif")[1].shape == (48, 48, 48)
+    assert open_volume(tmp_path / "fused.tif")[1].shape == (32, 32, 32)
 
 
 def test_the_offset_of_the_camera_is_subtracted(tmp_path):
     folder = tmp_path / "offset"
-    run("simulate", folder, "--size", 48, "--offset", 500, "--angles", "0,90")
+    run("simulate", folder, "--size", 32, "--offset", 500, "--angles", "0,90")
     run("fuse", folder, "--method", "average", "--offset", 500, "-o", tmp_path / "fused.tif")
     data = open_volume(tmp_path / "fused.tif")[0][:]
     assert np.median(data) < 100
@@ -240,7 +240,7 @@ def test_the_offset_of_the_camera_is_subtracted(tmp_path):
 
 def test_a_result_is_compared_with_its_views_as_they_were_fused(tmp_path):
     folder, out = tmp_path / "offset", tmp_path / "fused.zarr"
-    run("simulate", folder, "--size", 48, "--offset", 500, "--angles", "0,90")
+    run("simulate", folder, "--size", 32, "--offset", 500, "--angles", "0,90")
     run("fuse", folder, "--iterations", 4, "--offset", 500, "-o", out)
 
     def residuals(*options):

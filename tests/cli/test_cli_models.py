@@ -140,6 +140,7 @@ def test_an_empty_folder_is_said():
     assert "your models lie in" in run("models", "list").stdout
 
 
+@pytest.mark.long
 def test_two_models_are_averaged(folder):
     folder.mkdir()
     save(folder, "first", SMALL)

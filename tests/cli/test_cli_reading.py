@@ -25,7 +25,7 @@ from small_training import UNIVERSAL
 def scheme(tmp_path_factory):
     """A folder of the scheme."""
     folder = tmp_path_factory.mktemp("reading") / "scheme"
-    run("simulate", folder, "--size", 40, "--angles", "90,270", "--seed", 5, "--voxel-size", 0.5)
+    run("simulate", folder, "--size", 32, "--angles", "90,270", "--seed", 5, "--voxel-size", 0.5)
     return folder
 
 
@@ -196,14 +196,14 @@ def test_a_voxel_size_other_than_that_of_the_files_is_said_once(scheme, tmp_path
     assert line.endswith("embryo_view_90.tif states 0.5 x 0.5 x 0.5 um (2 files)")
     assert lines(*fuse, tmp_path / "b.zarr", "--voxel-size", "0.5") == []
     assert lines("info", scheme, "--voxel-size", 1) == [line.replace("2 x 1 x 1", "1 x 1 x 1")]
-    run("simulate", tmp_path / "v.zarr", "--size", 40, "--angles", "0,90", "--voxel-size", 0.25)
+    run("simulate", tmp_path / "v.zarr", "--size", 32, "--angles", "0,90", "--voxel-size", 0.25)
     (line,) = lines("info", tmp_path / "v.zarr", "--voxel-size", 1)
     assert line.endswith("v.zarr states 0.25 x 0.25 x 0.25 um")
 
 
 def test_numbers_other_than_those_that_a_file_states_are_said_and_the_rest_stays(tmp_path):
     path = tmp_path / "v.zarr"
-    run("simulate", path, "--size", 40, "--angles", "0,90", "--offset", 100)
+    run("simulate", path, "--size", 32, "--angles", "0,90", "--offset", 100)
     group = zarr.open_group(path, mode="r+")
     ours = dict(group.attrs["mvfusion"])
     for entry in ours["views"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,15 @@ def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) 
         If an output is an input, or holds one, or lies in a volume that is an input; also by another path, a link, or
         a hard link.
     """
+    # Inputs mostly lie in the same folders: each is looked up once.
+    identity = cache(_identity)
     read = [place_of(path) for path in inputs]
     for out in map(place_of, outputs):
+        made, around = identity(out), {identity(above) for above in _above(out)}
         for path in read:
-            if _same(out, path) or any(_same(out, above) for above in _above(path)):
+            if made in {identity(path), *(identity(above) for above in _above(path))}:
                 raise OutputError(f"{out} is or holds the input {path}, which is never replaced: choose another output")
-            if path.is_dir() and is_volume_folder(path) and any(_same(above, path) for above in _above(out)):
+            if path.is_dir() and is_volume_folder(path) and identity(path) in around:
                 raise OutputError(f"{out} would lie inside the input {path}: choose another output")
 
 
@@ -63,12 +67,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _same(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one file; the system knows about links and upper case."""
+def _identity(path: Path) -> tuple[int, int] | str:
+    """What all paths to one file have in common: the system knows about links and upper case, unless it is not there."""
     try:
-        return os.path.samefile(first, second)  # noqa: PTH121
+        found = path.stat()
     except OSError:
-        return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+        return os.path.normcase(os.path.realpath(path))
+    return found.st_dev, found.st_ino
 
 
 def _above(path: Path) -> list[Path]:
