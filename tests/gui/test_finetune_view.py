@@ -113,7 +113,7 @@ def test_whatever_changes_the_window_is_put_together_once(view, drawn, qtbot):
 
 
 def test_a_legend_is_as_high_as_its_words(qtbot):
-    legend = _Legend()
+    legend = _Legend("legend")
     qtbot.addWidget(legend)
     legend.setStyleSheet("padding: 3px;")
     for words in ("<b>fit</b>", "<b>fit</b>&nbsp;to the views, and what else there is to say of them"):

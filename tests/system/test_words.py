@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_mvfusion.system.words import TimeLeft, duration, sentence
+from napari_mvfusion.system.words import Pace, TimeLeft, duration, sentence
 
 
 def test_the_time_left_is_that_of_a_steady_run():
@@ -25,6 +25,17 @@ def test_what_an_earlier_run_did_does_not_count_as_speed():
 )
 def test_times_read_as_a_person_says_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_the_pace_is_that_of_the_last_seconds():
+    pace = Pace(4.0)
+    assert pace(100, 10.0) is None
+    assert pace(102, 11.0) == 2
+    assert pace(112, 12.0) == 6
+    for second in range(13, 30):
+        found = pace(112 + 7 * (second - 12), float(second))
+    assert found == 7
+    assert pace(300, 29.0) == pytest.approx((300 - 203) / 4)
 
 
 def test_sentences_begin_with_a_capital_but_file_names_stay():

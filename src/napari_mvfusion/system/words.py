@@ -69,22 +69,47 @@ class TimeLeft:
         return f"about {duration(seconds / share * (1 - fraction))} left"
 
 
+class Pace:
+    """Tells how much is done in a second, as a mean over the last few seconds.
+
+    Parameters
+    ----------
+    window_s : seconds that count
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._done: deque[tuple[float, float]] = deque()
+
+    def __call__(self, total: float, now: float) -> float | None:
+        """How much a second, once there is more than one number.
+
+        Parameters
+        ----------
+        total : all that is done by now
+        now : seconds of a clock
+        """
+        self._done.append((now, total))
+        while len(self._done) > 2 and now - self._done[0][0] > self._window_s:
+            self._done.popleft()
+        begun, before = self._done[0]
+        return (total - before) / (now - begun) if now > begun else None
+
+
 class Rate:
     """Tells how many voxels are updated in a second, as a mean over the last few seconds."""
 
     _WINDOW_S = 5.0
 
     def __init__(self) -> None:
-        self._done: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._voxels = 0
+        self._pace = Pace(self._WINDOW_S)
+        self._pace(0, time.monotonic())
 
     def __call__(self, voxels: int, now: float | None = None) -> str:
         """Say for example "14 megavoxels a second" after some more voxels are done."""
-        now = time.monotonic() if now is None else now
-        self._done.append((now, voxels))
-        while len(self._done) > 2 and now - self._done[0][0] > self._WINDOW_S:
-            self._done.popleft()
-        seconds = now - self._done[0][0]
-        if seconds <= 0:
+        self._voxels += voxels
+        rate = self._pace(self._voxels / 1e6, time.monotonic() if now is None else now)
+        if rate is None:
             return ""
-        rate = sum(count for _, count in list(self._done)[1:]) / seconds / 1e6
         return f"{rate:.0f} megavoxels/s" if rate >= 10 else f"{rate:.1f} megavoxels/s"

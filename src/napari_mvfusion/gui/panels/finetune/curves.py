@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyqtgraph
@@ -22,24 +21,16 @@ from napari_mvfusion.gui.widgets.layout import column
 from napari_mvfusion.gui.widgets.plots import BLUE, GREEN, GREY, OLIVE, ORANGE, PINK, RED, TEAL, VIOLET, BarePlot
 from napari_mvfusion.training.history import History, smoothed
 
-_COLOURS = {
-    "cycle": BLUE,
-    "gradient": ORANGE,
-    "cycle of sharp volumes": TEAL,
-    "adversarial": PINK,
-    "discriminator": VIOLET,
-    "resimulated": GREY,
+_LOSSES = {
+    "cycle": (BLUE, "fit to the views"),
+    "gradient": (ORANGE, "roughness"),
+    "cycle of sharp volumes": (TEAL, "resimulated sharp volumes"),
+    "adversarial": (PINK, "unlike sharp volumes"),
+    "discriminator": (VIOLET, "judge of sharpness"),
+    "resimulated": (GREY, "resimulated results"),
 }
-_SPARE, _FLOOR = OLIVE, RED
 _FIGURES = {"residual": (GREEN, "residual"), "structure_residual": (VIOLET, "structure residual")}
-_WORDS = {
-    "cycle": "fit to the views",
-    "gradient": "roughness",
-    "cycle of sharp volumes": "resimulated sharp volumes",
-    "adversarial": "unlike sharp volumes",
-    "discriminator": "judge of sharpness",
-    "resimulated": "resimulated results",
-}
+_SPARE, _FLOOR = OLIVE, RED
 _TIPS = (
     "<qt><b>fit to the views</b> (cycle): what is generated, blurred with each PSF, against the views.<br>"
     "<b>roughness</b> (gradient): holds noise down.<br>"
@@ -67,17 +58,12 @@ class Curves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._losses = Plot(150, "steps", logarithmic=True)
-        self._losses.setObjectName("loss_plot")
-        self._losses.setToolTip(_TIPS)
-        self._residual = Plot(120, "steps", logarithmic=False)
-        self._residual.setObjectName("residual_plot")
-        self._residual.setToolTip(_RESIDUAL_TIP)
-        self._legend = _Legend()
-        self._legend.setObjectName("loss_legend")
-        self._legend.setToolTip(_TIPS)
-        self._about = _Legend()
-        self._about.setToolTip(_RESIDUAL_TIP)
+        self._losses, self._legend = Plot("loss_plot", 150, logarithmic=True), _Legend("loss_legend")
+        self._residual, self._about = Plot("residual_plot", 120, logarithmic=False), _Legend("residual_legend")
+        for part in (self._losses, self._legend):
+            part.setToolTip(_TIPS)
+        for part in (self._residual, self._about):
+            part.setToolTip(_RESIDUAL_TIP)
         self.setMinimumHeight(_LEAST_PIXELS)
         column(self, self._legend, (self._losses, 3), self._about, (self._residual, 2)).setSpacing(2)
         self._turns: deque[Callable[[], None]] = deque()
@@ -115,9 +101,8 @@ class Curves(QWidget):
 
     def _tell(self, losses: list[str], figures: list[str]) -> None:
         """Name what is drawn; nothing is seen without any."""
-        self._legend.setText(" ".join(f"{_dash(_COLOURS.get(n, _SPARE))}&nbsp;{_plain(n)}" for n in losses))
-        words = [f"{_dash(_FIGURES[name][0])}&nbsp;{_FIGURES[name][1]}" for name in figures]
-        self._about.setText(" ".join([*words, f"{_dash(_FLOOR)}&nbsp;noise"]))
+        self._legend.setText(" ".join(_entry(*_LOSSES.get(name, (_SPARE, name))) for name in losses))
+        self._about.setText(" ".join([*(_entry(*_FIGURES[name]) for name in figures), _entry(_FLOOR, "noise")]))
         self.setVisible(bool(losses or figures))
 
     def _pictures(self) -> list[Callable[[], None]]:
@@ -143,8 +128,9 @@ class Curves(QWidget):
 class _Legend(QLabel):
     """Coloured words that wrap; Qt draws them, and the window, again each time that it computes their height."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.setObjectName(name)
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setWordWrap(True)
         self._heights: dict[int, int] = {}
@@ -162,7 +148,7 @@ class _Legend(QLabel):
 
 def _loss_lines(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Line]:
     """Each loss faintly, and its mean over some steps: every step draws other tiles."""
-    colours = {name: _COLOURS.get(name, _SPARE) for name in losses}
+    colours = {name: _LOSSES.get(name, (_SPARE, ""))[0] for name in losses}
     faint = [Line(x, y, f"{_FAINT}{colours[name][1:]}") for name, (x, y) in losses.items()]
     return [*faint, *(Line(x, smoothed(y), colours[name]) for name, (x, y) in losses.items())]
 
@@ -176,12 +162,9 @@ def _figure_lines(figures: dict[str, tuple[np.ndarray, np.ndarray]], steps: list
     return [*lines, Line(np.array([min(ends), max(ends)]), np.ones(2), _FLOOR, dashed=True)] if ends else lines
 
 
-def _plain(name: str) -> str:
-    return _WORDS.get(name, name).replace(" ", "&nbsp;")
-
-
-def _dash(colour: str) -> str:
-    return f'<span style="color:{colour};"><b>━━</b></span>'
+def _entry(colour: str, words: str) -> str:
+    """A line of this colour and what it is, as rich text that does not wrap inside."""
+    return f'<span style="color:{colour};"><b>━━</b></span>&nbsp;{words.replace(" ", "&nbsp;")}'
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,40 +193,42 @@ class Plot(QWidget):
 
     Parameters
     ----------
+    name : of the object
     height : pixels at least
-    label : of the axis below
     logarithmic : whether the values are decimal logarithms
     """
 
     outdated = Signal()
 
-    def __init__(self, height: int, label: str, *, logarithmic: bool) -> None:
+    def __init__(self, name: str, height: int, *, logarithmic: bool) -> None:
         super().__init__()
+        self.setObjectName(name)
         self.setMinimumHeight(height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._picture: QPixmap | None = None
         self._fresh = False
         self._logarithmic = logarithmic
-        self._view = BarePlot(label, top=2, bottom=_OVERHANG_PIXELS, mouse=False, parent=self)
+        self._view = BarePlot("steps", top=2, bottom=_OVERHANG_PIXELS, mouse=False, parent=self)
         self._view.hide()
         # Else it keeps the background of the theme that it was made in.
         self._view.setStyleSheet("background: transparent; border: none;")
         self._view.axes["left"].setWidth(_LEFT_PIXELS)
-        self._curves: list[pyqtgraph.PlotCurveItem] = []
-        self._dots: list[pyqtgraph.ScatterPlotItem] = []
+        self._curves: list[pyqtgraph.PlotDataItem] = []
 
     def draw(self, lines: Sequence[Line]) -> None:
         """Take other points; the picture stays as it was. Curves are kept, which is quicker than new ones."""
         self._fresh = False
-        dotted = [line for line in lines if line.dots]
-        _as_many(self._curves, len(lines), self._view.box, pyqtgraph.PlotCurveItem)
-        _as_many(self._dots, len(dotted), self._view.box, _dots)
+        while len(self._curves) > len(lines):
+            self._view.box.removeItem(self._curves.pop())
+        while len(self._curves) < len(lines):
+            self._curves.append(pyqtgraph.PlotDataItem(symbolSize=5, symbolPen=None))
+            self._view.box.addItem(self._curves[-1])
         for curve, line in zip(self._curves, lines, strict=True):
+            colour = QColor(line.colour)
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
-            pen = pyqtgraph.mkPen(QColor(line.colour), width=2, style=style)
-            curve.setData(line.x, line.y, pen=pen, connect="finite")
-        for dots, line in zip(self._dots, dotted, strict=True):
-            dots.setData(line.x, line.y, brush=QColor(line.colour))
+            pen = pyqtgraph.mkPen(colour, width=2, style=style)
+            dot = "o" if line.dots else None
+            curve.setData(line.x, line.y, pen=pen, connect="finite", symbol=dot, symbolBrush=colour)
         if lines:
             self._view.box.autoRange(padding=0.05)
             if self._logarithmic:
@@ -283,19 +268,6 @@ class Plot(QWidget):
 
     def _fits(self) -> bool:
         return self._fresh and self._view.size() == self.size()
-
-
-def _as_many(items: list[Any], count: int, box: pyqtgraph.ViewBox, make: Callable[[], Any]) -> None:
-    """Take items away or add some."""
-    while len(items) > count:
-        box.removeItem(items.pop())
-    while len(items) < count:
-        items.append(make())
-        box.addItem(items[-1])
-
-
-def _dots() -> pyqtgraph.ScatterPlotItem:
-    return pyqtgraph.ScatterPlotItem(size=5, pen=None)
 
 
 def _ticks(logarithms: np.ndarray) -> list[tuple[float, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
@@ -53,7 +51,8 @@ class TrainingRun(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._poll)
-        self.destroyed.connect(_stopper(self.process))
+        # A slot that knows the process only: the run is gone when it is called.
+        self.destroyed.connect(self.process.stop)
 
     def start(self) -> None:
         """Start the process."""
@@ -68,11 +67,6 @@ class TrainingRun(QObject):
                 self.deleteLater()
             else:
                 self.happened.emit(event)
-
-
-def _stopper(process: TrainingProcess) -> Callable[[], None]:
-    """A slot that knows the process only: the run is gone when it is called."""
-    return lambda: process.stop()
 
 
 class RunPage(QWidget):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
@@ -16,7 +15,7 @@ from napari_mvfusion.gui.panels.finetune.curves import Curves
 from napari_mvfusion.gui.widgets.inputs import WordList, describe, text_label
 from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.gui.widgets.waiting import Later
-from napari_mvfusion.system.words import duration, sentence, times
+from napari_mvfusion.system.words import Pace, duration, times
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.history import History
 from napari_mvfusion.training.training_events import (
@@ -37,7 +36,6 @@ from napari_mvfusion.training.training_events import (
 _REDRAW_MS = 1000
 _CURVES_SECONDS = 2.0
 _WINDOW_SECONDS = 20.0
-_LEAST_SECONDS = 1e-3
 
 _RESIDUAL = "; the number is the residual on this tile, in units of the noise: 1 is the noise alone"
 _PICTURES = (
@@ -65,6 +63,8 @@ class RunView(QWidget):
         self._due = Later(_REDRAW_MS, self._draw, self)
         self._history = History()
         self._preview: Previewed | None = None
+        self._speed: float | None = None
+        self._pace = Pace(_WINDOW_SECONDS)
         self._forget(None)
 
     @property
@@ -101,10 +101,10 @@ class RunView(QWidget):
                 self._bar.show_share(fraction)
                 self._step.setText(f"Preparing: {label}")
             case StepDone():
-                self._paused = False
+                self._began, self._paused = True, False
                 self._steps, self._seconds = event.step, event.seconds
                 self._history.add_losses(event.step, event.losses)
-                self._times.append((event.step, event.seconds))
+                self._speed = self._pace(event.step, event.seconds)
                 self._curves_grew = True
                 self._redraw_soon()
             case Validated(step, figures):
@@ -119,7 +119,7 @@ class RunView(QWidget):
                 self._describe()
             case Continued():
                 self._paused = False
-                self._times.clear()
+                self._pace, self._speed = Pace(_WINDOW_SECONDS), None
                 self._describe()
             case MemoryFallback(_, tile, batch):
                 size = times(tile)
@@ -135,8 +135,7 @@ class RunView(QWidget):
         self._due.cancel()
         self._draw_all()
         # What is said now stays.
-        self._times.clear()
-        self._paused = False
+        self._began = self._paused = False
         self._bar.hide()
         self._step.hide()
         whole = f"{self._steps} steps in {duration(self._seconds)} on {self._device}"
@@ -155,9 +154,9 @@ class RunView(QWidget):
         self._minutes = minutes
         self._device = ""
         self._steps, self._seconds = 0, 0.0
-        self._paused = False
-        self._times: deque[tuple[int, float]] = deque()
-        self._preview = None
+        self._began = self._paused = False
+        self._pace = Pace(_WINDOW_SECONDS)
+        self._speed = self._preview = None
         self._curves_grew = False
         self._drawn = 0.0
 
@@ -169,7 +168,7 @@ class RunView(QWidget):
         """Draw what has changed, if anybody sees it: never curves and pictures at once, and later what is not due yet."""
         if not self.isVisible():
             return
-        if self._times or self._paused:
+        if self._began or self._paused:
             self._describe()
         if self._curves_grew and time.monotonic() - self._drawn >= _CURVES_SECONDS:
             self._draw_curves()
@@ -202,14 +201,10 @@ class RunView(QWidget):
             parts.append("paused" if self._paused else f"{duration(max(0.0, whole - self._seconds))} left")
         elif self._paused:
             parts.append("paused")
-        self._step.setText(sentence(" · ".join(parts)))
-        while len(self._times) > 2 and self._times[-1][1] - self._times[0][1] > _WINDOW_SECONDS:
-            self._times.popleft()
+        self._step.setText(" · ".join(parts))
         speed = ""
-        if len(self._times) > 1 and not self._paused:
-            (first, begun), (last, now) = self._times[0], self._times[-1]
-            rate = (last - first) / max(now - begun, _LEAST_SECONDS)
-            speed = f"{rate:.{0 if rate >= 10 else 1 if rate >= 0.1 else 2}f} steps/s"
+        if self._speed is not None and not self._paused:
+            speed = f"{self._speed:.{0 if self._speed >= 10 else 1 if self._speed >= 0.1 else 2}f} steps/s"
         self._tell_machine(" · ".join(part for part in (self._device, speed) if part))
 
     def _tell_machine(self, text: str) -> None:
