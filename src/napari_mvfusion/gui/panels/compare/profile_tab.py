@@ -29,7 +29,7 @@ _WAIT_MS = 20
 _AXIS_PIXELS = 42
 _OVERHANG_PIXELS = 6
 # Smooth edges of more points than that would hold the window for more than 50 ms.
-_SMOOTH_POINTS = 3000
+_SMOOTH_POINTS = 1500
 Way = tuple[str, str, Callable[[ProfileCurve, ProfileCurve], np.ndarray]]
 # The label of the axis, what it means, and the values of a curve where another one is the first.
 _WAYS: dict[str, Way] = {
