@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.savable_views import Kind, SavedViews, save_views
 from napari_mvfusion.errors import MVFusionError
-from napari_mvfusion.gui.jobs.status import TaskBar
+from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Steps, Task
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, notes
@@ -35,18 +35,22 @@ from napari_mvfusion.io.watched import Watched, share_of
 
 
 class Saver(TaskBar):
-    """One file that is being written, in a thread."""
+    """One file that is being written, in a thread.
 
-    said = Signal(str, str)
-    failed = Signal(object)
+    Parameters
+    ----------
+    status : says what went wrong, and that it was cancelled
+    """
+
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, status: Status) -> None:
         super().__init__(
             cancel="Cancel saving",
             tip="Stop; nothing is left of the file",
             names=("save_progress", "save_step", "cancel_saving"),
         )
+        self._status = status
         self._task: Task | None = None
         self._ending_early = False
         self.cancelled.connect(self.cancel)
@@ -69,7 +73,7 @@ class Saver(TaskBar):
         task = Task(steps, *args, parent=self)
         task.progressed.connect(lambda _, share: self.show_progress(words, share))
         task.succeeded.connect(done)
-        task.failed.connect(self.failed)
+        task.failed.connect(self._status.fail)
         task.ended.connect(self._end)
         self._task, self._ending_early = task, False
         self.begin(words)
@@ -89,7 +93,7 @@ class Saver(TaskBar):
         self._task = None
         self.hide()
         if self._ending_early:
-            self.said.emit("warning", "Saving was cancelled, and nothing is left of the file.")
+            self._status.say("warning", "Saving was cancelled, and nothing is left of the file.")
         self.changed.emit()
 
 
@@ -194,13 +198,14 @@ class SaveResult(QPushButton):
     Parameters
     ----------
     viewer : whose layers are looked at
+    status : says what was saved, or why it could not be, in place of what was said before
     """
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, status: Status, parent: QWidget | None = None) -> None:
         super().__init__("Save result…", parent)
         self.setObjectName("save_result")
-        self._viewer = viewer
-        self.saver = Saver()
+        self._viewer, self._status = viewer, status
+        self.saver = Saver(status)
         self.saver.changed.connect(self.show_state)
         LayerFollower(viewer.layers, self).listed.connect(self.show_state)
         viewer.layers.selection.events.active.connect(self.show_state)
@@ -223,17 +228,18 @@ class SaveResult(QPushButton):
         )
 
     def _ask(self) -> None:
+        self._status.clear()
         layer = chosen_result(self._viewer.layers)
         if layer is None:
             return
         try:
             writing = ask_where(self.window(), layer, self._viewer.layers)
         except MVFusionError as error:
-            self.saver.said.emit("error", str(error))
+            self._status.say("error", str(error))
             return
         if writing is not None:
             self.saver.start(writing.path.name, volume_steps, writing, done=partial(self._finish, layer))
 
     def _finish(self, layer: Image, path: Path | None) -> None:
         if path is not None:
-            self.saver.said.emit("done", f"Saved {layer.name} as {path}.")
+            self._status.say("done", f"Saved {layer.name} as {path}.")

@@ -36,12 +36,9 @@ class ComparePanel(Panel):
         self._tabs.addTab(scrolled(ProfileTab(*shared, look)), "Profile")
         self._tabs.addTab(scrolled(DifferenceTab(*shared)), "Difference")
         self._tabs.addTab(scrolled(MetricsTab(*shared, look)), "Metrics")
-        self._save = SaveResult(viewer)
+        self._save = SaveResult(viewer, self.status)
         self.lay_out(self._tabs, self._save, self._save.saver, above=(self._compared,), scrolls=False)
         self._compared.changed.connect(self._describe)
-        self._save.pressed.connect(self.status.clear)
-        self._save.saver.said.connect(self.status.say)
-        self._save.saver.failed.connect(self.status.fail)
         self._describe()
 
     @property

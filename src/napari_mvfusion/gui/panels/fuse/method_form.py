@@ -74,7 +74,7 @@ class MethodForm(QWidget):
         InputError
             If a parameter cannot be used.
         """
-        return [self._make(item.data(_NAME)) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
+        return [self._make(name) for name in self._ticked()]
 
     def current(self) -> Method:
         """The method that is looked at, whether it is ticked or not.
@@ -89,16 +89,14 @@ class MethodForm(QWidget):
     def state(self) -> dict[str, Any]:
         """What is chosen and entered, as JSON types."""
         return {
-            "ticked": [item.data(_NAME) for item in self._items() if item.checkState() == Qt.CheckState.Checked],
+            "ticked": self._ticked(),
             "current": self._current_name(),
             "parameters": {name: form.values() for name, form in self._forms.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Choose and enter what an earlier `state` holds; what is not known any more is left out."""
-        for item in self._items():
-            known = item.data(_NAME) in state.get("ticked", [])
-            item.setCheckState(Qt.CheckState.Checked if known else Qt.CheckState.Unchecked)
+        self.tick_only(*state.get("ticked", []))
         for name, values in state.get("parameters", {}).items():
             try:
                 make_method(name, **values)
@@ -108,14 +106,17 @@ class MethodForm(QWidget):
         if state.get("current") in METHODS:
             self._list.setCurrentRow(list(METHODS).index(state["current"]))
 
-    def tick_only(self, name: str) -> None:
-        """Tick one method and no other."""
+    def tick_only(self, *names: str) -> None:
+        """Tick these methods and no others."""
         for item in self._items():
-            ticked = item.data(_NAME) == name
+            ticked = item.data(_NAME) in names
             item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
 
     def _items(self) -> list[QListWidgetItem]:
         return [self._list.item(row) for row in range(self._list.count())]
+
+    def _ticked(self) -> list[str]:
+        return [item.data(_NAME) for item in self._items() if item.checkState() == Qt.CheckState.Checked]
 
     def _current_name(self) -> str:
         return str(self._list.currentItem().data(_NAME))

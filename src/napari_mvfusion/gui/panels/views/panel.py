@@ -74,10 +74,9 @@ class ViewsPanel(Panel):
             source.changed.connect(self._due.ask)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
-        for source in (self._beads, self._fixes, self.files, self._save.saver):
+        for source in (self._beads, self._fixes, self.files):
             source.said.connect(self.status.say)
-        for source in (self._tasks, self._save.saver):
-            source.failed.connect(self._show_failure)
+        self._tasks.failed.connect(self._show_failure)
         self._check()
 
     @property
@@ -100,7 +99,7 @@ class ViewsPanel(Panel):
         self._match.setMenu(menu)
         self._orientation = push_button("Check orientation", "orientation")
         self._fix_all = push_button("Fix all PSFs", "fix_all", "Mend everything that is said below about PSFs")
-        self._save = SaveViews()
+        self._save = SaveViews(self.status)
         self._fold = Fold("Measure PSFs from beads", "fold", self._beads)
         for pressed, answer in (
             (self._add_files.clicked, self.files.ask_files),

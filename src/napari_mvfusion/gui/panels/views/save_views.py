@@ -13,6 +13,7 @@ from napari_mvfusion.engine.finishing import fresh_name
 from napari_mvfusion.engine.savable_views import Kind, SavedViews, check_savable, kinds
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.saving import Saver, take_over, views_steps
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.settings import preferences
@@ -26,13 +27,18 @@ class SaveViews(QPushButton):
     ----------
     layers : the ticked views
     saver : what is being written; stands where the panel puts it
+
+    Parameters
+    ----------
+    status : says what was saved, or why it could not be
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, status: Status, parent: QWidget | None = None) -> None:
         super().__init__("Save views…", parent)
         self.setObjectName("save_views")
         self.layers: list[Image] = []
-        self.saver = Saver()
+        self._status = status
+        self.saver = Saver(status)
         self.saver.changed.connect(self.show_state)
         menu = QMenu(self)
         for kind in kinds():
@@ -57,7 +63,7 @@ class SaveViews(QPushButton):
                 )
             check_savable(opened.views, kind)
         except MVFusionError as error:
-            self.saver.said.emit("error", str(error))
+            self._status.say("error", str(error))
             return
         ending = kind.ending
         sample = notes(layers[0]).get("sample") or "views"
@@ -77,7 +83,7 @@ class SaveViews(QPushButton):
 
     def _save(self, layers: list[Image], views: RegisteredViews, kind: Kind, path: Path, sample: str) -> None:
         if path.exists():
-            self.saver.said.emit("error", f"{path} is there already: choose another name.")
+            self._status.say("error", f"{path} is there already: choose another name.")
             return
         done = partial(self._finish, layers, views)
         self.saver.start(path.name, views_steps, path, views, kind, sample, done=done)
@@ -88,4 +94,4 @@ class SaveViews(QPushButton):
         take_over(layers, views, saved)
         weighed = any(view.weight != 1 for view in views.views) and saved.inputs["tag"] is not None
         lost = " Weights are not in the files, but go with a run that is copied." if weighed else ""
-        self.saver.said.emit("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}")
+        self._status.say("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}")
