@@ -32,6 +32,24 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code):
     assert found & HEAVY == set()
 
 
+MODELS = """
+import sys, torch
+from napari_mvfusion.models import build, load_model
+from napari_mvfusion.models.paper import PaperArchitecture
+load_model("universal")
+with torch.device("meta"):
+    build(PaperArchitecture(views=2, norm="none"))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.long
+def test_a_model_is_opened_without_the_compiler_of_torch():
+    """It would take longer than torch itself."""
+    run = subprocess.run([sys.executable, "-c", MODELS], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
 def test_all_that_the_package_offers_is_there():
     for name in napari_mvfusion.__all__:
         assert getattr(napari_mvfusion, name) is not None

@@ -16,7 +16,8 @@ Generator = PaperGenerator | UniversalGenerator
 def build(architecture: PaperArchitecture | UniversalArchitecture) -> Generator:
     """Make the network of an architecture, with random weights.
 
-    Networks hold no tensors but those of their `state_dict`: what is loaded replaces all that is random.
+    Networks hold no tensors but those of their `state_dict`: what is loaded replaces all that is random. On the device
+    "meta" they draw no random numbers: torch would load its compiler to do nothing there, which takes a second or two.
     """
     if isinstance(architecture, PaperArchitecture):
         return PaperGenerator(architecture)

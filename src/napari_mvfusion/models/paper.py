@@ -157,6 +157,10 @@ class PaperGenerator(nn.Module):
 
     def _start_well(self) -> None:
         """Weights that keep the size of what passes through, which a norm would do; and an output that starts dark."""
+        last = self.out[0]
+        assert isinstance(last, nn.Conv3d)
+        if last.weight.is_meta:  # see `build`
+            return
         slope = 0.0 if self.architecture.activation == "relu" else _SLOPE
         for module in self.modules():
             if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
@@ -166,8 +170,6 @@ class PaperGenerator(nn.Module):
                     # Of its 4^3 taps each voxel sees 2^3.
                     fan = module.in_channels * 8
                     nn.init.normal_(module.weight, 0, (2 / ((1 + slope**2) * fan)) ** 0.5)
-        last = self.out[0]
-        assert isinstance(last, nn.Conv3d)
         nn.init.normal_(last.weight, 0, 0.1 / last.in_channels**0.5)
         if self.architecture.output != "identity":
             nn.init.constant_(torch.as_tensor(last.bias), _DARK)

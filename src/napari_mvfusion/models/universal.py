@@ -122,7 +122,8 @@ class UniversalGenerator(nn.Module):
         self.after = nn.Sequential(*(_Residual(a.maps) for _ in range(a.blocks)))
         self.out = nn.Conv3d(a.maps, sharp, 3, padding=1)
         for layer in (self.of_view, self.of_view_2, self.join, self.down, self.up):
-            nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+            if not layer.weight.is_meta:  # see `build`
+                nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
         # The first step of training starts from the filtered image itself.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(torch.as_tensor(self.out.bias))
