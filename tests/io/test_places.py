@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from scipy import ndimage
 
+import napari_mvfusion as mv
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import write_volume
@@ -388,7 +391,7 @@ def test_several_images_of_bioformats2raw_are_listed(tmp_path):
     container(path, ["0", "1", "10", "2"], layout={"bioformats2raw.layout": 3})
     zarr.create_group(path / "OME").attrs["ome"] = {"series": ["0", "1", "2", "10"]}
     with pytest.raises(
-        InputError, match=r"several images: name one of them, as .*v\.zarr/0 or .*v\.zarr/1 \(there are 4\)"
+        InputError, match=r"several images: name one of them, as .*v\.zarr/0 or .*/1 \(there are 4: 0, 1, 2, 10\)"
     ):
         open_views(path)
     assert open_volume(path / "2")[0].shape == (7, 5, 6)
@@ -403,7 +406,8 @@ def test_the_fields_of_a_plate_are_listed(tmp_path):
     for well in ("A/1", "B/2"):
         container(path / well, ["0", "1"], layout={"well": {"images": [{"path": "0"}, {"path": "1"}]}})
     with pytest.raises(
-        InputError, match=r"is a plate: name one of the images in its wells, as .*p\.zarr/A/1/0 or .* \(there are 4\)"
+        InputError,
+        match=r"is a plate: name one of the images in its wells, as .*/A/1/0 or .* \(there are 4: A/1/0, A/1/1, B",
     ):
         open_views(path)
     with pytest.raises(InputError, match=r"is a well of a plate: name one of its images, as .*A/1/0 or .*A/1/1"):
@@ -471,3 +475,51 @@ def test_a_size_that_one_file_lacks_is_that_of_the_others_and_said(tmp_path):
     assert views.grid.size_known
     (said,) = (note for note in views.notes if "voxel size" in note)
     assert "b.tif does not state its voxel size along z and y and x: that of" in said
+
+
+def turned_recording(registered, psf, quarter_turns):
+    """A view and its PSF as they are recorded by a turned microscope, and the affine that registers it; exact."""
+    places = np.indices(registered.shape).astype(float)
+    raw, raw_psf, *axes = (np.rot90(each, quarter_turns, (0, 1)) for each in (registered, psf, *places))
+    place = np.stack(axes)
+    affine = np.eye(4)
+    affine[:3, 3] = place[:, 0, 0, 0]
+    for axis, step in enumerate(np.eye(3, dtype=int)):
+        affine[:3, axis] = place[(slice(None), *step)] - affine[:3, 3]
+    return raw, raw_psf, affine
+
+
+@pytest.mark.parametrize("method", [mv.Average(), mv.EBMD(iterations=4)], ids=["average", "ebmd"])
+def test_raw_views_with_raw_psfs_fuse_as_registered_ones(tmp_path, rng, method):
+    truth = ndimage.gaussian_filter(rng.random((20, 20, 24)), 1) ** 4
+    views, files, psfs = [], [], []
+    for turns in range(4):
+        # Longest along the view's own z, and not symmetric, so that a wrong turn or flip would show.
+        own = ndimage.shift(gaussian_psf((2.0, 0.9, 0.9), (11, 7, 7)), (0.2, 0, 0), mode="nearest", order=1)
+        psf = np.rot90(own, -turns, (0, 1)).astype(np.float32)
+        registered = 1000 * ndimage.convolve(truth, psf, mode="nearest")
+        raw, raw_psf, affine = turned_recording(registered.astype(np.float32), psf, turns)
+        np.testing.assert_allclose(raw_psf, own, rtol=1e-6)
+        files.append(
+            zarr_of(tmp_path / f"v{turns}.zarr", raw.copy(), [{"type": "affine", "affine": affine[:3].tolist()}])
+        )
+        psfs.append(tmp_path / f"psf{turns}.tif")
+        tifffile.imwrite(psfs[-1], raw_psf)
+        views.append(View(registered.astype(np.float32), f"v{turns}", psf=mv.prepare_psf(psf).psf))
+    placed = open_views(files, psfs=psfs, no_data="none")
+    assert placed.grid == Grid(truth.shape)
+    right = mv.fuse(RegisteredViews(views, placed.grid), method, device="cpu").data
+    with pytest.warns(UserWarning, match="20 x 20 x 24 voxels of 1 x 1 x 1 um"):
+        fused = mv.fuse(placed, method, device="cpu").data
+    assert np.sqrt(np.mean((fused - right) ** 2)) < 1e-3 * right.std()
+
+
+def test_only_the_views_that_are_fused_decide_on_the_grid(tmp_path):
+    places = {"a": (0, 0, 0), "b": (0, 3, 0), "c": (0, 500, 0)}
+    files = [write_view(tmp_path / f"{name}.zarr", (8, 9, 10), (2, 1, 1), place) for name, place in places.items()]
+    one = open_views(files, views=["b"], no_data="none")
+    assert (one.names, one.grid) == (("b",), Grid((8, 9, 10), (2, 1, 1), (0, 3, 0)))
+    assert one.views[0].affine is None
+    two = open_views(files, views=["b", "a"], no_data="none", grid="first")
+    assert two.grid.origin_um == (0, 3, 0)
+    check_scene(two)

@@ -159,7 +159,10 @@ def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     if series:
         layers = view_series(views, layers)
     if truth is not None:
-        layer = truth_layer(truth, views.grid, sample=tag)
+        own = found.truth is not None and tuple(truth.shape) != views.grid.shape
+        # Of views on different grids, it has its own.
+        grid = open_stored(found.truth).grid if own and found.truth is not None else views.grid
+        layer = truth_layer(truth, grid, sample=tag)
         layers.append(all_volumes(layer, found.truth) if series and found.truth and found.truth.is_file() else layer)
     return layers
 
@@ -179,4 +182,6 @@ def _read_zarr(folder: Path) -> list[LayerData]:
     views, truth = open_views(folder), open_truth(folder)
     inputs = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
     layers = view_layers(views, sample=sample, inputs=inputs)
-    return layers if truth is None else [*layers, truth_layer(truth, views.grid, sample=sample)]
+    if truth is None:
+        return layers
+    return [*layers, truth_layer(truth, image.grid, sample=sample, affine=image.placement.affine_um)]

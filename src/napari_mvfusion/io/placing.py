@@ -31,7 +31,7 @@ class GridWish:
     ----------
     voxels : of the fused volume
     box : of the world, None for the bounds of all views
-    names : of the views that will be fused, which decide alone; all when None
+    names : of the views that will be fused, in this order, which decide alone; all when None
     """
 
     voxels: GridChoice = "isotropic"
@@ -102,7 +102,8 @@ def place_volumes(
         for volume, affine, name in zip(volumes, affines, names, strict=True)
     ]
     voxels: Voxels = "isotropic" if wish.voxels == "same" else wish.voxels
-    fused = [view for view, name in zip(placed, names, strict=True) if wish.names is None or name in wish.names]
+    by_name = dict(zip(names, placed, strict=True))
+    fused = [by_name[name] for name in dict.fromkeys(wish.names or names) if name in by_name]
     chosen = choose_grid(fused or placed, voxels=voxels, box=wish.box, known=known)
     left = tuple(None if view.lies_on(chosen.grid) else affine for view, affine in zip(placed, affines, strict=True))
     said = [chosen.remark] if chosen.remark else []

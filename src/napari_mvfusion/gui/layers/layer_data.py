@@ -86,15 +86,23 @@ def view_layers(
     return layers
 
 
-def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str) -> LayerData:
-    """The ground truth of a sample as an invisible image layer."""
+def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str, affine: np.ndarray | None = None) -> LayerData:
+    """The ground truth of a sample as an invisible image layer.
+
+    Parameters
+    ----------
+    volume : (z, y, x)
+    grid : of its voxels
+    sample : what it shows
+    affine : 4 x 4, from voxels to the world, takes the place of the grid's
+    """
     look = {
         "name": f"{sample} ground truth".strip(),
         "contrast_limits": contrast_limits([volume]),
         "visible": False,
         "metadata": {KEY: {"role": "truth", "sample": sample}},
     }
-    return lazy(volume), look | placement(grid), "image"
+    return lazy(volume), look | placement(grid, affine), "image"
 
 
 def volume_layer(

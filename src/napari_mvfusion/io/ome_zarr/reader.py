@@ -24,6 +24,7 @@ from napari_mvfusion.system.file_checks import is_folder, parsing
 
 _DAMAGED = "copy it again"
 _NAMED_IMAGES = 2
+_LISTED_IMAGES = 12
 _MOST_WELLS = 1536
 
 
@@ -263,7 +264,9 @@ def _named(path: Path, images: Sequence[Path], ome: Mapping[str, Any]) -> str:
     """What a container is, and what to name instead."""
     kind = "is a plate" if "plate" in ome else "is a well of a plate" if "well" in ome else "holds several images"
     shown = " or ".join(map(str, images[:_NAMED_IMAGES]))
-    more = f" (there are {len(images)})" if len(images) > _NAMED_IMAGES else ""
+    inner = [str(image.relative_to(path)) for image in images]
+    listed = ", ".join(inner[:_LISTED_IMAGES]) + (", …" if len(inner) > _LISTED_IMAGES else "")
+    more = f" (there are {len(images)}: {listed})" if len(images) > _NAMED_IMAGES else ""
     which = "the images in its wells" if "plate" in ome else "its images" if "well" in ome else "them"
     return f"{path} {kind}: name one of {which}, as {shown}{more}"
 
