@@ -53,3 +53,18 @@ def test_pixels_that_cannot_be_read_are_a_fact_too():
             raise OSError("the disk is gone")
 
     assert drain(look_at(Broken())).unreadable == "the disk is gone"
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, da.asarray])
+def test_hot_pixels_are_counted_and_can_be_removed(wrap, rng):
+    data = rng.poisson(100, (2, 12, 20, 20)).astype(np.uint16)
+    data[0, 5, 6, 7] = data[0, 0, 3, 3] = data[1, 11, 9, 9] = 60000
+    facts = drain(look_at(wrap(data)))
+    assert facts.hot == 3
+    (problem,) = pixel_problems(facts, wrap(data), offset=0, mask=None)
+    assert (problem.kind, problem.text, problem.fixes[0].label) == ("warning", "3 hot pixels.", "Remove")
+    mended = problem.fixes[0].mend()
+    assert (mended.entries, mended.data) == ({"remove_hot": True}, None)
+    (note,) = pixel_problems(facts, wrap(data), offset=0, mask=None, remove_hot=True)
+    assert note.kind == "note"
+    assert note.fixes[0].mend().entries == {"remove_hot": False}

@@ -21,7 +21,8 @@ from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import Notices
 from napari_mvfusion.gui.widgets.inputs import push_button
 from napari_mvfusion.gui.widgets.layout import column, row
-from napari_mvfusion.measures.view_problems import CHOOSE, Fix, Kind, Problem
+from napari_mvfusion.measures.psf_problems import CHOOSE
+from napari_mvfusion.measures.view_problems import Fix, Kind, Problem
 from napari_mvfusion.system.words import sentence
 
 

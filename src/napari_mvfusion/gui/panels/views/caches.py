@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,16 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.data.geometry import NOT_KNOWN, Grid
-from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import finest, open_layers, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import annotate, notes, said_of_psf
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
+from napari_mvfusion.measures.psf_problems import bring_to_frame, judge_own, judge_psf
 from napari_mvfusion.measures.view_facts import ViewFacts, compare_views
-from napari_mvfusion.measures.view_problems import Fix, Mended, Problem, judge_psf
-from napari_mvfusion.psf import resample_psf
+from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.cuts import PSFLook, look_of
 
 
@@ -236,7 +236,7 @@ def _look_at_psfs(
             judged = judge_psf(used, given.label, shape, said=said, ready=given.own is not None)
             used, said, problems = judged.psf, ViewPSF(judged.psf, judged.notes, said.flaw), judged.problems
         elif given.own is not None:
-            problems = tuple(map(_about_own, judge_psf(given.own, given.label).problems))
+            problems = judge_own(given.own, given.label)
         look = None if used is None else look_of(used, size, sizes_known)
         found.append((given, said, CachedPSF(given.own, used, grid, look, problems)))
         yield
@@ -244,31 +244,13 @@ def _look_at_psfs(
     return found
 
 
-def _about_own(problem: Problem) -> Problem:
-    """A problem of the PSF in its view's own frame, whose fixes mend that one."""
-
-    def own(mend: Callable[[], Mended]) -> Mended:
-        mended = mend()
-        return replace(mended, entries={"psf_own": mended.entries["psf"], "psf_matrix": None})
-
-    fixes = [fix if fix.mend is None else replace(fix, mend=partial(own, fix.mend)) for fix in problem.fixes]
-    return replace(problem, fixes=tuple(fixes))
-
-
 def _bring_to_frame(
     check: Checkpoint, due: list[tuple[_Given, np.ndarray]]
 ) -> Generator[None, None, list[tuple[_Given, np.ndarray, ViewPSF]]]:
-    placed: list[tuple[_Given, np.ndarray, ViewPSF]] = []
+    placed = []
     for given, matrix in due:
         assert given.own is not None
-        said = given.said
-        judged = judge_psf(given.own, given.label, said=said if said.psf is given.own else None)
-        try:
-            psf = resample_psf(judged.psf, matrix)
-            placed.append((given, matrix, ViewPSF(psf, tuple(dict.fromkeys((*said.notes, *judged.notes))))))
-        except InputError:
-            # What is wrong with it stands in its row.
-            placed.append((given, matrix, ViewPSF()))
+        placed.append((given, matrix, bring_to_frame(given.own, given.label, matrix, given.said)))
         yield
         check()
     return placed

@@ -23,7 +23,8 @@ from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, re
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.io.formats import dialog_filter, is_written, write_volume, writers, writing_filter
 from napari_mvfusion.io.psf_files import prepare_file
-from napari_mvfusion.measures.view_problems import Fix, Mended, sum_up_orientation
+from napari_mvfusion.measures.psf_problems import sum_up_orientation
+from napari_mvfusion.measures.view_problems import Fix, Mended
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.psf.orientation import check_orientations
 from napari_mvfusion.system.words import times

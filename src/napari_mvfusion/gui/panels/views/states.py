@@ -17,14 +17,13 @@ from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCa
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.row import RowState
+from napari_mvfusion.measures.psf_problems import CHOOSE, orientation_problem
 from napari_mvfusion.measures.view_facts import ViewFacts
 from napari_mvfusion.measures.view_problems import (
-    CHOOSE,
     Problem,
     addition_problem,
     gain_problem,
     offset_problem,
-    orientation_problem,
     pixel_problems,
     size_problem,
 )

@@ -1,6 +1,5 @@
-"""What is wrong with PSFs and pixels is said, and the fixes mend it."""
+"""What is wrong with PSFs is said, and the fixes mend it."""
 
-import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -8,8 +7,8 @@ import tifffile
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.io.formats import volumes_called
 from napari_mvfusion.io.psf_files import ViewPSF, open_psf, prepare_files
-from napari_mvfusion.measures.pixel_facts import look_at
-from napari_mvfusion.measures.view_problems import judge_psf, pixel_problems, sum_up_orientation
+from napari_mvfusion.measures.psf_problems import bring_to_frame, judge_own, judge_psf, sum_up_orientation
+from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.psf.mirror import MirrorVerdict
 from napari_mvfusion.psf.usable import check_usable
 from napari_mvfusion.simulation import light_sheet_psf
@@ -89,21 +88,6 @@ def test_voxels_that_are_no_numbers_and_a_size_beyond_the_volume_are_mended_when
     assert problem.fixes[0].mend().entries["psf"].shape[0] == 7
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, da.asarray])
-def test_hot_pixels_are_counted_and_can_be_removed(wrap, rng):
-    data = rng.poisson(100, (2, 12, 20, 20)).astype(np.uint16)
-    data[0, 5, 6, 7] = data[0, 0, 3, 3] = data[1, 11, 9, 9] = 60000
-    facts = drain(look_at(wrap(data)))
-    assert facts.hot == 3
-    (problem,) = pixel_problems(facts, wrap(data), offset=0, mask=None)
-    assert (problem.kind, problem.text, problem.fixes[0].label) == ("warning", "3 hot pixels.", "Remove")
-    mended = problem.fixes[0].mend()
-    assert (mended.entries, mended.data) == ({"remove_hot": True}, None)
-    (note,) = pixel_problems(facts, wrap(data), offset=0, mask=None, remove_hot=True)
-    assert note.kind == "note"
-    assert note.fixes[0].mend().entries == {"remove_hot": False}
-
-
 @pytest.mark.parametrize(
     ("found", "said"),
     [
@@ -130,3 +114,19 @@ def test_of_several_psf_files_one_that_cannot_be_read_does_not_stop_the_others(t
     assert str(broken) in problems[0]
     assert volumes_called(tmp_path, "psf_") == [good, broken]
     assert volumes_called(tmp_path, "beads") == sorted(files)
+
+
+def test_a_psf_in_the_frame_of_its_view_is_mended_there_and_made_ready_before_it_is_brought_to_the_fused_one():
+    spoilt = PSF.copy()
+    spoilt[0, 0, 0] = np.nan
+    (problem,) = judge_own(spoilt, "view 'left'")
+    (fix,) = problem.fixes
+    mended = fix.mend().entries
+    assert mended.keys() == {"psf_own", "psf_matrix"}
+    assert np.isfinite(mended["psf_own"]).all()
+    matrix = np.diag([1.0, 2.0, 1.0])
+    placed = bring_to_frame(PSF * 99, "view 'left'", matrix, ViewPSF(notes=("measured",)))
+    ready = judge_psf(PSF * 99, "view 'left'")
+    np.testing.assert_array_equal(placed.psf, resample_psf(ready.psf, matrix))
+    assert placed.notes == ("measured", *ready.notes)
+    assert bring_to_frame(np.zeros((5, 5, 5)), "view 'left'", matrix, ViewPSF()).psf is None
