@@ -196,7 +196,7 @@ def test_channels_are_fused_one_by_one_and_views_are_called_by_what_tells_them_a
     )
     with pytest.raises(InputError, match=r"2 channels: choose one with --channel, of 1 \(GFP\), 2 \(RFP\)"):
         open_views(project)
-    views = open_views(project, channel=2, no_data="none")
+    views = open_views(project, channel=2, apart=True, no_data="none")
     assert views.names == ("0 tile left", "0 tile right", "270 tile left", "270 tile right")
     for number, view in enumerate(views.views):
         np.testing.assert_array_equal(np.asarray(view.data[:]), pixels + 4 + number)
@@ -345,7 +345,12 @@ def test_the_command_line_fuses_what_is_chosen_and_its_recipe_repeats_it(project
 
 
 def test_the_choices_of_projects_are_refused_elsewhere(tmp_path, rng):
-    for option, words in ((["--box", "all"], "--box"), (["--level", "1"], "--level"), (["--outside"], "--outside")):
+    for option, words in (
+        (["--box", "all"], "--box"),
+        (["--level", "1"], "--level"),
+        (["--outside"], "--outside"),
+        (["--apart"], "--apart"),
+    ):
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file["a"] = rng.random((4, 5, 6), np.float32)
         failed = run("fuse", tmp_path / "a.h5", *option, "-o", tmp_path / "o.zarr", code=2)

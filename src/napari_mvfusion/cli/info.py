@@ -73,6 +73,7 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         level=inputs.level,
         world_unit_um=inputs.world_unit_um,
         outside=inputs.outside,
+        apart=inputs.apart,
         grid=inputs.grid,
         box_um=inputs.box_um,
     )

@@ -91,6 +91,13 @@ class ViewOptions:
     outside: Annotated[
         bool, _option("--outside", help="Also read files that a project keeps outside of its own folder.")
     ] = False
+    apart: Annotated[
+        bool,
+        _option(
+            "--apart",
+            help="Take every illumination and tile of a project as a view of its own, in place of one view an angle.",
+        ),
+    ] = False
     no_data: Annotated[
         list[str] | None,
         _option(
@@ -150,6 +157,7 @@ class ViewOptions:
             level=self.level or 0,
             world_unit_um=options.positive(self.world_unit, "--world-unit"),
             outside=self.outside,
+            apart=self.apart,
         )
 
 

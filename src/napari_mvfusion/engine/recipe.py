@@ -62,7 +62,7 @@ class Inputs(_Part):
     no_data_views : another choice for some views, by name
     masks : files of masks, by the name of the view
     timepoint, channel : which volume of each file, counted from 0, where files have several
-    box, level, world_unit_um, outside : what of a project, see `open_views`
+    box, level, world_unit_um, outside, apart : what of a project, see `open_views`
     grid : voxels of the fused volume, as for `open_views`; recipes that do not say it were made when all files were taken to
         lie on the grid of the first
     box_um : first and last place (z, y, x) of the fused volume in the world, um; None for all views
@@ -88,6 +88,7 @@ class Inputs(_Part):
     level: int = 0
     world_unit_um: float | None = None
     outside: bool = False
+    apart: bool = False
     grid: Literal["isotropic", "first", "same"] | tuple[float, float, float] = "same"
     box_um: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
@@ -171,6 +172,7 @@ class Inputs(_Part):
             level=self.level,
             world_unit_um=self.world_unit_um,
             outside=self.outside,
+            apart=self.apart,
             grid=self.grid,
             box_um=self.box_um,
         )

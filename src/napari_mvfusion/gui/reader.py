@@ -120,7 +120,7 @@ def _read_project(file: Path) -> list[LayerData]:
     at, said = one_of(opened, VolumeChoice())
     for message in said:
         show_warning(message)
-    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto")
+    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto", apart=True)
     return view_layers(opened(at), sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 
 

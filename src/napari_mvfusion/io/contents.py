@@ -96,6 +96,7 @@ def describe(
     level: int = 0,
     world_unit_um: float | None = None,
     outside: bool = False,
+    apart: bool = False,
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
 ) -> Contents:
@@ -104,8 +105,8 @@ def describe(
     Parameters
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
-    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, views, box, level, world_unit_um, outside, grid, box_um : as
-        for `open_views`
+    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, grid, box_um : as for `open_views`
+    views, box, level, world_unit_um, outside, apart : what of a project, as for `open_views`
     tag : the only sample to look at, of a folder with several
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
@@ -133,6 +134,7 @@ def describe(
             level=level,
             world_unit_um=world_unit_um,
             outside=outside,
+            apart=apart,
             grid=grid,
             box_um=box_um,
         )

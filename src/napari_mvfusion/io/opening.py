@@ -56,6 +56,7 @@ def open_views(
     level: int = 0,
     world_unit_um: float | None = None,
     outside: bool = False,
+    apart: bool = False,
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
 ) -> RegisteredViews:
@@ -89,6 +90,8 @@ def open_views(
     level : resolution level of the views of a project, 0 for the full resolution
     world_unit_um : what one unit of the world of a project is, where it leaves that open
     outside : files of a project may lie outside of its folder
+    apart : every illumination and tile of a project is a view of its own; else those of one angle are one view, their mean,
+        each fading towards its border
     grid : voxels of the fused volume, where views lie on different grids: "isotropic", cubes of the finest size of all
         views; "first", the grid of the first view; a size (z, y, x) in um, which is taken in any case; or "same": all views
         lie on the grid of the first one, whatever their files say of their places, which a project cannot mean
@@ -119,6 +122,7 @@ def open_views(
         level,
         world_unit_um,
         outside,
+        apart,
         voxels="isotropic" if grid == "same" else grid,
         box_um=world,
     )

@@ -79,6 +79,7 @@ class ProjectChoice:
     outside : files may lie outside of the folder of the project
     voxels : of the fused volume, where no size is named
     box_um : a part of the world that is covered, where no box is named
+    apart : every illumination and tile is a view of its own, in place of one view an angle
     own_psfs : PSFs stay in the pixels of their views, for whoever brings them into a frame of their own
     """
 
@@ -90,6 +91,7 @@ class ProjectChoice:
     level: int = 0
     world_unit_um: float | None = None
     outside: bool = False
+    apart: bool = False
     own_psfs: bool = False
     voxels: Voxels = "isotropic"
     box_um: WorldBox | None = None
@@ -107,6 +109,7 @@ class ProjectChoice:
             ("--level (level=)", self.level != 0),
             ("--world-unit (world_unit_um=)", self.world_unit_um is not None),
             ("--outside (outside=)", self.outside),
+            ("--apart (apart=)", self.apart),
         ]
         for option, given in asked:
             if given:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_mvfusion.data.fading import fading
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews
 
@@ -11,11 +12,7 @@ from napari_mvfusion.data.views import RegisteredViews
 def blending_weights(
     views: RegisteredViews, index: int, box: Box, *, range_voxels: float, border_voxels: float = 0.0
 ) -> np.ndarray:
-    """Weight of one view over a box, falling off along a cosine towards the border of the view's own array.
-
-    On each axis of the view, with l the position along it and `dim` its length,
-    `t = min(l - border, dim - 1 - l - border) / range`, and the weight is 0 for t <= 0, 1 for t >= 1, else
-    `(cos((1 - t) pi) + 1) / 2`; the weights of the three axes are multiplied.
+    """Weight of one view over a box, falling off along a cosine towards the border of the view's own array; see `fading`.
 
     Parameters
     ----------
@@ -28,15 +25,5 @@ def blending_weights(
     Returns
     -------
     float32 that broadcasts to the shape of the box.
-
-    References
-    ----------
-    Preibisch et al., Mosaicing of single plane illumination microscopy images using groupwise registration and fast
-    content-based image fusion, SPIE 6914 (2008), in the form of BigStitcher.
     """
-    weight = np.ones((1, 1, 1), np.float32)
-    for position, length in zip(views.positions(index, box), views.views[index].shape, strict=True):
-        nearest = np.minimum(position, length - 1 - position) - border_voxels
-        t = np.clip(nearest / range_voxels, 0.0, 1.0)
-        weight = weight * ((np.cos((1.0 - t) * np.pi) + 1.0) / 2.0).astype(np.float32)
-    return weight
+    return fading(views.positions(index, box), views.views[index].shape, (range_voxels,) * 3, border_voxels)

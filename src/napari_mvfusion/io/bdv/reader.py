@@ -12,6 +12,7 @@ from napari_mvfusion.data.fused_grid import Placed, WorldBox, choose_grid
 from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.bdv.grouping import grouped, meets
 from napari_mvfusion.io.bdv.loaders import loader_of
 from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.places import Places
@@ -27,6 +28,8 @@ _SHOWN = 8
 _MOST_MODELS = 1000
 # Degrees that a detection axis may lie out of the plane in which views turn about x.
 _ACROSS_X = 10.0
+# What makes views of their own, where illuminations and tiles are one.
+_TELLING = ("angle", "channel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,35 +68,54 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
     places = Places(project, choice.outside)
     loader = loader_of(places)
     unit = project_unit(project, choice.world_unit_um)
-    chosen = _named(
-        project, placed_views(project, unit, _timepoint(project, choice), _channel(project, choice)), choice
-    )
-    levels = [_opened(loader, view, choice.level) for view in chosen]
-    affines = [at_level(v.affine, level.factors, level.shift) for v, level in zip(chosen, levels, strict=True)]
+    placed = placed_views(project, unit, _timepoint(project, choice), _channel(project, choice))
+    groups = _named(project, _groups(project, placed, apart=choice.apart or choice.own_psfs), choice)
+    chosen = [view for members in groups.values() for view in members]
+    levels = {view: _opened(loader, view, choice.level) for view in chosen}
+    affines = {view: at_level(view.affine, level.factors, level.shift) for view, level in levels.items()}
+    fields = [Placed(triple(levels[view].data.shape), affines[view], f"view '{view.name}'") for view in chosen]
     found = choose_grid(
-        [
-            Placed(triple(level.data.shape), affine, f"view '{view.name}'")
-            for view, level, affine in zip(chosen, levels, affines, strict=True)
-        ],
+        fields,
         voxels=choice.voxel_size_um or choice.voxels,
         box=_box(project, choice.box, unit) or choice.box_um,
         known=ALL_KNOWN if unit.known else NOT_KNOWN,
     )
-    views = []
-    for view, level, affine, kept in zip(chosen, levels, affines, found.on_grid, strict=True):
-        made = _adjusted(
-            View(
-                level.data,
-                view.name,
-                angle=direction_of(view.affine),
-                affine=None if kept else affine,
-                source=str(path),
-            ),
-            project.adjustments.get(view.place),
+    inside = {view for view, field in zip(chosen, fields, strict=True) if meets(field, found.grid)}
+    made = {}
+    for view, kept in zip(chosen, found.on_grid, strict=True):
+        plain = View(
+            levels[view].data,
+            view.name,
+            angle=direction_of(view.affine),
+            affine=None if kept else affines[view],
+            source=str(path),
         )
         to_grid = None if choice.own_psfs else own_to_fused(view.affine, found.grid)
-        views.append(with_psf(made, view.place, to_grid, places, clean=clean))
-    return RegisteredViews(views, found.grid, remarks=[*_remarks(project, chosen, unit), *filter(None, [found.remark])])
+        adjusted = _adjusted(plain, project.adjustments.get(view.place))
+        made[view] = with_psf(adjusted, view.place, to_grid, places, clean=clean)
+    views, remarks = [], _remarks(project, chosen, unit)
+    for name, members in groups.items():
+        met = [view for view in members if view in inside]
+        if len(met) > 1:
+            views.append(grouped([made[view] for view in met], name, found.grid))
+            remarks.append(f"view '{name}' is {_some([view.name for view in met])}, blended where they overlap")
+        elif met:
+            views.append(replace(made[met[0]], name=name))
+    if beyond := [view.name for view in chosen if view not in inside]:
+        remarks.append(f"outside of the fused volume, and left out: {_some(beyond)}")
+    return RegisteredViews(views, found.grid, remarks=[*remarks, *filter(None, [found.remark])])
+
+
+def _groups(project: Project, views: Sequence[PlacedView], *, apart: bool) -> dict[str, list[PlacedView]]:
+    """Views by the names under which they are fused: illuminations and tiles of one angle together, or all apart."""
+    if apart:
+        return {view.name: [view] for view in views}
+    found: dict[tuple[int | None, ...], list[PlacedView]] = {}
+    for view in views:
+        parts = project.setups[view.place[1]].parts
+        found.setdefault(tuple(parts.get(kind) for kind in _TELLING), []).append(view)
+    firsts = [project.setups[members[0].place[1]] for members in found.values()]
+    return dict(zip(names_of(project, firsts, _TELLING), found.values(), strict=True))
 
 
 def project_unit(project: Project, asked_um: float | None) -> WorldUnit:
@@ -177,17 +199,15 @@ def _channel(project: Project, choice: ProjectChoice) -> int | None:
     return choice.channel
 
 
-def _named(project: Project, views: list[PlacedView], choice: ProjectChoice) -> list[PlacedView]:
+def _named(project: Project, groups: dict[str, list[PlacedView]], choice: ProjectChoice) -> dict[str, list[PlacedView]]:
     """The views of these names, in their order; "090" is meant for view 90."""
     if choice.views is None:
-        return views
-    by_name = {view.name: view for view in views}
-    wanted = [name if name in by_name else name.lstrip("0") or "0" for name in choice.views]
+        return groups
+    wanted = [name if name in groups else name.lstrip("0") or "0" for name in choice.views]
     for name in wanted:
-        if name not in by_name:
-            there = ", ".join(list(by_name)[:_SHOWN]) + (", …" if len(by_name) > _SHOWN else "")
-            raise InputError(f"there is no view '{name}' in {project.path}: the views are {there}")
-    return [by_name[name] for name in wanted]
+        if name not in groups:
+            raise InputError(f"there is no view '{name}' in {project.path}: the views are {_some(list(groups))}")
+    return {name: groups[name] for name in wanted}
 
 
 def _opened(loader: PixelLoader, view: PlacedView, level: int) -> ViewLevel:
@@ -223,11 +243,12 @@ def _remarks(project: Project, views: Sequence[PlacedView], unit: WorldUnit) -> 
     said = [unit.said]
     unplaced = [view.name for view in views if view.place not in project.transforms]
     if unplaced:
-        shown = ", ".join(unplaced[:_SHOWN]) + (", …" if len(unplaced) > _SHOWN else "")
-        said.append(f"{project.path} has no registration of {shown}: laid from 0 on, with pixels of one world unit")
+        said.append(
+            f"{project.path} has no registration of {_some(unplaced)}: laid from 0 on, with pixels of one world unit"
+        )
     adjusted = [view.name for view in views if view.place in project.adjustments]
     if adjusted:
-        said.append(f"brightness adjusted as the project says: {', '.join(adjusted[:_SHOWN])}")
+        said.append(f"brightness adjusted as the project says: {_some(adjusted)}")
     return said
 
 
@@ -239,6 +260,10 @@ def _numbers(numbers: Sequence[int]) -> str:
 
 def _listed(parts: Sequence[NamedPart]) -> str:
     return ", ".join(map(str, parts[:_SHOWN])) + (", …" if len(parts) > _SHOWN else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")
 
 
 def _times(shape: Sequence[int]) -> str:
