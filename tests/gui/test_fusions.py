@@ -124,6 +124,15 @@ def test_what_is_asked_for_is_fused_in_its_order_and_told_once_all_is_complete(q
     assert queue.fusions.going_on == ""
 
 
+def test_all_results_lie_where_the_first_view_was_when_they_were_asked_for(queue):
+    queue.layers[0].translate = (1, 2, 3)
+    queue.fusions.reported.connect(lambda job, event: setattr(queue.layers[0], "translate", (50, 50, 50)))
+    queue.fuse(Average(), CBIF())
+    queue.wait()
+    for result in queue.model.layers[2:]:
+        np.testing.assert_array_equal(result.translate, (1, 2, 3))
+
+
 def test_after_an_error_nothing_else_is_started_and_what_is_finished_stays(queue):
     queue.fuse(Average(), Refuses(), CBIF())
     queue.wait()

@@ -93,13 +93,15 @@ class Fusions(QObject):
 
         Parameters
         ----------
-        layers : the views; the results lie where the first one does
+        layers : the views; the results lie where the first one does now
         opened : the same as views
-        methods : in their order; the last results stay where a later run fails
+        methods : in their order; earlier results stay where a later run fails
         target : where the results go
         titles : what messages about each run begin with; "" where it is the only one
         """
-        self._first = layers[0]
+        first = layers[0]
+        self._sample = notes(first).get("sample") or ""
+        self._place, self._limits = same_place(first), tuple(first.contrast_limits)
         self._waiting.extend(zip(jobs_of(opened, methods, target), titles, strict=True))
         self._begun, self._done = 0, []
         self._next()
@@ -132,9 +134,8 @@ class Fusions(QObject):
 
     def _add_layer(self) -> None:
         assert self._run is not None
-        name = f"{notes(self._first).get('sample') or ''} {called(self._job.method)}".strip()
-        limits = tuple(self._first.contrast_limits)
-        self._result = ResultLayer(self._viewer, self._job, name, same_place(self._first), limits, self._run)
+        name = f"{self._sample} {called(self._job.method)}".strip()
+        self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
         self._result.removed.connect(self._run.cancel)
         self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._follow)
@@ -157,7 +158,7 @@ class Fusions(QObject):
             return
         complete, done = len(self._done) == self._begun, self._done
         # Their pixels are the user's to take away: nothing here holds them any longer.
-        del self._first, self._result, self._job
+        del self._result, self._job
         self._done = []
         if complete:
             self.finished.emit(done)
