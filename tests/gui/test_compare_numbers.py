@@ -12,7 +12,7 @@ from compare_window import save_as
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QCheckBox
+from qtpy.QtWidgets import QCheckBox, QScrollArea, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.gui.panels.compare.profile_tab import ProfilePlot, ProfileTab
@@ -67,6 +67,16 @@ def test_a_line_is_drawn_once_and_read_through_all_ticked_layers(person, small_v
     person.bot.waitUntil(lambda: curves(person)["nuclei cbif"].distance[-1] == pytest.approx(5))
     del person.viewer.layers["Profile"]
     person.bot.waitUntil(lambda: not curves(person))
+
+
+def test_the_whole_plot_is_in_sight_in_a_small_window(person):
+    person.viewer.window.resize(1280, 720)
+    draw(person, [[16, 3, 20], [16, 27, 100]])
+    person.bot.wait(200)
+    plot = person.see("plot", QWidget)
+    area = next(area for area in person.panel.findChildren(QScrollArea) if area.isAncestorOf(plot))
+    assert plot.height() >= 150
+    assert area.verticalScrollBar().maximum() == 0
 
 
 @pytest.mark.parametrize(("samples", "smooth"), [(200, True), (5000, False)])

@@ -181,6 +181,8 @@ class ProfilePlot(QWidget):
         self._plot = BarePlot("distance along the line (µm)", top=4, bottom=_OVERHANG_PIXELS, mouse=True)
         self._plot.setObjectName("plot")
         self._plot.setMinimumHeight(150)
+        # As high as there is room: the height that pyqtgraph would like has to be scrolled in a small window.
+        self._plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self._plot.axes["bottom"].setHeight(_AXIS_PIXELS)
         self._legend = text_label("legend")
         layout = QVBoxLayout(self)
