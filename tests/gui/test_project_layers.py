@@ -12,35 +12,45 @@ from napari_mvfusion.gui.reader import get_reader
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
+PROJECTS = {
+    "bigstitcher-tiff/dataset.xml": ("bigstitcher-tiff/dataset.xml", 2, (9, 5, 5)),
+    "bigstitcher-zarr/dataset.xml": ("bigstitcher-zarr/dataset.xml", 2, (9, 5, 5)),
+    "npy2bdv/npy2bdv_angles.xml": ("npy2bdv/npy2bdv_angles.xml", 2, None),
+    "mri-stack/mri-stack.xml": ("mri-stack.xml", 1, None),
+}
+
+
+@pytest.fixture
+def projects(test_data):
+    path = test_data / "projects"
+    if not path.is_dir():
+        pytest.skip("the projects of other programs are not at hand")
+    return path
+
 
 @pytest.fixture
 def viewer():
     return ViewerModel()
 
 
-@pytest.fixture
-def project(test_data):
-    path = test_data / "projects" / "bigstitcher-tiff" / "dataset.xml"
-    if not path.is_file():
-        pytest.skip("the projects of other programs are not at hand")
-    return path
-
-
 @pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
-def test_views_of_a_project_become_layers_where_they_lie(viewer, project):
-    layers = viewer.open(project, plugin="napari-mvfusion")
-    assert [layer.name for layer in layers] == ["dataset view 0", "dataset view 90"]
-    expected = json.loads((project.parents[1] / "expected.json").read_text())
-    known = [e for e in expected if e["project"] == "bigstitcher-tiff/dataset.xml"]
+@pytest.mark.parametrize("project", PROJECTS)
+def test_views_of_a_project_become_layers_where_they_lie(viewer, projects, project):
+    called, count, psf_shape = PROJECTS[project]
+    layers = viewer.open(projects / project, plugin="napari-mvfusion")
+    assert len(layers) == count
+    expected = json.loads((projects / "expected.json").read_text())
+    known = [e for e in expected if e["project"] == called and e["timepoint"] == 0]
     for layer, view in zip(layers, known, strict=True):
         for point in view["points"]:
             assert np.asarray(layer.data[tuple(point["zyx"])]) == point["value"]
-            np.testing.assert_allclose(layer.data_to_world(point["zyx"]), point["world_zyx_um"], atol=1e-6)
+            np.testing.assert_allclose(layer.data_to_world(point["zyx"]), point["world_zyx_um"], rtol=1e-9, atol=1e-6)
         assert str(layer.units[0]) in ("micrometer", "micron")
         # In the pixels of the raw view: the panel brings it into the frame of whichever volume is fused.
         assert layer.metadata[KEY]["psf"] is None
-        assert layer.metadata[KEY]["psf_own"].shape == (9, 5, 5)
-    assert len(open_layers(list(layers)).views) == 2
+        own = layer.metadata[KEY]["psf_own"]
+        assert (None if own is None else own.shape) == psf_shape
+    assert len(open_layers(list(layers)).views) == count
 
 
 def test_other_xml_files_are_left_to_others(tmp_path):

@@ -362,6 +362,16 @@ def test_a_file_map_names_channels_of_files(tmp_path, rng, kind):
         opened(tmp_path, FILES.format(kind, "false", mapping("a.tif", channel=2)))
 
 
+def test_a_file_map_names_images_of_files(tmp_path, rng):
+    arrays = [rng.integers(0, 1000, SHAPE, np.uint16) for _ in range(2)]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for array in arrays:
+            file.write(array, metadata={"axes": "ZYX"})
+    for number, array in enumerate(arrays):
+        loader = FILES.format("spimreconstruction.filemap2", "false", mapping("a.ome.tif", series=number))
+        np.testing.assert_array_equal(pixels_of(opened(tmp_path, loader)), array)
+
+
 def test_time_points_lie_in_one_file_or_in_a_file_each(tmp_path, rng):
     array = rng.integers(0, 1000, (2, *SHAPE), np.uint16)
     tifffile.imwrite(tmp_path / "both.tif", array, imagej=True, metadata={"axes": "TZYX"})
@@ -380,7 +390,7 @@ def test_time_points_lie_in_one_file_or_in_a_file_each(tmp_path, rng):
     [
         (FILES.format("spimreconstruction.filemap2", "true", mapping("a.tif")), "every plane in a file of its own"),
         (FILES.format("spimreconstruction.filemap2", "false", mapping("a.czi")), "which only Bio-Formats reads"),
-        (FILES.format("spimreconstruction.filemap2", "false", mapping("a.tif", series=3)), "as image 3 of"),
+        (FILES.format("spimreconstruction.filemap2", "false", mapping("a.tif", series=3)), r"a\.tif:3 is not there"),
         (FILES.format("spimreconstruction.filemap2", "false", mapping("gone.tif")), r"gone\.tif does not exist"),
         (FILES.format("spimreconstruction.filemap2", "false", ""), "names no file for setup 0 at time point 0"),
     ],

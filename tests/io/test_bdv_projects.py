@@ -16,7 +16,7 @@ from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import read_project
 from napari_mvfusion.io.contents import describe
-from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.opening import open_views, open_volume
 
 EXPECTED = [
     ("mri-stack/mri-stack.xml", 0, 0),
@@ -70,6 +70,35 @@ def test_every_value_and_place_is_as_an_independent_reader_found_it(projects, ex
         assert pixels[tuple(point["zyx"])] == point["value"]
         place = affine_of(views, setup) @ [*point["zyx"], 1]
         np.testing.assert_allclose(place[:3], point["world_zyx_um"], atol=1e-9)
+
+
+@pytest.mark.parametrize("which", EXPECTED, ids=lambda which: f"{which[0].split('/')[0]}-{which[1]}-{which[2]}")
+def test_the_command_line_lays_every_view_where_it_lies(projects, expected, tmp_path, which):
+    project, setup, timepoint = which
+    known = expected[which]
+    name = "90" if setup else "setup 0" if "mri" in project else "0"
+    out = tmp_path / "fused.zarr"
+    run("fuse", projects / project, "--timepoint", timepoint, "--views", name, "--method", "average", "-q", "-o", out)
+    fused, grid = open_volume(out)
+    for point in known["points"]:
+        voxel = (np.array(point["world_zyx_um"]) - grid.origin_um) / grid.voxel_size_um
+        np.testing.assert_allclose(voxel, np.rint(voxel), atol=1e-6)
+        z, y, x = np.rint(voxel).astype(int)
+        assert float(fused[z : z + 1, y : y + 1, x : x + 1].item()) == pytest.approx(point["value"])
+
+
+def test_no_output_takes_the_place_of_a_project(projects, tmp_path):
+    shutil.copytree(projects / "bigstitcher-zarr", tmp_path / "p")
+    shutil.copytree(projects / "npy2bdv", tmp_path / "q")
+    for project, out, words in (
+        ("p/dataset.xml", "p/dataset.ome.zarr", "never replaced"),
+        # Of another time point.
+        ("p/dataset.xml", "p/dataset.ome.zarr/s0-t1.zarr", "would lie inside the input"),
+        ("q/npy2bdv_angles.xml", "q/npy2bdv_angles.h5", "would be lost"),
+    ):
+        chosen = ["--timepoint", 0, "--method", "average", "--overwrite", "-q", "-o", tmp_path / out]
+        assert words in run("fuse", tmp_path / project, *chosen, code=3).stderr
+        assert open_views(tmp_path / project, timepoint=0, no_data="none").names == ("0", "90")
 
 
 def test_views_are_fused_where_they_lie_as_an_independent_interpolation_lays_them(projects):

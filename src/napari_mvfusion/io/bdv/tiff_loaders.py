@@ -55,9 +55,7 @@ class _TiffLoader(PixelLoader):
                 f"{file} does not exist, and holds the pixels of {called(view)}: put it where the project names it, or list "
                 "it as missing there"
             )
-        if series:
-            raise InputError(f"{self.project} keeps {called(view)} as image {series} of {file}, of several: {RESAVE}")
-        stored = open_stack(file)
+        stored = open_stack(Path(f"{file}:{series}"))
         at = {axis: n for axis, n in (("t", timepoint), ("c", channel)) if axis in stored.leading}
         lacking = [n for axis, n in (("t", timepoint), ("c", channel)) if n >= stored.leading.get(axis, 1)]
         if lacking:

@@ -85,7 +85,7 @@ class ZarrLoader(PixelLoader):
             self.check_level(view, level, min(len(datasets), _MOST_LEVELS))
             full, array = (self._array(group, folder, str(datasets[n]["path"])) for n in (0, level))
             factors, shift = _placement(datasets, level, full.shape, array.shape)
-        return ViewLevel(_ZarrView(folder, array, self._leading(array, entry, view)), factors, shift)
+        return ViewLevel(_ZarrView(self._root, folder, array, self._leading(array, entry, view)), factors, shift)
 
     def _array(self, group: Any, folder: Path, path: str) -> Any:
         self.places.below(folder, path)
@@ -115,15 +115,15 @@ class ZarrLoader(PixelLoader):
 class _ZarrView(LazyVolume):
     """One (z, y, x) volume of an array with more axes before z."""
 
-    def __init__(self, folder: Path, array: Any, leading: tuple[int, ...]) -> None:
-        self._folder, self._array, self._leading = folder, array, leading
+    def __init__(self, root: Path, folder: Path, array: Any, leading: tuple[int, ...]) -> None:
+        self._root, self._folder, self._array, self._leading = root, folder, array, leading
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape[-3:])
         self.dtype = array.dtype
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The folder."""
-        return (self._folder,)
+        """The container: other views of the project lie in it, too."""
+        return (self._root,)
 
     @property
     def chunks(self) -> tuple[int, ...]:
