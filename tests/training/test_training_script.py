@@ -1,10 +1,7 @@
 """A training run as a command and as Python: both make what the run itself makes."""
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import tifffile
 import torch
 from typer.testing import CliRunner
 
+import warm_process
 from napari_mvfusion.cli.app import app
 from napari_mvfusion.cli.script import training_command, training_python
 from napari_mvfusion.engine.recipe import Inputs
@@ -104,7 +102,7 @@ def test_what_a_command_cannot_say_is_said(data):
         training_command([first], TrainJob(TrainConfig(mode="semi"), "mine", sharp=(np.ones((4, 4, 4)),)))
 
 
-def test_the_notebook_runs_in_a_plain_interpreter(tmp_path):
+def test_the_notebook_runs_in_a_plain_interpreter(tmp_path, models, monkeypatch):
     notebook = json.loads((Path(__file__).parents[2] / "docs" / "fine-tune.ipynb").read_text())
     assert notebook["nbformat"] == 4
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -114,14 +112,8 @@ def test_the_notebook_runs_in_a_plain_interpreter(tmp_path):
     for long, short in (("minutes=1, views", "minutes=0.01, validate_every=1, views"), ("size=64", "size=48")):
         assert long in code
         code = code.replace(long, short)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "agg", "MVFUSION_MODELS": str(tmp_path / "models")},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    done = warm_process.run(code)
     assert done.returncode == 0, done.stderr
     assert "tiles that were never trained on" in done.stdout
