@@ -43,6 +43,25 @@ def test_a_folder_of_views_in_other_places_opens_in_them_and_its_recipe_says_how
     assert open_layers(layers).inputs is None, "a recipe could not say where it was moved to"
 
 
+def test_psfs_of_views_on_different_grids_are_brought_to_that_of_the_first(model, qtbot, tmp_path, rng):
+    person = in_front_of_the_views(model, qtbot)
+    axes = np.meshgrid(*(np.arange(15) - 7,) * 3, indexing="ij")
+    psf = np.exp(-sum((a / 2.0) ** 2 for a in axes) / 2).astype(np.float32)
+    for angle, size, origin in ((0, (1.0, 0.5, 0.5), (0, 0, 0)), (90, (0.5, 0.5, 0.5), (2, 1, 0))):
+        grid = Grid((20, 24, 24), size, origin)
+        write_volume(tmp_path / f"fly_view_{angle}.ome.tif", rng.random(grid.shape, np.float32), grid)
+        write_volume(tmp_path / f"psf_{angle}.ome.tif", psf, Grid(psf.shape, (0.5, 0.5, 0.5)))
+    person.drop(tmp_path)
+    person.settle()
+    opened = open_layers(list(model.layers))
+    assert opened.views.grid == Grid((20, 24, 24), (1, 0.5, 0.5))
+    for view in opened.views.views:
+        places = np.stack(np.meshgrid(*map(np.arange, view.psf.shape), indexing="ij")).reshape(3, -1)
+        widths = np.sqrt(np.diag(np.cov(places, aweights=view.psf.ravel().astype(float))))
+        np.testing.assert_allclose(widths, (1, 2, 2), rtol=0.1)
+    assert opened.inputs is None
+
+
 def turned_zarr(path, degrees=30):
     """An OME-Zarr image that its metadata turn about x."""
     grid = Grid((6, 8, 10), (2.0, 0.5, 0.5))

@@ -43,7 +43,9 @@ def measure(
         measured = measure_psf(np.asarray(volume[:]), size=sides)
     except InputError as error:
         raise InputError(f"{beads}: {error}") from error
-    known.write(out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um), overwrite=overwrite)
+    known.write(
+        out, measured.psf, Grid(triple(measured.psf.shape), grid.voxel_size_um, known=grid.known), overwrite=overwrite
+    )
     if as_json:
         rejected = [asdict(bead) for bead in measured.rejected]
         result = {

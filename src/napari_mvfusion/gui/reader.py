@@ -152,10 +152,10 @@ def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     files = [file for file in found.views.values() if file.is_file()]
     first = first_volume(files) if len(files) == len(found.views) else VolumeChoice()
     series = first != VolumeChoice()
-    views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
+    views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel, own_psfs=True)
     truth = open_truth(folder, tag, timepoint=first.timepoint, channel=first.channel)
     inputs = Inputs(source=str(folder.resolve()), tag=tag, grid="isotropic").model_dump(mode="json")
-    layers = view_layers(views, sample=tag, inputs=inputs, shown=shown)
+    layers = view_layers(views, sample=tag, inputs=inputs, shown=shown, own_psfs=True)
     if series:
         layers = view_series(views, layers)
     if truth is not None:
@@ -179,9 +179,9 @@ def _read_zarr(folder: Path) -> list[LayerData]:
                 image.levels(), image.grid, name=sample, recipe=image.recipe, leading=leading, affine=place.affine_um
             )
         ]
-    views, truth = open_views(folder), open_truth(folder)
+    views, truth = open_views(folder, own_psfs=True), open_truth(folder)
     inputs = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
-    layers = view_layers(views, sample=sample, inputs=inputs)
+    layers = view_layers(views, sample=sample, inputs=inputs, own_psfs=True)
     if truth is None:
         return layers
     return [*layers, truth_layer(truth, image.grid, sample=sample, affine=image.placement.affine_um)]

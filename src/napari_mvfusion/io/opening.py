@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import WorldBox
-from napari_mvfusion.data.geometry import FloatTriple, Grid
+from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
@@ -59,6 +59,7 @@ def open_views(
     apart: bool = False,
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
+    own_psfs: bool = False,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
 
@@ -96,6 +97,7 @@ def open_views(
         views; "first", the grid of the first view; a size (z, y, x) in um, which is taken in any case; or "same": all views
         lie on the grid of the first one, whatever their files say of their places, which a project cannot mean
     box_um : first and last place (z, y, x) of the fused volume in the world, um; the bounds of all views when None
+    own_psfs : PSFs stay on the voxels of their views, for whoever brings them into a frame of their own
 
     Returns
     -------
@@ -112,7 +114,7 @@ def open_views(
     named = None if views is None else tuple(once(views))
     world = None if box_um is None else WorldBox(*box_um)
     either = None if named is None else (*named, *(called(each)[0] for each in named))
-    wish = GridWish(grid, world, either)
+    wish = GridWish(grid, world, either, own_psfs)
     in_project = ProjectChoice(
         timepoint,
         channel,
@@ -122,7 +124,8 @@ def open_views(
         level,
         world_unit_um,
         outside,
-        apart,
+        apart=apart,
+        own_psfs=own_psfs,
         voxels="isotropic" if grid == "same" else grid,
         box_um=world,
     )
@@ -264,7 +267,8 @@ def _open_project(
         raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
     views = format_of(path).open_project(path, choice, clean=clean)
     # Files that are named for a project hold PSFs in the frame of the fused volume.
-    return _with_stated_psfs(views, path, psfs, psf_folder, [], [None] * len(views), clean=clean)
+    onto = [(views.grid.stated_size_um, None)] * len(views)
+    return _with_stated_psfs(views, path, psfs, psf_folder, [], onto, clean=clean)
 
 
 def _open_channels(
@@ -291,8 +295,8 @@ def _open_channels(
             view = replace(view, psf=_onto_grid(view.psf, own), psf_notes=(*view.psf_notes, own.said))
         moved.append(replace(view, affine=placed.affines[index]))
     placed_views = RegisteredViews(moved, placed.grid, remarks=[*views.remarks, *placed.remarks])
-    owns = [placed.own_voxels(index) for index in range(len(views))]
-    return _with_stated_psfs(placed_views, path, psfs, psf_folder, remarks, owns, clean=clean)
+    onto = [(placed.size_of_psf(index), placed.own_voxels(index)) for index in range(len(views))]
+    return _with_stated_psfs(placed_views, path, psfs, psf_folder, remarks, onto, clean=clean)
 
 
 def _onto_grid(psf: np.ndarray, own: OwnVoxels) -> np.ndarray:
@@ -306,7 +310,7 @@ def _with_stated_psfs(
     psfs: Mapping[str, str | Path],
     psf_folder: Path | None,
     remarks: list[str],
-    owns: Sequence[OwnVoxels | None],
+    onto: Sequence[tuple[StatedSize, OwnVoxels | None]],
     *,
     clean: bool,
 ) -> RegisteredViews:
@@ -321,10 +325,10 @@ def _with_stated_psfs(
         said += others.said
     said += remarks
     changed = []
-    for view, own in zip(views.views, owns, strict=True):
+    for view, (size_um, own) in zip(views.views, onto, strict=True):
         if view.name in files:
             said += _replaced(view.name, None if view.psf is None else path, files)
-            psf = open_psf(files[view.name], views.grid.stated_size_um, clean=clean, own=own)
+            psf = open_psf(files[view.name], size_um, clean=clean, own=own)
             view = replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw)
         changed.append(view)
     return RegisteredViews(changed, views.grid, remarks=[*views.remarks, *said])

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
-from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, assumed_size, float_triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, StatedSize, assumed_size, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.psf_files import OwnVoxels
@@ -32,11 +32,13 @@ class GridWish:
     voxels : of the fused volume
     box : of the world, None for the bounds of all views
     names : of the views that will be fused, in this order, which decide alone; all when None
+    own_psfs : PSFs stay on the voxels of their views, for whoever brings them into a frame of their own
     """
 
     voxels: GridChoice = "isotropic"
     box: WorldBox | None = None
     names: tuple[str, ...] | None = None
+    own_psfs: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,7 @@ class PlacedViews:
     grid : of the fused volume
     affines : for each view, from its voxels to the world in um; None where it lies on the grid
     sizes_um : voxel size (z, y, x) of each view
+    own_psfs : whether PSFs stay on the voxels of their views
     remarks : what was chosen or assumed, in words
     """
 
@@ -55,11 +58,19 @@ class PlacedViews:
     affines: tuple[np.ndarray | None, ...]
     sizes_um: tuple[FloatTriple, ...]
     remarks: tuple[str, ...]
+    own_psfs: bool = False
+
+    def size_of_psf(self, index: int) -> StatedSize:
+        """Voxel size (z, y, x) in um that the PSF of a view is brought to, None along axes where it is not known."""
+        if not self.own_psfs:
+            return self.grid.stated_size_um
+        z, y, x = (size if known else None for size, known in zip(self.sizes_um[index], self.grid.known, strict=True))
+        return z, y, x
 
     def own_voxels(self, index: int) -> OwnVoxels | None:
-        """The voxels of a view that does not lie on the grid."""
+        """The voxels of a view that its PSF is not left on, as it does not lie on the grid."""
         affine = self.affines[index]
-        if affine is None:
+        if affine is None or self.own_psfs:
             return None
         turn = affine[:3, :3] / np.asarray(self.sizes_um[index])
         turn[np.abs(turn) < _EXACT] = 0.0
@@ -107,7 +118,7 @@ def place_volumes(
     chosen = choose_grid(fused or placed, voxels=voxels, box=wish.box, known=known)
     left = tuple(None if view.lies_on(chosen.grid) else affine for view, affine in zip(placed, affines, strict=True))
     said = [chosen.remark] if chosen.remark else []
-    return PlacedViews(chosen.grid, left, tuple(sizes), (*remarks, *said))
+    return PlacedViews(chosen.grid, left, tuple(sizes), (*remarks, *said), wish.own_psfs)
 
 
 def _sizes(volumes: Sequence[StoredVolumes], wanted: FloatTriple | None) -> tuple[list[FloatTriple], Known, list[str]]:

@@ -160,7 +160,7 @@ def open_view_files(
         remarks = [*remarks, *size_remark(voxel_size_um, [(str(each.path), each.size_um) for each in stored])]
     views = []
     for index, (each, volume) in enumerate(zip(files, opened, strict=True)):
-        psf = open_psf(each.psf, placed.grid.stated_size_um, clean=clean, own=placed.own_voxels(index))
+        psf = open_psf(each.psf, placed.size_of_psf(index), clean=clean, own=placed.own_voxels(index))
         views.append(
             View(
                 volume.data,

@@ -120,6 +120,9 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
         return None
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
+    if any(view.affine is not None for view in views) and any(view.psf is not None for view in views):
+        # The panel has brought PSFs from the voxels of their views to those of the first, which no recipe repeats exactly.
+        return None
     masks = dict(opened.get("masks") or {})
     for layer, view in zip(layers, views, strict=True):
         known = notes(layer)

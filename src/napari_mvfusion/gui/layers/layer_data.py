@@ -46,11 +46,13 @@ def view_layers(
     sample : what the views show, the first word of the layers' names; may be empty
     inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
     shown : False leaves all of them invisible
-    own_psfs : PSFs are in the pixels of their views, and the panel brings them to those of the fused volume
+    own_psfs : PSFs are in the pixels of their views; where these are not those of the fused volume, the panel brings them
+        there
     """
     alike: dict[str, list[VolumeLike]] = {}
     for view in views.views:
         alike.setdefault(str(view.data.dtype), []).append(view.data)
+    own_psfs = own_psfs and any(view.affine is not None for view in views.views)
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):

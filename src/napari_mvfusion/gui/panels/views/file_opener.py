@@ -252,9 +252,9 @@ def open_files(
 def _together(files: Sequence[Path]) -> list[LayerData]:
     """View files of one grid as layers, with all their time points and channels."""
     first = first_volume(files)
-    views = open_views(files, timepoint=first.timepoint, channel=first.channel)
+    views = open_views(files, timepoint=first.timepoint, channel=first.channel, own_psfs=True)
     inputs = Inputs(source=[str(path.resolve()) for path in files], grid="isotropic").model_dump(mode="json")
-    return view_series(views, view_layers(views, sample="", inputs=inputs))
+    return view_series(views, view_layers(views, sample="", inputs=inputs, own_psfs=True))
 
 
 def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Generator[None, None, list[LayerData]]:
