@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QVBoxLay
 
 from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.jobs.status import TaskBar, box_of
+from napari_mvfusion.gui.jobs.status import Status, TaskBar, box_of
 from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import frame_of, is_sized, stack_of
 from napari_mvfusion.gui.panels.views.grids import known_size_um, own_matrix
@@ -145,14 +145,15 @@ class BeadsForm(QWidget):
     Parameters
     ----------
     tasks : run the thread
+    status : says what went wrong
     """
 
     accepted = Signal(list)
-    said = Signal(str, str)
 
-    def __init__(self, tasks: Tasks, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, tasks: Tasks, status: Status) -> None:
+        super().__init__()
         self._tasks = tasks
+        self._status = status
         self._rows: dict[Image, BeadRow] = {}
         self._wanted: dict[Image, Wanted] = {}
         self._grid: Grid | None = None
@@ -244,15 +245,15 @@ class BeadsForm(QWidget):
         for number, file in matches.found.items():
             self._rows[list(self._wanted)[number]].choose(file)
         for problem in matches.problems:
-            self.said.emit("warning", f"{problem}.")
+            self._status.say("warning", f"{problem}.")
         if not matches.found:
-            self.said.emit("warning", f"No file in {folder} has the name or angle of a view.")
+            self._status.say("warning", f"No file in {folder} has the name or angle of a view.")
 
     def _start(self) -> None:
         try:
             jobs = [self._job(layer, each) for layer, each in self._rows.items() if each.source is not None]
         except InputError as error:
-            self.said.emit("error", str(error))
+            self._status.say("error", str(error))
             return
         for each in self._rows.values():
             each.show_measured(None)
@@ -284,7 +285,7 @@ class BeadsForm(QWidget):
 
     def _stop(self) -> None:
         self._tasks.stop("beads")
-        self.said.emit("warning", "Measuring was cancelled. What was measured by then stays.")
+        self._status.say("warning", "Measuring was cancelled. What was measured by then stays.")
         self._check()
 
     def _follow(self, event: MeasurementProgress | MeasuredPSF) -> None:
@@ -298,7 +299,7 @@ class BeadsForm(QWidget):
         failed = sum(each.measured is not None and each.measured.psf is None for each in self._rows.values())
         if failed:
             views = "1 view" if failed == 1 else f"{failed} views"
-            self.said.emit("error", sentence(f"beads of {views} could not be measured: the reason stands there."))
+            self._status.say("error", sentence(f"beads of {views} could not be measured: the reason stands there."))
         self._check()
 
     def _accept(self) -> None:

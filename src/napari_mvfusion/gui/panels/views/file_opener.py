@@ -8,12 +8,13 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.data.geometry import StatedSize
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks, once
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
@@ -52,14 +53,14 @@ class FileOpener(QObject):
     ----------
     viewer : gets the layers
     tasks : read the files
+    status : says what became of them
     """
 
-    said = Signal(str, str)
-
-    def __init__(self, viewer: ViewerModel, tasks: Tasks, parent: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, tasks: Tasks, status: Status, parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._tasks = tasks
+        self._status = status
         self._parent = parent
         self.wanted: dict[Image, Wanted] = {}
         self.grid_size_um: StatedSize | None = None
@@ -105,10 +106,10 @@ class FileOpener(QObject):
         elif volumes and self.wanted:
             self.match(volumes, "these files")
         elif volumes:
-            self.said.emit("error", "There are no views yet that these PSFs could belong to: add the views first.")
+            self._status.say("error", "There are no views yet that these PSFs could belong to: add the views first.")
         for path in files:
             if path not in volumes:
-                self.said.emit("error", f"{path.name} is neither a folder nor a TIFF file.")
+                self._status.say("error", f"{path.name} is neither a folder nor a TIFF file.")
 
     def _by_guess(self, files: Sequence[Path]) -> None:
         """Open views; where some files seem to be something else, the user is asked first."""
@@ -167,11 +168,11 @@ class FileOpener(QObject):
         layers = list(self.wanted)
         matches = match_files([self.wanted[layer] for layer in layers], files)
         for problem in matches.problems:
-            self.said.emit("warning", f"{problem}.")
+            self._status.say("warning", f"{problem}.")
         if matches.found:
             self._read_psfs(f"match {where}", {layers[number]: file for number, file in matches.found.items()})
         else:
-            self.said.emit("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
+            self._status.say("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
 
     def _read_psfs(self, task: str, found: Mapping[Image, Path]) -> None:
         files = sorted(set(found.values()))
@@ -188,9 +189,9 @@ class FileOpener(QObject):
                 annotate(layer, psf=said.psf, psf_said=said, psf_own=None, psf_source=file.name, inputs=None)
                 given.append(f"{layer.name}: {file.name}")
         for problem in problems:
-            self.said.emit("error", problem)
+            self._status.say("error", problem)
         if given:
-            self.said.emit("done", "PSFs were matched. " + "; ".join(given) + ".")
+            self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".")
 
     def _open_folder(self, folder: Path) -> None:
         if files := files_without_scheme(folder):
@@ -199,11 +200,11 @@ class FileOpener(QObject):
         try:
             self._viewer.open(str(folder), plugin=_PLUGIN)
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._status.say("error", str(error))
         except ValueError:
             # napari's words for a folder that our reader does not know.
             holds = f"{folder} holds no views: names such as {_SCHEME} are expected"
-            self.said.emit("error", f"{holds}. Use Add files… instead.")
+            self._status.say("error", f"{holds}. Use Add files… instead.")
 
 
 def wanted_of(layer: Image) -> Wanted:

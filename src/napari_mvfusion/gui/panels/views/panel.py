@@ -60,10 +60,10 @@ class ViewsPanel(Panel):
         self._psfs = PSFCache(self._tasks, self)
         self._pixels = PixelCache(self._tasks, self)
         self._compared = ViewCache(self._tasks, self)
-        self._fixes = PSFFixes(viewer, self._tasks, self)
-        self.files = FileOpener(viewer, self._tasks, self)
+        self._fixes = PSFFixes(viewer, self._tasks, self.status.say, self)
+        self.files = FileOpener(viewer, self._tasks, self.status, self)
         self._table = ViewTable()
-        self._beads = BeadsForm(self._tasks)
+        self._beads = BeadsForm(self._tasks, self.status)
         self._empty, self._summary = text_label("empty", _NO_VIEWS), text_label("summary")
         self._make_buttons()
         self._lay_out()
@@ -74,8 +74,6 @@ class ViewsPanel(Panel):
             source.changed.connect(self._due.ask)
         self._table.added.connect(self._connect_row)
         self._beads.accepted.connect(self._use_measured)
-        for source in (self._beads, self._fixes, self.files):
-            source.said.connect(self.status.say)
         self._tasks.failed.connect(self._show_failure)
         self._check()
 

@@ -41,15 +41,16 @@ class PSFFixes(QObject):
     ----------
     viewer : of the layers
     tasks : compute the changes
+    say : is told what was done, or why not: the kind of message, as `Status.say` takes it, and a sentence
     """
 
     changed = Signal()
-    said = Signal(str, str)
 
-    def __init__(self, viewer: ViewerModel, tasks: Tasks, parent: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, tasks: Tasks, say: Callable[[str, str], None], parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._tasks = tasks
+        self._say = say
         self._parent = parent
         self._before: dict[Image, tuple[str, dict[str, Any]]] = {}
         self._verdicts: dict[Image, tuple[np.ndarray, MirrorVerdict]] = {}
@@ -101,7 +102,7 @@ class PSFFixes(QObject):
         try:
             views = open_layers(included).views
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._say("error", str(error))
             return
         psfs = [(layer, psf) for layer in included if (psf := notes(layer).get("psf")) is not None]
         self._tasks.start("orientation", check_orientations, views, done=partial(self._keep_verdicts, psfs))
@@ -116,7 +117,7 @@ class PSFFixes(QObject):
                 own, other = {"psf_own": measured.psf, "psf_matrix": None}, {"psf": measured.psf, "psf_own": None}
                 self._change(layer, (own if own_frame else other) | {"psf_source": source}, "measured from beads")
                 given += 1
-        self.said.emit("done", f"{given} {'view has' if given == 1 else 'views have'} the measured PSF now.")
+        self._say("done", f"{given} {'view has' if given == 1 else 'views have'} the measured PSF now.")
 
     def _compute(self, layer: Image, mend: Callable[[], Mended]) -> None:
         self._tasks.start(f"mend {id(layer)}", once, mend, done=partial(self._take, layer, notes(layer)))
@@ -130,7 +131,7 @@ class PSFFixes(QObject):
             # The old pixels are not kept, so there is no way back.
             del self._before[layer]
             layer.data = [mended.data, *layer.data[1:]] if layer.multiscale else mended.data
-        self.said.emit("done", f"'{layer.name}': {mended.said}.")
+        self._say("done", f"'{layer.name}': {mended.said}.")
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
         # A mask that was chosen among the layers may come from a file.
@@ -144,7 +145,7 @@ class PSFFixes(QObject):
     def _undo(self, layer: Image) -> None:
         what, entries = self._before.pop(layer)
         annotate(layer, **entries)
-        self.said.emit("done", f"'{layer.name}': undone ({what}).")
+        self._say("done", f"'{layer.name}': undone ({what}).")
 
     def _choose(self, layer: Image, grid: Grid | None) -> None:
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
@@ -169,9 +170,9 @@ class PSFFixes(QObject):
             # The dialog has asked whether a file may be replaced.
             write_volume(path, np.asarray(psf, np.float32), Grid(triple(psf.shape), size, known=known), overwrite=True)
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._say("error", str(error))
             return
-        self.said.emit("done", f"The PSF of {layer.name} was saved as {path}.")
+        self._say("done", f"The PSF of {layer.name} was saved as {path}.")
 
     def _stretch(self, layer: Image, first: Image) -> None:
         grid = fused_grid([first])
@@ -180,7 +181,7 @@ class PSFFixes(QObject):
         for name, value in stretched(layer, grid).items():
             setattr(layer, name, value)
         now = f"'{layer.name}' has voxels of {times(layer.scale[-3:], '.4g')} µm now and covers what '{first.name}' covers"
-        self.said.emit("done", f"{now}. Its pixels are unchanged.")
+        self._say("done", f"{now}. Its pixels are unchanged.")
 
     def _ask_size(self, layer: Image, included: list[Image]) -> None:
         """Ask for the voxel size of a view, which others of as many voxels that lack theirs get too."""
@@ -199,24 +200,24 @@ class PSFFixes(QObject):
                 setattr(other, name, value)
         named = " and ".join(f"'{other.name}'" for other in alike)
         have = "has" if len(alike) == 1 else "have"
-        self.said.emit("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.")
+        self._say("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.")
 
     def _copy(self, layer: Image, included: list[Image]) -> None:
         try:
             data, look, kind = resampled(layer, included)
         except MVFusionError as error:
-            self.said.emit("error", str(error))
+            self._say("error", str(error))
             return
         copy = Layer.create(data, look, kind)
         self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, copy)
         annotate(layer, included=False)
         layer.visible = False
         on_grid = f"'{copy.name}' lies on the grid of '{included[0].name}'"
-        self.said.emit("done", f"{on_grid} and is fused instead of '{layer.name}'.")
+        self._say("done", f"{on_grid} and is fused instead of '{layer.name}'.")
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
-        self.said.emit(*sum_up_orientation(verdicts))
+        self._say(*sum_up_orientation(verdicts))
         self.changed.emit()
 
 
