@@ -77,7 +77,7 @@ def test_a_command_and_python_make_what_the_run_makes(data, models, monkeypatch,
 
 
 def test_the_command_names_only_what_it_would_not_choose(data):
-    fish = {"tag": "fish", "views": ["0", "90"], "voxel_size_um": (2, 1, 1), "no_data": "auto"}
+    fish = {"tag": "fish", "views": ["0", "90"], "voxel_size_um": (2, 1, 1), "no_data": "auto", "grid": "isotropic"}
     inputs = [Inputs(source=str(data / "day 0"), **fish)]
     config = fine_tune_config("self", minutes=5, views=[inputs[0].open()])
     job = TrainJob(config, "mine", start_from="universal")
@@ -85,6 +85,8 @@ def test_the_command_names_only_what_it_would_not_choose(data):
         f"mvfusion train '{data / 'day 0'}' --mode self --tag fish --voxel-size 2,1,1 --only 0,90 --from universal "
         "--minutes 5 --tile 16,16,16 -o mine"
     )
+    boxed = inputs[0].model_copy(update={"grid": (1, 1, 1), "box_um": ((0, 1, 2), (9, 1234.5678, 9))})
+    assert "--grid 1,1,1 --box 0,1,2,9,1234.5678,9" in training_command([boxed], job)
     supervised = TrainJob(TrainConfig(steps=7), "scenes")
     assert training_command([], supervised) == (
         "mvfusion train --mode supervised --tile 48,48,48 --set steps=7 -o scenes"

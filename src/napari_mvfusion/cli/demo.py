@@ -69,7 +69,7 @@ def demo(
     found: dict[str, Mapping[str, Values]] = {"view 0": measure(Measured(first, truth=made.truth))}
     for name in METHODS:
         path = out / f"{name}.zarr"
-        opening = Inputs(source=str(folder.resolve())).model_dump(mode="json")
+        opening = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
         with stopped_by_signals() as cancel:
             fused = show.follow(
                 fuse_events(views, make_method(name), out=path, inputs=opening, cancel=cancel), title=f"   {name}"

@@ -153,9 +153,9 @@ def _opening(inputs: Inputs) -> list[str]:
     words += ["--outside"] if inputs.outside else []
     words += ["--apart"] if inputs.apart else []
     if inputs.grid != "isotropic":
-        words += ["--grid", inputs.grid if isinstance(inputs.grid, str) else ",".join(f"{n:g}" for n in inputs.grid)]
+        words += ["--grid", inputs.grid if isinstance(inputs.grid, str) else ",".join(f"{n:.12g}" for n in inputs.grid)]
     if inputs.box_um is not None:
-        words += ["--box", ",".join(f"{n:g}" for place in inputs.box_um for n in place)]
+        words += ["--box", ",".join(f"{n:.12g}" for place in inputs.box_um for n in place)]
     words += ["--offset", f"{inputs.offset:g}"] if inputs.offset else []
     for name, offset in inputs.offsets.items():
         words += ["--offset", f"{name}={offset:g}"]

@@ -103,7 +103,7 @@ def save_views(path: Path, views: RegisteredViews, kind: Kind, tag: str, report:
             write_views_folder(aside, watched, tag, ending=kind.known.suffixes[0])
     else:
         kind.known.write_views(path, watched)
-    inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None)
+    inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None, grid="isotropic")
     by_key = {_key(view, kind): view for view in inputs.open().views}
     return SavedViews(path, inputs.model_dump(mode="json"), tuple(by_key[_key(view, kind)] for view in views.views))
 
