@@ -231,7 +231,7 @@ def _setups(listed: Element, path: Path) -> dict[int, ViewSetup]:
         }
         found[number] = ViewSetup(
             number,
-            _text(element, "name"),
+            _shown(_text(element, "name")),
             None if size is None else triple(int(n) for n in reversed(size)),
             None if voxel is None else float_triple(reversed(voxel)),
             _text(element, "voxelSize/unit"),
@@ -252,7 +252,7 @@ def _parts(listed: Element, path: Path) -> dict[str, dict[int, NamedPart]]:
             number = _number(_text(element, "id"), f"the id of a {kind}", path)
             degrees = _text(element, "degrees")
             said = _numbers(degrees, 1, f"the degrees of {kind} {number}", path)[0] if degrees else None
-            named = NamedPart(number, _text(element, "name") or str(number), said)
+            named = NamedPart(number, _shown(_text(element, "name")) or str(number), said)
             if found.setdefault(kind, {}).setdefault(number, named) != named:
                 raise InputError(f"{path} has two of the {kind}s with the id {number}: {_SAVE_AGAIN}")
     return found
@@ -323,13 +323,13 @@ def _transforms(root: Element, path: Path) -> dict[ViewId, tuple[ViewTransform, 
 def _boxes(root: Element, path: Path) -> dict[str, NamedBox]:
     found: dict[str, NamedBox] = {}
     for element in root.iterfind("BoundingBoxes/BoundingBoxDefinition"):
-        name = element.get("name", "")
+        name = _shown(element.get("name", ""))
         ends = []
         for end in ("min", "max"):
-            numbers = _numbers(_text(element, end), 3, f"the {end} of the box '{_shown(name)}'", path)
+            numbers = _numbers(_text(element, end), 3, f"the {end} of the box '{name}'", path)
             ends.append(triple(math.floor(n) for n in reversed(numbers)))
         if any(last < first for first, last in zip(*ends, strict=True)):
-            raise InputError(f"{path}: the box '{_shown(name)}' ends before it starts: define it again in BigStitcher")
+            raise InputError(f"{path}: the box '{name}' ends before it starts: define it again in BigStitcher")
         found[name] = NamedBox(name, *ends)
     return found
 
