@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.brightness import fit_brightness
+from napari_mvfusion.measures.brightness import fit_brightness, fit_each
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 from napari_mvfusion.measures.profiles import ProfileCurve, line_profile, read_profiles
 
@@ -148,3 +148,21 @@ def test_brightness_leaves_out_what_is_not_there_yet():
         fit_brightness(np.full(SHAPE, np.nan), VOLUME)
     with pytest.raises(InputError, match="one grid"):
         fit_brightness(VOLUME[1:], VOLUME)
+
+
+def test_each_volume_is_fitted_or_left_as_it_is_for_a_reason():
+    shifted = np.eye(4)
+    shifted[0, 3] = 1
+    volumes = {
+        "weak": (VOLUME / 4 - 2, np.eye(4)),
+        "elsewhere": (VOLUME, shifted),
+        "unfinished": (np.full(SHAPE, np.nan), np.eye(4)),
+        "opposite": (-VOLUME, np.eye(4)),
+    }
+    placed = [PlacedVolume(name, data, matrix) for name, (data, matrix) in volumes.items()]
+    found = list(fit_each(placed, PlacedVolume("first", VOLUME, np.eye(4)), lambda words, share: None))
+    fits, problems = zip(*found, strict=True)
+    np.testing.assert_allclose(fits, [(4, 8), (1, 0), (1, 0), (1, 0)], atol=1e-4)
+    assert problems[0] == problems[3] == ""
+    assert problems[1] == "'elsewhere' lies on another grid than 'first': its brightness is left as it is"
+    assert "The brightness of 'unfinished' is left as it is: there is no voxel" in problems[2]

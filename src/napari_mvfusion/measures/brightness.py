@@ -1,14 +1,16 @@
-"""Bringing one volume to the brightness of another, whose units may be different."""
+"""Bringing volumes to the brightness of another, whose units may be different."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 import numpy as np
 
 from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
 
 # Larger volumes are fitted on some of their planes, which is enough for two numbers.
 _ALL_VOXELS = 2**25
@@ -59,3 +61,23 @@ def fit_brightness(
     if moments.count == 0:
         raise InputError("there is no voxel with a value in both volumes: has the fusion finished?")
     return moments.fit()
+
+
+def fit_each(
+    volumes: Sequence[PlacedVolume], reference: PlacedVolume, report: Report
+) -> Generator[tuple[tuple[float, float], str], None, None]:
+    """Scale and offset that bring each volume to a reference, and why one is left as it is, by (1, 0); "" for the others.
+
+    One that falls where the reference rises is left as it is too.
+    """
+    for volume in volumes:
+        if not volume.on_grid_of(reference):
+            words = f"'{volume.name}' lies on another grid than '{reference.name}': its brightness is left as it is"
+            yield (1.0, 0.0), words
+            continue
+        try:
+            fit = fit_brightness(volume.data, reference.data, progress=partial(report, "Fitting brightness"))
+        except InputError as error:
+            yield (1.0, 0.0), f"The brightness of '{volume.name}' is left as it is: {error}"
+        else:
+            yield fit if fit[0] > 0 else (1.0, 0.0), ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import partial
 from typing import Any
 
@@ -20,8 +19,7 @@ from napari_mvfusion.gui.panels.compare.curtain import Curtain
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart, PairChoice
 from napari_mvfusion.gui.panels.compare.shared_contrast import AS_IT_IS, ContrastBar, Fit, SharedContrast
 from napari_mvfusion.gui.widgets.inputs import Slider, describe, push_button, text_label
-from napari_mvfusion.measures.brightness import fit_brightness
-from napari_mvfusion.measures.placed_volume import PlacedVolume, Report
+from napari_mvfusion.measures.brightness import fit_each
 
 _STEPS = 1000
 _GRID, _CURTAIN, _FLICKER = "grid", "curtain", "flicker"
@@ -228,12 +226,16 @@ class LookTab(ComparePart):
         missing = [layer for layer in shown[1:] if layer in listed and (layer, shown[0]) not in self._fits]
         if missing and self._bar.fits:
             try:
-                volumes = [(layer, self._volume(layer)) for layer in missing]
-                target = self._volume(shown[0])
+                target, *volumes = [self._volume(layer) for layer in (shown[0], *missing)]
             except InputError as error:
                 self._status.fail(Failed(str(error)))
             else:
-                self._fitting.start(lambda check: _fits(shown[0], target, volumes, check.report))
+                self._fitting.start(
+                    lambda check: (
+                        (layer, shown[0], *found)
+                        for layer, found in zip(missing, fit_each(volumes, target, check.report), strict=True)
+                    )
+                )
 
     def _take_fit(self, found: tuple[Image, Image, Fit, str]) -> None:
         layer, reference, fit, problem = found
@@ -249,20 +251,3 @@ class LookTab(ComparePart):
 
     def _forget_fits(self, layer: Image) -> None:
         self._fits = {pair: fit for pair, fit in self._fits.items() if layer not in pair}
-
-
-def _fits(
-    reference: Image, target: PlacedVolume, others: list[tuple[Image, PlacedVolume]], report: Report
-) -> Generator[Any, None, None]:
-    """The fit of each layer to the reference; layers are only names here, their pixels come as volumes."""
-    for layer, volume in others:
-        if not volume.on_grid_of(target):
-            words = f"'{volume.name}' lies on another grid than '{target.name}': its brightness is left as it is"
-            yield layer, reference, AS_IT_IS, words
-            continue
-        try:
-            fit = fit_brightness(volume.data, target.data, progress=partial(report, "Fitting brightness"))
-        except InputError as error:
-            yield layer, reference, AS_IT_IS, f"The brightness of '{volume.name}' is left as it is: {error}"
-        else:
-            yield layer, reference, fit if fit[0] > 0 else AS_IT_IS, ""
