@@ -5,6 +5,8 @@ bin := .venv/bin
 args :=
 # Torch's threads spin while they wait for each other, which takes the cores from the tests beside them.
 threads := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# What Python and pytest make of the files is kept for the next time, also where Python is told to keep nothing.
+kept := PYTHONDONTWRITEBYTECODE=
 # All of these folders need a window, or training, or are long: a first look does without reading them, and without napari.
 left_out := gui training faults
 
@@ -18,11 +20,11 @@ demo: ## set up, then simulate an embryo, measure its PSFs, fuse it with every m
 	@$(bin)/mvfusion demo $(args)
 
 test: lint ## set up, then every check and every test, with a sample of the fault campaign; some tests: make test args="-k cbif"
-	@$(threads) scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
+	@$(threads) $(kept) scripts/with-display.sh $(bin)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(args)
 
 quick: ## set up, then a first look in about a minute: the tests that need no window and no training and are not long
 	@scripts/environment.sh all test
-	@$(threads) $(bin)/python -m pytest -m "not (slow or window or training or long)" $(left_out:%=--ignore tests/%) --numprocesses 2 --dist worksteal $(args)
+	@$(threads) $(kept) $(bin)/python -m pytest -m "not (slow or window or training or long)" $(left_out:%=--ignore tests/%) --numprocesses 2 --dist worksteal $(args)
 
 oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml names (torch as in constraints.txt), then the tests of make test there
 	@scripts/oldest.sh
@@ -30,7 +32,7 @@ oldest: ## set up .venv-oldest with the lowest versions of what pyproject.toml n
 
 faults: ## set up, then the whole fault campaign, with its counts at the end; takes minutes, not part of make test
 	@scripts/environment.sh all test dev
-	@$(threads) scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
+	@$(threads) $(kept) scripts/with-display.sh $(bin)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal $(args)
 
 lint: ## set up, then check style, types, layers, dependencies and the plugin's manifest
 	@scripts/environment.sh all test dev

@@ -174,6 +174,7 @@ def test_a_large_chunk_is_decoded_once_for_all_its_boxes(tmp_path: Path, rng: np
         volume[3]
 
 
+@pytest.mark.long
 def test_a_stored_chunk_that_cannot_be_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     shape = (2, 1024, 1024)
     declared = 2 * int(np.prod(shape))

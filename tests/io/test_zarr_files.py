@@ -146,6 +146,7 @@ def test_a_recipe_that_is_none_is_left_out(tmp_path, rng):
         assert read_recipe(tmp_path / "v.zarr") is None
 
 
+@pytest.mark.long
 def test_mutated_metadata_is_read_or_refused(views_zarr):
     """Nothing but our own error, in one line, whatever the metadata says."""
     for name in ("zarr.json", "0/zarr.json"):

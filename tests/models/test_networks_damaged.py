@@ -99,6 +99,7 @@ def test_damaged_checkpoints_are_told(tmp_path, zipped):
             card_of_import(found[1], "mine", source=path.name)
 
 
+@pytest.mark.long
 def test_damaged_states_give_no_other_weights(tmp_path):
     path, good = tmp_path / "state.safetensors", tmp_path / "good.safetensors"
     module = saved(path, 1, 4)
