@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
 from command_line import run
 from napari_mvfusion.data.geometry import Grid
@@ -100,3 +101,11 @@ def test_a_size_that_is_not_known_is_so_in_the_result_and_the_recipe(tmp_path, r
     assert recipe["grid"]["voxel_size_known"] == [False, True, True]
     run("fuse", *files, "--voxel-size", "2,0.25,0.25", "--method", "average", "-o", tmp_path / "p.ome.tif")
     assert open_volume(tmp_path / "p.ome.tif")[1].stated_size_um == (2, 0.25, 0.25)
+
+
+def test_a_psf_of_beads_whose_voxel_size_is_not_known_states_none(tmp_path):
+    z, y, x = np.indices((32, 64, 64))
+    beads = sum(np.exp(-((z - 16) ** 2 / 8 + (y - b) ** 2 / 4 + (x - a) ** 2 / 4)) for b in (16, 48) for a in (14, 46))
+    tifffile.imwrite(tmp_path / "beads.tif", (1000 * beads).astype(np.uint16), photometric="minisblack")
+    run("psf", "measure", tmp_path / "beads.tif", tmp_path / "psf.tif", "--size", 15)
+    assert not any(open_volume(tmp_path / "psf.tif")[1].known)

@@ -15,6 +15,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.conversion import open_layers, sized, stated_size
 from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
+from napari_mvfusion.gui.panels.views.grids import known_size_um
 from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_views
 
@@ -111,6 +112,12 @@ def test_a_layer_says_which_of_its_sizes_are_known(viewer, tmp_path):
     for name, value in sized(layer, (2.0, 0.5, 0.25)).items():
         setattr(layer, name, value)
     assert open_layers([layer]).views.grid == Grid((4, 5, 6), (2, 0.5, 0.25))
+
+
+def test_one_micrometre_is_a_size_like_others():
+    assert known_size_um(Grid((4, 5, 6))) == (1, 1, 1)
+    assert known_size_um(Grid((4, 5, 6), known=(False, False, False))) is None
+    assert known_size_um(Grid((4, 5, 6), known=(False, True, True))) == (None, 1, 1)
 
 
 def test_setting_a_size_keeps_the_place(rng):

@@ -26,8 +26,6 @@ from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
 from napari_mvfusion.system.words import sentence, times
 
-_NOT_SAID = (1.0, 1.0, 1.0)
-
 
 def fused_grid(layers: list[Image]) -> Grid | None:
     """The grid of the fused volume: that of the first of the layers, or None where there is none."""
@@ -40,10 +38,8 @@ def fused_grid(layers: list[Image]) -> Grid | None:
 
 
 def known_size_um(grid: Grid | None) -> StatedSize | None:
-    """Voxel size (z, y, x) of a grid; None where and along which it is not known, as 1 um stands for that."""
-    if grid is None or grid.voxel_size_um == _NOT_SAID or not any(grid.known):
-        return None
-    return grid.stated_size_um
+    """Voxel size (z, y, x) of a grid, None along axes where it is not known, and where it is along none."""
+    return None if grid is None or not any(grid.known) else grid.stated_size_um
 
 
 def own_matrix(layer: Image, layers: list[Image]) -> np.ndarray | None:
