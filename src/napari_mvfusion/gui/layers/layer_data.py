@@ -17,6 +17,7 @@ from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.measures.contrast import contrast_limits
+from napari_mvfusion.psf import resample_psf
 
 LayerData = tuple[Any, dict[str, Any], Literal["image"]]
 
@@ -24,6 +25,7 @@ _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange",
 _SHOWN_VIEWS = 2
 _CHUNK_BYTES = 2**22
 _SPATIAL = 3
+_ROUNDING = 1e-12
 
 
 def view_layers(
@@ -46,8 +48,8 @@ def view_layers(
     sample : what the views show, the first word of the layers' names; may be empty
     inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
     shown : False leaves all of them invisible
-    own_psfs : PSFs are in the pixels of their views; where these are not those of the fused volume, the panel brings them
-        there
+    own_psfs : PSFs are in the pixels of their views; they are brought to those of the first view, which a fused volume has,
+        and by the panel to others when other views are fused
     """
     alike: dict[str, list[VolumeLike]] = {}
     for view in views.views:
@@ -56,14 +58,15 @@ def view_layers(
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
-        psf = None if own_psfs else view.psf
+        placed = _placed_psf(views, number) if own_psfs else None
+        psf = view.psf if placed is None else placed["psf"]
         known: Notes = {
             "role": "view",
             "name": view.name,
             "angle": view.angle,
             "psf": psf,
             "psf_said": ViewPSF(psf, view.psf_notes, view.psf_flaw),
-            "psf_own": view.psf if own_psfs else None,
+            **(placed or {}),
             "weight": view.weight,
             "offset": view.offset,
             "gain": view.gain,
@@ -86,6 +89,21 @@ def view_layers(
         }
         layers.append((lazy(view.data), look | placement(views.grid, view.affine), "image"))
     return layers
+
+
+def _placed_psf(views: RegisteredViews, number: int) -> Notes | None:
+    """The PSF of a view in its own frame, and brought to the pixels of the first view; None where it has none."""
+    own = views.views[number].psf
+    if own is None:
+        return None
+    first, this = (
+        (views.grid.affine if view.affine is None else view.affine)[:3, :3]
+        for view in (views.views[0], views.views[number])
+    )
+    matrix = np.linalg.inv(first) @ this
+    matrix[np.abs(matrix) < _ROUNDING] = 0.0
+    psf = resample_psf(own, matrix, centre=np.array(own.shape) // 2)
+    return {"psf": psf, "psf_own": own, "psf_matrix": matrix, "psf_placed": psf}
 
 
 def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str, affine: np.ndarray | None = None) -> LayerData:
