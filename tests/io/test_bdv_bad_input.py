@@ -15,7 +15,7 @@ from bdv_projects import IDENTITY, Setup, gzip_n5, scaled, write_n5, write_n5_vi
 from command_line import run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.loaders import LOADERS
-from napari_mvfusion.io.bdv.project import read_project
+from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.opening import open_views
 

@@ -14,7 +14,7 @@ from command_line import run
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.bdv.project import read_project
+from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.opening import open_views, open_volume
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes
-from napari_mvfusion.io.bdv.project import is_project_name, read_project
+from napari_mvfusion.io.bdv.project_file import is_project_name, read_project
 from napari_mvfusion.io.bdv.reader import open_project_views
 from napari_mvfusion.io.bdv.summary import describe_project
 from napari_mvfusion.io.volume_choice import ProjectChoice

@@ -16,7 +16,8 @@ from napari_mvfusion.io.bdv.grouping import grouped, meets
 from napari_mvfusion.io.bdv.loaders import loader_of
 from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.places import Places
-from napari_mvfusion.io.bdv.project import NamedPart, Project, ViewId, read_project
+from napari_mvfusion.io.bdv.project import NamedPart, Project, ViewId
+from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.bdv.psfs import with_psf
 from napari_mvfusion.io.bdv.registrations import WorldUnit, at_level, models_of, to_um, world_unit
 from napari_mvfusion.io.bdv.view_names import names_of

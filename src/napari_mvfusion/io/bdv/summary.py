@@ -8,7 +8,8 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import BoxContents, ProjectContents
 from napari_mvfusion.io.bdv.loaders import loader_of
 from napari_mvfusion.io.bdv.places import Places
-from napari_mvfusion.io.bdv.project import Project, read_project
+from napari_mvfusion.io.bdv.project import Project
+from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.bdv.reader import project_unit
 
 
