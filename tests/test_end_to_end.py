@@ -28,12 +28,12 @@ def made(psfs):
 
 @pytest.fixture(scope="module")
 def whole(made):
-    return fuse(made.views, EBMD(iterations=6), device="cpu")
+    return fuse(made.views, EBMD(iterations=3), device="cpu")
 
 
 @pytest.mark.parametrize("tile", [(32, 48, 80), (80, 16, 33), (64, 64, 64)])
 def test_ebmd_in_tiles_equals_ebmd_of_the_whole_volume(made, whole, tile):
-    tiled = fuse(made.views, EBMD(iterations=6), tile=tile, device="cpu")
+    tiled = fuse(made.views, EBMD(iterations=3), tile=tile, device="cpu")
     assert tiled.recipe["run"]["storage"] == "memory"
     assert np.abs(tiled.data - whole.data).max() < 1e-4 * np.ptp(whole.data)
     assert tiled.changes == pytest.approx(whole.changes, rel=1e-3)
@@ -43,7 +43,7 @@ def test_ebmd_with_its_estimate_on_disk_equals_ebmd_of_the_whole_volume(made, wh
     # Enough for a tile of 64^3 with its halo, but not for the three estimates and the views.
     fused = fuse(
         made.views,
-        EBMD(iterations=6),
+        EBMD(iterations=3),
         tile=(64, 64, 64),
         out=tmp_path / "f.zarr",
         memory_bytes=LIBRARY_BYTES + 11 * 2**20,

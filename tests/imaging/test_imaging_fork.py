@@ -14,7 +14,7 @@ from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.methods import make_method
 
 SHAPE = (40, 36, 44)
-METHODS = {"average": {}, "cbif": {}, "ebmd": {"iterations": 2}, "generator": {}}
+METHODS = {"average": {}, "cbif": {}, "ebmd": {"iterations": 2}, "generator": {"mirrored": False}}
 CASES = [
     (start, method)
     for start in multiprocessing.get_all_start_methods()

@@ -35,12 +35,12 @@ def heed_hangups():
 
 
 @contextmanager
-def started(folder, *, ignored=()):
+def started(folder, *, workers, ignored=()):
     """`mvfusion train`, at work: its third step is done."""
     config = folder / "training.yaml"
     config.write_text(json.dumps(ENDLESS))
     out = folder / "mine.safetensors"
-    options = ["-o", out, "--device", "cpu", "--threads", 1, "--set", "scenes.workers=1"]
+    options = ["-o", out, "--device", "cpu", "--threads", 1, "--set", f"scenes.workers={workers}"]
     with warm_process.start(COMMAND, "train", "--config", config, *options, ignored=ignored) as process:
         log = folder / "mine.training" / "log.csv"
         end = time.monotonic() + PATIENCE
@@ -57,7 +57,7 @@ def started(folder, *, ignored=()):
     ids=lambda value: str(value),
 )
 def test_a_signal_before_the_first_checkpoint_keeps_what_was_learned(tmp_path, number, code):
-    with started(tmp_path) as process:
+    with started(tmp_path, workers=1) as process:
         assert not (tmp_path / "mine.training" / "state.safetensors").exists()
         # All processes of the run get it, as from a terminal or a batch system.
         os.killpg(process.pid, number)
@@ -69,7 +69,7 @@ def test_a_signal_before_the_first_checkpoint_keeps_what_was_learned(tmp_path, n
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(tmp_path):
-    with started(tmp_path, ignored=(signal.SIGHUP,)) as process:
+    with started(tmp_path, workers=0, ignored=(signal.SIGHUP,)) as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 143
