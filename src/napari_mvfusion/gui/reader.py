@@ -117,11 +117,11 @@ def _read_project(file: Path) -> list[LayerData]:
         choice = ProjectChoice(at.timepoint, at.channel, own_psfs=True)
         return format_of(file).open_project(file, choice, clean=True)
 
-    at, said = one_of(opened, VolumeChoice())
+    views, at, said = one_of(opened, VolumeChoice())
     for message in said:
         show_warning(message)
     inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto", apart=True)
-    return view_layers(opened(at), sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
+    return view_layers(views, sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 
 
 def _read_folder(folder: Path) -> list[LayerData]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
@@ -19,6 +19,8 @@ from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
 from napari_mvfusion.system.file_checks import check_there
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,13 @@ def describe(
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
     stored = open_stored(path)
-    at, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
-    data = stored.volume(at.timepoint, at.channel)
+    data, _, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes))
 
 
-def one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[VolumeChoice, list[str]]:
-    """Which volume to look at: the first one where there are several and none is chosen, which is said.
+def one_of(look: Callable[[VolumeChoice], T], at: VolumeChoice) -> tuple[T, VolumeChoice, list[str]]:
+    """Open what is chosen, and where more has to be chosen the first one that there is, which is said.
 
     Parameters
     ----------
@@ -180,17 +181,17 @@ def one_of(look: Callable[[VolumeChoice], object], at: VolumeChoice) -> tuple[Vo
 
     Returns
     -------
-    The choice that can be opened, and a line for each that was made.
+    What was opened, the choice that it is, and a line for each that was made.
     """
     said: list[str] = []
     while True:
         try:
-            look(at)
+            opened = look(at)
         except NotChosenError as several:
             said.append(f"{several}; this is the first one")
             at = at.at(several.axis, several.first)
         else:
-            return at, said
+            return opened, at, said
 
 
 def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -> SampleContents:
@@ -198,8 +199,7 @@ def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -
         return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
 
     try:
-        at, several = one_of(look, at)
-        views = look(at)
+        views, at, several = one_of(look, at)
         # A project is too large to be looked through unasked.
         in_project = isinstance(source, (str, Path)) and is_project(source)
         notes = (*several, *(views.remarks if in_project else views.notes))
