@@ -47,7 +47,7 @@ def views_of(size: int, folder: Path) -> Any:
     )
 
 
-def fused(options: argparse.Namespace, **parameters: Any) -> dict[str, Any]:
+def fused(options: argparse.Namespace, method: str, **parameters: Any) -> dict[str, Any]:
     """Time of a whole run of the engine, with the memory that it planned."""
     from napari_mvfusion.data.events import Finished, Prepared
     from napari_mvfusion.engine.fusion import fuse_events
@@ -57,7 +57,7 @@ def fused(options: argparse.Namespace, **parameters: Any) -> dict[str, Any]:
     views.statistics()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures: dict[str, Any] = {}
-    for event in fuse_events(views, make_method(**parameters), device=options.device):
+    for event in fuse_events(views, make_method(method, **parameters), device=options.device):
         if isinstance(event, Prepared):
             figures |= {"tile": event.tile_shape, "bound_gib": event.memory_bound_bytes / 2**30}
         if isinstance(event, Finished):
@@ -89,11 +89,11 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], dict[str
     """What is measured, by name."""
     return {
         "published": lambda: published(options),
-        "paper, no seams": lambda: fused(options, name="generator", model=options.model),
-        "paper, no seams, mixed": lambda: fused(options, name="generator", model=options.model, precision="mixed"),
-        "universal": lambda: fused(options, name="generator"),
-        "universal, mixed": lambda: fused(options, name="generator", precision="mixed"),
-        "EBMD, 48 iterations": lambda: fused(options, name="ebmd"),
+        "paper, no seams": lambda: fused(options, "generator", model=options.model),
+        "paper, no seams, mixed": lambda: fused(options, "generator", model=options.model, precision="mixed"),
+        "universal": lambda: fused(options, "generator"),
+        "universal, mixed": lambda: fused(options, "generator", precision="mixed"),
+        "EBMD, 48 iterations": lambda: fused(options, "ebmd"),
     }
 
 
