@@ -34,3 +34,22 @@ def test_what_is_read_is_what_is_fused_and_what_is_not_there_is_marked(views):
 
 def test_a_view_that_covers_all_has_pixels_everywhere(views):
     assert (ResampledView(views, 0, covered=True)[(slice(None),) * 3] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        (2, slice(None), slice(None)),
+        (slice(None), -1, slice(3, 9, 2)),
+        (slice(4, None, -1), slice(1, 8, 3), 0),
+        (slice(3, 3), slice(None), 2),
+        (1, 2, 3),
+    ],
+    ids=str,
+)
+def test_numbers_and_steps_pick_what_they_pick_of_an_array(views, index):
+    """Dask hands both on to what it reads, as napari does with the plane that it shows."""
+    expected = views.read(views.grid.box)[1]
+    picked = ResampledView(views, 1)[index]
+    np.testing.assert_array_equal(picked, expected[index])
+    assert picked.shape == expected[index].shape

@@ -7,18 +7,12 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mvfusion.gui.layers.conversion import open_layers
-from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
-PROJECTS = {
-    "bigstitcher-tiff/dataset.xml": ("bigstitcher-tiff/dataset.xml", 2, (9, 5, 5)),
-    "bigstitcher-zarr/dataset.xml": ("bigstitcher-zarr/dataset.xml", 2, (9, 5, 5)),
-    "npy2bdv/npy2bdv_angles.xml": ("npy2bdv/npy2bdv_angles.xml", 2, None),
-    "mri-stack/mri-stack.xml": ("mri-stack.xml", 1, None),
-}
+PROJECTS = ("bigstitcher-tiff/dataset.xml", "bigstitcher-zarr/dataset.xml", "npy2bdv/npy2bdv_angles.xml")
 
 
 @pytest.fixture
@@ -34,35 +28,58 @@ def viewer():
     return ViewerModel()
 
 
-def size_of(known):
-    """Voxel size (z, y, x) in um, from two of the points of a view that is not turned."""
-    first, second = known["points"][:2]
-    return np.subtract(second["world_zyx_um"], first["world_zyx_um"]) / np.subtract(second["zyx"], first["zyx"])
-
-
-@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
-@pytest.mark.parametrize("project", PROJECTS)
-def test_views_of_a_project_become_layers_where_they_lie(viewer, projects, project):
-    called, count, psf_shape = PROJECTS[project]
-    layers = viewer.open(projects / project, plugin="napari-mvfusion")
-    assert len(layers) == count
+def known_of(projects, called):
+    """What is known of the views of a project at its first time point."""
     expected = json.loads((projects / "expected.json").read_text())
-    known = [e for e in expected if e["project"] == called and e["timepoint"] == 0]
+    return [e for e in expected if e["project"] == called and e["timepoint"] == 0]
+
+
+def test_upright_views_of_a_project_become_layers_as_they_are(viewer, projects):
+    (layer,) = viewer.open(projects / "mri-stack/mri-stack.xml", plugin="napari-mvfusion")
+    (view,) = known_of(projects, "mri-stack.xml")
+    for point in view["points"]:
+        assert np.asarray(layer.data[tuple(point["zyx"])]) == point["value"]
+        np.testing.assert_allclose(layer.data_to_world(point["zyx"]), point["world_zyx_um"], rtol=1e-9, atol=1e-6)
+    assert str(layer.units[0]) in ("micrometer", "micron")
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_turned_views_of_a_project_are_shown_on_the_grid_on_which_they_are_fused(viewer, projects, project):
+    """napari cannot show a plane of a layer that is turned out of it."""
+    layers = viewer.open(projects / project, plugin="napari-mvfusion")
+    known = known_of(projects, project)
+    assert len(layers) == len(known) == 2
     for layer, view in zip(layers, known, strict=True):
+        values = np.asarray(layer.data)
         for point in view["points"]:
-            assert np.asarray(layer.data[tuple(point["zyx"])]) == point["value"]
-            np.testing.assert_allclose(layer.data_to_world(point["zyx"]), point["world_zyx_um"], rtol=1e-9, atol=1e-6)
-        assert str(layer.units[0]) in ("micrometer", "micron")
-        own = layer.metadata[KEY].get("psf_own")
-        assert (None if own is None else own.shape) == psf_shape
-    # A fused volume of layers has the voxels of the first one, and PSFs are on them.
+            place = np.array(layer.world_to_data(point["world_zyx_um"]))
+            np.testing.assert_allclose(place, place.round(), atol=1e-6)
+            assert values[tuple(place.round().astype(int))] == pytest.approx(point["value"], abs=1e-2)
+        assert np.array_equal(layer.affine.affine_matrix, np.eye(4))
+    # They are fused as the command line fuses the project.
     fused = open_layers(list(layers)).views
-    assert fused.grid.voxel_size_um == pytest.approx(tuple(size_of(known[0])))
-    views = open_views(projects / project, timepoint=0, voxel_size_um=fused.grid.voxel_size_um, no_data="none")
+    views = open_views(projects / project, timepoint=0, no_data="none")
+    assert fused.grid == views.grid
+    box = views.grid.box
+    np.testing.assert_array_equal(fused.read(box), views.read(box))
+    np.testing.assert_array_equal(fused.coverage(box) > 0, views.coverage(box) > 0)
     for view, other in zip(fused.views, views.views, strict=True):
-        assert (view.psf is None) == (other.psf is None) == (psf_shape is None)
+        assert (view.psf is None) == (other.psf is None) == project.startswith("npy2bdv")
         if view.psf is not None:
             np.testing.assert_allclose(view.psf, other.psf, atol=1e-6)
+
+
+@pytest.mark.window
+def test_a_project_is_shown_in_planes_and_in_space(make_napari_viewer_proxy, projects, qtbot):
+    viewer = make_napari_viewer_proxy(show=True)
+    first, second = viewer.open(projects / "bigstitcher-zarr/dataset.xml", plugin="napari-mvfusion")
+    for shown in (3, 2):
+        viewer.dims.ndisplay = shown
+        viewer.reset_view()
+        picture = viewer.screenshot(canvas_only=True, flash=False)
+        assert picture[..., :3].max() > 100
+    assert first.visible
+    assert second.visible
 
 
 def test_other_xml_files_are_left_to_others(tmp_path):

@@ -35,9 +35,23 @@ class ResampledView:
         self.ndim = 3
         self.chunks = tuple(min(_CHUNK, n) for n in self.shape)
 
-    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
-        bounds = [part.indices(n) for part, n in zip(index, self.shape, strict=True)]
-        box = Box(triple(start for start, _, _ in bounds), triple(stop for _, stop, _ in bounds))
+    def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
+        """Pixels of a box; a number in the place of a slice leaves its axis out, as with any array."""
+        runs = []
+        for part, n in zip(index, self.shape, strict=True):
+            runs.append(range(n)[part] if isinstance(part, slice) else range(n)[slice(part, part + 1 or None)])
+        low = triple(min(run, default=0) for run in runs)
+        high = triple(max(run, default=-1) + 1 for run in runs)
+        picked = tuple(
+            slice(None, None, run.step) if isinstance(part, slice) else 0 for part, run in zip(index, runs, strict=True)
+        )
+        if not all(map(len, runs)):
+            return np.zeros(
+                [len(run) for run, part in zip(runs, index, strict=True) if isinstance(part, slice)], self.dtype
+            )
+        return self._box(Box(low, high))[picked]
+
+    def _box(self, box: Box) -> np.ndarray:
         with _SETTLING:
             drain(self._views.detect_no_data())
         if not self._covered:

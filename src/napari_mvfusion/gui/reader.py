@@ -16,7 +16,9 @@ from napari_mvfusion.gui.entrances import open_views_panel
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
     all_volumes,
+    any_turned,
     first_volume,
+    resampled_views,
     stacked,
     truth_layer,
     view_layers,
@@ -111,7 +113,11 @@ def _read_file(file: Path) -> list[LayerData]:
 
 
 def _read_project(file: Path) -> list[LayerData]:
-    """The views of a project at its first time point and channel, each where it lies, with PSFs in their own frames."""
+    """The views of a project at its first time point and channel, each where it lies.
+
+    They are as in their files, with PSFs in their own frames, if all of them are upright; else on the grid on which they
+    are fused, with PSFs for that, as planes of turned views cannot be shown beside each other.
+    """
 
     def opened(at: VolumeChoice) -> RegisteredViews:
         choice = ProjectChoice(at.timepoint, at.channel, own_psfs=True)
@@ -120,6 +126,9 @@ def _read_project(file: Path) -> list[LayerData]:
     views, at, said = one_of(opened, VolumeChoice())
     for message in said:
         show_warning(message)
+    if any_turned(views):
+        placed = format_of(file).open_project(file, ProjectChoice(at.timepoint, at.channel), clean=True)
+        return view_layers(resampled_views(placed), sample=file.stem)
     inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto", apart=True)
     return view_layers(views, sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 

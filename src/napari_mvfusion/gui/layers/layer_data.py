@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import dask.array as da
 import numpy as np
 
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.resampled_view import ResampledView
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.gui.layers.notes import KEY, Notes
 from napari_mvfusion.io.base import StoredVolumes
@@ -91,6 +93,42 @@ def view_layers(
     return layers
 
 
+def any_turned(views: RegisteredViews) -> bool:
+    """Whether the axes of a view are not those of the world: no plane of it lies in the plane that is looked at.
+
+    napari leaves such a turn out of the planes that it shows, and ends with an error where it is by a right angle.
+    """
+    return any(view.affine is not None and not is_upright(view.affine) for view in views.views)
+
+
+def is_upright(affine: np.ndarray) -> bool:
+    """Whether a 4 x 4 matrix scales and moves only."""
+    size = np.diag(affine)[:_SPATIAL]
+    return bool(np.array_equal(affine[:_SPATIAL, :_SPATIAL], np.diag(size)) and (size > 0).all())
+
+
+def resampled_views(views: RegisteredViews) -> RegisteredViews:
+    """The same views on the voxels of their grid, computed where they are looked at; masks say where they have pixels."""
+    # What lies beyond a view is known from where it is; nothing has to be read to tell it.
+    plain = RegisteredViews([replace(view, no_data="none") for view in views.views], views.grid)
+    return RegisteredViews(
+        [
+            replace(
+                view,
+                data=lazy(ResampledView(plain, number)),
+                mask=lazy(ResampledView(plain, number, covered=True)),
+                affine=None,
+                offset=0.0,
+                gain=1.0,
+                remove_hot=False,
+            )
+            for number, view in enumerate(plain.views)
+        ],
+        views.grid,
+        remarks=views.remarks,
+    )
+
+
 def _placed_psf(views: RegisteredViews, number: int) -> Notes | None:
     """The PSF of a view in its own frame, and brought to the pixels of the first view; None where it has none."""
     own = views.views[number].psf
@@ -168,9 +206,8 @@ def placement(
     units = tuple("um" if known else "pixel" for known in grid.known)
     place: dict[str, Any] = {"units": units, "axis_labels": ("z", "y", "x")}
     matrix = grid.affine if affine is None else affine
-    size = np.diag(matrix)[:_SPATIAL]
-    upright = np.array_equal(matrix[:_SPATIAL, :_SPATIAL], np.diag(size)) and (size > 0).all()
-    own = {"scale": tuple(size), "translate": tuple(matrix[:_SPATIAL, 3])} if upright else {"affine": matrix}
+    upright = {"scale": tuple(np.diag(matrix)[:_SPATIAL]), "translate": tuple(matrix[:_SPATIAL, 3])}
+    own: dict[str, Any] = upright if is_upright(matrix) else {"affine": matrix}
     return _after(leading, place | own)
 
 
