@@ -1,12 +1,15 @@
 """A project of BigStitcher that is dropped on the window: its views as layers, in their places, with their PSFs."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
 from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views
 
@@ -41,6 +44,25 @@ def test_upright_views_of_a_project_become_layers_as_they_are(viewer, projects):
         assert np.asarray(layer.data[tuple(point["zyx"])]) == point["value"]
         np.testing.assert_allclose(layer.data_to_world(point["zyx"]), point["world_zyx_um"], rtol=1e-9, atol=1e-6)
     assert str(layer.units[0]) in ("micrometer", "micron")
+
+
+def test_upright_views_keep_their_pixels_and_their_psfs_are_on_those_of_the_first(viewer, projects, tmp_path):
+    shutil.copytree(projects / "bigstitcher-tiff", tmp_path / "upright")
+    file = tmp_path / "upright/dataset.xml"
+    found = dict(
+        re.findall(r'<ViewRegistration timepoint="0" setup="(.)">(.*?)</ViewRegistration>', file.read_text(), re.S)
+    )
+    moved = '<ViewTransform type="affine"><affine>1 0 0 3.5 0 1 0 2 0 0 1 0</affine></ViewTransform>'
+    file.write_text(file.read_text().replace(found["1"], moved + found["0"]))
+    layers = viewer.open(file, plugin="napari-mvfusion")
+    fused = open_layers(list(layers)).views
+    assert fused.grid.shape == layers[0].data.shape == layers[1].data.shape
+    np.testing.assert_allclose(layers[1].translate - layers[0].translate, [0, 1, 1.75])
+    views = open_views(file, voxel_size_um=fused.grid.voxel_size_um, apart=True, no_data="none")
+    for layer, view, other in zip(layers, fused.views, views.views, strict=True):
+        assert layer.metadata[KEY]["psf_own"].shape == (9, 5, 5)
+        np.testing.assert_allclose(view.psf, other.psf, atol=1e-6)
+        np.testing.assert_array_equal(layer.data, other.data[:, :, :])
 
 
 @pytest.mark.parametrize("project", PROJECTS)
