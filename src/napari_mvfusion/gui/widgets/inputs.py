@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from qtpy.QtCore import QLocale, Qt, Signal
+from qtpy.QtCore import QLocale, QPoint, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QPaintEvent, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QSlider,
     QStyle,
     QStyleOptionComboBox,
+    QStyleOptionSpinBox,
     QStylePainter,
     QWidget,
 )
@@ -28,6 +29,8 @@ from superqt.utils import signals_blocked
 # Of a choice; where a label leaves less room than that, it stands above.
 _MOST_LETTERS = 16
 _LARGEST = 1_000_000.0
+# Pixels that a line of text keeps free on both sides of what stands in it.
+_BESIDE_WORD = 6
 
 
 # What may stand in a number while it is typed.
@@ -174,6 +177,19 @@ class NumberField(Unscrolled, QDoubleSpinBox):
         self.setRange(max(low, -_LARGEST) + least * open_low, min(high, _LARGEST) - least * open_high)
         self.setSpecialValueText(word)
         self.valueChanged.connect(lambda _: self.changed.emit())
+
+    def minimumSizeHint(self) -> QSize:
+        """The size below which its word would be cut; Qt counts neither style sheets with wide buttons nor bold letters."""
+        hint = super().minimumSizeHint()
+        option = QStyleOptionSpinBox()
+        self.initStyleOption(option)
+        option.rect = QRect(QPoint(0, 0), hint)
+        style = self.style()
+        shown = style.subControlRect(
+            QStyle.ComplexControl.CC_SpinBox, option, QStyle.SubControl.SC_SpinBoxEditField, self
+        )
+        lacking = self.fontMetrics().horizontalAdvance(self._word) + _BESIDE_WORD - shown.width()
+        return hint + QSize(max(lacking, 0), 0)
 
     def textFromValue(self, value: float) -> str:
         """The number without zeros that say nothing."""
