@@ -5,7 +5,7 @@ All triples are (z, y, x). Boxes count voxels of the fused grid; world coordinat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -115,6 +115,25 @@ class Box:
             triple(a + o for a, o in zip(self.start, other.start, strict=True)),
             triple(b + o for b, o in zip(self.stop, other.start, strict=True)),
         )
+
+
+def box_of(index: Sequence[slice | int], shape: Sequence[int]) -> tuple[Box, tuple[slice | int, ...]]:
+    """The smallest box with all voxels that an index of a lazy volume asks for, and the index of these in the box.
+
+    Parameters
+    ----------
+    index : one slice, with any step, or number for each axis
+    shape : (z, y, x) of the volume
+    """
+    runs = [
+        range(n)[part] if isinstance(part, slice) else range(n)[int(part) :][:1]
+        for part, n in zip(index, shape, strict=True)
+    ]
+    box = Box(triple(min(run, default=0) for run in runs), triple(max(run, default=-1) + 1 for run in runs))
+    picked = tuple(
+        slice(None, None, run.step) if isinstance(part, slice) else 0 for part, run in zip(index, runs, strict=True)
+    )
+    return box, picked
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from threading import Lock
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Box, triple
+from napari_mvfusion.data.geometry import Box, box_of
 from napari_mvfusion.data.views import RegisteredViews, drain
 
 _CHUNK = 64
@@ -37,19 +37,8 @@ class ResampledView:
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> np.ndarray:
         """Pixels of a box; a number in the place of a slice leaves its axis out, as with any array."""
-        runs = []
-        for part, n in zip(index, self.shape, strict=True):
-            runs.append(range(n)[part] if isinstance(part, slice) else range(n)[slice(part, part + 1 or None)])
-        low = triple(min(run, default=0) for run in runs)
-        high = triple(max(run, default=-1) + 1 for run in runs)
-        picked = tuple(
-            slice(None, None, run.step) if isinstance(part, slice) else 0 for part, run in zip(index, runs, strict=True)
-        )
-        if not all(map(len, runs)):
-            return np.zeros(
-                [len(run) for run, part in zip(runs, index, strict=True) if isinstance(part, slice)], self.dtype
-            )
-        return self._box(Box(low, high))[picked]
+        box, picked = box_of(index, self.shape)
+        return (self._box(box) if box.size else np.zeros(box.shape, self.dtype))[picked]
 
     def _box(self, box: Box) -> np.ndarray:
         with _SETTLING:

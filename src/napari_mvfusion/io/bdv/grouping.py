@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_mvfusion.data.fading import fading
 from napari_mvfusion.data.fused_grid import Placed
-from napari_mvfusion.data.geometry import Box, Grid, float_triple, triple
+from napari_mvfusion.data.geometry import Box, Grid, box_of, float_triple, triple
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.data.view import View
 from napari_mvfusion.io.base import LazyVolume, parts_of
@@ -120,17 +120,8 @@ class _OnGrid(LazyVolume):
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Values of a box."""
-        parts = parts_of(index)
-        runs = [
-            range(n)[part] if isinstance(part, slice) else range(n)[int(part) :][:1]
-            for part, n in zip(parts, self.shape, strict=True)
-        ]
-        low = triple(min(run, default=0) for run in runs)
-        high = triple(max(run, default=start - 1) + 1 for run, start in zip(runs, low, strict=True))
-        values = self._of(Box(low, high).within(self._blend.box))
-        picked = tuple(
-            slice(None, None, run.step) if isinstance(part, slice) else 0 for part, run in zip(parts, runs, strict=True)
-        )
+        box, picked = box_of(parts_of(index), self.shape)
+        values = self._of(box.within(self._blend.box))
         return np.ascontiguousarray(values[picked])
 
 

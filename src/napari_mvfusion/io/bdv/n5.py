@@ -18,7 +18,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, box_of, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume, parts_of
 from napari_mvfusion.system.file_checks import check_file, is_there, parsing, read_text
@@ -114,25 +114,18 @@ class N5Volume(LazyVolume):
         InputError
             If a block is damaged.
         """
-        wanted = parts_of(index)
-        runs = [
-            range(n)[part] if isinstance(part, slice) else range(n)[int(part) :][:1]
-            for part, n in zip(wanted, self.shape, strict=True)
-        ]
-        low = [min(run, default=0) for run in runs]
-        high = [max(run, default=-1) + 1 for run in runs]
-        box = np.zeros([max(b - a, 0) for a, b in zip(low, high, strict=True)], self.dtype)
+        box, picked = box_of(parts_of(index), self.shape)
+        pixels = np.zeros(box.shape, self.dtype)
         if box.size:
-            grid = [range(a // n, (b - 1) // n + 1) for a, b, n in zip(low, high, self._dataset.block, strict=True)]
+            grid = [
+                range(a // n, (b - 1) // n + 1)
+                for a, b, n in zip(box.start, box.stop, self._dataset.block, strict=True)
+            ]
             for place in product(*grid):
-                self._fill(box, low, high, place)
-        picked = tuple(
-            slice(None, None, run.step) if isinstance(part, slice) else 0
-            for part, run in zip(wanted, runs, strict=True)
-        )
-        return np.ascontiguousarray(box[picked])
+                self._fill(pixels, box, place)
+        return np.ascontiguousarray(pixels[picked])
 
-    def _fill(self, box: np.ndarray, low: Sequence[int], high: Sequence[int], place: Sequence[int]) -> None:
+    def _fill(self, pixels: np.ndarray, box: Box, place: Sequence[int]) -> None:
         """Copy what a block holds of a box."""
         block = self._dataset.read_block(place)
         if block is None:
@@ -140,12 +133,12 @@ class N5Volume(LazyVolume):
         there, here = [], []
         for axis, size in enumerate(self._dataset.block):
             start = place[axis] * size
-            first, last = max(low[axis], start), min(high[axis], start + block.shape[axis])
+            first, last = max(box.start[axis], start), min(box.stop[axis], start + block.shape[axis])
             if last <= first:
                 return
-            there.append(slice(first - low[axis], last - low[axis]))
+            there.append(slice(first - box.start[axis], last - box.start[axis]))
             here.append(slice(first - start, last - start))
-        box[tuple(there)] = block[tuple(here)]
+        pixels[tuple(there)] = block[tuple(here)]
 
 
 def attributes_of(folder: Path) -> dict[str, Any]:
