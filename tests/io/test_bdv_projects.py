@@ -339,14 +339,20 @@ def test_info_says_what_a_project_holds_and_what_a_fusion_would_take(projects):
         "My Bounding Box",
     ):
         assert words in said.stdout
-    assert "61 x 27 x 61 voxels" in said.stdout
-    assert "402 kB" in said.stdout
+    assert "61 x 27 x 61 voxels (z, y, x) of 0.5 x 0.5 x 0.5 um, 402 kB" in said.stdout
+    assert "2 views: 49.2 kB of pixels" in said.stdout
+    assert "Average: up to" in said.stdout
+    assert "Deconvolution (EBMD): up to" in said.stdout
+    assert "1 view in HDF5" in run("info", projects / "mri-stack" / "mri-stack.xml").stdout
     found = json.loads(run("info", projects / "npy2bdv" / "npy2bdv_angles.xml", "--json").stdout)
     assert found["kind"] == "project"
     assert found["project"]["timepoints"] == [0, 1]
     assert found["project"]["missing"] == 1
     assert [view["name"] for view in found["samples"][0]["views"]] == ["0", "90"]
     assert found["samples"][0]["fused_shape"] == [61, 27, 61]
+    needs = found["samples"][0]["needs"]
+    assert (needs["views"], needs["shape"], needs["fused_bytes"]) == (2, [61, 27, 61], 61 * 27 * 61 * 4)
+    assert needs["methods"][1]["lacking"] == "needs PSFs, and none is known"
 
 
 def test_the_command_line_fuses_what_is_chosen_and_its_recipe_repeats_it(projects, tmp_path):

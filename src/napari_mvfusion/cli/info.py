@@ -11,13 +11,13 @@ import typer
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.view_options import ViewOptions, reads_views
-from napari_mvfusion.data.fused_grid import memory_of
 from napari_mvfusion.data.geometry import StatedSize
+from napari_mvfusion.engine.needs import FusionNeeds, fusion_needs
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
-from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.io.formats import is_project, place_of
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 
 _SHOWN = 12
@@ -76,14 +76,15 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         apart=inputs.apart,
         grid=inputs.grid,
         box_um=inputs.box_um,
+        # Whether that fits is the question of who opens a project; other views are there already.
+        ask=fusion_needs if len(paths) == 1 and is_project(paths[0]) else None,
     )
 
 
 def _show_project(found: ProjectContents) -> None:
     """What a project holds beside the views that are shown."""
-    show.say(
-        f"{found.views} views in {found.kept}, {found.missing} missing, {found.psfs} with a PSF; {found.world_unit}"
-    )
+    views = "1 view" if found.views == 1 else f"{found.views} views"
+    show.say(f"{views} in {found.kept}, {found.missing} missing, {found.psfs} with a PSF; {found.world_unit}")
     times = found.timepoints
     several = f"{times[0]} to {times[-1]} ({len(times)})" if len(times) > 1 else str(times[0])
     rows = [["time points", several]]
@@ -125,10 +126,9 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
         ]
         title = f"{sample.tag or found.path}{size}{truth}"
         show.print_table(title, ["view", "angle", "shape (z, y, x)", "type", "PSF as used"], rows)
-        if found.project is not None and sample.fused_shape is not None:
-            show.say(
-                f"fused: {_times(sample.fused_shape)} voxels (z, y, x), {memory_of(sample.fused_shape)} as float32"
-            )
+        if isinstance(sample.needs, FusionNeeds):
+            for line in sample.needs.lines:
+                show.say(line.replace("×", "x").replace("µm", "um"))
         for problem in sample.problems:
             show.say_warning(problem)
         for verdict in verdicts.get(sample.tag, ()):

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, Triple, float_triple, triple
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.system.words import bytes_words
 
 Voxels: TypeAlias = Literal["isotropic", "first"] | FloatTriple
 """Voxels of a fused volume: cubes of the finest size of all views, those of the first view, or (z, y, x) in um."""
@@ -238,12 +239,7 @@ def _refuse_too_large(placed: Sequence[Placed], shape: Triple, size: FloatTriple
 
 def memory_of(shape: Triple) -> str:
     """What a float32 volume takes, in words: "1.5 GB"."""
-    count = 4.0 * math.prod(shape)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
+    return bytes_words(4 * math.prod(shape))
 
 
 def _remark(placed: Sequence[Placed], grid: Grid, on_grid: Sequence[bool], *, box: WorldBox | None) -> str:

@@ -6,12 +6,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, VolumeLike, drain
 from napari_mvfusion.engine.outputs import chunk_of
 from napari_mvfusion.engine.planning import plan_run
 from napari_mvfusion.errors import MemoryShortage
@@ -153,6 +154,10 @@ def kind_of(method: Method, views: int, device: str, threads: int) -> str:
 class Forecaster:
     """Forecasts runs on some views; looks at a sample of their planes once.
 
+    Attributes
+    ----------
+    views : as given
+
     Parameters
     ----------
     views : are fused
@@ -160,9 +165,16 @@ class Forecaster:
     """
 
     def __init__(self, views: RegisteredViews, speeds: Speeds) -> None:
-        self._views = views
+        self.views = views
         self._speeds = speeds
         self._sampled: RegisteredViews | None = None
+
+    @classmethod
+    def of_sizes(cls, views: RegisteredViews, speeds: Speeds) -> Forecaster:
+        """One that reads no pixel: it takes views for what their sizes and PSFs say."""
+        made = cls(views, speeds)
+        made._sampled = _unread(views)
+        return made
 
     def forecast(
         self,
@@ -192,9 +204,9 @@ class Forecaster:
             If it was cancelled.
         """
         where = pick_device(device)
-        method.check(self._views)
+        method.check(self.views)
         if self._sampled is None:
-            self._sampled = _sampled(self._views)
+            self._sampled = _sampled(self.views)
         views = self._sampled.without_hot() if method.removes_hot else self._sampled
         bound = _prepared(method, views, where, cancel)
         key, voxels = kind_of(method, len(views), device, threads), views.grid.box.size
@@ -216,6 +228,31 @@ def _sampled(views: RegisteredViews) -> RegisteredViews:
     """The same views with the numbers of their whole volume told from a sample of its planes, in a safe unit."""
     drain(views.detect_no_data())
     return views.region(views.grid.box, views.without_hot().sample()).in_safe_unit()[0]
+
+
+def _unread(views: RegisteredViews) -> RegisteredViews:
+    """Views of the same sizes, places, PSFs and masks, with pixels that take no memory, and the numbers of these."""
+
+    def like(volume: VolumeLike) -> np.ndarray:
+        return np.broadcast_to(np.float32(1), tuple(volume.shape))
+
+    alike = RegisteredViews(
+        [
+            replace(
+                view,
+                data=like(view.data),
+                mask=None if view.mask is None else like(view.mask),
+                no_data="none",
+                remove_hot=False,
+                offset=0.0,
+                gain=1.0,
+            )
+            for view in views.views
+        ],
+        views.grid,
+    )
+    numbers = ViewStatistics(0.0, 1.0, 0.5, 0.5, views.grid.box.size, "", hot=0)
+    return alike.region(alike.grid.box, (numbers,) * len(alike))
 
 
 def _prepared(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from napari_mvfusion.data.geometry import (
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.streaming import LeadingAxis
-from napari_mvfusion.io.volume_choice import ProjectChoice, choose
+from napari_mvfusion.io.volume_choice import OutsideError, ProjectChoice, choose
 from napari_mvfusion.system.file_checks import is_folder
 
 
@@ -186,6 +186,10 @@ class ProjectContents:
     channels, angles, illuminations, tiles : their numbers, with their names where these say more
     boxes : that it defines
     views, missing, psfs : how many views were recorded and were not, over all time points, and how many have a PSF
+    channel_numbers : by which its channels are chosen, in the order of `channels`; () where it has none to choose
+    unit : whether it is clear what one unit of its world is, or has to be said; "not stated" counts in voxels until it is
+    unit_um : what that is, micrometres, where it is clear
+    likely_um : what it may be, micrometres, by what that would be in words, where it has to be said
     """
 
     kept: str
@@ -199,6 +203,50 @@ class ProjectContents:
     views: int
     missing: int
     psfs: int
+    channel_numbers: tuple[int, ...] = ()
+    unit: Literal["clear", "not stated", "unclear"] = "clear"
+    unit_um: float = 1.0
+    likely_um: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ListedView:
+    """A view of a project at a time point and channel, as it can be chosen.
+
+    Attributes
+    ----------
+    name : by which it is chosen where all views stay apart
+    fused_as : by which it is chosen where illuminations and tiles of one angle are one view
+    parts : its angle, illumination and tile in words, where it has them
+    shape : voxels (z, y, x) at the level that is asked for, None where that is not known
+    affine : 4 x 4, from those voxels (z, y, x, 1) to micrometres, None where that is not known
+    has_psf : whether the project has a PSF of it
+    unusable : why it cannot be opened, "" where it can
+    """
+
+    name: str
+    fused_as: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    shape: Triple | None = None
+    affine: np.ndarray | None = None
+    has_psf: bool = False
+    unusable: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ViewListing:
+    """The views of a project at a time point and channel.
+
+    Attributes
+    ----------
+    views : those that were not recorded, too
+    levels : resolution levels that all of them have
+    outside : where the project leads outside of its own folder, None where it does not, or that was allowed
+    """
+
+    views: tuple[ListedView, ...]
+    levels: int = 1
+    outside: Path | None = None
 
 
 class Growing(Protocol):
@@ -378,6 +426,37 @@ class Format(ABC):
             If it cannot be used.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what it holds")
+
+    def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:
+        """The views of a project from which some can be chosen, where `is_project`; no pixel is read.
+
+        Parameters
+        ----------
+        path : of the project
+        choice : time point, channel, level and unit, and whether files may lie elsewhere; all else does not matter
+
+        Raises
+        ------
+        InputError
+            If time point or channel are not chosen where there are several, or the project cannot be used.
+        """
+        every = replace(choice, views=None, box=None, box_um=None, voxel_size_um=None, apart=True, own_psfs=True)
+        try:
+            opened = self.open_project(path, every, clean=False)
+        except OutsideError as error:
+            return ViewListing((), outside=error.place)
+        found = [
+            ListedView(
+                view.name,
+                view.name,
+                {} if view.angle is None else {"angle": f"{view.angle:g}"},
+                view.shape,
+                opened.grid.affine if view.affine is None else view.affine,
+                view.psf is not None,
+            )
+            for view in opened.views
+        ]
+        return ViewListing(tuple(found))
 
     def write_views(
         self, path: Path, views: RegisteredViews, *, truth: VolumeLike | None = None, overwrite: bool = False

@@ -45,6 +45,7 @@ class SampleContents:
     problems : in words; where the sample cannot be opened, only why
     readable : whether it can be opened
     fused_shape : voxels (z, y, x) of the fused volume, None where it cannot be opened
+    needs : what was asked about its views, see `describe`
     """
 
     tag: str
@@ -54,6 +55,7 @@ class SampleContents:
     problems: tuple[str, ...]
     readable: bool = True
     fused_shape: Triple | None = None
+    needs: Any = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def describe(
     apart: bool = False,
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
+    ask: Callable[[RegisteredViews], Any] | None = None,
 ) -> Contents:
     """Say what a folder, an OME-Zarr, a project or files hold. Problems of a sample do not hide the others.
 
@@ -113,6 +116,7 @@ def describe(
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
     no_data_views : another choice for some views, by their names
+    ask : a question about the views of each sample, whose answer becomes its `needs`
 
     Raises
     ------
@@ -139,6 +143,7 @@ def describe(
             apart=apart,
             grid=grid,
             box_um=box_um,
+            ask=ask,
         )
 
     refuse_tag(source, tag)
@@ -194,7 +199,14 @@ def one_of(look: Callable[[VolumeChoice], T], at: VolumeChoice) -> tuple[T, Volu
             return opened, at, said
 
 
-def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -> SampleContents:
+def _sample(
+    source: Source,
+    tag: str | None,
+    at: VolumeChoice,
+    *,
+    ask: Callable[[RegisteredViews], Any] | None,
+    **opening: Any,
+) -> SampleContents:
     def look(at: VolumeChoice) -> RegisteredViews:
         return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
 
@@ -218,7 +230,13 @@ def _sample(source: Source, tag: str | None, at: VolumeChoice, **opening: Any) -
     ]
     directions = [*about_one_direction(views), *about_psfs_across(views)]
     return SampleContents(
-        tag or "", found, _known(views.grid), has_truth, (*notes, *directions, *without), fused_shape=views.grid.shape
+        tag or "",
+        found,
+        _known(views.grid),
+        has_truth,
+        (*notes, *directions, *without),
+        fused_shape=views.grid.shape,
+        needs=None if ask is None else ask(views),
     )
 
 

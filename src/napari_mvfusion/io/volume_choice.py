@@ -43,6 +43,20 @@ class SeveralImagesError(InputError):
         self.names = tuple(names)
 
 
+class OutsideError(InputError):
+    """A project leads to files outside of its own folder, and nobody has said that these may be read.
+
+    Parameters
+    ----------
+    message : names the project and the option
+    place : where it leads
+    """
+
+    def __init__(self, message: str, place: Path) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 @dataclass(frozen=True)
 class VolumeChoice:
     """Time point and channel of every file, counted from 0; None where files have one."""

@@ -25,6 +25,15 @@ def size_words(stated: Sequence[float | None]) -> str:
     return " × ".join("?" if size is None else f"{size:g}" for size in stated) + " µm"
 
 
+def bytes_words(count: float) -> str:
+    """An amount of memory as a person says it: "850 bytes", "402 kB", "1.5 GB"; a kB is 1000 bytes."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
 def duration(seconds: float) -> str:
     """A time as a person says it: "8 s", "3 min", "2 h 10 min"."""
     if seconds < 10:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes
+from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
+from napari_mvfusion.io.bdv.listing import list_project_views
 from napari_mvfusion.io.bdv.project_file import is_project_name, read_project
 from napari_mvfusion.io.bdv.reader import open_project_views
 from napari_mvfusion.io.bdv.summary import describe_project
@@ -43,6 +44,10 @@ class BDVProject(Format):
     def open_project(self, path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
         """Open views of a project; see `open_project_views`."""
         return open_project_views(path, choice, clean=clean)
+
+    def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:
+        """The views of a project; see `list_project_views`."""
+        return list_project_views(path, choice)
 
     def describe(self, path: Path) -> ProjectContents:
         """What a project holds; see `describe_project`."""

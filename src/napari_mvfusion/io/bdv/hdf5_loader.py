@@ -80,7 +80,7 @@ class Hdf5Loader(PixelLoader):
         data = stored.volume()
         if stored.dtype == np.int16 and not is_stated and isinstance(data, LazyVolume):
             data = Reinterpreted(data, np.dtype(np.uint16))
-        return ViewLevel.averaged(data, factors[level])
+        return ViewLevel.averaged(data, factors, level)
 
     def _levels(self, file: Path, setup: int, view: ViewId) -> tuple[np.ndarray, bool]:
         """Downsampling factors of all levels, (level, z y x); and whether pixels are of the type that they look like."""

@@ -43,4 +43,4 @@ class N5Loader(PixelLoader):
                 raise ValueError("they are no factors of three axes")
         self.check_level(view, level, len(factors))
         dataset = open_n5(self.places.below(self._root, f"setup{setup}/timepoint{timepoint}/s{level}"))
-        return ViewLevel.averaged(N5Volume(dataset), factors[level])
+        return ViewLevel.averaged(N5Volume(dataset), factors, level)

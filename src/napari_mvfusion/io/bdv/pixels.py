@@ -28,17 +28,26 @@ class ViewLevel:
     data : (z, y, x), read lazily
     factors : voxels of the full resolution in one of the level, (z, y, x)
     shift : where the middle of its first voxel lies in those of the full resolution, (z, y, x)
+    count : how many levels the view has
     """
 
     data: VolumeLike
     factors: FloatTriple = (1.0, 1.0, 1.0)
     shift: FloatTriple = (0.0, 0.0, 0.0)
+    count: int = 1
 
     @classmethod
-    def averaged(cls, data: VolumeLike, factors: Any) -> ViewLevel:
-        """A level whose voxels are means of blocks, whose middles lie between those of the full resolution."""
-        sizes = float_triple(float(f) for f in factors)
-        return cls(data, sizes, float_triple((f - 1) / 2 for f in sizes))
+    def averaged(cls, data: VolumeLike, levels: np.ndarray, level: int) -> ViewLevel:
+        """A level whose voxels are means of blocks, whose middles lie between those of the full resolution.
+
+        Parameters
+        ----------
+        data : (z, y, x)
+        levels : factors of all levels, (level, z y x)
+        level : which of them it is
+        """
+        sizes = float_triple(float(f) for f in levels[level])
+        return cls(data, sizes, float_triple((f - 1) / 2 for f in sizes), len(levels))
 
 
 class PixelLoader(ABC):

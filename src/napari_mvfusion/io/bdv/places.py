@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import Project, StoredPath
+from napari_mvfusion.io.volume_choice import OutsideError
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
@@ -65,9 +66,10 @@ class Places:
             return path
         inside = Path(os.path.realpath(self.folder))
         if not Path(os.path.realpath(path)).is_relative_to(inside):
-            raise InputError(
+            raise OutsideError(
                 f"{self.project.path} leads to {path}, outside of its own folder, which is not followed unasked: if these "
-                "are its pixels or PSFs, allow it with --outside (outside=True)"
+                "are its pixels or PSFs, allow it with --outside (outside=True)",
+                path,
             )
         return path
 

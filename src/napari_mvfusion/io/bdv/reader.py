@@ -69,8 +69,8 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
     places = Places(project, choice.outside)
     loader = loader_of(places)
     unit = project_unit(project, choice.world_unit_um)
-    placed = placed_views(project, unit, _timepoint(project, choice), _channel(project, choice))
-    groups = _named(project, _groups(project, placed, apart=choice.apart or choice.own_psfs), choice)
+    placed = placed_views(project, unit, *chosen_place(project, choice))
+    groups = _named(project, grouped_views(project, placed, apart=choice.apart or choice.own_psfs), choice)
     chosen = [view for members in groups.values() for view in members]
     levels = {view: _opened(loader, view, choice.level) for view in chosen}
     affines = {view: at_level(view.affine, level.factors, level.shift) for view, level in levels.items()}
@@ -107,7 +107,7 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
     return RegisteredViews(views, found.grid, remarks=[*remarks, *filter(None, [found.remark])])
 
 
-def _groups(project: Project, views: Sequence[PlacedView], *, apart: bool) -> dict[str, list[PlacedView]]:
+def grouped_views(project: Project, views: Sequence[PlacedView], *, apart: bool) -> dict[str, list[PlacedView]]:
     """Views by the names under which they are fused: illuminations and tiles of one angle together, or all apart."""
     if apart:
         return {view.name: [view] for view in views}
@@ -162,6 +162,19 @@ def direction_of(affine: np.ndarray) -> float | None:
     if abs(x) > np.sin(np.deg2rad(_ACROSS_X)):
         return None
     return round(float(np.rad2deg(np.arctan2(y, z))) % 360, 3) % 360
+
+
+def chosen_place(project: Project, choice: ProjectChoice) -> tuple[int, int | None]:
+    """The numbers of time point and channel, None for the channel where setups have none.
+
+    Raises
+    ------
+    NotChosenError
+        If there are several, and none is chosen.
+    InputError
+        If what is chosen is not there.
+    """
+    return _timepoint(project, choice), _channel(project, choice)
 
 
 def _timepoint(project: Project, choice: ProjectChoice) -> int:

@@ -21,6 +21,20 @@ _FLAT = 1e-6
 _FARTHEST = 1e9
 
 
+class UnclearUnitError(InputError):
+    """What one unit of a project's world is cannot be told.
+
+    Parameters
+    ----------
+    message : names the project and the option
+    likely_um : what it may be, in micrometres, by what that would be in words
+    """
+
+    def __init__(self, message: str, likely_um: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.likely_um = likely_um
+
+
 @dataclass(frozen=True)
 class WorldUnit:
     """What one unit of a project's world is.
@@ -101,22 +115,26 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
         return WorldUnit(1.0, False, "the project states no length, so sizes are voxels: say them with --world-unit UM")
     if len(units) > 1:
         one, other = list(units.values())[:2]
-        raise InputError(
+        raise UnclearUnitError(
             f"{shown} is not clear, as setup {one.number} is measured in '{one.unit}' and setup {other.number} in "
-            f"'{other.unit}': {say}"
+            f"'{other.unit}': {say}",
+            {f"1 {setup.unit}": um for um, setup in units.items() if um is not None},
         )
     unit_um = next(iter(units))
     assert unit_um is not None
     smallest = min(min(setup.voxel_size or ()) for setup in sized)
+    unit = sized[0].unit
+    likely = {f"1 {unit}": unit_um, f"{smallest:g} {unit}, the smallest voxel size": unit_um * smallest}
     found = _mean_ratio(project.setups, models)
     if found is None:
-        raise InputError(f"{shown} cannot be told, as none of its views states a voxel size: {say}")
-    unit = sized[0].unit
+        raise UnclearUnitError(f"{shown} cannot be told, as none of its views states a voxel size: {say}", likely)
     physical, by_voxel = abs(found - 1), abs(found / smallest - 1)
     if min(physical, by_voxel) > _NEAR:
-        raise InputError(
+        likely[f"{found:.3g} {unit}, as the registrations have it"] = unit_um * found
+        raise UnclearUnitError(
             f"{shown} is not clear: its registrations make it {found:.3g} {unit}, which is neither 1 {unit} (BigDataViewer) "
-            f"nor its smallest voxel size, {smallest:g} {unit} (BigStitcher): {say}"
+            f"nor its smallest voxel size, {smallest:g} {unit} (BigStitcher): {say}",
+            likely,
         )
     if physical <= by_voxel:
         return WorldUnit(unit_um, True, f"one unit of the world is 1 {unit}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import BoxContents, ProjectContents
@@ -11,6 +12,7 @@ from napari_mvfusion.io.bdv.places import Places
 from napari_mvfusion.io.bdv.project import Project
 from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.bdv.reader import project_unit
+from napari_mvfusion.io.bdv.registrations import UnclearUnitError
 
 
 def describe_project(path: Path) -> ProjectContents:
@@ -23,9 +25,16 @@ def describe_project(path: Path) -> ProjectContents:
     """
     project = read_project(path)
     kept = loader_of(Places(project)).kept
+    state: Literal["clear", "not stated", "unclear"] = "clear"
+    unit_um, likely = 1.0, dict[str, float]()
     try:
-        unit = project_unit(project, None).said
+        found = project_unit(project, None)
+        unit, unit_um = found.said, found.um
+        state = "clear" if found.known else "not stated"
+    except UnclearUnitError as error:
+        unit, state, likely = str(error), "unclear", dict(error.likely_um)
     except InputError as error:
+        # A place that is none is said by whoever opens it.
         unit = str(error)
     recorded = len(project.setups) * len(project.timepoints) - len(_missing(project))
     return ProjectContents(
@@ -40,6 +49,10 @@ def describe_project(path: Path) -> ProjectContents:
         views=recorded,
         missing=len(_missing(project)),
         psfs=len([view for view in project.psfs if view not in project.missing]),
+        channel_numbers=tuple(part.number for part in project.used("channel")),
+        unit=state,
+        unit_um=unit_um,
+        likely_um=likely,
     )
 
 

@@ -82,10 +82,12 @@ class ZarrLoader(PixelLoader):
             group = zarr.open_group(PlainFiles(folder), mode="r")
             attributes = dict(group.attrs)
             datasets = attributes.get("ome", attributes)["multiscales"][0]["datasets"]
-            self.check_level(view, level, min(len(datasets), _MOST_LEVELS))
+            count = min(len(datasets), _MOST_LEVELS)
+            self.check_level(view, level, count)
             full, array = (self._array(group, folder, str(datasets[n]["path"])) for n in (0, level))
             factors, shift = _placement(datasets, level, full.shape, array.shape)
-        return ViewLevel(_ZarrView(self._root, folder, array, self._leading(array, entry, view)), factors, shift)
+        volume = _ZarrView(self._root, folder, array, self._leading(array, entry, view))
+        return ViewLevel(volume, factors, shift, count)
 
     def _array(self, group: Any, folder: Path, path: str) -> Any:
         self.places.below(folder, path)
