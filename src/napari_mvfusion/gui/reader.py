@@ -19,7 +19,7 @@ from napari_mvfusion.gui.layers.layer_data import (
     any_turned,
     first_volume,
     resampled_views,
-    stacked,
+    stacked_levels,
     truth_layer,
     view_layers,
     view_series,
@@ -105,7 +105,7 @@ def _read_images(container: Path, names: Sequence[Path]) -> list[LayerData]:
 def _read_file(file: Path) -> list[LayerData]:
     """A file as one layer, with its place and recipe; time points and channels are axes before z."""
     stack = open_stored(file)
-    data, leading = stacked(stack)
+    data, leading = stacked_levels(stack)
     name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
     for message in stack.notes:
         show_warning(message)

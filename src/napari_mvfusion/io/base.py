@@ -51,6 +51,9 @@ class StoredVolumes:
     recipe : what made it, where the file says so
     notes : what the file says of itself and could not be used, in words
     stage_um : (z, y, x), where the stage was, which is no place of a registered view; None where the file does not say
+    channel_names : of all channels, "" for one without a name; () where the file names none
+    levels : gives the volume at a position from fine to coarse, where the file holds coarser ones too; it is what `at`
+        gives, first
     """
 
     path: Path
@@ -66,6 +69,8 @@ class StoredVolumes:
     in_um: Known = ALL_KNOWN
     affine_um: np.ndarray | None = None
     stage_um: FloatTriple | None = None
+    channel_names: tuple[str, ...] = ()
+    levels: Callable[[Mapping[str, int]], Sequence[VolumeLike]] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -108,7 +113,7 @@ class StoredVolumes:
 
     def volume(self, timepoint: int | None = None, channel: int | None = None) -> VolumeLike:
         """One of the volumes, lazily; see `napari_mvfusion.io.volume_choice.choose` for its errors."""
-        return self.at(choose(str(self.path), self.leading, timepoint, channel))
+        return self.at(choose(str(self.path), self.leading, timepoint, channel, self.channel_names))
 
 
 def parts_of(index: Any) -> tuple[Any, ...]:

@@ -15,11 +15,12 @@ from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.bdv.format import BDVProject
 from napari_mvfusion.io.hdf5.format import HDF5
+from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.ome_zarr.format import OMEZarr
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.system.file_checks import check_there, is_folder
 
-FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5(), BDVProject())
+FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5(), Imaris(), BDVProject())
 _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 
 

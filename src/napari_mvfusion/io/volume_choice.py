@@ -10,6 +10,7 @@ from napari_mvfusion.data.fused_grid import Voxels, WorldBox
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.errors import InputError
 
+_SHOWN = 8
 WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
 
 
@@ -132,7 +133,13 @@ class ProjectChoice:
                 )
 
 
-def choose(source: str, leading: Mapping[str, int], timepoint: int | None, channel: int | None) -> dict[str, int]:
+def choose(
+    source: str,
+    leading: Mapping[str, int],
+    timepoint: int | None,
+    channel: int | None,
+    channel_names: Sequence[str] = (),
+) -> dict[str, int]:
     """The position along the axes before z.
 
     Parameters
@@ -140,6 +147,7 @@ def choose(source: str, leading: Mapping[str, int], timepoint: int | None, chann
     source : the file, for messages
     leading : number of volumes along "t" and "c", where the file has these axes
     timepoint, channel : counted from 0; None where there is one only
+    channel_names : for messages; () where they are not known
 
     Returns
     -------
@@ -155,7 +163,8 @@ def choose(source: str, leading: Mapping[str, int], timepoint: int | None, chann
         count = leading.get(axis, 1)
         words, option = WORDS[axis]
         if wanted is None and count > 1:
-            said = f"{source} has {count} {words}: choose one with --{option} 0 to {count - 1} ({option}=)"
+            named = f" ({', '.join(channel_names[:_SHOWN])})" if axis == "c" and any(channel_names) else ""
+            said = f"{source} has {count} {words}{named}: choose one with --{option} 0 to {count - 1} ({option}=)"
             raise NotChosenError(said, axis)
         if wanted is not None and not 0 <= wanted < count:
             there = f"{count} {words}" if count > 1 else f"one of the {words} only"

@@ -270,6 +270,21 @@ def stacked(stack: StoredVolumes) -> tuple[Any, list[tuple[str, float]]]:
     """All volumes of a file as one lazy array, and name and step of each axis before z; the step of "t" is in seconds."""
     leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
     volumes = [lazy(stack.volume(*stack.position(index))) for index in np.ndindex(*stack.leading.values())]
-    if not leading:
-        return volumes[0], leading
-    return da.stack(volumes).reshape((*stack.leading.values(), *stack.shape)), leading
+    return _joined(stack, volumes), leading
+
+
+def stacked_levels(stack: StoredVolumes) -> tuple[Any, list[tuple[str, float]]]:
+    """The same as `stacked`, from fine to coarse where a file holds coarser volumes too."""
+    if stack.levels is None:
+        return stacked(stack)
+    leading = [(axis, stack.time_step if axis == "t" else 1.0) for axis in stack.leading]
+    found = [
+        stack.levels(dict(zip(stack.leading, index, strict=True))) for index in np.ndindex(*stack.leading.values())
+    ]
+    return [_joined(stack, [lazy(volume) for volume in level]) for level in zip(*found, strict=True)], leading
+
+
+def _joined(stack: StoredVolumes, volumes: list[Any]) -> Any:
+    if not stack.leading:
+        return volumes[0]
+    return da.stack(volumes).reshape((*stack.leading.values(), *volumes[0].shape))

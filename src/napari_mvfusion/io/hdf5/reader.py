@@ -25,7 +25,7 @@ from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, pars
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
 _FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
-_DAMAGED = "copy or export it again"
+DAMAGED = "copy or export it again"
 # What a file declares and never stored is made up of fill values: a small file can promise any number of them.
 _SMALL = 2**28
 # The most that deflate, the usual compression, reaches is 1032, with pixels that are all alike.
@@ -47,13 +47,13 @@ def open_dataset(path: Path) -> StoredVolumes:
     """
     file, inner = split(path)
     check_file(file)
-    with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), _opened(file) as opened:
+    with parsing(f"{file} cannot be read as an HDF5 file", DAMAGED), opened_file(file) as opened:
         name = _dataset_name(opened, file, inner)
         dataset = opened[name]
-        _refuse_elsewhere(dataset, f"{file}:{name}")
+        refuse_elsewhere(dataset, f"{file}:{name}")
         sizes = _axes_of(dataset, f"{file}:{name}")
         dtype = dataset.dtype
-        _weigh(dataset, f"{file}:{name}")
+        weigh_dataset(dataset, f"{file}:{name}")
         refuse_filters(dataset, f"{file}:{name}")
         size, notes = _voxel_size(dataset, list(sizes), f"{file}:{name}")
         origin, step = _origin(dataset), _time_step(dataset)
@@ -106,7 +106,7 @@ class Hdf5Volume(LazyVolume):
         box = dict(zip("zyx", (_as_slice(part, n) for part, n in zip(wanted, self.shape, strict=True)), strict=True))
         inner = tuple(box[axis] if axis in box else self._chosen.get(axis, 0) for axis in self._sizes)
         damaged = f"{self._file}:{self._name} is damaged: its pixels cannot be read"
-        with parsing(damaged, _DAMAGED), _opened(self._file) as opened:
+        with parsing(damaged, DAMAGED), opened_file(self._file) as opened:
             version = self._file.stat().st_mtime_ns
             key = (str(self._file.resolve()), version, self._name)
             pixels = read_part(opened[self._name], inner, key, f"{self._file}:{self._name}")
@@ -122,7 +122,8 @@ def _as_slice(part: Any, size: int) -> slice:
     return slice(*part.indices(size))
 
 
-def _opened(file: Path) -> Any:
+def opened_file(file: Path) -> Any:
+    """An HDF5 file, opened to be read."""
     import h5py
 
     return h5py.File(file, "r")
@@ -146,7 +147,7 @@ def split(path: Path) -> tuple[Path, str]:
 def _dataset_name(opened: Any, file: Path, inner: str) -> str:
     """The dataset that is meant, as an absolute name in the file."""
     start = "/" + inner.strip("/")
-    target = _inside(opened, start, file)
+    target = inside(opened, start, file)
     if hasattr(target, "shape"):
         return start
     found: list[str] = []
@@ -161,8 +162,14 @@ def _dataset_name(opened: Any, file: Path, inner: str) -> str:
     raise SeveralImagesError(f"{file} holds several datasets: name one of them, as {shown}{more}", names)
 
 
-def _inside(opened: Any, name: str, file: Path) -> Any:
-    """What has a name in the file, reached without leaving the file."""
+def inside(opened: Any, name: str, file: Path) -> Any:
+    """What has a name in an opened file, reached without leaving the file.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of that name, or it leads into another file.
+    """
     target = opened
     for part in filter(None, name.split("/")):
         if not hasattr(target, "keys") or part not in target:
@@ -206,8 +213,14 @@ def _collect(group: Any, place: str, found: list[str], left: list[int]) -> None:
             found.append(name)
 
 
-def _refuse_elsewhere(dataset: Any, named: str) -> None:
-    """Refuse pixels that lie in other files, which a data file must not lead to."""
+def refuse_elsewhere(dataset: Any, named: str) -> None:
+    """Refuse pixels that lie in other files, which a data file must not lead to.
+
+    Raises
+    ------
+    InputError
+        If they do.
+    """
     if dataset.is_virtual or dataset.external:
         raise InputError(f"{named} keeps its pixels in other files, which are not followed: copy them into one file")
 
@@ -235,26 +248,35 @@ def _axes_of(dataset: Any, named: str) -> dict[str, int]:
 
 
 def _said_axes(dataset: Any) -> str | None:
-    tags = _attribute(dataset, "axistags")
+    tags = attribute(dataset, "axistags")
     if tags is not None:
         return "".join(str(axis["key"]) for axis in json.loads(tags)["axes"])
     labels = [str(dimension.label) for dimension in dataset.dims]
     return "".join(labels) if all(len(label) == 1 for label in labels) else None
 
 
-def _attribute(dataset: Any, name: str) -> Any:
-    """What a dataset says under a name, None where it says nothing; a value that is as large as pixels is damage."""
+def attribute(dataset: Any, name: str) -> Any:
+    """What a dataset or group says under a name, None where it says nothing.
+
+    Raises
+    ------
+    InputError
+        If the value is as large as pixels, which is damage.
+    """
     if name not in dataset.attrs:
         return None
-    size = dataset.attrs.get_id(name).get_storage_size()
+    found = dataset.attrs.get_id(name)
+    if found.get_space().get_simple_extent_npoints() == 0:
+        return None
+    size = found.get_storage_size()
     if size > _MOST_SAID_BYTES:
-        raise InputError(f"{dataset.file.filename} is damaged: its attribute {name} has {size:,} bytes; {_DAMAGED}")
+        raise InputError(f"{dataset.file.filename} is damaged: its attribute {name} has {size:,} bytes; {DAMAGED}")
     return dataset.attrs[name]
 
 
 def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[StatedSize, tuple[str, ...]]:
     """Voxel size (z, y, x) in um, None along axes where it is not said; and a line where what is said cannot be one."""
-    said = _attribute(dataset, "element_size_um")
+    said = attribute(dataset, "element_size_um")
     if said is None:
         return NO_SIZE, ()
     numbers = np.ravel(said)[: len(_AXES) + 1]
@@ -308,8 +330,14 @@ def _recipe(opened: Any, name: str) -> dict[str, Any] | None:
     return recipe if isinstance(recipe, dict) else None
 
 
-def _weigh(dataset: Any, named: str) -> None:
-    """Refuse chunks that cannot be decoded in bounded memory."""
+def weigh_dataset(dataset: Any, named: str) -> None:
+    """Refuse chunks that cannot be decoded in bounded memory, and pixels that are promised and not there.
+
+    Raises
+    ------
+    InputError
+        If there are some.
+    """
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize if dataset.chunks else 0
     if chunk > LARGEST_CHUNK:
         raise InputError(
@@ -321,5 +349,5 @@ def _weigh(dataset: Any, named: str) -> None:
     plane = math.prod(dataset.shape[-2:]) * dataset.dtype.itemsize
     if declared > _SMALL and (declared > _MOST_GAIN * held or plane > max(_SMALL, held)):
         raise InputError(
-            f"{named} promises {declared / 2**30:.1f} GiB of pixels and holds {held / 2**20:.1f} MiB: {_DAMAGED}"
+            f"{named} promises {declared / 2**30:.1f} GiB of pixels and holds {held / 2**20:.1f} MiB: {DAMAGED}"
         )

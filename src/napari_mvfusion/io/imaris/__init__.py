@@ -1,0 +1,1 @@
+"""Imaris files (`.ims`): HDF5 with a layout of its own."""
