@@ -71,6 +71,7 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         channel=inputs.channel,
         box=inputs.box,
         level=inputs.level,
+        registration=inputs.registration,
         world_unit_um=inputs.world_unit_um,
         outside=inputs.outside,
         apart=inputs.apart,
@@ -94,6 +95,7 @@ def _show_project(found: ProjectContents) -> None:
         "illuminations": found.illuminations,
         "tiles": found.tiles,
     }
+    parts["registrations"] = found.registrations
     rows += [[kind, _some(names)] for kind, names in parts.items() if names]
     rows += [
         [f"box {box.name}", f"{box.first} to {box.last} world units (z, y, x), both inside"] for box in found.boxes

@@ -19,7 +19,7 @@ from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.cli.view_options import SelectionOptions, open_inputs, reads_views
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import is_volume_folder
+from napari_mvfusion.io.formats import is_folder_of_files
 from napari_mvfusion.io.opening import list_tags, open_volume
 from napari_mvfusion.system.yaml_text import parse_yaml
 from napari_mvfusion.training.cards import Description
@@ -194,7 +194,7 @@ def _opened(data: Sequence[Path], reading: SelectionOptions) -> list[RegisteredV
         return [open_inputs(reading.inputs(data))]
     found = []
     for path in data:
-        several = reading.tag is None and path.is_dir() and not is_volume_folder(path)
+        several = reading.tag is None and is_folder_of_files(path)
         # A folder of which no name is understood has no tags: opening it says so.
         tags: Sequence[str | None] = (several and list_tags(path)) or [None]
         found += [open_inputs(reading.inputs([path], each)) for each in tags]

@@ -82,7 +82,15 @@ class ViewOptions:
     ] = None
     level: Annotated[
         int | None,
-        _option("--level", min=0, metavar="NUMBER", help="Resolution level of a project, 0 for the full one."),
+        _option("--level", min=0, metavar="NUMBER", help="Resolution level of the views, 0 for the full one."),
+    ] = None
+    registration: Annotated[
+        str | None,
+        _option(
+            "--registration",
+            metavar="NAME",
+            help="Which registration of multiview-stitcher says where views lie, where files hold several.",
+        ),
     ] = None
     world_unit: Annotated[
         float | None,
@@ -155,6 +163,7 @@ class ViewOptions:
             box_um=box_um,
             grid=options.grid_of(self.grid),
             level=self.level or 0,
+            registration=self.registration,
             world_unit_um=options.positive(self.world_unit, "--world-unit"),
             outside=self.outside,
             apart=self.apart,

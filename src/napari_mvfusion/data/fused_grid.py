@@ -56,7 +56,10 @@ class Placed:
         if not sides.all() or abs(np.linalg.det(matrix[:3, :3] / sides)) < _FLAT:
             raise InputError(f"{self.name}: its affine squeezes it flat, so it cannot be a place: register it again")
         object.__setattr__(self, "affine", matrix)
-        Grid(self.shape, self.voxel_size_um)  # refuses sizes that no microscope has
+        try:
+            Grid(self.shape, self.voxel_size_um)  # refuses sizes that no microscope has
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
 
     @property
     def voxel_size_um(self) -> FloatTriple:

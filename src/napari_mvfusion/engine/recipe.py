@@ -62,7 +62,7 @@ class Inputs(_Part):
     no_data_views : another choice for some views, by name
     masks : files of masks, by the name of the view
     timepoint, channel : which volume of each file, counted from 0, where files have several
-    box, level, world_unit_um, outside, apart : what of a project, see `open_views`
+    level, registration, box, world_unit_um, outside, apart : what of files and projects, see `open_views`
     grid : voxels of the fused volume, as for `open_views`; recipes that do not say it were made when all files were taken to
         lie on the grid of the first
     box_um : first and last place (z, y, x) of the fused volume in the world, um; None for all views
@@ -86,6 +86,7 @@ class Inputs(_Part):
     channel: int | None = None
     box: str | None = None
     level: int = 0
+    registration: str | None = None
     world_unit_um: float | None = None
     outside: bool = False
     apart: bool = False
@@ -170,6 +171,7 @@ class Inputs(_Part):
             views=self.views,
             box=self.box,
             level=self.level,
+            registration=self.registration,
             world_unit_um=self.world_unit_um,
             outside=self.outside,
             apart=self.apart,

@@ -52,7 +52,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
     try:
-        if path.is_file() and is_project(path):
+        if is_project(path):
             format_of(path).describe(path)
             return _read_project
         if path.is_file() and is_volume(path):

@@ -27,7 +27,7 @@ from napari_mvfusion.data.geometry import (
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.streaming import LeadingAxis
-from napari_mvfusion.io.volume_choice import OutsideError, ProjectChoice, choose
+from napari_mvfusion.io.volume_choice import OutsideError, ProjectChoice, VolumeChoice, choose
 from napari_mvfusion.system.file_checks import is_folder
 
 
@@ -195,6 +195,7 @@ class ProjectContents:
     unit : whether it is clear what one unit of its world is, or has to be said; "not stated" counts in voxels until it is
     unit_um : what that is, micrometres, where it is clear
     likely_um : what it may be, micrometres, by what that would be in words, where it has to be said
+    registrations : names of those that say where views lie, where one has to be chosen
     """
 
     kept: str
@@ -212,6 +213,7 @@ class ProjectContents:
     unit: Literal["clear", "not stated", "unclear"] = "clear"
     unit_um: float = 1.0
     likely_um: Mapping[str, float] = field(default_factory=dict)
+    registrations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +295,7 @@ class Format(ABC):
         does, and written at the end
     holds_views : whether the channels of one volume are views, with their PSFs
     is_project : whether it holds no volume, but names views and says where each lies
+    own_psfs : whether PSFs that are named for views of a project are in the frame of their view, as those of files are
     """
 
     name: ClassVar[str]
@@ -303,6 +306,7 @@ class Format(ABC):
     grows: ClassVar[bool] = False
     holds_views: ClassVar[bool] = False
     is_project: ClassVar[bool] = False
+    own_psfs: ClassVar[bool] = False
 
     def place(self, path: Path) -> Path:
         """The file or folder on the disk that holds what is named; a name may go on inside a file."""
@@ -335,6 +339,17 @@ class Format(ABC):
         InputError
             If it is missing, damaged, larger than it may be, or holds anything but (z, y, x) volumes of grey values.
         """
+
+    def open_at(self, path: Path, at: VolumeChoice) -> StoredVolumes:
+        """The same at a resolution level and in the place of a registration; formats without these refuse both.
+
+        Raises
+        ------
+        InputError
+            As `open`; or what is chosen is not there, or has to be chosen.
+        """
+        at.refuse_unknown(path)
+        return self.open(path)
 
     def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> SmallVolume:
         """All values of a small volume; a plane gets the length 1 along z.

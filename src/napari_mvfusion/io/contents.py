@@ -18,7 +18,7 @@ from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth,
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
-from napari_mvfusion.system.file_checks import check_there
+from napari_mvfusion.system.file_checks import check_there, is_folder
 
 T = TypeVar("T")
 
@@ -98,6 +98,7 @@ def describe(
     views: Sequence[str] | None = None,
     box: str | None = None,
     level: int = 0,
+    registration: str | None = None,
     world_unit_um: float | None = None,
     outside: bool = False,
     apart: bool = False,
@@ -111,7 +112,8 @@ def describe(
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
     psfs, psf_folder, voxel_size_um, masks, timepoint, channel, grid, box_um : as for `open_views`
-    views, box, level, world_unit_um, outside, apart : what of a project, as for `open_views`
+    level, registration : what of files, as for `open_views`
+    views, box, world_unit_um, outside, apart : what of a project, as for `open_views`
     tag : the only sample to look at, of a folder with several
     no_data : which pixels are no measurement, as for `open_views`; what is found is among the problems. "none" reads no
         pixels.
@@ -128,7 +130,7 @@ def describe(
         return _sample(
             source,
             tag,
-            VolumeChoice(timepoint, channel),
+            VolumeChoice(timepoint, channel, level, registration),
             psfs=psfs,
             psf_folder=psf_folder,
             voxel_size_um=voxel_size_um,
@@ -137,7 +139,6 @@ def describe(
             masks=masks,
             views=views,
             box=box,
-            level=level,
             world_unit_um=world_unit_um,
             outside=outside,
             apart=apart,
@@ -165,12 +166,12 @@ def describe(
         return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
     if psfs is not None:
         return Contents(str(path), "file", (sample(None),), ())
-    return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel)),), ())
+    return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel, level, registration)),), ())
 
 
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
-    stored = open_stored(path)
+    stored = open_stored(path, at)
     data, _, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes))
@@ -208,14 +209,22 @@ def _sample(
     **opening: Any,
 ) -> SampleContents:
     def look(at: VolumeChoice) -> RegisteredViews:
-        return open_views(source, tag=tag, timepoint=at.timepoint, channel=at.channel, **opening)
+        return open_views(
+            source,
+            tag=tag,
+            timepoint=at.timepoint,
+            channel=at.channel,
+            level=at.level,
+            registration=at.registration,
+            **opening,
+        )
 
     try:
         views, at, several = one_of(look, at)
         # A project is too large to be looked through unasked.
         in_project = isinstance(source, (str, Path)) and is_project(source)
         notes = (*several, *(views.remarks if in_project else views.notes))
-        folder = Path(source) if isinstance(source, (str, Path)) and Path(source).is_dir() else None
+        folder = Path(source) if isinstance(source, (str, Path)) and is_folder(source) and not in_project else None
         has_truth = False if folder is None else _has_truth(folder, tag, at)
     except InputError as error:
         return SampleContents(tag or "", (), None, False, (str(error),), readable=False)

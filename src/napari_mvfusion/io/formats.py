@@ -16,11 +16,15 @@ from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.bdv.format import BDVProject
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
+from napari_mvfusion.io.msim.format import MSim, MSimFolder
 from napari_mvfusion.io.ome_zarr.format import OMEZarr
 from napari_mvfusion.io.tiff.format import TIFF
+from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.system.file_checks import check_there, is_folder
 
-FORMATS: tuple[Format, ...] = (TIFF(), OMEZarr(), HDF5(), Imaris(), BDVProject())
+# What say best what is wrong with a file, and with a folder, that no format recognises.
+_OF_FILES, _OF_FOLDERS = TIFF(), OMEZarr()
+FORMATS: tuple[Format, ...] = (_OF_FILES, MSim(), _OF_FOLDERS, HDF5(), Imaris(), BDVProject(), MSimFolder())
 _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 
 
@@ -30,7 +34,7 @@ def format_of(path: str | Path) -> Format:
     for known in FORMATS:
         if known.recognises(path):
             return known
-    return next(known for known in FORMATS if known.is_folder == is_folder(path))
+    return _OF_FOLDERS if is_folder(path) else _OF_FILES
 
 
 def is_volume(path: str | Path) -> bool:
@@ -40,7 +44,7 @@ def is_volume(path: str | Path) -> bool:
 
 
 def is_project(path: str | Path) -> bool:
-    """Whether a file is of a format of projects, which name views that lie elsewhere; what is inside is not looked at."""
+    """Whether a file or folder is of a format of projects, which say where views lie; what is inside is not looked at."""
     return format_of(path).is_project
 
 
@@ -51,8 +55,18 @@ def is_volume_folder(path: str | Path) -> bool:
     return path.name.lower().endswith(suffixes) or (is_folder(path) and is_volume(path))
 
 
-def open_stored(path: str | Path) -> StoredVolumes:
+def is_folder_of_files(path: str | Path) -> bool:
+    """Whether it is a folder of files and neither a volume nor a project."""
+    return is_folder(path) and not is_volume_folder(path) and not is_project(path)
+
+
+def open_stored(path: str | Path, at: VolumeChoice | None = None) -> StoredVolumes:
     """Look at what a file or folder holds; no pixel is read.
+
+    Parameters
+    ----------
+    path : of the file or folder
+    at : the resolution level and registration that are wanted; the full resolution, and the only registration, when None
 
     Raises
     ------
@@ -62,7 +76,7 @@ def open_stored(path: str | Path) -> StoredVolumes:
     path = Path(path)
     known = format_of(path)
     check_there(known.place(path), "check its name")
-    return known.open(path)
+    return known.open(path) if at is None else known.open_at(path, at)
 
 
 def place_of(path: str | Path) -> Path:
@@ -179,5 +193,5 @@ def known_endings() -> str:
 
 
 def _in_words(formats: tuple[Format, ...]) -> str:
-    endings = [known.suffixes[0] for known in formats]
+    endings = [known.suffixes[0] for known in formats if known.suffixes]
     return f"{', '.join(endings[:-1])} or {endings[-1]}"

@@ -11,7 +11,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angle_in
 from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import at_angle, scan_folder
-from napari_mvfusion.io.formats import is_volume_folder, open_stored, volume_files
+from napari_mvfusion.io.formats import is_folder_of_files, open_stored, volume_files
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
@@ -51,7 +51,7 @@ class GuessedFiles:
 
 def files_without_scheme(folder: Path) -> list[Path]:
     """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes."""
-    if is_volume_folder(folder) or scan_folder(folder).samples:
+    if not is_folder_of_files(folder) or scan_folder(folder).samples:
         return []
     files = volume_files(folder)
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []

@@ -12,14 +12,22 @@ import numpy as np
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import WorldBox
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize
-from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_project, is_volume, is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.formats import (
+    format_of,
+    is_folder_of_files,
+    is_project,
+    is_volume,
+    is_volume_folder,
+    open_stored,
+    place_of,
+)
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
-from napari_mvfusion.io.placing import GridChoice, GridWish, place_volumes
-from napari_mvfusion.io.psf_files import OwnVoxels, open_psf
+from napari_mvfusion.io.placing import GridChoice, GridWish, OwnVoxels, own_voxels, place_volumes
+from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
     ViewFile,
     as_used,
@@ -32,7 +40,7 @@ from napari_mvfusion.io.view_files import (
 )
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 from napari_mvfusion.psf import resample_psf
-from napari_mvfusion.system.file_checks import check_there, is_folder, is_there
+from napari_mvfusion.system.file_checks import check_there, is_there
 
 Source: TypeAlias = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 PSFFiles: TypeAlias = Sequence[str | Path] | Mapping[str, str | Path]
@@ -54,6 +62,7 @@ def open_views(
     views: Sequence[str] | None = None,
     box: str | None = None,
     level: int = 0,
+    registration: str | None = None,
     world_unit_um: float | None = None,
     outside: bool = False,
     apart: bool = False,
@@ -88,7 +97,8 @@ def open_views(
         are views. Those of a project are called by the numbers that it gives them
     views : names of the views to open, in this order; all of them when None
     box : name of the bounding box of a project that the fused volume covers; all of its views when None
-    level : resolution level of the views of a project, 0 for the full resolution
+    level : resolution level of the views, 0 for the full resolution
+    registration : name of the registration of multiview-stitcher that says where views lie, where files hold several
     world_unit_um : what one unit of the world of a project is, where it leaves that open
     outside : files of a project may lie outside of its folder
     apart : every illumination and tile of a project is a view of its own; else those of one angle are one view, their mean,
@@ -110,7 +120,7 @@ def open_views(
         If there are no views, a tag must be named, it is not clear which file is which view, or a file cannot be used;
         the message names it and the fix.
     """
-    at = VolumeChoice(timepoint, channel)
+    at = VolumeChoice(timepoint, channel, level, registration)
     named = None if views is None else tuple(once(views))
     world = None if box_um is None else WorldBox(*box_um)
     either = None if named is None else (*named, *(called(each)[0] for each in named))
@@ -128,6 +138,7 @@ def open_views(
         own_psfs=own_psfs,
         voxels="isotropic" if grid == "same" else grid,
         box_um=world,
+        registration=registration,
     )
     opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, wish, clean=clean_psfs)
     files = by_name(masks or {}, "mask", opened.names)
@@ -180,11 +191,12 @@ def _opened(
     else:
         path = Path(source)
         check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
-        if place_of(path).is_file():
+        if place_of(path).is_file() or (is_volume(path) and not format_of(path).holds_views):
             found = _named([path], psfs)
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
         elif is_volume_folder(path):
+            at.refuse_unknown(path)
             return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, wish, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
@@ -215,7 +227,7 @@ def refuse_tag(source: Source, tag: str | None) -> None:
 
 
 def _is_folder_of_files(source: Source) -> bool:
-    return isinstance(source, (str, Path)) and is_folder(source) and not is_volume_folder(source)
+    return isinstance(source, (str, Path)) and is_folder_of_files(source)
 
 
 def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFiles | None) -> list[ViewFile]:
@@ -265,9 +277,12 @@ def _open_project(
     check_there(path, "check its name")
     if not isinstance(psfs, Mapping):
         raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
-    views = format_of(path).open_project(path, choice, clean=clean)
-    # Files that are named for a project hold PSFs in the frame of the fused volume.
-    onto = [(views.grid.stated_size_um, None)] * len(views)
+    known = format_of(path)
+    views = known.open_project(path, choice, clean=clean)
+    # Other files that are named for a project hold PSFs in the frame of the fused volume.
+    onto = [
+        (views.grid.stated_size_um, _own_voxels(view, views.grid) if known.own_psfs else None) for view in views.views
+    ]
     return _with_stated_psfs(views, path, psfs, psf_folder, [], onto, clean=clean)
 
 
@@ -297,6 +312,11 @@ def _open_channels(
     placed_views = RegisteredViews(moved, placed.grid, remarks=[*views.remarks, *placed.remarks])
     onto = [(placed.size_of_psf(index), placed.own_voxels(index)) for index in range(len(views))]
     return _with_stated_psfs(placed_views, path, psfs, psf_folder, remarks, onto, clean=clean)
+
+
+def _own_voxels(view: View, grid: Grid) -> OwnVoxels | None:
+    """The voxels that the PSF of a view has in its own frame, None where it lies on the grid."""
+    return None if view.affine is None else own_voxels(view.affine, grid)
 
 
 def _onto_grid(psf: np.ndarray, own: OwnVoxels) -> np.ndarray:

@@ -13,14 +13,44 @@ from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_gri
 from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, StatedSize, assumed_size, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
-from napari_mvfusion.io.psf_files import OwnVoxels
 
 GridChoice: TypeAlias = Voxels | Literal["same"]
 """`Voxels`; or "same": files lie on one grid, that of the first, whatever they say of their places."""
 
 _SAME_SIZE = 1e-3
 _EXACT = 1e-12
+# Degrees that a detection axis may lie out of the plane in which views turn about x.
+_ACROSS_X = 10.0
 _SAY_IT = "say the right one with the voxel size option"
+
+
+@dataclass(frozen=True, eq=False)
+class OwnVoxels:
+    """The voxels of a view that does not lie on those of the fused volume, which its PSF is brought onto as it is.
+
+    Attributes
+    ----------
+    size_um : (z, y, x), those of a PSF whose file says none
+    grid_size_um : (z, y, x) of the fused volume, in the same unit, known or not
+    turn : 3 x 3, the directions of the view's own axes (z, y, x) in the world as columns, where these are others
+    """
+
+    size_um: FloatTriple
+    grid_size_um: FloatTriple
+    turn: np.ndarray | None = None
+
+    @property
+    def to_grid(self) -> np.ndarray:
+        """3 x 3, from offsets in voxels of the view to those in voxels of the fused volume."""
+        turn = np.eye(3) if self.turn is None else self.turn
+        matrix: np.ndarray = turn * np.asarray(self.size_um) / np.asarray(self.grid_size_um)[:, None]
+        return matrix
+
+    @property
+    def said(self) -> str:
+        """What is done to a PSF that is on the voxels of the view, in words."""
+        turned = "" if self.turn is None else "turned as its view is, and "
+        return f"{turned}resampled from the voxels of its view to those of the fused volume"
 
 
 @dataclass(frozen=True)
@@ -70,15 +100,23 @@ class PlacedViews:
     def own_voxels(self, index: int) -> OwnVoxels | None:
         """The voxels of a view that its PSF is not left on, as it does not lie on the grid."""
         affine = self.affines[index]
-        if affine is None or self.own_psfs:
-            return None
-        turn = affine[:3, :3] / np.asarray(self.sizes_um[index])
-        turn[np.abs(turn) < _EXACT] = 0.0
-        return OwnVoxels(
-            self.sizes_um[index],
-            self.grid.voxel_size_um,
-            None if np.allclose(turn, np.eye(3), atol=_SAME_SIZE) else turn,
-        )
+        return None if affine is None or self.own_psfs else own_voxels(affine, self.grid)
+
+
+def own_voxels(affine: np.ndarray, grid: Grid) -> OwnVoxels:
+    """The voxels of a view, as its PSF has them, beside those of a grid.
+
+    Parameters
+    ----------
+    affine : 4 x 4, from voxel index (z, y, x, 1) of the view to the world in um
+    grid : of the fused volume
+    """
+    size = np.linalg.norm(affine[:3, :3], axis=0)
+    turn = affine[:3, :3] / size
+    turn[np.abs(turn) < _EXACT] = 0.0
+    return OwnVoxels(
+        float_triple(size), grid.voxel_size_um, None if np.allclose(turn, np.eye(3), atol=_SAME_SIZE) else turn
+    )
 
 
 def place_volumes(
@@ -119,6 +157,19 @@ def place_volumes(
     left = tuple(None if view.lies_on(chosen.grid) else affine for view, affine in zip(placed, affines, strict=True))
     said = [chosen.remark] if chosen.remark else []
     return PlacedViews(chosen.grid, left, tuple(sizes), (*remarks, *said), wish.own_psfs)
+
+
+def direction_of(affine: np.ndarray) -> float | None:
+    """Direction of a view's detection axis, its own z, about x in degrees; None where it is not across x.
+
+    Parameters
+    ----------
+    affine : 4 x 4, from its pixels (z, y, x, 1) to the world
+    """
+    z, y, x = affine[:3, 0] / np.linalg.norm(affine[:3, 0])
+    if abs(x) > np.sin(np.deg2rad(_ACROSS_X)):
+        return None
+    return round(float(np.rad2deg(np.arctan2(y, z))) % 360, 3) % 360
 
 
 def _sizes(volumes: Sequence[StoredVolumes], wanted: FloatTriple | None) -> tuple[list[FloatTriple], Known, list[str]]:

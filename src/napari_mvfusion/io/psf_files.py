@@ -11,6 +11,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import FloatTriple, StatedSize, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import format_of, place_of
+from napari_mvfusion.io.placing import OwnVoxels
 from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
 from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, as_float32
 from napari_mvfusion.system.file_checks import check_there
@@ -113,35 +114,6 @@ class ViewPSF:
     psf: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     flaw: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class OwnVoxels:
-    """The voxels of a view that does not lie on those of the fused volume, which its PSF is brought onto as it is.
-
-    Attributes
-    ----------
-    size_um : (z, y, x), those of a PSF whose file says none
-    grid_size_um : (z, y, x) of the fused volume, in the same unit, known or not
-    turn : 3 x 3, the directions of the view's own axes (z, y, x) in the world as columns, where these are others
-    """
-
-    size_um: FloatTriple
-    grid_size_um: FloatTriple
-    turn: np.ndarray | None = None
-
-    @property
-    def to_grid(self) -> np.ndarray:
-        """3 x 3, from offsets in voxels of the view to those in voxels of the fused volume."""
-        turn = np.eye(3) if self.turn is None else self.turn
-        matrix: np.ndarray = turn * np.asarray(self.size_um) / np.asarray(self.grid_size_um)[:, None]
-        return matrix
-
-    @property
-    def said(self) -> str:
-        """What is done to a PSF that is on the voxels of the view, in words."""
-        turned = "" if self.turn is None else "turned as its view is, and "
-        return f"{turned}resampled from the voxels of its view to those of the fused volume"
 
 
 def open_psf(file: Path | None, size_um: StatedSize | None, *, clean: bool, own: OwnVoxels | None = None) -> ViewPSF:

@@ -201,7 +201,7 @@ class _Opened:
 
 
 def _open_single(file: Path, at: VolumeChoice) -> _Opened:
-    stored = open_stored(file)
+    stored = open_stored(file, at)
     return _Opened(stored, stored.volume(at.timepoint, at.channel))
 
 

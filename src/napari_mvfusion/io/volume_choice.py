@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_mvfusion.data.fused_grid import Voxels, WorldBox
 from napari_mvfusion.data.geometry import FloatTriple
@@ -12,19 +13,20 @@ from napari_mvfusion.errors import InputError
 
 _SHOWN = 8
 WORDS = {"t": ("time points", "timepoint"), "c": ("channels", "channel")}
+_ASKED = {"t": "timepoint", "c": "channel", "registration": "registration"}
 
 
 class NotChosenError(InputError):
-    """A file has several time points or channels, and none is chosen.
+    """A file has several time points, channels or registrations, and none is chosen.
 
     Parameters
     ----------
     message : names the file and the option
-    axis : "t" or "c"
-    first : the first one that there is
+    axis : "t", "c" or "registration"
+    first : the first one that there is, or the one that is most likely meant
     """
 
-    def __init__(self, message: str, axis: str, first: int = 0) -> None:
+    def __init__(self, message: str, axis: str, first: int | str = 0) -> None:
         super().__init__(message)
         self.axis = axis
         self.first = first
@@ -60,23 +62,47 @@ class OutsideError(InputError):
 
 @dataclass(frozen=True)
 class VolumeChoice:
-    """Time point and channel of every file, counted from 0; None where files have one."""
+    """What is taken of every file.
+
+    Attributes
+    ----------
+    timepoint, channel : counted from 0; None where files have one
+    level : resolution level, 0 for the full resolution
+    registration : name of the one that says where a volume lies, where files hold several
+    """
 
     timepoint: int | None = None
     channel: int | None = None
+    level: int = 0
+    registration: str | None = None
 
     def among(self, leading: Mapping[str, int] | None) -> VolumeChoice:
         """What of it a file with these counts along "t" and "c" asks for; all of it where they are None."""
         if leading is None:
             return self
-        return VolumeChoice(
-            self.timepoint if leading.get("t", 1) > 1 else None,
-            self.channel if leading.get("c", 1) > 1 else None,
+        return replace(
+            self,
+            timepoint=self.timepoint if leading.get("t", 1) > 1 else None,
+            channel=self.channel if leading.get("c", 1) > 1 else None,
         )
 
-    def at(self, axis: str, number: int) -> VolumeChoice:
-        """The same with another volume along "t" or "c"."""
-        return replace(self, **{WORDS[axis][1]: number})
+    def at(self, axis: str, which: Any) -> VolumeChoice:
+        """The same with another volume along "t" or "c", or another "registration"."""
+        return replace(self, **{_ASKED[axis]: which})
+
+    def refuse_unknown(self, path: Path) -> None:
+        """Refuse what a file of one resolution level and one place cannot answer.
+
+        Raises
+        ------
+        InputError
+            If any of it is asked for.
+        """
+        check_level(path, self.level, 1)
+        if self.registration is not None:
+            raise InputError(
+                f"{path} has one place and no registrations by name: leave --registration (registration=) out"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,6 +122,7 @@ class ProjectChoice:
     box_um : a part of the world that is covered, where no box is named
     apart : every illumination and tile is a view of its own, in place of one view an angle
     own_psfs : PSFs stay in the pixels of their views, for whoever brings them into a frame of their own
+    registration : name of the registration, or coordinate system, that says where views lie, where there are several
     """
 
     timepoint: int | None = None
@@ -110,6 +137,7 @@ class ProjectChoice:
     own_psfs: bool = False
     voxels: Voxels = "isotropic"
     box_um: WorldBox | None = None
+    registration: str | None = None
 
     def refuse_elsewhere(self) -> None:
         """Refuse what only a project could answer, where views lie in files of their own.
@@ -121,7 +149,6 @@ class ProjectChoice:
         """
         asked = [
             ("--box (box=)", self.box is not None),
-            ("--level (level=)", self.level != 0),
             ("--world-unit (world_unit_um=)", self.world_unit_um is not None),
             ("--outside (outside=)", self.outside),
             ("--apart (apart=)", self.apart),
@@ -131,6 +158,19 @@ class ProjectChoice:
                 raise InputError(
                     f"{option} is for projects of BigStitcher (dataset.xml): leave it out, or name the project"
                 )
+
+
+def check_level(path: Path, level: int, count: int) -> None:
+    """Refuse a resolution level that is not there.
+
+    Raises
+    ------
+    InputError
+        If it is not; says how many there are.
+    """
+    if not 0 <= level < max(count, 1):
+        there = f"{count} resolution levels" if count > 1 else "one resolution level only"
+        raise InputError(f"{path} has {there}: --level {level} (level=) is not there; 0 is the full resolution")
 
 
 def choose(

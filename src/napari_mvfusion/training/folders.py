@@ -6,8 +6,9 @@ from pathlib import Path
 
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import is_volume_folder
+from napari_mvfusion.io.formats import is_folder_of_files
 from napari_mvfusion.io.opening import list_tags
+from napari_mvfusion.system.file_checks import is_folder
 
 
 def inputs_in(folder: Path) -> list[Inputs]:
@@ -19,7 +20,7 @@ def inputs_in(folder: Path) -> list[Inputs]:
         If there are none.
     """
     found = _samples(folder)
-    if not found and not is_volume_folder(folder):
+    if not found and is_folder_of_files(folder):
         for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             found += _samples(inner)
     if not found:
@@ -31,7 +32,7 @@ def inputs_in(folder: Path) -> list[Inputs]:
 
 
 def _samples(folder: Path) -> list[Inputs]:
-    if is_volume_folder(folder):
+    if is_folder(folder) and not is_folder_of_files(folder):
         return [Inputs(source=str(folder.resolve()), no_data="auto", grid="isotropic")]
     try:
         tags = list_tags(folder)

@@ -21,14 +21,13 @@ from napari_mvfusion.io.bdv.project_file import read_project
 from napari_mvfusion.io.bdv.psfs import with_psf
 from napari_mvfusion.io.bdv.registrations import WorldUnit, at_level, models_of, to_um, world_unit
 from napari_mvfusion.io.bdv.view_names import names_of
+from napari_mvfusion.io.placing import direction_of
 from napari_mvfusion.io.volume_choice import NotChosenError, ProjectChoice
 from napari_mvfusion.psf.frames import own_to_fused
 
 _SHOWN = 8
 # Of more views, so many tell the unit of the world as well.
 _MOST_MODELS = 1000
-# Degrees that a detection axis may lie out of the plane in which views turn about x.
-_ACROSS_X = 10.0
 # What makes views of their own, where illuminations and tiles are one.
 _TELLING = ("angle", "channel")
 
@@ -149,19 +148,6 @@ def placed_views(project: Project, unit: WorldUnit, timepoint: int, channel: int
         PlacedView(place, name, to_um(models[place], unit), setup.shape)
         for place, name, setup in zip(places, names_of(project, setups), setups, strict=True)
     ]
-
-
-def direction_of(affine: np.ndarray) -> float | None:
-    """Direction of a view's detection axis, its own z, about x in degrees; None where it is not across x.
-
-    Parameters
-    ----------
-    affine : 4 x 4, from its pixels (z, y, x, 1) to the world
-    """
-    z, y, x = affine[:3, 0] / np.linalg.norm(affine[:3, 0])
-    if abs(x) > np.sin(np.deg2rad(_ACROSS_X)):
-        return None
-    return round(float(np.rad2deg(np.arctan2(y, z))) % 360, 3) % 360
 
 
 def chosen_place(project: Project, choice: ProjectChoice) -> tuple[int, int | None]:

@@ -74,10 +74,29 @@ def placement_of(path: Path, scales: Mapping[str, Any], level: Mapping[str, Any]
     affine[:3, 3] = matrix[places, -1]
     z, y, x = (units[place] is not None for place in places)
     steps = tuple(float(matrix[index, index]) for index in others)
-    upright = np.count_nonzero(affine[:3, :3]) == 3 and (np.diag(affine)[:3] > 0).all()
+    size, origin, turned, known = upright_or_turned(affine, (z, y, x))
+    return ZarrPlacement(size, origin, known, turned, steps)
+
+
+def upright_or_turned(affine: np.ndarray, in_um: Known) -> tuple[FloatTriple, FloatTriple, np.ndarray | None, Known]:
+    """The parts of a place that `StoredVolumes` holds.
+
+    Parameters
+    ----------
+    affine : 4 x 4, from voxel index (z, y, x, 1) to the world
+    in_um : along which axes of the world that is micrometres
+
+    Returns
+    -------
+    Voxel size and origin (z, y, x); the affine where it turns, shears or mirrors, else None; and along which axes of the
+    volume the voxel size is micrometres.
+    """
+    affine = affine.copy()
+    affine[:3, :3][np.abs(affine[:3, :3]) < _EXACT * np.abs(affine[:3, :3]).max()] = 0.0
+    upright = np.count_nonzero(affine[:3, :3]) == 3 and bool((np.diag(affine)[:3] > 0).all())
     size = np.diag(affine)[:3] if upright else np.linalg.norm(affine[:3, :3], axis=0)
-    known = (z, y, x) if upright or all((z, y, x)) else (False, False, False)
-    return ZarrPlacement(float_triple(size), float_triple(affine[:3, 3]), known, None if upright else affine, steps)
+    known = in_um if upright or all(in_um) else (False, False, False)
+    return float_triple(size), float_triple(affine[:3, 3]), None if upright else affine, known
 
 
 def _unit(axis: Mapping[str, Any]) -> float | None:

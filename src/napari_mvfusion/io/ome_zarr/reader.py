@@ -15,7 +15,8 @@ from napari_mvfusion.data.geometry import Grid, triple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
+from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.ome_zarr.array_volume import ArrayVolume
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
 from napari_mvfusion.io.ome_zarr.placement import SPACE, ZarrPlacement, placement_of
 from napari_mvfusion.io.volume_choice import SeveralImagesError, choose
@@ -70,7 +71,9 @@ class ZarrImage:
                 f"{self.path} has {n} entries on axis {axis}: a volume is one (z, y, x) block; save one alone"
             )
         chosen = choose(str(self.path), self.leading, timepoint, channel)
-        return ZarrVolume(self, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in SPACE})
+        return ArrayVolume(
+            self.path, self.array, self.axes, {axis: chosen.get(axis, 0) for axis in self.axes if axis not in SPACE}
+        )
 
     @property
     def grid(self) -> Grid:
@@ -129,42 +132,6 @@ class ZarrImage:
         return found
 
 
-class ZarrVolume(LazyVolume):
-    """One (z, y, x) volume of an image with more axes; a chunk that cannot be read is named."""
-
-    def __init__(self, image: ZarrImage, fixed: Mapping[str, int]) -> None:
-        self._image = image
-        self._fixed = dict(fixed)
-        sizes = dict(zip(image.axes, image.array.shape, strict=True))
-        self.shape = tuple(sizes[axis] for axis in SPACE)
-        self.dtype = image.array.dtype
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The folder."""
-        return (self._image.path,)
-
-    @property
-    def chunks(self) -> tuple[int, int, int]:
-        """Chunk sizes along (z, y, x)."""
-        sizes = dict(zip(self._image.axes, self._image.array.chunks, strict=True))
-        return sizes["z"], sizes["y"], sizes["x"]
-
-    def __getitem__(self, index: Any, /) -> np.ndarray:
-        """Pixels of a box.
-
-        Raises
-        ------
-        InputError
-            If a chunk is damaged.
-        """
-        space = iter(parts_of(index))
-        full = tuple(self._fixed[axis] if axis in self._fixed else next(space) for axis in self._image.axes)
-        with parsing(f"{self._image.path} is damaged: a chunk in {full} cannot be read", _DAMAGED):
-            pixels: np.ndarray = np.asarray(self._image.array[full])
-        return pixels
-
-
 def open_stored_image(path: Path) -> StoredVolumes:
     """Look at the volumes of an image; see `open_image`."""
     image = open_image(path)
@@ -175,7 +142,9 @@ def open_stored_image(path: Path) -> StoredVolumes:
     steps = dict(zip(image.axes, place.steps, strict=False))
 
     def at(chosen: Mapping[str, int]) -> VolumeLike:
-        return ZarrVolume(image, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in SPACE})
+        return ArrayVolume(
+            image.path, image.array, image.axes, {axis: chosen.get(axis, 0) for axis in image.axes if axis not in SPACE}
+        )
 
     return StoredVolumes(
         path,

@@ -1,0 +1,113 @@
+"""Volumes that say themselves where they lie, opened together as the views of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.angles import angles_in
+from napari_mvfusion.io.base import ProjectContents, StoredVolumes
+from napari_mvfusion.io.placing import GridWish, direction_of, place_volumes
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Member:
+    """A view before it is opened: what it is called, and what looks at it; no pixel is read."""
+
+    name: str
+    look: Callable[[VolumeChoice], StoredVolumes]
+
+
+def open_members(path: Path, members: Sequence[Member], choice: ProjectChoice) -> RegisteredViews:
+    """Open views in their places; pixels are read when they are needed.
+
+    Parameters
+    ----------
+    path : of all of them, for messages
+    members : all views, at least one
+    choice : which of them, and on which grid
+
+    Raises
+    ------
+    InputError
+        If something is not chosen that has to be, is not there, or a view cannot be used.
+    """
+    if choice.box is not None:
+        raise InputError(f"{path} has no bounding boxes by name: give the first and last place in um, or leave it out")
+    if choice.world_unit_um is not None:
+        raise InputError(f"{path} says itself which unit its world has: leave --world-unit (world_unit_um=) out")
+    by_name = {member.name: member for member in members}
+    wanted = list(by_name) if choice.views is None else list(choice.views)
+    for name in wanted:
+        if name not in by_name:
+            raise InputError(f"there is no view '{name}' in {path}: the views are {_some(list(by_name))}")
+    at = VolumeChoice(choice.timepoint, choice.channel, choice.level, choice.registration)
+    stored = [by_name[name].look(at) for name in wanted]
+    pixels = [volume.volume(at.timepoint, at.channel) for volume in stored]
+    wish = GridWish(choice.voxel_size_um or choice.voxels, choice.box_um, own_psfs=choice.own_psfs)
+    placed = place_volumes(stored, wanted, None, wish)
+    turned = any(volume.affine_um is not None for volume in stored)
+    # Views that are turned say by that which angle they were recorded at, whatever they are called.
+    angles = [direction_of(_affine(volume)) for volume in stored] if turned else angles_in(wanted)
+    views = [
+        View(data, name, angle=angle, affine=affine, source=str(volume.path))
+        for data, name, angle, affine, volume in zip(pixels, wanted, angles, placed.affines, stored, strict=True)
+    ]
+    notes = [note for volume in stored for note in volume.notes]
+    return RegisteredViews(views, placed.grid, remarks=[*notes, *placed.remarks])
+
+
+def describe_members(
+    path: Path, members: Sequence[Member], *, kept: str, registrations: tuple[str, ...]
+) -> ProjectContents:
+    """What volumes hold that are opened together.
+
+    Parameters
+    ----------
+    path : of all of them, for messages
+    members : the views, at least one
+    kept : how their pixels are kept, in words
+    registrations : that can be chosen
+
+    Raises
+    ------
+    InputError
+        If the first view cannot be used.
+    """
+    if not members:
+        raise InputError(f"{path} holds no views")
+    first = members[0].look(VolumeChoice(registration=registrations[-1] if registrations else None))
+    names = tuple(member.name for member in members)
+    times, channels = first.leading.get("t", 1), first.leading.get("c", 1)
+    return ProjectContents(
+        kept=kept,
+        world_unit="one world unit is 1 um" if all(first.in_um) else "the unit of its world is not known",
+        timepoints=tuple(range(times)),
+        channels=tuple(map(str, range(channels))) if channels > 1 else (),
+        angles=names,
+        illuminations=(),
+        tiles=(),
+        boxes=(),
+        views=len(names) * times * channels,
+        missing=0,
+        psfs=0,
+        channel_numbers=tuple(range(channels)) if channels > 1 else (),
+        unit="clear" if all(first.in_um) else "not stated",
+        registrations=registrations,
+    )
+
+
+def _affine(volume: StoredVolumes) -> np.ndarray:
+    return np.eye(4) if volume.affine_um is None else volume.affine_um
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")

@@ -1,0 +1,1 @@
+"""Registered views as multiview-stitcher keeps them: an msim zarr each."""
