@@ -12,11 +12,14 @@ from scipy.ndimage import gaussian_filter
 
 from command_line import run
 from napari_mvfusion.cli import show
+from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.streaming import LeadingAxis
+from napari_mvfusion.methods import make_method
 from napari_mvfusion.models.model_file import weights_sha256
 from small_training import UNIVERSAL
 
@@ -330,3 +333,62 @@ def test_a_psf_that_cannot_be_used_does_not_hide_the_others(scheme, tmp_path):
     assert "dark.tif has no positive sum" in line
     listed = json.loads(run("psf", "info", tmp_path / "dark.tif", scheme / "psf_90.tif", "--json", code=2).stdout)
     assert [entry["fwhm"] is not None for entry in listed] == [True]
+
+
+@pytest.fixture
+def recorded(scheme, tmp_path):
+    """The views of two time points by names as people give them; those of the second are those of the scheme."""
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    for angle in (90, 270):
+        shutil.copy(scheme / f"embryo_view_{angle}.tif", folder / f"spim_TL1_Angle{angle}.tif")
+        shutil.copy(scheme / f"psf_{angle}.tif", folder / f"Angle {angle} - bead PSF.tif")
+        view, _ = open_volume(scheme / f"embryo_view_{360 - angle}.tif")
+        tifffile.imwrite(folder / f"spim_TL0_Angle{angle}.tif", np.asarray(view), ome=True, metadata={"axes": "ZYX"})
+    return folder
+
+
+PATTERN = "spim_TL{timepoint}_Angle{angle}.tif | Angle {angle} - bead PSF.tif"
+
+
+def test_a_pattern_says_what_names_mean_and_the_recipe_repeats_it(scheme, recorded, tmp_path):
+    expected, _ = fused(tmp_path, "expected", scheme)
+    found, said = fused(tmp_path, "found", recorded, "--pattern", PATTERN, "--timepoint", 1)
+    np.testing.assert_array_equal(found, expected)
+    assert "at time point 1: spim_TL1_Angle90.tif is view 90, its PSF Angle 90 - bead PSF.tif" in said
+    recipe = tmp_path / "found.zarr.recipe.json"
+    assert json.loads(recipe.read_text())["inputs"]["pattern"] == PATTERN
+    run("fuse", "--recipe", recipe, "-o", tmp_path / "again.zarr")
+    np.testing.assert_array_equal(pixels(tmp_path / "again.zarr"), expected)
+    before = (recorded / "Angle 90 - bead PSF.tif").read_bytes()
+    how = ("--pattern", PATTERN, "--timepoint", 1, "--overwrite")
+    refused = run("fuse", recorded, *how, "-o", recorded / "Angle 90 - bead PSF.tif", code=3)
+    assert "is never replaced" in refused.stderr
+    assert (recorded / "Angle 90 - bead PSF.tif").read_bytes() == before
+
+
+def test_info_shows_what_a_pattern_finds_in_each_name(recorded):
+    (recorded / "notes.tif").write_bytes(b"")
+    done = run("info", recorded, "--pattern", PATTERN, "--json")
+    names = json.loads(done.stdout)["names"]
+    rows = {row["path"].rsplit("/")[-1]: row["found"] for row in names["rows"]}
+    assert rows["notes.tif"] is None
+    assert {key: rows["spim_TL1_Angle270.tif"][key] for key in ("role", "angle", "timepoint")} == {
+        "role": "view",
+        "angle": 270,
+        "timepoint": 1,
+    }
+    shown = run("info", recorded, "--pattern", PATTERN)
+    assert "timepoint" in shown.stdout
+    assert "notes.tif fits no pattern" in shown.stderr
+    wrong = run("info", recorded, "--pattern", "spim_{angel}.tif", code=2)
+    assert wrong.stderr.strip().endswith("is no field: write {angle}")
+    several = run("fuse", recorded, "--pattern", PATTERN, "-o", recorded / "out.zarr", code=2)
+    assert "say 2 time points: choose one with --timepoint 0, 1" in several.stderr
+
+
+def test_a_copied_run_says_pattern_and_choice():
+    inputs = Inputs(source="/data/fish", pattern=PATTERN, timepoint=1, channel=0)
+    command = as_command(inputs, make_method("average"), "out.tif")
+    assert f"--pattern '{PATTERN}' --timepoint 1 --channel 0" in command
+    assert f"pattern={PATTERN!r}, timepoint=1, channel=0" in as_python(inputs, make_method("average"), "out.tif")

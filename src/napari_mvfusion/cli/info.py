@@ -18,9 +18,12 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
 from napari_mvfusion.io.formats import is_project, place_of
+from napari_mvfusion.io.name_pattern import FIELDS
+from napari_mvfusion.io.name_table import NameRow, NameTable
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 
 _SHOWN = 12
+_MOST_NAMES = 40
 
 
 @reads_views
@@ -48,7 +51,7 @@ def info(
             continue
         failures += [InputError(said) for sample in found.samples if not sample.readable for said in sample.problems]
         checked = {tag: [asdict(verdict) for verdict in each] for tag, each in verdicts.items()}
-        results.append(asdict(found) | ({"mirror": checked} if mirror else {}))
+        results.append(_plain(found) | ({"mirror": checked} if mirror else {}))
         if not as_json:
             _show(found, verdicts)
     if as_json and results:
@@ -56,13 +59,24 @@ def info(
     show.end_with(failures)
 
 
+def _plain(found: Contents) -> dict[str, Any]:
+    """The same as JSON has it."""
+    values = asdict(found)
+    for row in (values["names"] or {}).get("rows", ()):
+        row["path"] = str(row["path"])
+    return values
+
+
 def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
     return describe(
         # A single file is a volume, which need not be a view.
-        paths[0] if paths and place_of(paths[0]).is_file() and inputs.psfs is None else inputs.source,
+        paths[0]
+        if paths and place_of(paths[0]).is_file() and inputs.psfs is None and not inputs.pattern
+        else inputs.source,
         psfs=inputs.psfs,
         tag=inputs.tag,
         psf_folder=inputs.psf_folder,
+        pattern=inputs.pattern,
         voxel_size_um=inputs.voxel_size_um,
         no_data=inputs.no_data,
         no_data_views=inputs.no_data_views,
@@ -107,9 +121,35 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")
 
 
+def _show_names(table: NameTable) -> None:
+    """What the pattern found in the names, a line each."""
+    present = [part for part in FIELDS if part != "role" and any(_part(row, part) for row in table.rows)]
+    stacks: dict[str, list[NameRow]] = {}
+    for row in table.rows:
+        stacks.setdefault((row.found.planes if row.found else "") or row.path.name, []).append(row)
+    rows = [
+        [name, "left out" if row.found is None else row.found.role, *(_part(row, part) for part in present)]
+        for name, (row, *_) in list(stacks.items())[:_MOST_NAMES]
+    ]
+    for cells, planes in zip(rows, stacks.values(), strict=False):
+        if "z" in present and len(planes) > 1:
+            numbers = sorted(row.found.z for row in planes if row.found is not None and row.found.z is not None)
+            cells[2 + present.index("z")] = f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"
+    if len(stacks) > _MOST_NAMES:
+        rows.append([f"… and {len(stacks) - _MOST_NAMES} more", "", *[""] * len(present)])
+    show.print_table(f"names by the pattern {table.pattern}", ["file", "role", *present], rows)
+
+
+def _part(row: NameRow, field: str) -> str:
+    value = None if row.found is None else getattr(row.found, field)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> None:
     if found.project is not None:
         _show_project(found.project)
+    if found.names is not None:
+        _show_names(found.names)
     for sample in found.samples:
         if not sample.readable:
             continue

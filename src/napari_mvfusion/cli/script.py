@@ -143,8 +143,14 @@ def _opening(inputs: Inputs) -> list[str]:
     stated = inputs.psfs or []
     for psf in [f"{name}={path}" for name, path in stated.items()] if isinstance(stated, dict) else stated:
         words += ["--psf", psf]
-    for option, value in (("--tag", inputs.tag), ("--psf-folder", inputs.psf_folder)):
+    for option, value in (
+        ("--pattern", inputs.pattern),
+        ("--tag", inputs.tag),
+        ("--psf-folder", inputs.psf_folder),
+    ):
         words += [option, value] if value else []
+    for option, number in (("--timepoint", inputs.timepoint), ("--channel", inputs.channel)):
+        words += [] if number is None else [option, str(number)]
     if inputs.voxel_size_um is not None:
         words += ["--voxel-size", ",".join(f"{size:g}" for size in inputs.voxel_size_um)]
     words += [] if inputs.box is None else ["--box", inputs.box]

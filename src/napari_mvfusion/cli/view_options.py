@@ -16,6 +16,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import is_project, known_endings, place_of
+from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.system.file_checks import check_there, is_there
 
@@ -44,6 +45,15 @@ class ViewOptions:
     ] = None
     psf_folder: Annotated[
         Path | None, _option("--psf-folder", metavar="FOLDER", help="Folder of PSFs that lie elsewhere.")
+    ] = None
+    pattern: Annotated[
+        str | None,
+        _option(
+            "--pattern",
+            metavar="TEXT",
+            help="How files of a folder are called, as 'spim_TL{timepoint}_Angle{angle}.tif'. Fields: "
+            f"{', '.join(FIELDS)}; * is anything; | lies between patterns, as those of views and of PSFs.",
+        ),
     ] = None
     tag: Annotated[str | None, _option("--tag", help="Which sample, where a folder holds several.")] = None
     voxel_size: Annotated[
@@ -152,6 +162,7 @@ class ViewOptions:
             source=_source(paths, self.view or []),
             psfs=_psfs(self.psf or [], in_order=bool(paths) and _are_files(paths)),
             tag=self.tag or tag,
+            pattern=self.pattern,
             psf_folder=None if self.psf_folder is None else str(self.psf_folder.resolve()),
             voxel_size_um=options.triple_of(self.voxel_size, "--voxel-size"),
             no_data=no_data,
@@ -251,7 +262,7 @@ def reads_views(command: Callable[..., None]) -> Callable[..., None]:
 def open_inputs(inputs: Inputs) -> RegisteredViews:
     """Open the views, and say what beside them looks like a view or PSF and is left out."""
     views = inputs.open()
-    for message in left_out(inputs.source):
+    for message in left_out(inputs.source) if inputs.pattern is None else ():
         show.say_warning(message)
     return views
 

@@ -34,6 +34,7 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_fo
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_folder_of_files, open_stored, place_of, writer_of
+from napari_mvfusion.io.name_table import read_names
 from napari_mvfusion.io.overlap import files_of, places_in, refuse_overlap
 from napari_mvfusion.measures.advice import about_gains, about_hot_pixels, about_offsets, about_voids
 from napari_mvfusion.measures.camera_offset import find_dark_levels
@@ -337,6 +338,9 @@ def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None =
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
     named = [place for path in said if is_there(place := place_of(path))]
     places = [*named, *(path for view in known for array in (view.data, view.mask) for path in files_of(array))]
+    pattern, source = (None, None) if inputs is None else (inputs.get("pattern"), inputs.get("source"))
+    if pattern is not None and source is not None:
+        return [*places, *(path for path, _ in read_names(source, pattern).matched)]
     for folder in filter(is_folder_of_files, named):
         names = scan_folder(folder)
         places += names.psfs.values()

@@ -22,7 +22,7 @@ from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.guessing import find_psfs
-from napari_mvfusion.io.opening import guessed_in, open_views
+from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in
 from napari_mvfusion.io.view_files import as_used
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.file_checks import parsing, read_text
@@ -50,6 +50,7 @@ class Inputs(_Part):
     psfs : PSF files, one a view, where `source` is a list of files, or by the names of the views
     tag : which sample of a TIFF folder that holds several
     psf_folder : folder with `psf_angle.tif` files that lie elsewhere
+    pattern : of the names of files, see `open_views`
     voxel_size_um : (z, y, x) where the files do not say it, or say it wrongly
     views : names of the views to use, all when None
     offset : camera offset to subtract from every view; 0 for what their files say
@@ -72,6 +73,7 @@ class Inputs(_Part):
     psfs: list[str] | dict[str, str] | None = None
     tag: str | None = None
     psf_folder: str | None = None
+    pattern: str | None = None
     voxel_size_um: tuple[float, float, float] | None = None
     views: list[str] | None = None
     offset: float = 0.0
@@ -101,7 +103,12 @@ class Inputs(_Part):
         InputError
             If it is not clear which file of a folder is which view.
         """
-        if not isinstance(self.source, str) or self.tag is not None:
+        if not isinstance(self.source, str) or self.pattern is not None:
+            return self, ""
+        if (pattern := pattern_in(self.source)) is not None:
+            # What it finds is said where the views are opened.
+            return self.model_copy(update={"pattern": pattern}), ""
+        if self.tag is not None:
             return self, ""
         guessed = guessed_in(self.source)
         if guessed is None:
@@ -162,6 +169,7 @@ class Inputs(_Part):
             psfs=self.psfs,
             tag=self.tag,
             psf_folder=self.psf_folder,
+            pattern=self.pattern,
             voxel_size_um=self.voxel_size_um,
             no_data=self.no_data,
             no_data_views=self.no_data_views,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,17 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of
-from napari_mvfusion.io.opening import PSFFiles, Source, guessed_in, open_truth, open_views, refuse_tag
+from napari_mvfusion.io.name_table import NameTable, read_names
+from napari_mvfusion.io.opening import (
+    PSFFiles,
+    Source,
+    guessed_in,
+    open_truth,
+    open_views,
+    pattern_in,
+    refuse_pattern,
+    refuse_tag,
+)
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across
@@ -69,6 +79,7 @@ class Contents:
     samples : that it holds; of a project, the views that are chosen, or its first ones
     problems : what does not fit
     project : what else a project holds
+    names : what a pattern finds in the names of files, where they are read by one
     """
 
     path: str
@@ -76,6 +87,7 @@ class Contents:
     samples: tuple[SampleContents, ...]
     problems: tuple[str, ...]
     project: ProjectContents | None = None
+    names: NameTable | None = None
 
     @property
     def readable(self) -> bool:
@@ -89,6 +101,7 @@ def describe(
     psfs: PSFFiles | None = None,
     tag: str | None = None,
     psf_folder: str | Path | None = None,
+    pattern: str | None = None,
     voxel_size_um: FloatTriple | None = None,
     no_data: NoData = "auto",
     no_data_views: Mapping[str, NoData] | None = None,
@@ -111,7 +124,7 @@ def describe(
     Parameters
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
-    psfs, psf_folder, voxel_size_um, masks, timepoint, channel, grid, box_um : as for `open_views`
+    psfs, psf_folder, pattern, voxel_size_um, masks, timepoint, channel, grid, box_um : as for `open_views`
     level, registration : what of files, as for `open_views`
     views, box, world_unit_um, outside, apart : what of a project, as for `open_views`
     tag : the only sample to look at, of a folder with several
@@ -133,6 +146,7 @@ def describe(
             VolumeChoice(timepoint, channel, level, registration),
             psfs=psfs,
             psf_folder=psf_folder,
+            pattern=pattern,
             voxel_size_um=voxel_size_um,
             no_data=no_data,
             no_data_views=no_data_views,
@@ -147,10 +161,19 @@ def describe(
             ask=ask,
         )
 
+    if pattern is not None:
+        refuse_pattern(source, pattern)
+    elif isinstance(source, (str, Path)) and tag is None:
+        pattern = pattern_in(source)
+    if pattern is not None and not isinstance(source, Mapping):
+        table = read_names(source, pattern)
+        several = table.tags if tag is None and len(table.tags) > 1 else (tag,)
+        kind, named = ("folder", str(source)) if isinstance(source, (str, Path)) else ("files", _all(source))
+        return Contents(named, kind, tuple(sample(each) for each in several), tuple(table.problems()), names=table)
     refuse_tag(source, tag)
     if not isinstance(source, (str, Path)):
         files = source.values() if isinstance(source, Mapping) else source
-        return Contents(", ".join(map(str, files)), "files", (sample(None),), ())
+        return Contents(_all(files), "files", (sample(None),), ())
     path = Path(source)
     check_there(place_of(path), "name a folder of views, an OME-Zarr, or a file")
     if is_project(path):
@@ -167,6 +190,10 @@ def describe(
     if psfs is not None:
         return Contents(str(path), "file", (sample(None),), ())
     return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel, level, registration)),), ())
+
+
+def _all(files: Iterable[str | Path]) -> str:
+    return ", ".join(map(str, files))
 
 
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
@@ -225,7 +252,7 @@ def _sample(
         in_project = isinstance(source, (str, Path)) and is_project(source)
         notes = (*several, *(views.remarks if in_project else views.notes))
         folder = Path(source) if isinstance(source, (str, Path)) and is_folder(source) and not in_project else None
-        has_truth = False if folder is None else _has_truth(folder, tag, at)
+        has_truth = False if folder is None else _has_truth(folder, tag, at, opening["pattern"])
     except InputError as error:
         return SampleContents(tag or "", (), None, False, (str(error),), readable=False)
     found = tuple(
@@ -253,5 +280,5 @@ def _known(grid: Grid) -> StatedSize | None:
     return grid.stated_size_um if any(grid.known) else None
 
 
-def _has_truth(folder: Path, tag: str | None, at: VolumeChoice) -> bool:
-    return open_truth(folder, tag, timepoint=at.timepoint, channel=at.channel) is not None
+def _has_truth(folder: Path, tag: str | None, at: VolumeChoice, pattern: str | None) -> bool:
+    return open_truth(folder, tag, timepoint=at.timepoint, channel=at.channel, pattern=pattern) is not None

@@ -70,7 +70,10 @@ class Folder:
         """
         if not self.samples:
             found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
-            raise InputError(f"{self.path} holds no views: names such as {_EXPECTED} are expected, found {found}")
+            raise InputError(
+                f"{self.path} holds no views: names such as {_EXPECTED} are expected, found {found}; of other "
+                "names say with --pattern what they mean (pattern=)"
+            )
         tags = ", ".join(f"'{name}'" for name in self.samples)
         if tag is None:
             if len(self.samples) > 1:

@@ -13,9 +13,14 @@ from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import at_angle, scan_folder
 from napari_mvfusion.io.formats import is_folder_of_files, open_stored, volume_files
 from napari_mvfusion.io.matching import Wanted, match_files
+from napari_mvfusion.io.name_guess import guess_pattern
+from napari_mvfusion.io.name_table import files_to_name, read_names
 from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
-_STATE_IT = "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE}))"
+_STATE_IT = (
+    "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE})), or what "
+    "names mean with --pattern 'fish_{angle}.tif' (pattern=)"
+)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNUSED = {
     "psf": "no view has its angle",
@@ -62,6 +67,29 @@ def _is_deep(path: Path) -> bool:
         return open_stored(path).shape[0] > 1
     except InputError:
         return False
+
+
+def sure_pattern(folder: Path) -> str | None:
+    """The pattern of names that say time points, channels or planes beside the angle, without any doubt; else None.
+
+    Parameters
+    ----------
+    folder : whose names follow no scheme
+    """
+    files = [path for path in files_to_name(folder) if not recipe_path(path).exists()]
+    volumes = [path for path in files if role_in(path.name) is None]
+    if not volumes:
+        return None
+    flat = not any(map(_is_deep, (volumes[0], volumes[len(volumes) // 2], volumes[-1])))
+    table = read_names(files, guess_pattern([path.name for path in files], planes=flat))
+    places: dict[tuple[float | None, str], set[tuple[int | None, str]]] = {}
+    for _, found in table.views:
+        places.setdefault((found.angle, found.view), set()).add((found.timepoint, found.channel))
+    planes = flat and any(found.z is not None for _, found in table.views)
+    # A view of its own at each time point may as well be another specimen.
+    series = any(len(at) > 1 for at in places.values())
+    told = all(angle is not None for angle, _ in places) or (planes and len(places) == 1)
+    return table.pattern if told and (planes or series) and not table.doubles() else None
 
 
 def guess_files(folder: Path) -> GuessedFiles | None:

@@ -25,7 +25,8 @@ from napari_mvfusion.io.formats import (
     open_stored,
     place_of,
 )
-from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files
+from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files, sure_pattern
+from napari_mvfusion.io.name_table import NamedFiles, choose_files, read_names
 from napari_mvfusion.io.placing import GridChoice, GridWish, OwnVoxels, own_voxels, place_volumes
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
@@ -52,6 +53,7 @@ def open_views(
     psfs: PSFFiles | None = None,
     tag: str | None = None,
     psf_folder: str | Path | None = None,
+    pattern: str | None = None,
     voxel_size_um: FloatTriple | None = None,
     clean_psfs: bool = True,
     no_data: NoData = "auto",
@@ -85,6 +87,8 @@ def open_views(
     psfs : PSF files: one a view, where `source` is a list of files, or by the names of the views, for any source
     tag : which sample of a folder with several
     psf_folder : where the `psf_ANGLE.tif` lie when not in the folder itself
+    pattern : of the names of the files in a folder, or of several files, as "spim_TL{timepoint}_Angle{angle}.tif"; see
+        `napari_mvfusion.io.name_pattern`. Views, PSFs, masks, time points, channels and planes that are files follow from it
     voxel_size_um : (z, y, x), instead of what the files say; of a project, whose views lie in one world, that of the fused
         volume, which has cubes of the finest size of its views where none is named
     clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
@@ -94,7 +98,7 @@ def open_views(
     masks : a file for each view, by its name, that is neither 0 nor NaN where the view holds a measurement; one volume for
         all time points and channels, or one for each
     timepoint, channel : which volume of each file, counted from 0, where files have several; the channels of an OME-Zarr
-        are views. Those of a project are called by the numbers that it gives them
+        are views. Those of a project, and those that names say, are called by the numbers that these give them
     views : names of the views to open, in this order; all of them when None
     box : name of the bounding box of a project that the fused volume covers; all of its views when None
     level : resolution level of the views, 0 for the full resolution
@@ -140,7 +144,13 @@ def open_views(
         box_um=world,
         registration=registration,
     )
-    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, wish, clean=clean_psfs)
+    if pattern is not None:
+        refuse_pattern(source, pattern)
+    by_pattern = _by_pattern(source, pattern, at, tag)
+    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, wish, by_pattern, clean=clean_psfs)
+    if by_pattern is not None:
+        at = by_pattern.rest
+        masks = {**by_pattern.masks, **(masks or {})}
     files = by_name(masks or {}, "mask", opened.names)
     check_names(files, opened.names, "a mask")
     choices = as_used(no_data_views or {}, opened.names, "what is no data")
@@ -176,19 +186,27 @@ def _opened(
     at: VolumeChoice,
     in_project: ProjectChoice,
     wish: GridWish,
+    by_pattern: NamedFiles | None,
     *,
     clean: bool,
 ) -> RegisteredViews:
     """The views, all of whose pixels are measurements."""
     elsewhere = None if psf_folder is None else Path(psf_folder)
     remarks: list[str] = []
-    refuse_tag(source, tag)
-    if isinstance(source, (str, Path)) and is_project(source):
+    if by_pattern is None:
+        refuse_tag(source, tag)
+    if by_pattern is not None:
+        in_project.refuse_elsewhere()
+        if psfs is not None and not isinstance(psfs, Mapping):
+            raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
+        found, at, remarks = list(by_pattern.views), by_pattern.rest, [by_pattern.said]
+    elif isinstance(source, (str, Path)) and is_project(source):
         return _open_project(Path(source), psfs or {}, elsewhere, in_project, clean=clean)
-    in_project.refuse_elsewhere()
-    if not isinstance(source, (str, Path)):
+    elif not isinstance(source, (str, Path)):
+        in_project.refuse_elsewhere()
         found = _named(source, psfs)
     else:
+        in_project.refuse_elsewhere()
         path = Path(source)
         check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
         if place_of(path).is_file() or (is_volume(path) and not format_of(path).holds_views):
@@ -211,6 +229,32 @@ def _opened(
         remarks += _replaced(each.name, each.psf, stated)
     found = [replace(each, psf=stated.get(each.name, each.psf)) for each in found]
     return open_view_files(found, voxel_size_um, at, clean=clean, wish=wish, remarks=remarks)
+
+
+def _by_pattern(source: Source, pattern: str | None, at: VolumeChoice, tag: str | None) -> NamedFiles | None:
+    """What a pattern finds: one that was named, or that the names of a folder leave no doubt of."""
+    if pattern is None and isinstance(source, (str, Path)):
+        pattern = pattern_in(source)
+    if pattern is None or isinstance(source, Mapping):
+        return None
+    return choose_files(read_names(source, pattern), at, tag)
+
+
+def refuse_pattern(source: Source, pattern: str) -> None:
+    """Refuse a pattern that would be ignored.
+
+    Raises
+    ------
+    InputError
+        If the views are neither the files of a folder nor several files.
+    """
+    named = isinstance(source, Mapping)
+    if named or (isinstance(source, (str, Path)) and is_there(source) and not _is_folder_of_files(source)):
+        what = "files whose views are named already" if named else source
+        raise InputError(
+            f"the pattern {pattern} is for the files of a folder, or for several files, and cannot be applied to {what}: "
+            "leave it out"
+        )
 
 
 def refuse_tag(source: Source, tag: str | None) -> None:
@@ -395,9 +439,16 @@ def guessed_in(folder: str | Path) -> GuessedFiles | None:
         If it is not clear which file is which view; says how to state it.
     """
     path = Path(folder)
-    if not _is_folder_of_files(path) or scan_folder(path).samples:
+    if not _is_folder_of_files(path) or scan_folder(path).samples or sure_pattern(path) is not None:
         return None
     return guess_files(path)
+
+
+def pattern_in(folder: str | Path) -> str | None:
+    """The pattern by which names of a folder without a scheme say time points, channels or planes; else None."""
+    if not is_folder_of_files(folder) or scan_folder(folder).samples:
+        return None
+    return sure_pattern(Path(folder))
 
 
 def psf_files(folder: str | Path) -> dict[float, Path]:
@@ -412,7 +463,12 @@ def psf_files(folder: str | Path) -> dict[float, Path]:
 
 
 def open_truth(
-    folder: str | Path, tag: str | None = None, *, timepoint: int | None = None, channel: int | None = None
+    folder: str | Path,
+    tag: str | None = None,
+    *,
+    timepoint: int | None = None,
+    channel: int | None = None,
+    pattern: str | None = None,
 ) -> VolumeLike | None:
     """The ground truth of a sample, lazily, or None where there is none.
 
@@ -421,14 +477,18 @@ def open_truth(
     folder : a folder as for `open_views`, or an OME-Zarr that `write_views_zarr` made
     tag : which sample of a folder with several
     timepoint, channel : those of the views, counted from 0; a truth with one volume is that of all
+    pattern : of the names, as for `open_views`
     """
     path = Path(folder)
-    if is_volume_folder(path):
+    named = _by_pattern(path, pattern, VolumeChoice(timepoint, channel), tag)
+    if named is not None:
+        truth, timepoint, channel = named.truth, named.rest.timepoint, named.rest.channel
+    elif is_volume_folder(path):
         inner = path / "groundtruth"
         if not is_volume(inner):
             return None
         return open_volume(inner, timepoint=timepoint, channel=channel, one_will_do=True)[0]
-    if tag is None and (guessed := guessed_in(path)) is not None:
+    elif tag is None and (guessed := guessed_in(path)) is not None:
         truth = guessed.truth
     else:
         names = scan_folder(path)

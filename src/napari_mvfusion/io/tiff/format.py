@@ -13,9 +13,11 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, SmallVolume, StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import image_number, image_of, opened_tiff, split
+from napari_mvfusion.io.tiff.planes import is_planes, open_planes, plane_files
 from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff
+from napari_mvfusion.system.file_checks import is_folder
 
 _OURS = 'Namespace="napari-mvfusion"'
 
@@ -29,7 +31,9 @@ class TIFF(Format):
     new_suffix: ClassVar[str] = ".ome.tif"
 
     def place(self, path: Path) -> Path:
-        """The file, without the number of an image in it."""
+        """The file, without the number of an image in it; of planes that are files, the first that there is."""
+        if is_planes(path) and is_folder(path.parent):
+            return next(iter(plane_files(path).values()), path)
         return split(path)[0]
 
     def recognises(self, path: Path) -> bool:
@@ -37,14 +41,16 @@ class TIFF(Format):
         return super().recognises(split(path)[0])
 
     def open(self, path: Path) -> StoredVolumes:
-        """Look at the volumes in a file; see `open_stack`."""
-        return open_stack(path)
+        """Look at the volumes in a file; see `open_stack`, and `open_planes` for planes that are files."""
+        return open_planes(path) if is_planes(path) else open_stack(path)
 
     def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> SmallVolume:
         """All values of a file whose axes may be called anything; see `Format.read_small`.
 
         Files of this package say 1 um where the voxel size was not known, so that counts as not known.
         """
+        if is_planes(path):
+            return super().read_small(path, check_size)
         file, number = split(path)
         with opened_tiff(file) as tiff:
             series, _ = image_of(file, tiff, number)
@@ -58,6 +64,8 @@ class TIFF(Format):
 
     def write(self, path: Path, data: VolumeLike, grid: Grid, **how: Any) -> None:
         """Write an OME-TIFF; see `write_tiff`."""
+        if is_planes(path):
+            raise OutputError(f"{path} names planes, and a volume is written as one file: leave {{z}} out")
         if split(path)[1] is not None:
             raise OutputError(
                 f"{path} names an image in a TIFF file, which is written as a whole: leave the number out"

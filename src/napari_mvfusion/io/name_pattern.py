@@ -1,0 +1,218 @@
+"""A pattern of file names with fields, as `spim_TL{timepoint}_Angle{angle}.tif`: parse it, and read names by it.
+
+A field stands for what varies and says what that means. `*` stands for anything, and `|` lies between patterns of which a
+name needs to fit one. The ending may be left out; upper and lower case are the same.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.roles import role_in
+
+NameRole = Literal["view", "psf", "truth", "mask", "beads", "ignore"]
+NAME_ROLES: tuple[NameRole, ...] = get_args(NameRole)
+ANYTHING, OR = "*", "|"
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "angle": "degrees",
+        "view": "what a view is called, where that is no angle",
+        "timepoint": "number of the time point",
+        "channel": "number or name of the channel",
+        "illumination": "number or name of the illumination",
+        "tile": "number or name of the tile",
+        "z": "number of the plane, where each is a file",
+        "tag": "which sample",
+        "role": "view, psf, truth or mask",
+    }
+)
+"""The fields of a pattern, and what each stands for."""
+
+_COUNT = r"[0-9]{1,9}"
+_WORD = r"(?:[0-9]{1,9}|[^\W\d_].*?)"
+_ROLES: Mapping[str, NameRole] = {
+    "view": "view",
+    "psf": "psf",
+    "psfs": "psf",
+    "truth": "truth",
+    "gt": "truth",
+    "groundtruth": "truth",
+    "mask": "mask",
+    "beads": "beads",
+    "bead": "beads",
+}
+_STRONGEST: tuple[NameRole, ...] = ("psf", "truth", "mask", "beads", "view")
+_VALUE: Mapping[str, str] = {
+    "angle": r"[+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?",
+    "view": r".+?",
+    "timepoint": _COUNT,
+    "channel": _WORD,
+    "illumination": _WORD,
+    "tile": _WORD,
+    "z": _COUNT,
+    "tag": r".+?",
+    "role": "|".join(sorted(_ROLES, key=len, reverse=True)),
+}
+_PIECE = re.compile(r"\{([^{}]*)\}|([{}])|(\*)|([^{}*]+)")
+_LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class FoundName:
+    """What a pattern finds in a name; "" and None where it has no such field.
+
+    Attributes
+    ----------
+    role : as the field or the words of the pattern say it, else a word of the name; "view" where none does
+    angle : degrees
+    view : what the view is called
+    timepoint : its number
+    channel, illumination, tile : a number without leading zeros, or a name
+    z : number of the plane
+    tag : which sample
+    planes : the name with {z} in the place of the plane's number; "" without one
+    """
+
+    role: NameRole = "view"
+    angle: float | None = None
+    view: str = ""
+    timepoint: int | None = None
+    channel: str = ""
+    illumination: str = ""
+    tile: str = ""
+    z: int | None = None
+    tag: str = ""
+    planes: str = ""
+
+
+@dataclass(frozen=True)
+class _Alternative:
+    fields: tuple[str, ...]
+    said: NameRole | None
+    expression: re.Pattern[str]
+
+    def match(self, name: str) -> FoundName | None:
+        found = self.expression.fullmatch(name)
+        if found is None:
+            return None
+        value = {field: found[field] for field in self.fields}
+        role = _ROLES[value["role"].lower()] if "role" in value else self._role(name, found)
+        start, stop = found.span("z") if "z" in value else (0, 0)
+        return FoundName(
+            role,
+            float(value["angle"]) if "angle" in value else None,
+            value.get("view", ""),
+            int(value["timepoint"]) if "timepoint" in value else None,
+            _plain(value.get("channel", "")),
+            _plain(value.get("illumination", "")),
+            _plain(value.get("tile", "")),
+            int(value["z"]) if "z" in value else None,
+            value.get("tag", ""),
+            f"{name[:start]}{{z}}{name[stop:]}" if "z" in value else "",
+        )
+
+    def _role(self, name: str, found: re.Match[str]) -> NameRole:
+        """The words of the pattern say it; where these say nothing or "view", what stands for * may say something else."""
+        if self.said is not None and self.said != "view":
+            return self.said
+        anything = " ".join(text for group, text in found.groupdict().items() if group not in self.fields)
+        by_name = role_in(name if self.said is None else anything)
+        return "view" if by_name is None else "mask" if by_name[1] == "mask" else by_name[0]
+
+
+class NamePattern:
+    """A pattern, ready to read names by.
+
+    Attributes
+    ----------
+    text : as it was written
+    fields : that it has, in the order of `FIELDS`
+
+    Parameters
+    ----------
+    text : of the pattern
+    endings : of files, in lower case, that a name may have where the pattern has none
+
+    Raises
+    ------
+    InputError
+        If a field is not known, stands twice or right behind another one, or a brace is lacking.
+    """
+
+    def __init__(self, text: str, endings: Sequence[str]) -> None:
+        self.text = text.strip()
+        if not self.text:
+            raise InputError(f"the pattern is empty: write one such as spim_TL{{timepoint}}_Angle{{angle}}{endings[0]}")
+        if len(self.text) > _LONGEST:
+            raise InputError(f"the pattern has more than {_LONGEST} characters: put * for what does not matter")
+        self._alternatives = [_parsed(part.strip(), self.text, endings) for part in self.text.split(OR)]
+        found = {field for each in self._alternatives for field in each.fields}
+        self.fields = tuple(field for field in FIELDS if field in found)
+
+    def match(self, name: str) -> FoundName | None:
+        """What the first of the alternatives that a name fits finds in it; None where it fits none."""
+        name = unicodedata.normalize("NFC", name)
+        for each in self._alternatives:
+            if (found := each.match(name)) is not None:
+                return found
+        return None
+
+    def __repr__(self) -> str:
+        return f"NamePattern({self.text!r})"
+
+
+def _parsed(text: str, whole: str, endings: Sequence[str]) -> _Alternative:
+    fields: list[str] = []
+    words: list[str] = []
+    expression, before = "", ""
+    for field, brace, anything, literal in _PIECE.findall(unicodedata.normalize("NFC", text)):
+        if brace:
+            raise InputError(
+                f"the pattern {whole} has a '{brace}' alone: write a field as {{angle}}, and * for a brace"
+            )
+        if anything:
+            expression += f"(?P<anything{len(expression)}>.*?)"
+        elif literal:
+            expression += re.escape(literal)
+            words.append(literal)
+        else:
+            _check_field(field, before, fields, whole)
+            fields.append(field)
+            expression += f"(?P<{field}>{_VALUE[field]})"
+        before = field
+    if not expression:
+        raise InputError(f"the pattern {whole} has nothing on one side of {OR}: write a pattern there, or leave it out")
+    if not text.lower().endswith(tuple(endings)):
+        expression += rf"(?:\.ome)?(?:{'|'.join(map(re.escape, endings))})"
+    return _Alternative(tuple(fields), _role_of(words), re.compile(expression, re.IGNORECASE | re.DOTALL))
+
+
+def _check_field(field: str, before: str, fields: Sequence[str], whole: str) -> None:
+    if field not in FIELDS:
+        close = get_close_matches(field.lower(), FIELDS, 1)
+        known = f"write {{{close[0]}}}" if close else f"the fields are {', '.join(f'{{{name}}}' for name in FIELDS)}"
+        raise InputError(f"{{{field}}} in the pattern {whole} is no field: {known}")
+    if field in fields:
+        raise InputError(f"{{{field}}} stands twice in the pattern {whole}: put * for one of them")
+    if before:
+        raise InputError(
+            f"{{{before}}} and {{{field}}} touch in the pattern {whole}, so nothing says where one ends: write what stands "
+            "between them"
+        )
+
+
+def _role_of(words: Sequence[str]) -> NameRole | None:
+    """The role that the words of a pattern say: a PSF of a view is a PSF."""
+    said = {_ROLES[word] for literal in words for word in re.findall(r"[a-z]+", literal.lower()) if word in _ROLES}
+    return next((role for role in _STRONGEST if role in said), None)
+
+
+def _plain(text: str) -> str:
+    return str(int(text)) if text.isdigit() else text

@@ -1,0 +1,320 @@
+"""Names as people give them: patterns with fields, what is proposed for them, and the views that follow."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.name_guess import guess_pattern
+from napari_mvfusion.io.name_pattern import NamePattern
+from napari_mvfusion.io.name_table import choose_files, read_names
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_truth, open_views
+from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
+from napari_mvfusion.simulation import light_sheet_psf
+
+SHAPE = (5, 12, 12)
+ENDINGS = (".tif", ".tiff", ".h5")
+
+
+def read(pattern, name):
+    return NamePattern(pattern, ENDINGS).match(name)
+
+
+def fill(folder, *names):
+    """Volumes that are told apart by their value: the number of the name."""
+    for number, name in enumerate(names):
+        if "psf" in name.lower():
+            tifffile.imwrite(folder / name, light_sheet_psf(float(number), shape=(5, 5, 5)))
+        else:
+            tifffile.imwrite(folder / name, np.full(SHAPE, number + 1, np.uint16))
+    return folder
+
+
+def values(views):
+    return {view.name: int(view.data[0, 0, 0]) for view in views.views}
+
+
+PEOPLE = {
+    "spim_TL{timepoint}_Angle{angle}.tif": [f"spim_TL{t}_Angle{a}.tif" for t in (0, 1) for a in (0, 45, 270)],
+    "Angle {angle} - bead PSF.tif | Angle {angle}.tif": [
+        f"Angle {a}{what}.tif" for a in (0, 90) for what in ("", " - bead PSF")
+    ],
+    "t{timepoint}_c{channel}_a{angle}.tif": ["t0003_c1_a270.tif", "t0003_c1_a90.tif"],
+    "Ch{channel}_Ill{illumination}_Ang{angle}_TP{timepoint}.tif": ["Ch1_Ill0_Ang45_TP3.tif", "Ch1_Ill1_Ang45_TP3.tif"],
+    "SPC{tag}_TM{timepoint}_ANG{angle}_CM{view}_CHN{channel}_PH0.stack.tif": [
+        "SPC00_TM00001_ANG000_CM0_CHN00_PH0.stack.tif",
+        "SPC00_TM00001_ANG000_CM1_CHN00_PH0.stack.tif",
+    ],
+    "img_view{view}.tif": ["img_view1.tif", "img_view2.tif"],
+    "z{z}.tif": ["z0001.tif", "z0002.tif", "z0003.tif"],
+    "fish_{angle}deg.ome.tif": ["fish_45deg.ome.tif", "fish_135deg.ome.tif"],
+    "{channel}_TP{timepoint}_{angle}°.h5": ["GFP_TP0_-90°.h5", "mCherry_TP0_22.5°.h5", "GFP_TP1_-90°.h5"],
+    "psf_{angle}.tif | {tag}_view_{angle}.tif": ["a_view_0.tif", "b_view_90.tif", "psf_0.tif", "psf_90.tif"],
+    "{view}.tif": ["left.tif", "right.tif", "left.tif"],
+    "embryo {angle}.tif": ["embryo 0.tif", "embryo 60.tif", "embryo 240.tif"],
+}
+
+
+@pytest.mark.parametrize(("pattern", "names"), PEOPLE.items(), ids=PEOPLE)
+def test_a_pattern_is_proposed_that_every_name_fits(pattern, names):
+    assert guess_pattern(names) == pattern
+    assert all(read(pattern, name) is not None for name in names)
+
+
+def test_planes_are_numbered_by_what_varies_fastest():
+    names = [f"img_{t:09}_{c}_{z:03}.tif" for t in (0, 1) for c in ("Cy5", "DAPI") for z in range(3)]
+    assert guess_pattern(names, planes=True) == "img_{timepoint}_{channel}_{z}.tif"
+    assert guess_pattern([f"a{n}b.tif" for n in "xyzuvwq"] + ["12_9 q.tif", "k--3.tif", "M.tif", "{}.tif", "9"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("spim_TL{timepoint}_Angle{angle}.tif", "SPIM_tl007_angle-22.5.TIF", {"timepoint": 7, "angle": -22.5}),
+        ("{tag}_view_{angle}", "a_view_0_view_090.ome.tif", {"tag": "a_view_0", "angle": 90}),
+        ("*Ch{channel}*_{angle}.tif", "x.Ch02 y_45.tif", {"channel": "2", "angle": 45}),
+        ("{role}_{angle}", "PSF_45.h5", {"role": "psf", "angle": 45}),
+        ("{angle}_*.tif", "45_bead psf.tif", {"role": "psf", "angle": 45}),
+        ("view{angle}*.tif", "view45 mask.tif", {"role": "mask", "angle": 45}),
+        ("mypsfs_view_{angle}.tif", "mypsfs_view_45.tif", {"role": "view", "angle": 45}),
+        ("a.{angle}.tif | b.{view}.tif", "b.links.tif", {"view": "links"}),
+        ("Gr\u00f6\u00dfe{angle}.tif", "Gro\u0308\u00dfe90.tif", {"angle": 90}),
+        ("img_{z}.tif", "img_0012.tif", {"z": 12, "planes": "img_{z}.tif"}),
+    ],
+)
+def test_names_are_read_by_patterns(pattern, name, expected):
+    found = read(pattern, name)
+    assert {field: getattr(found, field) for field in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("", "the pattern is empty"),
+        ("a{angel}.tif", r"\{angel\} in the pattern a\{angel\}\.tif is no field: write \{angle\}"),
+        ("{}.tif", "is no field: the fields are"),
+        ("{angle}_{angle}.tif", r"\{angle\} stands twice"),
+        ("{timepoint}{angle}.tif", r"\{timepoint\} and \{angle\} touch"),
+        ("a{angle.tif", "has a '{' alone"),
+        ("a}.tif", "has a '}' alone"),
+        ("{angle}.tif |", "nothing on one side"),
+        ("x" * 2000, "more than 1000"),
+    ],
+)
+def test_what_is_no_pattern_is_said_in_one_line(tmp_path, pattern, words):
+    fill(tmp_path, "a0.tif")
+    with pytest.raises(InputError, match=words) as caught:
+        open_views(tmp_path, pattern=pattern)
+    assert "\n" not in str(caught.value)
+
+
+def test_time_points_and_channels_of_names_are_choices(tmp_path):
+    names = [f"spim_TL{t}_{c}_Angle{a}.tif" for t in (2, 3) for c in ("GFP", "RFP") for a in (0, 45)]
+    fill(tmp_path, *names, "notes of 2020.tif")
+    pattern = "spim_TL{timepoint}_{channel}_Angle{angle}.tif"
+    for source in (tmp_path, [tmp_path / name for name in names]):
+        opened = open_views(source, pattern=pattern, timepoint=3, channel=0)
+        assert values(opened) == {"0": 5, "45": 6}
+        assert [view.angle for view in opened.views] == [0, 45]
+    assert values(open_views(tmp_path, pattern=pattern, timepoint=2, channel=1)) == {"0": 3, "45": 4}
+    with pytest.raises(NotChosenError, match=r"say 2 time points: choose one with --timepoint 2, 3") as several:
+        open_views(tmp_path, pattern=pattern)
+    assert several.value.first == 2
+    with pytest.raises(NotChosenError, match=r"say 2 channels: choose one with --channel 0 \(GFP\), 1 \(RFP\)"):
+        open_views(tmp_path, pattern=pattern, timepoint=2)
+    with pytest.raises(InputError, match=r"say the time points 2, 3: --timepoint 0 is not there"):
+        open_views(tmp_path, pattern=pattern, timepoint=0)
+    said = opened.remarks[0]
+    assert "time point 3 and channel 0" in said
+    assert "\n" not in said
+
+
+def test_time_points_of_names_and_channels_of_files_are_chosen_together(tmp_path):
+    for t in (0, 1):
+        pixels = np.arange(2, dtype=np.uint16)[None, :, None, None] + 10 * t + np.zeros((5, 2, 12, 12), np.uint16)
+        tifffile.imwrite(tmp_path / f"TL{t}_a90.tif", pixels, imagej=True, metadata={"axes": "ZCYX"})
+    assert values(open_views(tmp_path, pattern="TL{timepoint}_a{angle}", timepoint=1, channel=1)) == {"90": 11}
+
+
+def test_folders_whose_names_say_time_points_need_no_pattern_and_the_recipe_keeps_it(tmp_path):
+    fill(tmp_path, *(f"spim_TL{t}_Angle{a}.tif" for t in (0, 1) for a in (0, 45)))
+    assert values(open_views(tmp_path, timepoint=1)) == {"0": 3, "45": 4}
+    inputs, _ = Inputs(source=str(tmp_path), timepoint=1).resolved()
+    assert inputs.pattern == "spim_TL{timepoint}_Angle{angle}.tif"
+    assert values(Inputs.model_validate(json.loads(inputs.model_dump_json())).open()) == {"0": 3, "45": 4}
+    contents = describe(tmp_path, no_data="none")
+    assert [view.name for view in contents.samples[0].views] == ["0", "45"]
+    assert "this is the first one" in contents.samples[0].problems[0]
+    assert len(contents.names.rows) == 4
+
+
+def test_psfs_masks_and_truths_go_to_the_views_that_their_names_say(tmp_path):
+    fill(
+        tmp_path,
+        *(f"Ch{c} angle {a}.tif" for c in (0, 1) for a in (0, 90)),
+        "angle 360 psf.tif",
+        "angle 90 psf.tif",
+        "Ch1 angle 90 psf.tif",
+        "angle 0 mask.tif",
+        "gt.tif",
+    )
+    pattern = "Ch{channel} angle {angle}.tif | Ch{channel} angle {angle}*.tif | angle {angle}*.tif | gt.tif"
+    files = choose_files(read_names(tmp_path, pattern), VolumeChoice(channel=1))
+    assert {view.name: view.psf.name for view in files.views} == {
+        "0": "angle 360 psf.tif",
+        "90": "Ch1 angle 90 psf.tif",
+    }
+    assert {name: path.name for name, path in files.masks.items()} == {"0": "angle 0 mask.tif"}
+    opened = open_views(tmp_path, pattern=pattern, channel=0)
+    assert [view.psf is not None for view in opened.views] == [True, True]
+    assert [view.mask is not None for view in opened.views] == [True, False]
+    assert int(open_truth(tmp_path, channel=0, pattern=pattern)[0, 0, 0]) == 9
+
+
+def test_illuminations_tiles_and_cameras_are_views_of_their_own(tmp_path):
+    fill(tmp_path, *(f"a{a}_ill{i}_CM{m}.tif" for a in (0, 90) for i in (0, 1) for m in (0, 1)))
+    opened = open_views(tmp_path, pattern="a{angle}_ill{illumination}_CM{view}.tif")
+    assert opened.names[:4] == ("0 0 illumination 0", "0 0 illumination 1", "0 1 illumination 0", "0 1 illumination 1")
+    assert [view.angle for view in opened.views] == [0] * 4 + [90] * 4
+
+
+def test_samples_are_told_apart_by_their_tag(tmp_path):
+    fill(tmp_path, *(f"{s}-angle{a}.tif" for s in ("fish", "fly") for a in (0, 90)))
+    with pytest.raises(InputError, match="several samples: name one of the tags 'fish', 'fly'"):
+        open_views(tmp_path, pattern="{tag}-angle{angle}")
+    assert values(open_views(tmp_path, pattern="{tag}-angle{angle}", tag="fly")) == {"0": 3, "90": 4}
+    assert [sample.tag for sample in describe(tmp_path, pattern="{tag}-angle{angle}", no_data="none").samples] == [
+        "fish",
+        "fly",
+    ]
+    with pytest.raises(InputError, match="no sample 'bee'"):
+        open_views(tmp_path, pattern="{tag}-angle{angle}", tag="bee")
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "words"),
+    [
+        (
+            ("fish_a0.tif", "fish_a90.tif"),
+            "TL{timepoint}.tif",
+            r"found fish_a0\.tif and fish_a90.*fish_a\{angle\}\.tif would",
+        ),
+        (("fish_a0.tif", "psf0.tif"), "psf{angle}.tif", r"psf0\.tif is taken as 'psf'; write the names of the views"),
+        (
+            ("1_a90.tif", "2_a90.tif"),
+            "*_a{angle}.tif",
+            r"1_a90\.tif and 2_a90\.tif in .* are both view 90 by this pattern",
+        ),
+        (
+            ("a0.tif", "psf1 0.tif", "psf2 0.tif"),
+            "a{angle}.tif | psf* {angle}.tif",
+            r"psf1 0\.tif and psf2 0\.tif in .* are both the PSF of view 0",
+        ),
+        ((), "a{angle}.tif", "no files that the pattern could fit"),
+    ],
+)
+def test_what_a_pattern_leaves_open_is_said_in_one_line(tmp_path, names, pattern, words):
+    fill(tmp_path, *names)
+    with pytest.raises(InputError, match=words) as caught:
+        open_views(tmp_path, pattern=pattern)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_is_for_files(tmp_path):
+    fill(tmp_path, "a0.tif", "a90.tif")
+    with pytest.raises(InputError, match=r"cannot be applied to .*a0\.tif: leave it out"):
+        open_views(tmp_path / "a0.tif", pattern="a{angle}")
+    with pytest.raises(InputError, match="views are named already: leave it out"):
+        open_views({"0": tmp_path / "a0.tif"}, pattern="a{angle}")
+    with pytest.raises(InputError, match="nowhere"):
+        open_views(tmp_path / "nowhere", pattern="a{angle}")
+
+
+def test_the_table_says_what_is_odd_before_a_file_is_opened(tmp_path):
+    names = [f"TL{t}_a{a}.tif" for t in (0, 1, 2) for a in (0, 90)]
+    for name in (*names, "TL02_a90.tif", "TL1_a90 copy.tif", "fused.tif", "fused.tif.recipe.json", ".TL9_a0.tif"):
+        (tmp_path / name).write_bytes(b"no volume")
+    (tmp_path / "TL1_a0.tif").unlink()
+    table = read_names(tmp_path, "TL{timepoint}_a{angle}.tif")
+    assert table.timepoints == (0, 1, 2)
+    said = "; ".join(table.problems())
+    assert "TL1_a90 copy.tif fits no pattern" in said
+    assert "fused.tif is left out, as it was fused" in said
+    assert "TL02_a90.tif and TL2_a90.tif are the same by this pattern" in said
+    assert "there is no file of view 0 at time point 1" in said
+    assert len(table.rows) == 8
+
+
+def test_views_of_other_formats_are_named_by_patterns_too(tmp_path):
+    for angle in (0, 90):
+        write_zarr(tmp_path / f"TL1_a{angle}.ome.zarr", np.full(SHAPE, angle, np.uint16), Grid(SHAPE, (1.0, 1.0, 1.0)))
+    assert values(open_views(tmp_path, pattern="TL{timepoint}_a{angle}")) == {"0": 0, "90": 90}
+
+
+def planes(folder, name, volume, **how):
+    for number, plane in enumerate(volume, start=1):
+        tifffile.imwrite(folder / name.format(z=f"{number:04d}"), plane, **how)
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"imagej": True}], ids=["plain", "compressed", "ImageJ"])
+def test_numbered_planes_are_a_volume(tmp_path, rng, how):
+    volume = rng.integers(0, 60000, (12, 9, 8)).astype(np.uint16)
+    planes(tmp_path, "img_z{z}.tif", volume, **how)
+    for opened in (
+        open_views(tmp_path, pattern="img_z{z}.tif"),
+        open_views(tmp_path),
+        open_views({"30": tmp_path / "img_z{z}.tif"}),
+        open_views([tmp_path / "img_z{z}.tif"]),
+    ):
+        (view,) = opened.views
+        np.testing.assert_array_equal(view.data[2:5, 3], volume[2:5, 3])
+        np.testing.assert_array_equal(np.asarray(view.data), volume)
+
+
+def test_planes_of_several_views_and_time_points(tmp_path, rng):
+    volumes = {(t, a): rng.integers(0, 60000, (4, 9, 8)).astype(np.uint16) for t in (0, 1) for a in (0, 90)}
+    for (t, a), volume in volumes.items():
+        planes(tmp_path, f"t{t}_a{a}_z{{z}}.tif", volume)
+    for pattern in (None, "t{timepoint}_a{angle}_z{z}.tif"):
+        source = open_views(tmp_path, pattern=pattern, timepoint=1)
+        assert source.names == ("0", "90")
+        for view in source.views:
+            np.testing.assert_array_equal(view.data[:], volumes[1, view.angle])
+
+
+def spoil_plane(folder, how):
+    third = folder / "z0003.tif"
+    if isinstance(how, np.ndarray):
+        tifffile.imwrite(third, how)
+    elif how == "gone":
+        third.unlink()
+    elif how == "twice":
+        (folder / "z3.tif").write_bytes(third.read_bytes())
+    else:
+        third.write_bytes(third.read_bytes()[:how])
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("gone", r"z\{z\}\.tif lacks planes between 1 and 4: .* number 3"),
+        ("twice", r"z0003\.tif and z3\.tif are the same"),
+        (np.ones((5, 5), np.uint16), r"z0003\.tif has 5 x 5 pixels.*z0001\.tif has 9 x 8"),
+        (np.ones((9, 8), np.uint8), r"z0003\.tif has 9 x 8 pixels of type uint8"),
+        (np.ones((2, 9, 8), np.uint16), r"z0003\.tif is not one plane"),
+        (-20, r"z0003\.tif is truncated"),
+        (0, r"z0003\.tif"),
+    ],
+)
+def test_planes_that_are_lacking_or_spoilt_are_named(tmp_path, rng, how, words):
+    planes(tmp_path, "z{z}.tif", rng.integers(0, 60000, (4, 9, 8)).astype(np.uint16), photometric="minisblack")
+    spoil_plane(tmp_path, how)
+    with pytest.raises(InputError, match=words) as caught:
+        open_views(tmp_path, pattern="z{z}.tif")
+    assert "\n" not in str(caught.value)
