@@ -3,15 +3,20 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_mvfusion.gui.layers.conversion import open_layers
-from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs, load_recipe
+from napari_mvfusion.gui.layers.conversion import finest, open_layers
+from napari_mvfusion.gui.layers.notes import annotate, can_be_view
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.methods import Average
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -37,8 +42,18 @@ def known_of(projects, called):
     return [e for e in expected if e["project"] == called and e["timepoint"] == 0]
 
 
+def seen(viewer):
+    """The layers of views, without what goes round them."""
+    return [layer for layer in viewer.layers if can_be_view(layer)]
+
+
+def opened(viewer, path):
+    viewer.open(path, plugin="napari-mvfusion")
+    return seen(viewer)
+
+
 def test_upright_views_of_a_project_become_layers_as_they_are(viewer, projects):
-    (layer,) = viewer.open(projects / "mri-stack/mri-stack.xml", plugin="napari-mvfusion")
+    (layer,) = opened(viewer, projects / "mri-stack/mri-stack.xml")
     (view,) = known_of(projects, "mri-stack.xml")
     for point in view["points"]:
         assert np.asarray(layer.data[tuple(point["zyx"])]) == point["value"]
@@ -46,7 +61,9 @@ def test_upright_views_of_a_project_become_layers_as_they_are(viewer, projects):
     assert str(layer.units[0]) in ("micrometer", "micron")
 
 
-def test_upright_views_keep_their_pixels_and_their_psfs_are_on_those_of_the_first(viewer, projects, tmp_path):
+@pytest.fixture
+def upright(projects, tmp_path):
+    """A project of two views that are shifted beside each other, by parts of a voxel."""
     shutil.copytree(projects / "bigstitcher-tiff", tmp_path / "upright")
     file = tmp_path / "upright/dataset.xml"
     found = dict(
@@ -54,33 +71,38 @@ def test_upright_views_keep_their_pixels_and_their_psfs_are_on_those_of_the_firs
     )
     moved = '<ViewTransform type="affine"><affine>1 0 0 3.5 0 1 0 2 0 0 1 0</affine></ViewTransform>'
     file.write_text(file.read_text().replace(found["1"], moved + found["0"]))
-    layers = viewer.open(file, plugin="napari-mvfusion")
-    fused = open_layers(list(layers)).views
-    assert fused.grid.shape == layers[0].data.shape == layers[1].data.shape
-    np.testing.assert_allclose(layers[1].translate - layers[0].translate, [0, 1, 1.75])
-    views = open_views(file, voxel_size_um=fused.grid.voxel_size_um, apart=True, no_data="none")
+    return file
+
+
+def test_upright_views_are_fused_from_their_own_pixels_with_psfs_on_the_fused_grid(viewer, upright):
+    layers = opened(viewer, upright)
+    fused = open_layers(layers).views
+    views = open_views(upright)
+    assert fused.grid == views.grid
     for layer, view, other in zip(layers, fused.views, views.views, strict=True):
-        assert layer.metadata[KEY]["psf_own"].shape == (9, 5, 5)
-        np.testing.assert_allclose(view.psf, other.psf, atol=1e-6)
-        np.testing.assert_array_equal(layer.data, other.data[:, :, :])
+        assert view.data.shape == other.data.shape == (16, 24, 32)
+        np.testing.assert_array_equal(view.data[:], other.data[:])
+        np.testing.assert_array_equal(view.affine, other.affine)
+        np.testing.assert_array_equal(view.psf, other.psf)
+        assert layer.data.shape == views.grid.shape
 
 
 @pytest.mark.parametrize("project", PROJECTS)
 def test_turned_views_of_a_project_are_shown_on_the_grid_on_which_they_are_fused(viewer, projects, project):
     """napari cannot show a plane of a layer that is turned out of it."""
-    layers = viewer.open(projects / project, plugin="napari-mvfusion")
+    layers = opened(viewer, projects / project)
     known = known_of(projects, project)
     assert len(layers) == len(known) == 2
     for layer, view in zip(layers, known, strict=True):
-        values = np.asarray(layer.data)
+        values = np.asarray(finest(layer))
         for point in view["points"]:
             place = np.array(layer.world_to_data(point["world_zyx_um"]))
             np.testing.assert_allclose(place, place.round(), atol=1e-6)
             assert values[tuple(place.round().astype(int))] == pytest.approx(point["value"], abs=1e-2)
         assert np.array_equal(layer.affine.affine_matrix, np.eye(4))
     # They are fused as the command line fuses the project.
-    fused = open_layers(list(layers)).views
-    views = open_views(projects / project, timepoint=0, no_data="none")
+    fused = open_layers(layers).views
+    views = open_views(projects / project, timepoint=0)
     assert fused.grid == views.grid
     box = views.grid.box
     np.testing.assert_array_equal(fused.read(box), views.read(box))
@@ -91,10 +113,95 @@ def test_turned_views_of_a_project_are_shown_on_the_grid_on_which_they_are_fused
             np.testing.assert_allclose(view.psf, other.psf, atol=1e-6)
 
 
+@pytest.mark.parametrize("project", PROJECTS)
+def test_coarser_levels_are_the_same_picture(viewer, projects, project):
+    """Half the resolution shows what the full one shows, in the same place: pixels that are linear in space stay so."""
+    layers = opened(viewer, projects / project)
+    for layer in layers:
+        assert layer.multiscale == (project != "bigstitcher-tiff/dataset.xml")
+        if not layer.multiscale:
+            continue
+        fine, coarse = (np.asarray(level) for level in layer.data)
+        assert coarse.shape == tuple(-(-n // 2) for n in fine.shape)
+        pairs = fine[: fine.shape[0] // 2 * 2, : fine.shape[1] // 2 * 2, : fine.shape[2] // 2 * 2]
+        n = [side // 2 for side in pairs.shape]
+        blocks = pairs.reshape(n[0], 2, n[1], 2, n[2], 2)
+        whole = (blocks > 0).all(axis=(1, 3, 5)) & (coarse[: n[0], : n[1], : n[2]] > 0)
+        assert whole.sum() > 100
+        means = blocks.mean(axis=(1, 3, 5))[whole]
+        apart = np.abs(coarse[: n[0], : n[1], : n[2]][whole] - means)
+        assert np.median(apart) < 0.02 * means.max()
+
+
+def test_a_fusion_in_the_window_has_a_recipe_that_repeats_it(viewer, projects, tmp_path):
+    project = projects / "bigstitcher-zarr/dataset.xml"
+    layers = opened(viewer, project)
+    chosen = open_layers(layers)
+    fused = drain(fuse_events(chosen.views, Average(), out=tmp_path / "fused.zarr", inputs=chosen.inputs))
+    recipe = load_recipe(tmp_path / "fused.zarr.recipe.json")
+    assert recipe.inputs.source == str(project)
+    assert recipe.inputs.timepoint == 0
+    again = drain(recipe.repeat(tmp_path / "again.zarr"))
+    np.testing.assert_array_equal(np.asarray(fused.data), np.asarray(again.data))
+    direct = drain(fuse_events(open_views(project, timepoint=0), Average()))
+    np.testing.assert_array_equal(np.asarray(fused.data), direct.data)
+    # One of the views alone keeps the grid that all of them were given.
+    one = open_layers(layers[1:])
+    assert one.views.grid == chosen.views.grid
+    alone = Inputs(**one.inputs).open()
+    assert alone.names == ("90",)
+    assert alone.grid == one.views.grid
+    np.testing.assert_array_equal(alone.read(alone.grid.box), one.views.read(alone.grid.box))
+
+
+def test_what_is_set_on_a_view_of_a_project_is_in_its_recipe(viewer, projects):
+    layers = opened(viewer, projects / "bigstitcher-tiff/dataset.xml")
+    annotate(layers[0], weight=2.0, offset=10.0)
+    chosen = open_layers(layers)
+    again = Inputs(**chosen.inputs).open()
+    assert [view.weight for view in again.views] == [2.0, 1.0]
+    box = chosen.views.grid.box
+    np.testing.assert_array_equal(again.read(box), chosen.views.read(box))
+
+
+def test_a_layer_that_was_changed_is_fused_as_it_is_seen_and_has_no_recipe(viewer, projects):
+    layers = opened(viewer, projects / "bigstitcher-tiff/dataset.xml")
+    for layer in layers:
+        layer.translate = layer.translate + 1
+    moved = open_layers(layers)
+    assert moved.inputs is None
+    assert moved.views.views[0].data is layers[0].data
+    assert moved.views.grid.origin_um[0] == pytest.approx(1)
+
+
+def test_outlines_go_round_views_boxes_and_the_fused_volume(viewer, projects):
+    opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
+    outlines = viewer.layers["dataset outlines"]
+    assert not can_be_view(outlines)
+    assert list(outlines.features["name"]) == ["0", "90", "My Bounding Box", "fused volume"]
+    assert [str(unit) for unit in outlines.units] == ["micrometer"] * 3
+    views = open_views(projects / "bigstitcher-zarr/dataset.xml", timepoint=0)
+    for line, view in zip(outlines.data, views.views, strict=False):
+        own = line @ np.linalg.inv(view.affine)[:3, :3].T + np.linalg.inv(view.affine)[:3, 3]
+        np.testing.assert_allclose(own.min(axis=0), -0.5, atol=1e-6)
+        np.testing.assert_allclose(own.max(axis=0), np.array(view.shape) - 0.5, atol=1e-6)
+        # Along all twelve edges, each of which changes one coordinate.
+        corners = [tuple(corner) for corner in own.round(6).tolist()]
+        edges = {frozenset(pair) for pair in pairwise(corners)}
+        assert len(edges) == 12
+        assert all(sum(a != b for a, b in zip(*edge, strict=True)) == 1 for edge in edges)
+    # The box of the project is -20..40, 3..26, 5..36 in units of 0.5 um along x, y, z.
+    box = outlines.data[2]
+    np.testing.assert_allclose((box.min(axis=0), box.max(axis=0)), [(2.5, 1.5, -10), (18, 13, 20)])
+    colours = outlines.edge_color
+    np.testing.assert_allclose(colours[0], [0, 1, 0, 1])
+    np.testing.assert_allclose(colours[1], [1, 0, 1, 1])
+
+
 @pytest.mark.window
 def test_a_project_is_shown_in_planes_and_in_space(make_napari_viewer_proxy, projects, qtbot):
     viewer = make_napari_viewer_proxy(show=True)
-    first, second = viewer.open(projects / "bigstitcher-zarr/dataset.xml", plugin="napari-mvfusion")
+    first, second = opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
     for shown in (3, 2):
         viewer.dims.ndisplay = shown
         viewer.reset_view()

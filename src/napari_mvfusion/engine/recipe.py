@@ -122,13 +122,14 @@ class Inputs(_Part):
         files = {name: str(path.resolve()) for name, path in guessed.views.items()}
         return self.model_copy(update={"source": files, "psfs": named, "psf_folder": None}), said
 
-    def set_as(self, views: RegisteredViews, masks: Mapping[str, str]) -> Inputs | None:
+    def set_as(self, views: RegisteredViews, masks: Mapping[str, str], *, keeps_grid: bool = False) -> Inputs | None:
         """The same for views that it opened and that were set otherwise since; None where it cannot say how they are set.
 
         Parameters
         ----------
         views : some of those that it opens, on the voxels of the first, or each in its place
         masks : the files of masks, by name; of other views too
+        keeps_grid : they lie on the grid that they get when they are opened, and not on that of the first
         """
         if len({view.remove_hot for view in views.views}) > 1:
             return None
@@ -142,8 +143,8 @@ class Inputs(_Part):
         return self.model_copy(
             update={
                 "views": list(views.names),
-                "voxel_size_um": own,
-                "grid": "first" if elsewhere else self.grid,
+                "voxel_size_um": self.voxel_size_um if keeps_grid else own,
+                "grid": "first" if elsewhere and not keeps_grid else self.grid,
                 "weights": {view.name: view.weight for view in views.views if view.weight != 1.0},
                 "gains": {view.name: view.gain for view in views.views if view.gain != 1.0},
                 "remove_hot": any(view.remove_hot for view in views.views),

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.widgets.waiting import while_busy
@@ -56,6 +56,13 @@ def open_views_panel(window: Any) -> Any:
     dock.show()
     dock.raise_()
     return panel
+
+
+def is_seen() -> bool:
+    """Whether there is a window on the screen in which something can be asked; a script may keep its window hidden."""
+    application = QApplication.instance()
+    windows = application.topLevelWidgets() if isinstance(application, QApplication) else []
+    return any(isinstance(window, QMainWindow) and window.isVisible() for window in windows)
 
 
 def open_beads_form(window: Any) -> None:

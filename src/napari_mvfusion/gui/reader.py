@@ -9,29 +9,27 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_warning
 
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.entrances import open_views_panel
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
     all_volumes,
-    any_turned,
     first_volume,
-    resampled_views,
     stacked_levels,
     truth_layer,
     view_layers,
     view_series,
     volume_layer,
 )
-from napari_mvfusion.io.contents import one_of
+from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, volume_files
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
-from napari_mvfusion.io.volume_choice import ProjectChoice, SeveralImagesError, VolumeChoice
+from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
 
 _MOST_SAMPLES = 6
 _MOST_IMAGES = 8
@@ -112,25 +110,13 @@ def _read_file(file: Path) -> list[LayerData]:
     return [volume_layer(data, stack.grid, name=name, recipe=stack.recipe, leading=leading)]
 
 
-def _read_project(file: Path) -> list[LayerData]:
-    """The views of a project at its first time point and channel, each where it lies.
-
-    They are as in their files, with PSFs in their own frames, if all of them are upright; else on the grid on which they
-    are fused, with PSFs for that, as planes of turned views cannot be shown beside each other.
-    """
-
-    def opened(at: VolumeChoice) -> RegisteredViews:
-        choice = ProjectChoice(at.timepoint, at.channel, own_psfs=True)
-        return format_of(file).open_project(file, choice, clean=True)
-
-    views, at, said = one_of(opened, VolumeChoice())
-    for message in said:
+def _read_project(path: Path) -> list[Any]:
+    """The views of a project at its first time point and channel, on the grid on which they are fused, and outlines."""
+    inputs, said = first_of_project(path)
+    opened = project_layers(inputs)
+    for message in (*said, *opened.remarks):
         show_warning(message)
-    if any_turned(views):
-        placed = format_of(file).open_project(file, ProjectChoice(at.timepoint, at.channel), clean=True)
-        return view_layers(resampled_views(placed), sample=file.stem)
-    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, no_data="auto", apart=True)
-    return view_layers(views, sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
+    return [*opened.views, opened.outlines]
 
 
 def _read_folder(folder: Path) -> list[LayerData]:

@@ -229,6 +229,7 @@ class ListedView:
     affine : 4 x 4, from those voxels (z, y, x, 1) to micrometres, None where that is not known
     has_psf : whether the project has a PSF of it
     unusable : why it cannot be opened, "" where it can
+    recorded : whether it was recorded at this time point
     """
 
     name: str
@@ -238,6 +239,7 @@ class ListedView:
     affine: np.ndarray | None = None
     has_psf: bool = False
     unusable: str = ""
+    recorded: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.fused_grid import Placed, WorldBox, choose_grid
 from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Known, StatedSize, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.notes import notes, said_of_psf
+from napari_mvfusion.gui.layers.notes import Kept, notes, said_of_psf
 from napari_mvfusion.io.formats import place_of
 
 _SPATIAL = 3
@@ -92,6 +93,7 @@ def open_layers(layers: Sequence[Image]) -> Opened:
         matrix = to_frame @ to_world_um(layer)
         same = tuple(data.shape) == grid.shape and np.allclose(matrix, grid.affine)
         stacks.append(stack)
+        own = kept_view(layer) if same else None
         views.append(
             View(
                 data,
@@ -110,6 +112,8 @@ def open_layers(layers: Sequence[Image]) -> Opened:
                 source=known.get("source") or layer.source.path or "",
             )
         )
+        if own is not None:
+            views[-1] = _as_kept(own.view, views[-1])
     return Opened(leading, None if leading else _inputs(layers, views, grid), tuple(views), tuple(stacks), grid)
 
 
@@ -118,6 +122,9 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
     opened = notes(layers[0]).get("inputs")
     if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):
         return None
+    if any("kept" in notes(layer) for layer in layers):
+        kept = [one for layer in layers if (one := kept_view(layer)) is not None]
+        return _kept_inputs(Inputs(**opened), kept, views, grid) if len(kept) == len(layers) else None
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
     if any(view.affine is not None for view in views) and any(view.psf is not None for view in views):
@@ -132,6 +139,46 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[
             masks[view.name] = known["mask_file"]
     inputs = Inputs(**opened).set_as(RegisteredViews(views, grid), masks)
     return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def kept_view(layer: Image) -> Kept | None:
+    """The view that a layer shows on the grid of the fused volume, as long as nobody has changed what it shows or where."""
+    kept = notes(layer).get("kept")
+    if kept is None or kept.shown is not finest(layer) or notes(layer).get("mask") is not kept.mask:
+        return None
+    there = np.allclose(to_world_um(layer), kept.grid.affine) and notes(layer).get("no_data") is None
+    return kept if there else None
+
+
+def _as_kept(own: View, set_as: View) -> View:
+    """A view as it was opened, with what was set on its layer, which shows it without the offset and gain of its file."""
+    return replace(
+        set_as,
+        data=own.data,
+        affine=own.affine,
+        mask=own.mask,
+        no_data=own.no_data,
+        offset=own.offset + own.gain * set_as.offset,
+        gain=own.gain * set_as.gain,
+        remove_hot=own.remove_hot or set_as.remove_hot,
+    )
+
+
+def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
+    """How to open some of the views of a project; None where these alone would not be given the same grid."""
+    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True)
+    if set_as is None:
+        return None
+    if len(views) < len(kept[0].together):
+        last = np.array(grid.origin_um) + (np.array(grid.shape) - 1) * grid.voxel_size_um
+        pinned = WorldBox(grid.origin_um, float_triple(last))
+        fields = [Placed(view.shape, grid.affine if view.affine is None else view.affine) for view in views]
+        alone = choose_grid(fields, voxels=grid.voxel_size_um, box=pinned, known=grid.known).grid
+        if alone != grid:
+            return None
+        box = {} if set_as.box is not None else {"box_um": (pinned.first_um, pinned.last_um)}
+        set_as = set_as.model_copy(update={"voxel_size_um": grid.voxel_size_um, **box})
+    return set_as.model_dump(mode="json")
 
 
 def stated_size(layer: Image) -> StatedSize:

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.data.geometry import FloatTriple, Grid
+from napari_mvfusion.data.view import View
 from napari_mvfusion.io.psf_files import ViewPSF
 
 KEY = "mvfusion"
 """Where the notes stand in `layer.metadata`."""
 
-Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile"]
+Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile", "outlines"]
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A view whose layer shows it on the grid of the fused volume: fused is the view itself, and not what is shown.
+
+    Attributes
+    ----------
+    view : as it was opened
+    grid : of the fused volume
+    shown : the pixels of the layer, at full resolution
+    mask : where they show something
+    together : all views that were opened with it, on whose places the grid depends
+    """
+
+    view: View
+    grid: Grid
+    shown: Any
+    mask: Any
+    together: tuple[View, ...]
 
 
 class Notes(TypedDict, total=False):
@@ -32,6 +54,7 @@ class Notes(TypedDict, total=False):
     psf_source : where it came from, in words
     psf_own, psf_matrix, psf_placed : a PSF in the frame of the view itself, the matrix by which it was brought to the fused
         volume, 3 x 3, and what came out
+    kept : the view itself, where the layer shows it on another grid
     mask : of a view, (z, y, x), nonzero where there is data
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
     placed : 4 x 4, where a view lay when it was opened, um, where that is not the grid of all views
@@ -58,6 +81,7 @@ class Notes(TypedDict, total=False):
     psf_own: np.ndarray | None
     psf_matrix: np.ndarray | None
     psf_placed: np.ndarray | None
+    kept: Kept
     mask: Any
     mask_layer: str
     mask_file: str

@@ -89,7 +89,7 @@ def _absent(project: Project, timepoint: int, channel: int | None, there: set[Vi
     every = [s for s in project.setups.values() if channel is None or s.parts.get("channel") == channel]
     names = dict(zip([setup.number for setup in every], names_of(project, every), strict=True))
     return [
-        ListedView(names[setup.number], "", _parts(project, setup), setup.shape, unusable=_NOT_RECORDED)
+        ListedView(names[setup.number], "", _parts(project, setup), setup.shape, unusable=_NOT_RECORDED, recorded=False)
         for setup in setups
     ]
 

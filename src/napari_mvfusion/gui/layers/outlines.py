@@ -1,0 +1,73 @@
+"""Outlines of views, of boxes and of the fused volume, as a layer of lines in space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from napari.utils.colormaps import ensure_colormap
+
+from napari_mvfusion.data.geometry import Known
+from napari_mvfusion.gui.layers.notes import KEY
+
+OutlineData = tuple[Any, dict[str, Any], Literal["shapes"]]
+
+# As a share of what the lines go round.
+_WIDTH = 0.003
+_BOX_COLOUR = (0.7, 0.7, 0.7, 1.0)
+_FUSED_COLOUR = (1.0, 1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A line along the edges of something.
+
+    Attributes
+    ----------
+    name : of what it goes round
+    kind : what that is
+    line : (n, 3), places in the world (z, y, x)
+    colormap : of the layer that shows it, "" where none does
+    """
+
+    name: str
+    kind: Literal["view", "box", "fused volume"]
+    line: np.ndarray
+    colormap: str = ""
+
+
+def outline_layer(outlines: Sequence[Outline], *, sample: str, known: Known) -> OutlineData:
+    """Outlines as a layer, as napari's readers return one.
+
+    Parameters
+    ----------
+    outlines : at least one
+    sample : what they go round, the first word of the layer's name
+    known : along which axes the places are micrometres
+    """
+    every = np.concatenate([outline.line for outline in outlines])
+    extent = float((every.max(axis=0) - every.min(axis=0)).max())
+    look = {
+        "name": f"{sample} outlines".strip(),
+        "shape_type": "path",
+        "edge_color": np.array([_colour(outline) for outline in outlines], np.float32),
+        "face_color": "#00000000",
+        "opacity": 1.0,
+        "edge_width": max(extent, 1e-6) * _WIDTH,
+        "features": {"name": [o.name for o in outlines], "kind": [o.kind for o in outlines]},
+        "units": tuple("um" if each else "pixel" for each in known),
+        "axis_labels": ("z", "y", "x"),
+        "metadata": {KEY: {"role": "outlines", "sample": sample}},
+    }
+    return [outline.line for outline in outlines], look, "shapes"
+
+
+def _colour(outline: Outline) -> Sequence[float]:
+    if outline.kind == "box":
+        return _BOX_COLOUR
+    if outline.kind == "fused volume":
+        return _FUSED_COLOUR
+    found: Sequence[float] = ensure_colormap(outline.colormap).colors[-1].tolist()
+    return found

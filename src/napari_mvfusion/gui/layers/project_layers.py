@@ -1,0 +1,116 @@
+"""The views of a project as layers on the grid of the fused volume, from all its resolution levels, with their outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from napari_mvfusion.data.box_edges import outline_between, outline_of
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.project_levels import coarser_levels
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, placement, resampled_views, view_layers
+from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes
+from napari_mvfusion.gui.layers.outlines import Outline, OutlineData, outline_layer
+from napari_mvfusion.io.base import ListedView, ProjectContents
+from napari_mvfusion.io.formats import format_of
+from napari_mvfusion.io.volume_choice import ProjectChoice
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedProject:
+    """Views of a project as layers, what goes round them, and what is to be said of how they were opened."""
+
+    views: list[LayerData]
+    outlines: OutlineData
+    remarks: tuple[str, ...]
+
+
+def project_layers(inputs: Inputs, check: Callable[[], object] = lambda: None) -> OpenedProject:
+    """Open the views of a project as layers.
+
+    Each lies on the grid of the fused volume, computed where one looks, or as it is stored where that is its own grid. What
+    is fused is the view itself.
+
+    Parameters
+    ----------
+    inputs : how they are opened
+    check : called between the steps; raises where nobody waits for the layers any more
+
+    Raises
+    ------
+    InputError
+        If the project, or a file of it, cannot be used.
+    """
+    path = Path(str(inputs.source))
+    known = format_of(path)
+    at = ProjectChoice(
+        inputs.timepoint, inputs.channel, level=inputs.level, world_unit_um=inputs.world_unit_um, outside=inputs.outside
+    )
+    listing = known.list_views(path, at)
+    check()
+    views = inputs.open()
+    check()
+    coarser = coarser_levels(inputs, views, listing.levels)
+    check()
+    layers = _on_grid(views, coarser, inputs, path.stem)
+    check()
+    colours = {view.name: str(look["colormap"]) for view, (_, look, _) in zip(views.views, layers, strict=True)}
+    outlines = [
+        *_round_views(listing.views, colours, apart=inputs.apart),
+        *_round_boxes(known.describe(path), inputs.world_unit_um),
+        Outline("fused volume", "fused volume", outline_of(views.grid.shape, views.grid.affine)),
+    ]
+    return OpenedProject(layers, outline_layer(outlines, sample=path.stem, known=views.grid.known), views.remarks)
+
+
+def _on_grid(
+    views: RegisteredViews, coarser: Sequence[RegisteredViews], inputs: Inputs, sample: str
+) -> list[LayerData]:
+    """A layer a view, with its coarser levels where there are some."""
+    is_resampled = any(view.affine is not None for view in views.views)
+    levels = [resampled_views(views) if is_resampled else views, *map(resampled_views, coarser)]
+    finest, coarsest = levels[0], levels[-1]
+    # How bright they are is told from the coarsest level, without a look at whole planes of the finest.
+    small = RegisteredViews(
+        [
+            replace(view, data=seen.data, mask=seen.mask)
+            for view, seen in zip(finest.views, coarsest.views, strict=True)
+        ],
+        coarsest.grid,
+    )
+    layers: list[LayerData] = []
+    for number, (_, look, kind) in enumerate(view_layers(small, sample=sample, inputs=inputs.model_dump(mode="json"))):
+        view = finest.views[number]
+        shown = [lazy(each.views[number].data) for each in levels]
+        known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask})
+        if is_resampled:
+            known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
+        if any(views.grid.known):
+            known.pop("unsized", None)
+        several = {"multiscale": True} if len(shown) > 1 else {}
+        look = look | placement(views.grid) | several | {"metadata": {KEY: known}}
+        layers.append((shown if several else shown[0], look, kind))
+    return layers
+
+
+def _round_views(listed: Sequence[ListedView], colours: Mapping[str, str], *, apart: bool) -> list[Outline]:
+    """Round each of the views that are shown, and each illumination and tile of one that is blended of several."""
+    found = []
+    for view in listed:
+        colour = colours.get(view.name if apart else view.fused_as)
+        if colour is not None and view.affine is not None and view.shape is not None:
+            found.append(Outline(view.name, "view", outline_of(view.shape, view.affine), colour))
+    return found
+
+
+def _round_boxes(project: ProjectContents, unit_um: float | None) -> list[Outline]:
+    um = project.unit_um if unit_um is None else unit_um
+    return [
+        Outline(box.name, "box", outline_between(np.multiply(box.first, um), np.multiply(box.last, um)))
+        for box in project.boxes
+    ]
