@@ -214,3 +214,15 @@ def test_a_project_is_shown_in_planes_and_in_space(make_napari_viewer_proxy, pro
 def test_other_xml_files_are_left_to_others(tmp_path):
     (tmp_path / "a.xml").write_text("<OME/>")
     assert get_reader(str(tmp_path / "a.xml")) is None
+
+
+def test_a_layer_that_is_saved_as_a_project_opens_again_in_its_place(viewer, rng, tmp_path):
+    values = rng.random((5, 6, 7)).astype(np.float32)
+    layer = viewer.add_image(values, scale=(2, 0.5, 0.25), translate=(3, -4, 5), units=("um", "um", "um"))
+    assert layer.save(str(tmp_path / "fused.bdv")) == [str(tmp_path / "fused.bdv")]
+    viewer.layers.clear()
+    for named in ("fused.bdv", "fused.bdv/dataset.xml"):
+        (back,) = viewer.open(tmp_path / named, plugin="napari-mvfusion")
+        np.testing.assert_array_equal(np.asarray(back.data), values)
+        np.testing.assert_allclose(back.data_to_world((0, 0, 0)), (3, -4, 5))
+        np.testing.assert_allclose(back.data_to_world((1, 1, 1)), (5, -3.5, 5.25))

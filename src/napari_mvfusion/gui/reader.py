@@ -53,7 +53,7 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         if is_project(path):
             format_of(path).describe(path)
             return _read_project
-        if path.is_file() and is_volume(path):
+        if is_volume(path) and not is_zarr(path):
             open_stored(path)
             return _read_file
         if not path.is_dir():

@@ -59,6 +59,7 @@ def _writes(ending: str) -> Callable[[str, Any, dict[str, Any]], list[str]]:
 
 write_ome_zarr = _writes(".zarr")
 write_hdf5 = _writes(".h5")
+write_bdv = _writes(".bdv")
 
 
 def _write(typed: str, named: str, layer: Image) -> list[str]:

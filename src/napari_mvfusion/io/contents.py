@@ -178,9 +178,9 @@ def describe(
     check_there(place_of(path), "name a folder of views, an OME-Zarr, or a file")
     if is_project(path):
         return Contents(str(path), "project", (sample(None),), (), format_of(path).describe(path))
-    if is_volume_folder(path):
+    if is_volume_folder(path) and format_of(path).holds_views:
         return Contents(str(path), "zarr", (sample(None),), ())
-    if path.is_dir():
+    if path.is_dir() and not is_volume_folder(path):
         names = scan_folder(path)
         if tag is None and guessed_in(path) is not None:
             return Contents(str(path), "folder", (sample(None),), ())

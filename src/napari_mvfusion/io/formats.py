@@ -13,7 +13,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, StoredVolumes
-from napari_mvfusion.io.bdv.format import BDVProject
+from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
@@ -24,7 +24,16 @@ from napari_mvfusion.system.file_checks import check_there, is_folder
 
 # What say best what is wrong with a file, and with a folder, that no format recognises.
 _OF_FILES, _OF_FOLDERS = TIFF(), OMEZarr()
-FORMATS: tuple[Format, ...] = (_OF_FILES, MSim(), _OF_FOLDERS, HDF5(), Imaris(), BDVProject(), MSimFolder())
+FORMATS: tuple[Format, ...] = (
+    _OF_FILES,
+    MSim(),
+    _OF_FOLDERS,
+    HDF5(),
+    Imaris(),
+    BDVFolder(),
+    BDVProject(),
+    MSimFolder(),
+)
 _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 
 

@@ -1,17 +1,22 @@
-"""Projects of BigDataViewer and BigStitcher among the formats."""
+"""Projects of BigDataViewer and BigStitcher among the formats, and folders with one of a fused volume."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from napari_mvfusion.data.views import RegisteredViews
+import numpy as np
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.bdv.listing import list_project_views
 from napari_mvfusion.io.bdv.project_file import is_project_name, read_project
 from napari_mvfusion.io.bdv.reader import open_project_views
+from napari_mvfusion.io.bdv.single_volume import open_single
 from napari_mvfusion.io.bdv.summary import describe_project
+from napari_mvfusion.io.bdv.writer import PROJECT, RECIPE, damaged_level, write_bdv
 from napari_mvfusion.io.volume_choice import ProjectChoice
 from napari_mvfusion.system.file_checks import is_folder
 
@@ -28,18 +33,8 @@ class BDVProject(Format):
         return is_project_name(path) and not is_folder(path)
 
     def open(self, path: Path) -> StoredVolumes:
-        """Say that a project is no single volume.
-
-        Raises
-        ------
-        InputError
-            Always; or what is wrong with the project.
-        """
-        count = len(read_project(path).setups)
-        raise InputError(
-            f"{path} is a project of {count} {'view' if count == 1 else 'views'}, where one volume is needed: name a file "
-            "of one volume"
-        )
+        """Open a project of one volume; see `open_single`."""
+        return open_single(path, read_project(path))
 
     def open_project(self, path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
         """Open views of a project; see `open_project_views`."""
@@ -52,3 +47,46 @@ class BDVProject(Format):
     def describe(self, path: Path) -> ProjectContents:
         """What a project holds; see `describe_project`."""
         return describe_project(path)
+
+
+class BDVFolder(Format):
+    """Folders with a project of one volume, as results are written: `fused.bdv/dataset.xml`."""
+
+    name: ClassVar[str] = "BDV folder"
+    suffixes: ClassVar[tuple[str, ...]] = (".bdv",)
+    is_folder: ClassVar[bool] = True
+    written: ClassVar[str] = "BDV project"
+    new_suffix: ClassVar[str] = ".bdv"
+
+    def open(self, path: Path) -> StoredVolumes:
+        """Open the project of a folder; see `open_single`."""
+        return open_single(path, read_project(path / PROJECT), path / RECIPE)
+
+    def open_views(self, path: Path, timepoint: int | None = None) -> RegisteredViews:
+        """Say that there is one volume, and no views.
+
+        Raises
+        ------
+        InputError
+            Always; or what is wrong with the folder.
+        """
+        self.open(path)
+        raise InputError(
+            f"{path} holds one volume, and no views: name the files of views, or {path / PROJECT} as a project of one view"
+        )
+
+    def write(self, path: Path, data: VolumeLike, grid: Grid, **how: Any) -> None:
+        """Write a folder with a project; see `write_bdv`."""
+        kind = self.kept_as(how.get("dtype") or data.dtype)
+        write_bdv(path, data, grid, **(how | {"dtype": kind.name}))
+
+    def kept_as(self, dtype: Any) -> np.dtype[Any]:
+        """As they are, but for yes and no, and numbers of half precision."""
+        kind = super().kept_as(dtype)
+        others = {"bool": np.uint8, "float16": np.float32}
+        return np.dtype(others.get(kind.name, kind))
+
+    def flaw(self, path: Path) -> str:
+        """Whether the coarser levels are made of the pixels; see `Format.flaw`."""
+        level = damaged_level(path)
+        return "" if level is None else f"its coarser level {level} is not made of its voxels"

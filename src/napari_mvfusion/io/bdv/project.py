@@ -10,13 +10,16 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Known, Triple
 
 ViewId: TypeAlias = tuple[int, int]
 """Time point and setup, by the numbers that the project gives them."""
 
 KINDS = ("angle", "illumination", "tile", "channel")
 """What a setup has one of each."""
+
+OWN_TAG = "MVFusion"
+"""The element of the XML that only this package writes and reads."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,22 @@ class StoredPath:
     relative: bool
 
 
+@dataclass(frozen=True)
+class OwnWords:
+    """What a project that this package has written says beside what all projects say.
+
+    Attributes
+    ----------
+    world_unit_um : what one unit of its world is, None where it does not say
+    known : along which axes (z, y, x) anybody said the voxel size
+    time_step : seconds from one time point to the next
+    """
+
+    world_unit_um: float | None = None
+    known: Known = ALL_KNOWN
+    time_step: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Project:
     """A project of BigDataViewer or BigStitcher.
@@ -95,6 +114,7 @@ class Project:
     boxes : by their names
     adjustments : scale and offset that bring a view to the brightness of the others
     psfs : name of the file or dataset of a view's PSF
+    own : what only projects of this package say
     """
 
     path: Path
@@ -108,6 +128,7 @@ class Project:
     boxes: Mapping[str, NamedBox]
     adjustments: Mapping[ViewId, tuple[float, float]] = field(default_factory=dict)
     psfs: Mapping[ViewId, str] = field(default_factory=dict)
+    own: OwnWords = OwnWords()
 
     def part(self, kind: str, setup: ViewSetup) -> NamedPart | None:
         """The angle, illumination, tile or channel of a setup, None where it has none."""

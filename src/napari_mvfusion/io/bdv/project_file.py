@@ -14,8 +14,10 @@ from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import (
     KINDS,
+    OWN_TAG,
     NamedBox,
     NamedPart,
+    OwnWords,
     Project,
     StoredPath,
     ViewId,
@@ -85,6 +87,7 @@ def read_project(path: str | Path) -> Project:
         _boxes(root, path),
         _adjustments(root, path),
         _psfs(root, path),
+        _own(root.find(OWN_TAG), path),
     )
 
 
@@ -247,6 +250,22 @@ def _psfs(root: Element, path: Path) -> dict[ViewId, str]:
         for element in listed
         if (name := _text(element, "File"))
     }
+
+
+def _own(element: Element | None, path: Path) -> OwnWords:
+    """What this package has written."""
+    if element is None:
+        return OwnWords()
+    stated = {
+        name: _numbers(element.get(name, ""), 1, f"'{name}' of <{OWN_TAG}>", path)[0]
+        for name in ("worldUnitUm", "timeStep")
+        if name in element.attrib
+    }
+    if any(number <= 0 for number in stated.values()):
+        raise InputError(f"{path} is damaged: <{OWN_TAG}> has a number that is not positive; take the element out")
+    axes = element.get("known", "z y x").split()
+    z, y, x = (axis in axes for axis in "zyx")
+    return OwnWords(stated.get("worldUnitUm"), (z, y, x), stated.get("timeStep", 1.0))
 
 
 def _view(element: Element, path: Path) -> ViewId:

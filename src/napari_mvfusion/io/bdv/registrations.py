@@ -107,6 +107,8 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
     """
     if asked_um is not None:
         return WorldUnit(asked_um, True, f"one unit of the world is {asked_um:g} um, as asked for")
+    if (stated_um := project.own.world_unit_um) is not None:
+        return WorldUnit(stated_um, True, f"one unit of the world is {stated_um:g} um, as the project says")
     shown = f"{project.path}: what one unit of its world is in um"
     say = "say it with --world-unit UM (world_unit_um=)"
     sized = [s for s in project.setups.values() if s.voxel_size is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import recipe_path, written_aside
 from napari_mvfusion.io.hdf5.reader import recipe_name, split
+from napari_mvfusion.io.hdf5.watched_file import WatchedFile
 from napari_mvfusion.io.streaming import LeadingAxis, check_shape, converted_blocks
 from napari_mvfusion.system.file_checks import parsing
 
@@ -62,7 +62,7 @@ def write_hdf5(
     if overwrite:
         refuse_others(Path(path))
     with written_aside(file, overwrite=overwrite) as aside, aside.open("xb+", buffering=0) as raw:
-        target = _Target(raw)
+        target = WatchedFile(raw)
         with h5py.File(target, "w") as opened:
             dataset = _create(opened, name, kind, grid, leading, recipe)
             block = triple(4 * _CHUNK for _ in grid.shape)
@@ -70,61 +70,6 @@ def write_hdf5(
                 dataset[place] = pixels
                 target.check()
         target.check()
-
-
-class _Target:
-    """The file that HDF5 writes to. Its library may crash where a write fails, so what fails is kept, and told later."""
-
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-        self._failed: OSError | None = None
-
-    def check(self) -> None:
-        """Raise what failed."""
-        if self._failed is not None:
-            raise self._failed
-
-    def write(self, data: Any) -> int:
-        """Write all of it, unless something failed before."""
-        left = memoryview(data).cast("B")
-        count = len(left)
-        try:
-            while self._failed is None and left:
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            self._failed = error
-        return count
-
-    def truncate(self, size: int) -> int:
-        """Set the length of the file."""
-        try:
-            if self._failed is None:
-                self._file.truncate(size)
-        except OSError as error:
-            self._failed = error
-        return size
-
-    def read(self, count: int = -1) -> bytes:
-        """As of any file."""
-        return self._file.read(count)
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what was written; nothing where that failed."""
-        view = memoryview(buffer).cast("B")
-        count = self._file.readinto(view)
-        view[count:] = bytes(len(view) - count)
-        return len(view)
-
-    def seek(self, *where: int) -> int:
-        """As of any file."""
-        return self._file.seek(*where)
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
 
 
 def _create(

@@ -16,6 +16,7 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, tripl
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.pyramid import halved, mean_of_blocks
 from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted_blocks
 
 VERSION = "0.5"
@@ -120,7 +121,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
     grid, leading = _places_of(group.attrs["ome"], level.shape)
     factors: list[Triple] = [(1, 1, 1)]
     chunks = triple(level.chunks[-3:])
-    while (step := _halved(level.shape)) != (1, 1, 1):
+    while (step := halved(level.shape, _CHUNKS)) != (1, 1, 1):
         shape = triple(-(-n // s) for n, s in zip(level.shape[-3:], step, strict=True))
         number = len(factors)
         # Not by its name in the group: what a kill left may be chunks without a description.
@@ -149,7 +150,7 @@ def damaged_level(path: str | Path) -> str | None:
         if name not in group:
             return str(name)
         fine, coarse = group[finer], group[name]
-        step = _halved(fine.shape)
+        step = halved(fine.shape, _CHUNKS)
         for index, box in product(
             np.ndindex(*coarse.shape[:-3]), blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))
         ):
@@ -158,17 +159,12 @@ def damaged_level(path: str | Path) -> str | None:
     return None
 
 
-def _halved(shape: Sequence[int]) -> Triple:
-    """By what the sides (z, y, x) of a level are divided in the next: only those longer than a chunk."""
-    return triple(2 if n > c else 1 for n, c in zip(shape[-3:], _CHUNKS, strict=True))
-
-
 def _coarsened(finer: Any, index: tuple[int, ...], box: Box, step: Triple) -> np.ndarray:
     """A box of the next level, made of the finer one."""
     fine = tuple(
         slice(a * s, min(b * s, n)) for a, b, s, n in zip(box.start, box.stop, step, finer.shape[-3:], strict=True)
     )
-    return _mean(np.asarray(finer[(*index, *fine)]), step)
+    return mean_of_blocks(np.asarray(finer[(*index, *fine)]), step)
 
 
 def _create_level(
@@ -224,18 +220,3 @@ def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tupl
     )
     z, y, x = ("unit" in axis for axis in image["axes"][-3:])
     return Grid(triple(shape[-3:]), float_triple(scale[-3:]), float_triple(shift[-3:]), (z, y, x)), leading
-
-
-def _mean(fine: np.ndarray, step: Triple) -> np.ndarray:
-    """Mean of blocks; where the far border cuts a block, of what there is of it."""
-    sums: np.ndarray = fine.astype(np.float64)
-    counts: np.ndarray = np.ones((1, 1, 1))
-    for axis, s in enumerate(step):
-        if s == 2:
-            places = np.arange(0, fine.shape[axis], 2)
-            sums = np.add.reduceat(sums, places, axis=axis)
-            sizes = np.diff(np.append(places, fine.shape[axis]))
-            counts = counts * np.expand_dims(sizes, tuple(a for a in range(3) if a != axis))
-    mean = np.divide(sums, counts)
-    rounded: np.ndarray = np.rint(mean) if fine.dtype.kind in "iu" else mean
-    return rounded.astype(fine.dtype)
