@@ -29,6 +29,7 @@ _MOST_VOXELS = 2**40
 _LARGEST_BLOCK = 2**28
 _TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
 _VARIABLE_LENGTH = 1
+_LZ4_MAGIC = b"LZ4Block"
 
 
 @dataclass(frozen=True)
@@ -210,13 +211,18 @@ def _deflated(packed: bytes, compression: Mapping[str, Any], size: int) -> bytes
 
 
 def _lz4_blocks(packed: bytes, compression: Mapping[str, Any], size: int) -> bytes:
-    """The framing of Java's LZ4BlockOutputStream: a magic word, a token, lengths and a checksum before each block."""
+    """The framing of Java's LZ4BlockOutputStream: a magic word, a token, lengths and a checksum before each block.
+
+    z5py writes one block without any of that.
+    """
     del compression
+    if not packed.startswith(_LZ4_MAGIC):
+        return bytes(imagecodecs.lz4_decode(packed, out=size))
     found, place = bytearray(), 0
     while len(found) < size and place < len(packed):
         magic, token, length, whole, _ = struct.unpack_from("<8sBIII", packed, place)
         place += 21
-        if magic != b"LZ4Block" or whole > size - len(found) or length > len(packed) - place:
+        if magic != _LZ4_MAGIC or whole > size - len(found) or length > len(packed) - place:
             raise ValueError("its LZ4 blocks are damaged")
         if whole == 0:
             break
