@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 
 TripleOfFloats = tuple[float, float, float]
@@ -54,3 +57,91 @@ def write_ims(
         for index, time in enumerate(times):
             clock.attrs[f"TimePoint{index + 1}"] = letters(time)
     return path
+
+
+@dataclass
+class CziPlane:
+    """A plane of a CZI file: where it belongs, as {"V": 1, "Z": 3}, and how it is kept."""
+
+    at: Mapping[str, int]
+    pixels: np.ndarray
+    compression: int = 0
+    shown: tuple[int, int] | None = None
+    place: int = field(default=0, init=False)
+
+    @property
+    def pixel_type(self) -> int:
+        """Number of the format for the type of the pixels; three samples are a colour."""
+        if self.pixels.ndim == 3:
+            return 3
+        return {"uint8": 0, "uint16": 1, "float32": 2, "int32": 12}[self.pixels.dtype.name]
+
+    def entry(self, part: int) -> bytes:
+        """As the directory has it; `shown` is the size of what the pixels are a coarse copy of."""
+        rows, columns = self.pixels.shape[:2]
+        height, width = self.shown or (rows, columns)
+        parts = [("X", self.at.get("X", 0), width, columns), ("Y", self.at.get("Y", 0), height, rows)]
+        parts += [(letter, start, 1, 1) for letter, start in self.at.items() if letter not in "XY"]
+        head = struct.pack("<2siqiiB5xi", b"DV", self.pixel_type, self.place, part, self.compression, 0, len(parts))
+        return head + b"".join(struct.pack("<4siifi", name.encode(), *rest[:2], 0.0, rest[2]) for name, *rest in parts)
+
+    def stored(self) -> bytes:
+        """The pixels as they are kept."""
+        plain = self.pixels.tobytes()
+        if self.compression == 2:
+            return imagecodecs.lzw_encode(plain)
+        if self.compression == 4:
+            return imagecodecs.jpegxr_encode(self.pixels, level=1.0)
+        if self.compression == 5:
+            return imagecodecs.zstd_encode(plain)
+        if self.compression == 6:
+            apart = np.frombuffer(plain, np.uint8).reshape(-1, 2).T.tobytes()
+            return b"\x03\x01\x01" + imagecodecs.zstd_encode(apart)
+        return plain
+
+
+def write_czi(
+    path: Path, planes: Sequence[CziPlane], xml: str = "", *, part: int = 0, set_id: bytes = b"s" * 16
+) -> Path:
+    """Write a CZI file: its header, planes, directory and metadata, each a segment."""
+    content = bytearray(32 + 512)
+
+    def segment(name: str, data: bytes) -> int:
+        place = len(content)
+        content.extend(struct.pack("<16sqq", name.encode(), len(data), len(data)) + data)
+        return place
+
+    for plane in planes:
+        plane.place = len(content)
+        described, stored = b"<METADATA />", plane.stored()
+        head = struct.pack("<iiq", len(described), 0, len(stored)) + plane.entry(part).ljust(240, b"\0")
+        segment("ZISRAWSUBBLOCK", head + described + stored)
+    entries = b"".join(plane.entry(part) for plane in planes)
+    directory = segment("ZISRAWDIRECTORY", struct.pack("<i", len(planes)) + bytes(124) + entries)
+    text = xml.encode()
+    metadata = segment("ZISRAWMETADATA", struct.pack("<ii", len(text), 0) + bytes(248) + text) if xml else 0
+    header = struct.pack("<iiii16s16siqqiq", 1, 0, 0, 0, set_id, set_id, part, directory, metadata, 0, 0)
+    content[: 32 + len(header)] = struct.pack("<16sqq", b"ZISRAWFILE", 512, 512) + header
+    path.write_bytes(bytes(content))
+    return path
+
+
+def czi_xml(
+    size_um: Mapping[str, float], channels: Sequence[str] = (), angles: Sequence[float] = (), step: float | None = None
+) -> str:
+    """The metadata of a CZI file: voxel sizes by axis, channels, the angles of its views, and seconds between times."""
+    distances = "".join(f'<Distance Id="{axis}"><Value>{n * 1e-6!r}</Value></Distance>' for axis, n in size_um.items())
+    names = "".join(f'<Channel Id="Channel:{n}" Name="{name}" />' for n, name in enumerate(channels))
+    planes = "".join(f'<View V="{n}"><Interval><Start>0</Start></Interval></View>' for n in range(len(angles)))
+    views = "".join(
+        f'<View V="{n}"><PositionX>{n}</PositionX><PositionY>2</PositionY><PositionZ>3</PositionZ>'
+        f"<Rotations><Offset>{angle}</Offset></Rotations></View>"
+        for n, angle in enumerate(angles)
+    )
+    times = "" if step is None else f"<T><Positions><Interval><Increment>{step}</Increment></Interval></Positions></T>"
+    turned = f"<V><AxisOfRotation>0 1 0</AxisOfRotation><Views>{views}</Views></V>" if angles else ""
+    return (
+        f"<ImageDocument><Metadata><Information><Image><Dimensions><Channels>{names}</Channels>{times}"
+        f"<Z><MultiView>{planes}</MultiView></Z>{turned}</Dimensions></Image></Information>"
+        f"<Scaling><Items>{distances}</Items></Scaling></Metadata></ImageDocument>"
+    )

@@ -465,7 +465,7 @@ def test_what_the_system_leaves_beside_files_is_no_view(tmp_path, volume):
         ("s_view270.tif", "view"),
         ("s view 270.tif", "view"),
         ("s_view_270.tif.gz", "view"),
-        ("s_view_270.czi", "view"),
+        ("s_view_270.vsi", "view"),
         ("s_view_-270°.tif", "view"),
         ("View-270.h5", "view"),
         ("s_view_angle=270.tif", "view"),

@@ -9,6 +9,7 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_warning
 
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -24,8 +25,9 @@ from napari_mvfusion.gui.layers.layer_data import (
     volume_layer,
 )
 from napari_mvfusion.gui.layers.project_layers import project_layers
+from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, volume_files
+from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in, volume_files
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image
 from napari_mvfusion.io.opening import open_truth, open_views
@@ -53,6 +55,8 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         if is_project(path):
             format_of(path).describe(path)
             return _read_project
+        if path.is_file() and is_volume(path) and views_in(path):
+            return _read_views
         if is_volume(path) and not is_zarr(path):
             open_stored(path)
             return _read_file
@@ -117,6 +121,19 @@ def _read_project(path: Path) -> list[Any]:
     for message in (*said, *opened.remarks):
         show_warning(message)
     return [*opened.views, opened.outlines]
+
+
+def _read_views(file: Path) -> list[LayerData]:
+    """The views that one file holds, as they were recorded, at its first time point and channel."""
+
+    def opened(at: VolumeChoice) -> RegisteredViews:
+        return open_views(file, timepoint=at.timepoint, channel=at.channel, own_psfs=True)
+
+    views, at, said = one_of(opened, VolumeChoice())
+    for message in [*said, *views.remarks]:
+        show_warning(message)
+    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, grid="isotropic")
+    return view_layers(views, sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 
 
 def _read_folder(folder: Path) -> list[LayerData]:

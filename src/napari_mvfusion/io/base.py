@@ -332,6 +332,21 @@ class Format(ABC):
         """Whether this is of the format, by its name and, at most, its first bytes."""
         return path.name.lower().endswith(self.suffixes) and is_folder(path) == self.is_folder
 
+    def views_in(self, path: Path) -> Mapping[str, Path]:
+        """Views that a file holds which is named alone: names, which are angles where these are known, and what opens each.
+
+        Returns
+        -------
+        {} where it is one volume, as files of most formats.
+
+        Raises
+        ------
+        InputError
+            If it cannot be used.
+        """
+        del path
+        return {}
+
     @abstractmethod
     def open(self, path: Path) -> StoredVolumes:
         """Look at what is inside; no pixel is read.

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of
+from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of, views_in
 from napari_mvfusion.io.name_table import NameTable, read_names
 from napari_mvfusion.io.opening import (
     PSFFiles,
@@ -187,7 +187,7 @@ def describe(
         chosen = names.choose(next(iter(names.samples), None) if tag is None else tag)
         tags = names.samples if tag is None else [chosen]
         return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
-    if psfs is not None:
+    if psfs is not None or views_in(path):
         return Contents(str(path), "file", (sample(None),), ())
     return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel, level, registration)),), ())
 

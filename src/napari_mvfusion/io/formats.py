@@ -6,6 +6,7 @@ sharp volumes and training data know no format by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
+from napari_mvfusion.io.czi.format import CZI
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
@@ -30,6 +32,7 @@ FORMATS: tuple[Format, ...] = (
     _OF_FOLDERS,
     HDF5(),
     Imaris(),
+    CZI(),
     BDVFolder(),
     BDVProject(),
     MSimFolder(),
@@ -86,6 +89,12 @@ def open_stored(path: str | Path, at: VolumeChoice | None = None) -> StoredVolum
     known = format_of(path)
     check_there(known.place(path), "check its name")
     return known.open(path) if at is None else known.open_at(path, at)
+
+
+def views_in(path: str | Path) -> Mapping[str, Path]:
+    """Views that a file holds which is named alone, by their names; see `Format.views_in`."""
+    path = Path(path)
+    return format_of(path).views_in(path)
 
 
 def place_of(path: str | Path) -> Path:

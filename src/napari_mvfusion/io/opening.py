@@ -24,6 +24,7 @@ from napari_mvfusion.io.formats import (
     is_volume_folder,
     open_stored,
     place_of,
+    views_in,
 )
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files, sure_pattern
 from napari_mvfusion.io.name_table import NamedFiles, choose_files, read_names
@@ -204,13 +205,17 @@ def _opened(
         return _open_project(Path(source), psfs or {}, elsewhere, in_project, clean=clean)
     elif not isinstance(source, (str, Path)):
         in_project.refuse_elsewhere()
-        found = _named(source, psfs)
+        inner: Mapping[str, Path] = {}
+        if not isinstance(source, Mapping) and len(source) == 1:
+            inner, remarks = _views_inside(Path(source[0]))
+        found = _named(inner or source, psfs)
     else:
         in_project.refuse_elsewhere()
         path = Path(source)
         check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
         if place_of(path).is_file() or (is_volume(path) and not format_of(path).holds_views):
-            found = _named([path], psfs)
+            inner, remarks = _views_inside(path)
+            found = _named(inner or [path], psfs)
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
         elif is_volume_folder(path):
@@ -255,6 +260,16 @@ def refuse_pattern(source: Source, pattern: str) -> None:
             f"the pattern {pattern} is for the files of a folder, or for several files, and cannot be applied to {what}: "
             "leave it out"
         )
+
+
+def _views_inside(file: Path) -> tuple[Mapping[str, Path], list[str]]:
+    """The views that a file holds which is the only one, and what is to be said of them; {} where it is one view."""
+    inner = views_in(file)
+    said = (
+        f"{file} holds {len(inner)} views as the microscope recorded them: they fit together once they are registered, as "
+        "BigStitcher does"
+    )
+    return inner, [said] if inner else []
 
 
 def refuse_tag(source: Source, tag: str | None) -> None:

@@ -32,15 +32,36 @@ def read_xml(path: Path, kind: str) -> ElementTree.Element:
     if size > _MOST_BYTES:
         raise InputError(f"{path} is no {kind}: it has {size:,} bytes, which is too long; check its name")
 
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the {kind} {path} cannot be read ({error}): copy or save it again") from error
+    return parse_xml(content, path, kind)
+
+
+def parse_xml(content: bytes, path: Path, kind: str) -> ElementTree.Element:
+    """The root element of XML that a file holds.
+
+    Parameters
+    ----------
+    content : the XML
+    path : of the file, for messages
+    kind : what the XML is, for messages, for example "BDV project"
+
+    Raises
+    ------
+    InputError
+        As `read_xml`.
+    """
+    if content.count(b"<") > 2 * _MOST_ELEMENTS:
+        raise InputError(f"{path} is no {kind}: it has more than {_MOST_ELEMENTS:,} elements; check its name")
+
     def refuse(*_: object) -> None:
         raise InputError(f"{path} defines a document type, in which XML entities could hide: take the DOCTYPE out")
 
     first_look = expat.ParserCreate()
     first_look.StartDoctypeDeclHandler = refuse
     try:
-        content = path.read_bytes()
-        if content.count(b"<") > 2 * _MOST_ELEMENTS:
-            raise InputError(f"{path} is no {kind}: it has more than {_MOST_ELEMENTS:,} elements; check its name")
         first_look.Parse(content, True)
         return ElementTree.fromstring(content)
     except InputError:
