@@ -190,12 +190,13 @@ NOT_FINITE = 4242.4242
     [
         (
             {"type": "displacements", "path": "field"},
-            "keeps the numbers of its transform in an array of type 'displacements'",
+            "has a field of displacements, which is not read here",
         ),
-        ({"type": "mapAxis", "mapAxis": [0, 2, 1]}, "has a transform of type 'mapAxis', which is not known here"),
+        ({"type": "mapAxis", "mapAxis": [0, 2, 2]}, r"has a mapAxis of \[0, 2, 2\] for 3 axes: each of 0 to 2"),
+        ({"type": "warp"}, "has a transform of type 'warp', which is not read here"),
         (
             {"type": "affine", "affine": [[1, 0], [0, 1]]},
-            r"has an affine of 2 x 2 numbers for the axes zyx: 3 x 4 are needed",
+            r"has an affine of 2 x 2 numbers for 3 axes: 3 x 4 are needed",
         ),
         (
             {"type": "affine", "affine": [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]},

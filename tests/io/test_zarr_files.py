@@ -18,6 +18,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.ome_zarr.reader import open_image
 from napari_mvfusion.io.ome_zarr.unpacking import unpacked_bytes
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
@@ -300,7 +301,13 @@ def test_streams_that_are_damaged_are_left_to_their_codec():
 
 
 def bare_array(path):
-    zarr.create_array(path, shape=SHAPE, chunks=SHAPE, dtype="u2")[:] = 1
+    zarr.create_array(path, shape=(2, *SHAPE), chunks=(2, *SHAPE), dtype="u2")[:] = 1
+
+
+def xarray_store(path):
+    group = zarr.create_group(path)
+    group.create_array("signal", shape=SHAPE, dtype="u2", dimension_names=("z", "y", "x"))
+    group.create_array("z", shape=SHAPE[:1], dtype="f4", dimension_names=("z",))
 
 
 def group_of_arrays(path):
@@ -320,10 +327,14 @@ def plate(path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (bare_array, "is a bare zarr array, which says nothing of axes and voxel size: save it as OME-Zarr"),
-        (group_of_arrays, "is a zarr, but holds no OME-Zarr image"),
+        (bare_array, "is a bare zarr array of 4 axes, and does not say which they are: save it as OME-Zarr"),
+        (group_of_arrays, r"is a group of zarr arrays, and no OME-Zarr: name one of its arrays, as .*v\.zarr/raw$"),
+        (xarray_store, r"is an xarray store, and no OME-Zarr: name one of its arrays, as .*v\.zarr/signal$"),
         (several_images, r"holds several images: name one of them, as .*v\.zarr/left or .*v\.zarr/right"),
-        (plate, "is a plate: name one of the images in its wells"),
+        (
+            plate,
+            "is a plate, and none of its wells is there: copy it again, or name one of its images, as PLATE.zarr/A/1/0",
+        ),
     ],
 )
 def test_a_zarr_that_is_no_image_is_called_what_it_is(tmp_path, make, words):
@@ -334,6 +345,35 @@ def test_a_zarr_that_is_no_image_is_called_what_it_is(tmp_path, make, words):
         assert "Error" not in str(caught.value)
     (sample,) = describe(tmp_path / "v.zarr").samples
     assert not sample.readable
+
+
+@pytest.mark.parametrize(("axes", "order"), [(None, "zyx"), ("xyz", "xyz"), ("TZYX", "tzyx")])
+def test_a_bare_array_opens_where_its_axes_are_clear(tmp_path, rng, axes, order):
+    sizes = dict(zip("tzyx", (1, *SHAPE), strict=True))
+    pixels = rng.integers(0, 99, [sizes[axis] for axis in order]).astype(np.uint16)
+    zarr.create_array(tmp_path / "v.zarr", data=pixels, dimension_names=axes)
+    (view,) = open_views([tmp_path / "v.zarr"], no_data="none").views
+    expected = pixels if order == "zyx" else pixels.T if order == "xyz" else pixels[0]
+    np.testing.assert_array_equal(np.asarray(view.data), expected)
+    np.testing.assert_array_equal(view.data[1:3, 2, 4:], expected[1:3, 2, 4:])
+    assert describe([tmp_path / "v.zarr"]).samples[0].voxel_size_um is None
+
+
+def test_axes_go_by_their_type_in_any_order(tmp_path, rng):
+    pixels = rng.integers(0, 99, (5, 2, 3, 4, 6)).astype(np.uint16)
+    group = zarr.create_group(tmp_path / "v.zarr")
+    group.create_array("0", data=pixels)
+    axes = [("width", "space"), ("T", "time"), ("wave", "channel"), ("depth", "space"), ("y", "space")]
+    scale = {"type": "scale", "scale": [0.5, 60, 1, 2, 0.25]}
+    shown = [{"name": name, "type": kind} | ({"unit": "nanometer"} if kind == "space" else {}) for name, kind in axes]
+    image = {"axes": shown, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    stored = open_stored(tmp_path / "v.zarr")
+    # Those that are not called z, y and x are what is left of these, in this order.
+    assert (stored.leading, stored.shape) == ({"t": 2, "c": 3}, (5, 6, 4))
+    np.testing.assert_allclose(stored.size_um, (0.0005, 0.00025, 0.002))
+    assert stored.time_step == 60.0
+    np.testing.assert_array_equal(np.asarray(stored.volume(1, 2)), pixels[:, 1, 2].transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("case", DAMAGE.values(), ids=DAMAGE)

@@ -29,7 +29,8 @@ from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in, volume_files
 from napari_mvfusion.io.guessing import files_without_scheme
-from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_image
+from napari_mvfusion.io.ome_zarr.reader import open_image
+from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
 

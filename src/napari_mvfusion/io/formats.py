@@ -19,7 +19,7 @@ from napari_mvfusion.io.czi.format import CZI
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
-from napari_mvfusion.io.ome_zarr.format import OMEZarr
+from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.system.file_checks import check_there, is_folder
@@ -29,6 +29,7 @@ _OF_FILES, _OF_FOLDERS = TIFF(), OMEZarr()
 FORMATS: tuple[Format, ...] = (
     _OF_FILES,
     MSim(),
+    ZarrScene(),
     _OF_FOLDERS,
     HDF5(),
     Imaris(),

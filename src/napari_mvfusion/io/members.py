@@ -26,7 +26,9 @@ class Member:
     look: Callable[[VolumeChoice], StoredVolumes]
 
 
-def open_members(path: Path, members: Sequence[Member], choice: ProjectChoice) -> RegisteredViews:
+def open_members(
+    path: Path, members: Sequence[Member], choice: ProjectChoice, *, remarks: Sequence[str] = ()
+) -> RegisteredViews:
     """Open views in their places; pixels are read when they are needed.
 
     Parameters
@@ -34,6 +36,7 @@ def open_members(path: Path, members: Sequence[Member], choice: ProjectChoice) -
     path : of all of them, for messages
     members : all views, at least one
     choice : which of them, and on which grid
+    remarks : what is to be said of how they were found
 
     Raises
     ------
@@ -62,7 +65,7 @@ def open_members(path: Path, members: Sequence[Member], choice: ProjectChoice) -
         for data, name, angle, affine, volume in zip(pixels, wanted, angles, placed.affines, stored, strict=True)
     ]
     notes = [note for volume in stored for note in volume.notes]
-    return RegisteredViews(views, placed.grid, remarks=[*notes, *placed.remarks])
+    return RegisteredViews(views, placed.grid, remarks=[*remarks, *notes, *placed.remarks])
 
 
 def describe_members(
@@ -84,7 +87,7 @@ def describe_members(
     """
     if not members:
         raise InputError(f"{path} holds no views")
-    first = members[0].look(VolumeChoice(registration=registrations[-1] if registrations else None))
+    first = members[0].look(VolumeChoice(registration=registrations[0] if registrations else None))
     names = tuple(member.name for member in members)
     times, channels = first.leading.get("t", 1), first.leading.get("c", 1)
     return ProjectContents(

@@ -22,8 +22,10 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.ome_zarr.array_volume import ArrayVolume
+from napari_mvfusion.io.ome_zarr.axes import SPACE
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
-from napari_mvfusion.io.ome_zarr.placement import SPACE, upright_or_turned
+from napari_mvfusion.io.ome_zarr.placement import upright_or_turned
+from napari_mvfusion.io.ome_zarr.reader import attributes_of
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice, check_level, choose
 from napari_mvfusion.system.file_checks import is_folder, parsing
 
@@ -39,8 +41,9 @@ _MOST_NUMBERS = 2**24
 
 
 def is_msim(path: Path) -> bool:
-    """Whether a folder looks like an msim zarr."""
-    return is_folder(path) and any((path / "scale0" / "image" / name).is_file() for name in ("zarr.json", ".zarray"))
+    """Whether a folder looks like an msim zarr; some OME-Zarrs call their arrays alike."""
+    found = is_folder(path) and any((path / "scale0" / "image" / name).is_file() for name in ("zarr.json", ".zarray"))
+    return found and "multiscales" not in attributes_of(path)
 
 
 def open_msim(path: Path, at: VolumeChoice) -> StoredVolumes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.io.base import LazyVolume, parts_of
-from napari_mvfusion.io.ome_zarr.placement import SPACE
+from napari_mvfusion.io.ome_zarr.axes import SPACE
 from napari_mvfusion.system.file_checks import parsing
 
 

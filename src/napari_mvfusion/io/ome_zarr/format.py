@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +14,18 @@ import zarr
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import remove
-from napari_mvfusion.io.base import Format, StoredVolumes
-from napari_mvfusion.io.ome_zarr.reader import is_zarr, open_stored_image, open_zarr_views
+from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
+from napari_mvfusion.io.members import describe_members, open_members
+from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
+from napari_mvfusion.io.ome_zarr.placement import called
+from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
+from napari_mvfusion.io.ome_zarr.scene import is_scene, members_of, read_scene
+from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 
 
 class OMEZarr(Format):
@@ -37,7 +45,11 @@ class OMEZarr(Format):
 
     def open(self, path: Path) -> StoredVolumes:
         """Look at an image; see `open_image`."""
-        return open_stored_image(path)
+        return stored_of(open_image(path))
+
+    def open_at(self, path: Path, at: VolumeChoice) -> StoredVolumes:
+        """Look at an image at a level, in one of its coordinate systems; see `open_image`."""
+        return stored_of(open_image(path, at))
 
     def write(self, path: Path, data: VolumeLike, grid: Grid, **how: Any) -> None:
         """Write an image with its levels; see `write_zarr`."""
@@ -62,6 +74,54 @@ class OMEZarr(Format):
     def grow(self, place: Path, grid: Grid, chunk: Triple, *, name: str, known: str | None) -> GrowingZarr:
         """Begin, or go on with, an image that is filled box by box; see `Format.grow`."""
         return GrowingZarr(place, grid, chunk, name=name, known=known)
+
+
+class ZarrScene(Format):
+    """Scenes of OME-Zarr 0.6, which place several images."""
+
+    name: ClassVar[str] = "OME-Zarr scene"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    is_folder: ClassVar[bool] = True
+    is_project: ClassVar[bool] = True
+    own_psfs: ClassVar[bool] = True
+
+    def recognises(self, path: Path) -> bool:
+        """By its metadata."""
+        return is_scene(path)
+
+    def open(self, path: Path) -> StoredVolumes:
+        """Say that a scene is no single volume.
+
+        Raises
+        ------
+        InputError
+            Always; or what is wrong with the scene.
+        """
+        images = [str(path / name) for name in read_scene(path).images]
+        raise InputError(
+            f"{path} is a scene of {len(images)} images, where one volume is needed: name one, as {images[0]}"
+        )
+
+    def open_project(self, path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
+        """Open its images in their places; see `read_scene` and `open_members`."""
+        del clean
+        scene = read_scene(path)
+        return open_members(path, members_of(scene), choice, remarks=scene.left_out)
+
+    def describe(self, path: Path) -> ProjectContents:
+        """What it holds; see `describe_members`."""
+        scene = read_scene(path)
+        return describe_members(
+            path,
+            members_of(scene),
+            kept="an OME-Zarr scene",
+            registrations=tuple(called(world) for world in scene.worlds),
+        )
+
+    def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:
+        """Its images, and the levels that all of them have; see `Format.list_views`."""
+        levels = min(len(image.scales["datasets"]) for image in read_scene(path).images.values())
+        return replace(super().list_views(path, choice), levels=levels)
 
 
 class GrowingZarr:

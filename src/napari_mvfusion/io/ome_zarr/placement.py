@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.lengths import micrometres
-
-SPACE = ("z", "y", "x")
+from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
+from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, matrix_of
+from napari_mvfusion.io.volume_choice import NotChosenError
 
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
 _EXACT = 1e-12
-_MOST_NESTED = 8
-_A = {"scale": "a scale", "translation": "a translation", "rotation": "a rotation", "affine": "an affine"}
+_MOST_SYSTEMS = 10_000
+
+Place: TypeAlias = tuple[str, str]
+"""A coordinate system: the path of the group that defines it, "" for the group itself, and its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,8 @@ class ZarrPlacement:
     size_um, origin_um : (z, y, x)
     in_um : along which of these axes that is micrometres; elsewhere no unit is named, or none that is a length
     affine_um : 4 x 4 matrix from voxel index (z, y, x, 1) to the world where it turns, shears or mirrors, else None
-    steps : step along each axis before z, seconds for time
+    steps : step along each axis that is not space, in the order of the file, seconds for time
+    is_stated : whether the file says any of it
     """
 
     size_um: FloatTriple
@@ -39,41 +43,251 @@ class ZarrPlacement:
     in_um: Known
     affine_um: np.ndarray | None
     steps: tuple[float, ...]
+    is_stated: bool = True
 
 
-def placement_of(path: Path, scales: Mapping[str, Any], level: Mapping[str, Any], axes: str) -> ZarrPlacement:
+@dataclass(frozen=True)
+class System:
+    """A coordinate system: its axes by what they are, and the unit of each as the file writes it."""
+
+    axes: tuple[str, ...]
+    units: tuple[str, ...]
+
+    @property
+    def is_physical(self) -> bool:
+        """Whether its axes of space are lengths."""
+        return all(micrometres(self.units[self.axes.index(axis)]) is not None for axis in SPACE)
+
+
+@dataclass(eq=False)
+class Systems:
+    """Coordinate systems, and the transformations between them, of an image or of a scene with its images.
+
+    Attributes
+    ----------
+    path : of the image or scene, for messages
+    known : the systems
+    edges : transformations: from, to, and what the metadata states
+    """
+
+    path: Path
+    known: dict[Place, System] = field(default_factory=dict)
+    edges: list[tuple[Place, Place, Mapping[str, Any]]] = field(default_factory=list)
+
+    def way(self, start: Place, end: Place, load: Load) -> np.ndarray | None:
+        """The matrix from a system to another along the fewest transformations, inverted ones too; None where none leads.
+
+        Raises
+        ------
+        InputError
+            If one on the way does not fit the axes of its systems, or cannot be inverted.
+        """
+        if start == end:
+            return np.eye(len(self.known[start].axes) + 1)
+        reached: dict[Place, np.ndarray] = {start: np.eye(len(self.known[start].axes) + 1)}
+        waiting = deque([start])
+        while waiting and len(reached) < _MOST_SYSTEMS:
+            at = waiting.popleft()
+            for other, transform, inverted in self._next(at):
+                if other in reached:
+                    continue
+                step = (
+                    self._matrix(other, at, transform, load) if inverted else self._matrix(at, other, transform, load)
+                )
+                reached[other] = (self._inverse(step, transform) if inverted else step) @ reached[at]
+                if other == end:
+                    return reached[other]
+                waiting.append(other)
+        return None
+
+    def leads(self, start: Place) -> set[Place]:
+        """The systems to which transformations lead from one, forwards or backwards."""
+        found, waiting = {start}, [start]
+        while waiting:
+            for other, _, _ in self._next(waiting.pop()):
+                if other not in found:
+                    found.add(other)
+                    waiting.append(other)
+        return found
+
+    def _next(self, at: Place) -> Iterator[tuple[Place, Mapping[str, Any], bool]]:
+        """Systems beside one: those to which a transformation leads first."""
+        yield from ((end, transform, False) for start, end, transform in self.edges if start == at)
+        yield from ((start, transform, True) for start, end, transform in self.edges if end == at)
+
+    def _matrix(self, start: Place, end: Place, transform: Mapping[str, Any], load: Load) -> np.ndarray:
+        """A transformation between two systems; one of the axes of space alone leaves the others as they are."""
+        before, after = self.known[start].axes, self.known[end].axes
+        count = axes_before(transform)
+        if count == len(SPACE) != len(before):
+            inner = matrix_of(self.path, transform, count, load)
+            places = [number for number, axis in enumerate(before) if axis in SPACE]
+            if inner.shape == (len(SPACE) + 1, len(SPACE) + 1) and len(before) == len(after):
+                matrix = np.eye(len(before) + 1)
+                matrix[np.ix_(places, [*places, len(before)])] = inner[:-1]
+                return matrix
+            if inner.shape == (len(SPACE) + 1, len(SPACE) + 1) and len(after) == len(SPACE):
+                return inner @ np.eye(len(before) + 1)[[*places, len(before)]]
+        matrix = matrix_of(self.path, transform, len(before), load)
+        if len(matrix) != len(after) + 1:
+            raise InputError(
+                f"{self.path} has a transform to '{called(end)}' that gives {len(matrix) - 1} axes, and this has "
+                f"{len(after)}: save it again"
+            )
+        return matrix
+
+    def _inverse(self, matrix: np.ndarray, transform: Mapping[str, Any]) -> np.ndarray:
+        if matrix.shape[0] != matrix.shape[1] or abs(np.linalg.det(matrix)) <= _EXACT * np.abs(matrix).max() ** len(
+            matrix
+        ):
+            raise InputError(
+                f"{self.path} has a transform of type '{transform['type']}' that cannot be inverted, as its use would need"
+            )
+        return np.linalg.inv(matrix)
+
+
+def placement_of(
+    path: Path, scales: Mapping[str, Any], level: Mapping[str, Any], wanted: str | None, load: Load
+) -> ZarrPlacement:
     """Where the voxels of a level lie. Its own transforms apply first, those of the whole image after.
+
+    Before version 0.6 the transforms of the whole image count always; since, they lead to other coordinate systems than
+    that of its levels, and which one is meant has to be said where there are several in units of length.
 
     Parameters
     ----------
     path : of the image, for messages
     scales : the entry of "multiscales"
     level : its entry of "datasets"
-    axes : names of the axes, which contain z, y and x
+    wanted : name of a coordinate system
+    load : reads an array of numbers, by its path
 
     Raises
     ------
     InputError
         If a transform is of a kind that is not known, squeezes the volume flat, or mixes space with time or channels.
     """
-    matrix = np.eye(len(axes) + 1)
-    for transform in [*level.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
-        matrix = _matrix_of(path, transform, axes) @ matrix
-    units = [_unit(axis) for axis in scales["axes"]]
+    if "coordinateSystems" not in scales:
+        if wanted is not None:
+            raise InputError(
+                f"{path} has one place and no registrations by name: leave --registration (registration=) out"
+            )
+        stated = scales.get("axes")
+        axes = axes_of(path, stated)
+        said = level.get("coordinateTransformations") or scales.get("coordinateTransformations")
+        if not said and not any(units_of(stated, len(axes))):
+            return not_placed(len(axes))
+        matrix = to_system_of_levels(path, scales, level, len(axes), load)
+        return placed(path, matrix, axes, System(axes, tuple(units_of(stated, len(axes)))))
+    systems, start = systems_of(path, scales, level)
+    axes = systems.known[start].axes
+    matrix = to_system_of_levels(path, scales, level, len(axes), load)
+    end = ("", wanted) if wanted is not None else _meant(systems, start)
+    if end not in systems.known:
+        raise InputError(f"{path} has no coordinate system '{wanted}': it has {_listed(systems.known)}")
+    onward = systems.way(start, end, load)
+    if onward is None:
+        raise InputError(f"{path} has no transform to its coordinate system '{wanted}': choose another")
+    return placed(path, onward @ matrix, axes, systems.known[end])
+
+
+def not_placed(count: int) -> ZarrPlacement:
+    """The placement of an array of so many axes that says nothing of it."""
+    nowhere, steps = (0.0, 0.0, 0.0), (1.0,) * (count - len(SPACE))
+    return ZarrPlacement((1.0, 1.0, 1.0), nowhere, (False, False, False), None, steps, is_stated=False)
+
+
+def systems_of(path: Path, scales: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[Systems, Place]:
+    """The coordinate systems of an image of version 0.6, and the one in which its levels lie."""
+    found = Systems(path, {("", str(each["name"])): system_of(path, each) for each in scales["coordinateSystems"]})
+    transforms = level.get("coordinateTransformations", [])
+    start = place_of(transforms[0]["output"]) if transforms and "output" in transforms[0] else next(iter(found.known))
+    if start not in found.known:
+        raise InputError(f"{path} is damaged: its levels lie in '{called(start)}', which is no coordinate system of it")
+    for each in scales.get("coordinateTransformations", []):
+        before, after = place_of(each["input"]), place_of(each["output"])
+        if before in found.known and after in found.known:  # others lead to labels
+            found.edges.append((before, after, each))
+    return found, start
+
+
+def system_of(path: Path, stated: Mapping[str, Any]) -> System:
+    """A coordinate system as the metadata states it."""
+    axes = axes_of(path, stated["axes"])
+    return System(axes, tuple(units_of(stated["axes"], len(axes))))
+
+
+def place_of(stated: Any) -> Place:
+    """The coordinate system that a transform leads from or to; drafts of version 0.6 have a name in place of an object."""
+    if isinstance(stated, Mapping):
+        return str(stated.get("path") or "").strip("/"), str(stated.get("name") or "")
+    return "", str(stated)
+
+
+def to_system_of_levels(
+    path: Path, scales: Mapping[str, Any], level: Mapping[str, Any], count: int, load: Load
+) -> np.ndarray:
+    """From the voxels of a level to the coordinate system of all levels, which before version 0.6 is that of the image."""
+    older = [] if "coordinateSystems" in scales else scales.get("coordinateTransformations", [])
+    matrix = np.eye(count + 1)
+    for transform in [*level.get("coordinateTransformations", []), *older]:
+        matrix = matrix_of(path, transform, count, load) @ matrix
+    return matrix
+
+
+def _meant(systems: Systems, start: Place) -> Place:
+    """The system of the levels, where no other one is in units of length."""
+    others = [each for each in systems.leads(start) - {start} if systems.known[each].is_physical]
+    if not others:
+        return start
+    names = ", ".join(called(each) for each in (start, *sorted(others)))
+    raise NotChosenError(
+        f"{systems.path} has {len(others) + 1} coordinate systems: choose one with --registration, of {names} "
+        "(registration=)",
+        "registration",
+        start[1],
+    )
+
+
+def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -> ZarrPlacement:
+    """A place as an image states it, from the matrix that leads to a coordinate system.
+
+    Parameters
+    ----------
+    path : of the image, for messages
+    matrix : (axes of the world + 1, axes of the image + 1)
+    axes : of the image
+    world : the coordinate system to which it leads
+
+    Raises
+    ------
+    InputError
+        If it mixes space with time or channels.
+    """
+    units = [
+        micrometres(unit) if axis in SPACE else _SECONDS.get(unit)
+        for axis, unit in zip(world.axes, world.units, strict=True)
+    ]
+    matrix = matrix.copy()
     matrix[:-1] *= np.array([1.0 if unit is None else unit for unit in units])[:, None]
     matrix[:, :-1][np.abs(matrix[:, :-1]) < _EXACT * np.abs(matrix[:, :-1]).max()] = 0.0
-    places = [axes.index(axis) for axis in SPACE]
-    others = [index for index in range(len(axes)) if index not in places]
-    if matrix[np.ix_(places, others)].any() or matrix[np.ix_(others, places)].any():
+    rows = [world.axes.index(axis) for axis in SPACE]
+    columns = [axes.index(axis) for axis in SPACE]
+    other_rows = [index for index in range(len(world.axes)) if index not in rows]
+    other_columns = [index for index in range(len(axes)) if index not in columns]
+    if matrix[np.ix_(rows, other_columns)].any() or matrix[np.ix_(other_rows, columns)].any():
         raise InputError(
             f"{path} has an affine that mixes space with other axes, as where a specimen drifts: save every time point in "
             "its place, as an image of its own"
         )
     affine = np.eye(4)
-    affine[:3, :3] = matrix[np.ix_(places, places)]
-    affine[:3, 3] = matrix[places, -1]
-    z, y, x = (units[place] is not None for place in places)
-    steps = tuple(float(matrix[index, index]) for index in others)
+    affine[:3, :3] = matrix[np.ix_(rows, columns)]
+    affine[:3, 3] = matrix[rows, -1]
+    z, y, x = (units[row] is not None for row in rows)
+    steps = tuple(
+        float(matrix[world.axes.index(axes[index]), index]) if axes[index] in world.axes else 1.0
+        for index in other_columns
+    )
     size, origin, turned, known = upright_or_turned(affine, (z, y, x))
     return ZarrPlacement(size, origin, known, turned, steps)
 
@@ -99,60 +313,10 @@ def upright_or_turned(affine: np.ndarray, in_um: Known) -> tuple[FloatTriple, Fl
     return float_triple(size), float_triple(affine[:3, 3]), None if upright else affine, known
 
 
-def _unit(axis: Mapping[str, Any]) -> float | None:
-    """Micrometres or seconds in a unit of an axis; None where it names none that is known."""
-    name = str(axis.get("unit", ""))
-    return micrometres(name) if axis["name"] in SPACE else _SECONDS.get(name)
+def called(place: Place) -> str:
+    """A coordinate system in messages and options: its name, behind the path of the group that defines it."""
+    return "/".join(filter(None, place))
 
 
-def _matrix_of(path: Path, transform: Mapping[str, Any], axes: str, nested: int = 0) -> np.ndarray:
-    """A transform as a matrix of homogeneous coordinates."""
-    kind, count = str(transform["type"]), len(axes)
-    matrix = np.eye(count + 1)
-    if kind == "identity":
-        return matrix
-    if kind == "sequence" and nested < _MOST_NESTED:
-        for step in transform["transformations"]:
-            matrix = _matrix_of(path, step, axes, nested + 1) @ matrix
-        return matrix
-    if kind not in ("scale", "translation", "rotation", "affine") or kind not in transform:
-        where = "keeps the numbers of its transform in an array" if "path" in transform else "has a transform"
-        raise InputError(
-            f"{path} {where} of type '{kind}', which is not known here: scale, translation, rotation and affine with "
-            "their numbers are; resample it with the program that wrote it"
-        )
-    values = _numbers(path, kind, transform[kind])
-    shapes = {"scale": (count,), "translation": (count,), "rotation": (count, count), "affine": (count, count + 1)}
-    if kind == "affine" and values.size == count * (count + 1):
-        values = values.reshape(shapes[kind])  # some write it as one row
-    if values.shape != shapes[kind]:
-        raise InputError(
-            f"{path} has {_A[kind]} of {_times(values.shape)} numbers for the axes {axes}: {_times(shapes[kind])} are needed"
-        )
-    if kind == "scale":
-        # One that is negative mirrors, which no scale of an image should.
-        if not (values > 0).all():
-            raise InputError(f"{path} is damaged: its voxels of {_shown(values)} cannot be; copy it again")
-        matrix[:-1, :-1] = np.diag(values)
-    elif kind == "translation":
-        matrix[:-1, -1] = values
-    else:
-        matrix[:-1, : values.shape[1]] = values
-        if abs(np.linalg.det(matrix)) <= _EXACT * np.abs(values).max() ** count:
-            raise InputError(f"{path} has {_A[kind]} that squeezes it flat, so it cannot be a place: register it again")
-    return matrix
-
-
-def _numbers(path: Path, kind: str, stated: Any) -> np.ndarray:
-    values = np.asarray(stated, np.float64)
-    if not np.isfinite(values).all():
-        raise InputError(f"{path} is damaged: its {kind} of {_shown(values.ravel())} cannot be; copy it again")
-    return values
-
-
-def _shown(values: Sequence[float] | np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) if shape and math.prod(shape) else "no"
+def _listed(places: Mapping[Place, System]) -> str:
+    return ", ".join(f"'{called(place)}'" for place in places) or "none"
