@@ -98,9 +98,10 @@ def test_backups_and_single_volumes_are_told_apart_from_projects(project, tmp_pa
     path = project()
     path.rename(tmp_path / "dataset.xml~1")
     assert "is a backup of a project" in refused(tmp_path / "dataset.xml~1")
-    path = project()
-    with pytest.raises(InputError, match="is a project of 1 view, where one volume is needed"):
-        open_stored(path)
+    two = project(setups={0: Setup(), 1: Setup(parts={"angle": 1})}, transforms={})
+    with pytest.raises(InputError, match="is a project of 2 views, where one volume is needed"):
+        open_stored(two)
+    np.testing.assert_array_equal(open_stored(project()).volume()[:], PIXELS)
     # XML files beside views are none of them.
     tifffile.imwrite(tmp_path / "a_view_0.tif", np.ones(SHAPE, np.uint8))
     assert open_views(tmp_path).names == ("0",)

@@ -267,6 +267,10 @@ def write_times(path):
     tifffile.imwrite(path, np.ones((3, *SHAPE), np.uint16), imagej=True, metadata={"axes": "TZYX"})
 
 
+def write_zeros(path):
+    path.write_bytes(bytes(4096))
+
+
 def write_mislabelled(path):
     tifffile.imwrite(path, np.ones(SHAPE, np.uint16), imagej=True, metadata={"axes": "TYX"})
 
@@ -277,7 +281,8 @@ def write_entities(path):
 
 
 BAD_FILES = {
-    "text": (write_text, "cannot be read as a TIFF file"),
+    "text": (write_text, r"is no TIFF file \(it begins with '.+'\): name another"),
+    "zeros": (write_zeros, "is damaged: it begins with zeros; copy or export it again"),
     "zero bytes": (write_nothing, r"is empty \(0 bytes\)"),
     "truncated": (write_truncated, "copy or export it again"),
     "truncated ImageJ": (write_truncated_imagej, "copy or export it again"),

@@ -8,12 +8,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 
 # Recipes of hundreds of views and configurations are far below this.
 MOST_TEXT_BYTES = 2**24
 _SHOWN_LETTERS = 80
+_FIRST_BYTES = 8
 _LONGEST_MESSAGE = 1500
 _WORDS_OF_A_CAUSE = 200
 
@@ -82,6 +84,30 @@ def check_file(path: Path, called: str = "") -> os.stat_result:
     if found.st_size == 0:
         raise InputError(f"{named} is empty (0 bytes): copy or export it again")
     return found
+
+
+def refuse_other(path: Path, kind: str, called: str = "") -> NoReturn:
+    """Refuse a file that is of another kind than what it is opened as, which copying it again would not mend.
+
+    Parameters
+    ----------
+    path : of the file, which is there
+    kind : what it should be, for example "TIFF"
+    called : what it is, for the message, for example "the PSF"
+
+    Raises
+    ------
+    InputError
+        Always; says that it is damaged where it begins with zeros.
+    """
+    named = f"{called} {path}".strip()
+    with path.open("rb") as file:
+        first = file.read(_FIRST_BYTES)
+    if not any(first):
+        raise InputError(f"{named} is damaged: it begins with zeros; copy or export it again")
+    text = first.decode("latin-1")
+    shown = f"'{text}'" if text.isascii() and text.isprintable() else f"the bytes {first.hex(' ')}"
+    raise InputError(f"{named} is no {kind} file (it begins with {shown}): name another, or save it as {kind}")
 
 
 def read_text(path: Path, kind: str) -> str:

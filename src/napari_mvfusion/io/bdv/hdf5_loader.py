@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume
 from napari_mvfusion.io.bdv.pixels import PixelLoader, Reinterpreted, ViewLevel, called
 from napari_mvfusion.io.bdv.project import ViewId, stored_path
-from napari_mvfusion.io.hdf5.reader import open_dataset
+from napari_mvfusion.io.hdf5.reader import open_dataset, opened_file
 from napari_mvfusion.system.file_checks import check_file, parsing
 
 _DAMAGED = "copy or export it again"
@@ -87,11 +87,11 @@ class Hdf5Loader(PixelLoader):
         check_file(file, f"the pixels of {called(view)},")
         with (
             parsing(f"{file} cannot be read as an HDF5 file of BigDataViewer", _DAMAGED),
-            h5py.File(file, "r") as opened,
+            opened_file(file) as opened,
         ):
             place, name = self._follow(file, f"/s{setup:02d}/resolutions", view)
             if place != file:
-                with h5py.File(place, "r") as other:
+                with opened_file(place) as other:
                     return _factors(other, name)
             return _factors(opened, name)
 
@@ -99,7 +99,7 @@ class Hdf5Loader(PixelLoader):
         """The file and name that a name stands for after links into other files of the project."""
         for _ in range(_MOST_LINKS):
             check_file(file, f"the pixels of {called(view)},")
-            with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), h5py.File(file, "r") as opened:
+            with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), opened_file(file) as opened:
                 link, rest = _first_link(opened, name)
                 if link is None:
                     if name not in opened:

@@ -54,8 +54,8 @@ def read_project(path: str | Path) -> Project:
     root = read_xml(path, "BDV project")
     if root.tag != "SpimData":
         raise InputError(
-            f"{path} is no BDV project: its root is <{root.tag[:60]}>, and that of a project is <SpimData>; name "
-            "another file"
+            f"{path} is no BDV project: its root is <{root.tag.rpartition('}')[2][:60]}>, and that of a project is "
+            "<SpimData>; name another file"
         )
     if (version := root.get("version", "0.2")) != "0.2":
         raise InputError(

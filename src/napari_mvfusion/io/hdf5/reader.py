@@ -21,7 +21,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
 from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, read_part, refuse_filters
 from napari_mvfusion.io.volume_choice import SeveralImagesError
-from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing
+from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing, refuse_other
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
 _FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
@@ -123,9 +123,17 @@ def _as_slice(part: Any, size: int) -> slice:
 
 
 def opened_file(file: Path) -> Any:
-    """An HDF5 file, opened to be read."""
+    """An HDF5 file, opened to be read.
+
+    Raises
+    ------
+    InputError
+        If it is a file of another kind.
+    """
     import h5py
 
+    if not h5py.is_hdf5(file):
+        refuse_other(file, "HDF5")
     return h5py.File(file, "r")
 
 

@@ -15,7 +15,7 @@ import tifffile
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.volume_choice import SeveralImagesError
-from napari_mvfusion.system.file_checks import check_file, parsing
+from napari_mvfusion.system.file_checks import check_file, parsing, refuse_other
 
 LARGEST_PIECE = 2**28
 """Bytes of what has to be decoded in one go: a compressed plane, or a chunk of a zarr."""
@@ -25,6 +25,8 @@ _MOST_PLANES = 2**20
 _MOST_GAIN = 500
 _SMALL = 2**29
 _PLANE = 2
+# As all TIFF files begin; EP is that of Philips.
+_BYTE_ORDERS = (b"II", b"MM", b"EP")
 _SHOWN = 3
 # A colon cannot be part of a name in Windows, and a number after it is seldom one elsewhere.
 _NAMED = re.compile(r"(?P<file>.+\.tiff?):(?P<image>\d{1,6})", re.IGNORECASE | re.DOTALL)
@@ -51,6 +53,9 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
         If it is no plain file, no TIFF, is damaged, or declares more than any microscope records.
     """
     check_file(path, called)
+    with path.open("rb") as file:
+        if file.read(2) not in _BYTE_ORDERS:
+            refuse_other(path, "TIFF", called)
     with (
         parsing(f"{called} {path} cannot be read as a TIFF file".strip(), "copy or export it again"),
         tifffile.TiffFile(path) as tiff,
