@@ -5,11 +5,11 @@ import pytest
 import tifffile
 from napari._app_model import get_app_model
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox
+from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
 from views_person import ViewsPerson, in_front_of_the_views, known
 
-from napari_mvfusion.gui.panels.views.dialogs import RolesDialog
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
+from napari_mvfusion.gui.panels.views.roles_dialog import RolesDialog
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -41,6 +41,25 @@ def dialog_of(owner, bot):
 def role_of(dialog, name):
     (box,) = (box for box in dialog.findChildren(QComboBox) if box.accessibleName() == f"Role of {name}")
     return box
+
+
+def angle_of(dialog, name):
+    boxes = dialog.findChildren(QDoubleSpinBox)
+    return next(box for box in boxes if box.accessibleName() == f"Angle of {name}, degrees").text()
+
+
+def files_in(dialog):
+    return [box.accessibleName().removeprefix("Role of ") for box in dialog.findChildren(QComboBox, "role")]
+
+
+def retype(dialog, bot, text):
+    """Enter another pattern, and wait until it has been read."""
+    line = dialog.findChild(QLineEdit, "pattern")
+    line.selectAll()
+    bot.keyClicks(line, text)
+    button = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open)
+    bot.waitUntil(lambda: button.toolTip() != "The pattern is being read", timeout=5000)
+    return button
 
 
 def open_all(dialog, bot):
@@ -140,3 +159,69 @@ def test_the_menu_finds_the_panel_that_such_a_folder_opened(make_napari_viewer_p
     get_app_model().commands.execute_command("napari-mvfusion.views").result()
     assert [widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel)] == [panel]
     ViewsPerson(panel, qtbot).settle()
+
+
+@pytest.fixture
+def recorded(tmp_path, rng):
+    """Two time points of two views, and their PSFs."""
+    for name in [f"spim_TL{t}_Angle{a}.tif" for t in (0, 1) for a in (90, 180)]:
+        tifffile.imwrite(tmp_path / name, rng.integers(0, 900, (24, 40, 40)).astype(np.uint16))
+    for angle in (90, 180):
+        tifffile.imwrite(tmp_path / f"Angle {angle} - bead PSF.tif", light_sheet_psf(float(angle), shape=(9, 9, 9)))
+    return tmp_path
+
+
+def test_the_pattern_of_names_is_shown_with_what_it_finds_and_the_time_point_is_chosen(model, person, recorded):
+    person.drop(recorded)
+    dialog = dialog_of(person.panel, person.bot)
+    pattern = dialog.findChild(QLineEdit, "pattern").text()
+    assert set(pattern.split(" | ")) == {"Angle {angle} - bead PSF.tif", "spim_TL{timepoint}_Angle{angle}.tif"}
+    assert files_in(dialog)[-4:] == [f"spim_TL{t}_Angle{a}.tif" for t in (0, 1) for a in (90, 180)]
+    assert role_of(dialog, "Angle 90 - bead PSF.tif").currentText() == "PSF"
+    assert angle_of(dialog, "spim_TL1_Angle180.tif") == "180"
+    assert not role_of(dialog, "spim_TL1_Angle180.tif").isEnabled(), "it is of another time point"
+    choice = dialog.findChild(QComboBox, "timepoint")
+    assert choice.isVisible()
+    choice.setCurrentIndex(choice.findText("1"))
+    assert role_of(dialog, "spim_TL1_Angle180.tif").isEnabled()
+    assert len(model.layers) == 0, "nothing is opened before it is said"
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    assert [layer.name for layer in model.layers] == ["spim_TL1_Angle90", "spim_TL1_Angle180"]
+    for layer, angle in zip(model.layers, (90, 180), strict=True):
+        assert known(layer)["angle"] == angle
+        given = tifffile.imread(recorded / f"Angle {angle} - bead PSF.tif")
+        np.testing.assert_array_equal(known(layer)["psf"], prepare_psf(given).psf)
+        np.testing.assert_array_equal(np.asarray(layer.data), tifffile.imread(recorded / f"{layer.name}.tif"))
+
+
+def test_a_pattern_is_read_while_it_is_typed(person, recorded):
+    person.drop(recorded)
+    dialog = dialog_of(person.panel, person.bot)
+    said = dialog.findChild(QLabel, "said")
+    assert not retype(dialog, person.bot, "spim_TL{timepoint}_Angle{angel}.tif").isEnabled()
+    assert said.text().endswith("is no field: write {angle}.")
+    assert angle_of(dialog, "spim_TL0_Angle90.tif") == "90", "what was found before stays"
+    assert not retype(dialog, person.bot, "nothing{angle}.tif").isEnabled()
+    assert "fit no pattern" in said.text()
+    assert role_of(dialog, "spim_TL0_Angle90.tif").currentText() == "Leave out"
+    assert retype(dialog, person.bot, "*Angle{timepoint}.tif").isEnabled()
+    assert angle_of(dialog, "spim_TL0_Angle90.tif") == "unknown"
+    assert "are the same by this pattern" in said.text()
+    assert role_of(dialog, "Angle 90 - bead PSF.tif").currentText() == "Leave out"
+    dialog.reject()
+
+
+def test_planes_that_are_files_become_one_layer(model, person, tmp_path, rng):
+    volume = rng.integers(0, 900, (70, 12, 10)).astype(np.uint16)
+    for number, plane in enumerate(volume, start=1):
+        tifffile.imwrite(tmp_path / f"img_{number:03}.tif", plane)
+    person.drop(tmp_path)
+    dialog = dialog_of(person.panel, person.bot)
+    assert files_in(dialog) == ["img_{z}.tif"]
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 1, timeout=20_000)
+    person.settle()
+    assert model.layers[0].name == "img"
+    np.testing.assert_array_equal(np.asarray(model.layers[0].data), volume)

@@ -368,6 +368,11 @@ class Format(ABC):
         at.refuse_unknown(path)
         return self.open(path)
 
+    def plane(self, path: Path) -> Triple | None:
+        """Shape (1, y, x) of a file that holds a single plane, one of a volume whose planes are files; None otherwise."""
+        del path
+        return None
+
     def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> SmallVolume:
         """All values of a small volume; a plane gets the length 1 along z.
 

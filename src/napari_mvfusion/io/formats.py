@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.base import Format, StoredVolumes
@@ -96,6 +96,12 @@ def views_in(path: str | Path) -> Mapping[str, Path]:
     """Views that a file holds which is named alone, by their names; see `Format.views_in`."""
     path = Path(path)
     return format_of(path).views_in(path)
+
+
+def plane_of(path: str | Path) -> Triple | None:
+    """Shape (1, y, x) of a file that holds a single plane, which is no volume by itself; None otherwise."""
+    path = Path(path)
+    return format_of(path).plane(path)
 
 
 def place_of(path: str | Path) -> Path:

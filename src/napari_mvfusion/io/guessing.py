@@ -55,10 +55,12 @@ class GuessedFiles:
 
 
 def files_without_scheme(folder: Path) -> list[Path]:
-    """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes."""
+    """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes, or planes of one."""
     if not is_folder_of_files(folder) or scan_folder(folder).samples:
         return []
     files = volume_files(folder)
+    if sure_pattern(folder) is not None:
+        return files
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []
 
 
@@ -80,7 +82,7 @@ def sure_pattern(folder: Path) -> str | None:
     volumes = [path for path in files if role_in(path.name) is None]
     if not volumes:
         return None
-    flat = not any(map(_is_deep, (volumes[0], volumes[len(volumes) // 2], volumes[-1])))
+    flat = not any(map(_is_deep, {volumes[0], volumes[len(volumes) // 2], volumes[-1]}))
     table = read_names(files, guess_pattern([path.name for path in files], planes=flat))
     places: dict[tuple[float | None, str], set[tuple[int | None, str]]] = {}
     for _, found in table.views:

@@ -33,8 +33,9 @@ _UNITS = ("nm", "um", "µm", "mm", "px", "x", "ms", "s")
 _ROLES = ("view", "psf", "psfs", "truth", "gt", "groundtruth", "mask")
 _SIDES = ("left", "right")
 _DYES = re.compile(r"[a-z]*(?:fp|cherry|tomato|alexa)|dapi|gfp|hoechst|fitc|cy[357]|red|green|blue|bf|brightfield")
-_SHORT = 4
+_SHORT, _LETTERS = 4, 2
 _FULL_TURN = 360.0
+_MOST_BETWEEN = 2
 _MOST_PATTERNS = 6
 _NO_NAME = frozenset("{}*|")
 
@@ -119,6 +120,8 @@ def _one_word(group: _Group) -> bool:
         return False
     words = [word.lower() for word in group.values(others[0])]
     roles = [word in _ROLES for word in words]
+    if any(word in _FIELD_OF and word not in _ROLES and len(word) > _LETTERS for word in words):
+        return False
     return all(word[0].isalpha() for word in words) and (all(roles) or not any(roles))
 
 
@@ -177,7 +180,9 @@ def _by_words(group: _Group, slot: int) -> str:
 def _beside(tokens: Sequence[str], slot: int) -> tuple[str, bool, str]:
     """The words before and behind a number, and whether the first touches it."""
     glued = slot > 0 and tokens[slot - 1][0].isalpha()
-    place = slot - 1 if glued else slot - 2
+    place = slot - 1
+    while slot - place <= _MOST_BETWEEN and place > 0 and not tokens[place][0].isalnum():
+        place -= 1
     before = tokens[place].lower() if place >= 0 and tokens[place][0].isalpha() else ""
     behind = [token.lower() for token in tokens[slot + 1 : slot + 3] if token not in (" ", "_", "-")]
     return before, glued, behind[0] if behind else ""

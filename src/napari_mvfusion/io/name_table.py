@@ -96,11 +96,14 @@ class NameTable:
         places: dict[tuple[int | None, str, str], set[str]] = {}
         for _, found in self.views:
             places.setdefault((found.timepoint, found.channel, found.tag), set()).add(view_name(found))
-        every = {name for names in places.values() for name in names}
+        every: dict[str, set[str]] = {}
+        for (_, _, tag), names in places.items():
+            every.setdefault(tag, set()).update(names)
         lacking = [
             f"view {name} at {_place(timepoint, channel, tag)}"
             for (timepoint, channel, tag), names in sorted(places.items(), key=str)
-            for name in sorted(every - names)
+            for name in sorted(every[tag] - names)
+            if timepoint is not None or channel
         ]
         if lacking:
             yield f"there is no file of {_some(lacking)}"
@@ -200,7 +203,7 @@ def choose_files(table: NameTable, at: VolumeChoice, tag: str | None = None) -> 
     views = [each for each in views if channel is None or table.channel_of(each[1]) == channel]
     several = {part for part in _PARTS if len({getattr(found, part) for _, found in views}) > 1}
     stacks = _stacks(views)
-    names = {path: view_name(found, several) or _stem(path) for path, found in stacks}
+    names = {path: view_name(found, several) or called_by(path) for path, found in stacks}
     others = [
         (path, found)
         for path, found in table.matched
@@ -240,7 +243,8 @@ def view_name(found: FoundName, parts: Iterable[str] = ()) -> str:
     return " ".join(words) or found.tag
 
 
-def _stem(path: Path) -> str:
+def called_by(path: Path) -> str:
+    """What a file, or the planes of a volume, are called without their ending."""
     return split_ending(path.name.replace("{z}", ""))[0].rstrip("_-. ") or path.stem
 
 
@@ -295,6 +299,14 @@ def _stacks(files: Sequence[tuple[Path, FoundName]]) -> list[tuple[Path, FoundNa
                 f"{view_name(found)} by this pattern: give what tells them apart a field, as {{tag}}, {{tile}} or {{view}}"
             )
     return list(stacks.values())
+
+
+def planes_apart(files: Iterable[tuple[Path, FoundName | None]]) -> dict[Path, list[Path]]:
+    """Files by what they are opened as: themselves, or for planes of one volume a name that stands for all of them."""
+    found: dict[Path, list[Path]] = {}
+    for path, name in files:
+        found.setdefault(path if name is None or not name.planes else path.parent / name.planes, []).append(path)
+    return found
 
 
 def _best(files: Sequence[tuple[Path, FoundName]], view: FoundName, what: str) -> Path | None:
@@ -377,4 +389,4 @@ def _place(timepoint: int | None, channel: str, tag: str) -> str:
     parts = [] if timepoint is None else [f"time point {timepoint}"]
     parts += [f"channel {channel}"] if channel else []
     parts += [f"sample '{tag}'"] if tag else []
-    return " ".join(parts) or "this place"
+    return " ".join(parts)

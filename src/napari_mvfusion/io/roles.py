@@ -14,7 +14,7 @@ from scipy import ndimage
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.formats import open_stored, plane_of
 
 Role = Literal["view", "psf", "truth", "beads", "ignore"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -97,7 +97,7 @@ def _look(path: Path) -> tuple[Path, Triple | None, str]:
     try:
         return path, open_stored(path).shape, ""
     except InputError as error:
-        return path, None, str(error)
+        return path, plane_of(path), str(error)
 
 
 def _guess(path: Path, shape: Triple | None, problem: str, largest: int) -> Guess:

@@ -60,6 +60,8 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
         parsing(f"{called} {path} cannot be read as a TIFF file".strip(), "copy or export it again"),
         tifffile.TiffFile(path) as tiff,
     ):
+        # Where planes lie is looked at more than once.
+        tiff.pages.cache = True
         _check_description(path, tiff)
         if len(tiff.pages) > _MOST_PLANES:
             raise InputError(f"{path} has more than {_MOST_PLANES:,} planes: split it, or save it as OME-Zarr")

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.base import Format, SmallVolume, StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import image_number, image_of, opened_tiff, split
-from napari_mvfusion.io.tiff.planes import is_planes, open_planes, plane_files
+from napari_mvfusion.io.tiff.planes import is_planes, open_planes, plane_files, plane_shape
 from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 from napari_mvfusion.io.tiff.writer import tiff_dtype, write_tiff
@@ -43,6 +43,13 @@ class TIFF(Format):
     def open(self, path: Path) -> StoredVolumes:
         """Look at the volumes in a file; see `open_stack`, and `open_planes` for planes that are files."""
         return open_planes(path) if is_planes(path) else open_stack(path)
+
+    def plane(self, path: Path) -> Triple | None:
+        """See `Format.plane`."""
+        try:
+            return plane_shape(path)
+        except InputError:
+            return None
 
     def read_small(self, path: Path, check_size: Callable[[tuple[int, ...]], None]) -> SmallVolume:
         """All values of a file whose axes may be called anything; see `Format.read_small`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_mvfusion.data.geometry import StatedSize
+from napari_mvfusion.data.geometry import StatedSize, Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import opened_tiff
@@ -87,6 +88,17 @@ def open_planes(path: Path) -> StoredVolumes:
     return StoredVolumes(path, volume, dtype, lambda _: PagedTiff(first, places, volume, dtype), voxel_size_um=size_um)
 
 
+def plane_shape(file: Path) -> Triple:
+    """Shape (1, y, x) of a plane that is a file.
+
+    Raises
+    ------
+    InputError
+        If the file is none.
+    """
+    return (1, *_plane(file, size=False)[0])
+
+
 def _refuse_gaps(path: Path, numbers: list[int]) -> None:
     steps = np.diff(numbers)
     step = int(steps.min()) if len(steps) else 1
@@ -104,13 +116,21 @@ def _plane(file: Path, *, size: bool = True) -> tuple[tuple[int, int], np.dtype[
     with opened_tiff(file) as tiff:
         page = tiff.pages.first
         _refuse_cut(file, page)
-        if page.dtype is None or len(page.shape) != 2 or len(tiff.pages) != 1:
+        if page.dtype is None or len(page.shape) != 2 or len(tiff.pages) != 1 or _promised(tiff) != 1:
             raise InputError(
                 f"{file} is not one plane of grey values (axes {page.axes}, {len(tiff.pages)} pages): name it as a volume, "
                 "or save its planes alone"
             )
         height, width = page.shape
         return (height, width), np.dtype(page.dtype), voxel_size_of(tiff) if size else (None, None, None)
+
+
+def _promised(tiff: tifffile.TiffFile) -> int:
+    """How many planes a file says that it holds, which may have been cut off."""
+    if tiff.is_imagej and tiff.imagej_metadata:
+        return int(tiff.imagej_metadata.get("images", 1))
+    said = tiff.shaped_metadata
+    return math.prod(said[0].get("shape", (1, 1))[:-2]) if said else 1
 
 
 def _refuse_cut(file: Path, page: tifffile.TiffPage) -> None:

@@ -25,14 +25,16 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
 )
 from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
-from napari_mvfusion.gui.panels.views.dialogs import Given, RolesDialog
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
+from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volumes_called
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
+from napari_mvfusion.io.name_table import called_by
 from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.proposals import pattern_for, propose
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 from napari_mvfusion.io.volume_choice import VolumeChoice
@@ -118,7 +120,7 @@ class FileOpener(QObject):
 
     def _take_guesses(self, guesses: list[Guess]) -> None:
         # What cannot be opened is said so by opening it.
-        if all(guess.role == "view" or guess.shape is None for guess in guesses):
+        if not propose(guesses, pattern_for(guesses)).ask:
             files = [guess.path for guess in guesses]
             self._tasks.start(f"files {files[0]}", open_files, files, done=self._show)
         else:
@@ -234,7 +236,7 @@ def open_files(
         If a file cannot be used.
     """
     yield
-    names = [path.stem.removesuffix(".ome") for path in files]
+    names = [called_by(path) for path in files]
     angles = angles_in(names) if given is None else [given.get(path) for path in files]
     try:
         layers = _together(files)
@@ -273,7 +275,7 @@ def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Genera
         first = first_volume([path]) if role == "truth" else VolumeChoice()
         volume, grid = open_volume(path, timepoint=first.timepoint, channel=first.channel)
         data, look, kind = all_volumes(truth_layer(volume, grid, sample=""), path)
-        look["name"] = path.stem.removesuffix(".ome")
+        look["name"] = called_by(path)
         if role == "beads":
             look["metadata"] = {KEY: {"included": False, "source": str(path)}}
         layers.append((data, look, kind))
