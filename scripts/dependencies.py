@@ -30,6 +30,8 @@ NOT_IMPORTED = {
     (_TEST, "pytest-xdist"): "make test runs tests side by side with it",
     ("all", "pyqt6"): "qtpy imports whichever Qt is there",
     ("cluster", "dask"): "scripts that fuse on a cluster give it their runs",
+    ("lif", "liffile"): "io/lif.py loads it when a LIF file is opened",
+    ("microscopes", "napari-mvfusion"): "the extras of all formats of microscopes",
     ("dev", "import-linter"): _COMMAND,
     ("dev", "mypy"): _COMMAND,
     ("dev", "pre-commit"): "a command before each commit",

@@ -26,6 +26,7 @@ from napari_mvfusion.gui.layers.layer_data import (
 )
 from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.io.contents import one_of
+from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in, volume_files
 from napari_mvfusion.io.guessing import files_without_scheme
@@ -74,6 +75,10 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
     except SeveralImagesError as several:
         names = several.names
         return lambda container: _read_images(container, names)
+    except LibraryMissingError as missing:
+        # Another plugin may read it; where there is none, this is what helps.
+        show_warning(str(missing))
+        return None
     except (InputError, OSError):
         return None
 

@@ -18,6 +18,7 @@ from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
 from napari_mvfusion.io.czi.format import CZI
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
+from napari_mvfusion.io.lif import LIF
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
 from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene
 from napari_mvfusion.io.tiff.format import TIFF
@@ -34,6 +35,7 @@ FORMATS: tuple[Format, ...] = (
     HDF5(),
     Imaris(),
     CZI(),
+    LIF(),
     BDVFolder(),
     BDVProject(),
     MSimFolder(),

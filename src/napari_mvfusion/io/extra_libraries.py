@@ -1,0 +1,36 @@
+"""Libraries that read files of microscopes: no part of a plain installation, and loaded when such a file is opened."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from napari_mvfusion.errors import InputError
+
+
+class LibraryMissingError(InputError):
+    """What reads a file is not installed."""
+
+
+def library(name: str, file: Path, kind: str) -> Any:
+    """A library, loaded.
+
+    Parameters
+    ----------
+    name : of its module
+    file : that is opened
+    kind : of the file, which is the name of the extra too, for example "LIF"
+
+    Raises
+    ------
+    LibraryMissingError
+        If it is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise LibraryMissingError(
+            f"{file} is a {kind} file, and what reads these is not installed: pip install "
+            f'"napari-mvfusion[{kind.lower()}]", and begin anew'
+        ) from error
