@@ -8,12 +8,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Layer
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.gui.layers.conversion import finest, open_layers
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view
+from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.methods import Average
@@ -201,7 +204,10 @@ def test_outlines_go_round_views_boxes_and_the_fused_volume(viewer, projects):
 @pytest.mark.window
 def test_a_project_is_shown_in_planes_and_in_space(make_napari_viewer_proxy, projects, qtbot):
     viewer = make_napari_viewer_proxy(show=True)
-    first, second = opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
+    inputs, _ = first_of_project(projects / "bigstitcher-zarr/dataset.xml")
+    made = project_layers(inputs)
+    first, second = (viewer.add_layer(Layer.create(*layer)) for layer in made.views)
+    viewer.add_layer(Layer.create(*made.outlines))
     for shown in (3, 2):
         viewer.dims.ndisplay = shown
         viewer.reset_view()
@@ -222,7 +228,7 @@ def test_a_layer_that_is_saved_as_a_project_opens_again_in_its_place(viewer, rng
     assert layer.save(str(tmp_path / "fused.bdv")) == [str(tmp_path / "fused.bdv")]
     viewer.layers.clear()
     for named in ("fused.bdv", "fused.bdv/dataset.xml"):
-        (back,) = viewer.open(tmp_path / named, plugin="napari-mvfusion")
+        back, _ = viewer.open(tmp_path / named, plugin="napari-mvfusion")
         np.testing.assert_array_equal(np.asarray(back.data), values)
         np.testing.assert_allclose(back.data_to_world((0, 0, 0)), (3, -4, 5))
         np.testing.assert_allclose(back.data_to_world((1, 1, 1)), (5, -3.5, 5.25))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,17 @@ from napari_mvfusion.engine.needs import FusionNeeds, fusion_needs
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
-from napari_mvfusion.io.base import ListedView, ProjectContents, ViewListing
+from napari_mvfusion.io.base import ListedView, ViewListing
 from napari_mvfusion.io.formats import format_of
-from napari_mvfusion.io.volume_choice import ProjectChoice
+from napari_mvfusion.io.volume_choice import NotChosenError, ProjectChoice
 from napari_mvfusion.system.words import times
 
 UNIT_LACKING = "Say how long one unit of the project's world is"
 OUTSIDE_LACKING = "Allow the files that lie outside of the project's folder"
 NO_VIEW = "Tick the views to open"
+
+# Parts of a view that are named one by one.
+_MOST_NAMED = 3
 
 
 PARTS = ("angle", "illumination", "tile")
@@ -77,26 +80,18 @@ def first_of_project(path: Path) -> tuple[Inputs, tuple[str, ...]]:
     InputError
         If it cannot be used.
     """
-    project = format_of(path).describe(path)
-    inputs = proposed(path, project)
-    said = []
+    planner = ProjectPlanner(path)
+    inputs, project, said = planner.proposed, planner.project, []
     if inputs.timepoint is not None:
         said.append(f"{path} has {len(project.timepoints)} time points: {inputs.timepoint} was opened, the first one")
     if inputs.channel is not None:
-        said.append(f"{path} has the channels {', '.join(project.channels)}: {project.channels[0]} was opened")
+        said.append(
+            f"{path} has the channels {', '.join(project.channels)}: {inputs.channel} was opened, the first one"
+        )
+    if inputs.registration is not None:
+        others = ", ".join(project.registrations)
+        said.append(f"{path} has the registrations {others}: {inputs.registration} was taken")
     return inputs, tuple(said)
-
-
-def proposed(path: Path, project: ProjectContents) -> Inputs:
-    """What is chosen of a project until somebody says more: all views of its first time point and channel."""
-    channels = project.channel_numbers
-    return Inputs(
-        source=str(path.resolve()),
-        timepoint=project.timepoints[0] if len(project.timepoints) > 1 else None,
-        channel=channels[0] if len(channels) > 1 else None,
-        no_data="auto",
-        grid="isotropic",
-    )
 
 
 class ProjectPlanner:
@@ -106,6 +101,7 @@ class ProjectPlanner:
     ----------
     path : of the project
     project : what it holds
+    proposed : what is chosen until somebody says more: all views of its first time point and channel
 
     Parameters
     ----------
@@ -122,11 +118,29 @@ class ProjectPlanner:
         self._format = format_of(path)
         self.project = self._format.describe(path)
         self._listed: tuple[ProjectChoice, ViewListing] | None = None
+        numbers = self.project.channel_numbers
+        self.proposed = Inputs(
+            source=str(path.resolve()),
+            timepoint=self.project.timepoints[0] if len(self.project.timepoints) > 1 else None,
+            channel=numbers[0] if len(numbers) > 1 else None,
+            no_data="auto",
+            grid="isotropic",
+        )
+        if len(self.project.registrations) > 1:
+            self.proposed = self.proposed.model_copy(update={"registration": self._likely_registration()})
+
+    def _likely_registration(self) -> str | None:
+        """The one that is most likely meant; None where the views say it themselves."""
+        try:
+            self._list(self.proposed)
+        except NotChosenError as several:
+            return str(several.first) if several.axis == "registration" else None
+        return None
 
     def plan(
         self,
         inputs: Inputs,
-        left_out: Sequence[str] = (),
+        left_out: Collection[str] = (),
         *,
         memory_share: float = 0.5,
         device: str = "auto",
@@ -181,6 +195,7 @@ class ProjectPlanner:
             level=inputs.level,
             world_unit_um=inputs.world_unit_um,
             outside=inputs.outside,
+            registration=inputs.registration,
         )
         if self._listed is None or self._listed[0] != at:
             self._listed = at, self._format.list_views(self.path, at)
@@ -200,7 +215,7 @@ def _choice(name: str, members: Sequence[ListedView]) -> ViewChoice:
     sizes = list(dict.fromkeys(times(view.shape) for view in members if view.shape is not None))
     with_psf = sum(view.has_psf for view in members)
     psf = "no" if not with_psf else "yes" if with_psf == len(members) else f"{with_psf} of {len(members)}"
-    parts = {kind: _listed([view.parts.get(kind, "") for view in members]) for kind in PARTS}
+    parts = {kind: _listed([view.parts.get(kind, "") for view in members], kind) for kind in PARTS}
     return ViewChoice(
         name,
         parts,
@@ -211,5 +226,7 @@ def _choice(name: str, members: Sequence[ListedView]) -> ViewChoice:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(name for name in names if name))
+def _listed(names: Sequence[str], kind: str) -> str:
+    """The angles, illuminations or tiles of a view; of many how many there are."""
+    found = list(dict.fromkeys(name for name in names if name))
+    return ", ".join(found) if len(found) <= _MOST_NAMED else f"{len(found)} {kind}s"

@@ -13,7 +13,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.entrances import open_views_panel
+from napari_mvfusion.gui.entrances import is_seen, open_views_panel
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
     all_volumes,
@@ -121,7 +121,10 @@ def _read_file(file: Path) -> list[LayerData]:
 
 
 def _read_project(path: Path) -> list[Any]:
-    """The views of a project at its first time point and channel, on the grid on which they are fused, and outlines."""
+    """The views of a project: those that are asked for in a window, else all of its first time point and channel."""
+    if _window() is not None and is_seen():
+        open_views_panel(_window()).files.ask_project(path)
+        return [(None,)]
     inputs, said = first_of_project(path)
     opened = project_layers(inputs)
     for message in (*said, *opened.remarks):

@@ -138,9 +138,10 @@ def volumes_called(folder: Path, word: str) -> list[Path]:
     return [path for path in files if word in path.name.lower()] or files
 
 
-def dialog_filter(title: str = "Volumes") -> str:
-    """The filter of a file dialog: "Volumes (*.tif *.tiff *.h5)"."""
-    return _filter(title, file_suffixes())
+def dialog_filter(title: str = "Volumes", *, projects: bool = False) -> str:
+    """The filter of a file dialog: "Volumes (*.tif *.tiff *.h5)"; with projects also those."""
+    named = [suffix for known in FORMATS if known.is_project and not known.is_folder for suffix in known.suffixes]
+    return _filter(title, (*file_suffixes(), *named) if projects else file_suffixes())
 
 
 def writing_filter(known: Format) -> str:

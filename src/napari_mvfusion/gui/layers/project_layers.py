@@ -49,7 +49,12 @@ def project_layers(inputs: Inputs, check: Callable[[], object] = lambda: None) -
     path = Path(str(inputs.source))
     known = format_of(path)
     at = ProjectChoice(
-        inputs.timepoint, inputs.channel, level=inputs.level, world_unit_um=inputs.world_unit_um, outside=inputs.outside
+        inputs.timepoint,
+        inputs.channel,
+        level=inputs.level,
+        world_unit_um=inputs.world_unit_um,
+        outside=inputs.outside,
+        registration=inputs.registration,
     )
     listing = known.list_views(path, at)
     check()

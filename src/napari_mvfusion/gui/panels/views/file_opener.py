@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.data.geometry import StatedSize
+from napari_mvfusion.engine.project_plan import ProjectPlanner
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.status import Status
@@ -25,11 +26,13 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
 )
 from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
+from napari_mvfusion.gui.layers.project_layers import OpenedProject, project_layers
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
+from napari_mvfusion.gui.panels.views.project_dialog import ProjectDialog
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, volumes_called
+from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, is_project, volumes_called
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_table import called_by
@@ -38,6 +41,7 @@ from napari_mvfusion.io.proposals import pattern_for, propose
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
 from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.system.words import sentence
 
 _PLUGIN = "napari-mvfusion"
 _SCHEME = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
@@ -69,12 +73,39 @@ class FileOpener(QObject):
 
     def ask_files(self) -> None:
         """Let the user choose view files."""
-        names, _ = QFileDialog.getOpenFileNames(self._parent, "Views, one a file", "", dialog_filter())
-        self._by_guess([Path(name) for name in names])
+        title = "Views, one a file, or a project"
+        names, _ = QFileDialog.getOpenFileNames(self._parent, title, "", dialog_filter("Views", projects=True))
+        paths = [Path(name) for name in names]
+        for path in filter(is_project, paths):
+            self.ask_project(path)
+        self._by_guess([path for path in paths if not is_project(path)])
 
     def ask_roles(self, files: Sequence[Path]) -> None:
         """Let the user say what files are that no name tells."""
         self._tasks.start(f"roles {files[0]}", once, guess_roles, list(files), done=self._ask_roles)
+
+    def ask_project(self, path: Path) -> None:
+        """Let the user choose what of a project is opened."""
+        self._tasks.start(f"project {path}", once, ProjectPlanner, path, done=self._ask_project)
+
+    def _ask_project(self, planner: ProjectPlanner) -> None:
+        dialog = ProjectDialog(planner, self._parent)
+        dialog.accepted.connect(lambda: self._open_project(dialog.given()))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _open_project(self, inputs: Inputs) -> None:
+        self._tasks.start(f"project {inputs.source}", open_project, inputs, done=self._show_project)
+
+    def _show_project(self, opened: OpenedProject) -> None:
+        data, look, kind = opened.outlines
+        # Below the views and not to be drawn on: what is selected and edited are those.
+        outlines = self._viewer.add_layer(Layer.create(data, look, kind))
+        outlines.editable = False
+        self._show(opened.views)
+        self._status.say(
+            "done", " ".join(f"{sentence(remark)}." for remark in opened.remarks) or "The project is open."
+        )
 
     def ask_folder(self) -> None:
         """Let the user choose a folder of views, or an OME-Zarr."""
@@ -94,8 +125,11 @@ class FileOpener(QObject):
 
     def open(self, paths: Sequence[Path]) -> None:
         """Open what was dropped: folders and view files as layers; PSF files go to the views that are there."""
-        folders = [path for path in sorted(paths) if path.is_dir()]
-        files = [path for path in sorted(paths) if path not in folders]
+        for project in filter(is_project, paths):
+            self.ask_project(project)
+        others = sorted(path for path in paths if not is_project(path))
+        folders = [path for path in others if path.is_dir()]
+        files = [path for path in others if path not in folders]
         volumes = [path for path in files if has_file_suffix(path)]
         for folder in folders:
             psfs = volumes_called(folder, "psf")
@@ -196,6 +230,9 @@ class FileOpener(QObject):
             self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".")
 
     def _open_folder(self, folder: Path) -> None:
+        if is_project(folder):
+            self.ask_project(folder)
+            return
         if files := files_without_scheme(folder):
             self.ask_roles(files)
             return
@@ -207,6 +244,12 @@ class FileOpener(QObject):
             # napari's words for a folder that our reader does not know.
             holds = f"{folder} holds no views: names such as {_SCHEME} are expected"
             self._status.say("error", f"{holds}. Use Add files… instead.")
+
+
+def open_project(check: Checkpoint, inputs: Inputs) -> Generator[None, None, OpenedProject]:
+    """The views of a project as layers, with outlines; see `project_layers`."""
+    yield
+    return project_layers(inputs, check)
 
 
 def wanted_of(layer: Image) -> Wanted:
