@@ -228,7 +228,7 @@ def test_a_layer_that_is_saved_as_a_project_opens_again_in_its_place(viewer, rng
     assert layer.save(str(tmp_path / "fused.bdv")) == [str(tmp_path / "fused.bdv")]
     viewer.layers.clear()
     for named in ("fused.bdv", "fused.bdv/dataset.xml"):
-        back, _ = viewer.open(tmp_path / named, plugin="napari-mvfusion")
+        back, *_ = viewer.open(tmp_path / named, plugin="napari-mvfusion")
         np.testing.assert_array_equal(np.asarray(back.data), values)
         np.testing.assert_allclose(back.data_to_world((0, 0, 0)), (3, -4, 5))
         np.testing.assert_allclose(back.data_to_world((1, 1, 1)), (5, -3.5, 5.25))
