@@ -31,6 +31,7 @@ NOT_IMPORTED = {
     ("all", "pyqt6"): "qtpy imports whichever Qt is there",
     ("cluster", "dask"): "scripts that fuse on a cluster give it their runs",
     ("lif", "liffile"): "io/lif.py loads it when a LIF file is opened",
+    ("nd2", "nd2"): "io/nd2_files.py loads it when an ND2 file is opened",
     ("microscopes", "napari-mvfusion"): "the extras of all formats of microscopes",
     ("dev", "import-linter"): _COMMAND,
     ("dev", "mypy"): _COMMAND,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,4 +199,104 @@ def write_lif(path: Path, series: Sequence[LifSeries], *, before: str = "") -> P
         head = struct.pack("<BQBI", 0x2A, each.pixels.nbytes, 0x2A, len(name)) + name.encode("utf-16-le")
         content += struct.pack("<II", 0x70, len(head)) + head + each.pixels.tobytes()
     path.write_bytes(content)
+    return path
+
+
+def lite_variant(values: Mapping[str, object]) -> bytes:
+    """Values by name as ND2 files keep what describes them: a type, the name in UTF-16, and the value."""
+    content = b""
+    for name, value in values.items():
+        letters = (name + "\0").encode("utf-16-le")
+
+        def head(number: int, letters: bytes = letters) -> bytes:
+            return struct.pack("<BB", number, len(letters) // 2) + letters
+
+        match value:
+            case bool():
+                content += head(1) + struct.pack("<?", value)
+            case int():
+                content += head(3) + struct.pack("<I", value)
+            case float():
+                content += head(6) + struct.pack("<d", value)
+            case str():
+                content += head(8) + (value + "\0").encode("utf-16-le")
+            case Mapping():
+                inner = lite_variant(value)
+                length = len(head(11)) + 12 + len(inner)
+                content += head(11) + struct.pack("<IQ", len(value), length) + inner + bytes(8 * len(value))
+            case _:
+                raise TypeError(name)
+    return content
+
+
+def nd2_loops(sizes: Mapping[str, int], step_um: float, period_ms: float) -> dict[str, object]:
+    """The loops of an ND2 file: "T", "P" and "Z" in the order of nesting, the outer one first."""
+    inner: dict[str, object] = {}
+    for axis, count in reversed(list(sizes.items())):
+        points = {
+            f"i{n:010}": {"dPosX": 10.0 * n, "dPosY": 5.0, "dPosZ": 1.0, "dPosName": f"p{n}"} for n in range(count)
+        }
+        kind, loop = {
+            "T": (1, {"uiCount": count, "dStart": 0.0, "dPeriod": period_ms, "dDuration": period_ms * count}),
+            "P": (2, {"bUseZ": True, "Points": points}),
+            "Z": (4, {"uiCount": count, "dZStep": step_um, "dZLow": 0.0, "dZHigh": step_um * (count - 1)}),
+        }[axis]
+        inner = {"eType": kind, "uLoopPars": loop} | ({"ppNextLevelEx": {"i0000000000": inner}} if inner else {})
+    return inner
+
+
+def write_nd2(
+    path: Path,
+    frames: Sequence[np.ndarray | None],
+    sizes: Mapping[str, int],
+    *,
+    channels: Sequence[str] = ("GFP",),
+    size_um: float | None = 0.25,
+    step_um: float = 2.0,
+    period_ms: float = 7500.0,
+    compressed: bool = False,
+    padding: int = 0,
+    extra: Mapping[bytes, bytes] | None = None,
+) -> Path:
+    """Write an ND2 file of version 3: frames are (y, x, channel), None for one that was not recorded."""
+    first = next(frame for frame in frames if frame is not None)
+    height, width, count = first.shape
+    row = width * count * first.itemsize + padding
+    attributes = {
+        "uiWidth": width, "uiWidthBytes": row, "uiHeight": height, "uiComp": count, "uiBpcInMemory": 8 * first.itemsize,
+        "uiBpcSignificant": 8 * first.itemsize, "uiSequenceCount": len(frames), "eCompression": 0 if compressed else 2,
+    }  # fmt: skip
+    planes = {
+        f"a{n}": {"sDescription": name, "uiCompCount": 1, "uiSampleIndex": n, "pFluorescentProbe": {"m_sName": name}}
+        for n, name in enumerate(channels)
+    }
+    picture = {
+        "bCalibrated": size_um is not None,
+        "dCalibration": size_um or 0.0,
+        "sPicturePlanes": {"uiCount": len(channels), "sPlaneNew": planes},
+    }
+    content = bytearray(struct.pack("<IIQ32s64s", 0x0ABECEDA, 32, 64, b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0"))
+    listed = b""
+
+    def chunk(name: bytes, data: bytes, name_bytes: int = 4072) -> None:
+        nonlocal listed
+        listed += name + struct.pack("<QQ", len(content), len(data))
+        content.extend(struct.pack("<IIQ", 0x0ABECEDA, name_bytes, len(data)) + name.ljust(name_bytes, b"\0") + data)
+
+    chunk(b"ImageAttributesLV!", lite_variant({"SLxImageAttributes": attributes}))
+    chunk(b"ImageMetadataSeqLV|0!", lite_variant({"SLxPictureMetadata": picture}))
+    if sizes:
+        chunk(b"ImageMetadataLV!", lite_variant({"SLxExperiment": nd2_loops(sizes, step_um, period_ms)}))
+    for name, data in (extra or {}).items():
+        chunk(name, data)
+    for number, frame in enumerate(frames):
+        if frame is not None:
+            rows = b"".join(line.tobytes() + bytes(padding) for line in frame)
+            chunk(f"ImageDataSeq|{number}!".encode(), bytes(8) + (zlib.compress(rows) if compressed else rows))
+    place = len(content)
+    end = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+    data = listed + end + struct.pack("<QQ", place, 0)
+    content += struct.pack("<IIQ", 0x0ABECEDA, 32, len(data)) + b"ND2 FILEMAP SIGNATURE NAME 0001!" + data
+    content += end + struct.pack("<Q", place)
+    path.write_bytes(bytes(content))
     return path

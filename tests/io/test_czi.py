@@ -190,6 +190,13 @@ def test_what_is_damaged_or_hostile_is_refused_in_a_line(tmp_path: Path, pixels:
         volume = open_volume(changed(change))[0]
         with pytest.raises(InputError, match=match):
             volume[:]
+    plain = bytearray(write_czi(tmp_path / "plain.czi", planes_of(pixels)).read_bytes())
+    place = plain.index(b"Y\0\0\0", plain.index(b"ZISRAWDIRECTORY"))
+    put(plain, place + 8, 2**30, 4)
+    put(plain, place + 16, 2**30, 4)
+    (tmp_path / "plain.czi").write_bytes(plain)
+    with pytest.raises(InputError, match="more than the file"):
+        open_stored(tmp_path / "plain.czi")
     bomb = write_czi(tmp_path / "bomb.czi", planes_of(np.zeros((1, 4000, 4000), np.uint16), 5)).read_bytes()
     small = bytearray(bomb)
     for place in (bomb.index(b"Y\0\0\0"), bomb.rindex(b"Y\0\0\0")):

@@ -108,7 +108,9 @@ def test_without_its_library_a_file_says_what_to_install(
 ) -> None:
     path = write_lif(tmp_path / "a.lif", [LifSeries("fish", pixels, "zyx", SPACING)])
     monkeypatch.setitem(sys.modules, "liffile", None)
-    with pytest.raises(InputError, match=r'a\.lif is a LIF file.*not installed: pip install "napari-mvfusion\[lif\]"'):
+    with pytest.raises(
+        InputError, match=r'not installed, so .*a\.lif cannot be opened: pip install "napari-mvfusion\[lif\]"'
+    ):
         open_stored(path)
     assert 'pip install "napari-mvfusion[lif]"' in run("info", path, code=2).stderr
     assert get_reader(str(path)) is None

@@ -31,6 +31,6 @@ def library(name: str, file: Path, kind: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise LibraryMissingError(
-            f"{file} is a {kind} file, and what reads these is not installed: pip install "
+            f"what reads {kind} files is not installed, so {file} cannot be opened: pip install "
             f'"napari-mvfusion[{kind.lower()}]", and begin anew'
         ) from error

@@ -20,6 +20,7 @@ from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.lif import LIF
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
+from napari_mvfusion.io.nd2_files import ND2
 from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.io.volume_choice import VolumeChoice
@@ -36,6 +37,7 @@ FORMATS: tuple[Format, ...] = (
     Imaris(),
     CZI(),
     LIF(),
+    ND2(),
     BDVFolder(),
     BDVProject(),
     MSimFolder(),

@@ -117,9 +117,10 @@ def read_contents(file: Path) -> CZIContents:
 
 
 def _images(file: Path, blocks: Sequence[CZIBlock]) -> list[CZIImage]:
+    length = check_file(file).st_size
     found: dict[Key, dict[Key, CZIBlock]] = {}
     for block in blocks:
-        _refuse_unknown(file, block)
+        _refuse_unknown(file, block, length)
         key = tuple(block.start.get(letter, 0) for letter in _IMAGES)
         place = (block.start.get("T", 0), block.start.get("C", 0), block.start.get("Z", 0))
         others = found.setdefault(key, {})
@@ -149,7 +150,8 @@ def _image(file: Path, numbers: Key, blocks: Mapping[Key, CZIBlock], several: Se
     return CZIImage(file, key, said, blocks, sizes, (t0, c0, z0))
 
 
-def _refuse_unknown(file: Path, block: CZIBlock) -> None:
+def _refuse_unknown(file: Path, block: CZIBlock, length: int) -> None:
+    """Refuse what is no grey plane, or cannot be one in a file of this length."""
     if not {"X", "Y"} <= set(block.start):
         raise InputError(f"{file} is a line scan or a list of values, and no volume")
     if block.pixel_type not in GREY:
@@ -164,7 +166,12 @@ def _refuse_unknown(file: Path, block: CZIBlock) -> None:
         )
     if any(n != 1 for letter, n in block.size.items() if letter not in "XYM"):
         raise InputError(f"{file} keeps several planes in one piece: save it again in ZEN")
-    if block.compression and block.size["X"] * block.size["Y"] * GREY[block.pixel_type].itemsize > LARGEST_PLANE:
+    plane = block.size["X"] * block.size["Y"] * GREY[block.pixel_type].itemsize
+    if not block.compression and plane > length:
+        raise InputError(
+            f"{file} is damaged: a plane of it should have {plane:,} bytes, more than the file; copy it again"
+        )
+    if block.compression and plane > LARGEST_PLANE:
         raise InputError(
             f"{file} has compressed planes of {block.size['Y']} x {block.size['X']} pixels, which are decoded in one go: "
             "save it without compression"
