@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QMainWindow
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import finest, open_layers
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view
 from napari_mvfusion.gui.layers.project_layers import project_layers
@@ -232,3 +235,45 @@ def test_a_layer_that_is_saved_as_a_project_opens_again_in_its_place(viewer, rng
         np.testing.assert_array_equal(np.asarray(back.data), values)
         np.testing.assert_allclose(back.data_to_world((0, 0, 0)), (3, -4, 5))
         np.testing.assert_allclose(back.data_to_world((1, 1, 1)), (5, -3.5, 5.25))
+
+
+def spoilt(folder, kind):
+    """A project or file that cannot be used, and the words that say why."""
+    shutil.copytree(folder / "npy2bdv", folder / kind)
+    path = folder / kind / "npy2bdv_angles.xml"
+    if kind == "no XML":
+        path.write_text("<SpimData")
+        return path, "is damaged: it is no XML"
+    if kind == "another XML":
+        path.write_text("<OME/>")
+        return path, "is no BDV project: its root is <OME>"
+    if kind == "no pixels":
+        (path.with_name("npy2bdv_angles.h5")).unlink()
+        return path, "npy2bdv_angles.h5 does not exist"
+    if kind == "cut pixels":
+        pixels = path.with_name("npy2bdv_angles.h5")
+        pixels.write_bytes(pixels.read_bytes()[:5000])
+        return path, "cannot be read as an HDF5 file"
+    (path.with_name("a.h5")).write_text("no such file")
+    return path.with_name("a.h5"), "is no HDF5 file"
+
+
+@pytest.mark.parametrize("kind", ["no XML", "another XML", "no pixels", "cut pixels", "no HDF5"])
+def test_why_a_file_is_not_opened_is_said_in_the_window(viewer, qtbot, projects, tmp_path, kind):
+    """Of a reader that refuses or fails, napari says that another one should be asked, and not why."""
+    shutil.copytree(projects / "npy2bdv", tmp_path / "npy2bdv")
+    path, words = spoilt(tmp_path, kind)
+    with pytest.raises((ValueError, InputError)):
+        viewer.open(path, plugin="napari-mvfusion")
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.show()
+    said = []
+    notification_manager.notification_ready.connect(said.append)
+    assert viewer.open(path, plugin="napari-mvfusion") == []
+    notification_manager.notification_ready.disconnect(said.append)
+    (message,) = [each.message for each in said]
+    assert words in message
+    assert str(path.parent) in message
+    assert "\n" not in message
+    assert not viewer.layers

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_error, show_warning
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_plan import first_of_project
@@ -49,7 +49,23 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     """
     paths = [path] if isinstance(path, str) else path
     read = _reader_of(Path(paths[0])) if len(paths) == 1 else None
-    return None if read is None else lambda _: read(Path(paths[0]))
+    return None if read is None else lambda _: _read_or_say(read, Path(paths[0]))
+
+
+def _read_or_say(read: Callable[[Path], list[LayerData]], path: Path) -> list[Any]:
+    """The layers. In a window what is wrong is said, as napari would only say that this plugin should not be asked."""
+    try:
+        return read(path)
+    except InputError as error:
+        if not is_seen():
+            raise
+        return _say(error)
+
+
+def _say(error: Exception) -> list[Any]:
+    """Say what is wrong, where no layers come, and nothing more is to be said."""
+    show_error(str(error))
+    return [(None,)]
 
 
 def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
@@ -79,8 +95,13 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         # Another plugin may read it; where there is none, this is what helps.
         show_warning(str(missing))
         return None
-    except (InputError, OSError):
-        return None
+    except (InputError, OSError) as error:
+        # Of what napari reads too, it offers that; of other files it says that no plugin can, and not why.
+        napari_reads = path.name.lower().endswith((".tif", ".tiff", ".zarr"))
+        if napari_reads or not is_seen() or not (is_project(path) or is_volume(path)):
+            return None
+        refusal = error
+        return lambda _: _say(refusal)
 
 
 def _window() -> Any:
