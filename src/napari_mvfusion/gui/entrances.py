@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib
 from typing import Any
+from weakref import WeakSet
 
 import napari
+from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.binding import about_binding, built
 from napari_mvfusion.gui.widgets.waiting import while_busy
+
+# Viewers of whose binding it was said that panels are made for another.
+_told: WeakSet[Any] = WeakSet()
 
 
 def views() -> QWidget:
@@ -85,9 +91,16 @@ def _opened(module: str, panel: str, title: str) -> QWidget:
         # it asks for a second panel where it has one under the other name.
         opened.leave_dock()
         return opened
-    loaded: Any = while_busy(f"Opening {title}: loading libraries…", lambda: importlib.import_module(module))
-    made: QWidget = getattr(loaded, panel)(viewer)
-    return made
+    if (binding := about_binding()) and viewer not in _told:
+        _told.add(viewer)
+        show_warning(f"If something is missing or odd in {title}: {binding}")
+
+    def build() -> QWidget:
+        loaded: Any = while_busy(f"Opening {title}: loading libraries…", lambda: importlib.import_module(module))
+        made: QWidget = getattr(loaded, panel)(viewer)
+        return made
+
+    return built(title, build)
 
 
 def _panel_in(window: Any, kind: str) -> Any:
