@@ -220,12 +220,14 @@ def _voxel_size(volume: Any) -> StatedSize:
 
 
 def _time_step(loops: Sequence[Any]) -> float:
-    """Seconds from one time point to the next; 1 where the file does not say, or these differ."""
+    """Seconds from one time point to the next, planned or as they were; 1 where the file does not say, or these differ."""
     for loop in loops:
         periods = [loop.parameters] if loop.type == "TimeLoop" else []
         periods = list(loop.parameters.periods) if loop.type == "NETimeLoop" else periods
-        if len(periods) == 1 and math.isfinite(periods[0].periodMs) and periods[0].periodMs > 0:
-            return float(periods[0].periodMs) / 1000
+        if len(periods) == 1:
+            # One that is as short as possible is planned as 0.
+            step = float(periods[0].periodMs or periods[0].periodDiff.avg) / 1000
+            return step if math.isfinite(step) and step > 0 else 1.0
     return 1.0
 
 
