@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PureWindowsPath
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +14,14 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.tiff.ome_sets import (
+    OMESet,
+    check_neighbour,
+    is_companion,
+    refuse_entities,
+    set_of,
+    set_of_companion,
+)
 from napari_mvfusion.io.volume_choice import SeveralImagesError
 from napari_mvfusion.system.file_checks import check_file, parsing, refuse_other
 
@@ -29,7 +37,7 @@ _PLANE = 2
 _BYTE_ORDERS = (b"II", b"MM", b"EP")
 _SHOWN = 3
 # A colon cannot be part of a name in Windows, and a number after it is seldom one elsewhere.
-_NAMED = re.compile(r"(?P<file>.+\.tiff?):(?P<image>\d{1,6})", re.IGNORECASE | re.DOTALL)
+_NAMED = re.compile(r"(?P<file>.+\.(?:tiff?|companion\.ome)):(?P<image>\d{1,6})", re.IGNORECASE | re.DOTALL)
 
 
 @contextmanager
@@ -40,12 +48,12 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
 
     Parameters
     ----------
-    path : of the file
+    path : of the file; a companion.ome stands for the set that it describes
     called : what it is, for the message, for example "the PSF"
 
     Yields
     ------
-    The opened file, whose `series` are of bounded length.
+    The opened file, whose `series` are of bounded length; of a set, one that describes all of its images.
 
     Raises
     ------
@@ -53,19 +61,30 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
         If it is no plain file, no TIFF, is damaged, or declares more than any microscope records.
     """
     check_file(path, called)
-    with path.open("rb") as file:
+    named = set_of_companion(path) if is_companion(path) else OMESet(path)
+    with named.file.open("rb") as file:
         if file.read(2) not in _BYTE_ORDERS:
-            refuse_other(path, "TIFF", called)
+            refuse_other(named.file, "TIFF", called)
     with (
         parsing(f"{called} {path} cannot be read as a TIFF file".strip(), "copy or export it again"),
-        tifffile.TiffFile(path) as tiff,
+        ExitStack() as opened,
     ):
+        tiff = opened.enter_context(_as_described(named))
+        described = named if named.xml else set_of(path, tiff.pages.first.description or "")
+        if described != named:
+            tiff = opened.enter_context(_as_described(described))
         # Where planes lie is looked at more than once.
         tiff.pages.cache = True
         _check_description(path, tiff)
         if len(tiff.pages) > _MOST_PLANES:
             raise InputError(f"{path} has more than {_MOST_PLANES:,} planes: split it, or save it as OME-Zarr")
         yield tiff
+
+
+def _as_described(known: OMESet) -> tifffile.TiffFile:
+    """A TIFF file, described by itself or a companion."""
+    # Micro-Manager's own index numbers planes as no other file does; its OME-XML says the same.
+    return tifffile.TiffFile(known.file, is_mmstack=False, omexml=known.xml or None)
 
 
 def split(path: Path) -> tuple[Path, int | None]:
@@ -98,7 +117,8 @@ def image_of(path: Path, tiff: tifffile.TiffFile, number: int | None) -> tuple[A
         If there is no image, none of that number, or it has no type, no pixels, or unpacks to far more than the file could
         hold; a `SeveralImagesError` where there are several and none is named.
     """
-    own = [series for series in tiff.series if any(_lies_in(page, path) for page in series.pages)]
+    whole = is_companion(path)
+    own = [series for series in tiff.series if whole or any(_lies_in(page, path) for page in series.pages)]
     own = [series for series in own if not series.keyframe.is_reduced] or own
     if not own:
         raise InputError(f"{path} holds no picture: copy or export it again")
@@ -176,10 +196,7 @@ def _weigh(path: Path, tiff: tifffile.TiffFile, series: Any) -> None:
 def _check_description(path: Path, tiff: tifffile.TiffFile) -> None:
     """Descriptions may be text from anywhere."""
     page = tiff.pages.first
-    description = page.description or ""
-    # A document type could define entities that grow or reach out.
-    if "<!DOCTYPE" in description or "<!ENTITY" in description:
-        raise InputError(f"{path} has a description with XML entities, which is refused: save it again without")
+    refuse_entities(path, page.description or "")
     if math.prod(page.shape) > 2**40:
         raise InputError(f"{path} is damaged: it says that a plane has {_sizes(page.shape)} pixels; export it again")
     promised = 0
@@ -192,22 +209,11 @@ def _check_description(path: Path, tiff: tifffile.TiffFile) -> None:
             if max(numbers) > _MOST_PLANES or min(numbers) < 0:
                 raise InputError(f"{path} is damaged: it speaks of plane {max(numbers):,}; export it again")
             for uuid in data.iterfind("{*}UUID"):
-                _check_neighbour(path, uuid.get("FileName"))
+                check_neighbour(path, uuid.get("FileName"))
     if tiff.is_imagej and tiff.imagej_metadata:
         promised = max(promised, int(tiff.imagej_metadata.get("images", 1)))
     if promised > _MOST_PLANES:
         raise InputError(f"{path} says that it has {promised:,} planes: export it again")
-
-
-def _check_neighbour(path: Path, name: str | None) -> None:
-    """A file of the same set must be a plain file in the same folder."""
-    if name is None or name == path.name:
-        return
-    if PureWindowsPath(name).name != name:
-        raise InputError(f"{path} names a file outside of its folder ({name}), which is refused: export it again")
-    other = path.parent / name
-    if other.exists():
-        check_file(other)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.base import Format, SmallVolume, StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import image_number, image_of, opened_tiff, split
+from napari_mvfusion.io.tiff.ome_sets import is_companion
 from napari_mvfusion.io.tiff.planes import is_planes, open_planes, plane_files, plane_shape
 from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
@@ -37,8 +38,9 @@ class TIFF(Format):
         return split(path)[0]
 
     def recognises(self, path: Path) -> bool:
-        """By its ending, also where an image is named."""
-        return super().recognises(split(path)[0])
+        """By its ending, also where an image is named; so is the companion.ome of a set."""
+        file = split(path)[0]
+        return super().recognises(file) or (is_companion(file) and not is_folder(file))
 
     def open(self, path: Path) -> StoredVolumes:
         """Look at the volumes in a file; see `open_stack`, and `open_planes` for planes that are files."""

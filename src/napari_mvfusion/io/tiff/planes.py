@@ -15,6 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import opened_tiff
 from napari_mvfusion.io.tiff.lazy_pixels import PagedTiff
+from napari_mvfusion.io.tiff.micro_manager import size_beside
 from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 from napari_mvfusion.system.file_checks import check_there
 
@@ -83,9 +84,12 @@ def open_planes(path: Path) -> StoredVolumes:
                 f"{file} has {_said(*own)} and {first.name} has {_said(shape, dtype)}: planes of one volume are alike; "
                 "leave it out, or name planes that are"
             )
+    z, y, x = (one if one is not None else other for one, other in zip(size_um, size_beside(path.parent), strict=True))
     places = [(file, 0) for file in files.values()]
     volume = (len(files), *shape)
-    return StoredVolumes(path, volume, dtype, lambda _: PagedTiff(first, places, volume, dtype), voxel_size_um=size_um)
+    return StoredVolumes(
+        path, volume, dtype, lambda _: PagedTiff(first, places, volume, dtype), voxel_size_um=(z, y, x)
+    )
 
 
 def plane_shape(file: Path) -> Triple:

@@ -27,6 +27,7 @@ from napari_mvfusion.io.tiff.checked_files import (
     split,
 )
 from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
+from napari_mvfusion.io.tiff.ome_sets import lacking_files, undescribed
 from napari_mvfusion.io.tiff.voxel_sizes import stage_position_of, voxel_size_of
 
 _FIJI = {"T": "frame", "C": "channel"}
@@ -78,7 +79,8 @@ def open_stack(path: str | Path) -> StoredVolumes:
         series, left_out = image_of(file, tiff, chosen)
         number = image_number(tiff, series)
         _refuse_missing(file, tiff, series, number)
-        sizes = _sizes_of(path, series)
+        unknown = undescribed(file, tiff.pages.first.description or "")
+        sizes = _sizes_of(path, series, unknown)
         pixels = _pixels_of(file, series, sizes)
         notes = _notes(tiff)
         recipe, origin = (json.loads(notes.get(name, "null")) for name in ("recipe", "origin_um"))
@@ -92,12 +94,12 @@ def open_stack(path: str | Path) -> StoredVolumes:
             None if origin is None else float_triple(origin),
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
-            left_out,
+            (*left_out, *unknown),
             stage_um=stage_position_of(tiff, number or 0),
         )
 
 
-def _sizes_of(path: Path, series: Any) -> dict[str, int]:
+def _sizes_of(path: Path, series: Any, unknown: tuple[str, ...]) -> dict[str, int]:
     """Sizes by axis in the order of the file: "t" and "c" where there are several, "z", "y" and "x"."""
     # As it was written: an axis of one voxel, also y or x of thin volumes, keeps its place.
     stated = series.kind == "ome"
@@ -124,6 +126,8 @@ def _sizes_of(path: Path, series: Any) -> dict[str, int]:
         )
     if not depth and len(all_before) > len(leading):
         depth = [1]
+    if (len(depth) != 1 or len(plane) != 2) and unknown:
+        raise InputError(f"{unknown[0]}; copy it beside")
     if len(depth) != 1 or len(plane) != 2:
         raise InputError(
             f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
@@ -164,8 +168,10 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
         ends[file_of(series.pages[0])] = end
     for page in series.pages:
         if page is None:
+            lacking = lacking_files(path, tiff.ome_metadata) if tiff.ome_metadata else ""
+            which = f" ({lacking})" if lacking else ""
             raise InputError(
-                f"{path} is truncated: planes are missing, or other files of its set; copy or export them again"
+                f"{path} is truncated: planes are missing, or other files of its set{which}; copy or export them again"
             )
         last = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
         ends[file_of(page)] = max(ends.get(file_of(page), 0), last)

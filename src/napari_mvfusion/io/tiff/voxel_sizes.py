@@ -11,16 +11,25 @@ import tifffile
 
 from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple
 from napari_mvfusion.io.lengths import micrometres
+from napari_mvfusion.io.tiff.micro_manager import size_inside
 
 
 def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> StatedSize:
-    """Voxel size (z, y, x) in um from the metadata of OME or ImageJ; None along axes where these say none, or no length.
+    """Voxel size (z, y, x) in um from the metadata of OME, ImageJ or Micro-Manager; None along axes where these say none.
 
     Parameters
     ----------
     tiff : the opened file
     image : which of the images that its OME-XML describes
     """
+    stated = _stated_by_others(tiff, image)
+    if None not in stated or not tiff.is_micromanager:
+        return stated
+    z, y, x = (one if one is not None else other for one, other in zip(stated, size_inside(tiff), strict=True))
+    return z, y, x
+
+
+def _stated_by_others(tiff: tifffile.TiffFile, image: int) -> StatedSize:
     if tiff.is_ome and tiff.ome_metadata:
         pixels = ome_pixels(tiff.ome_metadata, image)
         if pixels is None:

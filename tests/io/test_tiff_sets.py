@@ -1,0 +1,196 @@
+"""Sets of OME-TIFF files that a companion or one of them describes, and what Micro-Manager writes."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.opening import open_views, open_volume
+from tiff_parts import GREY, SHAPE, ome_xml, write_part
+
+NAMESPACE = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+
+
+@pytest.fixture
+def volume(rng):
+    return rng.integers(1, 60000, SHAPE).astype(np.uint16)
+
+
+def write_binary_only(path, pixels, described_by, **how):
+    """A file of a set as Bio-Formats and Micro-Manager write those that something else describes."""
+    xml = (
+        f'<?xml version="1.0" encoding="UTF-8"?><OME {NAMESPACE} UUID="urn:uuid:{path.name}">'
+        f'<BinaryOnly MetadataFile="{described_by}" UUID="urn:uuid:all"/></OME>'
+    )
+    tifffile.imwrite(path, pixels, description=xml.encode(), metadata=None, **GREY, **how)
+
+
+@pytest.fixture
+def companion(tmp_path, volume):
+    """A volume in two files and another one in a third, described by fish.companion.ome."""
+    xml = ome_xml([[("a.ome.tif", 0, 2), ("b.ome.tif", 2, 4)], [("c.ome.tif", 0, 6)]])
+    path = tmp_path / "fish.companion.ome"
+    path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.replace("urn:uuid:{}", "urn:uuid:all")}\n')
+    write_binary_only(tmp_path / "a.ome.tif", volume[:2], path.name, compression="zlib")
+    write_binary_only(tmp_path / "b.ome.tif", volume[2:], path.name)
+    write_binary_only(tmp_path / "c.ome.tif", volume + 1, path.name)
+    return path
+
+
+def test_a_companion_and_each_file_that_it_describes_open_the_same_volume(companion, volume):
+    for name in ("fish.companion.ome:0", "a.ome.tif", "b.ome.tif"):
+        data, grid = open_volume(companion.parent / name)
+        np.testing.assert_array_equal(data[:], volume)
+        np.testing.assert_array_equal(data[1:4, 3, ::2], volume[1:4, 3, ::2])
+        assert grid.voxel_size_um == (1.0, 0.5, 0.5)
+    for name in ("fish.companion.ome:1", "c.ome.tif"):
+        data, grid = open_volume(companion.parent / name)
+        np.testing.assert_array_equal(data[:], volume + 1)
+        assert grid.voxel_size_um == (2.0, 0.5, 0.5)
+    with pytest.raises(InputError, match=r"fish\.companion\.ome holds several images: name one of them"):
+        open_volume(companion)
+    views = open_views({"0": f"{companion}:0", "90": f"{companion}:1"}, voxel_size_um=(1, 1, 1))
+    np.testing.assert_array_equal(views.views[1].data[:], volume + 1)
+
+
+def spoil(companion, how):
+    text = companion.read_text()
+    if how == "lacking":
+        (companion.parent / "b.ome.tif").unlink()
+    elif how == "none":
+        for file in companion.parent.glob("*.tif"):
+            file.unlink()
+    else:
+        old, new = how
+        companion.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("lacking", r"is truncated: planes are missing, or other files of its set \(b\.ome\.tif\)"),
+        ("none", r"describes files that are not there \(a\.ome\.tif, b\.ome\.tif, c\.ome\.tif\): copy them beside it"),
+        (
+            ('"b.ome.tif"', '"../b.ome.tif"'),
+            r"names a file outside of its folder \(\.\./b\.ome\.tif\), which is refused",
+        ),
+        (('"a.ome.tif"', '"/etc/passwd"'), r"names a file outside of its folder \(/etc/passwd\), which is refused"),
+        (
+            ("<OME ", '<!DOCTYPE OME [<!ENTITY a "aaa">]><OME '),
+            r"fish\.companion\.ome has a description with XML entities",
+        ),
+        (("</OME>", ""), r"fish\.companion\.ome cannot be read as OME-XML"),
+    ],
+)
+def test_a_spoilt_set_names_the_culprit(companion, how, words):
+    spoil(companion, how)
+    names = ["fish.companion.ome:0"] if how == "none" else ["fish.companion.ome:0", "a.ome.tif"]
+    for name in names:
+        with pytest.raises(InputError, match=words) as caught:
+            open_volume(companion.parent / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_files_without_their_companion_open_as_far_as_is_known_and_say_so(companion, volume):
+    companion.unlink()
+    stored = open_stored(companion.parent / "b.ome.tif")
+    np.testing.assert_array_equal(stored.volume()[:], volume[2:])
+    assert stored.voxel_size_um == (None, None, None)
+    assert "is described by fish.companion.ome, which is not there" in stored.notes[0]
+    write_binary_only(companion.parent / "d.ome.tif", volume[0], companion.name)
+    with pytest.raises(InputError, match=r"d\.ome\.tif is described by fish\.companion\.ome, .*; copy it beside"):
+        open_volume(companion.parent / "d.ome.tif")
+
+
+def test_a_file_that_another_tiff_describes_opens_with_it(tmp_path, volume):
+    """As Micro-Manager writes those behind the first."""
+    xml = ome_xml([[("s_MMStack.ome.tif", 0, 2), ("s_MMStack_1.ome.tif", 2, 4)]])
+    write_part(tmp_path / "s_MMStack.ome.tif", volume[:2], xml)
+    write_binary_only(tmp_path / "s_MMStack_1.ome.tif", volume[2:], "s_MMStack.ome.tif")
+    for name in ("s_MMStack.ome.tif", "s_MMStack_1.ome.tif"):
+        np.testing.assert_array_equal(open_volume(tmp_path / name)[0][:], volume)
+    write_binary_only(tmp_path / "x.ome.tif", volume, "../s_MMStack.ome.tif")
+    with pytest.raises(InputError, match=r"x\.ome\.tif names a file outside of its folder"):
+        open_volume(tmp_path / "x.ome.tif")
+
+
+def mm_stack(path, planes, xml, summary, order):
+    """A stack of Micro-Manager: its header and index, planes in the order in which they were recorded."""
+    count, height, width = planes.shape
+    said = json.dumps(summary).encode()
+    start = 40 + len(said)
+    start += start % 2
+    step = 162 + height * width * 2
+    first_index = start + count * step
+    entries = [(256, 3, width), (257, 3, height), (258, 3, 16), (259, 3, 1), (262, 3, 1), (277, 3, 1), (278, 3, height)]
+    text, of_plane = xml.encode() + b"\0", b'{"Camera": "Demo"}\0'
+    file = bytearray(struct.pack("<2sHI", b"II", 42, start))
+    file += struct.pack("<8I", 54773648, first_index, 0, 0, 0, 0, 2355492, len(said)) + said
+    file += bytes(start - len(file))
+    texts = first_index + 8 + 20 * count
+    for number, plane in enumerate(planes):
+        here = start + number * step
+        tags = [*entries, (273, 4, here + 162), (279, 4, height * width * 2)]
+        tags += [(270, 2, texts), (51123, 2, texts + len(text))] if number == 0 else [(51123, 2, texts + len(text))]
+        ifd = struct.pack("<H", len(tags))
+        for code, kind, value in sorted(tags):
+            amount = {270: len(text), 51123: len(of_plane)}.get(code, 1)
+            ifd += struct.pack("<HHII", code, kind, amount, value)
+        ifd += struct.pack("<I", 0 if number == count - 1 else here + step)
+        file += ifd + bytes(162 - len(ifd)) + plane.tobytes()
+    file += struct.pack("<2I", 3453623, count)
+    for number, (c, z, t) in enumerate(order):
+        file += struct.pack("<5I", c, z, t, 0, start + number * step)
+    path.write_bytes(bytes(file) + text + of_plane)
+
+
+def test_a_micro_manager_stack_has_its_planes_in_order_and_the_size_in_its_summary(tmp_path, rng):
+    """Channels were recorded before planes, and the OME-XML states no step."""
+    volume = rng.integers(0, 60000, (3, 2, 12, 10)).astype(np.uint16)
+    data = "".join(
+        f'<TiffData FirstC="{c}" FirstZ="{z}" FirstT="0" IFD="{2 * z + c}" PlaneCount="1"/>'
+        for z in range(3)
+        for c in range(2)
+    )
+    xml = (
+        f'<OME {NAMESPACE}><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="10" '
+        f'SizeY="12" SizeZ="3" SizeC="2" SizeT="1" PhysicalSizeX="0.0" PhysicalSizeY="0.0">{data}</Pixels></Image></OME>'
+    )
+    summary = {"MicroManagerVersion": "2.0", "Frames": 1, "Slices": 3, "Channels": 2, "Positions": 1}
+    summary |= {"SlicesFirst": False, "TimeFirst": False, "z-step_um": -1.5, "PixelSize_um": 0.25}
+    path = tmp_path / "fish_MMStack_Pos0.ome.tif"
+    mm_stack(path, volume.reshape(6, 12, 10), xml, summary, [(c, z, 0) for z in range(3) for c in range(2)])
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.series[0].kind == "mmstack", "it is one to others"
+    stored = open_stored(path)
+    assert stored.voxel_size_um == (1.5, 0.25, 0.25)
+    for c in range(2):
+        np.testing.assert_array_equal(stored.volume(channel=c)[:], volume[:, c])
+
+
+def test_a_folder_of_micro_manager_is_read_by_its_names_with_the_size_of_its_metadata(tmp_path, rng):
+    volume = rng.integers(0, 60000, (2, 2, 3, 12, 10)).astype(np.uint16)
+    for (t, c, z), name in {
+        (t, c, z): f"img_{t:09}_{name}_{z:03}.tif"
+        for t in range(2)
+        for c, name in enumerate(("Cy5", "DAPI"))
+        for z in range(3)
+    }.items():
+        tifffile.imwrite(tmp_path / name, volume[t, c, z])
+    said = {"Summary": {"PixelSize_um": 0.325, "z-step_um": 2.0}, "FrameKey-0-0-0": {}}
+    (tmp_path / "metadata.txt").write_text(json.dumps(said))
+    pattern = "img_{timepoint}_{channel}_{z}.tif"
+    for how in ({"pattern": pattern}, {}):
+        views = open_views(tmp_path, timepoint=1, channel=0, **how)
+        np.testing.assert_array_equal(views.views[0].data[:], volume[1, 0])
+        assert views.grid.stated_size_um == (2.0, 0.325, 0.325)
+    newer = {"Summary": {"z-step_um": 2.0}, "Metadata-Default/img.tif": {"PixelSizeUm": 0.5}}
+    (tmp_path / "metadata.txt").write_text(json.dumps(newer))
+    assert open_views(tmp_path, timepoint=1, channel=0, pattern=pattern).grid.stated_size_um == (2.0, 0.5, 0.5)
+    for text in ('{"Summary": {"PixelSize_um": 0.3', "[]", '{"Summary": {"PixelSize_um": 0, "z-step_um": "x"}}'):
+        (tmp_path / "metadata.txt").write_text(text)
+        assert open_views(tmp_path, timepoint=1, channel=0, pattern=pattern).grid.known == (False,) * 3
