@@ -16,7 +16,7 @@ from napari_mvfusion.gui.jobs.fusions import Fusions, Target, run_steps
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.writer import refuse_shown
 from napari_mvfusion.methods import CBIF, Average
 from small_methods import Diffuse
@@ -125,7 +125,8 @@ def test_what_is_asked_for_is_fused_in_its_order_and_told_once_all_is_complete(q
 
 
 def test_all_results_lie_where_the_first_view_was_when_they_were_asked_for(queue):
-    queue.layers[0].translate = (1, 2, 3)
+    for layer in queue.layers:
+        layer.translate = (1, 2, 3)
     queue.fusions.reported.connect(lambda job, event: setattr(queue.layers[0], "translate", (50, 50, 50)))
     queue.fuse(Average(), CBIF())
     queue.wait()

@@ -9,9 +9,10 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import frame_of, open_layers, same_place, to_world_um
+from napari_mvfusion.gui.layers.conversion import frame_of, same_place, to_world_um
 from napari_mvfusion.gui.layers.layer_data import lazy, truth_layer, view_layers, volume_layer
 from napari_mvfusion.gui.layers.notes import KEY, can_be_view
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 
 SHAPE = (6, 7, 8)
@@ -59,7 +60,7 @@ def test_views_with_an_affine_survive_too(rng):
     turned[:3] = [[2, 0, 0, 10.0], [0, 0, 0.5, -3.0], [0, -0.25, 0, 5.5]]
     straight = View(rng.random(SHAPE), "straight")
     views = RegisteredViews([straight, View(rng.random((6, 8, 7)), "turned", affine=turned)], GRID)
-    back = open_layers(as_layers(view_layers(views, sample="")))
+    back = open_layers(as_layers(view_layers(views, sample="")), "first")
     np.testing.assert_allclose(back.views.views[1].affine, turned)
     np.testing.assert_array_equal(back.views.read(GRID.box), views.read(GRID.box))
 
@@ -93,7 +94,7 @@ def test_a_turned_first_layer_gives_the_voxels_of_the_fused_volume(rng):
     second.translate = np.add(
         first.translate, first.data_to_world((0, 0, 1)) - np.array(first.data_to_world((0, 0, 0)))
     )
-    opened = open_layers([first, second]).views
+    opened = open_layers([first, second], "first").views
     assert opened.grid == Grid(SHAPE, (2.0, 1.0, 1.0))
     assert opened.views[0].affine is None
     # The second lies one voxel further along the first one's x.

@@ -1,7 +1,5 @@
 """Files with places and sizes of their own as layers, and rows of views whose voxel size is not known."""
 
-import json
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +11,9 @@ from views_person import in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.gui.layers.conversion import open_layers, sized, stated_size
+from napari_mvfusion.gui.layers.conversion import sized, stated_size
+from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.layers.opened import choose_voxels, open_layers, run_psfs, take_run_psfs
 from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
 from napari_mvfusion.gui.panels.views.grids import known_size_um
 from napari_mvfusion.io.formats import write_volume
@@ -36,7 +36,8 @@ def test_a_folder_of_views_in_other_places_opens_in_them_and_its_recipe_says_how
     assert layers[1].data_to_world((0, 0, 0)) == (1, 0, 0)
     opened = open_layers(layers)
     views = opened.views
-    np.testing.assert_allclose(views.read(views.grid.box)[1][2:], whole[2:12], rtol=1e-5)
+    assert views.grid == open_views(tmp_path).grid == Grid((14, 12, 12), (0.5, 0.5, 0.5))
+    np.testing.assert_allclose(views.read(views.grid.box)[1][2:], whole[2:], rtol=1e-5)
     again = Inputs(**opened.inputs).open()
     assert again.grid == views.grid
     np.testing.assert_array_equal(again.read(again.grid.box), views.read(views.grid.box))
@@ -44,7 +45,7 @@ def test_a_folder_of_views_in_other_places_opens_in_them_and_its_recipe_says_how
     assert open_layers(layers).inputs is None, "a recipe could not say where it was moved to"
 
 
-def test_psfs_of_views_on_different_grids_are_brought_to_that_of_the_first(model, qtbot, tmp_path, rng):
+def test_psfs_of_views_on_different_grids_are_those_of_a_run_on_their_files(model, qtbot, tmp_path, rng):
     person = in_front_of_the_views(model, qtbot)
     axes = np.meshgrid(*(np.arange(15) - 7,) * 3, indexing="ij")
     psf = np.exp(-sum((a / 2.0) ** 2 for a in axes) / 2).astype(np.float32)
@@ -54,37 +55,26 @@ def test_psfs_of_views_on_different_grids_are_brought_to_that_of_the_first(model
         write_volume(tmp_path / f"psf_{angle}.ome.tif", psf, Grid(psf.shape, (0.5, 0.5, 0.5)))
     person.drop(tmp_path)
     person.settle()
-    opened = open_layers(list(model.layers))
+    layers = list(model.layers)
+    opened, run = open_layers(layers), open_views(tmp_path)
+    assert opened.views.grid == run.grid
+    for view, other in zip(opened.views.views, Inputs(**opened.inputs).open().views, strict=True):
+        np.testing.assert_array_equal(view.psf, other.psf)
+    # On the voxels of the first view they are half as wide along z.
+    choose_voxels(layers, "first")
+    opened = open_layers(layers)
     assert opened.views.grid == Grid((20, 24, 24), (1, 0.5, 0.5))
     for view in opened.views.views:
         places = np.stack(np.meshgrid(*map(np.arange, view.psf.shape), indexing="ij")).reshape(3, -1)
         widths = np.sqrt(np.diag(np.cov(places, aweights=view.psf.ravel().astype(float))))
         np.testing.assert_allclose(widths, (1, 2, 2), rtol=0.1)
-    assert opened.inputs is None
-
-
-def turned_zarr(path, degrees=30):
-    """An OME-Zarr image that its metadata turn about x."""
-    grid = Grid((6, 8, 10), (2.0, 0.5, 0.5))
-    write_volume(path, np.random.default_rng(0).random(grid.shape, np.float32), grid)
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    affine = np.array([[cos, -sin, 0, 3], [sin, cos, 0, 4], [0, 0, 1, 5]]) @ np.diag([2.0, 0.5, 0.5, 1])
-    file = path / "zarr.json"
-    attributes = json.loads(file.read_text())
-    (level,) = attributes["attributes"]["ome"]["multiscales"][0]["datasets"]
-    level["coordinateTransformations"] = [{"type": "affine", "affine": affine.tolist()}]
-    file.write_text(json.dumps(attributes))
-    return affine
-
-
-@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing is being requested")
-def test_an_ome_zarr_that_its_metadata_turn_is_shown_turned(viewer, tmp_path):
-    affine = turned_zarr(tmp_path / "v.zarr")
-    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
-    place = np.array([3, 2, 7])
-    np.testing.assert_allclose(layer.data_to_world(place), affine[:, :3] @ place + affine[:, 3])
-    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
-    assert open_layers([layer]).views.grid.shape == (6, 8, 10)
+    assert opened.inputs is None, "these PSFs are not exactly those of a run"
+    take_run_psfs(layers, run_psfs(layers[0].metadata[KEY]["inputs"], "first"))
+    opened = open_layers(layers)
+    again = Inputs(**opened.inputs).open()
+    assert again.grid == opened.views.grid
+    for view, other in zip(opened.views.views, again.views, strict=True):
+        np.testing.assert_array_equal(view.psf, other.psf)
 
 
 def test_the_images_of_one_file_open_as_layers_of_their_own(viewer, tmp_path):

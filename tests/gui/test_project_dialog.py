@@ -11,8 +11,9 @@ from views_person import in_front_of_the_views
 
 from bdv_projects import IDENTITY, Setup, scaled, write_n5_view, xml_of
 from napari_mvfusion.engine.project_plan import ProjectPlanner
-from napari_mvfusion.gui.layers.conversion import finest, open_layers
+from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.notes import can_be_view
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.project_dialog import ProjectDialog
 from napari_mvfusion.gui.widgets.inputs import DropList
 

@@ -17,8 +17,9 @@ from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import finest, open_layers
+from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views

@@ -9,8 +9,8 @@ from napari.utils.notifications import notification_manager
 from npe2 import read, write
 
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import KEY, can_be_view
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.gui.samples import embryo, nuclei
 from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr

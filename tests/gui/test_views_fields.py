@@ -14,9 +14,9 @@ from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.saved_views import write_views_folder

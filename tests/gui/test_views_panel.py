@@ -13,9 +13,9 @@ from views_person import choose_in_dialog, in_front_of_the_views, known
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.io.psf_files import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import EBMD, Average
@@ -457,9 +457,14 @@ def test_a_psf_is_saved_as_it_is_used(person, two, tmp_path):
 def test_a_psf_in_its_views_own_frame_is_turned_as_the_layer_is(model, person):
     made = sample("nuclei", 32, angles=(0, 90), registered=False)
     own = light_sheet_psf(0, axial_fwhm=6, lateral_fwhm=2)
-    first, second = (model.add_image(data, **look) for data, look, _ in view_layers(made.views, sample="nuclei"))
-    annotate(first, psf=own)
-    annotate(second, psf=own)
+    # As another plugin shows them.
+    affines = (np.eye(4) if view.affine is None else view.affine for view in made.views.views)
+    first, second = (
+        model.add_image(view.data, name=f"nuclei view {view.name}", affine=affine, units="um")
+        for view, affine in zip(made.views.views, affines, strict=True)
+    )
+    annotate(first, included=True, psf=own)
+    annotate(second, included=True, psf=own)
     person.settle()
     row = person.rows()[1]
     assert row.problems[-1] == "This view is turned or mirrored. It is resampled while it is fused."

@@ -10,7 +10,16 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import (
+    ALL_KNOWN,
+    FloatTriple,
+    Grid,
+    Known,
+    Triple,
+    float_triple,
+    is_upright,
+    triple,
+)
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.system.words import bytes_words
 
@@ -69,9 +78,7 @@ class Placed:
     @property
     def is_upright(self) -> bool:
         """Whether its axes are those of the world: neither turned nor sheared nor mirrored."""
-        linear = self.affine[:3, :3]
-        slant = np.abs(linear - np.diag(np.diag(linear))).max(axis=0)
-        return bool((np.diag(linear) > 0).all() and (slant <= _SAME_PLACE * np.diag(linear) / max(self.shape)).all())
+        return is_upright(self.affine, max(self.shape))
 
     @property
     def bounds_um(self) -> tuple[np.ndarray, np.ndarray]:

@@ -24,11 +24,33 @@ NO_SIZE: StatedSize = (None, None, None)
 
 # Degrees.
 _SAME_ANGLE = 1e-3
+# As a share of a voxel, at the end of a side of so many voxels.
+_SLANT = 0.01
+_LONG_SIDE = 10_000
 
 
 def same_direction(one: float, other: float) -> bool:
     """Whether two angles in degrees are one direction: they differ by full turns."""
     return abs((one - other + 180) % 360 - 180) < _SAME_ANGLE
+
+
+def is_aligned(affine: np.ndarray, side: int = _LONG_SIDE) -> bool:
+    """Whether a matrix leaves axes along those of the world: it scales, moves, and may mirror, but turns and shears nothing.
+
+    Parameters
+    ----------
+    affine : 3 x 3 or 4 x 4, from voxels to the world
+    side : voxels after which an axis may be off by a hundredth of a voxel; rounding is no turn
+    """
+    linear = affine[:3, :3]
+    sizes = np.abs(np.diag(linear))
+    slant = np.abs(linear - np.diag(np.diag(linear))).max(axis=0)
+    return bool((sizes > 0).all() and (slant <= _SLANT * sizes / side).all())
+
+
+def is_upright(affine: np.ndarray, side: int = _LONG_SIDE) -> bool:
+    """Whether a matrix from voxels to the world scales and moves only: see `is_aligned`, and nothing is mirrored."""
+    return is_aligned(affine, side) and bool((np.diag(affine)[:3] > 0).all())
 
 
 def triple(values: Iterable[int]) -> Triple:

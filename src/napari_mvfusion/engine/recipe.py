@@ -23,6 +23,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in
+from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.view_files import as_used
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.file_checks import parsing, read_text
@@ -122,14 +123,22 @@ class Inputs(_Part):
         files = {name: str(path.resolve()) for name, path in guessed.views.items()}
         return self.model_copy(update={"source": files, "psfs": named, "psf_folder": None}), said
 
-    def set_as(self, views: RegisteredViews, masks: Mapping[str, str], *, keeps_grid: bool = False) -> Inputs | None:
+    def set_as(
+        self,
+        views: RegisteredViews,
+        masks: Mapping[str, str],
+        voxels: GridChoice | None = None,
+        *,
+        keeps_grid: bool = False,
+    ) -> Inputs | None:
         """The same for views that it opened and that were set otherwise since; None where it cannot say how they are set.
 
         Parameters
         ----------
-        views : some of those that it opens, on the voxels of the first, or each in its place
+        views : some of those that it opens, on the grid of the fused volume, or each in its place
         masks : the files of masks, by name; of other views too
-        keeps_grid : they lie on the grid that they get when they are opened, and not on that of the first
+        voxels : of the fused volume, where views do not lie on its grid; as for these when None
+        keeps_grid : views of a project lie on the grid that they get when they are opened
         """
         if len({view.remove_hot for view in views.views}) > 1:
             return None
@@ -137,14 +146,14 @@ class Inputs(_Part):
         # Where there is a mask it says all.
         fields = {view.name: view.no_data for view in views.views if view.mask is None}
         no_data, no_data_views = _common_and_others(fields, "none")
-        # Views on different grids have the sizes that their files say, and the panels fuse on the grid of the first.
+        # Views on different grids have the sizes that their files say.
         elsewhere = any(view.affine is not None for view in views.views)
         own = views.grid.voxel_size_um if views.grid.size_known and not elsewhere else self.voxel_size_um
         return self.model_copy(
             update={
                 "views": list(views.names),
                 "voxel_size_um": self.voxel_size_um if keeps_grid else own,
-                "grid": "first" if elsewhere and not keeps_grid else self.grid,
+                "grid": voxels if elsewhere and voxels is not None and not keeps_grid else self.grid,
                 "weights": {view.name: view.weight for view in views.views if view.weight != 1.0},
                 "gains": {view.name: view.gain for view in views.views if view.gain != 1.0},
                 "remove_hot": any(view.remove_hot for view in views.views),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error, show_warning
+import numpy as np
+from napari.utils.notifications import show_error, show_info, show_warning
 
+from napari_mvfusion.data.fused_grid import Placed
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
@@ -22,9 +26,12 @@ from napari_mvfusion.gui.layers.layer_data import (
     truth_layer,
     view_layers,
     view_series,
+    views_as_layers,
     volume_layer,
 )
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.layers.project_layers import project_layers
+from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
@@ -34,6 +41,7 @@ from napari_mvfusion.io.ome_zarr.reader import open_image
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
+from napari_mvfusion.system.words import times
 
 _MOST_SAMPLES = 6
 _MOST_IMAGES = 8
@@ -53,13 +61,18 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def _read_or_say(read: Callable[[Path], list[LayerData]], path: Path) -> list[Any]:
-    """The layers. In a window what is wrong is said, as napari would only say that this plugin should not be asked."""
+    """The layers, and what is odd about how they are shown.
+
+    In a window what is wrong is said, as napari would only say that this plugin should not be asked.
+    """
     try:
-        return read(path)
+        layers = read(path)
     except InputError as error:
         if not is_seen():
             raise
         return _say(error)
+    _tell_turned(layers)
+    return layers
 
 
 def _say(error: Exception) -> list[Any]:
@@ -131,6 +144,20 @@ def _read_images(container: Path, names: Sequence[Path]) -> list[LayerData]:
     return layers
 
 
+def _tell_turned(layers: Sequence[Any]) -> None:
+    """Say of turned volumes that they are shown otherwise than their files hold them."""
+    looks = [layer[1] for layer in layers if len(layer) > 1]
+    turned = [look for look in looks if "recorded" in look["metadata"].get(KEY, {})]
+    if turned:
+        names = ", ".join(f"'{look['name']}'" for look in turned)
+        size = times([float(f"{step:.4g}") for step in turned[0]["scale"][-3:]], "g")
+        those = "their files" if len(turned) > 1 else "its file"
+        show_info(
+            f"Turned by {those}, and shown resampled on upright voxels of {size} µm: {names}. What is fused are the pixels "
+            f"of {those}"
+        )
+
+
 def _read_file(file: Path) -> list[LayerData]:
     """A file as one layer, with its place and recipe; time points and channels are axes before z."""
     stack = open_stored(file)
@@ -138,7 +165,8 @@ def _read_file(file: Path) -> list[LayerData]:
     name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
     for message in stack.notes:
         show_warning(message)
-    return [volume_layer(data, stack.grid, name=name, recipe=stack.recipe, leading=leading)]
+    grid, affine = _own_voxels(stack)
+    return [volume_layer(data, grid, name=name, recipe=stack.recipe, leading=leading, affine=affine)]
 
 
 def _read_project(path: Path) -> list[Any]:
@@ -194,19 +222,33 @@ def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     files = [file for file in found.views.values() if file.is_file()]
     first = first_volume(files) if len(files) == len(found.views) else VolumeChoice()
     series = first != VolumeChoice()
-    views = open_views(folder, tag=tag, timepoint=first.timepoint, channel=first.channel, own_psfs=True)
+    opened = partial(open_views, folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
     truth = open_truth(folder, tag, timepoint=first.timepoint, channel=first.channel)
     inputs = Inputs(source=str(folder.resolve()), tag=tag, grid="isotropic").model_dump(mode="json")
-    layers = view_layers(views, sample=tag, inputs=inputs, shown=shown, own_psfs=True)
+    views, layers = views_as_layers(opened, sample=tag, inputs=inputs, shown=shown)
     if series:
         layers = view_series(views, layers)
     if truth is not None:
-        own = found.truth is not None and tuple(truth.shape) != views.grid.shape
-        # Of views on different grids, it has its own.
-        grid = open_stored(found.truth).grid if own and found.truth is not None else views.grid
-        layer = truth_layer(truth, grid, sample=tag)
+        grid, affine = _place_of_truth(found.truth, views.grid)
+        layer = truth_layer(truth, grid, sample=tag, affine=affine)
         layers.append(all_volumes(layer, found.truth) if series and found.truth and found.truth.is_file() else layer)
     return layers
+
+
+def _place_of_truth(file: Path | None, fused: Grid) -> tuple[Grid, np.ndarray | None]:
+    """The voxels of a ground truth, and its affine where it is turned: it lies on its own, or on those of the views."""
+    stored = None if file is None else open_stored(file)
+    if stored is None or (stored.shape == fused.shape and stored.affine_um is None):
+        return fused, None
+    return _own_voxels(stored)
+
+
+def _own_voxels(stored: StoredVolumes) -> tuple[Grid, np.ndarray | None]:
+    """The voxels of a file along their own axes, and its affine where it is turned."""
+    if stored.affine_um is None:
+        return stored.grid, None
+    size = Placed(stored.shape, stored.affine_um).voxel_size_um
+    return Grid(stored.shape, size, known=stored.in_um), stored.affine_um
 
 
 def _read_zarr(folder: Path) -> list[LayerData]:
@@ -221,9 +263,9 @@ def _read_zarr(folder: Path) -> list[LayerData]:
                 image.levels(), image.grid, name=sample, recipe=image.recipe, leading=leading, affine=place.affine_um
             )
         ]
-    views, truth = open_views(folder, own_psfs=True), open_truth(folder)
+    truth = open_truth(folder)
     inputs = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
-    layers = view_layers(views, sample=sample, inputs=inputs, own_psfs=True)
+    _, layers = views_as_layers(partial(open_views, folder), sample=sample, inputs=inputs)
     if truth is None:
         return layers
     return [*layers, truth_layer(truth, image.grid, sample=sample, affine=image.placement.affine_um)]

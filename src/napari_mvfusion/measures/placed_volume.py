@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import ALL_KNOWN, Grid, Known, Triple, float_triple, triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, Grid, Known, Triple, float_triple, is_upright, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 
@@ -46,12 +46,12 @@ class PlacedVolume:
         InputError
             If the volume is turned, sheared or mirrored.
         """
-        size = np.diag(self.matrix)[:3]
-        if not np.allclose(self.matrix[:3, :3], np.diag(size)) or (size <= 0).any():
+        if not is_upright(self.matrix, max(self.shape)):
             raise InputError(
                 f"layer '{self.name}' is turned, sheared or mirrored: a grid can only be scaled and shifted"
             )
-        return Grid(self.shape, float_triple(size), float_triple(self.matrix[:3, 3]), self.known)
+        size = float_triple(np.diag(self.matrix)[:3])
+        return Grid(self.shape, size, float_triple(self.matrix[:3, 3]), self.known)
 
     def on_grid_of(self, other: PlacedVolume) -> bool:
         """Whether the voxels of both lie at the same places."""

@@ -18,8 +18,8 @@ from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent, SeriesP
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Task, failure_of
-from napari_mvfusion.gui.layers.conversion import Opened, same_place
 from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
@@ -93,7 +93,7 @@ class Fusions(QObject):
 
         Parameters
         ----------
-        layers : the views; the results lie where the first one does now
+        layers : the views; the results lie on the grid that is chosen for them now
         opened : the same as views
         methods : in their order; earlier results stay where a later run fails
         target : where the results go
@@ -101,7 +101,7 @@ class Fusions(QObject):
         """
         first = layers[0]
         self._sample = notes(first).get("sample") or ""
-        self._place, self._limits = same_place(first), tuple(first.contrast_limits)
+        self._place, self._limits = opened.frame.place, tuple(first.contrast_limits)
         self._waiting.extend(zip(jobs_of(opened, methods, target), titles, strict=True))
         self._begun, self._done = 0, []
         self._next()

@@ -17,7 +17,7 @@ from napari_mvfusion.engine.outputs import open_unfinished
 from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesEvent, SeriesPart
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.layers.layer_data import lazy
-from napari_mvfusion.gui.layers.notes import KEY, annotate
+from napari_mvfusion.gui.layers.notes import KEY, annotate, unsized
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.formats import place_of
 
@@ -73,7 +73,7 @@ class ResultLayer(QObject):
             contrast_limits=limits,
             # Values arrive while the run goes on: napari must not keep what it read before.
             cache=False,
-            metadata={KEY: {"role": "fused", "running": True}},
+            metadata={KEY: {"role": "fused", "running": True, **unsized(job.views.grid)}},
             **place,
         )
         self._due = Later(_REFRESH_MS, self._refresh, self)

@@ -3,182 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.fused_grid import Placed, WorldBox, choose_grid
-from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Known, StatedSize, float_triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Known, StatedSize, float_triple, is_upright, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.notes import Kept, notes, said_of_psf
-from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.gui.layers.notes import Recorded, notes
 
 _SPATIAL = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """Registered views from layers.
-
-    Attributes
-    ----------
-    leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
-    inputs : how to open the views from their files, where that is known, for a recipe
-    """
-
-    leading: tuple[int, ...]
-    inputs: dict[str, Any] | None
-    _views: tuple[View, ...]
-    _stacks: tuple[Any, ...]
-    _grid: Grid
-
-    @property
-    def indices(self) -> list[tuple[int, ...]]:
-        """All positions along the leading axes, in order; one empty position for plain volumes."""
-        return list(np.ndindex(*self.leading))
-
-    @property
-    def views(self) -> RegisteredViews:
-        """The views at the first position."""
-        return RegisteredViews(self._views, self._grid)
-
-    def at(self, index: tuple[int, ...]) -> RegisteredViews:
-        """The views at one position; nothing is read yet."""
-        if not self.leading:
-            return self.views
-        return RegisteredViews(
-            [replace(view, data=stack[index]) for view, stack in zip(self._views, self._stacks, strict=True)],
-            self._grid,
-        )
-
-    @property
-    def folder(self) -> str:
-        """Where the files of the views lie, "" where they have none."""
-        source = self._views[0].source
-        place = place_of(source) if source else None
-        return str(place.absolute().parent) if place is not None and place.exists() else ""
-
-
-def open_layers(layers: Sequence[Image]) -> Opened:
-    """Registered views from image layers.
-
-    The fused volume gets the voxels of the first layer, also where that is turned or sheared. Layers that lie elsewhere
-    are resampled to it. Axes before z, such as time, must be equally long in all layers.
-
-    Raises
-    ------
-    InputError
-        If there is no layer, two would be the same view, their leading axes differ, or one states no voxel size and
-        another of the same shape does.
-    """
-    if not layers:
-        raise InputError("no view is ticked: tick the views to fuse")
-    first = layers[0]
-    grid, to_frame = frame_of(first)
-    leading = common_leading(layers)
-    views, stacks = [], []
-    for layer, name in zip(layers, _names(layers), strict=True):
-        if (lacking := lacks_size(layer, first)) is not None:
-            raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
-        known, said = notes(layer), said_of_psf(layer)
-        stack = stack_of(layer)
-        if leading_shape(layer) != leading:
-            stack = stack.reshape((*leading, *stack.shape[-_SPATIAL:]))
-        data = stack[(0,) * len(leading)] if leading else stack
-        matrix = to_frame @ to_world_um(layer)
-        same = tuple(data.shape) == grid.shape and np.allclose(matrix, grid.affine)
-        stacks.append(stack)
-        own = kept_view(layer) if same else None
-        views.append(
-            View(
-                data,
-                name,
-                psf=None if said.flaw else known.get("psf"),
-                psf_notes=said.notes,
-                psf_flaw=said.flaw,
-                angle=known.get("angle"),
-                affine=None if same else matrix,
-                weight=known.get("weight", 1.0),
-                offset=known.get("offset", 0.0),
-                gain=known.get("gain", 1.0),
-                remove_hot=known.get("remove_hot", False),
-                mask=known.get("mask"),
-                no_data=known.get("no_data", "auto"),
-                source=known.get("source") or layer.source.path or "",
-            )
-        )
-        if own is not None:
-            views[-1] = _as_kept(own.view, views[-1])
-    return Opened(leading, None if leading else _inputs(layers, views, grid), tuple(views), tuple(stacks), grid)
-
-
-def _inputs(layers: Sequence[Image], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
-    """How views are opened from the files of their layers, or None where a recipe could not say it in one go."""
-    opened = notes(layers[0]).get("inputs")
-    if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):
-        return None
-    if any("kept" in notes(layer) for layer in layers):
-        kept = [one for layer in layers if (one := kept_view(layer)) is not None]
-        return _kept_inputs(Inputs(**opened), kept, views, grid) if len(kept) == len(layers) else None
-    if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
-        return None
-    if any(view.affine is not None for view in views) and any(view.psf is not None for view in views):
-        # The panel has brought PSFs from the voxels of their views to those of the first, which no recipe repeats exactly.
-        return None
-    masks = dict(opened.get("masks") or {})
-    for layer, view in zip(layers, views, strict=True):
-        known = notes(layer)
-        if known.get("mask_layer"):
-            if not known.get("mask_file"):
-                return None
-            masks[view.name] = known["mask_file"]
-    inputs = Inputs(**opened).set_as(RegisteredViews(views, grid), masks)
-    return None if inputs is None else inputs.model_dump(mode="json")
-
-
-def kept_view(layer: Image) -> Kept | None:
-    """The view that a layer shows on the grid of the fused volume, as long as nobody has changed what it shows or where."""
-    kept = notes(layer).get("kept")
-    if kept is None or kept.shown is not finest(layer) or notes(layer).get("mask") is not kept.mask:
-        return None
-    there = np.allclose(to_world_um(layer), kept.grid.affine) and notes(layer).get("no_data") is None
-    return kept if there else None
-
-
-def _as_kept(own: View, set_as: View) -> View:
-    """A view as it was opened, with what was set on its layer, which shows it without the offset and gain of its file."""
-    return replace(
-        set_as,
-        data=own.data,
-        affine=own.affine,
-        mask=own.mask,
-        no_data=own.no_data,
-        offset=own.offset + own.gain * set_as.offset,
-        gain=own.gain * set_as.gain,
-        remove_hot=own.remove_hot or set_as.remove_hot,
-    )
-
-
-def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
-    """How to open some of the views of a project; None where these alone would not be given the same grid."""
-    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True)
-    if set_as is None:
-        return None
-    if len(views) < len(kept[0].together):
-        last = np.array(grid.origin_um) + (np.array(grid.shape) - 1) * grid.voxel_size_um
-        pinned = WorldBox(grid.origin_um, float_triple(last))
-        fields = [Placed(view.shape, grid.affine if view.affine is None else view.affine) for view in views]
-        alone = choose_grid(fields, voxels=grid.voxel_size_um, box=pinned, known=grid.known).grid
-        if alone != grid:
-            return None
-        box = {} if set_as.box is not None else {"box_um": (pinned.first_um, pinned.last_um)}
-        set_as = set_as.model_copy(update={"voxel_size_um": grid.voxel_size_um, **box})
-    return set_as.model_dump(mode="json")
+_KEPT_PSFS = 16
 
 
 def stated_size(layer: Image) -> StatedSize:
@@ -201,19 +37,13 @@ def sized(layer: Image, size_um: FloatTriple) -> dict[str, Any]:
     """
     larger = np.divide(size_um, np.linalg.norm(_in_own_units(layer)[:3, :3], axis=0))
     place, known = layer.translate[-_SPATIAL:], known_sizes(layer)
-    units = [_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]]
+    units = [micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]]
     moved = np.where(known, place * units, place * larger)
     return {
         "scale": np.concatenate([layer.scale[:-_SPATIAL], layer.scale[-_SPATIAL:] * larger]),
         "translate": np.concatenate([layer.translate[:-_SPATIAL], moved]),
         "units": (*map(str, layer.units[:-_SPATIAL]), "um", "um", "um"),
     }
-
-
-def _is_as_opened(layer: Image) -> bool:
-    """Whether a layer lies where its file was opened, beside views on other grids."""
-    placed = notes(layer).get("placed")
-    return placed is not None and np.allclose(to_world_um(layer), placed)
 
 
 def common_leading(layers: Sequence[Image]) -> tuple[int, ...]:
@@ -232,7 +62,7 @@ def common_leading(layers: Sequence[Image]) -> tuple[int, ...]:
     for layer, shape, count in zip(layers, shapes, several, strict=True):
         if count != several[0]:
             raise InputError(
-                f"layer '{layer.name}' has {_in_words(shape)}, but '{first.name}' {_in_words(shapes[0])}: "
+                f"layer '{layer.name}' has {in_words(shape)}, but '{first.name}' {in_words(shapes[0])}: "
                 "views that are fused together need the same time points and channels"
             )
     # The result is shown in the place of the first layer, with as many axes.
@@ -282,9 +112,78 @@ def leading_shape(layer: Image) -> tuple[int, ...]:
 def stack_of(layer: Image) -> Any:
     """The layer's pixels at full resolution, all axes; what is neither numpy nor dask becomes dask, read when needed."""
     data = finest(layer)
+    if hasattr(data, "coords") and hasattr(data, "dims"):
+        # Other plugins hand napari arrays of xarray, round numpy or dask.
+        data = data.data
     if len(data.shape) == _SPATIAL or isinstance(data, (np.ndarray, da.Array)):
         return data
     return da.from_array(data, name=False)
+
+
+def drift_of(layer: Image) -> list[np.ndarray] | None:
+    """How a layer of another plugin moves over time: 4 x 4 matrices of the world, um, one a time point; None if it does not.
+
+    napari-stitcher keeps the affines of all time points beside the layer, which has that of the one that is shown.
+
+    Raises
+    ------
+    InputError
+        If there is not one for each time point.
+    """
+    affines = layer.metadata.get("full_affine_transform")
+    if affines is None or "t" not in getattr(affines, "dims", ()):
+        return None
+    matrices = np.asarray(affines.transpose("t", ...), float)
+    if matrices.shape[1:] != (4, 4) or (matrices == matrices[0]).all():
+        return None
+    if leading_shape(layer) != matrices.shape[:1]:
+        raise InputError(
+            f"layer '{layer.name}' has {in_words(leading_shape(layer))} and places for {len(matrices)} time points: open it "
+            "again with the plugin that made it"
+        )
+    units = np.diag([*(micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]), 1.0])
+    now = np.linalg.inv(layer.affine.affine_matrix[-_SPATIAL - 1 :, -_SPATIAL - 1 :])
+    return [units @ matrix @ now @ np.linalg.inv(units) for matrix in matrices]
+
+
+def pixels_of(layer: Image) -> Any:
+    """The pixels that are fused of a layer, all axes: those that were recorded, where it shows others."""
+    recorded = _fused_as_recorded(layer)
+    return stack_of(layer) if recorded is None else recorded.data
+
+
+def pixels_to_world_um(layer: Image) -> np.ndarray:
+    """4 x 4 matrix from the voxels (z, y, x, 1) of the pixels that are fused to world micrometres.
+
+    Raises
+    ------
+    InputError
+        If the layer's units are no lengths.
+    """
+    return to_world_um(layer) if _fused_as_recorded(layer) is None else own_to_world_um(layer)
+
+
+def _fused_as_recorded(layer: Image) -> Recorded | None:
+    """What was recorded of a layer that shows it resampled, unless it got other pixels, or a mask for those it shows."""
+    recorded, mask = notes(layer).get("recorded"), notes(layer).get("mask")
+    if recorded is None or finest(layer) is not recorded.shown:
+        return None
+    return recorded if mask is None or mask.shape[-_SPATIAL:] == recorded.data.shape[-_SPATIAL:] else None
+
+
+def own_to_world_um(layer: Image) -> np.ndarray:
+    """4 x 4 matrix from the voxels (z, y, x, 1) in which a layer was recorded, as its own PSF is, to world micrometres.
+
+    Raises
+    ------
+    InputError
+        If the layer's units are no lengths.
+    """
+    recorded, matrix = notes(layer).get("recorded"), to_world_um(layer)
+    if recorded is not None:
+        matrix = matrix @ recorded.to_shown
+        matrix[np.abs(matrix) < 1e-12] = 0.0
+    return matrix
 
 
 def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
@@ -297,9 +196,9 @@ def frame_of(layer: Image) -> tuple[Grid, np.ndarray]:
     """
     matrix = to_world_um(layer)
     shape = triple(finest(layer).shape[-_SPATIAL:])
-    size = np.diag(matrix)[:3]
-    if np.allclose(matrix[:3, :3], np.diag(size)) and (size > 0).all():
-        return Grid(shape, float_triple(size), float_triple(matrix[:3, 3]), known_sizes(layer)), np.eye(4)
+    if is_upright(matrix, max(shape)):
+        size, place = float_triple(np.diag(matrix)[:3]), float_triple(matrix[:3, 3])
+        return Grid(shape, size, place, known_sizes(layer)), np.eye(4)
     # Rounded, because a rotation leaves 0.9999999999999998 of 1.
     known = known_sizes(layer)
     grid = Grid(shape, float_triple(np.linalg.norm(matrix[:3, :3], axis=0).round(12)), known=known)
@@ -347,7 +246,7 @@ def to_world_um(layer: Image) -> np.ndarray:
         If the layer's units are no lengths.
     """
     matrix = _in_own_units(layer)
-    matrix[:3] *= np.array([_micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
+    matrix[:3] *= np.array([micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
     matrix[np.abs(matrix) < 1e-12] = 0.0
     return matrix
 
@@ -366,7 +265,7 @@ def _to_world(layer: Image) -> np.ndarray:
     return matrix
 
 
-def _micrometres(unit: Any, name: str) -> float:
+def micrometres(unit: Any, name: str) -> float:
     """How many micrometres a unit of napari is."""
     if str(unit) in ("pixel", "dimensionless"):
         return 1.0
@@ -376,11 +275,6 @@ def _micrometres(unit: Any, name: str) -> float:
     return float(quantity.to("um").magnitude)
 
 
-def _in_words(leading: tuple[int, ...]) -> str:
+def in_words(leading: tuple[int, ...]) -> str:
+    """The axes before z that a layer has."""
     return f"leading axes of {leading}" if leading else "no axes before z"
-
-
-def _names(layers: Sequence[Image]) -> list[str]:
-    """What the views are called in their files, which a recipe goes by; where that is unclear, as the layers are."""
-    names = [notes(layer).get("name") for layer in layers]
-    return [layer.name for layer in layers] if None in names or len(set(names)) < len(names) else [*map(str, names)]

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
+from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.field_of_view import NoData
+from napari_mvfusion.data.fused_grid import Placed, choose_grid
+from napari_mvfusion.data.geometry import Grid, Triple, is_aligned, is_upright, triple
 from napari_mvfusion.data.resampled_view import ResampledView
-from napari_mvfusion.data.views import RegisteredViews, VolumeLike
-from napari_mvfusion.gui.layers.notes import KEY, Notes
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.gui.layers.notes import KEY, Notes, PlacedPSF, Recorded, annotate, notes, unsized
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.psf import resample_psf
+from napari_mvfusion.psf.frames import own_to_fused
 
 LayerData = tuple[Any, dict[str, Any], Literal["image"]]
 
@@ -27,7 +31,6 @@ _COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue", "bop orange",
 _SHOWN_VIEWS = 2
 _CHUNK_BYTES = 2**22
 _SPATIAL = 3
-_ROUNDING = 1e-12
 
 
 def view_layers(
@@ -37,12 +40,13 @@ def view_layers(
     inputs: Mapping[str, Any] | None = None,
     shown: bool = True,
     own_psfs: bool = False,
+    in_run: RegisteredViews | None = None,
 ) -> list[LayerData]:
     """One image layer a view, as napari's readers return them.
 
-    Contrast limits are shared by views of one type of number, so that they can be compared; 8-bit views beside 16-bit ones
-    would be nearly black. Two views are visible at first, in colours that add up
-    to white where they agree.
+    Views that are turned are shown resampled on the voxels of the grid; what is fused is what was recorded. Contrast
+    limits are shared by views of one type of number, so that they can be compared; 8-bit views beside 16-bit ones would be
+    nearly black. Two views are visible at first, in colours that add up to white where they agree.
 
     Parameters
     ----------
@@ -50,8 +54,9 @@ def view_layers(
     sample : what the views show, the first word of the layers' names; may be empty
     inputs : how the views were opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
     shown : False leaves all of them invisible
-    own_psfs : PSFs are in the pixels of their views; they are brought to those of the first view, which a fused volume has,
-        and by the panel to others when other views are fused
+    own_psfs : PSFs are in the pixels of their views; they are brought to the voxels of the grid, and to others when other
+        views are fused, or on another grid
+    in_run : the same views with PSFs on the voxels of the grid as a run on their files has them, where that is known
     """
     alike: dict[str, list[VolumeLike]] = {}
     for view in views.views:
@@ -60,14 +65,18 @@ def view_layers(
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
-        placed = _placed_psf(views, number) if own_psfs else None
-        psf = view.psf if placed is None else placed["psf"]
+        placed = _placed_psf(view, views.grid, None if in_run is None else in_run.views[number]) if own_psfs else None
+        said = ViewPSF(view.psf, view.psf_notes, view.psf_flaw)
+        recorded = None
+        if view.affine is not None and not is_aligned(view.affine):
+            to_shown = np.linalg.inv(views.grid.affine) @ view.affine
+            recorded = shown_upright(lazy(view.data), to_shown, views.grid.shape)
         known: Notes = {
             "role": "view",
             "name": view.name,
             "angle": view.angle,
-            "psf": psf,
-            "psf_said": ViewPSF(psf, view.psf_notes, view.psf_flaw),
+            "psf": view.psf,
+            "psf_said": said,
             **(placed or {}),
             "weight": view.weight,
             "offset": view.offset,
@@ -78,8 +87,9 @@ def view_layers(
             "source": view.source,
             "sample": sample,
             "inputs": None if inputs is None else dict(inputs),
-            **({} if view.affine is None else {"placed": view.affine}),
-            **({} if any(views.grid.known) else {"unsized": views.grid.voxel_size_um}),
+            "placed": views.grid.affine if view.affine is None else view.affine,
+            **({} if recorded is None else {"recorded": recorded}),
+            **unsized(views.grid),
         }
         look = {
             "name": f"{sample} view {view.name}".strip(),
@@ -89,8 +99,32 @@ def view_layers(
             "visible": shown and number < _SHOWN_VIEWS,
             "metadata": {KEY: known},
         }
-        layers.append((lazy(view.data), look | placement(views.grid, view.affine), "image"))
+        if recorded is None:
+            layers.append((lazy(view.data), look | placement(views.grid, view.affine), "image"))
+        else:
+            layers.append((recorded.shown, look | placement(views.grid), "image"))
     return layers
+
+
+def views_as_layers(
+    opened: Callable[..., RegisteredViews], *, sample: str, inputs: Mapping[str, Any], shown: bool = True
+) -> tuple[RegisteredViews, list[LayerData]]:
+    """Views of files, and a layer of each, with PSFs in its own frame too where the views lie on different grids.
+
+    Parameters
+    ----------
+    opened : opens them, with `own_psfs` as `open_views`
+    sample, inputs, shown : see `view_layers`
+
+    Raises
+    ------
+    InputError
+        If they cannot be opened.
+    """
+    views = opened(own_psfs=True)
+    moved = any(view.affine is not None and view.psf is not None for view in views.views)
+    in_run = opened(own_psfs=False) if moved else None
+    return views, view_layers(views, sample=sample, inputs=inputs, shown=shown, own_psfs=True, in_run=in_run)
 
 
 def any_turned(views: RegisteredViews) -> bool:
@@ -98,13 +132,36 @@ def any_turned(views: RegisteredViews) -> bool:
 
     napari leaves such a turn out of the planes that it shows, and ends with an error where it is by a right angle.
     """
-    return any(view.affine is not None and not is_upright(view.affine) for view in views.views)
+    return any(view.affine is not None and not is_aligned(view.affine) for view in views.views)
 
 
-def is_upright(affine: np.ndarray) -> bool:
-    """Whether a 4 x 4 matrix scales and moves only."""
-    size = np.diag(affine)[:_SPATIAL]
-    return bool(np.array_equal(affine[:_SPATIAL, :_SPATIAL], np.diag(size)) and (size > 0).all())
+def shown_upright(stack: Any, to_shown: np.ndarray, shape: Triple) -> Recorded:
+    """What is shown of turned pixels: them on upright voxels, computed where they are looked at.
+
+    Parameters
+    ----------
+    stack : (..., z, y, x)
+    to_shown : 4 x 4, from its voxels (z, y, x, 1) to those that are shown
+    shape : (z, y, x) of what is shown
+    """
+    # What lies beyond a volume is known from where it is; nothing has to be read to tell it.
+    no_data: NoData = "nan" if np.dtype(stack.dtype).kind == "f" else "none"
+    leading, grid = tuple(stack.shape[:-_SPATIAL]), Grid(shape)
+    shown = [
+        lazy(ResampledView(RegisteredViews([View(volume, "", affine=to_shown, no_data=no_data)], grid), 0))
+        for volume in (stack[index] if leading else stack for index in np.ndindex(*leading))
+    ]
+    return Recorded(stack, da.stack(shown).reshape((*leading, *shape)) if leading else shown[0], to_shown)
+
+
+def set_pixels(layer: Image, pixels: Any) -> None:
+    """Give a layer other pixels, at full resolution, in the place of those that are fused of it."""
+    recorded = notes(layer).get("recorded")
+    if recorded is not None and pixels.shape == recorded.data.shape:
+        recorded = shown_upright(pixels, recorded.to_shown, triple(recorded.shown.shape[-_SPATIAL:]))
+        annotate(layer, recorded=recorded)
+        pixels = recorded.shown
+    layer.data = [pixels, *layer.data[1:]] if layer.multiscale else pixels
 
 
 def resampled_views(views: RegisteredViews) -> RegisteredViews:
@@ -129,19 +186,30 @@ def resampled_views(views: RegisteredViews) -> RegisteredViews:
     )
 
 
-def _placed_psf(views: RegisteredViews, number: int) -> Notes | None:
-    """The PSF of a view in its own frame, and brought to the pixels of the first view; None where it has none."""
-    own = views.views[number].psf
-    if own is None:
+def _placed_psf(own: View, grid: Grid, in_run: View | None) -> Notes | None:
+    """The PSF of a view in its own frame, and brought to the voxels of a grid; None where it has none.
+
+    Parameters
+    ----------
+    own : the view, with its PSF in its own frame
+    in_run : the same with its PSF as a run on its file has it
+    """
+    if own.psf is None:
         return None
-    first, this = (
-        (views.grid.affine if view.affine is None else view.affine)[:3, :3]
-        for view in (views.views[0], views.views[number])
-    )
-    matrix = np.linalg.inv(first) @ this
-    matrix[np.abs(matrix) < _ROUNDING] = 0.0
-    psf = resample_psf(own, matrix, centre=np.array(own.shape) // 2)
-    return {"psf": psf, "psf_own": own, "psf_matrix": matrix, "psf_placed": psf}
+    matrix = own_to_fused(grid.affine if own.affine is None else own.affine, grid)
+    if in_run is None or in_run.psf is None:
+        psf = resample_psf(own.psf, matrix, centre=np.array(own.psf.shape) // 2)
+        said = ViewPSF(psf, own.psf_notes, own.psf_flaw)
+        return {"psf": psf, "psf_said": said, "psf_own": own.psf, "psf_matrix": matrix, "psf_placed": psf}
+    said = ViewPSF(in_run.psf, in_run.psf_notes)
+    return {
+        "psf": in_run.psf,
+        "psf_said": said,
+        "psf_own": own.psf,
+        "psf_matrix": matrix,
+        "psf_placed": in_run.psf,
+        "psf_in_run": PlacedPSF(own.psf, matrix, said),
+    }
 
 
 def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str, affine: np.ndarray | None = None) -> LayerData:
@@ -154,13 +222,31 @@ def truth_layer(volume: VolumeLike, grid: Grid, *, sample: str, affine: np.ndarr
     sample : what it shows
     affine : 4 x 4, from voxels to the world, takes the place of the grid's
     """
+    shown, known, place = _upright(lazy(volume), grid, affine, {"role": "truth", "sample": sample})
     look = {
         "name": f"{sample} ground truth".strip(),
         "contrast_limits": contrast_limits([volume]),
         "visible": False,
-        "metadata": {KEY: {"role": "truth", "sample": sample}},
+        "metadata": {KEY: known},
     }
-    return lazy(volume), look | placement(grid, affine), "image"
+    return shown, look | placement(place), "image"
+
+
+def _upright(volume: Any, grid: Grid, affine: np.ndarray | None, known: dict[str, Any]) -> tuple[Any, Any, Grid]:
+    """What is shown of a volume, its notes, and where that lies; one that is turned is shown on cubes of its finest size.
+
+    Parameters
+    ----------
+    volume : (..., z, y, x)
+    grid : of its voxels, along their own axes
+    affine : 4 x 4, from its voxels to the world, takes the place of the grid's
+    """
+    if affine is None:
+        return volume, known, grid
+    place = choose_grid([Placed(grid.shape, affine, "the volume")], known=grid.known).grid
+    recorded = shown_upright(volume, np.linalg.inv(place.affine) @ affine, place.shape)
+    unsized = {"unsized": place.voxel_size_um} if "unsized" in known else {}
+    return recorded.shown, known | {"recorded": recorded, "placed": affine, **unsized}, place
 
 
 def volume_layer(
@@ -181,15 +267,21 @@ def volume_layer(
     affine : 4 x 4, from voxels to the world, takes the place of the grid's
     """
     levels = volume if isinstance(volume, list) else [volume]
+    if affine is not None:
+        # Coarser levels would have to be turned too, and planes are computed only where they are looked at.
+        levels = levels[:1]
     known: dict[str, Any] = {} if recipe is None else {"role": "fused", "recipe": dict(recipe)}
-    known |= {} if any(grid.known) else {"unsized": grid.voxel_size_um}
+    known |= unsized(grid)
     coarse = levels[-1]
     if leading:
         coarse = lazy(coarse)[(0,) * len(leading)]
     look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": {KEY: known} if known else {}}
     data = [lazy(level) for level in levels]
+    if affine is not None:
+        data[0], known, grid = _upright(data[0], grid, affine, known)
+        look["metadata"] = {KEY: known}
     multiscale = {"multiscale": True} if len(data) > 1 else {}
-    return data if multiscale else data[0], look | placement(grid, affine, leading) | multiscale, "image"
+    return data if multiscale else data[0], look | placement(grid, None, leading) | multiscale, "image"
 
 
 def placement(
@@ -263,6 +355,10 @@ def all_volumes(layer: LayerData, file: Path) -> LayerData:
         return layer
     _, look, kind = layer
     data, leading = stacked(stack)
+    known = look["metadata"][KEY]
+    if (recorded := known.get("recorded")) is not None:
+        recorded = shown_upright(data, recorded.to_shown, triple(recorded.shown.shape[-_SPATIAL:]))
+        data, look = recorded.shown, look | {"metadata": {KEY: known | {"recorded": recorded}}}
     return data, look | _after(leading, look), kind
 
 

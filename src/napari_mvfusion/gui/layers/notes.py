@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.view import View
 from napari_mvfusion.io.psf_files import ViewPSF
@@ -39,6 +40,31 @@ class Kept:
     together: tuple[View, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The pixels of a layer as they were recorded, where it shows them resampled, as napari cannot show what is turned.
+
+    Attributes
+    ----------
+    data : (..., z, y, x)
+    shown : what the layer shows of them at full resolution; with other pixels it is what it shows
+    to_shown : 4 x 4 matrix from voxels (z, y, x, 1) of `data` to those of `shown`
+    """
+
+    data: Any
+    shown: Any
+    to_shown: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedPSF:
+    """A PSF on the voxels of a fused volume, and the 3 x 3 matrix that brings that in the view's own pixels to these."""
+
+    own: np.ndarray
+    matrix: np.ndarray
+    said: ViewPSF
+
+
 class Notes(TypedDict, total=False):
     """The notes of a layer, a plain dict; whatever is not known is left out or None.
 
@@ -55,10 +81,13 @@ class Notes(TypedDict, total=False):
     psf_own, psf_matrix, psf_placed : a PSF in the frame of the view itself, the matrix by which it was brought to the fused
         volume, 3 x 3, and what came out
     kept : the view itself, where the layer shows it on another grid
+    psf_in_run : the PSF as a run on the files of the view has it, where it was opened so
     mask : of a view, (z, y, x), nonzero where there is data
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
-    placed : 4 x 4, where a view lay when it was opened, um, where that is not the grid of all views
+    recorded : the pixels of a view that is shown resampled; its mask, and its own PSF, are on their voxels
+    placed : 4 x 4, where a view lay when it was opened, um
     unsized : what stands in the place of the voxel size (z, y, x), where its file states none
+    grid : the voxels that were chosen for the fused volume, see `napari_mvfusion.data.fused_grid.Voxels`
     inputs : how the files of a view were opened, as `Inputs` of a recipe
     recipe : of a result
     running : whether a result is still computed
@@ -82,14 +111,22 @@ class Notes(TypedDict, total=False):
     psf_matrix: np.ndarray | None
     psf_placed: np.ndarray | None
     kept: Kept
+    psf_in_run: PlacedPSF
     mask: Any
     mask_layer: str
     mask_file: str
+    recorded: Recorded
     placed: np.ndarray
     unsized: FloatTriple
+    grid: Voxels
     inputs: dict[str, Any] | None
     recipe: dict[str, Any]
     running: bool
+
+
+def unsized(grid: Grid) -> Notes:
+    """What stands in the place of the voxel size of a layer on a grid, where nobody has said it."""
+    return {} if any(grid.known) else {"unsized": grid.voxel_size_um}
 
 
 def notes(layer: Any) -> Notes:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple
+from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple, is_upright
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.lengths import micrometres
 from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
@@ -307,7 +307,7 @@ def upright_or_turned(affine: np.ndarray, in_um: Known) -> tuple[FloatTriple, Fl
     """
     affine = affine.copy()
     affine[:3, :3][np.abs(affine[:3, :3]) < _EXACT * np.abs(affine[:3, :3]).max()] = 0.0
-    upright = np.count_nonzero(affine[:3, :3]) == 3 and bool((np.diag(affine)[:3] > 0).all())
+    upright = is_upright(affine)
     size = np.diag(affine)[:3] if upright else np.linalg.norm(affine[:3, :3], axis=0)
     known = in_um if upright or all(in_um) else (False, False, False)
     return float_triple(size), float_triple(affine[:3, 3]), None if upright else affine, known

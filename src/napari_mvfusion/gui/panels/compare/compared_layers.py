@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
+from napari_mvfusion.data.fused_grid import Voxels
+from napari_mvfusion.data.geometry import FloatTriple, float_triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import known_sizes, leading_shape, open_layers, stack_of, to_world_um
+from napari_mvfusion.gui.layers.conversion import known_sizes, leading_shape, stack_of, to_world_um
 from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 
 ROLES = {"view": "view", "fused": "result", "truth": "ground truth", None: "image"}
@@ -59,6 +62,10 @@ def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.clip(place, 0, sizes - 1))
 
 
+def _voxels_of(volume: PlacedVolume) -> FloatTriple:
+    return float_triple(np.linalg.norm(volume.matrix[:3, :3], axis=0).round(12))
+
+
 def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
     """The layers that are views and have a PSF, except those that the user left out."""
     views = with_role(listed, "view")
@@ -83,7 +90,11 @@ def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[floa
         raise InputError(_NONE)
     for sample in sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample))):
         layers = groups[sample]
-        views = open_layers(layers).at(leading_index(layers[0], point))
-        if volume.on_grid_of(PlacedVolume(sample, views.views[0].data, views.grid.affine)):
-            return views
+        # The grid that is chosen now need not be that of a result of before.
+        asked: list[Voxels | None] = [None, "isotropic", "first", _voxels_of(volume)]
+        for voxels in asked:
+            opened = open_layers(layers, voxels)
+            frame = opened.frame
+            if volume.shape == frame.grid.shape and np.allclose(volume.matrix, to_world_um(frame.layer)):
+                return opened.at(leading_index(layers[0], point))
     raise InputError(f"'{volume.name}' does not lie on the grid of the open views: they do not belong together")

@@ -13,7 +13,7 @@ from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.fusions import Fusions, Target
 from napari_mvfusion.gui.jobs.status import Status, box_of
-from napari_mvfusion.gui.layers.conversion import open_layers
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.finetune.comparing import Comparing
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.model_actions import ModelActions, Prompt

@@ -13,8 +13,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
-from napari_mvfusion.gui.layers.conversion import Opened, place_of_volume, stack_of
+from napari_mvfusion.gui.layers.conversion import place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.panels.compare.arrangements import SavedAppearance, SideBySide
 from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.training.chi_square import ChiSquare, reduced_chi_square

@@ -15,8 +15,8 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.fusions import describe
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.opened import Opened, open_layers
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.finetune.data_lists import FolderList, SharpList
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws
@@ -156,17 +156,19 @@ class DataForm(QWidget):
         """Say what is chosen now."""
         layers = self.layers
         self._psfs.show_layers(layers)
-        self._region.follow(layers[0] if layers else None)
-        text = ""
+        text, frame = "", None
         if layers:
             try:
-                text = describe(open_layers(layers)).replace("fused one after the other", "all are learned from")
+                opened = open_layers(layers)
+                frame = opened.frame.layer
+                text = describe(opened).replace("fused one after the other", "all are learned from")
             except InputError:
                 text = ""  # the panel says why
         elif self.from_files and (count := len(self._files.inputs())):
             text = "1 volume" if count == 1 else f"{count} volumes, all are learned from"
         elif not self.from_files and not self._views.topLevelItemCount():
             text = NO_VIEWS
+        self._region.follow(frame)
         self._volume.setText(text)
         self._volume.setVisible(bool(text))
         self._views.setVisible(not self.from_files and self._views.topLevelItemCount() > 0)
@@ -217,7 +219,7 @@ class RegionForm(QWidget):
         self.follow(None)
 
     def follow(self, first: Image | None) -> None:
-        """Say which layer's voxels are those of the fused volume; None where the views come from files."""
+        """Say which layer's voxels are those of the fused volume; None where the views come from files, or do not fit."""
         self._first = first
         if self._chosen != _BOX:
             self._drawn.take_away()

@@ -13,7 +13,7 @@ from napari_mvfusion.data.events import Prepared
 from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
-from napari_mvfusion.gui.layers.conversion import Opened
+from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.panels.fuse.live_preview import identity
 from napari_mvfusion.gui.settings import Preferences, keep, last_used, preferences
 from napari_mvfusion.gui.widgets.waiting import Later

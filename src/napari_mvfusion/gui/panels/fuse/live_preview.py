@@ -16,8 +16,9 @@ from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.preview import Preview, Previewer
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
-from napari_mvfusion.gui.layers.conversion import Opened, frame_of, place_of_box
+from napari_mvfusion.gui.layers.conversion import known_sizes, place_of_box, to_world_um
 from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.panels.regions import DrawnBox, box_at_slider, leading_index, region_in_sight, same_axes
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
 from napari_mvfusion.gui.widgets.layout import column, row
@@ -39,7 +40,7 @@ class Source:
 
     Attributes
     ----------
-    layers : the ticked layers; the voxels of the first are those of the fused volume
+    layers : the ticked layers
     opened : the same as views
     method : that is looked at
     device : as `pick_device` takes it
@@ -173,7 +174,7 @@ class LivePreview(QWidget):
             self._stop()
             self._say(str(error))
             return
-        first = source.layers[0]
+        first = source.opened.frame.layer
         box = self._region_of(first, source)
         if box is None:
             self._say("Draw a rectangle over the region to fuse.")
@@ -194,7 +195,7 @@ class LivePreview(QWidget):
             self._layer = self._viewer.add_image(
                 np.full((*(1 for _ in index), *box.shape), np.nan, np.float32),
                 name=_NAME,
-                contrast_limits=tuple(first.contrast_limits),
+                contrast_limits=tuple(source.layers[0].contrast_limits),
                 metadata={KEY: {"role": "preview"}},
                 **self._place,
             )
@@ -247,8 +248,8 @@ def preview_steps(check: Checkpoint, previewer: Previewer, method: Method, box: 
 def identity(layer: Image) -> tuple[Any, ...]:
     """Equal as long as a layer gives the same pixels, PSF and place."""
     known = layer.metadata.get(KEY, {})
-    frame, to_frame = frame_of(layer)
+    place = to_world_um(layer).tobytes(), known_sizes(layer), known.get("grid")
     numbers = tuple(known.get(name, usual) for name, usual in (("weight", 1.0), ("offset", 0.0), ("gain", 1.0)))
     choices = (known.get("remove_hot", False), known.get("no_data", "auto"))
     settings = (*numbers, *choices, known.get("name"), layer.name)
-    return (id(layer.data), id(known.get("psf")), id(known.get("mask")), frame, to_frame.tobytes(), *settings)
+    return (id(layer.data), id(known.get("psf")), id(known.get("mask")), *place, *settings)

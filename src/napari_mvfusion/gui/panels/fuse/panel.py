@@ -13,8 +13,8 @@ from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
-from napari_mvfusion.gui.layers.conversion import Opened, open_layers
 from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.opened import Opened, open_layers
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.base import NOT_IN_FILES, CopyAs, Panel
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
@@ -22,6 +22,7 @@ from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.output_form import OutputForm
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws, WaysOut
+from napari_mvfusion.gui.panels.fuse.voxels_form import VoxelsForm
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.layout import column, group, row
@@ -54,6 +55,7 @@ class FusePanel(Panel):
         self._method = MethodForm()
         self._live = LivePreview(viewer, self._source)
         self._output = OutputForm()
+        self._voxels = VoxelsForm()
         self._volume = text_label("volume")
         self._hint = text_label("hint")
         self._ways_out = WaysOut(
@@ -69,6 +71,7 @@ class FusePanel(Panel):
         self._restore()
         for part in (self._views, self._method, self._output):
             part.changed.connect(self._due.ask)
+        self._voxels.settled.connect(self._due.ask)
         self._method.changed.connect(self._live.refresh)
         self._views.psf_wanted.connect(self._psfs.choose)
         self._psfs.changed.connect(self._due.ask)
@@ -86,7 +89,7 @@ class FusePanel(Panel):
 
     def _lay_out(self) -> None:
         groups = {
-            "Views": (self._views, self._psfs, self._volume),
+            "Views": (self._views, self._psfs, self._voxels, self._volume),
             "Methods": (self._method, self._live),
             "Output": (self._output,),
         }
@@ -133,13 +136,14 @@ class FusePanel(Panel):
                 problem = str(error)
         if not running:
             self._views.setVisible(not none)
+            self._voxels.follow(self._views.chosen())
             self._volume.setText(volume)
             self._volume.setVisible(bool(volume))
             self._psfs.show_layers(self._views.chosen())
             problem = self._ways_out.offer(self._views.chosen(), problem)
             if problem and self._psfs.blocking:
                 problem = _MEND_FIRST
-            elif (problem or remarks) and checked and self._psfs.looking:
+            elif self._voxels.busy or ((problem or remarks) and checked and self._psfs.looking):
                 # Most of it is mended in a moment, and nothing shall be fused before.
                 problem = _LOOKING
             self._live.refresh()

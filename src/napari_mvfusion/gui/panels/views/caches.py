@@ -14,8 +14,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_mvfusion.data.geometry import NOT_KNOWN, Grid
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
-from napari_mvfusion.gui.layers.conversion import finest, open_layers, stack_of, to_world_um
+from napari_mvfusion.gui.layers.conversion import finest, pixels_of, to_world_um
 from napari_mvfusion.gui.layers.notes import annotate, notes, said_of_psf
+from napari_mvfusion.gui.layers.opened import open_layers, psf_in_run
 from napari_mvfusion.gui.panels.views.grids import own_matrix
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.pixel_facts import PixelFacts, look_at
@@ -58,7 +59,7 @@ class PixelCache(_Cache):
         unseen = next((layer for layer in layers if self.about(layer) is None), None)
         if unseen is not None and not self._tasks.runs("pixels"):
             done = partial(self._keep, unseen, finest(unseen))
-            self._tasks.start("pixels", lambda _, stack: look_at(stack), stack_of(unseen), done=done)
+            self._tasks.start("pixels", lambda _, stack: look_at(stack), pixels_of(unseen), done=done)
 
     def _keep(self, layer: Image, pixels: Any, facts: PixelFacts) -> None:
         self._known[layer] = (pixels, facts)
@@ -100,8 +101,8 @@ class ViewCache(_Cache):
 def _compared(layer: Image) -> tuple[Any, ...]:
     """What a comparison depends on: pixels and mask of a layer, and what else."""
     known, place = notes(layer), to_world_um(layer).tobytes()
-    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name
-    return finest(layer), known.get("mask"), (stack_of(layer).shape, place, *said)
+    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name, known.get("grid")
+    return finest(layer), known.get("mask"), (finest(layer).shape, place, *said)
 
 
 def _still_so(before: dict[Image, tuple[Any, ...]], layers: Sequence[Image]) -> bool:
@@ -192,15 +193,21 @@ class PSFCache(_Cache):
             if before is not None and known.get("psf") is not known.get("psf_placed"):
                 # Somebody else has given the view another PSF since.
                 annotate(layer, psf_own=None)
-            elif before is None or not np.allclose(before, matrix):
+            elif before is not None and np.allclose(before, matrix):
+                continue
+            elif (said := psf_in_run(layer, matrix)) is not None:
+                annotate(layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix)
+            else:
                 due.append((_Given.of(layer), matrix))
         if due and not self._tasks.runs("frames"):
             self._tasks.start("frames", _bring_to_frame, due, done=self._keep_frames)
 
     def _keep_frames(self, placed: list[tuple[_Given, np.ndarray, ViewPSF]]) -> None:
         for given, matrix, said in placed:
-            if notes(given.layer).get("psf_own") is given.own:
-                annotate(given.layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix, inputs=None)
+            now = notes(given.layer)
+            placed_by = now.get("psf_matrix")
+            if now.get("psf_own") is given.own and (placed_by is None or not np.allclose(placed_by, matrix)):
+                annotate(given.layer, psf=said.psf, psf_placed=said.psf, psf_said=said, psf_matrix=matrix)
         self.changed.emit()
 
     def _keep_psfs(self, found: list[tuple[_Given, ViewPSF, CachedPSF]]) -> None:

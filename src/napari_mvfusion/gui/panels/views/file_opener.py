@@ -22,8 +22,8 @@ from napari_mvfusion.gui.layers.layer_data import (
     all_volumes,
     first_volume,
     truth_layer,
-    view_layers,
     view_series,
+    views_as_layers,
 )
 from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
 from napari_mvfusion.gui.layers.project_layers import OpenedProject, project_layers
@@ -298,9 +298,10 @@ def open_files(
 def _together(files: Sequence[Path]) -> list[LayerData]:
     """View files of one grid as layers, with all their time points and channels."""
     first = first_volume(files)
-    views = open_views(files, timepoint=first.timepoint, channel=first.channel, own_psfs=True)
     inputs = Inputs(source=[str(path.resolve()) for path in files], grid="isotropic").model_dump(mode="json")
-    return view_series(views, view_layers(views, sample="", inputs=inputs, own_psfs=True))
+    opened = partial(open_views, files, timepoint=first.timepoint, channel=first.channel)
+    views, layers = views_as_layers(opened, sample="", inputs=inputs)
+    return view_series(views, layers)
 
 
 def open_others(check: Checkpoint, given: Sequence[tuple[Path, Role]]) -> Generator[None, None, list[LayerData]]:

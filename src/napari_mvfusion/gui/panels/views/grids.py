@@ -1,4 +1,4 @@
-"""Where a view lies beside the first one, whose grid the fused volume gets: what differs, and what can be done about it."""
+"""Where a view lies beside the first one, and in the fused volume: what differs, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid, StatedSize, triple
+from napari_mvfusion.data.geometry import Grid, StatedSize, is_upright, triple
 from napari_mvfusion.data.resampled_view import ResampledView
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
@@ -15,24 +15,27 @@ from napari_mvfusion.gui.layers.conversion import (
     frame_of,
     lacks_size,
     leading_shape,
-    open_layers,
-    same_place,
+    own_to_world_um,
+    pixels_of,
     stack_of,
+    stated_size,
     to_world_um,
 )
+from napari_mvfusion.gui.layers.fused_frame import chosen_frame
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy
 from napari_mvfusion.gui.layers.notes import KEY, notes
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
-from napari_mvfusion.system.words import sentence, times
+from napari_mvfusion.system.words import sentence, size_words, times
 
 
 def fused_grid(layers: list[Image]) -> Grid | None:
-    """The grid of the fused volume: that of the first of the layers, or None where there is none."""
+    """The grid of the fused volume of these layers, or None where there is none."""
     if not layers:
         return None
     try:
-        return frame_of(layers[0])[0]
+        return chosen_frame(layers).grid
     except InputError:
         return None
 
@@ -45,8 +48,8 @@ def known_size_um(grid: Grid | None) -> StatedSize | None:
 def own_matrix(layer: Image, layers: list[Image]) -> np.ndarray | None:
     """3 x 3, from offsets in a layer's own pixels to those in voxels of the fused volume; None where that is unknown."""
     try:
-        grid, to_frame = frame_of(layers[0])
-        return own_to_fused(to_frame @ to_world_um(layer), grid)
+        frame = chosen_frame(layers)
+        return own_to_fused(frame.to_frame @ own_to_world_um(layer), frame.grid)
     except (InputError, IndexError):
         return None
 
@@ -74,22 +77,30 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
     except InputError:
         text = f"This view and '{first.name}' differ in time points or channels, so they cannot be fused together."
         return [Problem("error", text)]
+    if notes(layer).get("recorded") is not None and pixels_of(layer) is not stack_of(layer):
+        where = size_words(stated_size(layer))
+        text = (
+            f"This view is turned. It is shown resampled on voxels of {where}, and fused from the pixels in its file."
+        )
+        return [Problem("note", text)]
     shape = triple(stack_of(layer).shape[-3:])
-    if shape == grid.shape and np.allclose(matrix, grid.affine):
+    if shape == grid.shape and np.allclose(matrix, grid.affine) and _is_kept(layers):
         return []
     if (lacking := lacks_size(layer, first)) is not None:
         tip = "Give the layer that states no voxel size the size and place of the other"
         return [Problem("error", sentence(f"{lacking}."), (Fix("Same voxels", tip, request="same"),))]
     tip = (
-        f"Add this view, resampled to the grid of '{first.name}', as a new layer that is computed where you look. "
+        "Add this view, resampled to the grid of the fused volume, as a new layer that is computed where you look. "
         "Fusing gives the same picture without it"
     )
     copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request="copy"),)
     size = np.diag(matrix)[:3]
-    if not np.allclose(matrix[:3, :3], np.diag(size)) or (size <= 0).any():
+    if not is_upright(matrix, max(shape)):
         text = "This view is turned or mirrored. It is resampled while it is fused."
         return [Problem("note", text, copy)]
-    if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and np.array_equal(to_frame, np.eye(4)):
+    upright = np.array_equal(to_frame, np.eye(4))
+    at_first = upright and np.allclose(matrix[:3, 3], grid.origin_um)
+    if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and at_first:
         text = (
             f"This view has {times(shape)} voxels and '{first.name}' {times(grid.shape)} of the same size, so they show "
             "different fields. If they show the same, a voxel size is wrong."
@@ -99,8 +110,18 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
             "It is then resampled while it is fused"
         )
         return [Problem("warning", text, (Fix("Stretch", tip, request="stretch"),))]
-    how = f"{times(shape)} voxels of {times(size, 'g')} µm"
+    how = f"{times(shape)} voxels of {size_words(stated_size(layer))}"
+    if upright and layer is first:
+        return [Problem("note", f"This view has {how}. It is resampled while it is fused.", copy)]
     return [Problem("note", f"This view has another grid ({how}). It is resampled while it is fused.", copy)]
+
+
+def _is_kept(layers: list[Image]) -> bool:
+    """Whether the fused volume has the voxels of the first layer."""
+    try:
+        return chosen_frame(layers).on_first
+    except InputError:
+        return True  # the panels that fuse say why
 
 
 def stretched(layer: Image, first: Grid) -> dict[str, Any]:
@@ -117,16 +138,19 @@ def stretched(layer: Image, first: Grid) -> dict[str, Any]:
 
 
 def resampled(layer: Image, layers: list[Image]) -> LayerData:
-    """A view on the grid of the first layer, as a layer that is computed where it is looked at.
+    """A view on the grid of the fused volume of some layers, as a layer that is computed where it is looked at.
 
     Raises
     ------
     InputError
         If the layers cannot be opened as views.
     """
-    opened = open_layers([layers[0], layer]).views
-    mask = lazy(ResampledView(opened, 1, covered=True))
-    known = notes(layer) | {"role": "view", "name": opened.names[1], "inputs": None, "psf_own": None}
+    together = open_layers(layers)
+    opened, number = together.views, layers.index(layer)
+    mask = lazy(ResampledView(opened, number, covered=True))
+    psf = opened.views[number].psf
+    known = {key: value for key, value in notes(layer).items() if key not in ("recorded", "placed")}
+    known |= {"role": "view", "name": opened.names[number], "inputs": None, "psf": psf, "psf_own": None}
     known |= {"offset": 0.0, "gain": 1.0, "remove_hot": False}
     known |= {"no_data": "none", "mask": mask, "mask_layer": "", "mask_file": ""}
     look = {
@@ -136,4 +160,4 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
         "blending": layer.blending,
         "metadata": {KEY: known | {"included": True}},
     }
-    return lazy(ResampledView(opened, 1)), look | same_place(layers[0]), "image"
+    return lazy(ResampledView(opened, number)), look | together.frame.place, "image"

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QGridLayout, QMenu, QWidget
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
 from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.fused_frame import chosen_frame
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
@@ -203,7 +204,9 @@ class ViewsPanel(Panel):
         known = any(self._grid.known)
         size = f" of {size_words(self._grid.stated_size_um)} (z, y, x)" if known else ", whose size is not known"
         grid = f"{times(self._grid.shape)} voxels{size}"
-        return f"{views} fused on the grid of {self._included[0].name}:\n{grid}"
+        if chosen_frame(self._included).on_first:
+            grid = f"the grid of {self._included[0].name}:\n{grid}"
+        return f"{views} fused on {grid}"
 
     def _offer_beads(self, layers: list[Image]) -> None:
         points = [layer for layer in self.viewer.layers if isinstance(layer, Points) and layer.ndim >= 3]

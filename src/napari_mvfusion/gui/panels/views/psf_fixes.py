@@ -16,8 +16,10 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_mvfusion.data.geometry import NOT_KNOWN, Grid, StatedSize, triple
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
-from napari_mvfusion.gui.layers.conversion import is_sized, open_layers, sized, stack_of, stated_size
+from napari_mvfusion.gui.layers.conversion import is_sized, sized, stack_of, stated_size
+from napari_mvfusion.gui.layers.layer_data import set_pixels
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, resampled, stretched
 from napari_mvfusion.io.bead_files import MeasuredPSF
@@ -126,11 +128,13 @@ class PSFFixes(QObject):
         same = all(notes(layer).get(key) is before.get(key) for key in ("psf", "psf_own"))
         if layer not in self._viewer.layers or not same:
             return
-        self._change(layer, mended.entries, mended.said)
+        # A PSF in the frame of its view is brought to the fused one anew.
+        anew = {"psf_matrix": None} if "psf_own" in mended.entries else {}
+        self._change(layer, anew | mended.entries, mended.said)
         if mended.data is not None:
             # The old pixels are not kept, so there is no way back.
             del self._before[layer]
-            layer.data = [mended.data, *layer.data[1:]] if layer.multiscale else mended.data
+            set_pixels(layer, mended.data)
         self._say("done", f"'{layer.name}': {mended.said}.")
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
@@ -212,8 +216,8 @@ class PSFFixes(QObject):
         self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, copy)
         annotate(layer, included=False)
         layer.visible = False
-        on_grid = f"'{copy.name}' lies on the grid of '{included[0].name}'"
-        self._say("done", f"{on_grid} and is fused instead of '{layer.name}'.")
+        on_grid = f"'{copy.name}' lies on the grid of the fused volume"
+        self._say("done", f"{on_grid}, and is fused instead of '{layer.name}'.")
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}

@@ -14,8 +14,8 @@ from napari_mvfusion.engine.savable_views import Kind, SavedViews, check_savable
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.saving import Saver, take_over, views_steps
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.io.formats import writing_filter
 

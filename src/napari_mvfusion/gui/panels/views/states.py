@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import stack_of, stated_size
+from napari_mvfusion.gui.layers.conversion import pixels_of, stated_size
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
@@ -67,7 +67,7 @@ def row_state(
             offset = float(known.get("offset") or 0.0)
             problems += pixel_problems(
                 facts,
-                stack_of(layer),
+                pixels_of(layer),
                 offset=offset,
                 mask=known.get("mask"),
                 remove_hot=bool(known.get("remove_hot")),

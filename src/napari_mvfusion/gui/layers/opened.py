@@ -1,0 +1,340 @@
+"""Layers as registered views, on the grid on which they are fused, with what a recipe says of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
+from napari_mvfusion.data.geometry import Grid, float_triple, triple
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.gui.layers.conversion import (
+    drift_of,
+    finest,
+    lacks_size,
+    own_to_world_um,
+    pixels_of,
+    pixels_to_world_um,
+    stack_of,
+    to_world_um,
+)
+from napari_mvfusion.gui.layers.fused_frame import Frame, chosen_frame, grid_of
+from napari_mvfusion.gui.layers.notes import Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
+from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.io.psf_files import ViewPSF
+from napari_mvfusion.measures.psf_problems import bring_to_frame
+from napari_mvfusion.psf import resample_psf
+from napari_mvfusion.psf.frames import is_same_frame, own_to_fused
+
+_SPATIAL = 3
+_KEPT_PSFS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """Registered views from layers.
+
+    Attributes
+    ----------
+    leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
+    inputs : how to open the views from their files, where that is known, for a recipe
+    frame : where the fused volume lies
+    """
+
+    leading: tuple[int, ...]
+    inputs: dict[str, Any] | None
+    frame: Frame
+    _views: tuple[View, ...]
+    _stacks: tuple[Any, ...]
+    _moves: tuple[list[np.ndarray] | None, ...]
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        """All positions along the leading axes, in order; one empty position for plain volumes."""
+        return list(np.ndindex(*self.leading))
+
+    @property
+    def views(self) -> RegisteredViews:
+        """The views at the first position."""
+        return RegisteredViews(self._views, self.frame.grid)
+
+    def at(self, index: tuple[int, ...]) -> RegisteredViews:
+        """The views at one position; nothing is read yet."""
+        if not self.leading:
+            return self.views
+        several = zip(self._views, self._stacks, self._moves, strict=True)
+        views = [
+            replace(
+                view,
+                data=stack[index],
+                # What moves from time point to time point lies on the grid at none.
+                affine=view.affine if moves is None or view.affine is None else _moved(view.affine, moves, index),
+            )
+            for view, stack, moves in several
+        ]
+        return RegisteredViews(views, self.frame.grid)
+
+    @property
+    def folder(self) -> str:
+        """Where the files of the views lie, "" where they have none."""
+        source = self._views[0].source
+        place = place_of(source) if source else None
+        return str(place.absolute().parent) if place is not None and place.exists() else ""
+
+
+def _moved(affine: np.ndarray, moves: Sequence[np.ndarray], index: tuple[int, ...]) -> np.ndarray:
+    """The affine of the first time point at another one."""
+    moved: np.ndarray = moves[index[0]] @ np.linalg.inv(moves[0]) @ affine
+    return moved
+
+
+def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened:
+    """Registered views from image layers.
+
+    Layers that do not lie on the grid of the fused volume, see `chosen_frame`, are resampled to it; those that are shown
+    resampled are so from the pixels that were recorded. Axes before z, such as time, must be equally long in all layers.
+
+    Parameters
+    ----------
+    layers : in order
+    voxels : of the fused volume; those that were chosen for these layers when None
+
+    Raises
+    ------
+    InputError
+        If there is no layer, two would be the same view, their leading axes differ, one states no voxel size and another
+        of the same shape does, or they cannot lie in one volume.
+    """
+    if not layers:
+        raise InputError("no view is ticked: tick the views to fuse")
+    for layer in layers:
+        if (lacking := lacks_size(layer, layers[0])) is not None:
+            raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
+    frame = chosen_frame(layers, voxels)
+    views, stacks, moves = [], [], []
+    for layer, name in zip(layers, _names(layers), strict=True):
+        known = notes(layer)
+        said = psf_on(layer, own_to_fused(frame.to_frame @ own_to_world_um(layer), frame.grid))
+        stack, move = pixels_of(layer), drift_of(layer)
+        if tuple(stack.shape[:-_SPATIAL]) != frame.leading:
+            stack = stack.reshape((*frame.leading, *stack.shape[-_SPATIAL:]))
+        data = stack[(0,) * len(frame.leading)] if frame.leading else stack
+        matrix = frame.to_frame @ (np.eye(4) if move is None else move[0]) @ pixels_to_world_um(layer)
+        own = kept_view(layer) if np.array_equal(frame.to_frame, np.eye(4)) else None
+        stacks.append(stack)
+        moves.append(move)
+        views.append(
+            View(
+                data,
+                name,
+                psf=None if said.flaw else said.psf,
+                psf_notes=said.notes,
+                psf_flaw=said.flaw,
+                angle=known.get("angle"),
+                affine=None if move is None and _lies_on(data, matrix, frame) else matrix,
+                weight=known.get("weight", 1.0),
+                offset=known.get("offset", 0.0),
+                gain=known.get("gain", 1.0),
+                remove_hot=known.get("remove_hot", False),
+                mask=known.get("mask"),
+                no_data=known.get("no_data", "auto"),
+                source=known.get("source") or layer.source.path or "",
+            )
+        )
+        if own is not None:
+            views[-1] = _as_kept(own, views[-1], frame.grid)
+    inputs = None if frame.leading else _inputs(layers, views, frame, grid_of(layers) if voxels is None else voxels)
+    return Opened(frame.leading, inputs, frame, tuple(views), tuple(stacks), tuple(moves))
+
+
+def _lies_on(data: Any, matrix: np.ndarray, frame: Frame) -> bool:
+    """Whether pixels with this matrix to the frame of the fused volume are its voxels."""
+    return Placed(triple(data.shape), matrix).lies_on(frame.grid)
+
+
+def _inputs(layers: Sequence[Image], views: Sequence[View], frame: Frame, voxels: Voxels) -> dict[str, Any] | None:
+    """How views are opened from the files of their layers, or None where a recipe could not say it in one go."""
+    opened = notes(layers[0]).get("inputs")
+    if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):
+        return None
+    if any("kept" in notes(layer) for layer in layers):
+        kept = [one for layer in layers if (one := kept_view(layer)) is not None]
+        as_opened = len(kept) == len(layers) and all(one.grid == frame.grid for one in kept)
+        return _kept_inputs(Inputs(**opened), kept, views, frame.grid) if as_opened else None
+    if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
+        return None
+    if any(view.affine is not None for view in views) and not all(map(_is_in_run, layers, views)):
+        # The panel has brought PSFs from the voxels of their views to others, which no recipe repeats exactly.
+        return None
+    masks = dict(opened.get("masks") or {})
+    for layer, view in zip(layers, views, strict=True):
+        known = notes(layer)
+        if known.get("mask_layer"):
+            if not known.get("mask_file"):
+                return None
+            masks[view.name] = known["mask_file"]
+    if voxels == "first" and any(view.affine is not None for view in views):
+        upright = np.array_equal(frame.to_frame, np.eye(4))
+        if pixels_of(layers[0]) is not stack_of(layers[0]) or not upright:
+            # The voxels on which a turned view is shown, which no file has.
+            return None
+    inputs = Inputs(**opened).set_as(RegisteredViews(views, frame.grid), masks, voxels)
+    return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def kept_view(layer: Image) -> Kept | None:
+    """The view that a layer shows on the grid of the fused volume, as long as nobody has changed what it shows or where."""
+    kept = notes(layer).get("kept")
+    if kept is None or kept.shown is not finest(layer) or notes(layer).get("mask") is not kept.mask:
+        return None
+    there = np.allclose(to_world_um(layer), kept.grid.affine) and notes(layer).get("no_data") is None
+    return kept if there else None
+
+
+def _as_kept(kept: Kept, set_as: View, grid: Grid) -> View:
+    """A view as it was opened, with what was set on its layer, which shows it without the offset and gain of its file.
+
+    It is to be fused on a grid, be it that of its layer or another one.
+    """
+    own = kept.view
+    moved = kept.grid.affine if own.affine is None and grid != kept.grid else own.affine
+    return replace(
+        set_as,
+        data=own.data,
+        affine=moved,
+        mask=own.mask,
+        no_data=own.no_data,
+        offset=own.offset + own.gain * set_as.offset,
+        gain=own.gain * set_as.gain,
+        remove_hot=own.remove_hot or set_as.remove_hot,
+    )
+
+
+def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
+    """How to open some of the views of a project; None where these alone would not be given the same grid."""
+    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True)
+    if set_as is None:
+        return None
+    if len(views) < len(kept[0].together):
+        last = np.array(grid.origin_um) + (np.array(grid.shape) - 1) * grid.voxel_size_um
+        pinned = WorldBox(grid.origin_um, float_triple(last))
+        fields = [Placed(view.shape, grid.affine if view.affine is None else view.affine) for view in views]
+        alone = choose_grid(fields, voxels=grid.voxel_size_um, box=pinned, known=grid.known).grid
+        if alone != grid:
+            return None
+        box = {} if set_as.box is not None else {"box_um": (pinned.first_um, pinned.last_um)}
+        set_as = set_as.model_copy(update={"voxel_size_um": grid.voxel_size_um, **box})
+    return set_as.model_dump(mode="json")
+
+
+def _is_as_opened(layer: Image) -> bool:
+    """Whether a layer lies where its file was opened, beside views on other grids."""
+    placed = notes(layer).get("placed")
+    return placed is not None and np.allclose(pixels_to_world_um(layer), placed)
+
+
+def _is_in_run(layer: Image, view: View) -> bool:
+    """Whether a view has the PSF that a run on its files has, or none as there."""
+    in_run = notes(layer).get("psf_in_run")
+    return view.psf is (None if in_run is None else in_run.said.psf)
+
+
+def psf_on(layer: Image, matrix: np.ndarray) -> ViewPSF:
+    """The PSF of a layer on the voxels of a fused volume: the one that it has, or, where that is on others, brought there.
+
+    Parameters
+    ----------
+    matrix : 3 x 3, from offsets in the view's own pixels to those in voxels of the fused volume
+    """
+    known, said = notes(layer), said_of_psf(layer)
+    own, before = known.get("psf_own"), known.get("psf_matrix")
+    if own is None or before is None or np.allclose(before, matrix) or known.get("psf") is not known.get("psf_placed"):
+        return ViewPSF(known.get("psf"), said.notes, said.flaw)
+    return psf_in_run(layer, matrix) or _brought(_Same(own), matrix.tobytes(), f"view '{layer.name}'")
+
+
+def psf_in_run(layer: Image, matrix: np.ndarray) -> ViewPSF | None:
+    """The PSF of a layer as a run on its files has it, where it is known on the voxels that a matrix leads to."""
+    known = notes(layer)
+    in_run = known.get("psf_in_run")
+    if in_run is None or in_run.own is not known.get("psf_own") or not np.allclose(in_run.matrix, matrix):
+        return None
+    return in_run.said
+
+
+def choose_voxels(layers: Sequence[Image], voxels: Voxels) -> None:
+    """Choose the voxels of the fused volume of these layers, for all panels.
+
+    PSFs that are on the voxels of the fused volume alone are brought back to those of their views, from where they follow
+    the choice.
+
+    Raises
+    ------
+    InputError
+        If the layers do not lie in one volume.
+    """
+    before = chosen_frame(layers)
+    for layer in layers:
+        known = notes(layer)
+        psf, entries = known.get("psf"), Notes(grid=voxels)
+        if psf is not None and known.get("psf_own") is None:
+            matrix = own_to_fused(before.to_frame @ own_to_world_um(layer), before.grid)
+            own = psf if is_same_frame(matrix) else resample_psf(psf, np.linalg.inv(matrix))
+            entries |= Notes(psf_own=own, psf_matrix=matrix, psf_placed=psf)
+        annotate(layer, **entries)
+
+
+def run_psfs(inputs: Mapping[str, Any], voxels: Voxels) -> dict[str, ViewPSF]:
+    """PSFs by the names of the views as a run on their files has them, with these voxels of the fused volume.
+
+    Raises
+    ------
+    InputError
+        If the files cannot be opened any more.
+    """
+    views = Inputs(**inputs).model_copy(update={"grid": voxels}).open().views
+    return {view.name: ViewPSF(view.psf, view.psf_notes, view.psf_flaw) for view in views}
+
+
+def take_run_psfs(layers: Sequence[Image], found: Mapping[str, ViewPSF]) -> None:
+    """Give layers the PSFs that `run_psfs` has found, where they have those of their files; a recipe can then say how."""
+    frame = chosen_frame(layers)
+    for layer in layers:
+        known = notes(layer)
+        own, said = known.get("psf_own"), found.get(str(known.get("name")))
+        if own is None or said is None or said.psf is None or known.get("inputs") is None:
+            continue
+        matrix = own_to_fused(frame.to_frame @ own_to_world_um(layer), frame.grid)
+        in_run = PlacedPSF(own, matrix, said)
+        annotate(layer, psf=said.psf, psf_said=said, psf_placed=said.psf, psf_matrix=matrix, psf_in_run=in_run)
+
+
+@dataclass(frozen=True)
+class _Same:
+    """An array that is equal to itself alone."""
+
+    values: np.ndarray
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.values is self.values
+
+    def __hash__(self) -> int:
+        return id(self.values)
+
+
+@lru_cache(maxsize=_KEPT_PSFS)
+def _brought(own: _Same, matrix: bytes, label: str) -> ViewPSF:
+    return bring_to_frame(own.values, label, np.frombuffer(matrix).reshape(3, 3), ViewPSF())
+
+
+def _names(layers: Sequence[Image]) -> list[str]:
+    """What the views are called in their files, which a recipe goes by; where that is unclear, as the layers are."""
+    names = [notes(layer).get("name") for layer in layers]
+    return [layer.name for layer in layers] if None in names or len(set(names)) < len(names) else [*map(str, names)]

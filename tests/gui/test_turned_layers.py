@@ -1,0 +1,195 @@
+"""Volumes that their files turn, as layers: napari shows them upright, and fuses what their files hold."""
+
+import numpy as np
+import pytest
+import zarr
+from napari.components import ViewerModel
+from views_person import in_front_of_the_views
+
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import Inputs, Recipe
+from napari_mvfusion.gui.layers.conversion import pixels_of
+from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.io.formats import write_volume
+from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.methods import EBMD, Average
+
+pytestmark = pytest.mark.usefixtures("plugin")
+
+SHAPE = (10, 20, 14)
+SIZE = (1.0, 0.5, 0.5)
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def turned(degrees, origin=(3.0, 12.0, 1.0), size=SIZE):
+    """From voxels of some size to a world in which they are turned about x; exact for quarter turns."""
+    cos, sin = np.cos(np.deg2rad(degrees)).round(12), np.sin(np.deg2rad(degrees)).round(12)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.diag(size)
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def scene(affine, shape=SHAPE):
+    """A blob and a ramp in the world as a view with this affine sees them: equal in all views at equal places."""
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+    blob = np.exp(-((places - (6.0, 17.0, 4.0)) ** 2).sum(-1) / 4)
+    return (100 + places @ (3, 2, 1) + 200 * blob).astype(np.float32)
+
+
+def zarr_of(path, pixels, affine, *, labels=()):
+    """An OME-Zarr after the specification, (z, y, x) or with channels before them, that its metadata turn."""
+    axes = "czyx" if labels else "zyx"
+    group = zarr.create_group(path, zarr_format=3)
+    group.create_array("0", data=pixels)
+    matrix = np.eye(len(axes) + 1)
+    matrix[-4:, -4:] = affine
+    kinds = {"c": {"type": "channel"}}
+    said = [{"name": axis, **kinds.get(axis, {"type": "space", "unit": "micrometer"})} for axis in axes]
+    place = {"type": "affine", "affine": matrix[:-1].tolist()}
+    levels = [{"path": "0", "coordinateTransformations": [place]}]
+    ome = {"version": "0.5", "multiscales": [{"axes": said, "datasets": levels}]}
+    if labels:
+        ome["omero"] = {"channels": [{"label": label} for label in labels]}
+    group.attrs["ome"] = ome
+    return path
+
+
+def check_places(layer, affine, pixels):
+    """The layer shows pixels of the file where the file says that they lie, as far as its voxels meet them."""
+    assert np.array_equal(layer.affine.affine_matrix, np.eye(layer.ndim + 1))
+    for place in ((0, 0, 0), (3, 4, 5), (9, 19, 13)):
+        world = affine[:3, :3] @ place + affine[:3, 3]
+        shown = np.array(layer.world_to_data(world))
+        np.testing.assert_allclose(shown, shown.round(), atol=1e-6)
+        value = np.asarray(layer.data[tuple(shown.round().astype(int))])
+        assert value == pytest.approx(pixels[place], rel=1e-5)
+
+
+def psf_file(path, size=(0.5, 0.5, 0.5)):
+    """A PSF that is longest along z, and not symmetric."""
+    axes = np.meshgrid(*(np.arange(13) - 6,) * 3, indexing="ij")
+    psf = np.exp(-sum((a / s) ** 2 for a, s in zip(axes, (2.0, 1.0, 1.2), strict=True)) / 2)
+    psf[8:] *= 1.1
+    write_volume(path, psf.astype(np.float32), Grid(psf.shape, size))
+
+
+def test_a_single_volume_that_is_turned_by_a_right_angle(viewer, tmp_path):
+    affine = turned(90)
+    pixels = scene(affine)
+    zarr_of(tmp_path / "v.zarr", pixels, affine)
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    check_places(layer, affine, pixels)
+    assert layer.scale.tolist() == [0.5] * 3
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    np.testing.assert_array_equal(pixels_of(layer), pixels)
+    fused, run = open_layers([layer]).views, open_views([tmp_path / "v.zarr"])
+    assert fused.grid == run.grid
+    np.testing.assert_array_equal(fused.read(fused.grid.box), run.read(run.grid.box))
+
+
+@pytest.mark.parametrize("degrees", [90, 30])
+def test_turned_channels_fuse_as_their_file_does(viewer, tmp_path, degrees):
+    affine = turned(degrees)
+    pixels = np.stack([scene(affine), scene(affine)[::-1]])
+    zarr_of(tmp_path / "v.zarr", pixels, affine, labels=("a", "b"))
+    layers = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    if degrees == 90:
+        check_places(layers[0], affine, pixels[0])
+    opened, run = open_layers(list(layers)), open_views(tmp_path / "v.zarr")
+    assert opened.views.grid == run.grid
+    assert all(view.affine is not None for view in opened.views.views)
+    again = Inputs(**opened.inputs).open()
+    ours, theirs = (Recipe(**fused(views, Average()).recipe) for views in (opened.views, again))
+    assert ours.views == theirs.views
+    np.testing.assert_array_equal(opened.views.read(run.grid.box), run.read(run.grid.box))
+
+
+def fused(views, method):
+    """What a method makes of views."""
+    return list(fuse_events(views, method, device="cpu"))[-1].fused
+
+
+def folder_of_views(path):
+    """Views of one scene in a folder, one upright and one turned, each with a PSF on voxels of its own."""
+    path.mkdir()
+    upright = np.diag([*SIZE, 1.0])
+    for angle, affine in ((0, upright), (90, turned(90, (9.5, 0.5, 0.5)))):
+        zarr_of(path / f"fly_view_{angle}.zarr", scene(affine), affine)
+        psf_file(path / f"psf_{angle}.tif")
+    return path
+
+
+def test_a_folder_with_a_turned_view_fuses_as_the_command_does(viewer, tmp_path):
+    folder = folder_of_views(tmp_path / "fly")
+    first, second = viewer.open(folder, plugin="napari-mvfusion")
+    assert first.data.shape == SHAPE, "what is upright is shown as it is"
+    check_places(second, turned(90, (9.5, 0.5, 0.5)), scene(turned(90, (9.5, 0.5, 0.5))))
+    opened, run = open_layers([first, second]), open_views(folder)
+    assert opened.views.grid == run.grid
+    for view, other in zip(opened.views.views, run.views, strict=True):
+        np.testing.assert_array_equal(view.psf, other.psf)
+    again = Inputs(**opened.inputs).open()
+    ours, theirs = (fused(views, EBMD(iterations=2)) for views in (opened.views, again))
+    np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+def test_a_turned_view_that_is_moved_is_fused_where_it_was_moved_to(viewer, tmp_path):
+    affine = turned(90)
+    zarr_of(tmp_path / "v.zarr", scene(affine), affine, labels=())
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    before = open_layers([layer]).views
+    layer.translate = np.add(layer.translate, (0, 4, 0))
+    after = open_layers([layer]).views
+    np.testing.assert_allclose(np.subtract(after.grid.origin_um, before.grid.origin_um), (0, 4, 0))
+    np.testing.assert_allclose(after.read(after.grid.box), before.read(before.grid.box), rtol=1e-6)
+
+
+def test_a_series_of_turned_volumes(viewer, tmp_path):
+    affine = turned(90)
+    pixels = np.stack([scene(affine), 2 * scene(affine)])
+    group = zarr.open_group(zarr_of(tmp_path / "v.zarr", pixels, affine, labels=("a", "b")))
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["axes"][0] = {"name": "t", "type": "time", "unit": "second"}
+    group.attrs["ome"] = {key: value for key, value in ome.items() if key != "omero"}
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    opened = open_layers([layer])
+    assert opened.leading == (2,)
+    box = opened.views.grid.box
+    first, second = (opened.at(index).read(box) for index in opened.indices)
+    np.testing.assert_array_equal(2 * first, second)
+    np.testing.assert_allclose(np.asarray(layer.data[1]), second[0], rtol=1e-6)
+
+
+def test_the_row_of_a_turned_view_says_how_it_is_shown(model, qtbot, tmp_path):
+    person = in_front_of_the_views(model, qtbot)
+    person.drop(folder_of_views(tmp_path / "fly"))
+    person.settle()
+    (said,) = [problem for row in person.rows() for problem in row.problems if "turned" in problem]
+    assert said == (
+        "This view is turned. It is shown resampled on voxels of 0.5 × 0.5 × 0.5 µm, and fused from the pixels in its file."
+    )
+
+
+@pytest.mark.window
+def test_turned_volumes_are_shown_from_all_sides(make_napari_viewer_proxy, tmp_path, qtbot):
+    """A plane of a layer that is turned by a right angle ends in numpy's error for singular matrices."""
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.open(folder_of_views(tmp_path / "fly"), plugin="napari-mvfusion")
+    affine = turned(90)
+    zarr_of(tmp_path / "v.zarr", scene(affine), affine)
+    viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    pictures = []
+    for shown in (2, 3):
+        viewer.dims.ndisplay = shown
+        for _ in range(3):
+            viewer.reset_view()
+            viewer.dims.set_point(viewer.dims.order[0], 8.0)
+            pictures.append(viewer.screenshot(canvas_only=True, flash=False)[..., :3])
+            viewer.dims.roll()
+    assert all(picture.max() > 100 for picture in pictures)
