@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.czi.segments import CZIBlock, enter_pixels
+from napari_mvfusion.io.czi.segments import enter_pixels
 from napari_mvfusion.io.plane_volume import PlaneVolume
 
 GREY: dict[int, np.dtype[Any]] = {0: np.dtype("<u1"), 1: np.dtype("<u2"), 2: np.dtype("<f4"), 12: np.dtype("<i4")}
@@ -30,20 +30,30 @@ _OVERHEAD = 2**16
 _LOW_AND_HIGH = 2
 
 
+@dataclass(frozen=True, eq=False)
+class CZIPlanes:
+    """Where the planes of a volume lie, and how each is kept: an entry a plane, see `napari_mvfusion.io.czi.segments`."""
+
+    place: np.ndarray
+    entry_bytes: np.ndarray
+    pixel_type: np.ndarray
+    compression: np.ndarray
+
+
 class CZIVolume(PlaneVolume):
-    """A volume of which every plane is a block.
+    """A volume of which every plane is a piece of its own.
 
     Parameters
     ----------
     file : that it lies in
-    blocks : of its planes, of one size
-    dtype : of the pixels
+    planes : of the volume
+    shape : (z, y, x)
+    dtype : of the pixels, which holds those of other channels too
     """
 
-    def __init__(self, file: Path, blocks: Sequence[CZIBlock], dtype: np.dtype[Any]) -> None:
-        size = blocks[0].size
-        super().__init__(file, triple((len(blocks), size["Y"], size["X"])), dtype)
-        self._blocks = tuple(blocks)
+    def __init__(self, file: Path, planes: CZIPlanes, shape: Triple, dtype: np.dtype[Any]) -> None:
+        super().__init__(file, shape, dtype)
+        self._planes = planes
 
     def opened(self) -> AbstractContextManager[Any]:
         """The file."""
@@ -51,11 +61,11 @@ class CZIVolume(PlaneVolume):
 
     def plane(self, opened: BinaryIO, number: int, rows: slice) -> np.ndarray:
         """Rows of a plane; of one that is not compressed no others are read."""
-        block = self._blocks[number]
-        dtype, (height, width) = GREY[block.pixel_type], self.shape[1:]
+        planes, (height, width) = self._planes, self.shape[1:]
+        dtype, compression = GREY[int(planes.pixel_type[number])], int(planes.compression[number])
         whole = height * width * dtype.itemsize
-        length = enter_pixels(opened, self._file, block)
-        if block.compression == _PLAIN:
+        length = enter_pixels(opened, self._file, int(planes.place[number]), int(planes.entry_bytes[number]))
+        if compression == _PLAIN:
             if length != whole:
                 raise InputError(
                     f"{self._file} is damaged: plane {number} has {length:,} bytes and should have {whole:,}; copy it again"
@@ -69,7 +79,7 @@ class CZIVolume(PlaneVolume):
                 "it again"
             )
         stored = self._bytes(opened, number, length)
-        return _decoded(stored, block.compression, dtype, (height, width))[rows]
+        return _decoded(stored, compression, dtype, (height, width))[rows]
 
     def _bytes(self, opened: BinaryIO, number: int, count: int) -> bytes:
         content = opened.read(count)
