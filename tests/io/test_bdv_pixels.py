@@ -362,6 +362,17 @@ def test_a_file_map_names_channels_of_files(tmp_path, rng, kind):
         opened(tmp_path, FILES.format(kind, "false", mapping("a.tif", channel=2)))
 
 
+@pytest.mark.parametrize("group", ["00,01,02,03,04,05", "00-05", "00-02,03-05:1"])
+def test_a_file_map_names_planes_that_are_files(tmp_path, pixels, group):
+    for number, plane in enumerate(pixels):
+        tifffile.imwrite(tmp_path / f"z{number:02d}.tif", plane)
+    loader = FILES.format("spimreconstruction.filemap2", "true", mapping(f"z&lt;{group}&gt;.tif"))
+    np.testing.assert_array_equal(pixels_of(opened(tmp_path, loader)), pixels)
+    tifffile.imwrite(tmp_path / "z03.tif", pixels[0, :2])
+    with pytest.raises(InputError, match=r"z03\.tif has 2 x 8 pixels"):
+        opened(tmp_path, loader)
+
+
 def test_a_file_map_names_images_of_files(tmp_path, rng):
     arrays = [rng.integers(0, 1000, SHAPE, np.uint16) for _ in range(2)]
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
@@ -388,7 +399,18 @@ def test_time_points_lie_in_one_file_or_in_a_file_each(tmp_path, rng):
 @pytest.mark.parametrize(
     ("loader", "words"),
     [
-        (FILES.format("spimreconstruction.filemap2", "true", mapping("a.tif")), "every plane in a file of its own"),
+        (
+            FILES.format("spimreconstruction.filemap2", "true", mapping("z&lt;00,01&gt;.tif")),
+            r"z00\.tif does not exist, and is a plane of setup 0",
+        ),
+        (
+            FILES.format("spimreconstruction.filemap2", "true", mapping("z&lt;0,1&gt;_c&lt;0,1&gt;.tif")),
+            "names files of more than planes alone",
+        ),
+        (
+            FILES.format("spimreconstruction.filemap2", "true", mapping("z&lt;0-999999999&gt;.tif")),
+            "names no planes that could be counted",
+        ),
         (FILES.format("spimreconstruction.filemap2", "false", mapping("a.czi")), "which only Bio-Formats reads"),
         (FILES.format("spimreconstruction.filemap2", "false", mapping("a.tif", series=3)), r"a\.tif:3 is not there"),
         (FILES.format("spimreconstruction.filemap2", "false", mapping("gone.tif")), r"gone\.tif does not exist"),

@@ -318,3 +318,11 @@ def test_planes_that_are_lacking_or_spoilt_are_named(tmp_path, rng, how, words):
     with pytest.raises(InputError, match=words) as caught:
         open_views(tmp_path, pattern="z{z}.tif")
     assert "\n" not in str(caught.value)
+
+
+def test_planes_that_count_those_of_all_files_are_planes(tmp_path, rng):
+    """As Bio-Formats writes plain TIFF files of one plane each."""
+    volume = rng.integers(0, 60000, (3, 40, 50)).astype(np.uint16)
+    said = "ImageJ=\nhyperstack=true\nimages=30\nchannels=2\nslices=3\nframes=5\n"
+    planes(tmp_path, "p_Z{z}.tif", volume, description=said, metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(open_views(tmp_path, pattern="p_Z{z}.tif").views[0].data[:], volume)

@@ -12,6 +12,7 @@ from typing import ClassVar
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.pixels import RESAVE, PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.project import StoredPath, ViewId, stored_path
+from napari_mvfusion.io.tiff.planes import MOST_PLANES, stack_of
 from napari_mvfusion.io.tiff.reader import open_stack
 from napari_mvfusion.system.file_checks import is_there
 
@@ -26,6 +27,8 @@ _LAYOUTS = {
     "t": "layoutTimepoints",
 }
 _IN_ONE_FILE = "2"
+_GROUP = re.compile(r"<([^<>]*)>")
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})(?::([0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,6 @@ class FileMapLoader(_TiffLoader):
 
     @cached_property
     def _files(self) -> dict[ViewId, _Mapped]:
-        if (self.element.findtext("ZGrouped") or "").strip().lower() == "true":
-            raise InputError(f"{self.project} keeps every plane in a file of its own: {RESAVE}")
         found: dict[ViewId, _Mapped] = {}
         for element in self.element.iterfind("files/FileMapping"):
             names = ("timepoint", "view_setup", "series", "channel")
@@ -98,8 +99,37 @@ class FileMapLoader(_TiffLoader):
                 f"{self.project} names no file for {called(view)}, and does not list it as missing: save it again"
             )
         self.check_level(view, level, 1)
+        file = self.places.find(each.path)
+        if self._is_grouped and _GROUP.search(file.name):
+            planes = [self.places.checked(plane) for plane in _planes(file, called(view))]
+            if lacking := next((plane for plane in planes if not is_there(plane)), None):
+                raise InputError(f"{lacking} does not exist, and is a plane of {called(view)}: put it where it was")
+            return ViewLevel(stack_of(file, planes).volume())
         timepoint = view[0] if self._is_series else 0
-        return self.opened(self.places.find(each.path), view, timepoint, each.channel, each.series)
+        return self.opened(file, view, timepoint, each.channel, each.series)
+
+    @cached_property
+    def _is_grouped(self) -> bool:
+        """Whether names stand for the planes of a view, each a file of its own."""
+        return (self.element.findtext("ZGrouped") or "").strip().lower() == "true"
+
+
+def _planes(file: Path, view: str) -> list[Path]:
+    """The files that a name such as "z<00,01,02>.tif" or "z<0-19:2>.tif" stands for, in its order."""
+    before, group, behind, *more = _GROUP.split(file.name)
+    if more:
+        raise InputError(f"{file} names files of more than planes alone, and holds the pixels of {view}: {RESAVE}")
+    numbers: list[str] = []
+    for part in group.split(","):
+        limits = _RANGE.fullmatch(part)
+        if limits is None:
+            numbers.append(part)
+            continue
+        first, last, step = int(limits[1]), int(limits[2]), int(limits[3] or 1)
+        if not 0 <= last - first < MOST_PLANES * max(step, 1) or step < 1:
+            raise InputError(f"{file} names no planes that could be counted, and holds the pixels of {view}: {RESAVE}")
+        numbers += [f"{number:0{len(limits[1])}d}" for number in range(first, last + 1, step)]
+    return [file.with_name(f"{before}{number}{behind}") for number in numbers]
 
 
 class StackLoader(_TiffLoader):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from napari_mvfusion.io.tiff.voxel_sizes import voxel_size_of
 from napari_mvfusion.system.file_checks import check_there
 
 NUMBER = "{z}"
-_MOST_PLANES = 2**16
+MOST_PLANES = 2**16
+"""Of one volume, as files of their own."""
 _SHOWN = 3
 
 
@@ -72,10 +74,26 @@ def open_planes(path: Path) -> StoredVolumes:
     files = plane_files(path)
     if not files:
         raise InputError(f"{path.parent} holds no planes {path.name}: check the name, in which {NUMBER} is the number")
-    if len(files) > _MOST_PLANES:
-        raise InputError(f"{path} has {len(files):,} planes: name fewer, or save them as OME-Zarr")
     _refuse_gaps(path, list(files))
-    first, *rest = files.values()
+    return stack_of(path, list(files.values()))
+
+
+def stack_of(path: Path, files: Sequence[Path]) -> StoredVolumes:
+    """The volume whose planes some files are, in their order; no pixel is read.
+
+    Parameters
+    ----------
+    path : what stands for all of them
+    files : a plane each, at least one
+
+    Raises
+    ------
+    InputError
+        If a file is no plane of the same shape and type as the first.
+    """
+    if len(files) > MOST_PLANES:
+        raise InputError(f"{path} has {len(files):,} planes: name fewer, or save them as OME-Zarr")
+    first, *rest = files
     shape, dtype, size_um = _plane(first)
     for file in rest:
         own = _plane(file, size=False)[:2]
@@ -85,7 +103,7 @@ def open_planes(path: Path) -> StoredVolumes:
                 "leave it out, or name planes that are"
             )
     z, y, x = (one if one is not None else other for one, other in zip(size_um, size_beside(path.parent), strict=True))
-    places = [(file, 0) for file in files.values()]
+    places = [(file, 0) for file in files]
     volume = (len(files), *shape)
     return StoredVolumes(
         path, volume, dtype, lambda _: PagedTiff(first, places, volume, dtype), voxel_size_um=(z, y, x)
@@ -131,8 +149,11 @@ def _plane(file: Path, *, size: bool = True) -> tuple[tuple[int, int], np.dtype[
 
 def _promised(tiff: tifffile.TiffFile) -> int:
     """How many planes a file says that it holds, which may have been cut off."""
+    page = tiff.pages.first
     if tiff.is_imagej and tiff.imagej_metadata:
-        return int(tiff.imagej_metadata.get("images", 1))
+        # Bio-Formats counts the planes of all files in each; those of a stack lie behind the first one.
+        behind = tiff.filehandle.size - page.dataoffsets[0] - page.nbytes
+        return int(tiff.imagej_metadata.get("images", 1)) if behind >= page.nbytes else 1
     said = tiff.shaped_metadata
     return math.prod(said[0].get("shape", (1, 1))[:-2]) if said else 1
 
