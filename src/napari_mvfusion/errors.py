@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from napari_mvfusion.addresses import with_addresses
+
 _SHORTAGE_WORDS = (
     "alloc_cpu",
     "bad alloc",
@@ -23,6 +25,10 @@ class MVFusionError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, in which addresses have both of their slashes."""
+        return with_addresses(super().__str__())
 
 
 class InputError(MVFusionError, ValueError):

@@ -275,7 +275,7 @@ def test_info_on_what_cannot_be_read_names_it_and_shows_the_rest(scheme, tmp_pat
     done = run("info", bare, code=2)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {bare} is a zarr, but holds no OME-Zarr image")
+    assert line.startswith(f"error: {bare} is a zarr group without images: name an OME-Zarr image")
     done = run("info", bare, scheme, tmp_path / "none", scheme / "psf_90.tif", code=2)
     assert "embryo, voxels of" in done.stdout
     assert "psf_90.tif, voxels of" in done.stdout

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.io.formats import place_of
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:
     for path in files.values():
         if not place_of(path).exists():
             raise typer.BadParameter(f"{path} does not exist", param_hint=option)
-    return {name: str(path.resolve()) for name, path in files.items()}
+    return {name: absolute(path) for name, path in files.items()}
 
 
 def settings(pairs: Sequence[str], option: str = "--set", form: str = "name=value") -> dict[str, str]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from napari_mvfusion.addresses import with_addresses
 from napari_mvfusion.data.events import (
     Cancelled,
     Event,
@@ -170,7 +171,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return _printable(text.replace("\n", " "))
+    return _printable(with_addresses(text).replace("\n", " "))
 
 
 def _printable(text: str) -> str:

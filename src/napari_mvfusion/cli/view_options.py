@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import is_project, known_endings, place_of
+from napari_mvfusion.io.formats import format_of, is_project, known_endings, place_of
 from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.opening import left_out
 from napari_mvfusion.system.file_checks import check_there, is_there
@@ -163,7 +164,7 @@ class ViewOptions:
             psfs=_psfs(self.psf or [], in_order=bool(paths) and _are_files(paths)),
             tag=self.tag or tag,
             pattern=self.pattern,
-            psf_folder=None if self.psf_folder is None else str(self.psf_folder.resolve()),
+            psf_folder=None if self.psf_folder is None else absolute(self.psf_folder),
             voxel_size_um=options.triple_of(self.voxel_size, "--voxel-size"),
             no_data=no_data,
             no_data_views=no_data_views,
@@ -272,13 +273,18 @@ def _source(paths: Sequence[Path], views: Sequence[str]) -> str | list[str] | di
     if views:
         return options.files_of(views, "--view")
     if _are_files(paths):
-        return [str(path.resolve()) for path in paths]
-    return str(paths[0].resolve())
+        return [absolute(path) for path in paths]
+    return absolute(paths[0])
 
 
 def _are_files(paths: Sequence[Path]) -> bool:
     """Whether INPUT is files of views, and not a folder or project of them."""
-    return len(paths) > 1 or (place_of(paths[0]).is_file() and not is_project(paths[0]))
+    return len(paths) > 1 or _is_file(paths[0])
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path is a file of one view, rather than of several with their names."""
+    return place_of(path).is_file() and not is_project(path) and not format_of(path).holds_views
 
 
 def _psfs(given: Sequence[str], *, in_order: bool) -> list[str] | dict[str, str] | None:
@@ -291,4 +297,4 @@ def _psfs(given: Sequence[str], *, in_order: bool) -> list[str] | dict[str, str]
     if named or not in_order:
         other = next(text for text in given if text not in named)
         raise InputError(f"--psf {other} does not say which view it is of: write --psf 90={other}, or use --psf-folder")
-    return [str(Path(text).resolve()) for text in given]
+    return [absolute(text) for text in given]

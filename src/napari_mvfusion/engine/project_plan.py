@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.engine.needs import FusionNeeds, fusion_needs
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -120,7 +121,7 @@ class ProjectPlanner:
         self._listed: tuple[ProjectChoice, ViewListing] | None = None
         numbers = self.project.channel_numbers
         self.proposed = Inputs(
-            source=str(path.resolve()),
+            source=absolute(path),
             timepoint=self.project.timepoints[0] if len(self.project.timepoints) > 1 else None,
             channel=numbers[0] if len(numbers) > 1 else None,
             no_data="auto",

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused import Fused
@@ -119,8 +120,8 @@ class Inputs(_Part):
             found = find_psfs(Path(self.psf_folder), {name: float(name) for name in guessed.views})
             psfs, said = found.files, "; ".join([said, *found.said])
         stated = self.psfs if isinstance(self.psfs, dict) else {}
-        named = {name: str(path.resolve()) for name, path in psfs.items()} | stated
-        files = {name: str(path.resolve()) for name, path in guessed.views.items()}
+        named = {name: absolute(path) for name, path in psfs.items()} | stated
+        files = {name: absolute(path) for name, path in guessed.views.items()}
         return self.model_copy(update={"source": files, "psfs": named, "psf_folder": None}), said
 
     def set_as(

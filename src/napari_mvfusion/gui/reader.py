@@ -11,6 +11,7 @@ import napari
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
@@ -190,7 +191,7 @@ def _read_views(file: Path) -> list[LayerData]:
     views, at, said = one_of(opened, VolumeChoice())
     for message in [*said, *views.remarks]:
         show_warning(message)
-    inputs = Inputs(source=str(file.resolve()), timepoint=at.timepoint, channel=at.channel, grid="isotropic")
+    inputs = Inputs(source=absolute(file), timepoint=at.timepoint, channel=at.channel, grid="isotropic")
     return view_layers(views, sample=file.stem, inputs=inputs.model_dump(mode="json"), own_psfs=True)
 
 
@@ -224,7 +225,7 @@ def _sample(folder: Path, tag: str, *, shown: bool) -> list[LayerData]:
     series = first != VolumeChoice()
     opened = partial(open_views, folder, tag=tag, timepoint=first.timepoint, channel=first.channel)
     truth = open_truth(folder, tag, timepoint=first.timepoint, channel=first.channel)
-    inputs = Inputs(source=str(folder.resolve()), tag=tag, grid="isotropic").model_dump(mode="json")
+    inputs = Inputs(source=absolute(folder), tag=tag, grid="isotropic").model_dump(mode="json")
     views, layers = views_as_layers(opened, sample=tag, inputs=inputs, shown=shown)
     if series:
         layers = view_series(views, layers)
@@ -264,7 +265,7 @@ def _read_zarr(folder: Path) -> list[LayerData]:
             )
         ]
     truth = open_truth(folder)
-    inputs = Inputs(source=str(folder.resolve()), grid="isotropic").model_dump(mode="json")
+    inputs = Inputs(source=absolute(folder), grid="isotropic").model_dump(mode="json")
     _, layers = views_as_layers(partial(open_views, folder), sample=sample, inputs=inputs)
     if truth is None:
         return layers

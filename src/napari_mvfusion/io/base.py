@@ -297,6 +297,7 @@ class Format(ABC):
         does, and written at the end
     holds_views : whether the channels of one volume are views, with their PSFs
     is_project : whether it holds no volume, but names views and says where each lies
+    has_addresses : whether it can lie at an address (http, https, s3), where nothing can be listed
     own_psfs : whether PSFs that are named for views of a project are in the frame of their view, as those of files are
     """
 
@@ -309,6 +310,7 @@ class Format(ABC):
     holds_views: ClassVar[bool] = False
     is_project: ClassVar[bool] = False
     own_psfs: ClassVar[bool] = False
+    has_addresses: ClassVar[bool] = False
 
     def place(self, path: Path) -> Path:
         """The file or folder on the disk that holds what is named; a name may go on inside a file."""

@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_project, is_volume_folder, open_stored, place_of, views_in
+from napari_mvfusion.io.formats import (
+    format_of,
+    is_project,
+    is_volume,
+    is_volume_folder,
+    open_stored,
+    place_of,
+    views_in,
+)
 from napari_mvfusion.io.name_table import NameTable, read_names
 from napari_mvfusion.io.opening import (
     PSFFiles,
@@ -176,20 +185,21 @@ def describe(
         return Contents(_all(files), "files", (sample(None),), ())
     path = Path(source)
     check_there(place_of(path), "name a folder of views, an OME-Zarr, or a file")
+    named = address_of(path) or str(path)
     if is_project(path):
-        return Contents(str(path), "project", (sample(None),), (), format_of(path).describe(path))
-    if is_volume_folder(path) and format_of(path).holds_views:
-        return Contents(str(path), "zarr", (sample(None),), ())
+        return Contents(named, "project", (sample(None),), (), format_of(path).describe(path))
+    if format_of(path).holds_views and (is_volume_folder(path) or is_volume(path)):
+        return Contents(named, "zarr", (sample(None),), ())
     if path.is_dir() and not is_volume_folder(path):
         names = scan_folder(path)
         if tag is None and guessed_in(path) is not None:
-            return Contents(str(path), "folder", (sample(None),), ())
+            return Contents(named, "folder", (sample(None),), ())
         chosen = names.choose(next(iter(names.samples), None) if tag is None else tag)
         tags = names.samples if tag is None else [chosen]
-        return Contents(str(path), "folder", tuple(sample(each) for each in tags), tuple(names.problems))
+        return Contents(named, "folder", tuple(sample(each) for each in tags), tuple(names.problems))
     if psfs is not None or views_in(path):
-        return Contents(str(path), "file", (sample(None),), ())
-    return Contents(str(path), "file", (_volume(path, VolumeChoice(timepoint, channel, level, registration)),), ())
+        return Contents(named, "file", (sample(None),), ())
+    return Contents(named, "file", (_volume(path, VolumeChoice(timepoint, channel, level, registration)),), ())
 
 
 def _all(files: Iterable[str | Path]) -> str:

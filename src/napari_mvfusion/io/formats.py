@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
@@ -21,7 +22,7 @@ from napari_mvfusion.io.imaris.format import Imaris
 from napari_mvfusion.io.lif import LIF
 from napari_mvfusion.io.msim.format import MSim, MSimFolder
 from napari_mvfusion.io.nd2_files import ND2
-from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene
+from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene, ZippedZarr
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.system.file_checks import check_there, is_folder
@@ -32,6 +33,7 @@ FORMATS: tuple[Format, ...] = (
     _OF_FILES,
     MSim(),
     ZarrScene(),
+    ZippedZarr(),
     _OF_FOLDERS,
     HDF5(),
     Imaris(),
@@ -48,8 +50,9 @@ _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 def format_of(path: str | Path) -> Format:
     """The format of a file or folder; of what no format recognises, the one that says best what is wrong with it."""
     path = Path(path)
+    far = address_of(path) is not None
     for known in FORMATS:
-        if known.recognises(path):
+        if (known.has_addresses or not far) and known.recognises(path):
             return known
     return _OF_FOLDERS if is_folder(path) else _OF_FILES
 
@@ -57,7 +60,8 @@ def format_of(path: str | Path) -> Format:
 def is_volume(path: str | Path) -> bool:
     """Whether a file or folder is of a format of volumes; what is inside is not looked at."""
     path = Path(path)
-    return any(known.recognises(path) for known in _VOLUMES)
+    far = address_of(path) is not None
+    return any(known.recognises(path) for known in _VOLUMES if known.has_addresses or not far)
 
 
 def is_project(path: str | Path) -> bool:
@@ -69,7 +73,8 @@ def is_volume_folder(path: str | Path) -> bool:
     """Whether a folder is a volume, or is called like one, rather than a folder of files."""
     path = Path(path)
     suffixes = tuple(suffix for known in _VOLUMES if known.is_folder for suffix in known.suffixes)
-    return path.name.lower().endswith(suffixes) or (is_folder(path) and is_volume(path))
+    named = path.name.lower().endswith(suffixes) or address_of(path) is not None
+    return named or (is_folder(path) and is_volume(path))
 
 
 def is_folder_of_files(path: str | Path) -> bool:

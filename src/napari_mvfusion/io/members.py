@@ -26,6 +26,12 @@ class Member:
     look: Callable[[VolumeChoice], StoredVolumes]
 
 
+def called_by(path: Path) -> str:
+    """The name of a view by that of its folder: view0.ome.zarr and view0_msim.zarr are view0."""
+    stem = path.name.removesuffix(".zarr").removesuffix(".ome")
+    return stem.removesuffix("_msim").removesuffix(".msim") or stem
+
+
 def open_members(
     path: Path, members: Sequence[Member], choice: ProjectChoice, *, remarks: Sequence[str] = ()
 ) -> RegisteredViews:

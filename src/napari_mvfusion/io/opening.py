@@ -213,12 +213,13 @@ def _opened(
         in_project.refuse_elsewhere()
         path = Path(source)
         check_there(place_of(path), "name a folder of views, an OME-Zarr, or the files of views")
-        if place_of(path).is_file() or (is_volume(path) and not format_of(path).holds_views):
+        holds_views = format_of(path).holds_views
+        if (place_of(path).is_file() or is_volume(path)) and not holds_views:
             inner, remarks = _views_inside(path)
             found = _named(inner or [path], psfs)
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
-        elif is_volume_folder(path):
+        elif is_volume_folder(path) or (holds_views and is_volume(path)):
             at.refuse_unknown(path)
             return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, wish, clean=clean)
         else:
@@ -308,7 +309,7 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
         raise InputError(
             f"{len(files)} views and {len(in_order)} PSFs were given: each view needs one, in the same order"
         )
-    stems = [file.stem.removesuffix(".ome") for file in files]
+    stems = [file.stem.removesuffix(".zarr").removesuffix(".ome") for file in files]
     names = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
     angles = angles_in(stems)
     return [

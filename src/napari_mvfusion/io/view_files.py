@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.geometry import FloatTriple
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
@@ -144,9 +145,9 @@ def open_view_files(
     """
     if not files:
         raise InputError("no view files were given")
-    named: dict[Path, str] = {}
+    named: dict[str, str] = {}
     for each in files:
-        other = named.setdefault(each.file.resolve(), each.name)
+        other = named.setdefault(absolute(each.file), each.name)
         if other != each.name:
             raise InputError(
                 f"{each.file} is given both as view '{other}' and as view '{each.name}': name another file"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 
 # Recipes of hundreds of views and configurations are far below this.
@@ -29,7 +30,12 @@ def is_there(path: str | Path) -> bool:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is a folder of this name; False also for names that no system takes."""
+    """Whether there is a folder of this name; False also for names that no system takes, True for addresses.
+
+    What an address holds is not known before it is asked for, and holds other files where it is anything that is read here.
+    """
+    if address_of(path) is not None:
+        return True
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -47,8 +53,11 @@ def check_there(path: Path, advice: str) -> None:
     Raises
     ------
     InputError
-        If there is nothing of this name, it is longer than names can be, or a folder on the way may not be read.
+        If there is nothing of this name, it is longer than names can be, or a folder on the way may not be read. Whether
+        there is something at an address is known when it is opened.
     """
+    if address_of(path) is not None:
+        return
     try:
         path.stat()
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import is_folder_of_files
@@ -33,9 +34,9 @@ def inputs_in(folder: Path) -> list[Inputs]:
 
 def _samples(folder: Path) -> list[Inputs]:
     if is_folder(folder) and not is_folder_of_files(folder):
-        return [Inputs(source=str(folder.resolve()), no_data="auto", grid="isotropic")]
+        return [Inputs(source=absolute(folder), no_data="auto", grid="isotropic")]
     try:
         tags = list_tags(folder)
     except InputError:
         return []
-    return [Inputs(source=str(folder.resolve()), tag=tag, no_data="auto", grid="isotropic") for tag in tags]
+    return [Inputs(source=absolute(folder), tag=tag, no_data="auto", grid="isotropic") for tag in tags]

@@ -11,7 +11,7 @@ from typing import ClassVar
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
-from napari_mvfusion.io.members import Member, describe_members, open_members
+from napari_mvfusion.io.members import Member, called_by, describe_members, open_members
 from napari_mvfusion.io.msim.reader import is_msim, levels_of, open_msim, registrations_of
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 from napari_mvfusion.system.file_checks import is_folder
@@ -25,6 +25,7 @@ class MSim(Format):
     name: ClassVar[str] = "msim zarr of multiview-stitcher"
     suffixes: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = True
+    has_addresses: ClassVar[bool] = True
 
     def recognises(self, path: Path) -> bool:
         """By what lies in the folder, however it is called."""
@@ -95,10 +96,4 @@ def _in(path: Path) -> Iterator[Path]:
 
 
 def _members(path: Path) -> list[Member]:
-    return [Member(_called(view), partial(open_msim, view)) for view in sorted(_in(path))]
-
-
-def _called(view: Path) -> str:
-    """The name of a view: view0_msim.zarr is view0."""
-    stem = view.name.removesuffix(".zarr").removesuffix(".ome")
-    return stem.removesuffix("_msim").removesuffix(".msim") or stem
+    return [Member(called_by(view), partial(open_msim, view)) for view in sorted(_in(path))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.ome_zarr.array_volume import ArrayVolume
 from napari_mvfusion.io.ome_zarr.axes import SPACE
-from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
+from napari_mvfusion.io.ome_zarr.checked_store import weigh
 from napari_mvfusion.io.ome_zarr.placement import upright_or_turned
 from napari_mvfusion.io.ome_zarr.reader import attributes_of
+from napari_mvfusion.io.ome_zarr.stores import has_file, is_zarr, store_of
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice, check_level, choose
-from napari_mvfusion.system.file_checks import is_folder, parsing
+from napari_mvfusion.system.file_checks import parsing
 
 # What its own readers call the place that the microscope stated.
 STATED = "affine_metadata"
+_USUAL = "affine_registered"
 _AXES = ("t", "c", *SPACE)
 _LABELS = (*SPACE, "1")
 _COLUMNS, _ROWS = "x_out", "x_in"
@@ -42,7 +45,7 @@ _MOST_NUMBERS = 2**24
 
 def is_msim(path: Path) -> bool:
     """Whether a folder looks like an msim zarr; some OME-Zarrs call their arrays alike."""
-    found = is_folder(path) and any((path / "scale0" / "image" / name).is_file() for name in ("zarr.json", ".zarray"))
+    found = any(has_file(path, f"scale0/image/{name}") for name in ("zarr.json", ".zarray"))
     return found and "multiscales" not in attributes_of(path)
 
 
@@ -102,7 +105,7 @@ def registrations_of(path: Path) -> tuple[str, ...]:
 
 def levels_of(path: Path) -> int:
     """How many resolution levels it has."""
-    return sum((path / f"scale{n}").is_dir() for n in range(_MOST_LEVELS))
+    return sum(1 for _ in takewhile(lambda n: is_zarr(path / f"scale{n}"), range(_MOST_LEVELS)))
 
 
 @contextmanager
@@ -113,7 +116,7 @@ def _reading(path: Path) -> Iterator[Any]:
         # Texts of fixed length, which xarray writes for labels, are not in the specification of zarr 3 yet.
         warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")
         warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
-        yield zarr.open_group(PlainFiles(path), mode="r")
+        yield zarr.open_group(store_of(path), mode="r")
 
 
 def _names(array: Any) -> tuple[str, ...]:
@@ -126,7 +129,9 @@ def _registrations(group: Any, path: Path) -> list[str]:
     """Names of all registrations, also of those that were added later, each in a group of its own."""
     level = group["scale0"]
     names = {str(name) for name, _ in level.members()}
-    names |= {child.name for child in (path / "scale0").iterdir() if child.is_dir()}
+    # Metadata that was put together once does not know of those that came later, and at an address nothing is listed.
+    folder = path / "scale0"
+    names |= {child.name for child in folder.iterdir()} if folder.is_dir() else {STATED, _USUAL}
     names -= {"image", *_AXES, _ROWS, _COLUMNS}
     return sorted(name for name in names if _stored(level, name) is not None)
 

@@ -18,26 +18,65 @@ from napari_mvfusion.io.tiff.checked_files import LARGEST_PIECE
 LONGEST_AXIS = 2**20
 _MOST_CHUNKS = 2**26
 _MOST_VOXELS = 2**40
-_LARGEST_METADATA = 2**26
+LARGEST_METADATA = 2**26
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
-class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by mypy
-    """A folder whose pipes and devices are refused: reading one would wait for ever."""
+class Checked:
+    """What all stores have in common: what is known of their arrays, and what is looked at before it is taken."""
 
-    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
-        super().__init__(root, read_only=read_only)
-        self._bounds: tuple[ChunkBound, ...] = ()
+    _bounds: tuple[ChunkBound, ...] = ()
 
     def expect(self, bound: ChunkBound) -> None:
         """From now on, refuse chunks of an array that are, or say that they unpack to, more than its pixels."""
         self._bounds = (*self._bounds, bound)
 
+    def place_of(self, key: str) -> Path:
+        """Where the bytes of a key lie, for messages."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its files lie")
+
+    def check_size(self, key: str, size: int) -> None:
+        """Refuse a file that is longer than it can be, before it is read."""
+        if is_metadata(key) and size > LARGEST_METADATA:
+            raise InputError(f"{self.place_of(key)} has {size:,} bytes, which is too long for metadata: copy it again")
+        for bound in self._bounds_of(key):
+            bound.check_file(self.place_of(key), size)
+
+    def most_bytes(self, key: str) -> int:
+        """What a file may have at most, where that is known only while it is read."""
+        if is_metadata(key):
+            return LARGEST_METADATA
+        return max((bound.most_bytes for bound in self._bounds_of(key)), default=LARGEST_PIECE)
+
+    def check_content(self, key: str, found: Any, byte_range: Any) -> None:
+        """Refuse what was read and unpacks to more than it can hold."""
+        if found is None:
+            return
+        for bound in self._bounds_of(key):
+            if byte_range is None:
+                bound.check_content(self.place_of(key), found.as_numpy_array())
+            elif not bound.is_index(getattr(byte_range, "start", None)):
+                bound.check_content(self.place_of(key), found.as_numpy_array(), whole=False)
+
+    def _bounds_of(self, key: str) -> list[ChunkBound]:
+        return [] if is_metadata(key) else [bound for bound in self._bounds if bound.covers(key)]
+
+
+class PlainFiles(Checked, LocalStore):  # type: ignore[misc]  # zarr is not followed by mypy
+    """A folder whose pipes and devices are refused: reading one would wait for ever."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
+        super().__init__(root, read_only=read_only)
+
+    def place_of(self, key: str) -> Path:
+        """The file of a key."""
+        return Path(self.root / key)
+
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Bytes of a file, None where there is none."""
         self._check(key)
         found = await super().get(key, prototype, byte_range)
-        self._check_content(key, found, byte_range)
+        self.check_content(key, found, byte_range)
         return found
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
@@ -47,14 +86,14 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
             self._check(key)
         values: list[Any] = await super().get_partial_values(prototype, wanted)
         for (key, byte_range), value in zip(wanted, values, strict=True):
-            self._check_content(key, value, byte_range)
+            self.check_content(key, value, byte_range)
         return values
 
     def get_sync(self, key: str, **options: Any) -> Any:
         """Bytes of a file, None where there is none."""
         self._check(key)
         found = super().get_sync(key, **options)
-        self._check_content(key, found, options.get("byte_range"))
+        self.check_content(key, found, options.get("byte_range"))
         return found
 
     def _check(self, key: str) -> None:
@@ -65,24 +104,12 @@ class PlainFiles(LocalStore):  # type: ignore[misc]  # zarr is not followed by m
             return  # the store itself knows what to say of a file that is not there
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             raise InputError(f"{path} is a pipe, socket or device: copy what it gives to a plain file first")
-        if path.name in _METADATA and found.st_size > _LARGEST_METADATA:
-            raise InputError(f"{path} has {found.st_size:,} bytes, which is too long for metadata: copy it again")
-        for bound in self._bounds_of(key):
-            bound.check_file(path, found.st_size)
+        self.check_size(key, found.st_size)
 
-    def _check_content(self, key: str, found: Any, byte_range: Any) -> None:
-        if found is None:
-            return
-        for bound in self._bounds_of(key):
-            if byte_range is None:
-                bound.check_content(self.root / key, found.as_numpy_array())
-            elif not bound.is_index(getattr(byte_range, "start", None)):
-                bound.check_content(self.root / key, found.as_numpy_array(), whole=False)
 
-    def _bounds_of(self, key: str) -> list[ChunkBound]:
-        if Path(key).name in _METADATA:
-            return []
-        return [bound for bound in self._bounds if bound.covers(key)]
+def is_metadata(key: str) -> bool:
+    """Whether a file says what lies beside it."""
+    return key.rsplit("/", 1)[-1] in _METADATA
 
 
 def weigh(path: Path, array: Any) -> None:
@@ -118,7 +145,7 @@ def weigh(path: Path, array: Any) -> None:
     count = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     if count > _MOST_CHUNKS:
         raise InputError(f"{path} has {count:,} chunks of {_sizes(chunks)} pixels: save it with larger ones")
-    if isinstance(array.store, PlainFiles):
+    if isinstance(array.store, Checked):
         array.store.expect(bound_of(path, array))
 
 

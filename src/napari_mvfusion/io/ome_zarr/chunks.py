@@ -57,6 +57,11 @@ class ChunkBound:
         """Whether a file of the store belongs to the array."""
         return not self.folder or key.startswith(f"{self.folder}/")
 
+    @property
+    def most_bytes(self) -> int:
+        """What a file may have at most."""
+        return _MOST_GROWTH * self.file_bytes + _OVERHEAD
+
     def check_file(self, path: Path, size: int) -> None:
         """Refuse a file that is larger than its pixels can be, before it is read.
 
@@ -65,7 +70,7 @@ class ChunkBound:
         InputError
             If it is; names the file.
         """
-        if size > _MOST_GROWTH * self.file_bytes + _OVERHEAD:
+        if size > self.most_bytes:
             raise InputError(
                 f"{path} is damaged: it has {size:,} bytes, and its pixels {self.file_bytes:,}; copy it again"
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import zarr
 
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
-from napari_mvfusion.system.file_checks import is_folder
 
 Look: TypeAlias = Callable[[Path], Mapping[str, Any]]
 """Reads what the attributes of a group say by the specification."""
@@ -78,8 +78,11 @@ def _has_dimensions(array: Any) -> bool:
 
 
 def _folders_in(path: Path) -> Iterator[Path]:
-    return (child for child in sorted(path.iterdir())[:_MOST_IMAGES] if child.is_dir())
+    """The folders in one; where nothing can be listed, those that are counted from 0 on, as bioformats2raw does."""
+    if path.is_dir():
+        return (child for child in sorted(path.iterdir())[:_MOST_IMAGES] if child.is_dir())
+    return takewhile(is_zarr, (path / str(number) for number in range(_MOST_IMAGES)))
 
 
 def _is_inside(place: Path, folder: Path) -> bool:
-    return is_folder(place) and place.resolve().is_relative_to(folder.resolve())
+    return ".." not in place.parts and is_zarr(place) and place.resolve().is_relative_to(folder.resolve())

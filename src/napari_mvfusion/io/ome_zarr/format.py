@@ -22,9 +22,10 @@ from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
 from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.scene import is_scene, members_of, read_scene
-from napari_mvfusion.io.ome_zarr.stores import is_zarr
+from napari_mvfusion.io.ome_zarr.stores import is_zarr, zip_of
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
+from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 
 
@@ -38,6 +39,7 @@ class OMEZarr(Format):
     new_suffix: ClassVar[str] = ".zarr"
     grows: ClassVar[bool] = True
     holds_views: ClassVar[bool] = True
+    has_addresses: ClassVar[bool] = True
 
     def recognises(self, path: Path) -> bool:
         """By what lies in the folder, however it is called."""
@@ -76,6 +78,30 @@ class OMEZarr(Format):
         return GrowingZarr(place, grid, chunk, name=name, known=known)
 
 
+class ZippedZarr(OMEZarr):
+    """OME-Zarr images in zip files, which are read only."""
+
+    name: ClassVar[str] = "zipped OME-Zarr"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    is_folder: ClassVar[bool] = False
+    written: ClassVar[str] = ""
+    new_suffix: ClassVar[str] = ""
+    grows: ClassVar[bool] = False
+    has_addresses: ClassVar[bool] = False
+
+    def place(self, path: Path) -> Path:
+        """The zip file; a name may go on in it, as `plate.zarr.zip/A/1/0`."""
+        return zip_of(path) or path
+
+    def elsewhere(self, path: Path, place: Path) -> Path:
+        """What is named, in another zip file."""
+        return place.joinpath(*path.parts[len(self.place(path).parts) :])
+
+    def recognises(self, path: Path) -> bool:
+        """By the ending of the zip file."""
+        return zip_of(path) is not None
+
+
 class ZarrScene(Format):
     """Scenes of OME-Zarr 0.6, which place several images."""
 
@@ -84,6 +110,7 @@ class ZarrScene(Format):
     is_folder: ClassVar[bool] = True
     is_project: ClassVar[bool] = True
     own_psfs: ClassVar[bool] = True
+    has_addresses: ClassVar[bool] = True
 
     def recognises(self, path: Path) -> bool:
         """By its metadata."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import NO_SIZE, Grid, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
@@ -206,7 +207,10 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
         it holds several images, a `NotChosenError` where it has several places.
     """
     path, at = Path(path), VolumeChoice() if at is None else at
+    if not is_zarr(path) and address_of(path) is not None:
+        raise InputError(f"{path} is no OME-Zarr that all may read: check the address, and that its bucket is public")
     if not is_zarr(path):
+        store_of(path)  # says what is wrong with a zip file
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
     with reading(path) as group:
         attributes = dict(group.attrs)

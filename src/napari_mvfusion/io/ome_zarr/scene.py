@@ -15,7 +15,7 @@ from typing import Any
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
-from napari_mvfusion.io.members import Member
+from napari_mvfusion.io.members import Member, called_by
 from napari_mvfusion.io.ome_zarr.placement import (
     Place,
     Systems,
@@ -155,7 +155,7 @@ def read_scene(path: Path) -> Scene:
 
 def members_of(scene: Scene) -> list[Member]:
     """The images of a scene as views, called by their last folder where that tells them apart."""
-    last = [name.rsplit("/", 1)[-1] for name in scene.images]
+    last = [called_by(Path(name)) for name in scene.images]
     names = last if len(set(last)) == len(last) else list(scene.images)
     return [Member(name, partial(scene.look, path)) for name, path in zip(names, scene.images, strict=True)]
 

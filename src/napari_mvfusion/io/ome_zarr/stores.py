@@ -1,20 +1,66 @@
-"""Where the files of a zarr lie, and the store that reads them."""
+"""Where the files of a zarr lie, on a disk, in a zip file or at an address, and the store that reads them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import zarr
+from zarr.storage import StorePath
+
+from napari_mvfusion.addresses import address_of
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles
-from napari_mvfusion.system.file_checks import is_folder
+from napari_mvfusion.io.ome_zarr.remote_store import RemoteFiles
+from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES, ZippedFiles
 
 METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
-def store_of(path: Path) -> PlainFiles:
-    """The store that reads the group or array of a path."""
-    return PlainFiles(path)
+def store_of(path: Path) -> Any:
+    """The store, with the place in it, that reads the group or array of a path.
+
+    Raises
+    ------
+    InputError
+        If the zip file or address that it lies in cannot be read.
+    """
+    address = address_of(path)
+    if address is not None:
+        return RemoteFiles.at(address)
+    archive = zip_of(path)
+    if archive is None:
+        return PlainFiles(path)
+    store = ZippedFiles(archive)
+    inner = "/".join(filter(None, [store.root, *path.parts[len(archive.parts) :]]))
+    return StorePath(store, inner)
+
+
+def zip_of(path: Path) -> Path | None:
+    """The zip file of a zarr that a path is or lies in, None where there is none."""
+    for place in (path, *path.parents):
+        if place.name.lower().endswith(SUFFIXES) and not place.is_dir():
+            return place
+    return None
 
 
 def is_zarr(path: str | Path) -> bool:
-    """Whether a folder looks like a zarr group or array."""
-    return is_folder(path) and any((Path(path) / name).is_file() for name in METADATA)
+    """Whether a place looks like a zarr group or array."""
+    path = Path(path)
+    return any(has_file(path, name) for name in METADATA)
+
+
+def has_file(path: Path, name: str) -> bool:
+    """Whether there is a file of this name in a folder, zip file or address; False also where that cannot be read."""
+    if address_of(path) is None and zip_of(path) is None:
+        try:
+            return (path / name).is_file()
+        except (OSError, ValueError):
+            return False
+    try:
+        store = store_of(path)
+    except InputError:
+        return False
+    if isinstance(store, StorePath):
+        return bool(store.store.has(f"{store.path}/{name}".lstrip("/")))
+    return bool(zarr.core.sync.sync(store.exists(name)))

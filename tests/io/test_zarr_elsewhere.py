@@ -1,0 +1,275 @@
+"""OME-Zarrs that are no folder: at an address, which lists nothing and may break off, and in a zip file."""
+
+import shutil
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from command_line import run
+from napari_mvfusion.addresses import absolute, address_of, with_addresses
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import load_recipe
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.formats import format_of, open_stored
+from napari_mvfusion.io.ome_zarr import remote_store
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_views
+
+SHAPE = (20, 24, 70)
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Gives files and lists nothing; what ends in a word of `broken` ends early, is forbidden, fails, or comes late."""
+
+    broken: dict = {}  # noqa: RUF012 - a new one for each server
+    asked: list = []  # noqa: RUF012
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        for word, how in list(self.broken.items()):
+            if word in self.path:
+                return self.fail(word, how)
+        return super().do_GET()
+
+    def fail(self, word, how):
+        if how == "once":
+            del self.broken[word]
+        if how in ("cut", "once"):
+            self.send_response(200)
+            self.send_header("Content-Length", "400")
+            self.end_headers()
+            self.wfile.write(b"x" * 10)
+            self.wfile.flush()
+            self.connection.close()
+        elif how == "silent":
+            self.release.wait(20)
+        else:
+            self.send_error(how)
+
+    def list_directory(self, path):
+        self.send_error(403)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder, the address at which it is served, and what goes wrong there."""
+    monkeypatch.setattr(remote_store, "PAUSE", 0.01)
+    monkeypatch.setattr(remote_store, "SILENCE", 0.3)
+    monkeypatch.setattr(remote_store, "_REMEMBERED", 0.0)
+    release = threading.Event()
+    handler = type("Handler", (Server,), {"broken": {}, "asked": [], "release": release})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_port}", handler
+    release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def write_views(path, rng):
+    psf = np.zeros((3, 3, 3), np.float32)
+    psf[1, 1, 1] = 1
+    views = [View(rng.random(SHAPE, np.float32), name, psf=psf, angle=float(name)) for name in ("0", "90")]
+    write_views_zarr(path, RegisteredViews(views))
+
+
+def test_paths_stand_for_addresses():
+    for text in ("http://h/a.zarr", "https://h:80/b/c", "s3://bucket/key/d.zarr/"):
+        path = Path(text)
+        assert address_of(path) == address_of(text) == text.rstrip("/") == absolute(path)
+        assert address_of(path / "0") == f"{text.rstrip('/')}/0"
+    assert address_of("C:/a") is None
+    assert address_of("http.zarr") is None
+    assert with_addresses("http:/h/a is damaged") == "http://h/a is damaged"
+
+
+def test_views_at_an_address_are_those_on_the_disk(served, rng):
+    folder, address, server = served
+    write_views(folder / "v.ome.zarr", rng)
+    here, there = open_views(folder / "v.ome.zarr"), open_views(f"{address}/v.ome.zarr")
+    np.testing.assert_array_equal(here.read(here.grid.box), there.read(there.grid.box))
+    np.testing.assert_array_equal(here.views[1].psf, there.views[1].psf)
+    assert not any(path.endswith("/") for path in server.asked)  # nothing is listed
+
+
+def test_a_fusion_from_an_address_is_repeated_by_its_recipe(served, rng):
+    folder, address, _ = served
+    write_views(folder / "v.ome.zarr", rng)
+    url = f"{address}/v.ome.zarr"
+    assert "v.ome.zarr" in run("info", url).stdout
+    run("fuse", url, "--method", "average", "-o", folder / "f.zarr")
+    assert load_recipe(folder / "f.zarr.recipe.json").inputs.source == url
+    run("fuse", "--recipe", folder / "f.zarr.recipe.json", "-o", folder / "again.zarr")
+    one, other = (np.asarray(open_stored(folder / name).volume()[:]) for name in ("f.zarr", "again.zarr"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_lists_scenes_and_msims_open_there_too(served, rng, test_data):
+    folder, address, _ = served
+    for number in range(2):
+        grid = Grid((4, 5, 6), (1.0, 1.0, 1.0), (0.0, 0.0, float(number)))
+        write_zarr(folder / f"v{number}.zarr", rng.random((4, 5, 6), np.float32), grid)
+    views = open_views([f"{address}/v0.zarr", f"{address}/v1.zarr"])
+    assert views.grid.shape == (4, 5, 7)
+    places = [{"path": f"v{n}.zarr", "name": ""} for n in range(2)]
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    ways = [{"type": "identity", "input": place, "output": {"name": "world"}} for place in places]
+    zarr.open_group(folder, mode="a").attrs["ome"] = {
+        "version": "0.6",
+        "scene": {"coordinateTransformations": ways, "coordinateSystems": [{"name": "world", "axes": axes}]},
+    }
+    assert open_views(address).names == ("v0", "v1")
+    shutil.copytree(test_data / "projects" / "multiview-stitcher" / "view1_msim.zarr", folder / "m.zarr")
+    far, near = open_stored(f"{address}/m.zarr"), open_stored(folder / "m.zarr")
+    np.testing.assert_array_equal(far.affine_um, near.affine_um)
+    np.testing.assert_array_equal(np.asarray(far.volume()), np.asarray(near.volume()))
+
+
+WRONG = {
+    "not there": ("none.zarr", {}, "is no OME-Zarr"),
+    "a server that fails": ("v.zarr", {"/c/": 500}, r"v\.zarr/0/c/0/0/0 cannot be read \(500"),
+    "a chunk that may not be read": ("v.zarr", {"/c/": 403}, r"v\.zarr/0/c/0/0/0 may not be read \(403"),
+    "a connection that breaks off": ("v.zarr", {"/c/": "cut"}, r"the connection broke off.*--resume"),
+    "a server that says nothing": ("v.zarr", {"/c/": "silent"}, r"the server does not answer"),
+    "a file that is no zarr": ("v.tif", {}, "is no OME-Zarr"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_goes_wrong_on_the_way_is_one_line(served, rng, name):
+    folder, address, server = served
+    path, broken, said = WRONG[name]
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    (folder / "v.tif").write_bytes(b"II*\0")
+    server.broken.update(broken)
+    with pytest.raises(InputError, match=said) as failure:
+        np.asarray(open_views([f"{address}/{path}"], no_data="none").views[0].data)
+    assert str(failure.value).startswith(f"{address}/{path}")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_packet_that_was_lost_is_asked_for_again(served, rng):
+    folder, address, server = served
+    pixels = rng.random((4, 5, 6), np.float32)
+    write_zarr(folder / "v.zarr", pixels, Grid((4, 5, 6)))
+    server.broken["/c/"] = "once"
+    np.testing.assert_array_equal(np.asarray(open_stored(f"{address}/v.zarr").volume()), pixels)
+
+
+def test_a_chunk_that_is_too_long_is_not_read(served, rng):
+    folder, address, _ = served
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    (folder / "v.zarr" / "0" / "c" / "0" / "0" / "0").write_bytes(b"\0" * 10**6)
+    with pytest.raises(InputError, match=r"0/0 is damaged: it has 1,000,000 bytes"):
+        np.asarray(open_stored(f"{address}/v.zarr").volume())
+
+
+def test_nobody_at_an_address(monkeypatch):
+    monkeypatch.setattr(remote_store, "PAUSE", 0.01)
+    failed = run("info", "http://127.0.0.1:9/v.zarr", code=2)
+    assert failed.stderr.startswith("error: http://127.0.0.1:9/v.zarr/")
+    assert "check the network" in failed.stderr
+
+
+def test_a_run_that_broke_off_goes_on(served, rng):
+    folder, address, server = served
+    write_views(folder / "v.ome.zarr", rng)
+    out = folder / "f.zarr"
+    command = ["fuse", f"{address}/v.ome.zarr", "--method", "average", "--no-data", "none", "-o", out]
+    server.broken["/0/c/0/0/0/1"] = "cut"
+    failed = run(*command, code=2)
+    assert "the connection broke off" in failed.stderr
+    server.broken.clear()
+    run(*command, *(["--resume"] if (folder / "f.zarr.partial").exists() else []))
+    views = open_views(folder / "v.ome.zarr")
+    np.testing.assert_allclose(
+        np.asarray(open_stored(out).volume()), views.read(views.grid.box).mean(axis=0), rtol=1e-5
+    )
+
+
+def zipped(folder, path, top="", compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, f"{top}{file.relative_to(folder)}")
+    return path
+
+
+@pytest.mark.parametrize(("name", "top"), [("v.ozx", ""), ("v.ome.zarr.zip", ""), ("w.zarr.zip", "v.ome.zarr/")])
+def test_views_in_a_zip_are_those_in_the_folder(tmp_path, rng, name, top):
+    write_views(tmp_path / "v.ome.zarr", rng)
+    path = zipped(tmp_path / "v.ome.zarr", tmp_path / name, top, zipfile.ZIP_DEFLATED if top else zipfile.ZIP_STORED)
+    here, there = open_views(tmp_path / "v.ome.zarr"), open_views(path)
+    np.testing.assert_array_equal(here.read(here.grid.box), there.read(there.grid.box))
+    np.testing.assert_array_equal(here.views[1].psf, there.views[1].psf)
+    assert describe(path).samples[0].views[1].angle == 90.0
+    run("fuse", path, "--method", "average", "-o", tmp_path / "f.zarr")
+
+
+def test_images_in_a_zip_are_named(tmp_path, rng):
+    zarr.create_group(tmp_path / "p.zarr").attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for number in range(2):
+        write_zarr(tmp_path / "p.zarr" / str(number), rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    path = zipped(tmp_path / "p.zarr", tmp_path / "p.zarr.zip")
+    with pytest.raises(InputError, match=r"holds several images: name one of them, as .*p\.zarr\.zip/0 or .*zip/1"):
+        open_stored(path)
+    assert open_stored(path / "1").shape == (4, 5, 6)
+    assert format_of(path / "1").place(path / "1") == path
+
+
+def bomb(path):
+    """A chunk that unpacks to a thousand times what its pixels have."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0/c/0/0/0", b"\0" * 10**7)
+
+
+def long_metadata(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zarr.json", b" " * (2**26 + 1))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def hurt(path):
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"0/c/0/0/0") + 40
+    whole[at : at + 8] = b"\xff" * 8
+    path.write_bytes(bytes(whole))
+
+
+ZIPS = {
+    "a bomb": (bomb, r"0/c/0/0/0 is damaged: it has 10,000,000 bytes, and its pixels"),
+    "long metadata": (long_metadata, r"zarr\.json has .* bytes, which is too long for metadata"),
+    "a cut file": (cut, r"v\.ozx is no readable zip file"),
+    "an entry that is hurt": (hurt, r"0/c/0/0/0 is damaged: it cannot be unpacked \(Bad CRC"),
+    "no zip": (lambda path: path.write_text("no"), r"v\.ozx is no readable zip file"),
+    "an empty file": (lambda path: path.write_bytes(b""), r"v\.ozx is empty"),
+}
+
+
+@pytest.mark.parametrize("name", ZIPS)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_damaged_zips_are_refused_in_one_line(tmp_path, rng, name):
+    write_zarr(tmp_path / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    path = zipped(tmp_path / "v.zarr", tmp_path / "v.ozx")
+    harm, said = ZIPS[name]
+    harm(path)
+    with pytest.raises(InputError, match=said) as failure:
+        np.asarray(open_views([path], no_data="none").views[0].data)
+    assert "\n" not in str(failure.value)
