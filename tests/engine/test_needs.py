@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.forecast import Forecaster, Speeds
 from napari_mvfusion.engine.needs import fusion_needs
 from napari_mvfusion.methods import EBMD, Average
@@ -41,6 +41,15 @@ def test_sizes_tell_as_much_memory_as_pixels_do(nuclei, method, placed):
         for make, which in ((Forecaster, views), (Forecaster.of_sizes, unread))
     )
     assert seen.memory_bytes == told.memory_bytes > 2**20
+
+
+def test_the_largest_volumes_are_told_at_once():
+    """Of views that are blended of tiles, masks say where these are: they are as large as the volume."""
+    shape = (2000, 4000, 20_000)
+    views = RegisteredViews([View(Unread(shape), str(n), mask=Unread(shape, np.float32)) for n in range(3)])
+    needs = fusion_needs(views, device="cpu")
+    assert needs.view_bytes == 3 * 2 * np.prod(shape)
+    assert needs.methods[0].memory_bytes < needs.fused_bytes
 
 
 def test_needs_are_told_in_words(nuclei):

@@ -54,6 +54,8 @@ def test_illuminations_of_an_angle_are_one_view_or_kept_apart(project):
     assert [view.name for view in blended.views] == ["0", "90"]
     assert blended.views[0].parts["illumination"] == "left, right"
     assert (blended.needs.views, blended.lacking, blended.inputs.views) == (2, "", None)
+    # Pixels are counted as they are kept, and not as what is made of them.
+    assert blended.needs.view_bytes == 4 * 6 * 7 * 8
     apart = planned(planner, apart=True)
     assert [view.name for view in apart.views][:2] == ["0 illumination left", "0 illumination right"]
     assert apart.needs.views == 4

@@ -267,8 +267,10 @@ def test_enter_opens_what_is_proposed_even_before_it_is_worked_out(model, qtbot,
     qtbot.waitUntil(lambda: any(d.isVisible() for d in person.panel.findChildren(ProjectDialog)))
     dialog = next(d for d in person.panel.findChildren(ProjectDialog) if d.isVisible())
     qtbot.keyClick(dialog, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: person.messages("working") == ["Opening dataset.xml…"])
     qtbot.waitUntil(lambda: len(model.layers) == 4)
     person.settle()
+    assert person.messages("working") == []
     assert [row.name for row in person.rows()] == ["dataset view 0", "dataset view 120", "dataset view 240"]
     outlines = model.layers["dataset outlines"]
     assert not outlines.editable
@@ -281,6 +283,13 @@ def test_a_project_that_is_damaged_is_said_in_the_panel(model, qtbot, made):
     person.drop(made)
     (message,) = person.messages("error")
     assert "dataset.xml" in message
+
+
+@pytest.mark.window
+def test_a_window_that_nobody_sees_asks_nothing(make_napari_viewer_proxy, made):
+    viewer = make_napari_viewer_proxy(show=False)
+    viewer.open(made, plugin="napari-mvfusion")
+    assert len(viewer.layers) == 4
 
 
 @pytest.mark.window

@@ -234,7 +234,8 @@ def _unread(views: RegisteredViews) -> RegisteredViews:
     """Views of the same sizes, places, PSFs and masks, with pixels that take no memory, and the numbers of these."""
 
     def like(volume: VolumeLike) -> np.ndarray:
-        return np.broadcast_to(np.float32(1), tuple(volume.shape))
+        # No floating-point numbers, which would be searched for NaN.
+        return np.broadcast_to(np.uint8(1), tuple(volume.shape))
 
     alike = RegisteredViews(
         [

@@ -11,6 +11,7 @@ from napari_mvfusion.data.geometry import StatedSize, Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.forecast import Forecaster, Speeds
 from napari_mvfusion.errors import InputError, MemoryShortage
+from napari_mvfusion.io.base import bytes_of
 from napari_mvfusion.methods import EBMD, Average
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, pick_device
@@ -115,7 +116,7 @@ def fusion_needs(
         len(views),
         views.grid.shape,
         views.grid.stated_size_um,
-        sum(int(np.prod(view.shape, dtype=np.int64)) * np.dtype(view.data.dtype).itemsize for view in views.views),
+        sum(bytes_of(view.data) for view in views.views),
         views.grid.box.size * np.dtype(np.float32).itemsize,
         free,
         tuple(found),

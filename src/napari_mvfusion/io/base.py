@@ -5,6 +5,7 @@ Adding a format is one file with a class that derives from `Format`, and one lin
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,11 @@ class LazyVolume(ABC):
     def files(self) -> tuple[Path, ...]:
         """The files or folders that its pixels lie in: no output may replace them."""
 
+    @property
+    def stored_bytes(self) -> int:
+        """How much its pixels are, unpacked; of one that is computed, those that it is made of."""
+        return int(math.prod(self.shape) * np.dtype(self.dtype).itemsize)
+
     @abstractmethod
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box."""
@@ -160,6 +166,13 @@ class LazyVolume(ABC):
         if copy is False:
             raise ValueError("pixels in a file cannot become an array without a copy")
         return np.asarray(self[:], dtype)
+
+
+def bytes_of(volume: VolumeLike) -> int:
+    """How much the pixels of a volume are, unpacked; see `LazyVolume.stored_bytes`."""
+    if isinstance(volume, LazyVolume):
+        return volume.stored_bytes
+    return int(math.prod(volume.shape) * np.dtype(volume.dtype).itemsize)
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,6 +98,7 @@ def describe_members(
     times, channels = first.leading.get("t", 1), first.leading.get("c", 1)
     return ProjectContents(
         kept=kept,
+        # What files do not say of it nobody can say here.
         world_unit="one world unit is 1 um" if all(first.in_um) else "the unit of its world is not known",
         timepoints=tuple(range(times)),
         channels=tuple(map(str, range(channels))) if channels > 1 else (),
@@ -109,7 +110,6 @@ def describe_members(
         missing=0,
         psfs=0,
         channel_numbers=tuple(range(channels)) if channels > 1 else (),
-        unit="clear" if all(first.in_um) else "not stated",
         registrations=registrations,
     )
 

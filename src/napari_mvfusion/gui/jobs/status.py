@@ -29,7 +29,12 @@ _STEPS = 1000
 # Of messages that are seen at once; older ones are scrolled to.
 _MOST_PIXELS = 200
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
-_COLOURS = {"error": "rgba(220, 50, 47, 90)", "warning": "rgba(203, 150, 0, 80)", "done": "rgba(60, 160, 70, 80)"}
+_COLOURS = {
+    "error": "rgba(220, 50, 47, 90)",
+    "warning": "rgba(203, 150, 0, 80)",
+    "done": "rgba(60, 160, 70, 80)",
+    "working": "rgba(128, 128, 128, 60)",
+}
 
 
 class ProgressBar(QProgressBar):
@@ -125,7 +130,10 @@ class Status(QWidget):
         self._roll.hide()
 
     def say(self, kind: str, text: str) -> None:
-        """Show a message; `kind` is "error", "warning" or "done"."""
+        """Show a message; `kind` is "error", "warning", "done", or "working", which goes once anything else is said."""
+        places = range(self._messages.count() - 1, -1, -1)
+        for place in [place for place in places if self._messages.itemAt(place).widget().objectName() == "working"]:
+            discard(self._messages.takeAt(place).widget())
         message = QLabel(sentence(text))
         message.setObjectName(kind)
         message.setWordWrap(True)
@@ -273,7 +281,7 @@ class TaskBar(QWidget):
 
 
 def box_of(kind: str) -> str:
-    """The style of a box with a message, whose `kind` is "error", "warning" or "done"."""
+    """The style of a box with a message, see `Status.say`."""
     return f"background: {_COLOURS[kind]}; border-radius: 3px;"
 
 

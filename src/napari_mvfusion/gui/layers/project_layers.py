@@ -92,7 +92,7 @@ def _on_grid(
     for number, (_, look, kind) in enumerate(view_layers(small, sample=sample, inputs=inputs.model_dump(mode="json"))):
         view = finest.views[number]
         shown = [lazy(each.views[number].data) for each in levels]
-        known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask})
+        known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask, "placed": views.grid.affine})
         if is_resampled:
             known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
         if any(views.grid.known):

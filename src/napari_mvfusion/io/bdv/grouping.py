@@ -13,7 +13,7 @@ from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Box, Grid, box_of, float_triple, triple
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.data.view import View
-from napari_mvfusion.io.base import LazyVolume, parts_of
+from napari_mvfusion.io.base import LazyVolume, bytes_of, parts_of
 
 # Pixels over which a tile fades, and the share of its side that this is at most.
 _RANGE = 40.0
@@ -114,6 +114,11 @@ class _OnGrid(LazyVolume):
         """Those of all members."""
         found = (file for view in self._blend.members if isinstance(view.data, LazyVolume) for file in view.data.files)
         return tuple(dict.fromkeys(found))
+
+    @property
+    def stored_bytes(self) -> int:
+        """That of all members."""
+        return sum(bytes_of(view.data) for view in self._blend.members)
 
     def _of(self, box: Box) -> np.ndarray:
         raise NotImplementedError

@@ -95,6 +95,7 @@ class FileOpener(QObject):
         dialog.open()
 
     def _open_project(self, inputs: Inputs) -> None:
+        self._status.say("working", f"Opening {Path(str(inputs.source)).name}…")
         self._tasks.start(f"project {inputs.source}", open_project, inputs, done=self._show_project)
 
     def _show_project(self, opened: OpenedProject) -> None:
