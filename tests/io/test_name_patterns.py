@@ -105,6 +105,7 @@ def test_names_are_read_by_patterns(pattern, name, expected):
         ("a}.tif", "has a '}' alone"),
         ("{angle}.tif |", "nothing on one side"),
         ("x" * 2000, "more than 1000"),
+        ("*a" * 9, "more than 8 fields of any text"),
     ],
 )
 def test_what_is_no_pattern_is_said_in_one_line(tmp_path, pattern, words):

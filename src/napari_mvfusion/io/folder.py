@@ -13,15 +13,13 @@ from pathlib import Path
 
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import file_suffixes, suffixes
+from napari_mvfusion.io.formats import has_file_suffix, suffixes
+from napari_mvfusion.io.name_pattern import NamePattern
 from napari_mvfusion.system.file_checks import check_there
 
-_FILE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, file_suffixes()))})"
-_IMAGE = rf"(?:\.ome)?(?:{'|'.join(map(re.escape, suffixes()))})"
-_ANGLE = r"(?P<angle>[+-]?\d{1,6}(?:\.\d{1,6})?)"
-_VIEW = re.compile(rf"(?:(?P<tag>.+)_)?view_{_ANGLE}{_IMAGE}", re.IGNORECASE | re.ASCII)
-_PSF = re.compile(rf"(?:(?P<tag>.+)_)?psf_{_ANGLE}{_FILE}", re.IGNORECASE | re.ASCII)
-_TRUTH = re.compile(rf"(?:(?P<tag>.+)_)?groundtruth{_IMAGE}", re.IGNORECASE | re.ASCII)
+_SCHEME = NamePattern(
+    "{tag}_view_{angle} | view_{angle} | {tag}_psf_{angle} | psf_{angle} | {tag}_groundtruth | groundtruth", suffixes()
+)
 # What a person may have meant as a view or PSF: the word, with a number somewhere after it.
 _LIKE = re.compile(r"(?<![a-z])(?P<word>view|psf)s?(?![a-z])\D{0,12}\d", re.IGNORECASE)
 _NO_IMAGES = frozenset(
@@ -109,15 +107,18 @@ def scan_folder(path: str | Path) -> Folder:
     except OSError as error:
         raise InputError(f"the folder {path} cannot be read: {error.strerror or error}") from error
     for file in files:
-        if match := _VIEW.fullmatch(file.name):
-            _claim(samples.setdefault(match["tag"] or "", SampleFiles()).views, match["angle"], file)
-        elif match := _PSF.fullmatch(file.name):
-            own = psfs if match["tag"] is None else samples.setdefault(match["tag"], SampleFiles()).psfs
-            _claim(own, match["angle"], file)
-        elif match := _TRUTH.fullmatch(file.name):
-            samples.setdefault(match["tag"] or "", SampleFiles()).truth = file
-        elif (like := _LIKE.search(file.name)) and file.suffix.lower() not in _NO_IMAGES:
-            problems.append(_left_out(file, like["word"].lower()))
+        found = _SCHEME.match(file.name)
+        if found is None or (found.role == "psf" and not has_file_suffix(file)):
+            if (like := _LIKE.search(file.name)) and file.suffix.lower() not in _NO_IMAGES:
+                problems.append(_left_out(file, like["word"].lower()))
+            continue
+        sample = samples.setdefault(found.tag, SampleFiles())
+        if found.angle is None:
+            sample.truth = file
+        elif found.role == "view":
+            _claim(sample.views, found.angle, file)
+        else:
+            _claim(sample.psfs if found.tag else psfs, found.angle, file)
     with_views = {tag: sample for tag, sample in samples.items() if sample.views}
     for sample in with_views.values():
         sample.views = dict(sorted(sample.views.items()))
@@ -151,8 +152,7 @@ def _among(angle: float, angles: Iterable[float]) -> bool:
     return any(same_direction(angle, other) for other in angles)
 
 
-def _claim(places: dict[float, Path], angle: str, file: Path) -> None:
-    key = float(angle)
-    if key in places:
-        raise InputError(f"{places[key].name} and {file.name} are the same view: remove or rename one of them")
-    places[key] = file
+def _claim(places: dict[float, Path], angle: float, file: Path) -> None:
+    if angle in places:
+        raise InputError(f"{places[angle].name} and {file.name} are the same view: remove or rename one of them")
+    places[angle] = file

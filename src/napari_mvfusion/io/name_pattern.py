@@ -62,6 +62,9 @@ _VALUE: Mapping[str, str] = {
 }
 _PIECE = re.compile(r"\{([^{}]*)\}|([{}])|(\*)|([^{}*]+)")
 _LONGEST = 1000
+_ANY_TEXT = ("view", "channel", "illumination", "tile", "tag")
+# A name can be divided among more of them in too many ways to try.
+_MOST_OPEN = 8
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,10 @@ def _parsed(text: str, whole: str, endings: Sequence[str]) -> _Alternative:
             fields.append(field)
             expression += f"(?P<{field}>{_VALUE[field]})"
         before = field
+    if sum(field in _ANY_TEXT for field in fields) + text.count(ANYTHING) > _MOST_OPEN:
+        raise InputError(
+            f"the pattern {whole} has more than {_MOST_OPEN} fields of any text and *: write what stands there"
+        )
     if not expression:
         raise InputError(f"the pattern {whole} has nothing on one side of {OR}: write a pattern there, or leave it out")
     if not text.lower().endswith(tuple(endings)):
