@@ -396,8 +396,8 @@ def test_bad_views_and_psfs_are_named():
     first, second = good.views
     with pytest.raises(InputError, match=r"view '90' has no PSF.*psf_90\.tif"):
         EBMD().check(RegisteredViews([first, replace(second, psf=None)]))
-    with pytest.raises(InputError, match=r"'90'.*\(21, 3, 3\).*\(20, 20, 20\).*crop"):
-        EBMD().check(RegisteredViews([first, *views_of(psf_shape=(21, 3, 3)).views[1:]]))
+    with pytest.raises(InputError, match=r"'90'.*\(61, 3, 3\).*\(20, 20, 20\).*crop"):
+        EBMD().check(RegisteredViews([first, *views_of(psf_shape=(61, 3, 3)).views[1:]]))
     with pytest.raises(InputError, match="'90'"):
         EBMD().check(RegisteredViews([first, replace(second, psf=second.psf[:-1])]))
     with pytest.raises(InputError, match="'90'"):
@@ -467,3 +467,27 @@ def test_a_wider_tile_needs_more_memory():
     sizes = [bound.working_bytes((n, n, n)) for n in (8, 16, 32, 60)]
     assert sizes == sorted(sizes)
     assert Box.whole((60, 60, 60)).size * 4 < sizes[-1]
+
+
+def long_psf(share):
+    """A PSF of 45 planes, that share of whose light lies beyond the middle 15, as faint tails."""
+    psf = np.zeros((45, 5, 5))
+    psf[:, 2, 2] = share / 30
+    core = ndimage.gaussian_filter1d(np.eye(1, 15, 7)[0], 1.5)
+    psf[15:30, 2, 2] = (1 - share) * core / core.sum()
+    return ndimage.gaussian_filter(psf, (0, 0.7, 0.7)).astype(np.float32)
+
+
+def test_a_psf_whose_tails_alone_reach_beyond_the_volume_is_used_and_that_is_said(rng):
+    data = rng.random((16, 20, 24), np.float32) + 1
+    views = [View(data, "left", psf=long_psf(0.04)), View(data[::-1].copy(), "right", psf=long_psf(0))]
+    method = EBMD(iterations=3)
+    said = method.check(RegisteredViews(views))
+    assert [note for note in said if "spans (45, 5, 5) voxels" in note and "4.0% of its light lies beyond" in note]
+    cut = [replace(view, psf=view.psf[15:30]) for view in views]
+    whole, without = (
+        fuse(each, drain(method.prepare(each, CPU)))[0].numpy() for each in map(RegisteredViews, (views, cut))
+    )
+    assert np.abs(whole - without).max() < 0.1 * without.mean(), "4 % of the light change little"
+    with pytest.raises(InputError, match="30% of its light lies beyond: crop the PSF, or fuse a larger volume"):
+        method.check(RegisteredViews([replace(views[0], psf=long_psf(0.3)), views[1]]))

@@ -63,15 +63,17 @@ def judge_psf(
             raise InputError(said.flaw)
         if not (ready or notes) and (prepared := _prepared(psf, label)) is not None:
             used, notes = prepared.psf, prepared.notes
+        beyond: list[str] = []
         if volume_shape is None:
             check_psf(used, label)
         else:
-            check_usable(used, label, volume_shape)
+            beyond = check_usable(used, label, volume_shape)
     except InputError as error:
         fix = _remedy(used, notes, label, volume_shape)
         return Judged(used, notes, (Problem("error", sentence(f"{error}."), (fix,)),))
     flat = [note for topic, note in _described(used) if topic == "flat"]
-    return Judged(used, notes, tuple(Problem("note", f"The PSF {note}.", (CHOOSE,)) for note in flat))
+    found = [Problem("note", sentence(f"{note}."), (CHOOSE,)) for note in beyond]
+    return Judged(used, notes, (*found, *(Problem("note", f"The PSF {note}.", (CHOOSE,)) for note in flat)))
 
 
 def judge_own(psf: np.ndarray, label: str) -> tuple[Problem, ...]:

@@ -13,6 +13,10 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import radius_of
 from napari_mvfusion.psf.kernel import check_psf
 
+# More than the far tails of a measured PSF hold: then the volume tells little of what the PSF gathers.
+_MOST_BEYOND = 0.1
+_NOT_WORTH_SAYING = 0.001
+
 
 def psf_of(view: View, needed_by: str) -> np.ndarray:
     """The PSF of a view, for what cannot do without.
@@ -47,8 +51,11 @@ def normalised(psf: np.ndarray) -> np.ndarray:
     return np.asarray(psf / psf.sum(dtype=np.float64), np.float64)
 
 
-def check_usable(psf: np.ndarray, label: str, volume: Triple) -> None:
+def check_usable(psf: np.ndarray, label: str, volume: Triple) -> list[str]:
     """Refuse a PSF that nothing can be deconvolved with.
+
+    One whose tails alone reach further than the volume is used as it is: what lies outside counts as the mirror image of
+    what lies inside, which is wrong for the share of the light in these tails.
 
     Parameters
     ----------
@@ -56,19 +63,40 @@ def check_usable(psf: np.ndarray, label: str, volume: Triple) -> None:
     label : of its view, for messages
     volume : (z, y, x) of the fused volume
 
+    Returns
+    -------
+    How much of it reaches beyond the volume, in words, where some does.
+
     Raises
     ------
     InputError
-        As `check_psf`, or where it reaches beyond the volume.
+        As `check_psf`, or where much of it reaches beyond the volume.
     """
     check_psf(psf, label)
     # Zeros around it do not count: what matters is how far it really reaches.
     span = triple(2 * r + 1 for r in radius_of(psf))
-    if any(s > n for s, n in zip(span, volume, strict=True)):
+    if all(s <= n for s, n in zip(span, volume, strict=True)):
+        return []
+    beyond = _share_beyond(psf, volume)
+    if beyond > _MOST_BEYOND:
         raise InputError(
-            f"the PSF of {label} spans {span} voxels, more than the volume of {volume}: "
-            "crop the PSF, or fuse a larger volume"
+            f"the PSF of {label} spans {span} voxels, more than the volume of {volume}, and {beyond:.0%} of its light lies "
+            "beyond: crop the PSF, or fuse a larger volume"
         )
+    if beyond < _NOT_WORTH_SAYING:
+        return []
+    return [
+        f"the PSF of {label} spans {span} voxels, more than the volume of {volume}: {beyond:.1%} of its light lies beyond, "
+        "and counts as if the volume went on as its mirror image"
+    ]
+
+
+def _share_beyond(psf: np.ndarray, volume: Triple) -> float:
+    """The share of a PSF's light that lies further from its middle than half of the volume, along any axis."""
+    reach = [min((n - 1) // 2, k // 2) for n, k in zip(volume, psf.shape, strict=True)]
+    inside = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(psf.shape, reach, strict=True))
+    magnitude = np.abs(psf.astype(np.float64))
+    return 1 - float(magnitude[inside].sum() / magnitude.sum())
 
 
 def look_at_psf(view: View, volume: Triple, needed_by: str) -> list[str]:
@@ -86,5 +114,4 @@ def look_at_psf(view: View, volume: Triple, needed_by: str) -> list[str]:
         As `psf_of` and `check_usable`.
     """
     psf = psf_of(view, needed_by)
-    check_usable(psf, view.label, volume)
-    return check_psf(normalised(psf), view.label)
+    return [*check_usable(psf, view.label, volume), *check_psf(normalised(psf), view.label)]
