@@ -246,6 +246,12 @@ def test_nothing_is_cut_off_in_a_small_window(ask, made):
             texts = [box.itemText(number) for number in range(box.count())]
             widest = max(box.fontMetrics().horizontalAdvance(text) for text in texts)
             assert widest < box.width() - 25, texts
+    shown = asked.see("project_views", QTreeWidget)
+    for column in range(shown.columnCount()):
+        if not shown.isColumnHidden(column):
+            assert shown.sizeHintForColumn(column) <= shown.columnWidth(column)
+            assert shown.header().sectionSizeHint(column) <= shown.columnWidth(column)
+    assert not shown.horizontalScrollBar().isVisible()
     for label in asked.dialog.findChildren(QLabel):
         if label.isVisibleTo(asked.dialog) and not label.wordWrap():
             assert label.sizeHint().width() <= label.width() + 1, label.text()

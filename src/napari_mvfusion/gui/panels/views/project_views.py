@@ -16,6 +16,8 @@ _NAME = 0
 _SIZE = 1 + len(PARTS)
 _PSF = _SIZE + 1
 _LIST = [*(part.capitalize() for part in PARTS), "Size (z, y, x)", "PSF"]
+# Pixels of an angle, illumination or tile; longer names end in dots, and are told where they are pointed at.
+_WIDEST = 110
 _TICKED, _UNTICKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
@@ -45,6 +47,8 @@ class ProjectViews(QWidget):
         header.setSectionsMovable(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        for number in range(1, _SIZE):
+            header.setSectionResizeMode(number, QHeaderView.ResizeMode.Interactive)
         self._list.itemChanged.connect(self._note)
         self._all = push_button("All", "all_views", "Tick every view that can be opened")
         self._none = push_button("None", "no_views", "Take all ticks away")
@@ -65,14 +69,19 @@ class ProjectViews(QWidget):
                 for view in told:
                     self._add(view)
             for number, part in enumerate(PARTS, 1):
-                self._list.setColumnHidden(number, all(view.parts.get(part, "") in view.name for view in told))
+                # The names of views hold no commas.
+                named = [(view.parts.get(part, "").replace(",", " "), view.name) for view in told]
+                self._list.setColumnHidden(number, all(text in name for text, name in named))
+                wanted = max(self._list.sizeHintForColumn(number), self._list.header().sectionSizeHint(number))
+                self._list.setColumnWidth(number, min(wanted, _WIDEST))
         self._sum_up()
 
     def _add(self, view: ViewChoice) -> None:
         size = view.size if not view.unusable else "not recorded" if not view.recorded else "cannot be opened"
         parts = [view.parts.get(part, "") for part in PARTS]
         item = QTreeWidgetItem(self._list, [view.name, *parts, size, view.psf])
-        item.setToolTip(_NAME, view.name)
+        for number, text in enumerate((view.name, *parts)):
+            item.setToolTip(number, text)
         if view.unusable:
             item.setFlags(Qt.ItemFlag.NoItemFlags)
             item.setCheckState(_NAME, _UNTICKED)
