@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton
 from scipy.ndimage import gaussian_filter1d
 from views_person import choose_in_dialog, in_front_of_the_views, known
 
+from microscope_files import CziPlane, czi_xml, write_czi
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
@@ -256,7 +257,7 @@ def test_dropped_psfs_go_to_the_views_and_a_broken_one_is_named(person, two, tmp
     np.testing.assert_array_equal(known(two[0])["psf"], prepare_psf(light_sheet_psf()).psf)
     assert known(two[1])["psf"] is before
     assert any("psf_180.tif" in text for text in person.messages("error"))
-    assert "notes.txt is neither a folder nor a TIFF file." in person.messages("error")
+    assert "notes.txt is neither a folder, a project nor a file with a volume." in person.messages("error")
 
 
 def test_a_dropped_folder_of_psfs_goes_to_the_views(model, person, two, tmp_path):
@@ -265,6 +266,31 @@ def test_a_dropped_folder_of_psfs_goes_to_the_views(model, person, two, tmp_path
     person.drop(tmp_path)
     np.testing.assert_array_equal(known(two[1])["psf"], prepare_psf(light_sheet_psf(180)).psf)
     assert len(model.layers) == 2
+
+
+def test_dropped_files_that_hold_several_views_bring_all_of_them(model, person, tmp_path, rng):
+    """A set of files that stands for views with their angles, and a file with several images."""
+    volume = rng.poisson(90, (4, 12, 16)).astype(np.uint16)
+    xml = czi_xml({"X": 0.5, "Y": 0.5, "Z": 2.0}, angles=(0, 90))
+    files = [tmp_path / "fish.czi", tmp_path / "fish(1).czi"]
+    for part, file in enumerate(files):
+        planes = [CziPlane({"V": part, "Z": z}, plane + part) for z, plane in enumerate(volume)]
+        write_czi(file, planes, "" if part else xml, part=part)
+    person.drop(*files)
+    assert [layer.name for layer in model.layers] == ["fish view 0", "fish view 90"]
+    assert [known(layer)["angle"] for layer in model.layers] == [0, 90]
+    np.testing.assert_array_equal(model.layers[1].data, volume + 1)
+    model.layers.clear()
+    write_czi(files[1], planes[:3], part=1)
+    person.drop(files[0])
+    assert [layer.data.shape for layer in model.layers] == [(4, 12, 16), (3, 12, 16)], "each on its own grid"
+    model.layers.clear()
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif", ome=True) as tiff:
+        for values in (volume, volume + 5):
+            tiff.write(values, metadata={"axes": "ZYX"})
+    person.drop(tmp_path / "two.ome.tif")
+    assert [layer.name for layer in model.layers] == ["two 0", "two 1"]
+    np.testing.assert_array_equal(model.layers[1].data, volume + 5)
 
 
 def test_what_is_being_typed_stays_while_others_change_the_layers(person, two):

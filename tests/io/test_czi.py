@@ -112,7 +112,7 @@ def test_the_views_of_a_set_of_files_have_their_angles(tmp_path: Path, pixels: n
     run("fuse", first, "--views", "0,180", "--method", "average", "-o", tmp_path / "fused.tif")
     np.testing.assert_allclose(open_volume(tmp_path / "fused.tif")[0][:], pixels + 1)
     write_czi(tmp_path / "fish(2).czi", planes_of(pixels, V=1), part=2)
-    with pytest.raises(InputError, match=r"fish\(1\)\.czi and .*fish\(2\)\.czi hold parts of one view"):
+    with pytest.raises(InputError, match=r"fish\(1\)\.czi:0 and .*fish\(2\)\.czi:0 hold parts of one view"):
         open_views(first)
 
 

@@ -245,7 +245,10 @@ def view_name(found: FoundName, parts: Iterable[str] = ()) -> str:
 
 def called_by(path: Path) -> str:
     """What a file, or the planes of a volume, are called without their ending."""
-    return split_ending(path.name.replace("{z}", ""))[0].rstrip("_-. ") or path.stem
+    name = split_ending(path.name.replace("{z}", ""))[0]
+    # Files that are only read have other endings.
+    name = Path(name).stem if has_file_suffix(name) else name
+    return name.rstrip("_-. ") or path.stem
 
 
 def _of_sample(views: list[tuple[Path, FoundName]], table: NameTable, tag: str | None) -> list[tuple[Path, FoundName]]:

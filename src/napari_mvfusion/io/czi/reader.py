@@ -256,11 +256,7 @@ def views_in_set(file: Path) -> dict[str, Path]:
     """
     contents = [(part, read_contents(part)) for part in _set_of(file)]
     described = next((each.described for _, each in contents if each.described is not None), None)
-    found = [
-        (image, part if len(each.images) == 1 else Path(f"{part}:{number}"))
-        for part, each in contents
-        for number, image in enumerate(each.images)
-    ]
+    found = [(image, Path(f"{part}:{number}")) for part, each in contents for number, image in enumerate(each.images)]
     if len({image.key["V"] for image, _ in found}) < 2 and len(contents) < 2:
         return {}
     places: dict[Key, Path] = {}

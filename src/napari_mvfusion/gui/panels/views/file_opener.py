@@ -32,7 +32,15 @@ from napari_mvfusion.gui.panels.views.project_dialog import ProjectDialog
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
-from napari_mvfusion.io.formats import dialog_filter, has_file_suffix, is_project, volumes_called
+from napari_mvfusion.io.formats import (
+    dialog_filter,
+    has_file_suffix,
+    is_project,
+    open_stored,
+    place_of,
+    views_in,
+    volumes_called,
+)
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_table import called_by
@@ -40,10 +48,12 @@ from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.proposals import pattern_for, propose
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
 from napari_mvfusion.io.roles import Guess, Role, guess_roles
-from napari_mvfusion.io.volume_choice import VolumeChoice
+from napari_mvfusion.io.view_files import ViewFile, called
+from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
 from napari_mvfusion.system.words import sentence
 
 _PLUGIN = "napari-mvfusion"
+_MOST_IMAGES = 8
 _SCHEME = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
@@ -146,7 +156,7 @@ class FileOpener(QObject):
             self._status.say("error", "There are no views yet that these PSFs could belong to: add the views first.")
         for path in files:
             if path not in volumes:
-                self._status.say("error", f"{path.name} is neither a folder nor a TIFF file.")
+                self._status.say("error", f"{path.name} is neither a folder, a project nor a file with a volume.")
 
     def _by_guess(self, files: Sequence[Path]) -> None:
         """Open views; where some files seem to be something else, the user is asked first."""
@@ -271,7 +281,7 @@ def open_files(
 
     Parameters
     ----------
-    files : one a view
+    files : one a view, or with several views or images inside, which all are opened
     given : the angles of files, where the user has said them; else they are told from the names
 
     Raises
@@ -280,13 +290,14 @@ def open_files(
         If a file cannot be used.
     """
     yield
-    names = [called_by(path) for path in files]
-    angles = angles_in(names) if given is None else [given.get(path) for path in files]
+    said = angles_in([called_by(path) for path in files]) if given is None else [given.get(path) for path in files]
+    inside = _inside(dict(zip(files, said, strict=True)))
+    names, angles = [each.name for each in inside], [each.angle for each in inside]
     try:
-        layers = _together(files)
+        layers = _together([each.file for each in inside])
     except InputError:
         layers = []
-        for path in files:
+        for path in (each.file for each in inside):
             check()
             layers += _together([path])
             yield
@@ -294,6 +305,36 @@ def open_files(
         look["name"] = name
         look["metadata"][KEY]["angle"] = angle
     return layers
+
+
+def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
+    """The views that lie in files, with the angles of these; files of a set that another one stands for are left out."""
+    found: list[ViewFile] = []
+    sets = {file: views_in(file) for file in files}
+    covered = {place_of(path) for views in sets.values() for path in views.values()}
+    for file, angle in files.items():
+        stem, views = called_by(file), sets[file]
+        if views:
+            angles = [said if (said := called(name)[1]) is not None else angles_in([name])[0] for name in views]
+            found += [
+                ViewFile(path, f"{stem} view {name}", own)
+                for (name, path), own in zip(views.items(), angles, strict=True)
+            ]
+            continue
+        if file in covered:
+            continue
+        try:
+            open_stored(file)
+        except SeveralImagesError as several:
+            if len(several.names) > _MOST_IMAGES:
+                raise
+            found += [
+                ViewFile(path, f"{stem} {str(path).removeprefix(str(file)).strip(':/')}", angle)
+                for path in several.names
+            ]
+        else:
+            found.append(ViewFile(file, stem, angle))
+    return found
 
 
 def _together(files: Sequence[Path]) -> list[LayerData]:
