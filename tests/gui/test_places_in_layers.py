@@ -6,7 +6,7 @@ import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QDialogButtonBox, QDoubleSpinBox
+from qtpy.QtWidgets import QApplication, QCheckBox, QDialogButtonBox, QDoubleSpinBox
 from views_person import in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Grid
@@ -125,8 +125,8 @@ def test_a_turned_layer_gets_its_size_along_its_own_axes(rng):
     np.testing.assert_allclose(stated_size(layer), (2, 0.5, 0.25))
 
 
-def answer(numbers):
-    """Enter numbers into the dialog that asks for the voxel size, and accept it."""
+def answer(numbers, *, others=True):
+    """Enter numbers into the dialog that asks for the voxel size, for other views too or not, and accept it."""
 
     def enter():
         dialog = QApplication.activeModalWidget()
@@ -137,6 +137,7 @@ def answer(numbers):
         assert ok.isEnabled() is (dialog.given() is not None)
         for axis, number in numbers.items():
             dialog.findChild(QDoubleSpinBox, f"size_{axis}").setValue(number)
+        dialog.findChild(QCheckBox).setChecked(others)
         ok.click()
 
     QTimer.singleShot(100, enter)
@@ -151,7 +152,7 @@ def test_a_row_says_that_a_size_is_not_known_and_asks_for_it(model, qtbot, tmp_p
     person.drop(tmp_path / "view_a.tif", tmp_path / "view_b.tif")
     person.settle()
     for row in person.rows():
-        assert "Its voxel size along z is not known, and taken as the finest of the others." in row.problems
+        assert "Its voxel size along z is not known: 0.25 µm is taken." in row.problems
     assert "6 × 12 × 12 voxels of ? × 0.5 × 0.25 µm (z, y, x)" in person.see("summary").text()
     answer({"z": 2.0})
     person.rows()[0].fix("Set size…")
@@ -162,3 +163,22 @@ def test_a_row_says_that_a_size_is_not_known_and_asks_for_it(model, qtbot, tmp_p
     opened = open_layers(list(model.layers))
     assert tuple(opened.inputs["voxel_size_um"]) == (2, 0.5, 0.25)
     assert open_views(opened.inputs["source"], voxel_size_um=(2, 0.5, 0.25)).grid == opened.views.grid
+
+
+def test_a_size_is_set_for_all_views_that_lack_it_or_for_one(model, qtbot, rng):
+    person = in_front_of_the_views(model, qtbot)
+    shapes = {"a": (6, 12, 12), "b": (8, 12, 12), "c": (7, 12, 12)}
+    for name, shape in shapes.items():
+        known = {"units": ("pixel", "um", "um"), "scale": (1, 0.5, 0.4)} if name == "c" else {}
+        model.add_image(rng.random(shape, np.float32), name=name, metadata={KEY: {"included": True}}, **known)
+    person.settle()
+    assert "Its voxel size is not known: it is fused in voxels, as if these were cubes." in person.rows()[0].problems
+    assert "Its voxel size along z is not known: 1 µm is taken." in person.rows()[2].problems
+    answer({"z": 2.0, "y": 0.3, "x": 0.3}, others=False)
+    person.rows()[0].fix("Set size…")
+    person.settle()
+    assert [stated_size(layer)[0] for layer in model.layers] == [2, None, None]
+    answer({"z": 3.0, "y": 0.3, "x": 0.3})
+    person.rows()[1].fix("Set size…")
+    person.settle()
+    assert [stated_size(layer) for layer in model.layers] == [(2, 0.3, 0.3), (3, 0.3, 0.3), (3, 0.5, 0.4)]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.data.geometry import StatedSize
+from napari_mvfusion.data.geometry import FloatTriple, StatedSize
 from napari_mvfusion.measures.advice import offset_text
 from napari_mvfusion.measures.camera_offset import DarkLevel
 from napari_mvfusion.measures.pixel_facts import PixelFacts
@@ -76,12 +76,13 @@ def setting(label: str, tip: str, said: str, **entries: Any) -> Fix:
 _AS_THEY_ARE = "Read the pixels as they are"
 
 
-def size_problem(stated: StatedSize) -> Problem | None:
+def size_problem(stated: StatedSize, taken_um: FloatTriple) -> Problem | None:
     """What to say about a view whose voxel size is not known along every axis, or None.
 
     Parameters
     ----------
     stated : (z, y, x) um, None along axes where it is not known
+    taken_um : what is gone on with, (z, y, x)
     """
     lacking = [axis for axis, size in zip("zyx", stated, strict=True) if size is None]
     if not lacking:
@@ -91,7 +92,8 @@ def size_problem(stated: StatedSize) -> Problem | None:
     if len(lacking) == len(stated):
         text = "Its voxel size is not known: it is fused in voxels, as if these were cubes."
         return Problem("note", text, (fix,))
-    text = f"Its voxel size along {' and '.join(lacking)} is not known, and taken as the finest of the others."
+    taken = max(size for size, known in zip(taken_um, stated, strict=True) if known is None)
+    text = f"Its voxel size along {' and '.join(lacking)} is not known: {taken:.4g} µm is taken."
     return Problem("warning", text, (fix,))
 
 

@@ -221,7 +221,7 @@ def suffixes(methods: Sequence[Method], opened: Opened) -> tuple[str, ...]:
 def describe(opened: Opened) -> str:
     """Number of views, and size of the fused volumes."""
     count = len(opened.indices)
-    series = f"\n{count} volumes, fused one after the other" if opened.leading else ""
+    series = f"\n{count} volumes, fused one after the other" if count > 1 else ""
     return describe_views(opened.views) + series
 
 

@@ -28,7 +28,7 @@ _SPATIAL = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class FusedFrame:
     """Where the voxels of a fused volume lie.
 
     Attributes
@@ -84,7 +84,7 @@ def _last(values: Any, count: int) -> Any:
     return values[len(values) - count :]
 
 
-def chosen_frame(layers: Sequence[Image], voxels: Voxels | None = None) -> Frame:
+def chosen_frame(layers: Sequence[Image], voxels: Voxels | None = None) -> FusedFrame:
     """The voxels on which layers are fused; nothing is read.
 
     Layers on one grid keep it, also where it is turned, unless other voxels are asked for.
@@ -103,12 +103,12 @@ def chosen_frame(layers: Sequence[Image], voxels: Voxels | None = None) -> Frame
     wanted = grid_of(layers) if voxels is None else voxels
     if wanted == "first" or (wanted == "isotropic" and on_one_grid(layers)):
         grid, to_frame = frame_of(first)
-        return Frame(grid, to_frame, leading, "", first, on_first=True)
+        return FusedFrame(grid, to_frame, leading, "", first, on_first=True)
     placed = [place for layer in layers for place in places_of(layer)]
     chosen = choose_grid(placed, voxels=wanted, known=_all_known(layers))
     grid, to_frame = frame_of(first)
     on_first = grid == chosen.grid and np.array_equal(to_frame, np.eye(4)) and drift_of(first) is None
-    return Frame(chosen.grid, np.eye(4), leading, chosen.remark, first, on_first=on_first)
+    return FusedFrame(chosen.grid, np.eye(4), leading, chosen.remark, first, on_first=on_first)
 
 
 def places_of(layer: Image) -> list[Placed]:

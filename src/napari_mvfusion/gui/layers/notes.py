@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, Grid
@@ -16,6 +16,8 @@ from napari_mvfusion.io.psf_files import ViewPSF
 
 KEY = "mvfusion"
 """Where the notes stand in `layer.metadata`."""
+
+_MOST_SAID = 3
 
 Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile", "outlines"]
 
@@ -152,6 +154,19 @@ def can_be_view(layer: Any) -> bool:
     if not isinstance(layer, Image) or layer.rgb or layer.ndim < 3:
         return False
     return notes(layer).get("role") in ("view", None)
+
+
+def why_no_views(layers: Iterable[Any]) -> str:
+    """What keeps layers that are there from being views, a sentence each; "" where nothing can be said."""
+    said = []
+    for layer in layers:
+        if isinstance(layer, Labels):
+            said.append(f"'{layer.name}' holds labels, and no brightness.")
+        elif isinstance(layer, Image) and layer.rgb:
+            said.append(f"'{layer.name}' is in colours: split them first (right-click the layer, Split RGB).")
+        elif isinstance(layer, Image) and layer.ndim < 3:
+            said.append(f"'{layer.name}' is flat: a view is a volume (z, y, x).")
+    return " ".join(said[:_MOST_SAID])
 
 
 def decide(layers: Sequence[Image]) -> list[Image]:

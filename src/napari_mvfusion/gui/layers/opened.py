@@ -25,7 +25,7 @@ from napari_mvfusion.gui.layers.conversion import (
     stack_of,
     to_world_um,
 )
-from napari_mvfusion.gui.layers.fused_frame import Frame, chosen_frame, grid_of
+from napari_mvfusion.gui.layers.fused_frame import FusedFrame, chosen_frame, grid_of
 from napari_mvfusion.gui.layers.notes import Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.psf_files import ViewPSF
@@ -50,7 +50,7 @@ class Opened:
 
     leading: tuple[int, ...]
     inputs: dict[str, Any] | None
-    frame: Frame
+    frame: FusedFrame
     _views: tuple[View, ...]
     _stacks: tuple[Any, ...]
     _moves: tuple[list[np.ndarray] | None, ...]
@@ -154,12 +154,12 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
     return Opened(frame.leading, inputs, frame, tuple(views), tuple(stacks), tuple(moves))
 
 
-def _lies_on(data: Any, matrix: np.ndarray, frame: Frame) -> bool:
+def _lies_on(data: Any, matrix: np.ndarray, frame: FusedFrame) -> bool:
     """Whether pixels with this matrix to the frame of the fused volume are its voxels."""
     return Placed(triple(data.shape), matrix).lies_on(frame.grid)
 
 
-def _inputs(layers: Sequence[Image], views: Sequence[View], frame: Frame, voxels: Voxels) -> dict[str, Any] | None:
+def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, voxels: Voxels) -> dict[str, Any] | None:
     """How views are opened from the files of their layers, or None where a recipe could not say it in one go."""
     opened = notes(layers[0]).get("inputs")
     if opened is None or any(notes(layer).get("inputs") != opened for layer in layers):

@@ -13,7 +13,7 @@ from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
-from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.layers.notes import notes, why_no_views
 from napari_mvfusion.gui.layers.opened import Opened, open_layers
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
 from napari_mvfusion.gui.panels.base import NOT_IN_FILES, CopyAs, Panel
@@ -114,7 +114,8 @@ class FusePanel(Panel):
         self._cancel.setEnabled(running)
         self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
         none = self._views.topLevelItemCount() == 0
-        problem, volume, remarks, checked = "", NO_VIEWS if none else "", [], False
+        nothing = f"{NO_VIEWS} {why_no_views(self.viewer.layers)}".strip()
+        problem, volume, remarks, checked = "", nothing if none else "", [], False
         if not running and not none:
             try:
                 opened = open_layers(self._views.chosen())

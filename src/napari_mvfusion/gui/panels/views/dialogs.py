@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mvfusion.data.geometry import FloatTriple, StatedSize
 from napari_mvfusion.gui.widgets.inputs import NumberField, describe, text_label
@@ -49,10 +49,11 @@ class SizeDialog(Question):
     ----------
     name : of the layer
     stated : its voxel size (z, y, x) in um, None along axes where it is not known
+    others : how many other views lack their size, or a part of it, which they can get too
     parent : the panel
     """
 
-    def __init__(self, name: str, stated: StatedSize, parent: QWidget | None = None) -> None:
+    def __init__(self, name: str, stated: StatedSize, others: int = 0, parent: QWidget | None = None) -> None:
         super().__init__("voxel_size", "Voxel size", QDialogButtonBox.StandardButton.Ok, parent)
         grid = QGridLayout()
         self._fields: list[NumberField] = []
@@ -67,9 +68,19 @@ class SizeDialog(Question):
             grid.addWidget(label, row, 0)
             grid.addWidget(field, row, 1)
             self._fields.append(field)
-        text = f"How far apart are the voxels of {name}? Other views of as many voxels that lack their size get it too."
-        self._ask(text, grid)
+        views = "view" if others == 1 else f"{others} views"
+        self._too = QCheckBox(f"Also for the other {views} whose size is not known")
+        self._too.setObjectName("size_of_others")
+        self._too.setChecked(others > 0)
+        self._too.setVisible(others > 0)
+        grid.addWidget(self._too, len(_AXES), 0, 1, 2)
+        self._ask(f"How far apart are the voxels of {name}?", grid)
         self._check()
+
+    @property
+    def for_others(self) -> bool:
+        """Whether other views get the same size along the axes along which they lack theirs."""
+        return self._too.isChecked()
 
     def given(self) -> FloatTriple | None:
         """The size (z, y, x) in um, None as long as one of the numbers is lacking."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari.layers import Image
 
@@ -12,9 +13,9 @@ from napari_mvfusion.data.resampled_view import ResampledView
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
     common_leading,
+    drift_of,
     frame_of,
     lacks_size,
-    leading_shape,
     own_to_world_um,
     pixels_of,
     stack_of,
@@ -93,7 +94,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         "Add this view, resampled to the grid of the fused volume, as a new layer that is computed where you look. "
         "Fusing gives the same picture without it"
     )
-    copy = () if leading_shape(layer) else (Fix("Make a copy", tip, request="copy"),)
+    copy = (Fix("Make a copy", tip, request="copy"),)
     size = np.diag(matrix)[:3]
     if not is_upright(matrix, max(shape)):
         text = "This view is turned or mirrored. It is resampled while it is fused."
@@ -147,12 +148,17 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     """
     together = open_layers(layers)
     opened, number = together.views, layers.index(layer)
-    mask = lazy(ResampledView(opened, number, covered=True))
+    volumes = [lazy(ResampledView(together.at(index), number)) for index in together.indices]
+    leading, shape = together.leading, opened.grid.shape
+    shown = da.stack(volumes).reshape((*leading, *shape)) if leading else volumes[0]
+    moving = drift_of(layer) is not None
+    # What moves has no field that is the same at all time points: there, what it does not see is 0.
+    mask = None if moving else lazy(ResampledView(opened, number, covered=True))
     psf = opened.views[number].psf
     known = {key: value for key, value in notes(layer).items() if key not in ("recorded", "placed")}
     known |= {"role": "view", "name": opened.names[number], "inputs": None, "psf": psf, "psf_own": None}
     known |= {"offset": 0.0, "gain": 1.0, "remove_hot": False}
-    known |= {"no_data": "none", "mask": mask, "mask_layer": "", "mask_file": ""}
+    known |= {"no_data": "0" if moving else "none", "mask": mask, "mask_layer": "", "mask_file": ""}
     look = {
         "name": f"{layer.name} resampled",
         "colormap": layer.colormap.name,
@@ -160,4 +166,4 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
         "blending": layer.blending,
         "metadata": {KEY: known | {"included": True}},
     }
-    return lazy(ResampledView(opened, number)), look | together.frame.place, "image"
+    return shown, look | together.frame.place, "image"

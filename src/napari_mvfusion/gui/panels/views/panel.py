@@ -15,7 +15,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.jobs.tasks import Failed, Tasks
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.fused_frame import chosen_frame
-from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
+from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes, why_no_views
 from napari_mvfusion.gui.panels.base import Panel
 from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache
@@ -159,6 +159,7 @@ class ViewsPanel(Panel):
         known = self._psfs, self._pixels, self._compared
         for layer, row in self._table.rows.items():
             row.show_state(row_state(layer, self._included, self._grid, *known, self._fixes.verdict(layer)))
+        self._empty.setText(f"{_NO_VIEWS} {why_no_views(self.viewer.layers)}".strip())
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))
         self._fold.setVisible(bool(self._included))

@@ -13,10 +13,10 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_mvfusion.data.geometry import NOT_KNOWN, Grid, StatedSize, triple
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.data.geometry import NOT_KNOWN, Grid, StatedSize, float_triple, triple
+from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
-from napari_mvfusion.gui.layers.conversion import is_sized, sized, stack_of, stated_size
+from napari_mvfusion.gui.layers.conversion import is_sized, sized, stated_size
 from napari_mvfusion.gui.layers.layer_data import set_pixels
 from napari_mvfusion.gui.layers.notes import Notes, annotate, notes
 from napari_mvfusion.gui.layers.opened import open_layers
@@ -33,6 +33,7 @@ from napari_mvfusion.system.words import times
 
 # What a recipe could not say about files that were opened: such a change makes it forget them.
 _BEYOND_FILES = {"psf", "psf_own", "mask"}
+_MOST_NAMED = 3
 _PSF_ENTRIES = {"psf", "psf_own", "psf_matrix", "psf_placed", "psf_source", "psf_said"}
 
 
@@ -188,21 +189,20 @@ class PSFFixes(QObject):
         self._say("done", f"{now}. Its pixels are unchanged.")
 
     def _ask_size(self, layer: Image, included: list[Image]) -> None:
-        """Ask for the voxel size of a view, which others of as many voxels that lack theirs get too."""
-        lacking = stated_size(layer)
-        dialog = SizeDialog(layer.name, lacking, self._parent)
+        """Ask for the voxel size of a view, which others that lack theirs may get too, along the axes where they lack it."""
+        lacking = [other for other in included if other is not layer and _lacks_size(other)]
+        dialog = SizeDialog(layer.name, stated_size(layer), len(lacking), self._parent)
         if dialog.exec() != SizeDialog.DialogCode.Accepted or (size := dialog.given()) is None:
             return
-        shape = stack_of(layer).shape[-3:]
-        alike = [
-            other
-            for other in included
-            if other is layer or (stack_of(other).shape[-3:] == shape and stated_size(other) == lacking)
-        ]
+        alike = [layer, *(lacking if dialog.for_others else [])]
         for other in alike:
-            for name, value in sized(other, size).items():
+            known = [None] * len(size) if other is layer else stated_size(other)
+            own = float_triple(new if old is None else old for new, old in zip(size, known, strict=True))
+            for name, value in sized(other, own).items():
                 setattr(other, name, value)
-        named = " and ".join(f"'{other.name}'" for other in alike)
+        named = " and ".join(f"'{other.name}'" for other in alike[:_MOST_NAMED])
+        more = len(alike) - _MOST_NAMED
+        named += f" and {more} more" if more > 0 else ""
         have = "has" if len(alike) == 1 else "have"
         self._say("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.")
 
@@ -223,6 +223,14 @@ class PSFFixes(QObject):
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
         self._say(*sum_up_orientation(verdicts))
         self.changed.emit()
+
+
+def _lacks_size(layer: Image) -> bool:
+    """Whether the voxel size of a layer is not known along every axis; one whose units are no lengths is another matter."""
+    try:
+        return None in stated_size(layer)
+    except InputError:
+        return False
 
 
 def _load(path: Path, grid_size_um: StatedSize | None) -> Mended:

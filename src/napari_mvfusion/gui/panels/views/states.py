@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import pixels_of, stated_size
+from napari_mvfusion.gui.layers.conversion import pixels_of, stated_size, to_world_um
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
@@ -96,7 +96,8 @@ def row_state(
 
 def _size_problems(layer: Image) -> list[Problem]:
     try:
-        found = size_problem(stated_size(layer))
+        taken = float_triple(np.linalg.norm(to_world_um(layer)[:3, :3], axis=0))
+        found = size_problem(stated_size(layer), taken)
     except InputError:
         # Its units are no lengths, which is said as a problem of its grid.
         return []
