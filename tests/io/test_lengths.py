@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_mvfusion.io.lengths import micrometres
+from napari_mvfusion.io.lengths import micrometres, seconds
 
 # The units of length of OME's schema, and how many metres each is by the SI or by its definition.
 OME = {
@@ -51,3 +51,10 @@ def test_a_unit_of_length_is_as_long_as_it_is(unit, metres):
 )
 def test_what_is_no_length_that_anybody_knows_is_not_known(unit):
     assert micrometres(unit) is None
+
+
+def test_units_of_time_are_known_by_the_names_that_files_use_and_others_are_not():
+    names = {"s": 1, "sec": 1, "second": 1, "ms": 1e-3, "µs": 1e-6, "min": 60, "Minute": 60, "h": 3600, "d": 86400}
+    assert {name: seconds(name) for name in names} == pytest.approx(names)
+    for unknown in ("", "frame", "foo", "pixel", "um", "s*s", "2 s"):
+        assert seconds(unknown) is None

@@ -104,6 +104,20 @@ def test_time_points_and_channels_are_choices(tmp_path, rng, how):
         open_stack(path).volume(3, 0)
 
 
+@pytest.mark.parametrize(
+    ("how", "seconds"),
+    [
+        ({"ome": True, "metadata": {"axes": "TZYX", "TimeIncrement": 2, "TimeIncrementUnit": "d"}}, 172_800),
+        ({"ome": True, "metadata": {"axes": "TZYX", "TimeIncrement": 5, "TimeIncrementUnit": "reference frame"}}, 1),
+        ({"imagej": True, "metadata": {"axes": "TZYX", "finterval": 5.0, "tunit": "min"}}, 300),
+        ({"imagej": True, "metadata": {"axes": "TZYX", "finterval": 5.0, "tunit": "turns"}}, 1),
+    ],
+)
+def test_a_time_step_in_a_unit_that_nobody_knows_is_not_one_in_seconds(tmp_path, how, seconds):
+    tifffile.imwrite(tmp_path / "v.tif", np.ones((2, 3, 4, 5), np.uint16), **GREY, **how)
+    assert open_stack(tmp_path / "v.tif").time_step == seconds
+
+
 def test_a_box_of_a_mapped_file_needs_no_map_of_the_whole(tmp_path):
     """A file larger than the address space that is left can still be read plane by plane."""
     path = tmp_path / "v.tif"

@@ -1,4 +1,4 @@
-"""Units of length as files write them, in micrometres."""
+"""Units of length and time as files write them, in micrometres and seconds."""
 
 from __future__ import annotations
 
@@ -27,17 +27,31 @@ def micrometres(unit: str) -> float | None:
     name = unit.strip()
     if name in _USUAL:
         return 1.0
-    name = _OTHERWISE.get(name, name)
+    return _in_units(_OTHERWISE.get(name, name), "[length]", "um")
+
+
+@cache
+def seconds(unit: str) -> float | None:
+    """How many seconds a unit is; None where it is no unit of time: "frame", "", or a name that nobody knows.
+
+    Parameters
+    ----------
+    unit : name or symbol, as those of OME, OME-Zarr and ImageJ: "s", "sec", "minute", "d", "µs"
+    """
+    return _in_units(unit.strip(), "[time]", "s")
+
+
+def _in_units(name: str, dimension: str, wanted: str) -> float | None:
     # Words only: pint would compute what stands there.
     if len(name) > _LONGEST_NAME or not name.isalpha():
         return None
-    found = _by_pint(name)
+    found = _by_pint(name, dimension, wanted)
     if found is None and len(name) >= _SHORTEST_WORD:
-        found = _by_pint(name.lower())
+        found = _by_pint(name.lower(), dimension, wanted)
     return found
 
 
-def _by_pint(name: str) -> float | None:
+def _by_pint(name: str, dimension: str, wanted: str) -> float | None:
     import pint
 
     known = _registry()
@@ -45,10 +59,10 @@ def _by_pint(name: str) -> float | None:
         quantity = known.Quantity(1.0, name)
     except (pint.PintError, AssertionError):  # the latter is what its parser raises for odd letters
         return None
-    if not quantity.check("[length]"):
+    if not quantity.check(dimension):
         return None
     # Conversions leave 304799.99999999994 of 304800.
-    return float(f"{quantity.to('um').magnitude:.14g}")
+    return float(f"{quantity.to(wanted).magnitude:.14g}")
 
 
 @cache

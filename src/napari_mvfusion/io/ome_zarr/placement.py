@@ -12,12 +12,11 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple, is_upright
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.lengths import micrometres
+from napari_mvfusion.io.lengths import micrometres, seconds
 from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
 from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, matrix_of
 from napari_mvfusion.io.volume_choice import NotChosenError
 
-_SECONDS = {"second": 1.0, "millisecond": 1e-3, "minute": 60.0, "hour": 3600.0}
 _EXACT = 1e-12
 _MOST_SYSTEMS = 10_000
 
@@ -265,7 +264,7 @@ def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -
         If it mixes space with time or channels.
     """
     units = [
-        micrometres(unit) if axis in SPACE else _SECONDS.get(unit)
+        micrometres(unit) if axis in SPACE else seconds(unit)
         for axis, unit in zip(world.axes, world.units, strict=True)
     ]
     matrix = matrix.copy()
@@ -284,9 +283,10 @@ def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -
     affine[:3, :3] = matrix[np.ix_(rows, columns)]
     affine[:3, 3] = matrix[rows, -1]
     z, y, x = (units[row] is not None for row in rows)
+    # Where no unit is named, it is the second; a name that nobody knows is no second.
+    stepping = {axis: row for row, axis in enumerate(world.axes) if units[row] is not None or not world.units[row]}
     steps = tuple(
-        float(matrix[world.axes.index(axes[index]), index]) if axes[index] in world.axes else 1.0
-        for index in other_columns
+        float(matrix[stepping[axes[index]], index]) if axes[index] in stepping else 1.0 for index in other_columns
     )
     size, origin, turned, known = upright_or_turned(affine, (z, y, x))
     return ZarrPlacement(size, origin, known, turned, steps)

@@ -17,6 +17,7 @@ from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.lengths import seconds
 from napari_mvfusion.io.tiff.checked_files import (
     LARGEST_PIECE,
     file_of,
@@ -31,7 +32,6 @@ from napari_mvfusion.io.tiff.ome_sets import lacking_files, undescribed
 from napari_mvfusion.io.tiff.voxel_sizes import stage_position_of, voxel_size_of
 
 _FIJI = {"T": "frame", "C": "channel"}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,14 +195,15 @@ def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
 
 
 def _time_step(tiff: tifffile.TiffFile, number: int | None) -> float:
-    """Seconds from one time point to the next; 1 where the file does not say."""
+    """Seconds from one time point to the next; 1 where the file does not say it in a unit of time."""
     step, unit = 1.0, "s"
     if tiff.is_ome and number is not None:
         pixels = ome_images(tiff)[number]
         step, unit = float(pixels.get("TimeIncrement", "1")), pixels.get("TimeIncrementUnit", "s")
     elif tiff.is_imagej and tiff.imagej_metadata:
-        step = float(tiff.imagej_metadata.get("finterval", 1))
-    return step * _SECONDS.get(unit, 1.0) if math.isfinite(step) and step > 0 else 1.0
+        step, unit = float(tiff.imagej_metadata.get("finterval", 1)), str(tiff.imagej_metadata.get("tunit", "s"))
+    in_seconds = seconds(unit)
+    return step * in_seconds if in_seconds is not None and math.isfinite(step) and step > 0 else 1.0
 
 
 def _notes(tiff: tifffile.TiffFile) -> dict[str, str]:
