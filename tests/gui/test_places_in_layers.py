@@ -13,7 +13,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.conversion import sized, stated_size
 from napari_mvfusion.gui.layers.notes import KEY
-from napari_mvfusion.gui.layers.opened import choose_voxels, open_layers, run_psfs, take_run_psfs
+from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, open_layers, run_psfs, take_run_psfs
 from napari_mvfusion.gui.panels.views.dialogs import SizeDialog
 from napari_mvfusion.gui.panels.views.grids import known_size_um
 from napari_mvfusion.io.formats import write_volume
@@ -69,7 +69,7 @@ def test_psfs_of_views_on_different_grids_are_those_of_a_run_on_their_files(mode
         widths = np.sqrt(np.diag(np.cov(places, aweights=view.psf.ravel().astype(float))))
         np.testing.assert_allclose(widths, (1, 2, 2), rtol=0.1)
     assert opened.inputs is None, "these PSFs are not exactly those of a run"
-    take_run_psfs(layers, run_psfs(layers[0].metadata[KEY]["inputs"], "first"))
+    take_run_psfs(layers, run_psfs(inputs_on(layers, "first")))
     opened = open_layers(layers)
     again = Inputs(**opened.inputs).open()
     assert again.grid == opened.views.grid

@@ -14,12 +14,12 @@ from qtpy.QtWidgets import QMainWindow
 
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
-from napari_mvfusion.engine.project_plan import first_of_project
+from napari_mvfusion.engine.project_plan import ProjectPlanner, first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view
-from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, open_layers, run_psfs, take_run_psfs
 from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.opening import open_views
@@ -159,6 +159,26 @@ def test_a_fusion_in_the_window_has_a_recipe_that_repeats_it(viewer, projects, t
     assert alone.names == ("90",)
     assert alone.grid == one.views.grid
     np.testing.assert_array_equal(alone.read(alone.grid.box), one.views.read(alone.grid.box))
+
+
+def test_a_project_is_fused_on_other_voxels_as_the_command_line_does(viewer, projects):
+    """Also where its layers lie on voxels that are no cubes: PSFs are brought to those that are chosen in the end."""
+    planner = ProjectPlanner(projects / "bigstitcher-zarr/dataset.xml")
+    opened_as = planner.proposed.model_copy(update={"voxel_size_um": (2.0, 0.5, 0.5), "box": "My Bounding Box"})
+    layers = [viewer.add_layer(Layer.create(*layer)) for layer in project_layers(opened_as).views]
+    assert open_layers(layers).views.grid == opened_as.open().grid
+    choose_voxels(layers, (1.0, 1.0, 1.0))
+    # PSFs that came back from the voxels of the layers are no longer those of the files.
+    assert open_layers(layers).inputs is None
+    take_run_psfs(layers, run_psfs(inputs_on(layers, (1.0, 1.0, 1.0))))
+    chosen = open_layers(layers)
+    assert chosen.views.grid.voxel_size_um == (1, 1, 1)
+    again = Inputs(**chosen.inputs).open()
+    assert again.grid == chosen.views.grid
+    box = again.grid.box
+    np.testing.assert_array_equal(again.read(box), chosen.views.read(box))
+    for view, other in zip(chosen.views.views, again.views, strict=True):
+        np.testing.assert_array_equal(view.psf, other.psf)
 
 
 def test_what_is_set_on_a_view_of_a_project_is_in_its_recipe(viewer, projects):

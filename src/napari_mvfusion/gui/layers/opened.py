@@ -166,8 +166,10 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
         return None
     if any("kept" in notes(layer) for layer in layers):
         kept = [one for layer in layers if (one := kept_view(layer)) is not None]
-        as_opened = len(kept) == len(layers) and all(one.grid == frame.grid for one in kept)
-        return _kept_inputs(Inputs(**opened), kept, views, frame.grid) if as_opened else None
+        moved = any(one.grid != frame.grid for one in kept)
+        if len(kept) < len(layers) or (moved and not all(map(_is_in_run, layers, views))):
+            return None
+        return _kept_inputs(Inputs(**opened), kept, views, frame.grid)
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
     if any(view.affine is not None for view in views) and not all(map(_is_in_run, layers, views)):
@@ -218,19 +220,22 @@ def _as_kept(kept: Kept, set_as: View, grid: Grid) -> View:
 
 
 def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
-    """How to open some of the views of a project; None where these alone would not be given the same grid."""
+    """How to open views of a project on a grid, also some of them, or on another one than all of them were given.
+
+    None where they would not be given this grid.
+    """
     set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True)
     if set_as is None:
         return None
-    if len(views) < len(kept[0].together):
+    if len(views) < len(kept[0].together) or kept[0].grid != grid:
         last = np.array(grid.origin_um) + (np.array(grid.shape) - 1) * grid.voxel_size_um
         pinned = WorldBox(grid.origin_um, float_triple(last))
         fields = [Placed(view.shape, grid.affine if view.affine is None else view.affine) for view in views]
         alone = choose_grid(fields, voxels=grid.voxel_size_um, box=pinned, known=grid.known).grid
         if alone != grid:
             return None
-        box = {} if set_as.box is not None else {"box_um": (pinned.first_um, pinned.last_um)}
-        set_as = set_as.model_copy(update={"voxel_size_um": grid.voxel_size_um, **box})
+        place = {"box": None, "box_um": (pinned.first_um, pinned.last_um)}
+        set_as = set_as.model_copy(update={"voxel_size_um": grid.voxel_size_um, **place})
     return set_as.model_dump(mode="json")
 
 
@@ -291,15 +296,36 @@ def choose_voxels(layers: Sequence[Image], voxels: Voxels) -> None:
         annotate(layer, **entries)
 
 
-def run_psfs(inputs: Mapping[str, Any], voxels: Voxels) -> dict[str, ViewPSF]:
-    """PSFs by the names of the views as a run on their files has them, with these voxels of the fused volume.
+def inputs_on(layers: Sequence[Image], voxels: Voxels) -> Inputs | None:
+    """How the files of layers are opened with the voxels of the fused volume that were chosen, None where they have none.
+
+    Parameters
+    ----------
+    layers : at least one
+    voxels : that were chosen for them
+    """
+    opened = notes(layers[0]).get("inputs")
+    if opened is None:
+        return None
+    if any("kept" in notes(layer) for layer in layers):
+        # All that is shown of a project lies on one grid, of which its views know nothing.
+        return Inputs(**opened).model_copy(update={"voxel_size_um": chosen_frame(layers).grid.voxel_size_um})
+    return Inputs(**opened).model_copy(update={"grid": voxels})
+
+
+def run_psfs(inputs: Inputs) -> dict[str, ViewPSF]:
+    """PSFs by the names of the views as a run on their files has them.
+
+    Parameters
+    ----------
+    inputs : see `inputs_on`
 
     Raises
     ------
     InputError
         If the files cannot be opened any more.
     """
-    views = Inputs(**inputs).model_copy(update={"grid": voxels}).open().views
+    views = inputs.open().views
     return {view.name: ViewPSF(view.psf, view.psf_notes, view.psf_flaw) for view in views}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from napari.layers import Image
@@ -13,12 +12,13 @@ from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, float_triple
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Latest, once
 from napari_mvfusion.gui.layers.conversion import pixels_of, stack_of, stated_size
 from napari_mvfusion.gui.layers.fused_frame import chosen_frame, grid_of, on_one_grid
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.gui.layers.opened import choose_voxels, run_psfs, take_run_psfs
+from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, run_psfs, take_run_psfs
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import NumberField, describe
 from napari_mvfusion.gui.widgets.layout import column, row
@@ -96,7 +96,7 @@ class VoxelsForm(Form):
         if voxels == now:
             return
         choose_voxels(self._layers, voxels)
-        inputs = notes(self._layers[0]).get("inputs")
+        inputs = inputs_on(self._layers, voxels)
         if inputs is not None and any(notes(layer).get("psf_own") is not None for layer in self._layers):
             self._task.start(once, _run_psfs, list(self._layers), inputs, voxels)
 
@@ -110,11 +110,11 @@ class VoxelsForm(Form):
 
 
 def _run_psfs(
-    layers: list[Image], inputs: dict[str, Any], voxels: Voxels
+    layers: list[Image], inputs: Inputs, voxels: Voxels
 ) -> tuple[list[Image], Voxels, dict[str, ViewPSF]] | None:
     """PSFs as a run on the files has them, for these layers, which only go through; None where the files are gone."""
     try:
-        return layers, voxels, run_psfs(inputs, voxels)
+        return layers, voxels, run_psfs(inputs)
     except (MVFusionError, OSError):
         return None
 
