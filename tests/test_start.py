@@ -32,6 +32,10 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code):
     assert found & HEAVY == set()
 
 
+def test_libraries_of_microscopes_wait_for_a_file_of_theirs():
+    assert loaded("import napari_mvfusion.io.formats") & {"czifile", "liffile", "nd2"} == set()
+
+
 MODELS = """
 import sys, torch
 from napari_mvfusion.models import build, load_model

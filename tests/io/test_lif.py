@@ -103,6 +103,20 @@ def test_napari_shows_all_series(tmp_path: Path, pixels: np.ndarray) -> None:
     np.testing.assert_array_equal(layers[1][0].compute(), pixels + 1)
 
 
+@pytest.mark.window
+def test_napari_shows_what_can_be_shown_of_a_file(tmp_path: Path, pixels: np.ndarray) -> None:
+    waves = LifSeries("waves", pixels, "lyx", SPACING)
+    path = write_lif(tmp_path / "a.lif", [waves, LifSeries("fish", pixels, "zyx", SPACING)])
+    read = get_reader(str(path))
+    assert read is not None
+    assert [look["name"] for _, look, _ in read(str(path))] == ["a 1"]
+    path = write_lif(tmp_path / "waves.lif", [waves, LifSeries("more", pixels, "lyx", SPACING)])
+    read = get_reader(str(path))
+    assert read is not None
+    with pytest.raises(InputError, match="has 4 wavelengths"):
+        read(str(path))
+
+
 def test_without_its_library_a_file_says_what_to_install(
     tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,11 +133,20 @@ def _ask_for_roles(folder: Path) -> list[Any]:
 def _read_images(container: Path, names: Sequence[Path]) -> list[LayerData]:
     """The images of a file or container, each as it would open alone."""
     layers: list[LayerData] = []
+    failures: list[InputError] = []
     for name in names[:_MOST_IMAGES]:
-        opened = _read_zarr(name) if is_zarr(name) else _read_file(name)
+        try:
+            opened = _read_zarr(name) if is_zarr(name) else _read_file(name)
+        except InputError as error:
+            failures.append(error)
+            continue
         inner = str(name).removeprefix(str(container)).strip(":/")
         called = container.name.removesuffix(container.suffix).removesuffix(".ome")
         layers += [(data, look | {"name": f"{called} {inner}"}, kind) for data, look, kind in opened]
+    if failures and not layers:
+        raise failures[0]
+    for failure in failures:
+        show_warning(str(failure))
     if len(names) > _MOST_IMAGES:
         show_warning(
             f"{container} holds {len(names)} images, and the first {_MOST_IMAGES} were opened: name another, as {names[-1]}"

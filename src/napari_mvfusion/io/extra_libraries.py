@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.system.file_checks import cause_of
 
 
 class LibraryMissingError(InputError):
@@ -25,12 +26,16 @@ def library(name: str, file: Path, kind: str) -> Any:
     Raises
     ------
     LibraryMissingError
-        If it is not installed; says how to install it.
+        If it is not installed, or cannot be loaded; says how to install it.
     """
+    extra = f'pip install "napari-mvfusion[{kind.lower()}]", and begin anew'
     try:
         return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise LibraryMissingError(
+            f"what reads {kind} files is not installed, so {file} cannot be opened: {extra}"
+        ) from error
     except ImportError as error:
         raise LibraryMissingError(
-            f"what reads {kind} files is not installed, so {file} cannot be opened: pip install "
-            f'"napari-mvfusion[{kind.lower()}]", and begin anew'
+            f"what reads {kind} files cannot be loaded ({cause_of(error)}), so {file} cannot be opened: {extra}"
         ) from error
