@@ -119,7 +119,7 @@ def test_time_points_and_channels_of_names_are_choices(tmp_path):
     names = [f"spim_TL{t}_{c}_Angle{a}.tif" for t in (2, 3) for c in ("GFP", "RFP") for a in (0, 45)]
     fill(tmp_path, *names, "notes of 2020.tif")
     pattern = "spim_TL{timepoint}_{channel}_Angle{angle}.tif"
-    for source in (tmp_path, [tmp_path / name for name in names]):
+    for source in ([tmp_path / name for name in names], tmp_path):
         opened = open_views(source, pattern=pattern, timepoint=3, channel=0)
         assert values(opened) == {"0": 5, "45": 6}
         assert [view.angle for view in opened.views] == [0, 45]
@@ -131,8 +131,10 @@ def test_time_points_and_channels_of_names_are_choices(tmp_path):
         open_views(tmp_path, pattern=pattern, timepoint=2)
     with pytest.raises(InputError, match=r"say the time points 2, 3: --timepoint 0 is not there"):
         open_views(tmp_path, pattern=pattern, timepoint=0)
-    said = opened.remarks[0]
-    assert "time point 3 and channel 0" in said
+    assert opened.remarks == ("notes of 2020.tif fits no pattern",)
+    said = choose_files(read_names(tmp_path, pattern), VolumeChoice(3, 0)).said
+    assert "time point 3 and channel 0: spim_TL3_GFP_Angle0.tif is view 0, without a PSF" in said
+    assert said.endswith("notes of 2020.tif fits no pattern")
     assert "\n" not in said
 
 
@@ -152,6 +154,9 @@ def test_folders_whose_names_say_time_points_need_no_pattern_and_the_recipe_keep
     contents = describe(tmp_path, no_data="none")
     assert [view.name for view in contents.samples[0].views] == ["0", "45"]
     assert "this is the first one" in contents.samples[0].problems[0]
+    assert "spim_TL0_Angle0.tif is view 0" in open_views(tmp_path, timepoint=0).remarks[0], (
+        "what was found unasked is said"
+    )
     assert len(contents.names.rows) == 4
 
 

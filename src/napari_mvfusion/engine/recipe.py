@@ -23,9 +23,11 @@ from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.guessing import find_psfs
+from napari_mvfusion.io.name_table import choose_files, read_names
 from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.view_files import as_used
+from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.file_checks import parsing, read_text
 
@@ -105,11 +107,13 @@ class Inputs(_Part):
         InputError
             If it is not clear which file of a folder is which view.
         """
-        if not isinstance(self.source, str) or self.pattern is not None:
+        pattern = pattern_in(self.source) if self.pattern is None and isinstance(self.source, str) else self.pattern
+        if pattern is not None and not isinstance(self.source, dict):
+            at = VolumeChoice(self.timepoint, self.channel)
+            said = choose_files(read_names(self.source, pattern), at, self.tag).said
+            return self.model_copy(update={"pattern": pattern}), said
+        if not isinstance(self.source, str):
             return self, ""
-        if (pattern := pattern_in(self.source)) is not None:
-            # What it finds is said where the views are opened.
-            return self.model_copy(update={"pattern": pattern}), ""
         if self.tag is not None:
             return self, ""
         guessed = guessed_in(self.source)

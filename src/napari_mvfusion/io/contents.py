@@ -178,7 +178,10 @@ def describe(
         table = read_names(source, pattern)
         several = table.tags if tag is None and len(table.tags) > 1 else (tag,)
         kind, named = ("folder", str(source)) if isinstance(source, (str, Path)) else ("files", _all(source))
-        return Contents(named, kind, tuple(sample(each) for each in several), tuple(table.problems()), names=table)
+        samples = tuple(sample(each) for each in several)
+        # Those that can be opened say it.
+        problems = () if any(each.readable for each in samples) else tuple(table.problems())
+        return Contents(named, kind, samples, problems, names=table)
     refuse_tag(source, tag)
     if not isinstance(source, (str, Path)):
         files = source.values() if isinstance(source, Mapping) else source

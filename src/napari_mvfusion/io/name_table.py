@@ -120,6 +120,7 @@ class NamedFiles:
     masks : file of each mask, by the name of the view
     rest : what is left to be chosen inside the files
     said : what was found, in one line
+    problems : what is odd about the names, and PSFs that no view takes, in words
     """
 
     views: tuple[ViewFile, ...]
@@ -127,6 +128,7 @@ class NamedFiles:
     masks: Mapping[str, Path]
     rest: VolumeChoice
     said: str
+    problems: tuple[str, ...]
 
 
 def read_names(source: str | Path | Sequence[str | Path], pattern: str) -> NameTable:
@@ -225,8 +227,10 @@ def choose_files(table: NameTable, at: VolumeChoice, tag: str | None = None) -> 
         timepoint=None if table.timepoints else at.timepoint,
         channel=None if table.channels else at.channel,
     )
-    said = _said(table, files, truth, timepoint, channel, unused)
-    return NamedFiles(tuple(files), truth, {n: path for n, path in of_views.items() if path is not None}, rest, said)
+    problems = (*table.problems(), *([f"no view takes the PSF {_some(unused)}"] if unused else []))
+    said = _said(table, files, truth, timepoint, channel, problems)
+    own_masks = {name: path for name, path in of_views.items() if path is not None}
+    return NamedFiles(tuple(files), truth, own_masks, rest, said, problems)
 
 
 def view_name(found: FoundName, parts: Iterable[str] = ()) -> str:
@@ -366,7 +370,7 @@ def _said(
     truth: Path | None,
     timepoint: int | None,
     channel: int | None,
-    unused: Sequence[str],
+    problems: Sequence[str],
 ) -> str:
     """What was found, in one line."""
     at = [f"time point {timepoint}"] if timepoint is not None else []
@@ -377,9 +381,8 @@ def _said(
         for each in views
     ]
     parts += [] if truth is None else [f"{truth.name} is the ground truth"]
-    parts += [f"{_some(unused)}: no view has {'its' if len(unused) == 1 else 'their'} angle"] if unused else []
     where = f" at {' and '.join(at)}" if at else ""
-    return f"by the pattern {table.pattern}{where}: {'; '.join([*parts, *table.problems()])}"
+    return f"by the pattern {table.pattern}{where}: {'; '.join([*parts, *problems])}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ from napari_mvfusion.io.formats import (
     views_in,
 )
 from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files, sure_pattern
-from napari_mvfusion.io.name_table import NamedFiles, choose_files, read_names
+from napari_mvfusion.io.name_table import NamedFiles, called_by, choose_files, read_names
 from napari_mvfusion.io.placing import GridChoice, GridWish, OwnVoxels, own_voxels, place_volumes
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
@@ -148,7 +148,19 @@ def open_views(
     if pattern is not None:
         refuse_pattern(source, pattern)
     by_pattern = _by_pattern(source, pattern, at, tag)
-    opened = _opened(source, psfs, tag, psf_folder, voxel_size_um, at, in_project, wish, by_pattern, clean=clean_psfs)
+    opened = _opened(
+        source,
+        psfs,
+        tag,
+        psf_folder,
+        voxel_size_um,
+        at,
+        in_project,
+        wish,
+        by_pattern,
+        told=pattern is not None,
+        clean=clean_psfs,
+    )
     if by_pattern is not None:
         at = by_pattern.rest
         masks = {**by_pattern.masks, **(masks or {})}
@@ -189,6 +201,7 @@ def _opened(
     wish: GridWish,
     by_pattern: NamedFiles | None,
     *,
+    told: bool,
     clean: bool,
 ) -> RegisteredViews:
     """The views, all of whose pixels are measurements."""
@@ -200,7 +213,9 @@ def _opened(
         in_project.refuse_elsewhere()
         if psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
-        found, at, remarks = list(by_pattern.views), by_pattern.rest, [by_pattern.said]
+        found, at = list(by_pattern.views), by_pattern.rest
+        # A pattern that was named is known; one that was found is said with all that follows.
+        remarks = list(by_pattern.problems) if told else [by_pattern.said]
     elif isinstance(source, (str, Path)) and is_project(source):
         return _open_project(Path(source), psfs or {}, elsewhere, in_project, clean=clean)
     elif not isinstance(source, (str, Path)):
@@ -309,7 +324,10 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
         raise InputError(
             f"{len(files)} views and {len(in_order)} PSFs were given: each view needs one, in the same order"
         )
-    stems = [file.stem.removesuffix(".zarr").removesuffix(".ome") for file in files]
+    stems = [
+        called_by(file) if "{z}" in file.name else file.stem.removesuffix(".zarr").removesuffix(".ome")
+        for file in files
+    ]
     names = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
     angles = angles_in(stems)
     return [
