@@ -11,6 +11,7 @@ from .engine.recipe import load_recipe as load_recipe
 from .engine.recipe import save_recipe as save_recipe
 from .errors import MVFusionError as MVFusionError
 from .io.formats import write_volume as write_volume
+from .io.ome_zarr.scene_writer import write_scene as write_scene
 from .io.ome_zarr.writer import write_zarr as write_zarr
 from .io.opening import open_truth as open_truth
 from .io.opening import open_views as open_views

@@ -170,8 +170,12 @@ class Inputs(_Part):
             }
         )
 
-    def open(self) -> RegisteredViews:
+    def open(self, *, own_psfs: bool = False) -> RegisteredViews:
         """Open the views.
+
+        Parameters
+        ----------
+        own_psfs : PSFs stay on the voxels of their views
 
         Raises
         ------
@@ -200,6 +204,7 @@ class Inputs(_Part):
             apart=self.apart,
             grid=self.grid,
             box_um=self.box_um,
+            own_psfs=own_psfs,
         )
         weights = as_used(self.weights, opened.names, "a weight")
         gains = as_used(self.gains, opened.names, "a gain")

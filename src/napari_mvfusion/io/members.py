@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import assumed_size
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.base import ProjectContents, StoredVolumes
-from napari_mvfusion.io.placing import GridWish, direction_of, place_volumes
+from napari_mvfusion.io.placing import GridWish, direction_of, own_voxels, place_volumes
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
+from napari_mvfusion.psf import resample_psf
 
 _SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Member:
-    """A view before it is opened: what it is called, and what looks at it; no pixel is read."""
+    """A view before it is opened.
+
+    Attributes
+    ----------
+    name : what it is called
+    look : looks at its volumes; no pixel is read
+    dress : adds what its file says of it beyond its pixels, as its angle, and its PSF in its own frame
+    """
 
     name: str
     look: Callable[[VolumeChoice], StoredVolumes]
+    dress: Callable[[View], View] = lambda view: view
 
 
 def called_by(path: Path) -> str:
@@ -66,16 +76,25 @@ def open_members(
     turned = any(volume.affine_um is not None for volume in stored)
     # Views that are turned say by that which angle they were recorded at, whatever they are called.
     angles = [direction_of(_affine(volume)) for volume in stored] if turned else angles_in(wanted)
-    views = [
-        View(data, name, angle=angle, affine=affine, source=str(volume.path))
-        for data, name, angle, affine, volume in zip(pixels, wanted, angles, placed.affines, stored, strict=True)
-    ]
+    views = []
+    for index, name in enumerate(wanted):
+        volume, affine = stored[index], placed.affines[index]
+        plain = View(pixels[index], name, angle=angles[index], affine=affine, source=str(volume.path))
+        view = replace(by_name[name].dress(plain), name=name)
+        if view.psf is not None and not choice.own_psfs and (affine is not None or at.level):
+            # The PSF is on the voxels of the full resolution.
+            full = volume if at.level == 0 else by_name[name].look(replace(at, level=0))
+            own = own_voxels(_affine(full), placed.grid)
+            centre = np.array(view.psf.shape) // 2
+            psf = resample_psf(view.psf, own.to_grid, centre=centre)
+            view = replace(view, psf=psf, psf_notes=(*view.psf_notes, own.said))
+        views.append(view)
     notes = [note for volume in stored for note in volume.notes]
     return RegisteredViews(views, placed.grid, remarks=[*remarks, *notes, *placed.remarks])
 
 
 def describe_members(
-    path: Path, members: Sequence[Member], *, kept: str, registrations: tuple[str, ...]
+    path: Path, members: Sequence[Member], *, kept: str, registrations: tuple[str, ...], psfs: int = 0
 ) -> ProjectContents:
     """What volumes hold that are opened together.
 
@@ -85,6 +104,7 @@ def describe_members(
     members : the views, at least one
     kept : how their pixels are kept, in words
     registrations : that can be chosen
+    psfs : how many have one
 
     Raises
     ------
@@ -108,14 +128,16 @@ def describe_members(
         boxes=(),
         views=len(names) * times * channels,
         missing=0,
-        psfs=0,
+        psfs=psfs,
         channel_numbers=tuple(range(channels)) if channels > 1 else (),
         registrations=registrations,
     )
 
 
 def _affine(volume: StoredVolumes) -> np.ndarray:
-    return np.eye(4) if volume.affine_um is None else volume.affine_um
+    """From its voxels to the world, but for its place where it is upright."""
+    size = assumed_size(volume.voxel_size_um)[0]
+    return np.diag([*size, 1.0]) if volume.affine_um is None else volume.affine_um
 
 
 def _some(names: Sequence[str]) -> str:

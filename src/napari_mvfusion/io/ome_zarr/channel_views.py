@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -12,12 +14,38 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.ome_zarr.checked_store import weigh
-from napari_mvfusion.io.ome_zarr.reader import ZarrImage, of_ome, open_image, refuse_outside
+from napari_mvfusion.io.ome_zarr.reader import ZarrImage, attributes_in, of_ome, open_image, refuse_outside
 from napari_mvfusion.io.ome_zarr.stores import store_of
 from napari_mvfusion.psf import check_size
 from napari_mvfusion.system.file_checks import parsing
 
 _DAMAGED = "copy it again"
+
+
+def dressed(view: View, path: Path) -> View:
+    """A view that an image holds alone, with what our own attributes say of it, and its PSF.
+
+    Raises
+    ------
+    InputError
+        If that cannot be understood.
+    """
+    with parsing(f"{path} is damaged: what it says of its view cannot be understood", _DAMAGED):
+        stated = attributes_in(path).get("mvfusion", {}).get("views", [])
+        entries = [_stated(entry) for entry in stated]
+    if len(entries) != 1:
+        return view
+    entry = entries[0]
+    return replace(
+        view,
+        name=entry.name,
+        psf=None if entry.psf is None else _psf(path, entry.psf, entry.name),
+        angle=view.angle if entry.angle is None else entry.angle,
+        weight=entry.weight,
+        offset=entry.offset,
+        gain=entry.gain,
+        remove_hot=entry.remove_hot,
+    )
 
 
 def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:
@@ -80,18 +108,19 @@ def _entries(image: ZarrImage) -> list[_Entry]:
         if names is None:
             return [_Entry(f"channel {i}") for i in range(image.channels)]
         return [_Entry(name, angle=angle) for name, angle in zip(names, angles_in(names), strict=True)]
-    return [
-        _Entry(
-            str(entry["name"]),
-            None if entry.get("psf") is None else str(entry["psf"]),
-            None if entry.get("angle") is None else float(entry["angle"]),
-            float(entry.get("weight", 1.0)),
-            float(entry.get("offset", 0.0)),
-            float(entry.get("gain", 1.0)),
-            bool(entry.get("remove_hot", False)),
-        )
-        for entry in entries
-    ]
+    return [_stated(entry) for entry in entries]
+
+
+def _stated(entry: Mapping[str, Any]) -> _Entry:
+    return _Entry(
+        str(entry["name"]),
+        None if entry.get("psf") is None else str(entry["psf"]),
+        None if entry.get("angle") is None else float(entry["angle"]),
+        float(entry.get("weight", 1.0)),
+        float(entry.get("offset", 0.0)),
+        float(entry.get("gain", 1.0)),
+        bool(entry.get("remove_hot", False)),
+    )
 
 
 def _psf(folder: Path, name: str, view: str) -> np.ndarray:

@@ -143,6 +143,7 @@ class ZarrScene(Format):
             members_of(scene),
             kept="an OME-Zarr scene",
             registrations=tuple(called(world) for world in scene.worlds),
+            psfs=sum(image.has_psf for image in scene.images.values()),
         )
 
     def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:

@@ -175,11 +175,16 @@ def reading(path: Path) -> Iterator[Any]:
         yield zarr.open(store_of(path), mode="r")
 
 
+def attributes_in(path: Path) -> dict[str, Any]:
+    """All attributes of a group."""
+    with reading(path) as node:
+        return dict(node.attrs)
+
+
 def attributes_of(path: Path) -> Mapping[str, Any]:
     """What the attributes of a group say by the specification; nothing where they cannot be read."""
     try:
-        with reading(path) as node:
-            return of_ome(dict(node.attrs))
+        return of_ome(attributes_in(path))
     except InputError:
         return {}
 

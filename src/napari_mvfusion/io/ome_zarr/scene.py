@@ -16,6 +16,7 @@ from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.members import Member, called_by
+from napari_mvfusion.io.ome_zarr.channel_views import dressed
 from napari_mvfusion.io.ome_zarr.placement import (
     Place,
     Systems,
@@ -46,11 +47,12 @@ _SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class SceneImage:
-    """An image of a scene: its path in it, what its metadata says of its levels, and the system in which these lie."""
+    """An image of a scene: its path in it, what its metadata says of its levels, the system in which these lie, its PSF."""
 
     name: str
     scales: Mapping[str, Any]
     start: Place
+    has_psf: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,10 @@ def members_of(scene: Scene) -> list[Member]:
     """The images of a scene as views, called by their last folder where that tells them apart."""
     last = [called_by(Path(name)) for name in scene.images]
     names = last if len(set(last)) == len(last) else list(scene.images)
-    return [Member(name, partial(scene.look, path)) for name, path in zip(names, scene.images, strict=True)]
+    return [
+        Member(name, partial(scene.look, path), partial(dressed, path=scene.path / path))
+        for name, path in zip(names, scene.images, strict=True)
+    ]
 
 
 def _add_image(path: Path, folder: str, systems: Systems, images: dict[str, SceneImage], left_out: list[str]) -> None:
@@ -192,7 +197,9 @@ def _add_image(path: Path, folder: str, systems: Systems, images: dict[str, Scen
         start = (folder, name)
         systems.known |= {(folder, other): system for (_, other), system in own.known.items()}
         systems.edges += [((folder, a[1]), (folder, b[1]), each) for a, b, each in own.edges]
-    images[folder] = SceneImage(folder, scales, start)
+    stated = ours.get("views") if isinstance(ours, Mapping) else None
+    has_psf = isinstance(stated, list) and len(stated) == 1 and bool(dict(stated[0]).get("psf"))
+    images[folder] = SceneImage(folder, scales, start, has_psf)
 
 
 def _named(systems: Systems, images: Mapping[str, SceneImage], place: Place) -> Place | None:

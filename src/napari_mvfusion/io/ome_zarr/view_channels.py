@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.ome_zarr.writer import VERSION, space_axes, write_zarr
 from napari_mvfusion.io.streaming import slabs
 
 _CHUNK = 64
+# Of the channels in viewers, one after the other.
+_COLOURS = ("00FF00", "FF00FF", "FFFF00", "00FFFF", "FF0000", "0000FF")
 
 
 def write_views_zarr(
@@ -46,17 +48,17 @@ def write_views_zarr(
             chunks=(1, *(min(_CHUNK, n) for n in grid.shape)),
             dimension_names=("c", "z", "y", "x"),
         )
-        entries = []
+        entries, shown = [], []
         for number, view in enumerate(views.views):
+            low, high = np.inf, -np.inf
             for start, slab in slabs(view.data, dtype, thickness=_CHUNK):
                 pixels[number, start : start + len(slab)] = slab
-            entry = {"name": view.name, "angle": view.angle, "weight": view.weight, "offset": view.offset, "psf": None}
-            entry |= {"gain": view.gain} if view.gain != 1 else {}
-            entry |= {"remove_hot": True} if view.remove_hot else {}
-            if view.psf is not None:
-                entry["psf"] = f"psf/{number}"
-                group.create_array(f"psf/{number}", data=np.asarray(view.psf, np.float32))
-            entries.append(entry)
+                low, high = min(low, float(slab.min())), max(high, float(slab.max()))
+            shown.append(_shown(view.name, number, low, high))
+            psf = None if view.psf is None else f"psf/{number}"
+            if psf is not None:
+                group.create_array(psf, data=np.asarray(view.psf, np.float32))
+            entries.append(entry_of(view, psf))
         transforms = [
             {"type": "scale", "scale": [1.0, *grid.voxel_size_um]},
             {"type": "translation", "translation": [0.0, *grid.origin_um]},
@@ -68,10 +70,26 @@ def write_views_zarr(
                     "name": Path(path).stem,
                     "axes": [{"name": "c", "type": "channel"}, *space_axes(grid)],
                     "datasets": [{"path": "0", "coordinateTransformations": transforms}],
+                    "type": "full resolution",
+                    "metadata": {"description": "registered views, a channel each"},
                 }
             ],
-            "omero": {"channels": [{"label": f"view {view.name}", "active": True} for view in views.views]},
+            "omero": {"channels": shown},
         }
         group.attrs["mvfusion"] = {"views": entries}
         if truth is not None:
             write_zarr(aside / "groundtruth", truth, grid)
+
+
+def entry_of(view: View, psf: str | None) -> dict[str, Any]:
+    """What our own attributes say of a view; `psf` is the name of the array with its PSF."""
+    entry = {"name": view.name, "angle": view.angle, "weight": view.weight, "offset": view.offset, "psf": psf}
+    entry |= {"gain": view.gain} if view.gain != 1 else {}
+    entry |= {"remove_hot": True} if view.remove_hot else {}
+    return entry
+
+
+def _shown(name: str, number: int, low: float, high: float) -> dict[str, Any]:
+    """How viewers show a channel: its label, colour, and the range of its pixels."""
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return {"label": f"view {name}", "active": True, "color": _COLOURS[number % len(_COLOURS)], "window": window}

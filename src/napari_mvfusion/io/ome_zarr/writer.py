@@ -22,6 +22,9 @@ from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, conve
 VERSION = "0.5"
 _AXES = ("z", "y", "x")
 _CHUNKS = (64, 64, 64)
+_COARSENED = {
+    "description": "each level the mean of 2 x 2 x 2 voxels of the one before, along sides longer than a chunk"
+}
 
 
 def write_zarr(
@@ -200,7 +203,8 @@ def _metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[Le
         for axis in leading
     ]
     axes += space_axes(grid)
-    return {"version": VERSION, "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}]}
+    image = {"name": name, "axes": axes, "datasets": datasets, "type": "mean", "metadata": _COARSENED}
+    return {"version": VERSION, "multiscales": [image]}
 
 
 def space_axes(grid: Grid) -> list[dict[str, str]]:
