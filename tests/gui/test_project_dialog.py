@@ -277,8 +277,9 @@ def test_enter_opens_what_is_proposed_even_before_it_is_worked_out(model, qtbot,
     qtbot.waitUntil(lambda: len(model.layers) == 4)
     person.settle()
     assert person.messages("working") == []
-    assert [row.name for row in person.rows()] == ["dataset view 0", "dataset view 120", "dataset view 240"]
-    outlines = model.layers["dataset outlines"]
+    shown = f"{made.parent.name} t0 GFP"
+    assert [row.name for row in person.rows()] == [f"{shown} view {angle}" for angle in (0, 120, 240)]
+    outlines = model.layers[f"{shown} outlines"]
     assert not outlines.editable
     assert model.layers.selection.active is not outlines
 

@@ -203,7 +203,7 @@ def test_a_layer_that_was_changed_is_fused_as_it_is_seen_and_has_no_recipe(viewe
 
 def test_outlines_go_round_views_boxes_and_the_fused_volume(viewer, projects):
     opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
-    outlines = viewer.layers["dataset outlines"]
+    outlines = viewer.layers["bigstitcher-zarr t0 outlines"]
     assert not can_be_view(outlines)
     assert list(outlines.features["name"]) == ["0", "90", "My Bounding Box", "fused volume"]
     assert [str(unit) for unit in outlines.units] == ["micrometer"] * 3

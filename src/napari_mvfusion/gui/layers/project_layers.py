@@ -20,6 +20,10 @@ from napari_mvfusion.io.base import ListedView, ProjectContents
 from napari_mvfusion.io.formats import format_of
 from napari_mvfusion.io.volume_choice import ProjectChoice
 
+_ENDINGS = (".xml", ".zarr", ".ome")
+# BigStitcher calls every project so.
+_USUAL = "dataset"
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedProject:
@@ -62,15 +66,32 @@ def project_layers(inputs: Inputs, check: Callable[[], object] = lambda: None) -
     check()
     coarser = coarser_levels(inputs, views, listing.levels)
     check()
-    layers = _on_grid(views, coarser, inputs, path.stem)
+    project = known.describe(path)
+    sample = sample_of(path, project, inputs)
+    layers = _on_grid(views, coarser, inputs, sample)
     check()
     colours = {view.name: str(look["colormap"]) for view, (_, look, _) in zip(views.views, layers, strict=True)}
     outlines = [
         *_round_views(listing.views, colours, apart=inputs.apart),
-        *_round_boxes(known.describe(path), inputs.world_unit_um),
+        *_round_boxes(project, inputs.world_unit_um),
         Outline("fused volume", "fused volume", outline_of(views.grid.shape, views.grid.affine)),
     ]
-    return OpenedProject(layers, outline_layer(outlines, sample=path.stem, known=views.grid.known), views.remarks)
+    return OpenedProject(layers, outline_layer(outlines, sample=sample, known=views.grid.known), views.remarks)
+
+
+def sample_of(path: Path, project: ProjectContents, inputs: Inputs) -> str:
+    """What views of a project show: its name, or that of its folder, with time point and channel where there are several."""
+    name = path.name
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    if name == _USUAL:
+        name = path.resolve().parent.name
+    channels = dict(zip(project.channel_numbers, project.channels, strict=False))
+    time = [] if inputs.timepoint is None else [f"t{inputs.timepoint}"]
+    channel = [] if inputs.channel is None else [channels.get(inputs.channel, str(inputs.channel))]
+    # "0 (GFP)" is GFP, and a number alone needs a word.
+    named = [f"channel {text}" if text.isdecimal() else text.partition("(")[2].rstrip(")") or text for text in channel]
+    return " ".join([name, *time, *named])
 
 
 def _on_grid(
