@@ -75,6 +75,13 @@ def test_several_series_are_named_by_number_and_by_what_they_are_called(tmp_path
     assert "voxels of 2 x 0.5 x 0.25 um" in run("info", f"{path}:1").stdout
 
 
+def test_series_of_one_name_are_said_not_lost_without_a_word(tmp_path: Path, pixels: np.ndarray) -> None:
+    stored = open_stored(
+        write_lif(tmp_path / "a.lif", [LifSeries("fish", pixels + n, "zyx", SPACING) for n in range(2)])
+    )
+    assert "holds 2 images, of which 1 are told apart by their names: rename the others in LAS X" in stored.notes[0]
+
+
 def test_places_of_the_stage_are_no_places_of_views(tmp_path: Path, pixels: np.ndarray) -> None:
     setting = (
         '<Attachment Name="HardwareSetting"><ATLConfocalSettingDefinition StagePosX="3e-3" StagePosY="2e-3" '

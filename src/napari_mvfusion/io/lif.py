@@ -70,9 +70,10 @@ class LIF(NumberedImages):
         """
         file, number = self.split(path)
         liffile = library("liffile", file, "LIF")
-        _check_xml(file)
+        count = _count_images(file)
         with parsing(f"{file} cannot be read as a LIF file", _AGAIN), liffile.LifFile(file) as opened:
-            images = [image for image in opened.images if not image.is_flim]
+            everything = list(opened.images)
+            images = [image for image in everything if not image.is_flim]
             if not images:
                 raise InputError(f"{file} holds no image: check its name")
             image = images[choose_image(file, number, [_called(each) for each in images])]
@@ -82,6 +83,9 @@ class LIF(NumberedImages):
         _check_pixels(f"{file} ('{name}')", axes, channels, size)
         if not 0 <= offset <= check_file(file).st_size - size:
             raise InputError(f"{file} is truncated: the pixels of '{name}' end behind its end; {_AGAIN}")
+        said = (
+            f"{file} holds {count} images, of which {len(everything)} are told apart by their names: rename the others"
+        )
         dtype = np.result_type(*(channel.dtype for channel in channels))
         shape = triple(axes[axis].count for axis in "zyx")
 
@@ -101,6 +105,7 @@ class LIF(NumberedImages):
             {axis: n for axis, n in (("t", axes["t"].count), ("c", len(channels))) if n > 1},
             voxel_size,
             time_step=times or 1.0,
+            notes=(f"{said} in LAS X",) if count > len(everything) else (),
             in_um=in_um,
             stage_um=_stage(element),
             channel_names=names if any(names) else (),
@@ -153,8 +158,8 @@ class LIFVolume(LazyVolume):
             return np.array(pixels[parts_of(index)], dtype=self.dtype)
 
 
-def _check_xml(file: Path) -> None:
-    """Look at the XML of a file before others do: what it defines could grow without end."""
+def _count_images(file: Path) -> int:
+    """How many images the XML of a file describes; it is looked at before others do, as it could grow without end."""
     length = check_file(file).st_size
     with file.open("rb") as opened:
         content = opened.read(_HEADER.size)
@@ -164,7 +169,8 @@ def _check_xml(file: Path) -> None:
         if 2 * letters > min(length, _MOST_XML_BYTES):
             raise InputError(f"{file} is truncated: its description should have {2 * letters:,} bytes; {_AGAIN}")
         text = opened.read(2 * letters)
-    parse_xml(text.decode("utf-16-le", "replace").encode(), file, "LIF file")
+    root = parse_xml(text.decode("utf-16-le", "replace").encode(), file, "LIF file")
+    return sum(element.find("./Data/Image") is not None for element in root.iter("Element"))
 
 
 def _called(image: Any) -> str:
