@@ -172,7 +172,7 @@ def test_a_size_is_set_for_all_views_that_lack_it_or_for_one(model, qtbot, rng):
         known = {"units": ("pixel", "um", "um"), "scale": (1, 0.5, 0.4)} if name == "c" else {}
         model.add_image(rng.random(shape, np.float32), name=name, metadata={KEY: {"included": True}}, **known)
     person.settle()
-    assert "Its voxel size is not known: it is fused in voxels, as if these were cubes." in person.rows()[0].problems
+    assert "Its voxel size is not known: 1 µm is taken." in person.rows()[0].problems
     assert "Its voxel size along z is not known: 1 µm is taken." in person.rows()[2].problems
     answer({"z": 2.0, "y": 0.3, "x": 0.3}, others=False)
     person.rows()[0].fix("Set size…")
@@ -182,3 +182,13 @@ def test_a_size_is_set_for_all_views_that_lack_it_or_for_one(model, qtbot, rng):
     person.rows()[1].fix("Set size…")
     person.settle()
     assert [stated_size(layer) for layer in model.layers] == [(2, 0.3, 0.3), (3, 0.3, 0.3), (3, 0.5, 0.4)]
+
+
+def test_a_scale_without_a_unit_is_taken_as_micrometres_and_that_is_said(model, qtbot, rng):
+    person = in_front_of_the_views(model, qtbot)
+    model.add_image(rng.random((6, 8, 8)), name="a", scale=(2, 0.5, 0.5), metadata={KEY: {"included": True}})
+    person.settle()
+    assert "Its scale names no unit: 2 × 0.5 × 0.5 µm is taken." in person.rows()[0].problems
+    model.layers[0].units = "um"
+    person.settle()
+    assert not any("scale" in problem for problem in person.rows()[0].problems)

@@ -13,6 +13,7 @@ from napari_mvfusion.data.geometry import FloatTriple, StatedSize
 from napari_mvfusion.measures.advice import offset_text
 from napari_mvfusion.measures.camera_offset import DarkLevel
 from napari_mvfusion.measures.pixel_facts import PixelFacts
+from napari_mvfusion.system.words import times
 
 Kind = Literal["error", "warning", "note"]
 Request = Literal["", "choose", "save", "undo", "stretch", "same", "size", "copy"]
@@ -76,25 +77,31 @@ def setting(label: str, tip: str, said: str, **entries: Any) -> Fix:
 _AS_THEY_ARE = "Read the pixels as they are"
 
 
-def size_problem(stated: StatedSize, taken_um: FloatTriple) -> Problem | None:
-    """What to say about a view whose voxel size is not known along every axis, or None.
+def size_problem(
+    stated: StatedSize, taken_um: FloatTriple, *, others_known: bool = False, named: bool = True
+) -> Problem | None:
+    """What to say about a view whose voxel size is not known along every axis, or in which unit, or None.
 
     Parameters
     ----------
     stated : (z, y, x) um, None along axes where it is not known
     taken_um : what is gone on with, (z, y, x)
+    others_known : whether views that it is fused with have a size that is known
+    named : whether the unit of the size is
     """
     lacking = [axis for axis, size in zip("zyx", stated, strict=True) if size is None]
-    if not lacking:
+    fix = Fix("Set size…", "Enter how far apart the voxels are, in µm", request="size")
+    if not lacking and named:
         return None
-    tip = "Enter how far apart the voxels are, in µm"
-    fix = Fix("Set size…", tip, request="size")
-    if len(lacking) == len(stated):
+    if not lacking:
+        return Problem("note", f"Its scale names no unit: {times(taken_um, '.4g')} µm is taken.", (fix,))
+    if len(lacking) == len(stated) and not others_known:
         text = "Its voxel size is not known: it is fused in voxels, as if these were cubes."
         return Problem("note", text, (fix,))
-    taken = max(size for size, known in zip(taken_um, stated, strict=True) if known is None)
-    text = f"Its voxel size along {' and '.join(lacking)} is not known: {taken:.4g} µm is taken."
-    return Problem("warning", text, (fix,))
+    along = "" if len(lacking) == len(stated) else f" along {' and '.join(lacking)}"
+    taken = [size for size, known in zip(taken_um, stated, strict=True) if known is None]
+    words = f"{taken[0]:.4g}" if max(taken) == min(taken) else times(taken, ".4g")
+    return Problem("warning", f"Its voxel size{along} is not known: {words} µm is taken.", (fix,))
 
 
 def gain_problem(found: float, set_to: float) -> Problem | None:

@@ -229,7 +229,8 @@ def describe_views(views: RegisteredViews) -> str:
     """Number of views, and size of the fused volume."""
     count = "1 view" if len(views) == 1 else f"{len(views)} views"
     voxels = times(views.grid.shape)
-    return f"{count}, {voxels} voxels\nvoxel size {size_words(views.grid.stated_size_um)} (z, y, x)"
+    order = " (z, y, x)" if any(views.grid.known) else ""
+    return f"{count}, {voxels} voxels\nvoxel size {size_words(views.grid.stated_size_um)}{order}"
 
 
 def outermost(widget: QWidget) -> QWidget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import dask.array as da
@@ -14,6 +15,9 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.notes import Recorded, notes
 
 _SPATIAL = 3
+
+NO_UNITS = ("pixel", "dimensionless")
+"""What napari calls the unit of a layer that has none."""
 _KEPT_PSFS = 16
 
 
@@ -91,7 +95,7 @@ def known_sizes(layer: Image) -> Known:
     Where all units are pixels, a scale other than 1 counts as micrometres, as many readers leave the units out; unless it
     is what a file read here has in the place of a size.
     """
-    z, y, x = (str(unit) not in ("pixel", "dimensionless") for unit in layer.units[-_SPATIAL:])
+    z, y, x = (str(unit) not in NO_UNITS for unit in layer.units[-_SPATIAL:])
     if any((z, y, x)):
         return z, y, x
     assumed = notes(layer).get("unsized", (1.0, 1.0, 1.0))
@@ -266,13 +270,26 @@ def _to_world(layer: Image) -> np.ndarray:
 
 
 def micrometres(unit: Any, name: str) -> float:
-    """How many micrometres a unit of napari is."""
-    if str(unit) in ("pixel", "dimensionless"):
+    """How many micrometres a unit of napari is; 1 where it is none.
+
+    Raises
+    ------
+    InputError
+        If it is no length; `name` is that of the layer.
+    """
+    length = _length_um(unit)
+    if length is None:
+        raise InputError(f"layer '{name}' is measured in '{unit}', which is no length: set its units to um")
+    return length
+
+
+@lru_cache
+def _length_um(unit: Any) -> float | None:
+    """A unit in micrometres, 1 where it is none, None where it is no length; pint takes long to tell."""
+    if str(unit) in NO_UNITS:
         return 1.0
     quantity = 1 * unit
-    if not quantity.check("[length]"):
-        raise InputError(f"layer '{name}' is measured in '{unit}', which is no length: set its units to um")
-    return float(quantity.to("um").magnitude)
+    return float(quantity.to("um").magnitude) if quantity.check("[length]") else None
 
 
 def in_words(leading: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from napari.layers import Image
 from napari_mvfusion.data.fused_grid import Placed, Voxels, choose_grid
 from napari_mvfusion.data.geometry import Grid, Known, is_upright, triple
 from napari_mvfusion.gui.layers.conversion import (
+    NO_UNITS,
     common_leading,
     drift_of,
     frame_of,
@@ -61,7 +62,7 @@ class FusedFrame:
         """Where it lies, in the units of the first layer, as napari shows layers of several units in no common one."""
         first, grid = self.first, self.grid
         units = [str(unit) for unit in first.units[-_SPATIAL:]]
-        if grid.size_known and set(units) <= {"pixel", "dimensionless"} and set(grid.voxel_size_um) == {1.0}:
+        if grid.size_known and set(units) <= set(NO_UNITS) and set(grid.voxel_size_um) == {1.0}:
             # A scale of 1 pixel says nothing.
             units = ["um"] * _SPATIAL
         one = [micrometres(unit, first.name) for unit in first.units[-_SPATIAL:]]

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.fused_grid import Voxels
-from napari_mvfusion.data.geometry import FloatTriple, float_triple
+from napari_mvfusion.data.geometry import FloatTriple, StatedSize, float_triple
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Latest, once
@@ -137,11 +137,17 @@ def _offered(layers: Sequence[Image]) -> list[tuple[str, str]]:
         plain = not another or np.ptp(sizes) <= _CUBE * sizes.min()
         if plain and chosen in (_FINEST, _FIRST):
             return []
-        return [(f"Those of the views, {size_words(size)}", _FINEST), *another]
-    offered = [(f"Cubes of the finest size, {size_words(size)}", _FINEST)]
+        return [(f"Those of the views{_of(size)}", _FINEST), *another]
+    offered = [(f"Cubes of the finest size{_of(size)}", _FINEST)]
     if pixels_of(first) is stack_of(first):
-        offered.append((f"Those of {first.name}, {size_words(stated_size(first))}", _FIRST))
+        offered.append((f"Those of {first.name}{_of(stated_size(first))}", _FIRST))
     return [*offered, *another]
+
+
+def _of(size: StatedSize) -> str:
+    """A voxel size behind a choice, as far as it is known."""
+    known = [None if each is None else float(f"{each:.4g}") for each in size]
+    return "" if all(each is None for each in known) else f", {size_words(known)}"
 
 
 class _Sizes(QWidget):

@@ -111,7 +111,9 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
             "It is then resampled while it is fused"
         )
         return [Problem("warning", text, (Fix("Stretch", tip, request="stretch"),))]
-    how = f"{times(shape)} voxels of {size_words(stated_size(layer))}"
+    stated = stated_size(layer)
+    unknown = all(size is None for size in stated)
+    how = f"{times(shape)} voxels of {'unknown size' if unknown else size_words(stated)}"
     if upright and layer is first:
         return [Problem("note", f"This view has {how}. It is resampled while it is fused.", copy)]
     return [Problem("note", f"This view has another grid ({how}). It is resampled while it is fused.", copy)]

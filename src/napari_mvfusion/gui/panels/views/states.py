@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import pixels_of, stated_size, to_world_um
+from napari_mvfusion.gui.layers.conversion import NO_UNITS, is_sized, pixels_of, stated_size, to_world_um
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
@@ -61,7 +61,7 @@ def row_state(
     problems: list[Problem] = []
     if layer in included:
         problems += grid_problems(layer, included)
-        problems += _size_problems(layer)
+        problems += _size_problems(layer, included)
         facts, compared = pixels.about(layer), views.about(layer, included)
         if facts is not None:
             offset = float(known.get("offset") or 0.0)
@@ -94,10 +94,15 @@ def row_state(
     )
 
 
-def _size_problems(layer: Image) -> list[Problem]:
+def _size_problems(layer: Image, included: list[Image]) -> list[Problem]:
     try:
         taken = float_triple(np.linalg.norm(to_world_um(layer)[:3, :3], axis=0))
-        found = size_problem(stated_size(layer), taken)
+        found = size_problem(
+            stated_size(layer),
+            taken,
+            others_known=any(is_sized(other) for other in included if other is not layer),
+            named=any(str(unit) not in NO_UNITS for unit in layer.units[-3:]),
+        )
     except InputError:
         # Its units are no lengths, which is said as a problem of its grid.
         return []
