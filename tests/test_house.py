@@ -89,7 +89,11 @@ def test_the_manifest_names_the_endings_of_all_formats():
     (reader,) = contributions.readers
     # All plain TIFF files of a napari are not ours to open by default.
     ours = {ending for known in FORMATS for ending in known.suffixes if known.name != "TIFF"}
-    assert set(reader.filename_patterns) == {f"*{ending}" for ending in ours} | {"*.ome.tif", "*.ome.tiff"}
+    assert set(reader.filename_patterns) == {f"*{ending}" for ending in ours} | {
+        "*.ome.tif",
+        "*.ome.tiff",
+        "*.companion.ome",
+    }
     offered = {writer.display_name: list(writer.filename_extensions) for writer in contributions.writers}
     assert offered == {known.written: list(dict.fromkeys((known.new_suffix, *known.suffixes))) for known in writers()}
 

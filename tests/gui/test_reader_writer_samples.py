@@ -17,6 +17,7 @@ from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from tiff_parts import SHAPE, ome_xml
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -277,3 +278,15 @@ def test_the_command_palette_offers_only_what_works_without_arguments(npe2pm, pl
     for command in found.commands:
         offered = command.enablement is None or parse_expression(command.enablement).eval({})
         assert offered == (command.id not in with_arguments), command.title
+
+
+def test_the_companion_of_a_set_opens_as_its_images(viewer, tmp_path, rng):
+    volume = rng.integers(0, 60000, SHAPE).astype(np.uint16)
+    xml = ome_xml([[("a.ome.tif", 0, 6)], [("b.ome.tif", 0, 6)]])
+    (tmp_path / "fish.companion.ome").write_text(xml)
+    for number, name in enumerate(("a.ome.tif", "b.ome.tif")):
+        tifffile.imwrite(tmp_path / name, volume + number, metadata=None, photometric="minisblack")
+    layers = viewer.open(tmp_path / "fish.companion.ome", plugin="napari-mvfusion")
+    for number, layer in enumerate(layers):
+        np.testing.assert_array_equal(np.asarray(layer.data), volume + number)
+        np.testing.assert_allclose(layer.scale, (1 + number, 0.5, 0.5))

@@ -201,7 +201,10 @@ def _check_description(path: Path, tiff: tifffile.TiffFile) -> None:
         raise InputError(f"{path} is damaged: it says that a plane has {_sizes(page.shape)} pixels; export it again")
     promised = 0
     for pixels in ome_images(tiff):
-        promised += math.prod(max(1, int(pixels.get(f"Size{axis}", "1"))) for axis in "ZCT")
+        sizes = {axis: max(1, int(pixels.get(f"Size{axis}", "1"))) for axis in "XYZCT"}
+        # As many as would hold all pixels that are spoken of.
+        pages = max(1, sizes["X"] * sizes["Y"] // max(1, math.prod(page.shape)))
+        promised += pages * sizes["Z"] * sizes["C"] * sizes["T"]
         for data in pixels.iterfind("{*}TiffData"):
             numbers = [
                 int(data.get(key, "0")) for key in ("PlaneCount", "NumPlanes", "IFD", "FirstZ", "FirstC", "FirstT")
