@@ -11,12 +11,15 @@ import pytest
 
 from command_line import run
 from microscope_files import CziPlane, czi_xml, write_czi
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.base import LazyVolume
 from napari_mvfusion.io.formats import open_stored, place_of
 from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.volume_choice import SeveralImagesError
+from napari_mvfusion.simulation import light_sheet_psf
 
 SIZE = {"X": 0.25, "Y": 0.5, "Z": 2.0}
 SHAPE = (4, 12, 16)
@@ -111,6 +114,13 @@ def test_the_views_of_a_set_of_files_have_their_angles(tmp_path: Path, pixels: n
     assert "registered" in told.stderr + told.stdout
     run("fuse", first, "--views", "0,180", "--method", "average", "-o", tmp_path / "fused.tif")
     np.testing.assert_allclose(open_volume(tmp_path / "fused.tif")[0][:], pixels + 1)
+    (tmp_path / "fish(3).czi").unlink()
+    write_tiff(tmp_path / "PSF 270.tif", light_sheet_psf(), Grid(light_sheet_psf().shape, (2.0, 0.5, 0.25)))
+    (tmp_path / "fused.tif").unlink()
+    folder = open_views(tmp_path)
+    assert [(view.name, view.angle) for view in folder.views] == [("0", 0.0), ("270", 270.0), ("180", 180.0)]
+    assert [view.psf is not None for view in folder.views] == [False, True, False]
+    assert "registered" in folder.remarks[0]
     write_czi(tmp_path / "fish(2).czi", planes_of(pixels, V=1), part=2)
     with pytest.raises(InputError, match=r"fish\(1\)\.czi:0 and .*fish\(2\)\.czi:0 hold parts of one view"):
         open_views(first)

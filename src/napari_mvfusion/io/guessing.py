@@ -11,7 +11,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angle_in
 from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import at_angle, scan_folder
-from napari_mvfusion.io.formats import is_folder_of_files, open_stored, volume_files
+from napari_mvfusion.io.formats import is_folder_of_files, open_stored, place_of, views_in, volume_files
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_guess import guess_pattern
 from napari_mvfusion.io.name_table import files_to_name, read_names
@@ -113,17 +113,35 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     files = [file for file in volume_files(folder) if not recipe_path(file).exists()]
     if len(files) > MOST_FILES:
         return None
-    guesses = guess_roles(files)
-    if not has_views(guesses):
+    first, inside = _only_set(files)
+    covered = {first, *map(place_of, inside.values())}
+    guesses = guess_roles(file for file in files if file not in covered)
+    if not inside and not has_views(guesses):
         return None
-    views = _views_of(folder, guesses)
+    views = inside or _views_of(folder, guesses)
     psfs = _psfs_of(folder, guesses, views)
     truths = [guess.path for guess in guesses if guess.role == "truth"]
     truth = truths[0] if len(truths) == 1 else None
     taken = {*views.values(), *psfs.values(), truth}
     why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
     left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
+    if first is not None:
+        return GuessedFiles(views, psfs, truth, "; ".join([as_recorded(first, len(views)), *left]))
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
+
+
+def _only_set(files: Sequence[Path]) -> tuple[Path | None, Mapping[str, Path]]:
+    """The one file that stands for several views, and these; nothing where there is none, or several."""
+    found = [(file, views) for file in files if (views := views_in(file))]
+    return found[0] if len(found) == 1 else (None, {})
+
+
+def as_recorded(file: Path, count: int) -> str:
+    """What is to be said of the views that a file holds as a microscope wrote them."""
+    return (
+        f"{file} holds {count} views as the microscope recorded them: they fit together once they are registered, as "
+        "BigStitcher does"
+    )
 
 
 def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:

@@ -26,7 +26,7 @@ from napari_mvfusion.io.formats import (
     place_of,
     views_in,
 )
-from napari_mvfusion.io.guessing import GuessedFiles, find_psfs, guess_files, sure_pattern
+from napari_mvfusion.io.guessing import GuessedFiles, as_recorded, find_psfs, guess_files, sure_pattern
 from napari_mvfusion.io.name_table import NamedFiles, called_by, choose_files, read_names
 from napari_mvfusion.io.placing import GridChoice, GridWish, OwnVoxels, own_voxels, place_volumes
 from napari_mvfusion.io.psf_files import open_psf
@@ -281,11 +281,7 @@ def refuse_pattern(source: Source, pattern: str) -> None:
 def _views_inside(file: Path) -> tuple[Mapping[str, Path], list[str]]:
     """The views that a file holds which is the only one, and what is to be said of them; {} where it is one view."""
     inner = views_in(file)
-    said = (
-        f"{file} holds {len(inner)} views as the microscope recorded them: they fit together once they are registered, as "
-        "BigStitcher does"
-    )
-    return inner, [said] if inner else []
+    return inner, [as_recorded(file, len(inner))] if inner else []
 
 
 def refuse_tag(source: Source, tag: str | None) -> None:
@@ -338,7 +334,11 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
 def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:
     """The views of a sample in a folder, and what was guessed, in words."""
     if tag is None and (guessed := guessed_in(path)) is not None:
-        views = [ViewFile(file, *called(name), guessed.psfs.get(name)) for name, file in guessed.views.items()]
+        angles = zip(guessed.views, angles_in(list(guessed.views)), strict=True)
+        said = {name: called(name)[1] if called(name)[1] is not None else angle for name, angle in angles}
+        views = [
+            ViewFile(file, called(name)[0], said[name], guessed.psfs.get(name)) for name, file in guessed.views.items()
+        ]
         return views, [guessed.said]
     names = scan_folder(path)
     chosen = names.choose(tag)
