@@ -20,8 +20,9 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view
 from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, open_layers, run_psfs, take_run_psfs
-from napari_mvfusion.gui.layers.project_layers import project_layers
+from napari_mvfusion.gui.layers.project_layers import project_layers, sample_of
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.methods import Average
 
@@ -161,6 +162,33 @@ def test_a_fusion_in_the_window_has_a_recipe_that_repeats_it(viewer, projects, t
     np.testing.assert_array_equal(alone.read(alone.grid.box), one.views.read(alone.grid.box))
 
 
+@pytest.mark.parametrize("project", PROJECTS)
+def test_sliders_stop_at_the_planes_of_the_views(viewer, projects, project):
+    """They count from where the first of all layers begins, and views that are turned begin anywhere."""
+    layers = opened(viewer, projects / project)
+    for axis, steps in enumerate(viewer.dims.nsteps):
+        stops = []
+        for step in range(steps):
+            viewer.dims.set_current_step(axis, step)
+            stops.append(layers[0].world_to_data(viewer.dims.point)[axis])
+        np.testing.assert_allclose(stops, np.round(stops), atol=1e-6)
+        assert set(range(layers[0].extent.data[1].astype(int)[axis])) <= {round(stop) for stop in stops}
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "called"),
+    [
+        ("embryo/dataset.xml", {}, "embryo"),
+        ("embryo/heart.xml", {"timepoint": 3, "channel": 1}, "heart t3 GFP"),
+        ("embryo/heart.ome.zarr", {"channel": 2}, "heart channel 2"),
+    ],
+)
+def test_views_are_called_after_their_project(tmp_path, name, chosen, called):
+    held = ProjectContents("N5", "", (0,), ("1 (GFP)", "2"), (), (), (), (), 1, 0, 0, channel_numbers=(1, 2))
+    path = tmp_path / name
+    assert sample_of(path, held, Inputs(source=str(path), **chosen)) == called
+
+
 def test_a_project_is_fused_on_other_voxels_as_the_command_line_does(viewer, projects):
     """Also where its layers lie on voxels that are no cubes: PSFs are brought to those that are chosen in the end."""
     planner = ProjectPlanner(projects / "bigstitcher-zarr/dataset.xml")
@@ -205,7 +233,8 @@ def test_outlines_go_round_views_boxes_and_the_fused_volume(viewer, projects):
     opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
     outlines = viewer.layers["bigstitcher-zarr t0 outlines"]
     assert not can_be_view(outlines)
-    assert list(outlines.features["name"]) == ["0", "90", "My Bounding Box", "fused volume"]
+    assert list(outlines.features["name"])[:-1] == ["0", "90", "My Bounding Box", "fused volume"]
+    assert outlines.edge_color[-1][3] == 0
     assert [str(unit) for unit in outlines.units] == ["micrometer"] * 3
     views = open_views(projects / "bigstitcher-zarr/dataset.xml", timepoint=0)
     for line, view in zip(outlines.data, views.views, strict=False):

@@ -76,7 +76,7 @@ def project_layers(inputs: Inputs, check: Callable[[], object] = lambda: None) -
         *_round_boxes(project, inputs.world_unit_um),
         Outline("fused volume", "fused volume", outline_of(views.grid.shape, views.grid.affine)),
     ]
-    return OpenedProject(layers, outline_layer(outlines, sample=sample, known=views.grid.known), views.remarks)
+    return OpenedProject(layers, outline_layer(outlines, sample=sample, grid=views.grid), views.remarks)
 
 
 def sample_of(path: Path, project: ProjectContents, inputs: Inputs) -> str:
