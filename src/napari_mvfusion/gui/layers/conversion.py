@@ -18,7 +18,6 @@ _SPATIAL = 3
 
 NO_UNITS = ("pixel", "dimensionless")
 """What napari calls the unit of a layer that has none."""
-_KEPT_PSFS = 16
 
 
 def stated_size(layer: Image) -> StatedSize:

@@ -127,16 +127,10 @@ def views_as_layers(
     return views, view_layers(views, sample=sample, inputs=inputs, shown=shown, own_psfs=True, in_run=in_run)
 
 
-def any_turned(views: RegisteredViews) -> bool:
-    """Whether the axes of a view are not those of the world: no plane of it lies in the plane that is looked at.
-
-    napari leaves such a turn out of the planes that it shows, and ends with an error where it is by a right angle.
-    """
-    return any(view.affine is not None and not is_aligned(view.affine) for view in views.views)
-
-
 def shown_upright(stack: Any, to_shown: np.ndarray, shape: Triple) -> Recorded:
     """What is shown of turned pixels: them on upright voxels, computed where they are looked at.
+
+    napari leaves a turn out of the planes that it shows, and ends with an error where it is by a right angle.
 
     Parameters
     ----------
