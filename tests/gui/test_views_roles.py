@@ -8,8 +8,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
 from views_person import ViewsPerson, in_front_of_the_views, known
 
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.gui.panels.views.roles_dialog import RolesDialog
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -225,3 +227,18 @@ def test_planes_that_are_files_become_one_layer(model, person, tmp_path, rng):
     person.settle()
     assert model.layers[0].name == "img"
     np.testing.assert_array_equal(np.asarray(model.layers[0].data), volume)
+
+
+def test_zarrs_whose_names_say_time_points_are_asked_about_too(model, person, tmp_path, rng):
+    volumes = {(t, a): rng.integers(0, 900, (12, 20, 20)).astype(np.uint16) for t in (0, 1) for a in (0, 90)}
+    for (t, a), volume in volumes.items():
+        write_zarr(tmp_path / f"TL{t}_a{a}.ome.zarr", volume, Grid(volume.shape, (1.0, 1.0, 1.0)))
+    person.drop(tmp_path)
+    dialog = dialog_of(person.panel, person.bot)
+    assert dialog.findChild(QLineEdit, "pattern").text() == "TL{timepoint}_a{angle}.ome.zarr"
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    for layer, angle in zip(model.layers, (0, 90), strict=True):
+        assert known(layer)["angle"] == angle
+        np.testing.assert_array_equal(np.asarray(layer.data), volumes[0, angle])

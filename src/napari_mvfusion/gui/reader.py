@@ -36,7 +36,7 @@ from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
-from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in, volume_files
+from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.ome_zarr.reader import open_image
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
@@ -126,7 +126,7 @@ def _window() -> Any:
 
 def _ask_for_roles(folder: Path) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
-    open_views_panel(_window()).files.ask_roles(volume_files(folder))
+    open_views_panel(_window()).files.ask_roles(files_without_scheme(folder))
     return [(None,)]
 
 

@@ -58,9 +58,9 @@ def files_without_scheme(folder: Path) -> list[Path]:
     """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes, or planes of one."""
     if not is_folder_of_files(folder) or scan_folder(folder).samples:
         return []
-    files = volume_files(folder)
     if sure_pattern(folder) is not None:
-        return files
+        return files_to_name(folder)
+    files = volume_files(folder)
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []
 
 
