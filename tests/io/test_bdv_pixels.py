@@ -15,7 +15,7 @@ import tifffile
 import zarr
 
 from bdv_projects import IDENTITY, Setup, gzip_n5, write_n5, write_n5_view, xml_of
-from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.n5 import N5Dataset, N5Volume, open_n5
@@ -190,6 +190,28 @@ def test_views_in_n5_are_fused_block_by_block_as_arrays_are(tmp_path, rng):
     assert all(view.affine is None for view in views.views)
     fused = fuse(views, make_method("average"), tile=(8, 8, 8), device="cpu")
     np.testing.assert_allclose(np.asarray(fused.data), np.mean(stored, axis=0), rtol=1e-5, atol=1e-3)
+
+
+def test_a_box_of_a_turned_view_takes_the_memory_of_the_box_whatever_the_size_of_the_view(tmp_path, rng):
+    """Else runs from N5 would not stay within the bound that is said of them, which counts tiles."""
+    peaks = {}
+    turn = np.array([[1, 0, 0, 0], [0, 1, -1, 0], [0, 1, 1, 0]], float) / np.array([[1], [np.sqrt(2)], [np.sqrt(2)]])
+    for size in (48, 144):
+        folder = tmp_path / str(size)
+        pixels = rng.integers(0, 1000, (size,) * 3).astype(np.uint16)
+        write_n5_view(folder / "d.n5", 0, 0, [pixels], [[1, 1, 1]], block=(24, 24, 24), **gzip_n5())
+        loader = '<ImageLoader format="bdv.n5"><n5 type="relative">d.n5</n5></ImageLoader>'
+        (folder / "dataset.xml").write_text(xml_of(loader, {0: Setup(size=(size,) * 3)}, {(0, 0): [turn]}))
+        views = open_views(folder / "dataset.xml", no_data="none", grid=(1.0, 1.0, 1.0))
+        middle = triple(n // 2 - 12 for n in views.grid.shape)
+        box = Box(middle, triple(n + 24 for n in middle))
+        assert views.read(box).any()
+        tracemalloc.start()
+        views.read(box)
+        peaks[size] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[144] < 1.2 * peaks[48]
+    assert peaks[144] < pixels.nbytes / 2
 
 
 def write_hdf5_view(file, timepoint, setup, levels, resolutions, *, stated=None):
