@@ -364,16 +364,47 @@ def test_axes_go_by_their_type_in_any_order(tmp_path, rng):
     group = zarr.create_group(tmp_path / "v.zarr")
     group.create_array("0", data=pixels)
     axes = [("width", "space"), ("T", "time"), ("wave", "channel"), ("depth", "space"), ("y", "space")]
-    scale = {"type": "scale", "scale": [0.5, 60, 1, 2, 0.25]}
-    shown = [{"name": name, "type": kind} | ({"unit": "nanometer"} if kind == "space" else {}) for name, kind in axes]
+    scale = {"type": "scale", "scale": [0.5, 0.25, 1, 2, 0.25]}
+    units = {"space": {"unit": "nanometer"}, "time": {"unit": "day"}}
+    shown = [{"name": name, "type": kind} | units.get(kind, {}) for name, kind in axes]
     image = {"axes": shown, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
     group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
     stored = open_stored(tmp_path / "v.zarr")
     # Those that are not called z, y and x are what is left of these, in this order.
     assert (stored.leading, stored.shape) == ({"t": 2, "c": 3}, (5, 6, 4))
     np.testing.assert_allclose(stored.size_um, (0.0005, 0.00025, 0.002))
-    assert stored.time_step == 60.0
+    assert stored.time_step == 21600.0
     np.testing.assert_array_equal(np.asarray(stored.volume(1, 2)), pixels[:, 1, 2].transpose(0, 2, 1))
+
+
+def test_one_channel_of_an_image_is_chosen(tmp_path, rng):
+    pixels = rng.integers(0, 99, (2, 3, 4, 5, 6)).astype(np.uint16)
+    axes = [LeadingAxis("t", 2, 1.0), LeadingAxis("c", 3, 1.0)]
+    write_zarr(tmp_path / "v.zarr", pixels, Grid((4, 5, 6)), leading=axes)
+    (view,) = open_views(tmp_path / "v.zarr", timepoint=1, channel=2, no_data="none").views
+    np.testing.assert_array_equal(np.asarray(view.data), pixels[1, 2])
+    with pytest.raises(InputError, match=r"v\.zarr has 3 channels: --channel 3 is not there"):
+        open_views(tmp_path / "v.zarr", timepoint=1, channel=3)
+
+
+def test_a_folder_of_images_is_told_apart_by_their_names(tmp_path, rng):
+    for angle in (0, 90):
+        grid = Grid((8, 16, 16), (1.0, 1.0, 1.0), (0.0, float(angle > 0), 0.0))
+        write_zarr(tmp_path / f"spim_angle_{angle}.ome.zarr", rng.random((8, 16, 16), np.float32), grid)
+    views = open_views(tmp_path, no_data="none")
+    assert (views.names, views.grid.shape) == (("0", "90"), (8, 17, 16))
+    (tmp_path / "spim_angle_90.ome.zarr").rename(tmp_path / "right.ome.zarr")
+    with pytest.raises(InputError, match=r"right\.ome\.zarr seems to be a view, but its name says no angle"):
+        open_views(tmp_path)
+
+
+def test_series_of_images_are_named_in_their_order(tmp_path):
+    zarr.create_group(tmp_path / "v.zarr").attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for name in ("a", "b", "OME"):
+        write_zarr(tmp_path / "v.zarr" / name, np.ones(SHAPE, np.float32), Grid(SHAPE))
+    zarr.create_group(tmp_path / "v.zarr" / "OME", overwrite=True).attrs["ome"] = {"series": ["b", "a", "../c"]}
+    with pytest.raises(InputError, match=r"holds several images: name one of them, as .*v\.zarr/b or .*v\.zarr/a$"):
+        open_volume(tmp_path / "v.zarr")
 
 
 @pytest.mark.parametrize("case", DAMAGE.values(), ids=DAMAGE)

@@ -89,12 +89,13 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
             return _read_project
         if path.is_file() and is_volume(path) and views_in(path):
             return _read_views
-        if is_volume(path) and not is_zarr(path):
+        has_channels = is_volume(path) and format_of(path).holds_views
+        if is_volume(path) and not has_channels:
             open_stored(path)
             return _read_file
-        if not path.is_dir():
+        if not path.is_dir() and not has_channels:
             return None
-        if is_zarr(path):
+        if has_channels:
             image = open_image(path)
             if not image.is_series:
                 image.volume(0 if "c" in image.axes else None)
@@ -172,7 +173,7 @@ def _read_file(file: Path) -> list[LayerData]:
     """A file as one layer, with its place and recipe; time points and channels are axes before z."""
     stack = open_stored(file)
     data, leading = stacked_levels(stack)
-    name = file.name[: -len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
+    name = file.name[: len(file.name) - len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
     for message in stack.notes:
         show_warning(message)
     grid, affine = _own_voxels(stack)
@@ -264,7 +265,7 @@ def _own_voxels(stored: StoredVolumes) -> tuple[Grid, np.ndarray | None]:
 def _read_zarr(folder: Path) -> list[LayerData]:
     """Layers of an OME-Zarr: its channels are views; without channels it is one volume, with all its levels."""
     image = open_image(folder)
-    sample = folder.name.removesuffix(".zarr").removesuffix(".ome")
+    sample = folder.name.removesuffix(".zip").removesuffix(".ozx").removesuffix(".zarr").removesuffix(".ome")
     if "c" not in image.axes or image.is_series:
         place = image.placement
         leading = list(zip(image.axes[:-3], place.steps, strict=True)) if image.is_series else []

@@ -135,8 +135,9 @@ def has_file_suffix(path: str | Path) -> bool:
 
 
 def volume_files(folder: Path) -> list[Path]:
-    """Files of a folder that are called like volumes, sorted; names that begin with a dot are those of the system."""
-    return sorted(file for file in folder.iterdir() if has_file_suffix(file) and not file.name.startswith("."))
+    """Files and OME-Zarrs of a folder, by their names, sorted; names that begin with a dot are those of the system."""
+    found = (file for file in folder.iterdir() if not file.name.startswith("."))
+    return sorted(file for file in found if has_file_suffix(file) or _OF_FOLDERS.recognises(file))
 
 
 def volumes_called(folder: Path, word: str) -> list[Path]:

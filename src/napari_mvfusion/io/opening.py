@@ -40,7 +40,7 @@ from napari_mvfusion.io.view_files import (
     open_view_files,
     size_remark,
 )
-from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice, choose
 from napari_mvfusion.psf import resample_psf
 from napari_mvfusion.system.file_checks import check_there, is_there
 
@@ -376,6 +376,9 @@ def _open_channels(
 ) -> RegisteredViews:
     """The channels of a volume, with its own PSFs or those that were named."""
     views = format_of(path).open_views(path, at.timepoint)
+    if at.channel is not None:
+        choose(str(path), {"c": len(views)}, None, at.channel)  # refuses one that is not there
+        views = views.select([views.names[at.channel]])
     stored = open_stored(path)
     placed = place_volumes([stored] * len(views), views.names, voxel_size_um, wish)
     remarks = []
