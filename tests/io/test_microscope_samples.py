@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import DATA_VARIABLE
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.volume_choice import SeveralImagesError
+
+DATA_VARIABLE = "MVFUSION_TEST_DATA"
 
 
 def ours(file: Path) -> list[tuple[int, np.ndarray]]:
