@@ -306,7 +306,9 @@ def test_hdf5_levels_and_what_is_wrong_with_a_file(tmp_path, pixels):
     with pytest.raises(InputError, match=r"d\.h5 cannot be read as an HDF5 file"):
         opened(tmp_path, HDF5.format(""))
     (tmp_path / "d.h5").unlink()
-    with pytest.raises(InputError, match=r"the pixels of setup 0 at time point 0, .*d\.h5 does not exist"):
+    with pytest.raises(
+        InputError, match=r"d\.h5 does not exist: it holds the pixels of setup 0 at time point 0; put it where the"
+    ):
         opened(tmp_path, HDF5.format(""))
 
 

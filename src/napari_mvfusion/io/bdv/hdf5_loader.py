@@ -16,7 +16,7 @@ from napari_mvfusion.io.base import LazyVolume
 from napari_mvfusion.io.bdv.pixels import PixelLoader, Reinterpreted, ViewLevel, called
 from napari_mvfusion.io.bdv.project import ViewId, stored_path
 from napari_mvfusion.io.hdf5.reader import open_dataset, opened_file
-from napari_mvfusion.system.file_checks import check_file, parsing
+from napari_mvfusion.system.file_checks import check_file, check_there, parsing
 
 _DAMAGED = "copy or export it again"
 _MOST_LINKS = 8
@@ -84,7 +84,7 @@ class Hdf5Loader(PixelLoader):
 
     def _levels(self, file: Path, setup: int, view: ViewId) -> tuple[np.ndarray, bool]:
         """Downsampling factors of all levels, (level, z y x); and whether pixels are of the type that they look like."""
-        check_file(file, f"the pixels of {called(view)},")
+        _check(file, view)
         with (
             parsing(f"{file} cannot be read as an HDF5 file of BigDataViewer", _DAMAGED),
             opened_file(file) as opened,
@@ -98,7 +98,7 @@ class Hdf5Loader(PixelLoader):
     def _follow(self, file: Path, name: str, view: ViewId) -> tuple[Path, str]:
         """The file and name that a name stands for after links into other files of the project."""
         for _ in range(_MOST_LINKS):
-            check_file(file, f"the pixels of {called(view)},")
+            _check(file, view)
             with parsing(f"{file} cannot be read as an HDF5 file", _DAMAGED), opened_file(file) as opened:
                 link, rest = _first_link(opened, name)
                 if link is None:
@@ -111,6 +111,12 @@ class Hdf5Loader(PixelLoader):
             file = self.places.checked(target if target.is_absolute() else file.parent / target)
             name = f"/{link.path.strip('/')}{rest}"
         raise InputError(f"{file} leads from one file to another without end ('{name}'): {_DAMAGED}")
+
+
+def _check(file: Path, view: ViewId) -> None:
+    """Look at a file of pixels before it is opened."""
+    check_there(file, f"it holds the pixels of {called(view)}; put it where the project names it")
+    check_file(file)
 
 
 def _first_link(opened: Any, name: str) -> tuple[Any, str]:
