@@ -18,7 +18,7 @@ from napari_mvfusion.engine.project_plan import ProjectPlanner, first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import finest
-from napari_mvfusion.gui.layers.notes import annotate, can_be_view
+from napari_mvfusion.gui.layers.notes import KEY, annotate, can_be_view
 from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, open_layers, run_psfs, take_run_psfs
 from napari_mvfusion.gui.layers.project_layers import project_layers, sample_of
 from napari_mvfusion.gui.reader import get_reader
@@ -160,6 +160,26 @@ def test_a_fusion_in_the_window_has_a_recipe_that_repeats_it(viewer, projects, t
     assert alone.names == ("90",)
     assert alone.grid == one.views.grid
     np.testing.assert_array_equal(alone.read(alone.grid.box), one.views.read(alone.grid.box))
+
+
+def test_psfs_of_projects_that_are_fused_together_come_to_common_voxels(viewer, projects):
+    planner = ProjectPlanner(projects / "bigstitcher-tiff/dataset.xml")
+    layers = []
+    for size in (0.5, 1.0):
+        there = project_layers(planner.proposed.model_copy(update={"voxel_size_um": (size, size, size)}))
+        layers.append(viewer.add_layer(Layer.create(*there.views[0])))
+    fine, coarse = (layer.metadata[KEY]["psf"] for layer in layers)
+    fused = open_layers(layers)
+    assert fused.views.grid.voxel_size_um == (0.5, 0.5, 0.5)
+    assert fused.inputs is None
+    assert fused.views.views[0].psf is fine
+
+    def width(psf):
+        places = np.indices(psf.shape).reshape(3, -1)
+        return np.sqrt(np.diag(np.cov(places, aweights=psf.ravel().astype(float))))
+
+    # Along x it is narrower than a voxel, where widths say little.
+    np.testing.assert_allclose(width(fused.views.views[1].psf)[:2], 2 * width(coarse)[:2], rtol=0.1)
 
 
 @pytest.mark.parametrize("project", PROJECTS)

@@ -166,8 +166,7 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
         return None
     if any("kept" in notes(layer) for layer in layers):
         kept = [one for layer in layers if (one := kept_view(layer)) is not None]
-        moved = any(one.grid != frame.grid for one in kept)
-        if len(kept) < len(layers) or (moved and not all(map(_is_in_run, layers, views))):
+        if len(kept) < len(layers) or not all(map(_is_in_run, layers, views)):
             return None
         return _kept_inputs(Inputs(**opened), kept, views, frame.grid)
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):

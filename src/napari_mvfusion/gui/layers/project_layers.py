@@ -14,7 +14,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_levels import coarser_levels
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, placement, resampled_views, view_layers
-from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes
+from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF
 from napari_mvfusion.gui.layers.outlines import Outline, OutlineData, outline_layer
 from napari_mvfusion.io.base import ListedView, ProjectContents
 from napari_mvfusion.io.formats import format_of
@@ -116,6 +116,10 @@ def _on_grid(
         known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask, "placed": views.grid.affine})
         if is_resampled:
             known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
+        if (psf := known.get("psf")) is not None and (said := known.get("psf_said")) is not None:
+            # It is on the voxels that are shown, and follows where others are chosen.
+            same = np.eye(3)
+            known |= Notes(psf_own=psf, psf_matrix=same, psf_placed=psf, psf_in_run=PlacedPSF(psf, same, said))
         if any(views.grid.known):
             known.pop("unsized", None)
         several = {"multiscale": True} if len(shown) > 1 else {}
