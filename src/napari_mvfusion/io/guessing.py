@@ -54,12 +54,19 @@ class GuessedFiles:
     said: str
 
 
-def files_without_scheme(folder: Path) -> list[Path]:
-    """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes, or planes of one."""
+def files_without_scheme(folder: Path, *, planes: bool = False) -> list[Path]:
+    """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes.
+
+    Parameters
+    ----------
+    folder : in question
+    planes : also those that are planes of volumes, by their names
+    """
     if not is_folder_of_files(folder) or scan_folder(folder).samples:
         return []
-    if sure_pattern(folder) is not None:
-        return files_to_name(folder)
+    pattern = sure_pattern(folder)
+    if pattern is not None:
+        return files_to_name(folder) if planes or "{z}" not in pattern else []
     files = volume_files(folder)
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []
 

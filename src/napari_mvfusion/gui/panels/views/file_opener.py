@@ -244,7 +244,7 @@ class FileOpener(QObject):
         if is_project(folder):
             self.ask_project(folder)
             return
-        if files := files_without_scheme(folder):
+        if files := files_without_scheme(folder, planes=True):
             self.ask_roles(files)
             return
         try:
