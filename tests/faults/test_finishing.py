@@ -108,7 +108,7 @@ def ways(*parameters, sample):
 
 @pytest.mark.parametrize(
     ("ending", "replaces", "method"),
-    ways(["zarr", "tif", "h5"], [False, True], ["average", "ebmd"], sample=("tif", True, "average")),
+    ways(["zarr", "tif", "h5", "bdv"], [False, True], ["average", "ebmd"], sample=("tif", True, "average")),
 )
 def test_every_prefix_can_be_finished(tmp_path, campaign, ending, replaces, method):
     folder = tmp_path / "here" / "place"
@@ -139,7 +139,7 @@ def test_every_prefix_can_be_finished(tmp_path, campaign, ending, replaces, meth
     campaign.settle()
 
 
-@pytest.mark.parametrize(("ending", "replaces"), ways(["zarr", "tif", "h5"], [False, True], sample=("zarr", True)))
+@pytest.mark.parametrize(("ending", "replaces"), ways(["zarr", "tif", "h5", "bdv"], [False, True], sample=("zarr", True)))
 def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, campaign, ending, replaces):
     folder = tmp_path / "here" / "place"
     folder.mkdir(parents=True)
@@ -160,7 +160,7 @@ def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, c
     campaign.settle()
 
 
-@pytest.mark.parametrize("ending", ["zarr", "tif", "h5"])
+@pytest.mark.parametrize("ending", ["zarr", "tif", "h5", "bdv"])
 def test_another_run_is_not_taken_for_the_one_that_was_finished(tmp_path, ending):
     folder = tmp_path / "here" / "place"
     folder.mkdir(parents=True)
