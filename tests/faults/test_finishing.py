@@ -139,7 +139,9 @@ def test_every_prefix_can_be_finished(tmp_path, campaign, ending, replaces, meth
     campaign.settle()
 
 
-@pytest.mark.parametrize(("ending", "replaces"), ways(["zarr", "tif", "h5", "bdv"], [False, True], sample=("zarr", True)))
+@pytest.mark.parametrize(
+    ("ending", "replaces"), ways(["zarr", "tif", "h5", "bdv"], [False, True], sample=("zarr", True))
+)
 def test_a_step_that_fails_leaves_what_was_there_and_can_be_finished(tmp_path, campaign, ending, replaces):
     folder = tmp_path / "here" / "place"
     folder.mkdir(parents=True)

@@ -316,3 +316,41 @@ def test_a_project_of_ten_thousand_views_opens_without_a_look_at_what_is_not_cho
     opened.clear()
     views.read(views.grid.box)
     assert {file.name for file in opened} != {"attributes.json"}
+
+
+def spoil_pixels(folder):
+    block = folder / "d.n5/setup0/timepoint0/s0/0/0/0"
+    block.write_bytes(block.read_bytes()[:20])
+
+
+SPOILT = {
+    "bomb": ({"head": BOMB + "]>"}, None, "defines a document type"),
+    "path": ({"loader": N5.replace("d.n5", "../d.n5")}, None, "outside of its own folder"),
+    "loader": ({"loader": '<ImageLoader format="bdv.other"/>'}, None, "'bdv.other'"),
+    "size": ({"setups": {0: Setup(size=(9, 7, 6))}}, None, "has 6 x 7 x 9 pixels"),
+    "affine": ({"transforms": {(0, 0): [scaled(1, 0, 1)]}}, None, "squeezes the view flat"),
+    "units": ({"setups": {0: Setup(), 1: Setup(unit="nm", parts={"angle": 1})}}, None, "'nm'"),
+    "block": ({}, spoil_pixels, "0/0/0 is cut off"),
+    "no pixels": ({}, lambda folder: (folder / "d.n5").rename(folder / "e.n5"), "d.n5 does not exist"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_the_command_line_refuses_in_one_line_and_nothing_is_lost(project, tmp_path, kind):
+    how, damage, words = SPOILT[kind]
+    path = project(**how)
+    if damage is not None:
+        damage(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    commands = [["fuse", path, "-o", tmp_path / "fused.zarr", "--method", "average", "--device", "cpu"]]
+    # A block is looked at when it is read.
+    commands += [["info", path]] if kind != "block" else []
+    for command in commands:
+        said = run(*command, code=2).stderr
+        errors = [line for line in said.splitlines() if line.startswith("error:")]
+        assert len(errors) == 1
+        assert words in said.replace("\n", " ")
+        assert "Traceback" not in said
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert {file: content for file, content in after.items() if "fused.zarr" not in str(file)} == before
+    assert not (tmp_path / "fused.zarr").exists()
