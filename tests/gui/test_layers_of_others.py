@@ -11,10 +11,12 @@ from qtpy.QtWidgets import QLabel
 from views_person import in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.conversion import to_world_um
-from napari_mvfusion.gui.layers.notes import KEY, annotate
+from napari_mvfusion.gui.layers.notes import KEY, annotate, can_be_view
 from napari_mvfusion.gui.layers.opened import choose_voxels, open_layers
 from napari_mvfusion.gui.panels.views.grids import resampled
+from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.psf import resample_psf
 
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -181,3 +183,20 @@ def test_a_layer_without_a_size_stays_without_one(rng):
 @pytest.fixture
 def model():
     return ViewerModel()
+
+
+def test_the_zarrs_of_multiview_stitcher_open_as_layers_where_they_were_registered(test_data):
+    folder = test_data / "projects/multiview-stitcher"
+    if not folder.is_dir():
+        pytest.skip("the projects of other programs are not at hand")
+    viewer = ViewerModel()
+    for number in (0, 1):
+        viewer.open(folder / f"view{number}_msim.zarr", plugin="napari-mvfusion")
+    views = open_layers(list(viewer.layers)).views
+    assert views.grid == open_views([folder / f"view{number}_msim.zarr" for number in (0, 1)]).grid
+    np.testing.assert_allclose(views.views[1].affine[:3] @ (5, 7, 11, 1), (46.5, 25.0, 43.0))
+    viewer.layers.clear()
+    viewer.open(folder, plugin="napari-mvfusion")
+    again = open_layers([layer for layer in viewer.layers if can_be_view(layer)])
+    assert again.views.grid == views.grid
+    assert Inputs(**again.inputs).open().grid == views.grid
