@@ -281,7 +281,9 @@ def test_enter_opens_what_is_proposed_even_before_it_is_worked_out(model, qtbot,
     assert [row.name for row in person.rows()] == [f"{shown} view {angle}" for angle in (0, 120, 240)]
     outlines = model.layers[f"{shown} outlines"]
     assert not outlines.editable
-    assert model.layers.selection.active is not outlines
+    assert model.layers.selection.active is model.layers[f"{shown} view 240"]
+    # The lowest layer is the one that napari shows on a light ground.
+    assert model.layers[-1] is outlines
 
 
 def test_a_project_that_is_damaged_is_said_in_the_panel(model, qtbot, made):

@@ -17,8 +17,9 @@ OutlineData = tuple[Any, dict[str, Any], Literal["shapes"]]
 
 # As a share of what the lines go round.
 _WIDTH = 0.003
-_BOX_COLOUR = (0.7, 0.7, 0.7, 1.0)
-_FUSED_COLOUR = (1.0, 1.0, 1.0, 1.0)
+# Seen on a dark and on a light ground.
+_BOX_COLOUR = (0.9, 0.6, 0.2, 1.0)
+_FUSED_COLOUR = (0.6, 0.6, 0.6, 1.0)
 _UNSEEN = (0.0, 0.0, 0.0, 0.0)
 _ROUNDING = 1e-6
 

@@ -110,10 +110,12 @@ class FileOpener(QObject):
 
     def _show_project(self, opened: OpenedProject) -> None:
         data, look, kind = opened.outlines
-        # Below the views and not to be drawn on: what is selected and edited are those.
+        self._show(opened.views)
+        selected = self._viewer.layers.selection.active
+        # Above the views, as napari shows the lowest layer alone on a light ground, and not to be drawn on.
         outlines = self._viewer.add_layer(Layer.create(data, look, kind))
         outlines.editable = False
-        self._show(opened.views)
+        self._viewer.layers.selection.active = selected
         self._status.say(
             "done", " ".join(f"{sentence(remark)}." for remark in opened.remarks) or "The project is open."
         )
