@@ -10,11 +10,14 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.name_guess import guess_pattern
 from napari_mvfusion.io.name_pattern import NamePattern
 from napari_mvfusion.io.name_table import choose_files, read_names
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
+from napari_mvfusion.io.proposals import pattern_for, propose
+from napari_mvfusion.io.roles import guess_roles
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -257,6 +260,15 @@ def test_the_table_says_what_is_odd_before_a_file_is_opened(tmp_path):
     assert len(table.rows) == 8
 
 
+def test_what_was_fused_is_a_view_where_it_is_named(tmp_path):
+    fill(tmp_path, "a0.tif", "a90.tif")
+    (tmp_path / "a90.tif.recipe.json").write_text("{}")
+    assert open_views(tmp_path, pattern="a{angle}").names == ("0",)
+    assert open_views([tmp_path / "a0.tif", tmp_path / "a90.tif"], pattern="a{angle}").names == ("0", "90")
+    guesses = guess_roles([tmp_path / "a90.tif"])
+    assert not propose(guesses, pattern_for(guesses)).ask, "it opens as it is"
+
+
 def test_views_of_other_formats_are_named_by_patterns_too(tmp_path):
     for angle in (0, 90):
         write_zarr(tmp_path / f"TL1_a{angle}.ome.zarr", np.full(SHAPE, angle, np.uint16), Grid(SHAPE, (1.0, 1.0, 1.0)))
@@ -281,6 +293,13 @@ def test_numbered_planes_are_a_volume(tmp_path, rng, how):
         (view,) = opened.views
         np.testing.assert_array_equal(view.data[2:5, 3], volume[2:5, 3])
         np.testing.assert_array_equal(np.asarray(view.data), volume)
+
+
+def test_planes_are_asked_about_where_they_are_meant(tmp_path, rng):
+    """Pictures that are dropped on the canvas are left to napari."""
+    planes(tmp_path, "img_{z}.tif", rng.integers(0, 9, (3, 9, 8)).astype(np.uint16))
+    assert files_without_scheme(tmp_path) == []
+    assert [path.name for path in files_without_scheme(tmp_path, planes=True)] == [f"img_{n:04}.tif" for n in (1, 2, 3)]
 
 
 def test_planes_of_several_views_and_time_points(tmp_path, rng):

@@ -150,10 +150,13 @@ def read_names(source: str | Path | Sequence[str | Path], pattern: str) -> NameT
         check_there(folder, "name a folder of views")
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder: a pattern is for the files of a folder, or for several files")
-        paths = files_to_name(folder)
+        # What was fused lies beside the views; whoever names it means it.
+        rows = tuple(
+            NameRow(path, None, "it was fused") if is_there(recipe_path(path)) else _row(path, rule)
+            for path in files_to_name(folder)
+        )
     else:
-        paths = [Path(path) for path in source]
-    rows = tuple(_row(path, rule) for path in sorted(paths))
+        rows = tuple(_row(path, rule) for path in sorted(map(Path, source)))
     named = {row.found.channel for row in rows if row.found is not None and row.found.channel}
     if all(name.isdigit() for name in named):
         return NameTable(rule.text, rows, {name: int(name) for name in sorted(named, key=int)})
@@ -170,8 +173,6 @@ def files_to_name(folder: Path) -> list[Path]:
 
 
 def _row(path: Path, rule: NamePattern) -> NameRow:
-    if is_there(recipe_path(path)):
-        return NameRow(path, None, "it was fused")
     found = rule.match(path.name)
     if found is not None and found.role == "psf" and not has_file_suffix(path):
         return NameRow(path, None, "a PSF is a file")

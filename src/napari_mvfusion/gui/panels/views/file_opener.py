@@ -34,8 +34,8 @@ from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import (
     dialog_filter,
-    has_file_suffix,
     is_project,
+    is_volume,
     open_stored,
     place_of,
     views_in,
@@ -143,7 +143,7 @@ class FileOpener(QObject):
         others = sorted(path for path in paths if not is_project(path))
         folders = [path for path in others if path.is_dir()]
         files = [path for path in others if path not in folders]
-        volumes = [path for path in files if has_file_suffix(path)]
+        volumes = [path for path in files if is_volume(path)]
         for folder in folders:
             psfs = volumes_called(folder, "psf")
             if self.wanted and get_reader(str(folder)) is None and any(map(_is_called_psf, psfs)):
