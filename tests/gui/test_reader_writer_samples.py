@@ -1,5 +1,7 @@
 """The hooks of the manifest, called by napari itself: reader, writers, sample data."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import read, write
 
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.gui.layers.notes import KEY, can_be_view
 from napari_mvfusion.gui.layers.opened import open_layers
@@ -17,6 +20,7 @@ from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from napari_mvfusion.io.streaming import LeadingAxis
 from tiff_parts import SHAPE, ome_xml
 
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -62,6 +66,26 @@ def test_an_ome_zarr_of_views_opens_with_its_psfs(viewer, tmp_path, small_views)
     assert [layer.name for layer in layers] == ["worm view 0", "worm view 180", "worm ground truth"]
     np.testing.assert_array_equal(layers[1].metadata[KEY]["psf"], small_views.views.views[1].psf)
     np.testing.assert_array_equal(np.asarray(layers[1].data), small_views.views.views[1].data)
+
+
+def test_channels_of_an_ome_zarr_keep_their_times(viewer, tmp_path, rng):
+    pixels = rng.integers(0, 99, (2, 3, 4, 5, 6)).astype(np.uint16)
+    axes = [LeadingAxis("t", 2, 30.0), LeadingAxis("c", 3, 1.0)]
+    write_zarr(tmp_path / "movie.zarr", pixels, Grid((4, 5, 6)), leading=axes)
+    layers = viewer.open(tmp_path / "movie.zarr", plugin="napari-mvfusion")
+    assert len(layers) == 3
+    for number, layer in enumerate(layers):
+        np.testing.assert_array_equal(np.asarray(layer.data), pixels[:, number])
+        assert layer.scale[0] == 30.0
+
+
+def test_views_of_multiview_stitcher_and_in_zips_open(viewer, tmp_path, test_data, small_views):
+    (layer,) = viewer.open(test_data / "projects/multiview-stitcher/view0_msim.zarr", plugin="napari-mvfusion")
+    assert (layer.data.shape, tuple(layer.scale)) == ((32, 40, 48), (2.0, 0.5, 0.5))
+    write_views_zarr(tmp_path / "worm.zarr", small_views.views)
+    shutil.make_archive(str(tmp_path / "worm.zarr"), "zip", tmp_path / "worm.zarr")
+    layers = viewer.open(tmp_path / "worm.zarr.zip", plugin="napari-mvfusion")
+    assert [layer.name for layer in layers] == [f"worm view {name}" for name in small_views.views.names]
 
 
 def test_a_fused_ome_zarr_opens_as_one_volume_with_all_levels_and_its_recipe(viewer, tmp_path, rng, small_views):

@@ -1,5 +1,6 @@
 """OME-Zarrs that are no folder: at an address, which lists nothing and may break off, and in a zip file."""
 
+import pickle
 import shutil
 import threading
 import zipfile
@@ -103,6 +104,8 @@ def test_views_at_an_address_are_those_on_the_disk(served, rng):
     here, there = open_views(folder / "v.ome.zarr"), open_views(f"{address}/v.ome.zarr")
     np.testing.assert_array_equal(here.read(here.grid.box), there.read(there.grid.box))
     np.testing.assert_array_equal(here.views[1].psf, there.views[1].psf)
+    sent = pickle.loads(pickle.dumps(there.views[0].data))
+    np.testing.assert_array_equal(np.asarray(sent), np.asarray(here.views[0].data))
     assert not any(path.endswith("/") for path in server.asked)  # nothing is listed
 
 
@@ -216,6 +219,8 @@ def test_views_in_a_zip_are_those_in_the_folder(tmp_path, rng, name, top):
     here, there = open_views(tmp_path / "v.ome.zarr"), open_views(path)
     np.testing.assert_array_equal(here.read(here.grid.box), there.read(there.grid.box))
     np.testing.assert_array_equal(here.views[1].psf, there.views[1].psf)
+    sent = pickle.loads(pickle.dumps(there.views[0].data))
+    np.testing.assert_array_equal(np.asarray(sent), np.asarray(here.views[0].data))
     assert describe(path).samples[0].views[1].angle == 90.0
     run("fuse", path, "--method", "average", "-o", tmp_path / "f.zarr")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -29,6 +30,7 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
     views_as_layers,
     volume_layer,
+    with_volumes,
 )
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.layers.project_layers import project_layers
@@ -38,7 +40,7 @@ from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in
 from napari_mvfusion.io.guessing import files_without_scheme
-from napari_mvfusion.io.ome_zarr.reader import open_image
+from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
@@ -98,7 +100,7 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         if has_channels:
             image = open_image(path)
             if not image.is_series:
-                image.volume(0 if "c" in image.axes else None)
+                image.volume(0 if "c" in image.axes else None, 0 if "t" in image.axes else None)
             return _read_zarr
         if scan_folder(path).samples:
             return _read_folder
@@ -262,6 +264,15 @@ def _own_voxels(stored: StoredVolumes) -> tuple[Grid, np.ndarray | None]:
     return Grid(stored.shape, size, known=stored.in_um), stored.affine_um
 
 
+def _channel_of(stack: StoredVolumes, channel: int) -> StoredVolumes:
+    """One channel of a file at all its times."""
+
+    def at(chosen: Mapping[str, int]) -> VolumeLike:
+        return stack.at({**chosen, "c": channel})
+
+    return replace(stack, at=at, leading={"t": stack.leading["t"]})
+
+
 def _read_zarr(folder: Path) -> list[LayerData]:
     """Layers of an OME-Zarr: its channels are views; without channels it is one volume, with all its levels."""
     image = open_image(folder)
@@ -274,9 +285,14 @@ def _read_zarr(folder: Path) -> list[LayerData]:
                 image.levels(), image.grid, name=sample, recipe=image.recipe, leading=leading, affine=place.affine_um
             )
         ]
-    truth = open_truth(folder)
+    truth = open_truth(folder, timepoint=0 if "t" in image.leading else None)
     inputs = Inputs(source=absolute(folder), grid="isotropic").model_dump(mode="json")
-    _, layers = views_as_layers(partial(open_views, folder), sample=sample, inputs=inputs)
+    times = image.leading.get("t", 1)
+    first = partial(open_views, folder, timepoint=0 if times > 1 else None)
+    _, layers = views_as_layers(first, sample=sample, inputs=inputs)
+    if times > 1:
+        stack = stored_of(image)
+        layers = [with_volumes(layer, _channel_of(stack, number)) for number, layer in enumerate(layers)]
     if truth is None:
         return layers
     return [*layers, truth_layer(truth, image.grid, sample=sample, affine=image.placement.affine_um)]

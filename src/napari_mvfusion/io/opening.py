@@ -520,7 +520,7 @@ def open_truth(
     named = _by_pattern(path, pattern, VolumeChoice(timepoint, channel), tag)
     if named is not None:
         truth, timepoint, channel = named.truth, named.rest.timepoint, named.rest.channel
-    elif is_volume_folder(path):
+    elif is_volume_folder(path) or is_volume(path):
         inner = path / "groundtruth"
         if not is_volume(inner):
             return None

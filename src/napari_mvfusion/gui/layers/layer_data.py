@@ -344,7 +344,11 @@ def view_series(views: RegisteredViews, layers: Sequence[LayerData]) -> list[Lay
 
 def all_volumes(layer: LayerData, file: Path) -> LayerData:
     """A layer of the first volume of a file, with all of them; the same layer where there is one."""
-    stack = open_stored(file)
+    return with_volumes(layer, open_stored(file))
+
+
+def with_volumes(layer: LayerData, stack: StoredVolumes) -> LayerData:
+    """A layer of the first of some volumes, with all of them; the same layer where there is one."""
     if not stack.leading:
         return layer
     _, look, kind = layer

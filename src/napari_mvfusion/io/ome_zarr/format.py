@@ -98,8 +98,9 @@ class ZippedZarr(OMEZarr):
         return place.joinpath(*path.parts[len(self.place(path).parts) :])
 
     def recognises(self, path: Path) -> bool:
-        """By the ending of the zip file."""
-        return zip_of(path) is not None
+        """By the ending of the zip file, and by what lies in it where a name goes on."""
+        archive = zip_of(path)
+        return archive is not None and (archive == path or is_zarr(path))
 
 
 class ZarrScene(Format):

@@ -42,9 +42,11 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
     """
 
     supports_listing = False
+    fs: Any
 
     def __init__(self, fs: Any, read_only: bool = True, path: str = "", **options: Any) -> None:
         super().__init__(fs, read_only=read_only, path=path, **options)
+        self._process = os.getpid()
 
     @classmethod
     def at(cls, address: str) -> RemoteFiles:
@@ -135,6 +137,11 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
         return None
 
     async def _asked(self, key: str, byte_range: Any) -> bytes:
+        if self._process != os.getpid():
+            # A connection belongs to the process that made it, and a fork needs its own.
+            made: Any = self.fs
+            self.fs = type(made)(*made.storage_args, **made.storage_options)
+            self._process = os.getpid()
         if not hasattr(self.fs, "set_session") or self.fs.protocol not in ("http", ("http", "https")):
             return await self._from_bucket(key, byte_range)
         start, stop = _part(byte_range)
