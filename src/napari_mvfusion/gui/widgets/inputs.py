@@ -303,6 +303,8 @@ def elided_label(name: str, text: str = "") -> QElidingLabel:
     made = QElidingLabel(text)
     made.setObjectName(name)
     made.setElideMode(Qt.TextElideMode.ElideMiddle)
+    # It is cut to the width of the label, padding and all.
+    made.setStyleSheet("padding: 0px;")
     return made
 
 

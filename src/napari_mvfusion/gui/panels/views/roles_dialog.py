@@ -173,8 +173,6 @@ class RolesDialog(Question):
     def _add_row(self, grid: QGridLayout, place: int, proposal: Proposal, also: Sequence[str]) -> None:
         name = proposal.path.name
         file = elided_label("file", name if proposal.planes == 1 else f"{name}  ({proposal.planes} files)")
-        # It is cut to the width of the label, padding and all.
-        file.setStyleSheet("padding: 0px;")
         file.setToolTip(f"{proposal.path}: {proposal.reason}")
         size = QLabel("no volume" if proposal.shape is None else times(proposal.shape))
         size.setToolTip("" if proposal.shape is not None else proposal.reason)
