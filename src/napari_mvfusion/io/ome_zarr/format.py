@@ -21,7 +21,7 @@ from napari_mvfusion.io.members import describe_members, open_members
 from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
 from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
-from napari_mvfusion.io.ome_zarr.scene import is_scene, members_of, read_scene
+from napari_mvfusion.io.ome_zarr.scene_reader import is_scene, members_of, read_scene
 from napari_mvfusion.io.ome_zarr.stores import is_zarr, zip_of
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
