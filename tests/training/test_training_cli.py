@@ -152,6 +152,12 @@ def test_ctrl_c_stops_and_the_run_goes_on_with_resume(data, models):
     assert " done before" in resumed.stderr
 
 
+def test_a_file_in_a_folder_stops_a_run(data, tmp_path):
+    (tmp_path / "stop").touch()
+    common = ("train", data, "--mode", "self", "-o", "steered", "--tile", 16, "--steps", 1, *TINY)
+    assert "stopped before the first step" in run(*common, "--control", tmp_path, code=130).stderr
+
+
 def test_a_finished_run_goes_on_with_more_steps_and_says_whether_it_helped(data, models):
     common = ("train", data, "--mode", "self", "-o", "mine", "--tile", 16, *TINY)
     first = run(*common, "--steps", 2)

@@ -11,13 +11,23 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import warm_process
+from napari_mvfusion.cli.stopping import Steering
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.models import build, load_model
 from napari_mvfusion.system.locks import Busy
 from napari_mvfusion.training import TrainConfig, loop, train_events
 from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.objectives import Supervised, score_supervised
-from napari_mvfusion.training.training_events import Saved, StepDone, SteppedBack, Stopped, Trained, Validated
+from napari_mvfusion.training.training_events import (
+    Continued,
+    Paused,
+    Saved,
+    StepDone,
+    SteppedBack,
+    Stopped,
+    Trained,
+    Validated,
+)
 from small_training import CPU, OWN, SCENES, Toy, own_views, toy_card, toy_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -244,12 +254,31 @@ def test_the_log_holds_each_step_once_also_after_a_row_was_cut_short(tmp_path):
     assert (tmp_path / "toy.training" / "tensorboard").exists() == (find_spec("tensorboard") is not None)
 
 
+def test_a_run_waits_and_stops_as_files_say(tmp_path):
+    steered = Steering(tmp_path, lambda: False)
+    seen = []
+    for event in toy_events(tmp_path, cancel=steered.cancel, paused=steered.paused):
+        seen.append(type(event))
+        if isinstance(event, StepDone) and event.step == 2:
+            (tmp_path / "pause").touch()
+        elif isinstance(event, Paused):
+            (tmp_path / "pause").unlink()
+        elif isinstance(event, StepDone) and event.step == 4:
+            (tmp_path / "stop").touch()
+    assert seen.index(Paused) < seen.index(Continued)
+    assert seen[-1] is Stopped
+    assert event.step == 4
+    assert Steering(None, lambda: True).cancel()
+
+
 def test_files_in_the_way_and_states_that_do_not_fit_are_named(tmp_path):
     stopped_after(tmp_path, 3)
     model = tmp_path / "toy.safetensors"
     model.unlink(missing_ok=True)
     with pytest.raises(OutputError, match="holds an unfinished run"):
         next(toy_events(tmp_path))
+    with_workers = toy_config(scenes={"angles": (0, 90), "size": 32, "workers": 3})
+    assert next(toy_events(tmp_path, with_workers, resume=True)).step == 3
     with pytest.raises(
         InputError, match=r"toy\.training was made with another configuration or data \(other settings: rate\)"
     ):

@@ -109,7 +109,7 @@ def follow_training(
                         outcome.figures, outcome.best_step = dict(event.figures), event.step
                     bar.update(waiting, visible=False)
                     if not quiet:
-                        show.err.print(_validation_line(event))
+                        show.err.print(_validation_line(event, smooth))
                 case SteppedBack(step, rate):
                     show.say_warning(f"a loss was not finite: back to step {step}, on with the rate {rate:.2g}")
                 case MemoryFallback(_, tile, batch):
@@ -175,8 +175,10 @@ def _speed(event: StepDone, first: StepDone) -> str:
     return f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step"
 
 
-def _validation_line(event: Validated) -> Text:
+def _validation_line(event: Validated, loss: float | None) -> Text:
     line = Text(f"step {event.step}: {_figures(event.figures)}")
+    if loss is not None:
+        line.append(f", loss {loss:.4f}")
     return line.append(" best", "green") if event.best else line
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -33,6 +35,31 @@ class StopFlag:
     def __call__(self) -> bool:
         """Tell whether to stop."""
         return self.set
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How a run in the background is told to stop or to wait: by signals, and by files in a folder.
+
+    Attributes
+    ----------
+    folder : where a file `stop` ends the run, and a file `pause` lets it wait; None for signals alone
+    signalled : whether a signal asked to stop
+    """
+
+    folder: Path | None
+    signalled: Callable[[], bool]
+
+    def cancel(self) -> bool:
+        """Tell whether to stop."""
+        return self.signalled() or self._has("stop")
+
+    def paused(self) -> bool:
+        """Tell whether to wait."""
+        return self._has("pause")
+
+    def _has(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / name).exists()
 
 
 @contextmanager

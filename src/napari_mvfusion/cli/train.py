@@ -15,7 +15,7 @@ import typer
 
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.show_training import follow_training
-from napari_mvfusion.cli.stopping import stopped_by_signals
+from napari_mvfusion.cli.stopping import Steering, stopped_by_signals
 from napari_mvfusion.cli.view_options import SelectionOptions, open_inputs, reads_views
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
@@ -97,6 +97,14 @@ def train(
         bool,
         typer.Option("--resume", help="Go on with the run of the same model, also for more minutes or steps in all."),
     ] = False,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder to steer a run in the background from: it ends when a file 'stop' is put there, all kept, and "
+            "waits while a file 'pause' lies there.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
@@ -151,6 +159,7 @@ def train(
     sharp = [_sharp(path, reading) for path in truths or []]
     description = Description(title=title, licence=licence, command=shlex.join(["mvfusion", *sys.argv[1:]]))
     with stopped_by_signals() as cancel:
+        steered = Steering(control, cancel)
         events = train_events(
             parameters,
             out,
@@ -159,7 +168,8 @@ def train(
             start_from=start,
             device=device,
             resume=resume,
-            cancel=cancel,
+            cancel=steered.cancel,
+            paused=steered.paused,
             description=description,
         )
         outcome = follow_training(events, title=Path(out).stem, minutes=parameters.minutes, quiet=quiet or as_json)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import cos, log, pi, radians, sin, sqrt
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.psf import crop_psf, resample_psf
 from napari_mvfusion.simulation.painting import log_uniform
 from napari_mvfusion.simulation.rotation import cos_sin
@@ -20,14 +21,16 @@ _DRAWN_HALF = 28
 AXIAL = (4.0, 18.0)
 """Full widths at half maximum along the detection axis that random PSFs have, voxels."""
 
-_LATERAL = (2.0, 5.0)
+LATERAL = (2.0, 5.0)
+"""The same across the detection axis."""
+
 _LEAST_RATIO = 1.2
 _JITTER = 0.1
 _DIFFER_MUCH = 0.3
 
 
 @dataclass(frozen=True)
-class _Optics:
+class Optics:
     """One microscope. Lengths in voxels, angles in degrees; every field varies a little from view to view.
 
     Attributes
@@ -83,9 +86,10 @@ def random_psfs(
     One float32 (z, y, x) a view in the frame of the fused volume, sum 1, the peak at the centre, cut to the
     smallest odd box that holds 99.5 % of what lies within 51 voxels.
     """
-    shared = None if rng.random() < _DIFFER_MUCH else _random_optics(rng, axial)
+    shared = None if rng.random() < _DIFFER_MUCH else random_optics(rng, axial)
     return [
-        _draw(_random_optics(rng, axial) if shared is None else _varied(shared, rng, axial), angle) for angle in angles
+        _draw(random_optics(rng, axial) if shared is None else varied_optics(shared, rng, axial), angle)
+        for angle in angles
     ]
 
 
@@ -94,12 +98,16 @@ def scaled_psf(psf: np.ndarray, factor: float) -> np.ndarray:
     return _boxed(resample_psf(psf, np.eye(3) * factor))
 
 
-def _random_optics(rng: np.random.Generator, widths: tuple[float, float]) -> _Optics:
+def random_optics(
+    rng: np.random.Generator, widths: tuple[float, float], laterals: tuple[float, float] = LATERAL
+) -> Optics:
+    """Draw a microscope with full widths along and across the detection axis between these, in voxels."""
+
     def sometimes(probability: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < probability else 0.0
 
-    lateral = rng.uniform(*_LATERAL)
-    return _Optics(
+    lateral = rng.uniform(*laterals)
+    return Optics(
         axial=rng.uniform(max(widths[0], _LEAST_RATIO * lateral), widths[1]),
         lateral=lateral,
         detection=rng.uniform(1.2, 4),
@@ -119,17 +127,50 @@ def _random_optics(rng: np.random.Generator, widths: tuple[float, float]) -> _Op
     )
 
 
-def _varied(optics: _Optics, rng: np.random.Generator, widths: tuple[float, float]) -> _Optics:
+def varied_optics(
+    optics: Optics,
+    rng: np.random.Generator,
+    widths: tuple[float, float],
+    laterals: tuple[float, float] = LATERAL,
+) -> Optics:
+    """The same microscope for another view: every number up to 10 % larger or smaller, widths kept between these."""
     factors = rng.uniform(1 - _JITTER, 1 + _JITTER, len(fields(optics)))
     changed = {f.name: getattr(optics, f.name) * factor for f, factor in zip(fields(optics), factors, strict=True)}
     varied = replace(optics, **changed)
-    lateral = float(np.clip(varied.lateral, *_LATERAL))
+    lateral = float(np.clip(varied.lateral, *laterals))
     axial = float(np.clip(varied.axial, max(widths[0], _LEAST_RATIO * lateral), widths[1]))
     return replace(varied, lateral=lateral, axial=axial)
 
 
-def _draw(optics: _Optics, angle: float) -> np.ndarray:
+def _draw(optics: Optics, angle: float) -> np.ndarray:
     """Draw a PSF on the voxels of the fused volume, centred on its peak and cropped."""
+    return _boxed(paint_psf(optics, angle))
+
+
+Core = Callable[[Optics, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""A PSF without ghost and halo at offsets (along, own y, own x) from its middle, in voxels; any scale."""
+
+
+def paint_psf(
+    optics: Optics,
+    angle: float,
+    core: Core | None = None,
+    offset: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
+) -> np.ndarray:
+    """Paint a PSF on the voxels of the fused volume, before anything is cut off.
+
+    Parameters
+    ----------
+    optics : of the view
+    angle : direction of the detection axis about x, degrees
+    core : what it is without ghost and halo; `sheet_core` when None
+    offset : (z, y, x) of its middle from the middle of the box, voxels
+
+    Returns
+    -------
+    float64 (57, 57, 57), sum 1
+    """
+    core = sheet_core if core is None else core
     c, s = cos_sin(angle)
     tilt_y, tilt_z = radians(optics.tilt_y), radians(optics.tilt_z)
     # Rows take an offset (z, y, x) of the fused frame to (along, own y, own x).
@@ -137,24 +178,27 @@ def _draw(optics: _Optics, angle: float) -> np.ndarray:
     about_y = np.array([[cos(tilt_y), 0, sin(tilt_y)], [0, 1, 0], [-sin(tilt_y), 0, cos(tilt_y)]])
     about_own_y = np.array([[cos(tilt_z), sin(tilt_z), 0], [-sin(tilt_z), cos(tilt_z), 0], [0, 0, 1]])
     to_own = about_own_y @ about_y @ about_x
-    grid = np.ogrid[tuple(slice(-_DRAWN_HALF, _DRAWN_HALF + 1) for _ in range(3))]
+    lines = np.ogrid[tuple(slice(-_DRAWN_HALF, _DRAWN_HALF + 1) for _ in range(3))]
+    grid = [line - o if o else line for line, o in zip(lines, offset, strict=True)]
     u, v, w = (sum(to_own[row, axis] * grid[axis] for axis in range(3)) for row in range(3))
-    core = _core(optics, u, v, w)
-    core /= core.sum()
+    painted = core(optics, u, v, w)
+    painted /= painted.sum()
     if optics.ghost:
         wide = replace(
             optics, axial=optics.axial * optics.ghost_width, lateral=optics.lateral * sqrt(optics.ghost_width)
         )
-        copy = _core(wide, u - optics.ghost_shift * optics.axial, v, w)
-        core = (1 - optics.ghost) * core + optics.ghost * copy / copy.sum()
+        copy = core(wide, u - optics.ghost_shift * optics.axial, v, w)
+        painted = (1 - optics.ghost) * painted + optics.ghost * copy / copy.sum()
     if optics.halo:
         haze = np.exp(-4 * log(2) * (u**2 + v**2 + w**2) / (optics.halo_width * optics.lateral) ** 2)
-        core = (1 - optics.halo) * core + optics.halo * haze / haze.sum()
-    return _boxed(core)
+        painted = (1 - optics.halo) * painted + optics.halo * haze / haze.sum()
+    return np.asarray(painted)
 
 
-def _core(optics: _Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Detection times sheet, float64, any scale."""
+def sheet_core(
+    optics: Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray, sheet: np.ndarray | None = None
+) -> np.ndarray:
+    """Detection times sheet, float64, any scale; see `Core`. The sheet is a bell along u where none is given."""
     along = u / np.where(u < 0, 1 + optics.asymmetry, 1 - optics.asymmetry)
     v = v - optics.bend * (2 * u / optics.axial) ** 2
     stretch = sqrt(optics.ellipticity)
@@ -163,10 +207,16 @@ def _core(optics: _Optics, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.nd
     across = (2 / optics.lateral) ** 2 * ((first / stretch) ** 2 + (second * stretch) ** 2)
     rayleigh = optics.detection * optics.axial / 2
     widening = 1 + (along / rayleigh) ** 2
+    if sheet is None:
+        sheet = bell_sheet(optics, along)
+    return np.asarray(sheet * _flank(across / widening, 0.5, optics.tails_lateral) / widening)
+
+
+def bell_sheet(optics: Optics, along: np.ndarray) -> np.ndarray:
+    """Light of the sheet at distances along the detection axis, 1 at 0."""
     # Together with the beam's own decay the sheet falls to one half at half the axial width.
     sheet_at_half = 0.5 * (1 + optics.detection**-2)
-    sheet = _flank((2 * along / optics.axial) ** 2, sheet_at_half, optics.tails_axial)
-    return np.asarray(sheet * _flank(across / widening, 0.5, optics.tails_lateral) / widening)
+    return _flank((2 * along / optics.axial) ** 2, sheet_at_half, optics.tails_axial)
 
 
 def _flank(squared: np.ndarray, value: float, tails: float) -> np.ndarray:
@@ -179,7 +229,12 @@ def _flank(squared: np.ndarray, value: float, tails: float) -> np.ndarray:
 def _boxed(psf: np.ndarray) -> np.ndarray:
     """Cut a PSF to the smallest odd box about its peak that holds 99.5 % of it and is not too long; sum 1, float32."""
     peak = np.unravel_index(int(psf.argmax()), psf.shape)
-    halves = [min(LARGEST // 2, int(p), n - 1 - int(p)) for p, n in zip(peak, psf.shape, strict=True)]
-    inner = psf[tuple(slice(int(p) - h, int(p) + h + 1) for p, h in zip(peak, halves, strict=True))]
-    inner = crop_psf(inner, _ENERGY)
+    return boxed_about(psf, (int(peak[0]), int(peak[1]), int(peak[2])))
+
+
+def boxed_about(psf: np.ndarray, middle: Triple, energy: float = _ENERGY) -> np.ndarray:
+    """Cut a PSF to the smallest odd box about a voxel that holds this share of it and is not too long; sum 1, float32."""
+    halves = [min(LARGEST // 2, m, n - 1 - m) for m, n in zip(middle, psf.shape, strict=True)]
+    inner = psf[tuple(slice(m - h, m + h + 1) for m, h in zip(middle, halves, strict=True))]
+    inner = crop_psf(inner, energy)
     return np.ascontiguousarray(inner / inner.sum(dtype=np.float64), np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 
 import numpy as np
 from scipy import fft
@@ -28,18 +28,27 @@ class Camera:
     spacing : voxels from one plane to the next along the detection axis
     poisson : whether photons are counted, or their expected number given
     read_noise : standard deviation in photons; what falls below zero becomes zero, as when an offset is subtracted
+    offset : what is left of the camera's offset, or was subtracted too much of it, in photons
+    most : photons at which a pixel is full
     """
 
     spacing: int = 1
     poisson: bool = True
     read_noise: float = 0.0
+    offset: float = 0.0
+    most: float = inf
 
     def expose(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Pixels, float32 of the shape of the expected photons."""
         pixels = rng.poisson(photons).astype(np.float32) if self.poisson else photons.astype(np.float32)
         if self.read_noise:
             pixels += np.float32(self.read_noise) * rng.standard_normal(photons.shape, np.float32)
+        if self.offset:
+            pixels += np.float32(self.offset)
+        if self.read_noise or self.offset:
             np.maximum(pixels, 0, out=pixels)
+        if self.most < inf:
+            np.minimum(pixels, np.float32(self.most), out=pixels)
         return pixels
 
 

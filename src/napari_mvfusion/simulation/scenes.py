@@ -15,7 +15,7 @@ from napari_mvfusion.simulation.microscope import Settings, Simulation
 from napari_mvfusion.simulation.painting import log_uniform
 from napari_mvfusion.simulation.random_psfs import AXIAL, random_psfs, scaled_psf
 from napari_mvfusion.simulation.recording import Camera, attenuate_at, blur_inside, margin_for, record
-from napari_mvfusion.simulation.specimens import SPECIMENS
+from napari_mvfusion.simulation.specimens import SPECIMENS, Specimen
 
 BACKGROUND = "background"
 """The kind of a scene that holds nothing but weak even light."""
@@ -38,12 +38,12 @@ _CROPPED = 0.6
 _COUNTS = {2: 0.3, 3: 0.15, 4: 0.35}
 _OTHER_COUNT = 0.05
 _LARGEST_WRONG = 0.1
-# Absorption is given for a specimen of this many voxels, as in `simulate`.
-_REFERENCE_SIZE = 289
+REFERENCE_SIZE = 289
+"""Absorption is given for a specimen of this many voxels, as in `simulate`."""
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
     """Where the drawn volume lies in a specimen that absorbs light.
 
     Attributes
@@ -112,7 +112,7 @@ def random_scene(
     for_setup, for_psfs, for_specimen, for_noise = np.random.default_rng([seed, index]).spawn(4)
     rng = for_setup
     kind = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
-    directions = _random_angles(views, rng) if angles is None else tuple(float(a) for a in angles)
+    directions = random_angles(views, rng) if angles is None else tuple(float(a) for a in angles)
     settings = _random_settings(directions, rng)
     if kind == BACKGROUND:
         settings = replace(settings, attenuation=0.0, snr=log_uniform(rng, 0.3, 6))
@@ -126,9 +126,9 @@ def random_scene(
     margin = margin_for(psfs, settings.spacing)
     if size % 2 == 0:
         margin = fft.next_fast_len(size // 2 + margin, real=True) - size // 2
-    specimen = _draw(kind, size, margin, cropped, for_specimen)
-    tile = _random_tile(settings.attenuation, specimen, rng) if cropped else None
-    per_voxel = settings.attenuation * _REFERENCE_SIZE / (tile.width if tile else size)
+    specimen = draw_specimen(SPECIMENS.get(kind), size, margin, cropped, for_specimen)
+    tile = random_tile(settings.attenuation, specimen, rng) if cropped else None
+    per_voxel = settings.attenuation * REFERENCE_SIZE / (tile.width if tile else size)
 
     photons = np.float32(settings.snr**2 / _level(blur_inside(specimen, psfs[0])))
     specimen *= photons
@@ -148,7 +148,7 @@ def random_scene(
     return Simulation(RegisteredViews(recorded, Grid(inner)), truth, settings)
 
 
-def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, per_voxel: float, tile: _Tile | None) -> np.ndarray:
+def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, per_voxel: float, tile: Tile | None) -> np.ndarray:
     """Photons expected in every voxel of the drawn volume, float32."""
     if not per_voxel:
         return blur_inside(specimen, psf)
@@ -160,26 +160,26 @@ def _expected(specimen: np.ndarray, angle: float, psf: np.ndarray, per_voxel: fl
     return blur_inside(dimmed, psf)
 
 
-def _draw(kind: str, size: int, margin: int, cropped: bool, rng: np.random.Generator) -> np.ndarray:
-    """Specimen with the margin around it, float32, brightest voxel 1."""
+def draw_specimen(draw: Specimen | None, size: int, margin: int, cropped: bool, rng: np.random.Generator) -> np.ndarray:
+    """A specimen with the margin around it, or even light where there is none: float32, brightest voxel 1."""
     whole: Triple = (size + 2 * margin,) * 3
-    if kind == BACKGROUND:
+    if draw is None:
         return np.ones(whole, np.float32)
-    specimen = SPECIMENS[kind](whole if cropped else (size,) * 3, rng, isolated=not cropped)
+    specimen = draw(whole if cropped else (size,) * 3, rng, isolated=not cropped)
     if not cropped:
         specimen = np.pad(specimen, margin)
     brightest = float(specimen.max())
     return np.asarray(specimen / np.float32(brightest)) if brightest > 0 else specimen
 
 
-def _random_tile(attenuation: float, specimen: np.ndarray, rng: np.random.Generator) -> _Tile:
+def random_tile(attenuation: float, specimen: np.ndarray, rng: np.random.Generator) -> Tile:
     """Take a drawn volume for a random part of a specimen of up to 289 voxels, or half as large again as itself."""
     drawn = len(specimen)
-    width = log_uniform(rng, drawn, max(1.5 * drawn, _REFERENCE_SIZE))
+    width = log_uniform(rng, drawn, max(1.5 * drawn, REFERENCE_SIZE))
     offset = rng.normal(size=2)
     offset *= (width - drawn) / 2 * np.sqrt(rng.random()) / np.linalg.norm(offset)
-    opacity = attenuation * _REFERENCE_SIZE / width * float(specimen.mean(dtype=np.float64))
-    return _Tile(width, drawn, offset, opacity)
+    opacity = attenuation * REFERENCE_SIZE / width * float(specimen.mean(dtype=np.float64))
+    return Tile(width, drawn, offset, opacity)
 
 
 def _level(image: np.ndarray) -> float:
@@ -203,7 +203,8 @@ def _random_settings(angles: tuple[float, ...], rng: np.random.Generator) -> Set
     )
 
 
-def _random_angles(views: tuple[int, int], rng: np.random.Generator) -> tuple[float, ...]:
+def random_angles(views: tuple[int, int], rng: np.random.Generator) -> tuple[float, ...]:
+    """Draw directions of between so few and so many views about x, degrees; see `random_scene`."""
     counts = np.arange(views[0], views[1] + 1)
     shares = np.array([_COUNTS.get(int(n), _OTHER_COUNT) for n in counts])
     count = int(rng.choice(counts, p=shares / shares.sum()))

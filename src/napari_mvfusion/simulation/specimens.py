@@ -44,18 +44,18 @@ def blobs(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) ->
     Lengths are those of the 289-voxel embryo times 0.35 to 1.1, the density is the published one times 0.4 to 2. Half
     of them are softened as by one linear interpolation.
     """
-    return _packed(shape, rng, rng.uniform(0.35, 1.1), (0.4, 2.0), isolated=isolated)
+    return packed_balls(shape, rng, rng.uniform(0.35, 1.1), (0.4, 2.0), isolated=isolated)
 
 
 def small_blobs(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
     """Draw the published embryo as it is on fewer voxels: as `blobs`, with its lengths times 0.28 to 0.55."""
-    return _packed(shape, rng, log_uniform(rng, 0.28, 0.55), (0.7, 1.4), isolated=isolated)
+    return packed_balls(shape, rng, log_uniform(rng, 0.28, 0.55), (0.7, 1.4), isolated=isolated)
 
 
-def _packed(
+def packed_balls(
     shape: Triple, rng: np.random.Generator, scale: float, crowded: tuple[float, float], *, isolated: bool
 ) -> np.ndarray:
-    """The published embryo, its lengths multiplied by a scale and its density by a number between two."""
+    """Draw the published embryo, its lengths multiplied by a scale and its density by a number between two."""
     scale = min(scale, min(shape) / 5 / _BLOB_RADII[-1])
     largest = float(_BLOB_RADII[-1] * scale)
     body = random_body(shape, rng, isolated=isolated, rim=largest + 2, longest=float(rng.choice([1.01, 1.6])))
@@ -248,6 +248,7 @@ __all__ = [
     "membranes",
     "mixture",
     "nuclei_cluster",
+    "packed_balls",
     "small_blobs",
     "texture",
 ]

@@ -13,6 +13,8 @@ from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.card import problems_of
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.models.universal import UniversalArchitecture
+from napari_mvfusion.simulation.families import trained_with
+from napari_mvfusion.simulation.psf_families import BROAD_AXIAL
 from napari_mvfusion.simulation.random_psfs import AXIAL, LARGEST
 from napari_mvfusion.system.file_checks import read_text
 from napari_mvfusion.system.yaml_text import parse_yaml
@@ -30,6 +32,8 @@ class SceneSettings(BaseModel):
     angles : fixed directions in degrees, or None for random ones
     kinds : how often each kind of specimen is drawn, or None for the default mixture
     axial : least and largest width of the PSFs along the detection axis (full width at half maximum), voxels
+    families : "first" draws `random_scene`; "broad" draws `family_scene`, with PSFs 2 to 20 voxels long unless `axial` says
+        otherwise, and measures on the held-out families beside its own, which decides nothing
     pool : scenes that are drawn from at a time; the oldest leaves when a new one comes
     first : scenes that are ready before the first step
     steps_per_scene : steps after which a new scene comes
@@ -44,10 +48,26 @@ class SceneSettings(BaseModel):
     angles: tuple[float, ...] | None = None
     kinds: dict[str, float] | None = None
     axial: tuple[float, float] = AXIAL
+    families: Literal["first", "broad"] = "first"
     pool: int = Field(default=64, ge=1, le=4096)
     first: int = Field(default=8, ge=1, le=4096)
     steps_per_scene: int = Field(default=16, ge=1, le=10**9)
     workers: int = Field(default=1, ge=0, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _broad_widths(cls, values: object) -> object:
+        broad = isinstance(values, dict) and values.get("families") == "broad"
+        return {"axial": BROAD_AXIAL, **values} if broad and isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _kinds_are_trained(self) -> SceneSettings:
+        if self.families == "broad":
+            try:
+                trained_with(self.kinds)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return self
 
 
 class DataSettings(BaseModel):

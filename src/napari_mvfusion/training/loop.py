@@ -25,7 +25,7 @@ from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.system.devices import describe_device, losses_in_words, release_cached_memory
 from napari_mvfusion.system.locks import locked
 from napari_mvfusion.training.clock import Clock
-from napari_mvfusion.training.config import TrainConfig
+from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.figures import Figures
 from napari_mvfusion.training.final_model import check_written_by_run, finished_card, save_card, save_final_model
 from napari_mvfusion.training.learner import Learner
@@ -501,7 +501,7 @@ class _Training:
         # On another schedule, the rates of the past depend on the number of steps.
         free = (*_MAY_CHANGE, "steps") if config.schedule == "constant" else _MAY_CHANGE
         names = [name for name in TrainConfig.model_fields if name not in free]
-        changed = [name for name in names if getattr(config, name) != getattr(self._config, name)]
+        changed = [name for name in names if _lasting(config, name) != _lasting(self._config, name)]
         found = [f"other settings: {', '.join(changed)}"] if changed else []
         _, start_now, *identity_now = self._run
         if start != start_now:
@@ -516,6 +516,12 @@ class _Training:
                 count = f"{', '.join(others)} of {len(identity)}"
                 found.append(f"other pixels, PSF or place of view {count}, counted in their order, sharp volumes last")
         return "; ".join(found)
+
+
+def _lasting(config: TrainConfig, name: str) -> object:
+    """A parameter that a run keeps; how many processes make its scenes depends on the machine."""
+    value = getattr(config, name)
+    return value.model_copy(update={"workers": 0}) if isinstance(value, SceneSettings) else value
 
 
 def _voxels(tile: Triple) -> str:

@@ -79,15 +79,17 @@ def score_supervised(
 
     Returns
     -------
-    "nrmse" of the network and, where it corrects an estimate, "nrmse_estimate" of that.
+    "nrmse" of the network and, where it corrects an estimate, "nrmse_estimate" of that; "nrmse_held_out" and
+    "nrmse_estimate_held_out" of scenes of held-out families, where there are some.
     """
     found: dict[str, list[float]] = {}
     with torch.inference_mode():
         for volume in volumes:
             sample = _middle(volume, device)
-            found.setdefault("nrmse", []).append(_nrmse(run_network(network, sample), sample))
+            ending = "_held_out" if volume.held_out else ""
+            found.setdefault(f"nrmse{ending}", []).append(_nrmse(run_network(network, sample), sample))
             if "estimate" in sample.tensors:
-                found.setdefault("nrmse_estimate", []).append(_nrmse(sample.tensors["estimate"], sample))
+                found.setdefault(f"nrmse_estimate{ending}", []).append(_nrmse(sample.tensors["estimate"], sample))
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 

@@ -20,10 +20,13 @@ from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging import Blur
+from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import Simulation, random_scene
+from napari_mvfusion.simulation.families import HELD_OUT, trained_with
+from napari_mvfusion.simulation.family_scenes import family_scene
 from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.memory_fallback import SMALLEST_SIDE
 from napari_mvfusion.training.training_events import Waiting
@@ -102,13 +105,20 @@ class ScenePool:
         self._tile, self._batch = tile, batch
 
     def validation(self) -> list[TrainingVolume]:
-        """Scenes that are never trained on."""
+        """Scenes that are never trained on, and of the broad set as many of held-out families."""
         seed = self._config.seed + _VALIDATION_SEED
-        wanted = range(self._config.validation)
+        groups = (False, True) if self._config.scenes.families == "broad" else (False,)
+        wanted = [
+            (*self._arguments(seed, index), held_out) for held_out in groups for index in range(self._config.validation)
+        ]
         if self._workers is None:
-            return [self._make(seed, index) for index in wanted]
+            made = []
+            for each in wanted:
+                poll()
+                made.append(make_volume(*each))
+            return made
         with _workers_in_words():
-            futures = [self._workers.submit(make_volume, *self._arguments(seed, index)) for index in wanted]
+            futures = [self._workers.submit(make_volume, *each) for each in wanted]
             return [future.result() for future in futures]
 
     def close(self) -> None:
@@ -178,17 +188,19 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, index: int) -> TrainingVolume:
-    """Make a scene and what a network reads of it; a pure function of its arguments."""
-    scene = random_scene(
-        seed,
-        index,
-        size=settings.size,
-        views=(settings.least_views, settings.most_views),
-        angles=settings.angles,
-        kinds=settings.kinds,
-        axial=settings.axial,
-    )
+def make_volume(
+    settings: SceneSettings, architecture: Architecture, seed: int, index: int, held_out: bool = False
+) -> TrainingVolume:
+    """Make a scene and what a network reads of it; a pure function of its arguments.
+
+    Parameters
+    ----------
+    settings : of the scenes
+    architecture : of the network
+    seed, index : of the scene
+    held_out : draw from the families that are never trained on
+    """
+    scene = _scene(settings, seed, index, held_out=held_out)
     device = torch.device("cpu")
     transmission: torch.Tensor | None = None
     if isinstance(architecture, UniversalArchitecture):
@@ -207,7 +219,25 @@ def make_volume(settings: SceneSettings, architecture: Architecture, seed: int, 
     low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
     span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
-    return TrainingVolume(stored | {"target": (target / scale).astype(np.float16)}, span, scale)
+    return TrainingVolume(stored | {"target": (target / scale).astype(np.float16)}, span, scale, held_out=held_out)
+
+
+def _scene(settings: SceneSettings, seed: int, index: int, *, held_out: bool) -> Simulation:
+    views = settings.least_views, settings.most_views
+    if settings.families == "broad" or held_out:
+        families = HELD_OUT if held_out else trained_with(settings.kinds)
+        return family_scene(
+            seed, index, families, size=settings.size, views=views, angles=settings.angles, axial=settings.axial
+        )
+    return random_scene(
+        seed,
+        index,
+        size=settings.size,
+        views=views,
+        angles=settings.angles,
+        kinds=settings.kinds,
+        axial=settings.axial,
+    )
 
 
 def visible_truth(scene: Simulation, transmission: torch.Tensor | None = None) -> np.ndarray:

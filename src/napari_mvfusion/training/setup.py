@@ -235,7 +235,8 @@ class _Setup:
         config, scenes = self._config, self._config.scenes
         counts = (scenes.least_views, scenes.most_views) if scenes.angles is None else (len(scenes.angles),) * 2
         kinds = "of all kinds" if scenes.kinds is None else f"({', '.join(scenes.kinds)})"
-        words = f"endless simulated scenes {kinds} of {scenes.size} voxels a side, seed {config.seed}"
+        broad = " of the broad set" if scenes.families == "broad" else ""
+        words = f"endless simulated scenes {kinds}{broad} of {scenes.size} voxels a side, seed {config.seed}"
         card = card_of(config, self._name, self._description, self._parent, counts, scenes.angles, words, _MODELLED)
         objective = Supervised(config.weights)
         return _Parts(ScenePool(config, self._device), objective, score_supervised, "nrmse", card)

@@ -55,6 +55,7 @@ class TrainingVolume:
     scale : brightness of the recording that counts as 1
     recording : PSFs and noise, where the views themselves are learned from
     noise_split : the same, as the network reads it with the noise split
+    held_out : whether it is of a family that is never trained on, and that may not decide which weights are kept
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -62,6 +63,7 @@ class TrainingVolume:
     scale: float
     recording: Recording | None = None
     noise_split: TrainingVolume | None = None
+    held_out: bool = False
 
     @property
     def shape(self) -> Triple:
