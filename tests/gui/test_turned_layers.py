@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 import zarr
 from napari.components import ViewerModel
+from napari.layers import Image
 from views_person import in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, Recipe
 from napari_mvfusion.gui.layers.conversion import pixels_of
+from napari_mvfusion.gui.layers.layer_data import set_pixels, truth_layer, volume_layer
+from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.measures.pixel_facts import look_at
+from napari_mvfusion.measures.view_problems import pixel_problems
 from napari_mvfusion.methods import EBMD, Average
 
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -193,3 +198,34 @@ def test_turned_volumes_are_shown_from_all_sides(make_napari_viewer_proxy, tmp_p
             pictures.append(viewer.screenshot(canvas_only=True, flash=False)[..., :3])
             viewer.dims.roll()
     assert all(picture.max() > 100 for picture in pictures)
+
+
+def test_a_ground_truth_that_is_turned_lies_where_its_file_says():
+    affine = turned(90)
+    data, look, _ = truth_layer(scene(affine), Grid(SHAPE, SIZE), sample="fly", affine=affine)
+    check_places(Image(data, **look), affine, scene(affine))
+
+
+def test_voxels_that_are_no_numbers_are_mended_in_what_was_recorded():
+    affine, pixels = turned(90), scene(turned(90))
+    pixels[2, 3, 4] = np.nan
+    data, look, _ = volume_layer(pixels, Grid(SHAPE, SIZE), name="v", recipe=None, affine=affine)
+    layer = Image(data, **look)
+    assert np.isfinite(layer.data).all()
+    (problem,) = pixel_problems(drained(look_at(pixels_of(layer))), pixels_of(layer), offset=0.0, mask=None)
+    mended = problem.fixes[0].mend()
+    set_pixels(layer, mended.data)
+    annotate(layer, **mended.entries)
+    (view,) = open_layers([layer]).views.views
+    assert view.data.shape == SHAPE
+    assert np.asarray(view.mask).sum() == pixels.size - 1
+    check_places(layer, affine, np.nan_to_num(pixels))
+
+
+def drained(steps):
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -157,7 +157,7 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     # What moves has no field that is the same at all time points: there, what it does not see is 0.
     mask = None if moving else lazy(ResampledView(opened, number, covered=True))
     psf = opened.views[number].psf
-    known = {key: value for key, value in notes(layer).items() if key not in ("recorded", "placed")}
+    known = {key: value for key, value in notes(layer).items() if key not in ("recorded", "placed", "kept")}
     known |= {"role": "view", "name": opened.names[number], "inputs": None, "psf": psf, "psf_own": None}
     known |= {"offset": 0.0, "gain": 1.0, "remove_hot": False}
     known |= {"no_data": "0" if moving else "none", "mask": mask, "mask_layer": "", "mask_file": ""}
