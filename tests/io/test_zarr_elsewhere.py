@@ -121,6 +121,20 @@ def test_a_fusion_from_an_address_is_repeated_by_its_recipe(served, rng):
     np.testing.assert_array_equal(one, other)
 
 
+def test_views_psfs_and_masks_are_named_by_their_addresses(served, rng):
+    folder, address, _ = served
+    psf = np.zeros((3, 3, 3), np.float32)
+    psf[1, 1, 1] = 1
+    write_zarr(folder / "psf.zarr", psf, Grid((3, 3, 3)))
+    write_zarr(folder / "mask.zarr", np.ones((4, 5, 6), np.uint8), Grid((4, 5, 6)))
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    named = [f"90={address}/{name}.zarr" for name in ("v", "psf", "mask")]
+    shown = run("info", "--view", named[0], "--psf", named[1], "--mask", named[2])
+    assert "4 x 5 x 6" in shown.stdout
+    assert "none" not in shown.stdout
+    assert "has no PSF" not in shown.stderr
+
+
 def test_lists_scenes_and_msims_open_there_too(served, rng, test_data):
     folder, address, _ = served
     for number in range(2):

@@ -12,6 +12,7 @@ import typer
 
 from napari_mvfusion.addresses import absolute
 from napari_mvfusion.io.formats import place_of
+from napari_mvfusion.system.file_checks import is_there
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.field_of_view import NoData
@@ -192,7 +193,7 @@ def files_of(pairs: Sequence[str], option: str) -> dict[str, str]:
     """Parse ["90=mask.tif"] as an existing file for each name, with its whole path."""
     files = {name: Path(value) for name, value in settings(pairs, option, "90=FILE").items()}
     for path in files.values():
-        if not place_of(path).exists():
+        if not is_there(place_of(path)):
             raise typer.BadParameter(f"{path} does not exist", param_hint=option)
     return {name: absolute(path) for name, path in files.items()}
 

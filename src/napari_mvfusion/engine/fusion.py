@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
@@ -336,7 +337,8 @@ def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None =
     """The files and folders that a run reads, as far as is known."""
     known = () if views is None else views.views
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
-    named = [place for path in said if is_there(place := place_of(path))]
+    here = [path for path in said if address_of(path) is None]
+    named = [place for path in here if is_there(place := place_of(path))]
     places = [*named, *(path for view in known for array in (view.data, view.mask) for path in files_of(array))]
     pattern, source = (None, None) if inputs is None else (inputs.get("pattern"), inputs.get("source"))
     if pattern is not None and source is not None:

@@ -14,7 +14,7 @@ from napari_mvfusion.io.formats import format_of, place_of
 from napari_mvfusion.io.placing import OwnVoxels
 from napari_mvfusion.psf import PreparedPSF, check_size, prepare_values
 from napari_mvfusion.psf.kernel import DEFAULT_ENERGY, as_float32
-from napari_mvfusion.system.file_checks import check_there
+from napari_mvfusion.system.file_checks import check_there, is_there
 
 _NOT_SAID = (1.0, 1.0, 1.0)
 
@@ -133,7 +133,7 @@ def open_psf(file: Path | None, size_um: StatedSize | None, *, clean: bool, own:
     """
     if file is None:
         return ViewPSF()
-    if not place_of(file).exists():
+    if not is_there(place_of(file)):
         raise InputError(f"the PSF {file} does not exist")
     try:
         psf = prepare_file(file, size_um, own) if clean else ViewPSF(load_psf(file))

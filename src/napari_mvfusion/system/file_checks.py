@@ -22,7 +22,12 @@ _WORDS_OF_A_CAUSE = 200
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether there is anything of this name; False also for names that no system takes."""
+    """Whether there is anything of this name; False also for names that no system takes, True for addresses.
+
+    Whether there is something at an address is known when it is opened.
+    """
+    if address_of(path) is not None:
+        return True
     try:
         return Path(path).exists()
     except (OSError, ValueError):
