@@ -12,19 +12,20 @@ from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QMainWindow
 
-from napari_mvfusion.data.views import drain
+from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.project_plan import ProjectPlanner, first_of_project
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
+from napari_mvfusion.engine.savable_views import check_savable, save_views, scene
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.notes import KEY, annotate, can_be_view
-from napari_mvfusion.gui.layers.opened import choose_voxels, inputs_on, open_layers, run_psfs, take_run_psfs
+from napari_mvfusion.gui.layers.opened import choose_voxels, in_places, inputs_on, open_layers, run_psfs, take_run_psfs
 from napari_mvfusion.gui.layers.project_layers import project_layers, sample_of
 from napari_mvfusion.gui.reader import get_reader
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.opening import open_views
-from napari_mvfusion.methods import Average
+from napari_mvfusion.methods import EBMD, Average
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -237,6 +238,28 @@ def test_what_is_set_on_a_view_of_a_project_is_in_its_recipe(viewer, projects):
     assert [view.weight for view in again.views] == [2.0, 1.0]
     box = chosen.views.grid.box
     np.testing.assert_array_equal(again.read(box), chosen.views.read(box))
+
+
+def test_views_of_a_project_become_a_scene_that_fuses_alike(viewer, projects, tmp_path):
+    """With their own pixels and PSFs, though layers show both on the voxels of the fused volume."""
+    layers = opened(viewer, projects / "bigstitcher-zarr/dataset.xml")
+    annotate(layers[0], weight=2.0, offset=10.0)
+    chosen = open_layers(layers)
+    check_savable(in_places(layers, chosen), scene())
+    saved = save_views(tmp_path / "s.zarr", in_places(layers, chosen), scene(), "", lambda share: None)
+    again = Inputs(**saved.inputs).open()
+    assert [view.weight for view in again.views] == [2.0, 1.0]
+    grid = chosen.views.grid
+    for view, other in zip(chosen.views.views, again.views, strict=True):
+        np.testing.assert_array_equal(np.asarray(view.data[:]), np.asarray(other.data[:]))
+        np.testing.assert_allclose(view.affine, other.affine, atol=1e-9)
+    once = RegisteredViews(again.views, grid)
+    ours, theirs = (drain(fuse_events(views, EBMD(iterations=2), device="cpu")) for views in (chosen.views, once))
+    np.testing.assert_allclose(theirs.data, ours.data, rtol=1e-3, atol=1e-3 * ours.data.max())
+    # Where a PSF that came on the voxels of the fused volume lies in the view, nobody knows.
+    annotate(layers[1], psf=np.ones((3, 3, 3), np.float32) / 27)
+    with pytest.raises(InputError, match=r"'90'.*has a PSF on the voxels of the fused volume, and a scene needs"):
+        in_places(layers, open_layers(layers))
 
 
 def test_a_layer_that_was_changed_is_fused_as_it_is_seen_and_has_no_recipe(viewer, projects):

@@ -10,6 +10,7 @@ import typer
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.view_options import SelectionOptions, reads_views
 from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.engine.savable_views import open_for_scene
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_new
 from napari_mvfusion.io.formats import known_endings
@@ -40,7 +41,7 @@ def scene(
     check_new(out, overwrite=overwrite)
     inputs = reading.inputs(sources or [])
     refuse_overlap([out], [*places_in(inputs.model_dump(mode="json")), *([] if fused is None else [fused])])
-    views = inputs.open(own_psfs=True)
+    views = open_for_scene(inputs)
     volume = None
     if fused is not None:
         volume = Fused(*open_volume(fused, one_will_do=True), read_recipe(fused) or {})

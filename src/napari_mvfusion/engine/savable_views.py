@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,32 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.base import Format
-from napari_mvfusion.io.formats import writers
+from napari_mvfusion.io.formats import growing_format, writers
+from napari_mvfusion.io.ome_zarr.scene_writer import write_scene
 from napari_mvfusion.io.saved_views import write_views_folder
 from napari_mvfusion.io.watched import Watched, share_of
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to save views: one volume whose channels they are, or a folder of files, one a view.
+    """A way to save views: one volume whose channels they are, a folder of files, one a view, or a scene.
 
     Attributes
     ----------
     known : the format of the volume, or of the files
     in_folder : whether it is a folder of files
+    in_places : whether it is a scene, in which each view keeps its own pixels and its place
     """
 
     known: Format
-    in_folder: bool
+    in_folder: bool = False
+    in_places: bool = False
 
     @property
     def name(self) -> str:
-        """In words, as "OME-Zarr" or "TIFF folder"."""
+        """In words, as "OME-Zarr", "OME-Zarr scene" or "TIFF folder"."""
+        if self.in_places:
+            return f"{self.known.name} scene"
         return f"{self.known.name} folder" if self.in_folder else self.known.written
 
     @property
@@ -43,8 +49,13 @@ class Kind:
 
 def kinds() -> list[Kind]:
     """The ways to save views."""
-    as_one = [Kind(known, in_folder=False) for known in writers() if known.holds_views]
-    return as_one + [Kind(known, in_folder=True) for known in writers() if not known.is_folder]
+    as_one = [Kind(known) for known in writers() if known.holds_views]
+    return [*as_one, scene(), *(Kind(known, in_folder=True) for known in writers() if not known.is_folder)]
+
+
+def scene() -> Kind:
+    """The way to save views each in its place."""
+    return Kind(growing_format(), in_places=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +77,10 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
     """
     angles = [view.angle for view in views.views]
     for view in views.views:
-        if view.affine is not None:
+        if view.affine is not None and not kind.in_places:
             raise InputError(
                 f"{view.label} lies elsewhere than the first, or has other voxels, and the views of a file share one grid: "
-                "untick it, or give it the place and size of the first"
+                f"save as {scene().name}, untick it, or give it the place and size of the first"
             )
         if view.mask is not None:
             raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
@@ -80,13 +91,31 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
             )
 
 
+def open_for_scene(inputs: Inputs) -> RegisteredViews:
+    """Open views as a scene holds them: each with its PSF in the frame of its own pixels.
+
+    Raises
+    ------
+    InputError
+        If they cannot be opened, or have PSFs on other voxels than those that are opened of them.
+    """
+    views = inputs.open(own_psfs=True)
+    with_psf = [view for view in views.views if view.psf is not None]
+    if inputs.level and with_psf:
+        raise InputError(
+            f"{with_psf[0].label} has a PSF on the voxels of its full resolution, and a scene would hold it beside those of "
+            f"level {inputs.level}: take level 0"
+        )
+    return views
+
+
 def save_views(path: Path, views: RegisteredViews, kind: Kind, tag: str, report: Callable[[float], None]) -> SavedViews:
     """Write views with their PSFs, and open them again; nothing is replaced, and a write that ends early leaves nothing.
 
     Parameters
     ----------
     path : of what is written, which is new
-    views : see `check_savable`
+    views : see `check_savable`; for a scene with PSFs in the frames of their own pixels
     kind : one of `kinds`
     tag : what the names of the files in a folder begin with
     report : is told the share of all pixels that was read; what it raises ends the write
@@ -96,15 +125,21 @@ def save_views(path: Path, views: RegisteredViews, kind: Kind, tag: str, report:
     OutputError
         If there is something already, or it cannot be written.
     """
-    note = share_of(views.grid.box.size * len(views), report)
+    note = share_of(sum(prod(view.shape) for view in views.views), report)
     watched = RegisteredViews([replace(v, data=Watched(v.data, note)) for v in views.views], views.grid)
     if kind.in_folder:
         with written_aside(path, overwrite=False) as aside:
             write_views_folder(aside, watched, tag, ending=kind.known.suffixes[0])
+    elif kind.in_places:
+        write_scene(path, watched)
     else:
         kind.known.write_views(path, watched)
     inputs = Inputs(source=str(path.resolve()), tag=tag if kind.in_folder else None, grid="isotropic")
-    by_key = {_key(view, kind): view for view in inputs.open().views}
+    opened = inputs.open().views
+    if kind.in_places:
+        # Names of folders cannot be all that views are called; they keep their order.
+        return SavedViews(path, inputs.model_dump(mode="json"), opened)
+    by_key = {_key(view, kind): view for view in opened}
     return SavedViews(path, inputs.model_dump(mode="json"), tuple(by_key[_key(view, kind)] for view in views.views))
 
 

@@ -14,6 +14,7 @@ from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_gri
 from napari_mvfusion.data.geometry import Grid, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.savable_views import open_for_scene
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
     drift_of,
@@ -64,6 +65,12 @@ class Opened:
     def views(self) -> RegisteredViews:
         """The views at the first position."""
         return RegisteredViews(self._views, self.frame.grid)
+
+    @property
+    def on_own_voxels(self) -> bool:
+        """Whether the fused volume has the voxels of all views, upright in the world."""
+        upright = np.array_equal(self.frame.to_frame, np.eye(4))
+        return upright and all(view.affine is None for view in self._views)
 
     def at(self, index: tuple[int, ...]) -> RegisteredViews:
         """The views at one position; nothing is read yet."""
@@ -271,6 +278,52 @@ def psf_in_run(layer: Image, matrix: np.ndarray) -> ViewPSF | None:
     if in_run is None or in_run.own is not known.get("psf_own") or not np.allclose(in_run.matrix, matrix):
         return None
     return in_run.said
+
+
+def in_places(layers: Sequence[Image], opened: Opened) -> RegisteredViews:
+    """Views as a scene holds them: where they lie in the world, each with its PSF in the frame of its own pixels.
+
+    Parameters
+    ----------
+    layers, opened : of `open_layers`, plain volumes
+
+    Raises
+    ------
+    InputError
+        If the frame of a PSF is not known; says which and what helps.
+    """
+    grid, to_world = opened.frame.grid, np.linalg.inv(opened.frame.to_frame)
+    views = []
+    for layer, view in zip(layers, opened.views.views, strict=True):
+        affine = grid.affine if view.affine is None else view.affine
+        psf = view.psf if is_same_frame(own_to_fused(affine, grid)) else _psf_of_own_pixels(layer, view)
+        views.append(replace(view, affine=to_world @ affine, psf=psf))
+    return RegisteredViews(views, grid)
+
+
+def _psf_of_own_pixels(layer: Image, view: View) -> np.ndarray | None:
+    """The PSF of a view in the frame of its own pixels, which is not that of the fused volume."""
+    known = notes(layer)
+    if view.psf is None:
+        return None
+    if known.get("psf_own") is None or known.get("psf") is not known.get("psf_placed"):
+        raise InputError(
+            f"{view.label} has a PSF on the voxels of the fused volume, and a scene needs it on those of the view: choose "
+            "one that was recorded in the view's own frame, or none"
+        )
+    kept = kept_view(layer)
+    if kept is None:
+        return known["psf_own"]
+    # The layer shows the view on the voxels of the fused volume, and that is where its PSF is.
+    opening = known.get("inputs")
+    found = {} if opening is None else {one.name: one for one in open_for_scene(Inputs(**opening)).views}
+    own = found.get(str(known.get("name")))
+    if own is None or own.shape != kept.view.shape:
+        raise InputError(
+            f"{view.label} is put together of several illuminations or tiles, and its PSF is on the voxels of the fused "
+            "volume: open the project with these apart, or choose no PSF for it"
+        )
+    return own.psf
 
 
 def choose_voxels(layers: Sequence[Image], voxels: Voxels) -> None:

@@ -15,7 +15,7 @@ from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.saving import Saver, take_over, views_steps
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.notes import notes
-from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.gui.layers.opened import in_places, open_layers
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.io.formats import writing_filter
 
@@ -61,7 +61,9 @@ class SaveViews(QPushButton):
                 raise InputError(
                     "a series is not saved as views: save one time point or channel, or each layer for itself"
                 )
-            check_savable(opened.views, kind)
+            views = in_places(layers, opened) if kind.in_places else opened.views
+            shown_elsewhere = kind.in_places and not opened.on_own_voxels
+            check_savable(views, kind)
         except MVFusionError as error:
             self._status.say("error", str(error))
             return
@@ -79,17 +81,36 @@ class SaveViews(QPushButton):
         )
         if name:
             path = Path(name if name.lower().endswith(ending) else name + ending)
-            self._save(layers, opened.views, kind, path, sample)
+            self._save(layers, views, kind, path, sample, shown_elsewhere=shown_elsewhere)
 
-    def _save(self, layers: list[Image], views: RegisteredViews, kind: Kind, path: Path, sample: str) -> None:
+    def _save(
+        self,
+        layers: list[Image],
+        views: RegisteredViews,
+        kind: Kind,
+        path: Path,
+        sample: str,
+        *,
+        shown_elsewhere: bool,
+    ) -> None:
         if path.exists():
             self._status.say("error", f"{path} is there already: choose another name.")
             return
-        done = partial(self._finish, layers, views)
+        done = partial(self._finish, layers, views, shown_elsewhere=shown_elsewhere)
         self.saver.start(path.name, views_steps, path, views, kind, sample, done=done)
 
-    def _finish(self, layers: list[Image], views: RegisteredViews, saved: SavedViews | None) -> None:
+    def _finish(
+        self, layers: list[Image], views: RegisteredViews, saved: SavedViews | None, *, shown_elsewhere: bool
+    ) -> None:
         if saved is None:
+            return
+        if shown_elsewhere:
+            # Layers go on as they are: opened from a scene they show other voxels.
+            self._status.say(
+                "done",
+                f"Saved {len(saved.views)} views in their places, with their PSFs, as {saved.path}. Open it to fuse from "
+                "there.",
+            )
             return
         take_over(layers, views, saved)
         weighed = any(view.weight != 1 for view in views.views) and saved.inputs["tag"] is not None
