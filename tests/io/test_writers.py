@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 from ngff_zarr import from_ngff_zarr
+from ome_types import from_tiff
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -133,6 +134,29 @@ def test_the_ome_tiff_is_what_the_standard_says(tmp_path, volume):
         pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
     assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeY"], pixels["PhysicalSizeX"]) == (2.0, 0.5, 0.25)
     assert pixels["PhysicalSizeZUnit"] == "µm"
+
+
+def test_other_programs_read_where_every_plane_of_an_ome_tiff_lies(tmp_path, volume):
+    """Oracle: ome-types, which checks the file against the schema."""
+    grid = Grid((3, 90, 131), (2.0, 0.5, 0.25), (10.1, -20.0, 30.0))
+    leading = (LeadingAxis("t", 2, 1.5), LeadingAxis("c", 2))
+    write_tiff(tmp_path / "v.ome.tif", np.broadcast_to(volume[:3, :, :1], (2, 2, *grid.shape)), grid, leading=leading)
+    (image,) = from_tiff(tmp_path / "v.ome.tif").images
+    planes = image.pixels.planes
+    assert len({(plane.the_t, plane.the_c, plane.the_z) for plane in planes}) == 2 * 2 * 3
+    for plane in planes:
+        stated = (plane.position_z, plane.position_y, plane.position_x)
+        assert stated == pytest.approx((10.1 + 2 * plane.the_z, -20, 30), rel=1e-12)
+        assert {plane.position_z_unit.value, plane.position_y_unit.value, plane.position_x_unit.value} == {"µm"}
+    assert open_volume(tmp_path / "v.ome.tif", timepoint=1, channel=1)[1] == grid
+
+
+def test_an_ome_tiff_states_no_place_along_an_axis_whose_voxel_size_is_not_known(tmp_path, volume):
+    grid = Grid(SHAPE, (2.0, 0.5, 0.25), (10.0, -20.0, 30.0), known=(False, True, True))
+    write_tiff(tmp_path / "v.ome.tif", volume, grid)
+    plane = from_tiff(tmp_path / "v.ome.tif").images[0].pixels.planes[1]
+    assert (plane.position_z, plane.position_y, plane.position_x) == (None, -20.0, 30.0)
+    assert open_stored(tmp_path / "v.ome.tif").origin_um == grid.origin_um
 
 
 def test_the_ome_zarr_is_read_by_another_program_with_its_scales(tmp_path, volume):

@@ -19,6 +19,8 @@ from napari_mvfusion.io.streaming import LeadingAxis, bands, check_shape, volume
 _NEXT = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
 NAMESPACE = "napari-mvfusion"
 _CLASSIC_LIMIT = 2**32 - 2**25
+# Places of more planes would be megabytes of XML, which programs parse whole before they show anything.
+_MOST_PLACED = 2**15
 
 
 def tiff_dtype(dtype: Any) -> np.dtype[Any]:
@@ -56,7 +58,8 @@ def write_tiff(
     ----------
     path : the file; it is written aside and renamed
     data : (z, y, x), read piece by piece; with leading axes before z where there are some
-    grid : voxel size in um, left out along axes where it is not known; the origin is kept in the annotation of the recipe
+    grid : voxel size in um, left out along axes where it is not known, and the origin, as the position of each plane for
+        other programs, and exactly in the annotation of the recipe
     recipe : JSON types, kept in a map annotation
     overwrite : replace the file when it exists
     dtype : of the file, see `tiff_dtype`; that of `data` when None
@@ -88,10 +91,13 @@ def write_tiff(
     for name, size_um in zip("ZYX", grid.stated_size_um, strict=True):
         if size_um is not None:
             metadata |= {f"PhysicalSize{name}": size_um, f"PhysicalSize{name}Unit": "µm"}
+    shape = tuple(int(n) for n in data.shape)
+    planes = int(np.prod(shape[:-2], dtype=np.int64))
+    if planes <= _MOST_PLACED:
+        metadata["Plane"] = _places_of_planes(grid, planes)
     for axis in leading:
         if axis.name == "t":
             metadata |= {"TimeIncrement": axis.step, "TimeIncrementUnit": "s"}
-    shape = tuple(int(n) for n in data.shape)
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     count = int(np.prod([axis.size for axis in leading], dtype=np.int64))
     with written_aside(path, overwrite=overwrite) as aside:
@@ -110,6 +116,22 @@ def write_tiff(
         with aside.open("r+b") as file:
             for number, (_, volume) in enumerate(volumes(data, leading)):
                 _write_pixels(file, volume, kind, offset + number * size // count)
+
+
+def _places_of_planes(grid: Grid, planes: int) -> dict[str, list[Any]]:
+    """Where the first voxel of each plane lies, um, as OME-XML has it; nothing along axes whose voxel size is not known.
+
+    Planes along z are next to each other, whatever axes come before.
+    """
+    (z_um, y_um, x_um), depth = grid.origin_um, grid.shape[0]
+    along = {
+        "Z": [float(z_um + grid.voxel_size_um[0] * (plane % depth)) for plane in range(planes)],
+        "Y": [float(y_um)] * planes,
+        "X": [float(x_um)] * planes,
+    }
+    known = [axis for axis, known in zip("ZYX", grid.known, strict=True) if known]
+    places: dict[str, list[Any]] = {f"Position{axis}": along[axis] for axis in known}
+    return places | {f"Position{axis}Unit": ["µm"] * planes for axis in known}
 
 
 def _write_pixels(file: BinaryIO, volume: VolumeLike, kind: np.dtype[Any], offset: int) -> None:
