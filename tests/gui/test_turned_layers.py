@@ -244,3 +244,27 @@ def drained(steps):
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def test_chunks_of_a_turned_volume_are_decoded_once_and_only_where_one_looks():
+    affine, pixels = turned(30, size=(1.0, 1.0, 1.0)), np.ones((90, 80, 70), np.uint16)
+    decoded = []
+
+    class Chunked:
+        shape, dtype, ndim, chunks = pixels.shape, pixels.dtype, 3, (40, 40, 40)
+
+        def __getitem__(self, index):
+            decoded.append(str(index))
+            return pixels[index]
+
+    data, look, _ = volume_layer(pixels, Grid(pixels.shape), name="v", recipe=None, affine=affine)
+    expected = np.asarray(data)
+    shown, _, _ = volume_layer(Chunked(), Grid(pixels.shape), name="v", recipe=None, affine=affine)
+    decoded.clear()  # a few planes tell how bright it is
+    layer = Image(shown, **look)
+    layer.data[8]
+    assert 0 < len(decoded) < 12
+    for z in (9, 10, 60, 61):
+        np.testing.assert_allclose(layer.data[z], expected[z], atol=1e-4)
+    np.testing.assert_allclose(np.asarray(layer.data), expected, atol=1e-4)
+    assert len(decoded) == len(set(decoded)) == 3 * 2 * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ from napari.layers import Image
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import Placed, choose_grid
 from napari_mvfusion.data.geometry import Grid, Triple, is_aligned, is_upright, triple
-from napari_mvfusion.data.resampled_view import ResampledView
+from napari_mvfusion.data.recent_blocks import BlockwiseVolume
+from napari_mvfusion.data.resampled_view import ResampledStack, ResampledView
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.gui.layers.notes import KEY, Notes, PlacedPSF, Recorded, annotate, notes, unsized
 from napari_mvfusion.io.base import StoredVolumes
@@ -142,10 +144,24 @@ def shown_upright(stack: Any, to_shown: np.ndarray, shape: Triple) -> Recorded:
     no_data: NoData = "nan" if np.dtype(stack.dtype).kind == "f" else "none"
     leading, grid = tuple(stack.shape[:-_SPATIAL]), Grid(shape)
     shown = [
-        lazy(ResampledView(RegisteredViews([View(volume, "", affine=to_shown, no_data=no_data)], grid), 0))
-        for volume in (stack[index] if leading else stack for index in np.ndindex(*leading))
+        ResampledView(
+            RegisteredViews([View(_decoded_once(stack[index]), "", affine=to_shown, no_data=no_data)], grid), 0
+        )
+        for index in np.ndindex(*leading)
     ]
-    return Recorded(stack, da.stack(shown).reshape((*leading, *shape)) if leading else shown[0], to_shown)
+    return Recorded(stack, ResampledStack(shown, leading), to_shown)
+
+
+def _decoded_once(volume: Any) -> VolumeLike:
+    """A volume whose chunks are kept once they were decoded; numpy as it is."""
+    if isinstance(volume, np.ndarray):
+        return volume
+    return BlockwiseVolume(partial(_computed, volume), volume.chunks, np.dtype(volume.dtype))
+
+
+def _computed(volume: da.Array, part: tuple[slice, ...]) -> np.ndarray:
+    # It is one of several threads already.
+    return np.asarray(volume[part].compute(scheduler="synchronous"))
 
 
 def set_pixels(layer: Image, pixels: Any) -> None:

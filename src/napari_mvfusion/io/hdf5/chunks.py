@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from napari_mvfusion.data.recent_blocks import KEPT_BYTES, RECENT
 from napari_mvfusion.errors import InputError
 
 # A chunk is decoded whole, whatever is asked of it.
 LARGEST_CHUNK = 2**27
 # The library itself keeps none; smaller ones are soon decoded again.
 _LARGE = 2**20
-# Of all files together.
-_KEPT_BYTES = 2**28
 # What does not get smaller may get a little larger.
 _OVERHEAD = 2**16
 # Streams of zlib hold at most so many times their length; a chunk that holds less than this is not counted first.
@@ -33,40 +29,6 @@ _SCALE_OFFSET = 6
 _NO_COMPRESSION = frozenset((2, 3))
 
 Part: TypeAlias = slice | int
-
-
-class _Recent:
-    """Blocks that were decoded last, the latest at the end."""
-
-    def __init__(self) -> None:
-        self._blocks: OrderedDict[Any, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """A block, which is read where it is not kept."""
-        with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-                return self._blocks[key]
-        block = read()
-        with self._lock:
-            self._blocks[key] = block
-            while len(self._blocks) > 1 and sum(each.nbytes for each in self._blocks.values()) > _KEPT_BYTES:
-                self._blocks.popitem(last=False)
-        return block
-
-
-_RECENT = _Recent()
-
-
-def _begin_anew() -> None:
-    """In a forked child: another thread may have held the lock, and does not live here."""
-    global _RECENT
-    _RECENT = _Recent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def read_part(dataset: Any, index: tuple[Part, ...], key: Any, named: str) -> np.ndarray:
@@ -91,9 +53,9 @@ def read_part(dataset: Any, index: tuple[Part, ...], key: Any, named: str) -> np
         return np.asarray(dataset[index])
     weigh_stored(dataset, spans, named)
     size = math.prod(stop - start for start, stop in spans) * dataset.dtype.itemsize
-    if math.prod(dataset.chunks) * dataset.dtype.itemsize <= _LARGE or size > _KEPT_BYTES:
+    if math.prod(dataset.chunks) * dataset.dtype.itemsize <= _LARGE or size > KEPT_BYTES:
         return np.asarray(dataset[index])
-    block = _RECENT.get((key, tuple(spans)), lambda: np.asarray(dataset[tuple(slice(*span) for span in spans)]))
+    block = RECENT.get((key, tuple(spans)), lambda: np.asarray(dataset[tuple(slice(*span) for span in spans)]))
     inner = tuple(_moved(part, start) for part, (start, _) in zip(index, spans, strict=True))
     # The block is kept for others, who must not see what is done with this part.
     return np.array(block[inner])
