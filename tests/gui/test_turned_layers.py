@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from views_person import in_front_of_the_views
 
-from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, Recipe
 from napari_mvfusion.engine.savable_views import save_views
@@ -268,3 +268,29 @@ def test_chunks_of_a_turned_volume_are_decoded_once_and_only_where_one_looks():
         np.testing.assert_allclose(layer.data[z], expected[z], atol=1e-4)
     np.testing.assert_allclose(np.asarray(layer.data), expected, atol=1e-4)
     assert len(decoded) == len(set(decoded)) == 3 * 2 * 2
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@pytest.mark.parametrize(("unit", "many"), [("um", 1.0), ("nm", 1e3), ("mm", 1e-3)])
+@pytest.mark.parametrize("place", [(28e3, 4e3, 0.0), (1e6, -1e6, 7e5)])
+def test_layers_far_away_fuse_as_near_ones_do(unit, many, place):
+    """Brightness grows evenly through the world, so that a value tells by what part of a voxel it is off."""
+    slope = np.array([3.0, 7.0, -5.0])
+    layers = []
+    for degrees in (0, 90, 89):
+        own = turned(degrees, (0, 0, 0))
+        index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+        pixels = (1000 + index @ own[:3, :3].T @ slope).astype(np.float32)
+        own[:3, 3] = place
+        own[:3] *= many
+        layers.append(Image(pixels, name=str(degrees), affine=own, units=(unit,) * 3))
+    views = open_layers(layers).views
+    grid, whole = views.grid, Box.whole(views.grid.shape)
+    assert grid.voxel_size_um == (0.5, 0.5, 0.5)
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+    right = 1000 + (index * grid.voxel_size_um + (np.array(grid.origin_um) - place)) @ slope
+    read, covered = views.read(whole), views.coverage(whole)
+    for number in range(3):
+        inside = covered[number] > 0
+        assert inside.mean() > 0.1
+        assert np.abs(read[number] - right)[inside].max() < 0.01 * 0.5 * 3

@@ -17,6 +17,7 @@ from napari_mvfusion.data.geometry import (
     Known,
     Triple,
     float_triple,
+    is_flat,
     is_upright,
     triple,
 )
@@ -29,8 +30,6 @@ Voxels: TypeAlias = Literal["isotropic", "first"] | FloatTriple
 # As a share of a voxel: what is closer is the same place, and voxels that differ by less are of one size.
 _SAME_PLACE = 0.01
 _SAME_SIZE = 1e-3
-# A volume of views that are squeezed flat, as a share of the product of its sides.
-_FLAT = 1e-6
 # 1 TiB of float32. Whatever is larger comes from a place or a unit that is wrong.
 _MOST_VOXELS = 2**38
 # Views that lie so sparsely in the fused volume are most likely not of one specimen.
@@ -61,8 +60,7 @@ class Placed:
         matrix = np.asarray(self.affine, np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.array_equal(matrix[3], (0, 0, 0, 1)):
             raise InputError(f"{self.name}: its affine must be a 4 x 4 matrix of finite numbers that ends with 0 0 0 1")
-        sides = np.linalg.norm(matrix[:3, :3], axis=0)
-        if not sides.all() or abs(np.linalg.det(matrix[:3, :3] / sides)) < _FLAT:
+        if is_flat(matrix[:3, :3]):
             raise InputError(f"{self.name}: its affine squeezes it flat, so it cannot be a place: register it again")
         object.__setattr__(self, "affine", matrix)
         try:

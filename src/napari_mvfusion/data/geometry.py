@@ -27,6 +27,13 @@ _SAME_ANGLE = 1e-3
 # As a share of a voxel, at the end of a side of so many voxels.
 _SLANT = 0.01
 _LONG_SIDE = 10_000
+# What a matrix leaves of a volume that it squeezes flat, as a share of the product of its columns.
+_FLAT = 1e-6
+# What rounding leaves of 0, as a share of the largest number of a column.
+_ROUNDING = 1e-12
+# Places that are the same, as a share of a voxel.
+_SAME_STEP = 1e-5
+_SAME_PLACE = 0.01
 
 
 def same_direction(one: float, other: float) -> bool:
@@ -51,6 +58,29 @@ def is_aligned(affine: np.ndarray, side: int = _LONG_SIDE) -> bool:
 def is_upright(affine: np.ndarray, side: int = _LONG_SIDE) -> bool:
     """Whether a matrix from voxels to the world scales and moves only: see `is_aligned`, and nothing is mirrored."""
     return is_aligned(affine, side) and bool((np.diag(affine)[:3] > 0).all())
+
+
+def is_flat(linear: np.ndarray) -> bool:
+    """Whether a square matrix squeezes a volume flat, in whatever unit it counts and wherever it puts it.
+
+    Parameters
+    ----------
+    linear : the part of an affine that is no translation; its scale does not count
+    """
+    sides = np.linalg.norm(linear, axis=0)
+    return not (np.isfinite(sides).all() and sides.all()) or abs(float(np.linalg.det(linear / sides))) < _FLAT
+
+
+def without_rounding(linear: np.ndarray) -> np.ndarray:
+    """A matrix, without its translation, in which what a turn left of 0 is 0: 6e-17 beside 1 in a column."""
+    size = np.abs(linear)
+    return np.where(size < _ROUNDING * size.max(axis=0, initial=0.0), 0.0, linear)
+
+
+def same_affine(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two affines (4 x 4, that can be inverted) place voxels alike, to a hundredth of a voxel, wherever that is."""
+    apart = np.linalg.solve(one[:3, :3], (other - one)[:3])
+    return bool((np.abs(apart[:, :3]) <= _SAME_STEP).all() and (np.abs(apart[:, 3]) <= _SAME_PLACE).all())
 
 
 def triple(values: Iterable[int]) -> Triple:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_mvfusion.data.field_of_view import measured
-from napari_mvfusion.data.geometry import Box, Grid, triple
+from napari_mvfusion.data.geometry import Box, Grid, triple, without_rounding
 from napari_mvfusion.data.hot_pixels import HotVoxels, NoiseLevel, find_hot, noise_level, sharpest_spot
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
@@ -73,7 +73,7 @@ def to_view(view: View, grid: Grid) -> np.ndarray:
     if view.affine is None:
         return np.eye(4)
     matrix: np.ndarray = np.linalg.inv(view.affine) @ grid.affine
-    matrix[:3, :3][np.abs(matrix[:3, :3]) < 1e-12] = 0.0
+    matrix[:3, :3] = without_rounding(matrix[:3, :3])
     return matrix
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_mvfusion.data.field_of_view import NO_DATA, NoData, VolumeLike
-from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple, is_flat, triple
 from napari_mvfusion.errors import InputError
 
 # Far beyond these, sums of weighted pixels leave the range of float32.
@@ -95,7 +95,7 @@ class View:
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
-            if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+            if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or is_flat(matrix[:3, :3]):
                 raise InputError(f"{self.label}: its affine must be an invertible 4 x 4 matrix of finite numbers")
             object.__setattr__(self, "affine", matrix)
 

@@ -15,7 +15,7 @@ from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.data.geometry import Grid, triple
+from napari_mvfusion.data.geometry import Grid, same_affine, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
@@ -398,7 +398,9 @@ class Recipe(_Part):
         now = {"shape": grid.shape, "voxel_size_um": grid.voxel_size_um, "origin_um": grid.origin_um}
         for key, value in now.items():
             made = self.grid.get(key)
-            if made is None or (len(made) == len(value) and np.allclose(made, value, rtol=1e-6, atol=1e-9)):
+            # Places that are far away are as exact as near ones.
+            near = (0.0, 1e-6 * min(grid.voxel_size_um)) if key == "origin_um" else (1e-6, 1e-9)
+            if made is None or (len(made) == len(value) and np.allclose(made, value, *near)):
                 continue
             differs = f"the recipe has {key} {_plain(made)} in its grid, and its views have {_plain(value)}"
             if key == "origin_um":
@@ -420,7 +422,7 @@ def _refuse_other_settings(entry: ViewEntry, view: View) -> None:
     for key in ("weight", "offset", "gain", "remove_hot"):
         _refuse_edited(key, view, getattr(entry, key), getattr(view, key))
     affine = None if view.affine is None else view.affine.tolist()
-    if entry.affine is None or affine is None or not np.allclose(entry.affine, affine, rtol=1e-6, atol=1e-9):
+    if entry.affine is None or affine is None or not same_affine(np.array(affine), np.array(entry.affine)):
         _refuse_edited("affine", view, entry.affine, affine)
 
 

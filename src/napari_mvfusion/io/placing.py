@@ -10,7 +10,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
-from napari_mvfusion.data.geometry import ALL_KNOWN, FloatTriple, Grid, Known, StatedSize, assumed_size, float_triple
+from napari_mvfusion.data.geometry import (
+    ALL_KNOWN,
+    FloatTriple,
+    Grid,
+    Known,
+    StatedSize,
+    assumed_size,
+    float_triple,
+    without_rounding,
+)
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
 
@@ -18,7 +27,6 @@ GridChoice: TypeAlias = Voxels | Literal["same"]
 """`Voxels`; or "same": files lie on one grid, that of the first, whatever they say of their places."""
 
 _SAME_SIZE = 1e-3
-_EXACT = 1e-12
 # Degrees that a detection axis may lie out of the plane in which views turn about x.
 _ACROSS_X = 10.0
 _SAY_IT = "say the right one with the voxel size option"
@@ -112,8 +120,7 @@ def own_voxels(affine: np.ndarray, grid: Grid) -> OwnVoxels:
     grid : of the fused volume
     """
     size = np.linalg.norm(affine[:3, :3], axis=0)
-    turn = affine[:3, :3] / size
-    turn[np.abs(turn) < _EXACT] = 0.0
+    turn = without_rounding(affine[:3, :3] / size)
     return OwnVoxels(
         float_triple(size), grid.voxel_size_um, None if np.allclose(turn, np.eye(3), atol=_SAME_SIZE) else turn
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import ALL_KNOWN, Grid, Known, Triple, float_triple, is_upright, triple
+from napari_mvfusion.data.geometry import ALL_KNOWN, Grid, Known, Triple, float_triple, is_upright, same_affine, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 
@@ -55,7 +55,7 @@ class PlacedVolume:
 
     def on_grid_of(self, other: PlacedVolume) -> bool:
         """Whether the voxels of both lie at the same places."""
-        return self.shape == other.shape and np.allclose(self.matrix, other.matrix)
+        return self.shape == other.shape and same_affine(self.matrix, other.matrix)
 
     def voxels(self, points_um: np.ndarray) -> np.ndarray:
         """World points (n, 3) in voxels of this volume."""

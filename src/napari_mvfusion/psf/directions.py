@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, same_direction
+from napari_mvfusion.data.geometry import FloatTriple, same_affine, same_direction
 from napari_mvfusion.data.views import RegisteredViews
 
 # The part of a PSF above this share of its peak has its direction; noise and rings lie below.
@@ -28,7 +28,7 @@ def about_one_direction(views: RegisteredViews) -> list[str]:
         and other.angle is not None
         and same_direction(one.angle, other.angle)
         # Tiles of one recording lie side by side.
-        and (one.affine is None or other.affine is None or np.allclose(one.affine, other.affine))
+        and (one.affine is None or other.affine is None or same_affine(one.affine, other.affine))
     ]
 
 

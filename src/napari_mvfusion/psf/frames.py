@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Grid, Triple
+from napari_mvfusion.data.geometry import FloatTriple, Grid, Triple, without_rounding
 from napari_mvfusion.psf import make_odd, resample_psf
 
 _SAME = 1e-6
@@ -38,9 +38,7 @@ def own_to_fused(to_world_um: np.ndarray, grid: Grid) -> np.ndarray:
     to_world_um : 4 x 4, from the view's pixels to micrometres
     grid : of the fused volume
     """
-    matrix: np.ndarray = to_world_um[:3, :3] / np.asarray(grid.voxel_size_um)[:, None]
-    matrix[np.abs(matrix) < 1e-12] = 0.0
-    return matrix
+    return without_rounding(to_world_um[:3, :3] / np.asarray(grid.voxel_size_um)[:, None])
 
 
 def is_same_frame(matrix: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from napari_mvfusion.data.geometry import is_flat
 from napari_mvfusion.errors import InputError
 
 _EXACT = 1e-9
@@ -39,7 +40,7 @@ def resample_psf(
         If the matrix cannot be inverted, or the PSF has even sides and no centre is given.
     """
     matrix = np.asarray(matrix, np.float64)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or is_flat(matrix):
         raise InputError("a PSF is resampled with an invertible 3 x 3 matrix of finite numbers")
     values = np.asarray(psf, np.float64)
     middle = np.array(values.shape) // 2 if centre is None else np.asarray(centre, np.float64)

@@ -10,11 +10,25 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Known, StatedSize, float_triple, is_upright, triple
+from napari_mvfusion.data.geometry import (
+    Box,
+    FloatTriple,
+    Grid,
+    Known,
+    StatedSize,
+    float_triple,
+    is_upright,
+    triple,
+    without_rounding,
+)
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.notes import Recorded, notes
 
 _SPATIAL = 3
+# A power of 2, which rounds nothing.
+_FAR = 2.0**20
+# Micrometres.
+_NOWHERE_ELSE = 1e-12
 
 NO_UNITS = ("pixel", "dimensionless")
 """What napari calls the unit of a layer that has none."""
@@ -185,7 +199,7 @@ def own_to_world_um(layer: Image) -> np.ndarray:
     recorded, matrix = notes(layer).get("recorded"), to_world_um(layer)
     if recorded is not None:
         matrix = matrix @ recorded.to_shown
-        matrix[np.abs(matrix) < 1e-12] = 0.0
+        matrix[:3, :3] = without_rounding(matrix[:3, :3])
     return matrix
 
 
@@ -250,7 +264,8 @@ def to_world_um(layer: Image) -> np.ndarray:
     """
     matrix = _in_own_units(layer)
     matrix[:3] *= np.array([micrometres(unit, layer.name) for unit in layer.units[-_SPATIAL:]])[:, None]
-    matrix[np.abs(matrix) < 1e-12] = 0.0
+    matrix[:3, :3] = without_rounding(matrix[:3, :3])
+    matrix[:3, 3][np.abs(matrix[:3, 3]) < _NOWHERE_ELSE] = 0.0
     return matrix
 
 
@@ -264,7 +279,8 @@ def _to_world(layer: Image) -> np.ndarray:
     matrix = np.eye(layer.ndim + 1)
     matrix[:-1, -1] = layer.data_to_world(np.zeros(layer.ndim))
     for axis, step in enumerate(np.eye(layer.ndim)):
-        matrix[:-1, axis] = np.subtract(layer.data_to_world(step), matrix[:-1, -1])
+        # One step from far away would lose the digits that the translation takes.
+        matrix[:-1, axis] = np.subtract(layer.data_to_world(_FAR * step), matrix[:-1, -1]) / _FAR
     return matrix
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.fused_grid import Placed, Voxels, choose_grid
-from napari_mvfusion.data.geometry import Grid, Known, is_upright, triple
+from napari_mvfusion.data.geometry import Grid, Known, is_upright, same_affine, triple
 from napari_mvfusion.gui.layers.conversion import (
     NO_UNITS,
     common_leading,
@@ -131,7 +131,7 @@ def on_one_grid(layers: Sequence[Image]) -> bool:
     if is_upright(np.linalg.inv(to_frame)):
         return all(place.lies_on(grid) for layer in layers for place in places_of(layer))
     return all(
-        place.shape == grid.shape and np.allclose(to_frame @ place.affine, grid.affine)
+        place.shape == grid.shape and same_affine(grid.affine, to_frame @ place.affine)
         for layer in layers
         for place in places_of(layer)
     )

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
-from napari_mvfusion.data.geometry import Grid, float_triple, triple
+from napari_mvfusion.data.geometry import Grid, float_triple, same_affine, triple
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.engine.savable_views import open_for_scene
@@ -202,7 +202,7 @@ def kept_view(layer: Image) -> Kept | None:
     kept = notes(layer).get("kept")
     if kept is None or kept.shown is not finest(layer) or notes(layer).get("mask") is not kept.mask:
         return None
-    there = np.allclose(to_world_um(layer), kept.grid.affine) and notes(layer).get("no_data") is None
+    there = same_affine(kept.grid.affine, to_world_um(layer)) and notes(layer).get("no_data") is None
     return kept if there else None
 
 
@@ -248,7 +248,7 @@ def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], gr
 def _is_as_opened(layer: Image) -> bool:
     """Whether a layer lies where its file was opened, beside views on other grids."""
     placed = notes(layer).get("placed")
-    return placed is not None and np.allclose(pixels_to_world_um(layer), placed)
+    return placed is not None and same_affine(placed, pixels_to_world_um(layer))
 
 
 def _is_in_run(layer: Image, view: View) -> bool:

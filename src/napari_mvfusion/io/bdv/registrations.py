@@ -8,17 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple
+from napari_mvfusion.data.geometry import FloatTriple, is_flat
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import Project, ViewId, ViewSetup, ViewTransform
 from napari_mvfusion.io.lengths import micrometres
 
 # Two conventions are told apart by the size of voxels in the world, which agree with one of them within this share.
 _NEAR = 0.05
-# A volume that a matrix squeezes flat, as a share of the product of its columns.
-_FLAT = 1e-6
-# World units; far beyond all that a stage travels in voxels.
-_FARTHEST = 1e9
+# World units; a kilometre in nanometres, far beyond all that a stage travels.
+_FARTHEST = 1e12
 
 
 class UnclearUnitError(InputError):
@@ -80,7 +78,7 @@ def models_of(project: Project, views: Sequence[ViewId]) -> dict[ViewId, np.ndar
         model = reversed_axes(model_of(project.transforms.get(view, ())))
         sides = np.linalg.norm(model[:3, :3], axis=0)
         called = f"{project.path}: the registration of setup {view[1]} at time point {view[0]}"
-        if not sides.all() or abs(np.linalg.det(model[:3, :3] / np.where(sides, sides, 1))) < _FLAT:
+        if is_flat(model[:3, :3]):
             raise InputError(f"{called} squeezes the view flat, so it cannot be a place: register it again")
         if not np.isfinite(model).all() or max(sides.max(), np.abs(model[:3, 3]).max()) > _FARTHEST:
             raise InputError(f"{called} puts the view out of all reach: register it again")

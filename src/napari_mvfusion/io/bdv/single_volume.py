@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple, triple
+from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple, same_affine, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
@@ -42,7 +42,7 @@ def open_single(path: Path, project: Project, recipe: Path | None = None) -> Sto
     places = [(time, setup.number) for time in project.timepoints for setup in channels]
     models = models_of(project, places)
     first = models[places[0]]
-    if any(place in project.missing for place in places) or not all(np.allclose(m, first) for m in models.values()):
+    if any(place in project.missing for place in places) or not all(same_affine(first, m) for m in models.values()):
         raise _several(project)
     unit = project_unit(project, None)
     affine = to_um(first, unit)

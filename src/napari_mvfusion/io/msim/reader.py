@@ -173,7 +173,7 @@ def _even(path: Path, values: np.ndarray, axis: str) -> tuple[float, float]:
     if values.ndim != 1 or not np.isfinite(values).all():
         raise InputError(f"{path} is damaged: its coordinates along {axis} are no row of numbers; {_DAMAGED}")
     steps = np.diff(values)
-    step = float(np.mean(steps)) if len(steps) else 1.0
+    step = float(values[-1] - values[0]) / len(steps) if len(steps) else 1.0
     if step == 0 or (np.abs(steps - step) > _EVEN * abs(step)).any():
         raise InputError(f"{path} has uneven steps along {axis}, and voxels of one size are needed: resample it first")
     return step, float(values[0])

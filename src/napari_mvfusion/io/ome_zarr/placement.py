@@ -10,14 +10,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple, is_upright
+from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple, is_upright, without_rounding
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.lengths import micrometres, seconds
 from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
-from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, matrix_of
+from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, cannot_be_inverted, matrix_of
 from napari_mvfusion.io.volume_choice import NotChosenError
 
-_EXACT = 1e-12
 _MOST_SYSTEMS = 10_000
 
 Place: TypeAlias = tuple[str, str]
@@ -136,9 +135,7 @@ class Systems:
         return matrix
 
     def _inverse(self, matrix: np.ndarray, transform: Mapping[str, Any]) -> np.ndarray:
-        if matrix.shape[0] != matrix.shape[1] or abs(np.linalg.det(matrix)) <= _EXACT * np.abs(matrix).max() ** len(
-            matrix
-        ):
+        if cannot_be_inverted(matrix):
             raise InputError(
                 f"{self.path} has a transform of type '{transform['type']}' that cannot be inverted, as its use would need"
             )
@@ -269,7 +266,7 @@ def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -
     ]
     matrix = matrix.copy()
     matrix[:-1] *= np.array([1.0 if unit is None else unit for unit in units])[:, None]
-    matrix[:, :-1][np.abs(matrix[:, :-1]) < _EXACT * np.abs(matrix[:, :-1]).max()] = 0.0
+    matrix[:, :-1] = without_rounding(matrix[:, :-1])
     rows = [world.axes.index(axis) for axis in SPACE]
     columns = [axes.index(axis) for axis in SPACE]
     other_rows = [index for index in range(len(world.axes)) if index not in rows]
@@ -306,7 +303,7 @@ def upright_or_turned(affine: np.ndarray, in_um: Known) -> tuple[FloatTriple, Fl
     volume the voxel size is micrometres.
     """
     affine = affine.copy()
-    affine[:3, :3][np.abs(affine[:3, :3]) < _EXACT * np.abs(affine[:3, :3]).max()] = 0.0
+    affine[:3, :3] = without_rounding(affine[:3, :3])
     upright = is_upright(affine)
     size = np.diag(affine)[:3] if upright else np.linalg.norm(affine[:3, :3], axis=0)
     known = in_um if upright or all(in_um) else (False, False, False)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_mvfusion.data.geometry import is_flat
 from napari_mvfusion.errors import InputError
 
-_EXACT = 1e-12
 _MOST_NESTED = 8
 _MOST_AXES = 16
 _A = {"scale": "a scale", "translation": "a translation", "rotation": "a rotation", "affine": "an affine"}
@@ -67,6 +67,13 @@ def matrix_of(path: Path, transform: Mapping[str, Any], count: int, load: Load, 
     return _numbers_as_matrix(path, kind, stated, count)
 
 
+def cannot_be_inverted(matrix: np.ndarray) -> bool:
+    """Whether a matrix of homogeneous coordinates loses an axis; it may count each axis in a unit of its own."""
+    linear = matrix[:-1, :-1]
+    rows = np.linalg.norm(linear, axis=1)
+    return linear.shape[0] != linear.shape[1] or not rows.all() or is_flat(linear / rows[:, None])
+
+
 def axes_before(transform: Mapping[str, Any]) -> int | None:
     """Of how many axes a transformation says itself that it is, None where it says nothing of that."""
     kind = str(transform["type"])
@@ -102,7 +109,7 @@ def _numbers_as_matrix(path: Path, kind: str, stated: Any, count: int) -> np.nda
         matrix[:-1, -1] = values
     elif len(values) == count:
         matrix[:-1, : values.shape[1]] = values
-        if abs(np.linalg.det(matrix)) <= _EXACT * np.abs(values).max() ** count:
+        if cannot_be_inverted(matrix):
             raise InputError(f"{path} has {_A[kind]} that squeezes it flat, so it cannot be a place: register it again")
     else:
         matrix = np.vstack([values, np.eye(count + 1)[-1:]])

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mvfusion.data.fused_grid import Voxels
-from napari_mvfusion.data.geometry import FloatTriple, float_triple
+from napari_mvfusion.data.geometry import FloatTriple, float_triple, same_affine
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import known_sizes, leading_shape, stack_of, to_world_um
@@ -95,6 +95,6 @@ def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[floa
         for voxels in asked:
             opened = open_layers(layers, voxels)
             frame = opened.frame
-            if volume.shape == frame.grid.shape and np.allclose(volume.matrix, to_world_um(frame.layer)):
+            if volume.shape == frame.grid.shape and same_affine(volume.matrix, to_world_um(frame.layer)):
                 return opened.at(leading_index(layers[0], point))
     raise InputError(f"'{volume.name}' does not lie on the grid of the open views: they do not belong together")

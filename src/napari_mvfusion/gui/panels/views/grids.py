@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid, StatedSize, is_upright, triple
+from napari_mvfusion.data.geometry import Grid, StatedSize, is_upright, same_affine, triple
 from napari_mvfusion.data.resampled_view import ResampledView
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
@@ -85,7 +85,7 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         )
         return [Problem("note", text)]
     shape = triple(stack_of(layer).shape[-3:])
-    if shape == grid.shape and np.allclose(matrix, grid.affine) and _is_kept(layers):
+    if shape == grid.shape and same_affine(grid.affine, matrix) and _is_kept(layers):
         return []
     if (lacking := lacks_size(layer, first)) is not None:
         tip = "Give the layer that states no voxel size the size and place of the other"
@@ -95,13 +95,11 @@ def grid_problems(layer: Image, layers: list[Image]) -> list[Problem]:
         "Fusing gives the same picture without it"
     )
     copy = (Fix("Make a copy", tip, request="copy"),)
-    size = np.diag(matrix)[:3]
     if not is_upright(matrix, max(shape)):
         text = "This view is turned or mirrored. It is resampled while it is fused."
         return [Problem("note", text, copy)]
     upright = np.array_equal(to_frame, np.eye(4))
-    at_first = upright and np.allclose(matrix[:3, 3], grid.origin_um)
-    if shape != grid.shape and np.allclose(size, grid.voxel_size_um) and at_first:
+    if shape != grid.shape and upright and same_affine(grid.affine, matrix):
         text = (
             f"This view has {times(shape)} voxels and '{first.name}' {times(grid.shape)} of the same size, so they show "
             "different fields. If they show the same, a voxel size is wrong."
