@@ -30,7 +30,10 @@ def fuse(
         list[Path] | None,
         typer.Argument(metavar="INPUT", help="A folder, an OME-Zarr, a project, or the files of the views."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help=f"The result: a new {new_endings()}.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help=f"The result: a new {new_endings()}, or a new name in an OME-Zarr container."),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
     ] = None,

@@ -6,7 +6,7 @@ The steps, in this order; whatever ends the run, what is left after each can be 
 2. It holds the recipe too, and the journal says that both are to be placed, and whether they replace something.
 3. An old recipe beside OUT moves into the folder: it never lies beside a volume that it did not make.
 4. An old OUT moves into the folder.
-5. The result becomes OUT.
+5. The result becomes OUT, and the container in which it lies lists it, where that keeps a list.
 6. The recipe becomes `OUT.recipe.json`.
 7. The folder is renamed, in one step, and removed under its new name.
 
@@ -146,6 +146,8 @@ class Finishing:
             except OSError:
                 self.undo()
                 raise
+        if is_written(self.out):
+            writer_of(self.out).enter(self.out)
         if (self.folder / RECIPE).exists():
             os.replace(self.folder / RECIPE, recipe_path(self.out))
         self.remove()

@@ -343,6 +343,27 @@ class Format(ABC):
         """
         del path
 
+    def takes(self, folder: Path) -> bool:
+        """Whether a folder is a container to which a volume is added under any name, also one without an ending.
+
+        Raises
+        ------
+        OutputError
+            If it is of the format, and cannot take one.
+        """
+        del folder
+        return False
+
+    def enter(self, path: Path) -> None:
+        """Let the container in which a volume was written know of it, where it keeps a list; safe to repeat.
+
+        Raises
+        ------
+        OSError
+            If that cannot be written.
+        """
+        del path
+
     def recognises(self, path: Path) -> bool:
         """Whether this is of the format, by its name and, at most, its first bytes."""
         return path.name.lower().endswith(self.suffixes) and is_folder(path) == self.is_folder

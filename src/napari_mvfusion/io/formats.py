@@ -172,20 +172,26 @@ def writer_of(path: str | Path) -> Format:
     Raises
     ------
     OutputError
-        If its ending is of no format that can be written; names those that are.
+        If its ending is of no format that can be written, names those that are; unless it lies in a container that takes
+        any name.
     """
     path = Path(path)
     for known in writers():
         if known.place(path).name.lower().endswith(known.suffixes):
             return known
+    if is_folder(path.parent) and (known := format_of(path.parent)).takes(path.parent):
+        return known
     endings = [f"{known.suffixes[0]} for {known.written}" for known in writers()]
     raise OutputError(f"{path} has no known ending: name it {', '.join(endings[:-1])}, or {endings[-1]}")
 
 
 def is_written(path: str | Path) -> bool:
-    """Whether a name has the ending of a format that can be written."""
-    path = Path(path)
-    return any(known.place(path).name.lower().endswith(known.suffixes) for known in writers())
+    """Whether a name is one under which a format can be written, see `writer_of`."""
+    try:
+        writer_of(path)
+    except OutputError:
+        return False
+    return True
 
 
 def split_ending(name: str) -> tuple[str, str]:

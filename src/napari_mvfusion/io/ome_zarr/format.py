@@ -18,6 +18,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import remove
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.members import describe_members, open_members
+from napari_mvfusion.io.ome_zarr.appending import list_image, refuse_to_lose, takes_images
 from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
 from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
@@ -57,6 +58,19 @@ class OMEZarr(Format):
         """Write an image with its levels; see `write_zarr`."""
         self.kept_as(how.get("dtype") or data.dtype)
         write_zarr(path, data, grid, **how)
+        self.enter(path)
+
+    def check_replaced(self, path: Path) -> None:
+        """An image takes the place of one image; see `refuse_to_lose`."""
+        refuse_to_lose(path)
+
+    def takes(self, folder: Path) -> bool:
+        """Whether a group takes an image under any name; see `takes_images`."""
+        return takes_images(folder)
+
+    def enter(self, path: Path) -> None:
+        """Add an image to the list of its container; see `list_image`."""
+        list_image(path)
 
     def flaw(self, path: Path) -> str:
         """Whether the coarser levels are made of the pixels; see `Format.flaw`."""
@@ -116,6 +130,10 @@ class ZarrScene(Format):
     def recognises(self, path: Path) -> bool:
         """By its metadata."""
         return is_scene(path)
+
+    def takes(self, folder: Path) -> bool:
+        """Say that a scene names its images; see `takes_images`."""
+        return takes_images(folder)
 
     def open(self, path: Path) -> StoredVolumes:
         """Say that a scene is no single volume.
