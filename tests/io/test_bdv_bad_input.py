@@ -260,6 +260,34 @@ def test_links_in_a_circle_and_blocks_that_lead_out_end_in_words(project, tmp_pa
     (tmp_path.parent / "elsewhere").unlink()
 
 
+UNREADABLE = {
+    "a link to nothing": (lambda file: file.symlink_to("objects/xx"), r"is a link to objects/xx, which does not exist"),
+    "a link to itself": (lambda file: file.symlink_to(file), "is a link that leads back to itself"),
+    "a folder": (Path.mkdir, "is a folder, where a file is needed"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_block_that_is_there_and_cannot_be_read_is_no_block_of_zeros(project, tmp_path, name):
+    make, words = UNREADABLE[name]
+    block = tmp_path / "d.n5" / "setup0" / "timepoint0" / "s0" / "0" / "0" / "0"
+    block.unlink()
+    views = open_views(project(), no_data="none")
+    assert (views.views[0].data[:4, :4, :4] == 0).all()  # nothing of this name: as where a block is all zeros
+    make(block)
+    with pytest.raises(InputError, match=f"{re.escape(str(block))} {words}"):
+        views.views[0].data[:4, :4, :4]
+
+
+def test_a_folder_of_blocks_that_leads_nowhere_is_no_folder_of_zeros(project, tmp_path):
+    folder = tmp_path / "d.n5" / "setup0" / "timepoint0" / "s0" / "0"
+    folder.rename(tmp_path / "gone")
+    folder.symlink_to("../nowhere")
+    views = open_views(project(), no_data="none")
+    with pytest.raises(InputError, match=r"lies behind .*, which is a link to \.\./nowhere, which does not exist"):
+        views.views[0].data[:4, :4, :4]
+
+
 def test_a_psf_that_cannot_be_used_is_a_flaw_and_the_view_is_still_averaged(project, tmp_path):
     flaws = {}
     (tmp_path / "psf").mkdir()

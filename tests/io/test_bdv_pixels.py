@@ -120,6 +120,8 @@ def test_only_the_blocks_of_a_box_are_read(tmp_path, pixels, monkeypatch):
         (lambda raw: raw[:-9], "is cut off"),
         (lambda raw: raw[:5], "is a damaged block"),
         (lambda raw: struct.pack(">HH3I", 0, 3, 2**31, 1, 1) + raw[16:], "has 1 x 1 x 2147483648 pixels"),
+        (lambda raw: struct.pack(">HH3I", 0, 3, 1, 4, 4) + raw[16:48], "it has 4 x 4 x 1 pixels, and 4 x 4 x 4 belong"),
+        (lambda raw: raw + bytes(2), "holds more than 128 bytes"),
         (lambda raw: struct.pack(">HH", 0, 2) + raw[4:], r"mode 0, 2 axes"),
         (lambda raw: b"", "is empty"),
     ],

@@ -75,6 +75,22 @@ def test_several_series_are_named_by_number_and_by_what_they_are_called(tmp_path
     assert "voxels of 2 x 0.5 x 0.25 um" in run("info", f"{path}:1").stdout
 
 
+def test_a_series_that_lost_bytes_is_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    """What follows moves up into it, so that its end is still in the file."""
+    path = write_lif(tmp_path / "a.lif", [LifSeries(name, pixels, "zyx", SPACING) for name in ("left", "right")])
+    whole = path.read_bytes()
+    start = whole.index(pixels.tobytes()) + 100
+    path.write_bytes(whole[:start] + whole[start + 50 :])
+    with pytest.raises(InputError, match="no block begins where the pixels of 'left' end, so bytes of it are lost"):
+        open_stored(f"{path}:0")
+    with pytest.raises(InputError, match=r"a\.lif cannot be read as a LIF file"):
+        open_stored(f"{path}:1")
+    path.write_bytes(whole + b"more")
+    assert open_stored(f"{path}:0").volume()[0, 0, 0] == pixels[0, 0, 0]
+    with pytest.raises(InputError, match="no block begins where the pixels of 'right' end"):
+        open_stored(f"{path}:1")
+
+
 def test_series_of_one_name_are_said_not_lost_without_a_word(tmp_path: Path, pixels: np.ndarray) -> None:
     stored = open_stored(
         write_lif(tmp_path / "a.lif", [LifSeries("fish", pixels + n, "zyx", SPACING) for n in range(2)])

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import tracemalloc
 import zlib
@@ -136,6 +137,25 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path, rng, 
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(InputError, match=r"is a pipe, socket or device|is no OME-Zarr"):
+        open_volume(path)[0][:]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda file: file.symlink_to(".git/annex/xx"), r"is a link to \.git/annex/xx, which does not exist"),
+        (lambda file: file.symlink_to(file), "is a link that leads back to itself"),
+        (lambda file: file.mkdir(), "is a folder, where a file is needed"),
+    ],
+)
+def test_a_chunk_that_is_there_and_cannot_be_read_is_no_chunk_of_zeros(tmp_path, rng, make, words):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, rng.random(SHAPE, np.float32), Grid(SHAPE))
+    file = next(f for f in (path / "0" / "c").rglob("*") if f.is_file())
+    file.unlink()
+    assert (open_volume(path)[0][:] == 0).all()  # nothing of this name: as where a chunk is all zeros
+    make(file)
+    with pytest.raises(InputError, match=f"{re.escape(str(file))} {words}"):
         open_volume(path)[0][:]
 
 

@@ -27,6 +27,7 @@ from napari_mvfusion.system.file_checks import check_file, parsing
 from napari_mvfusion.system.xml_tree import parse_xml
 
 _HEADER = struct.Struct("<IIBI")
+_NEXT = struct.Struct("<IIB")
 _MAGIC, _TEXT_FOLLOWS = 0x70, 0x2A
 _MOST_XML_BYTES = 2**28
 _AGAIN = "copy or export it again"
@@ -83,6 +84,7 @@ class LIF(NumberedImages):
         _check_pixels(f"{file} ('{name}')", axes, channels, size)
         if not 0 <= offset <= check_file(file).st_size - size:
             raise InputError(f"{file} is truncated: the pixels of '{name}' end behind its end; {_AGAIN}")
+        _check_end(file, offset + size, name)
         said = (
             f"{file} holds {count} images, of which {len(everything)} are told apart by their names: rename the others"
         )
@@ -171,6 +173,18 @@ def _count_images(file: Path) -> int:
         text = opened.read(2 * letters)
     root = parse_xml(text.decode("utf-16-le", "replace").encode(), file, "LIF file")
     return sum(element.find("./Data/Image") is not None for element in root.iter("Element"))
+
+
+def _check_end(file: Path, end: int, name: str) -> None:
+    """Refuse a block behind which neither the next one begins nor the file ends: it lost bytes, or has some too many."""
+    with file.open("rb") as opened:
+        opened.seek(end)
+        content = opened.read(_NEXT.size)
+    if content and (len(content) < _NEXT.size or _NEXT.unpack(content)[::2] != (_MAGIC, _TEXT_FOLLOWS)):
+        raise InputError(
+            f"{file} is damaged: no block begins where the pixels of '{name}' end, so bytes of it are lost or too many; "
+            f"{_AGAIN}"
+        )
 
 
 def _called(image: Any) -> str:

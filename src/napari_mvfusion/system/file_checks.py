@@ -47,6 +47,23 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing of this name: a link to nothing, or a file that may not be looked at, is something.
+
+    Parameters
+    ----------
+    path : on a disk
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        # A folder on the way that is no folder hides what should lie in it.
+        return next(folder.is_dir() for folder in path.parents if os.path.lexists(folder))
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def check_there(path: Path, advice: str) -> None:
     """Raise unless there is something of this name.
 
@@ -86,6 +103,20 @@ def check_file(path: Path, called: str = "") -> os.stat_result:
     InputError
         If it does not exist, is empty, is no plain file, or its name is longer than names can be.
     """
+    found = check_plain(path, called)
+    if found.st_size == 0:
+        raise InputError(f"{called} {path} is empty (0 bytes): copy or export it again".strip())
+    return found
+
+
+def check_plain(path: Path, called: str = "") -> os.stat_result:
+    """Look at a file, which may be empty, before it is opened; see `check_file`.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is no plain file, or its name is longer than names can be.
+    """
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
@@ -95,8 +126,6 @@ def check_file(path: Path, called: str = "") -> os.stat_result:
         raise InputError(f"{named} is a folder, where a file is needed: name the file")
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{named} is a pipe, socket or device: copy what it gives to a plain file first")
-    if found.st_size == 0:
-        raise InputError(f"{named} is empty (0 bytes): copy or export it again")
     return found
 
 
@@ -208,6 +237,12 @@ def _missing(path: Path, error: OSError | ValueError, called: str, advice: str) 
         shown = str(path)[:_SHOWN_LETTERS]
         return f"{called} '{shown}…' is longer than the name of a file can be: {advice}".strip()
     named = f"{called} {path}".strip()
+    link = next((place for place in (path, *path.parents) if place.is_symlink()), None)
+    if number == errno.ELOOP:
+        return f"{named} is a link that leads back to itself: copy what it should lead to"
+    if number == errno.ENOENT and link is not None and not link.exists():
+        said = named if link == path else f"{named} lies behind {link}, which"
+        return f"{said} is a link to {link.readlink()}, which does not exist: copy what it should lead to"
     if number in (errno.ENOENT, errno.ENOTDIR):
         return f"{named} does not exist: {advice}"
     if number == errno.EACCES:

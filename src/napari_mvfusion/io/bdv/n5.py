@@ -21,7 +21,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import Box, Triple, box_of, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume, parts_of
-from napari_mvfusion.system.file_checks import check_file, is_there, parsing, read_text
+from napari_mvfusion.system.file_checks import check_file, is_absent, is_there, parsing, read_text
 
 _DAMAGED = "copy it again"
 _LONGEST_AXIS = 2**20
@@ -56,15 +56,15 @@ class N5Dataset:
         return self.folder / str(x) / str(y) / str(z)
 
     def read_block(self, place: Sequence[int]) -> np.ndarray | None:
-        """A block, None where there is none, which stands for zeros. One at the far faces may be cut, or be whole.
+        """A block, None where there is no such name, which stands for zeros. One at the far faces may be cut, or be whole.
 
         Raises
         ------
         InputError
-            If it is damaged.
+            If it is damaged, or anything but a file has its name.
         """
         file = self.block_file(place)
-        if not is_there(file):
+        if is_absent(file):
             return None
         check_file(file)
         if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.folder)):
@@ -72,7 +72,14 @@ class N5Dataset:
                 f"{file} is a link that leads out of its dataset, which is not followed: copy what it leads to"
             )
         with parsing(f"{file} is a damaged block of an N5 dataset", _DAMAGED):
-            return self._decoded(file, file.read_bytes())
+            block = self._decoded(file, file.read_bytes())
+        starts = [at * n for at, n in zip(place, self.block, strict=True)]
+        needed = [min(n, whole - start) for n, whole, start in zip(self.block, self.shape, starts, strict=True)]
+        if any(n < least for n, least in zip(block.shape, needed, strict=True)):
+            raise InputError(
+                f"{file} is damaged: it has {_times(block.shape)} pixels, and {_times(needed)} belong there; {_DAMAGED}"
+            )
+        return block
 
     def _decoded(self, file: Path, raw: bytes) -> np.ndarray:
         mode, axes = struct.unpack_from(">HH", raw)
@@ -81,11 +88,16 @@ class N5Dataset:
         size = triple(reversed(struct.unpack_from(">3I", raw, 4)))
         start = 16 + 4 * (mode == _VARIABLE_LENGTH)
         if any(n < 1 or n > whole for n, whole in zip(size, self.block, strict=True)):
-            raise InputError(f"{file} has {_times(size)} pixels, and its blocks have {_times(self.block)}: {_DAMAGED}")
+            raise InputError(
+                f"{file} is damaged: it has {_times(size)} pixels, and its blocks have {_times(self.block)}; {_DAMAGED}"
+            )
         wanted = math.prod(size) * self.dtype.itemsize
-        pixels = _unpack(raw[start:], self.compression, wanted)
+        # One byte more than there may be, so that a surplus shows.
+        pixels = _unpack(raw[start:], self.compression, wanted + 1)
         if len(pixels) < wanted:
             raise InputError(f"{file} is cut off: it holds {len(pixels):,} bytes of pixels, not {wanted:,}; {_DAMAGED}")
+        if len(pixels) > wanted:
+            raise InputError(f"{file} is damaged: it holds more than {wanted:,} bytes of pixels; {_DAMAGED}")
         return np.frombuffer(pixels, self.dtype, math.prod(size)).reshape(size)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from zarr.storage import LocalStore
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.ome_zarr.chunks import ChunkBound, bound_of
 from napari_mvfusion.io.tiff.checked_files import LARGEST_PIECE
+from napari_mvfusion.system.file_checks import check_plain, is_absent
 
 LONGEST_AXIS = 2**20
 _MOST_CHUNKS = 2**26
@@ -97,14 +97,11 @@ class PlainFiles(Checked, LocalStore):  # type: ignore[misc]  # zarr is not foll
         return found
 
     def _check(self, key: str) -> None:
+        """Refuse what is no plain file; one whose name does not exist counts as fill values, and nothing else does."""
         path = self.root / key
-        try:
-            found = path.stat()
-        except OSError:
-            return  # the store itself knows what to say of a file that is not there
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise InputError(f"{path} is a pipe, socket or device: copy what it gives to a plain file first")
-        self.check_size(key, found.st_size)
+        if is_absent(path):
+            return
+        self.check_size(key, check_plain(path).st_size)
 
 
 def is_metadata(key: str) -> bool:
