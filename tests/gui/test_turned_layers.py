@@ -8,6 +8,7 @@ from napari.layers import Image
 from views_person import in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, Recipe
 from napari_mvfusion.engine.savable_views import save_views
@@ -294,3 +295,75 @@ def test_layers_far_away_fuse_as_near_ones_do(unit, many, place):
         inside = covered[number] > 0
         assert inside.mean() > 0.1
         assert np.abs(read[number] - right)[inside].max() < 0.01 * 0.5 * 3
+
+
+def levels_of(path, pixels, affine, *, scaled=True):
+    """An OME-Zarr of three levels, each the mean of 2 x 2 x 2 voxels of the finer one; `scaled` says so of their places."""
+    group = zarr.create_group(path, zarr_format=3)
+    levels = []
+    for level in range(3):
+        if level:
+            *leading, depth, height, width = pixels.shape
+            blocks = pixels.reshape(*leading, depth // 2, 2, height // 2, 2, width // 2, 2)
+            pixels = blocks.mean(axis=(-5, -3, -1), dtype=np.float32)
+        group.create_array(str(level), data=pixels)
+        coarser = np.diag([2.0**level] * 3 + [1.0])
+        coarser[:3, 3] = (2**level - 1) / 2
+        matrix = np.eye(pixels.ndim + 1)
+        matrix[-4:, -4:] = affine @ coarser if scaled else affine
+        place = {"type": "affine", "affine": matrix[:-1].tolist()}
+        levels.append({"path": str(level), "coordinateTransformations": [place]})
+    space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+    time = [{"name": "t", "type": "time", "unit": "second"}] if pixels.ndim == 4 else []
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": [*time, *space], "datasets": levels}]}
+    return path
+
+
+@pytest.mark.parametrize(("degrees", "times"), [(90, 0), (30, 0), (30, 2)])
+def test_coarser_levels_of_a_turned_volume_show_the_same_in_the_same_place(viewer, tmp_path, degrees, times):
+    affine = turned(degrees)
+    places = np.stack(np.meshgrid(*map(np.arange, (24, 40, 32)), indexing="ij"), axis=-1) @ affine[:3, :3].T
+    pixels = (500 + (places + affine[:3, 3]) @ (3, 2, 1)).astype(np.float32)
+    levels_of(tmp_path / "v.zarr", np.stack([pixels] * times) if times else pixels, affine)
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    assert layer.multiscale
+    finest, *coarser = layer.data
+    assert len(coarser) == 2
+    np.testing.assert_array_equal(pixels_of(layer)[1] if times else pixels_of(layer), pixels)
+    for number, shown in enumerate(coarser, 1):
+        shown = np.asarray(shown[1] if times else shown)
+        assert shown.shape == tuple(-(-n // 2**number) for n in finest.shape[-3:])
+        # Where napari puts the middles of its voxels.
+        there = np.stack(np.meshgrid(*map(np.arange, shown.shape), indexing="ij"), axis=-1) * 2.0**number
+        world = (there + (2**number - 1) / 2) * layer.scale[-3:] + layer.translate[-3:]
+        seen = shown > 0
+        assert seen.mean() > 0.3
+        np.testing.assert_allclose(shown[seen], (500 + world @ (3, 2, 1))[seen], rtol=1e-4)
+
+
+def test_levels_that_do_not_lie_where_the_finest_does_are_not_shown(viewer, tmp_path):
+    affine = turned(30)
+    levels_of(tmp_path / "v.zarr", scene(affine, (24, 40, 32)), affine, scaled=False)
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    assert not layer.multiscale
+
+
+def test_a_plane_of_several_levels_is_computed_as_a_plane(tmp_path, viewer, monkeypatch):
+    """Of these napari takes first the part that is on the screen, all planes of it, and then the plane."""
+    computed = []
+    read = RegisteredViews.read
+
+    def counted(self, box, which=None):
+        computed.append(box.size)
+        return read(self, box, which)
+
+    monkeypatch.setattr(RegisteredViews, "read", counted)
+    affine = turned(30)
+    levels_of(tmp_path / "v.zarr", scene(affine, (24, 40, 32)), affine)
+    (layer,) = viewer.open(tmp_path / "v.zarr", plugin="napari-mvfusion")
+    sizes = [level.shape for level in layer.data]
+    computed.clear()
+    viewer.dims.set_point(0, 14.0)
+    planes = sum(height * width for _, height, width in sizes)
+    assert 0 < sum(computed) <= planes, "of what is shown and its thumbnail"
+    np.testing.assert_array_equal(np.asarray(layer.data[0][5:9, 3:60]), np.asarray(layer.data[0])[5:9, 3:60])

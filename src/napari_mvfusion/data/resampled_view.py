@@ -81,9 +81,7 @@ def _tiles(box: Box) -> list[Box]:
 
 
 class ResampledStack:
-    """Resampled volumes along axes before z as one array, of which a layer asks for the planes that it shows.
-
-    It is no dask array on purpose: napari has dask compute whole chunks, which is many times the plane.
+    """Resampled volumes along axes before z as one array, computed where it is read.
 
     Parameters
     ----------

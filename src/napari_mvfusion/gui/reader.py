@@ -40,7 +40,7 @@ from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in
 from napari_mvfusion.io.guessing import files_without_scheme
-from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
+from napari_mvfusion.io.ome_zarr.reader import coarser_affines, open_image, stored_of
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
@@ -280,9 +280,17 @@ def _read_zarr(folder: Path) -> list[LayerData]:
     if "c" not in image.axes or image.is_series:
         place = image.placement
         leading = list(zip(image.axes[:-3], place.steps, strict=True)) if image.is_series else []
+        levels = image.levels()
+        coarser = coarser_affines(image, len(levels)) if place.affine_um is not None else []
         return [
             volume_layer(
-                image.levels(), image.grid, name=sample, recipe=image.recipe, leading=leading, affine=place.affine_um
+                levels,
+                image.grid,
+                name=sample,
+                recipe=image.recipe,
+                leading=leading,
+                affine=place.affine_um,
+                coarser=coarser,
             )
         ]
     truth = open_truth(folder, timepoint=0 if "t" in image.leading else None)

@@ -18,7 +18,9 @@ from napari_mvfusion.data.geometry import Grid, Triple, is_aligned, is_upright, 
 from napari_mvfusion.data.recent_blocks import BlockwiseVolume
 from napari_mvfusion.data.resampled_view import ResampledStack, ResampledView
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
+from napari_mvfusion.engine.project_levels import coarsened
 from napari_mvfusion.gui.layers.notes import KEY, Notes, PlacedPSF, Recorded, annotate, notes, unsized
+from napari_mvfusion.gui.layers.shown_stack import ShownStack
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psf_files import ViewPSF
@@ -149,7 +151,7 @@ def shown_upright(stack: Any, to_shown: np.ndarray, shape: Triple) -> Recorded:
         )
         for index in np.ndindex(*leading)
     ]
-    return Recorded(stack, ResampledStack(shown, leading), to_shown)
+    return Recorded(stack, ShownStack(ResampledStack(shown, leading)), to_shown)
 
 
 def _decoded_once(volume: Any) -> VolumeLike:
@@ -259,6 +261,38 @@ def _upright(volume: Any, grid: Grid, affine: np.ndarray | None, known: dict[str
     return recorded.shown, known | {"recorded": recorded, "placed": affine, **unsized}, place
 
 
+def _coarser_upright(levels: Sequence[Any], affines: Sequence[np.ndarray], grid: Grid) -> list[Any]:
+    """What is shown of coarser levels of a turned volume, on voxels that are whole multiples of those of the finest.
+
+    Levels whose places are not those of the finest are left out, and those that are no coarser along its finest axis.
+
+    Parameters
+    ----------
+    levels : (..., z, y, x), from fine to coarse
+    affines : of each, 4 x 4, from its voxels to the world
+    grid : on which the finest is shown
+    """
+    found, coarsest = [], 1
+    corners = [_corners(level, affine) for level, affine in zip(levels, affines, strict=True)]
+    for level, affine, there in zip(levels[1:], affines[1:], corners[1:], strict=True):
+        sides = np.linalg.norm(affine[:_SPATIAL, :_SPATIAL], axis=0)
+        factor = round(sides.min() / min(grid.voxel_size_um))
+        # Files put a coarse voxel on the first or in the middle of those it stands for, and cut or fill at the end.
+        if factor <= coarsest or np.linalg.norm(there - corners[0], axis=1).max() > np.linalg.norm(sides):
+            continue
+        place = coarsened(grid, factor)
+        found.append(shown_upright(level, np.linalg.inv(place.affine) @ affine, place.shape).shown)
+        coarsest = factor
+    return found
+
+
+def _corners(volume: Any, affine: np.ndarray) -> np.ndarray:
+    """World positions of the 8 outer corners of a volume (..., z, y, x), (8, 3)."""
+    ends = [(-0.5, n - 0.5) for n in volume.shape[-_SPATIAL:]]
+    corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(_SPATIAL, -1).T
+    return np.asarray(corners @ affine[:_SPATIAL, :_SPATIAL].T + affine[:_SPATIAL, _SPATIAL])
+
+
 def volume_layer(
     volume: Any,
     grid: Grid,
@@ -267,6 +301,7 @@ def volume_layer(
     recipe: Mapping[str, Any] | None,
     leading: Sequence[tuple[str, float]] = (),
     affine: np.ndarray | None = None,
+    coarser: Sequence[np.ndarray] = (),
 ) -> LayerData:
     """One volume, or a series of them, from a file as an image layer; with a recipe it is a fused volume.
 
@@ -275,11 +310,11 @@ def volume_layer(
     volume : (z, y, x) with the leading axes before z, or a list of such arrays from fine to coarse
     leading : name and step of each axis before z; the step of "t" is in seconds
     affine : 4 x 4, from voxels to the world, takes the place of the grid's
+    coarser : the same for each coarser level of a volume with an affine; those without one are left out
     """
     levels = volume if isinstance(volume, list) else [volume]
     if affine is not None:
-        # Coarser levels would have to be turned too, and planes are computed only where they are looked at.
-        levels = levels[:1]
+        levels = levels[: 1 + len(coarser)]
     known: dict[str, Any] = {} if recipe is None else {"role": "fused", "recipe": dict(recipe)}
     known |= unsized(grid)
     coarse = levels[-1]
@@ -288,7 +323,8 @@ def volume_layer(
     look = {"name": name, "contrast_limits": contrast_limits([coarse]), "metadata": {KEY: known} if known else {}}
     data = [lazy(level) for level in levels]
     if affine is not None:
-        data[0], known, grid = _upright(data[0], grid, affine, known)
+        shown, known, grid = _upright(data[0], grid, affine, known)
+        data = [shown, *_coarser_upright(data, [affine, *coarser], grid)]
         look["metadata"] = {KEY: known}
     multiscale = {"multiscale": True} if len(data) > 1 else {}
     return data if multiscale else data[0], look | placement(grid, None, leading) | multiscale, "image"

@@ -249,6 +249,28 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
     return ZarrImage(path, array, axes, place, attributes)
 
 
+def coarser_affines(image: ZarrImage, levels: int) -> list[np.ndarray]:
+    """Where the coarser levels of a turned image lie: 4 x 4, from voxels to the world, as many as say it.
+
+    Parameters
+    ----------
+    image : opened at its full resolution
+    levels : that it has
+
+    Raises
+    ------
+    InputError
+        If the metadata of a level cannot be used.
+    """
+    found = []
+    for level in range(1, levels):
+        affine = open_image(image.path, VolumeChoice(level=level)).placement.affine_um
+        if affine is None:
+            break
+        found.append(affine)
+    return found
+
+
 def _bare(path: Path, array: Any, at: VolumeChoice) -> ZarrImage:
     """An array that is no OME-Zarr, where it is clear which of its axes are z, y and x."""
     at.refuse_unknown(path)
