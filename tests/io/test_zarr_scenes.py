@@ -257,3 +257,40 @@ def test_cycles_end_and_links_do_not_leave_a_scene(scene, tmp_path):
         (path / "zarr.json").write_text(json.dumps(kept))
         for link in ("c", "round"):
             (path / "raw" / link).unlink(missing_ok=True)
+
+
+def test_units_that_differ_count_axis_by_axis(tmp_path, scene):
+    """The world has z in nanometres and y and x in micrometres; an image's own unit is none of its affair."""
+    path, _ = scene
+    kept = json.loads((path / "zarr.json").read_text())
+    mixed = {"name": "world", "axes": [SYSTEM[0] | {"unit": "nanometer"}, *SYSTEM[1:]]}
+    try:
+        state(path, [step(A, WORLD, "scale", scale=[1000, 1, 1]), step(B, WORLD, "scale", scale=[2000, 1, 1])], [mixed])
+        a, b = open_views(path, no_data="none").views
+        np.testing.assert_allclose(world_of(a, (1, 1, 1)), SCALE + ORIGIN)
+        np.testing.assert_allclose(world_of(b, (1, 1, 1)), (SCALE + ORIGIN) * (2, 1, 1))
+    finally:
+        (path / "zarr.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("fill", [0, 7])
+def test_a_chunk_that_nobody_wrote_is_the_fill_value(tmp_path, fill):
+    path = tmp_path / "s.zarr"
+    pixels = write_scene(path, TO_WORLD)["raw/a"]
+    image = path / "raw" / "a"
+    zarr.create_array(image / "scale0/image", data=pixels, chunks=(6, 8, 10), fill_value=fill, overwrite=True)
+    described = json.loads((image / "zarr.json").read_text())
+    described.pop("consolidated_metadata", None)
+    (image / "zarr.json").write_text(json.dumps(described))
+    (image / "scale0/image/c/1/1/1").unlink()
+    expected = pixels.copy()
+    expected[6:, 8:, 10:] = fill
+    np.testing.assert_array_equal(np.asarray(open_views(path, no_data="none").views[0].data), expected)
+
+
+def test_images_of_a_scene_are_called_views_and_no_angles(scene):
+    path, _ = scene
+    found = format_of(path).describe(path)
+    assert (found.images, found.angles) == (("a", "b"), ())
+    said = run("info", path).stdout
+    assert "angles" not in said

@@ -105,6 +105,7 @@ def _show_project(found: ProjectContents) -> None:
     rows = [["time points", several]]
     parts = {
         "channels": found.channels,
+        "views": found.images,
         "angles": found.angles,
         "illuminations": found.illuminations,
         "tiles": found.tiles,

@@ -209,6 +209,7 @@ class ProjectContents:
     unit_um : what that is, micrometres, where it is clear
     likely_um : what it may be, micrometres, by what that would be in words, where it has to be said
     registrations : names of those that say where views lie, where one has to be chosen
+    images : names of the images that are its views, where these have no angles, illuminations or tiles
     """
 
     kept: str
@@ -227,6 +228,7 @@ class ProjectContents:
     unit_um: float = 1.0
     likely_um: Mapping[str, float] = field(default_factory=dict)
     registrations: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

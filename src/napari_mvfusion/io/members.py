@@ -122,7 +122,7 @@ def describe_members(
         world_unit="one world unit is 1 um" if all(first.in_um) else "the unit of its world is not known",
         timepoints=tuple(range(times)),
         channels=tuple(map(str, range(channels))) if channels > 1 else (),
-        angles=names,
+        angles=(),
         illuminations=(),
         tiles=(),
         boxes=(),
@@ -131,6 +131,7 @@ def describe_members(
         psfs=psfs,
         channel_numbers=tuple(range(channels)) if channels > 1 else (),
         registrations=registrations,
+        images=names,
     )
 
 
