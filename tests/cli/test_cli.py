@@ -270,7 +270,7 @@ BAD = {
     "too little memory": (lambda s, t: ["fuse", s, "--memory", "1M", "-o", t / "o.tif"], 4, "does not fit into"),
     "memory without a unit": (lambda s, t: ["fuse", s, "--memory", "4", "-o", t / "o.tif"], 2, "'4' would be bytes"),
     "bad memory": (lambda s, t: ["fuse", s, "--memory", "lots", "-o", t / "o.tif"], 2, "is no size such as 4G"),
-    "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "is no recipe"),
+    "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "holds no recipe"),
     "simulate over it": (lambda s, t: ["simulate", s], 3, "exists already"),
     "absurd snr": (lambda s, t: ["simulate", t / "n", "--size", 48, "--snr", 0], 2, "snr"),
     "nothing to compare": (lambda s, t: ["evaluate", s / "psf_0.tif"], 2, "give --truth, --views, or both"),

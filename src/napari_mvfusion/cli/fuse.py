@@ -52,7 +52,10 @@ def fuse(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory the run may take, as 4G. By default half of it.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Repeat this recipe instead of INPUT and --method.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Repeat this recipe, or that of this fused volume, instead of INPUT and --method."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output when it exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,

@@ -22,9 +22,10 @@ from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.formats import is_volume
 from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.name_table import choose_files, read_names
-from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in
+from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in, read_recipe
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.view_files import as_used
 from napari_mvfusion.io.volume_choice import VolumeChoice
@@ -36,7 +37,7 @@ __all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
 _EDIT_INPUTS = (
     "change its inputs, which say how views are opened, or restore the recipe, whose views say what that gave"
 )
-
+_WHERE = "a fused volume that was made here, or the .recipe.json file that lies beside it"
 
 T = TypeVar("T")
 
@@ -454,17 +455,17 @@ def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:
 def load_recipe(path: str | Path) -> Recipe:
     """Read and validate a recipe.
 
+    Parameters
+    ----------
+    path : a `.recipe.json`, or a fused volume, which holds its own
+
     Raises
     ------
     InputError
-        If the file is missing, is no recipe, or was made by a newer version.
+        If the file is missing, is or holds no recipe, or was made by a newer version.
     """
     path = Path(path)
-    text = read_text(path, "recipe")
-    with parsing(f"{path} is no recipe: it is not JSON", "name the .recipe.json file that lies beside a fused volume"):
-        values = json.loads(text)
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise InputError(f"{path} is no recipe: name the .recipe.json file that lies beside a fused volume")
+    values = _inside(path) if path.is_dir() or is_volume(path) else _written(path)
     if not isinstance(values.get("version"), int) or values["version"] > FORMAT_VERSION:
         raise InputError(f"{path} was made by a newer version of napari-mvfusion: update it to read this recipe")
     try:
@@ -473,3 +474,21 @@ def load_recipe(path: str | Path) -> Recipe:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path} is damaged at '{place}': {first['msg']}") from error
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """What a file of its own holds."""
+    text = read_text(path, "recipe")
+    with parsing(f"{path} is no recipe: it is not JSON", f"name {_WHERE}"):
+        values = json.loads(text)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(f"{path} is no recipe: name {_WHERE}")
+    return values
+
+
+def _inside(path: Path) -> dict[str, Any]:
+    """What a volume holds."""
+    values = read_recipe(path)
+    if values is None or values.get("format") != FORMAT:
+        raise InputError(f"{path} holds no recipe: name {_WHERE}")
+    return values
