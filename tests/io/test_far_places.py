@@ -14,11 +14,13 @@ from multiview_stitcher import spatial_image_utils as si_utils
 
 from bdv_projects import Setup, write_n5_view, xml_of
 from napari_mvfusion.data.fused_grid import Placed, choose_grid
-from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.registrations import reversed_axes
+from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import write_volume
+from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 from napari_mvfusion.psf.directions import about_one_direction
@@ -228,3 +230,52 @@ def test_fine_voxels_are_not_flat_and_flat_views_are_refused_anywhere():
         View(np.zeros(SHAPE), "a", affine=flat)
     with pytest.raises(InputError, match="flat"):
         Placed(SHAPE, flat)
+
+
+@pytest.mark.parametrize("system", ["own", "world"])
+def test_an_image_with_several_systems_opens_alone_as_in_a_list(tmp_path, system):
+    place, file = FAR["28 mm"], tmp_path / "view.zarr"
+    affine = turned(90, place)
+    zarr_06(file, pixels_at(affine, place), "micrometer", affine)
+    alone, listed = (open_views(source, registration=system, grid="isotropic") for source in (file, [file]))
+    assert alone.grid == listed.grid
+    whole = Box.whole(alone.grid.shape)
+    np.testing.assert_array_equal(alone.read(whole), listed.read(whole))
+    shown = describe(file, registration=system).samples[0]
+    assert shown.readable
+    assert shown.fused_shape == alone.grid.shape
+    assert "choose one with --registration, of own, world" in " ".join(describe(file).samples[0].problems)
+    with pytest.raises(InputError, match="no coordinate system 'other': it has 'own', 'world'"):
+        open_views(file, registration="other")
+
+
+def test_views_in_channels_open_at_any_level_with_their_psfs(tmp_path):
+    """A coarser level alone is what it is in a list; its PSF is as wide in micrometres."""
+    pixels = np.arange(8000, dtype=np.float32).reshape(20, 20, 20)
+    psf = np.exp(-((np.indices((13, 13, 13)) - 6.0) ** 2).sum(axis=0) / 8).astype(np.float32)
+    views = [View(pixels + number, name, psf=psf / psf.sum()) for number, name in enumerate("ab")]
+    file = tmp_path / "views.zarr"
+    write_views_zarr(file, RegisteredViews(views, Grid(pixels.shape, (0.5, 0.5, 0.5), (1e6, 0, 0))))
+    group = zarr.open_group(file, mode="r+")
+    group.create_array("half", data=group["0"][:].reshape(2, 10, 2, 10, 2, 10, 2).mean(axis=(2, 4, 6)))
+    ome = group.attrs["ome"]
+    steps = [
+        {"type": "scale", "scale": [1.0, 1.0, 1.0, 1.0]},
+        {"type": "translation", "translation": [0.0, 1e6 + 0.25, 0.25, 0.25]},
+    ]
+    ome["multiscales"][0]["datasets"].append({"path": "half", "coordinateTransformations": steps})
+    group.attrs["ome"] = ome
+    fine, coarse = open_views(file), open_views(file, level=1)
+    listed = open_views([file], level=1, channel=1)
+    assert coarse.grid == listed.grid
+    assert coarse.grid.shape != fine.grid.shape
+    np.testing.assert_array_equal(np.asarray(coarse.views[1].data[:]), np.asarray(listed.views[0].data[:]))
+    widths = []
+    for each in (fine, coarse):
+        known = each.views[1].psf
+        along = known.sum(axis=(1, 2))
+        steps = np.arange(len(along)) - len(along) // 2
+        widths.append(np.sqrt((along * steps**2).sum()) * each.grid.voxel_size_um[0])
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    with pytest.raises(InputError, match="level"):
+        open_views(file, level=9)

@@ -466,13 +466,13 @@ class Format(ABC):
         del path
         return ""
 
-    def open_views(self, path: Path, timepoint: int | None = None) -> RegisteredViews:
+    def open_views(self, path: Path, at: VolumeChoice) -> RegisteredViews:
         """Open a volume whose channels are views, where `holds_views`; pixels are read when they are needed.
 
         Parameters
         ----------
         path : of the file or folder
-        timepoint : which one, counted from 0, where there are several
+        at : time point, resolution level and registration that are wanted; its channels are the views
 
         Raises
         ------

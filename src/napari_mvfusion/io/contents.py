@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import ProjectContents
+from napari_mvfusion.io.base import ProjectContents, StoredVolumes
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import (
     format_of,
@@ -211,8 +211,11 @@ def _all(files: Iterable[str | Path]) -> str:
 
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
-    stored = open_stored(path, at)
-    data, _, said = one_of(lambda at: stored.volume(at.timepoint, at.channel), at)
+    def look(at: VolumeChoice) -> tuple[StoredVolumes, VolumeLike]:
+        stored = open_stored(path, at)
+        return stored, stored.volume(at.timepoint, at.channel)
+
+    (stored, data), _, said = one_of(look, at)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes))
 

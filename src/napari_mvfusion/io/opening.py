@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import WorldBox
-from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize
+from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, assumed_size
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
@@ -235,7 +235,6 @@ def _opened(
         elif psfs is not None and not isinstance(psfs, Mapping):
             raise InputError("PSF files in order go with view files: say whose each is ('90': FILE), or use psf_folder")
         elif is_volume_folder(path) or (holds_views and is_volume(path)):
-            at.refuse_unknown(path)
             return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, wish, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
@@ -375,19 +374,25 @@ def _open_channels(
     clean: bool,
 ) -> RegisteredViews:
     """The channels of a volume, with its own PSFs or those that were named."""
-    views = format_of(path).open_views(path, at.timepoint)
+    views = format_of(path).open_views(path, at)
     if at.channel is not None:
         choose(str(path), {"c": len(views)}, None, at.channel)  # refuses one that is not there
         views = views.select([views.names[at.channel]])
-    stored = open_stored(path)
+    stored = open_stored(path, at)
     placed = place_volumes([stored] * len(views), views.names, voxel_size_um, wish)
+    # PSFs are on the voxels of the full resolution.
+    full = stored if at.level == 0 else open_stored(path, replace(at, level=0))
+    finer = np.divide(assumed_size(full.voxel_size_um)[0], assumed_size(stored.voxel_size_um)[0])
     remarks = []
     if voxel_size_um is not None:
         remarks = size_remark(voxel_size_um, [(str(path), stored.size_um)])
     moved = []
     for index, view in enumerate(views.views):
-        own = placed.own_voxels(index)
-        if view.psf is not None and own is not None:
+        affine = placed.affines[index]
+        if affine is None and at.level:
+            affine = placed.grid.affine
+        if view.psf is not None and affine is not None and not wish.own_psfs:
+            own = own_voxels(affine @ np.diag([*finer, 1.0]), placed.grid)
             view = replace(view, psf=_onto_grid(view.psf, own), psf_notes=(*view.psf_notes, own.said))
         moved.append(replace(view, affine=placed.affines[index]))
     placed_views = RegisteredViews(moved, placed.grid, remarks=[*views.remarks, *placed.remarks])

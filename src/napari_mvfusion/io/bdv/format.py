@@ -17,7 +17,7 @@ from napari_mvfusion.io.bdv.reader import open_project_views
 from napari_mvfusion.io.bdv.single_volume import open_single
 from napari_mvfusion.io.bdv.summary import describe_project
 from napari_mvfusion.io.bdv.writer import PROJECT, RECIPE, damaged_level, write_bdv
-from napari_mvfusion.io.volume_choice import ProjectChoice
+from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 from napari_mvfusion.system.file_checks import is_folder
 
 
@@ -62,7 +62,7 @@ class BDVFolder(Format):
         """Open the project of a folder; see `open_single`."""
         return open_single(path, read_project(path / PROJECT), path / RECIPE)
 
-    def open_views(self, path: Path, timepoint: int | None = None) -> RegisteredViews:
+    def open_views(self, path: Path, at: VolumeChoice) -> RegisteredViews:
         """Say that there is one volume, and no views.
 
         Raises
@@ -70,7 +70,7 @@ class BDVFolder(Format):
         InputError
             Always; or what is wrong with the folder.
         """
-        self.open(path)
+        self.open_at(path, at)
         raise InputError(
             f"{path} holds one volume, and no views: name the files of views, or {path / PROJECT} as a project of one view"
         )

@@ -15,8 +15,8 @@ from napari_mvfusion.io.lengths import micrometres
 
 # Two conventions are told apart by the size of voxels in the world, which agree with one of them within this share.
 _NEAR = 0.05
-# World units; a kilometre in nanometres, far beyond all that a stage travels.
-_FARTHEST = 1e12
+# World units. The one is a metre in nanometres; the other a kilometre, far beyond all that a stage travels.
+_LARGEST_VOXEL, _FARTHEST = 1e9, 1e12
 
 
 class UnclearUnitError(InputError):
@@ -80,7 +80,8 @@ def models_of(project: Project, views: Sequence[ViewId]) -> dict[ViewId, np.ndar
         called = f"{project.path}: the registration of setup {view[1]} at time point {view[0]}"
         if is_flat(model[:3, :3]):
             raise InputError(f"{called} squeezes the view flat, so it cannot be a place: register it again")
-        if not np.isfinite(model).all() or max(sides.max(), np.abs(model[:3, 3]).max()) > _FARTHEST:
+        far = sides.max() > _LARGEST_VOXEL or np.abs(model[:3, 3]).max() > _FARTHEST
+        if not np.isfinite(model).all() or far:
             raise InputError(f"{called} puts the view out of all reach: register it again")
         found[view] = model
     return found

@@ -16,6 +16,7 @@ from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.ome_zarr.checked_store import weigh
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, attributes_in, of_ome, open_image, refuse_outside
 from napari_mvfusion.io.ome_zarr.stores import store_of
+from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.psf import check_size
 from napari_mvfusion.system.file_checks import parsing
 
@@ -48,20 +49,25 @@ def dressed(view: View, path: Path) -> View:
     )
 
 
-def open_zarr_views(path: str | Path, timepoint: int | None = None) -> RegisteredViews:
+def open_zarr_views(path: str | Path, at: VolumeChoice) -> RegisteredViews:
     """Open an OME-Zarr whose channels are views.
 
-    They lie on the image's own voxels, along their own axes, also where `ZarrImage.placement` turns these.
+    They lie on the voxels of the level, along their own axes, also where `ZarrImage.placement` turns these.
 
     Names, angles, weights, offsets and PSFs come from our own attributes where `write_views_zarr` made the file, else
-    names from the channel labels, and there are no PSFs.
+    names from the channel labels, and there are no PSFs. PSFs are on the voxels of the full resolution.
+
+    Parameters
+    ----------
+    path : of the image
+    at : its time point, its level, and the coordinate system, as registration, that is the world
 
     Raises
     ------
     InputError
         If the image or an entry of it cannot be used.
     """
-    image = open_image(path)
+    image, timepoint = open_image(path, at), at.timepoint
     image.volume(0 if "c" in image.leading else None, timepoint)  # refuses a time point that is not there
     with parsing(f"{path} is damaged: what it says of its views cannot be understood", _DAMAGED):
         entries = _entries(image)

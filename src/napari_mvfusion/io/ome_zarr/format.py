@@ -77,9 +77,9 @@ class OMEZarr(Format):
         level = damaged_level(path)
         return "" if level is None else f"its coarser level {level} is not made of its voxels"
 
-    def open_views(self, path: Path, timepoint: int | None = None) -> RegisteredViews:
+    def open_views(self, path: Path, at: VolumeChoice) -> RegisteredViews:
         """Open the channels of an image as views; see `open_zarr_views`."""
-        return open_zarr_views(path, timepoint)
+        return open_zarr_views(path, at)
 
     def write_views(
         self, path: Path, views: RegisteredViews, *, truth: VolumeLike | None = None, overwrite: bool = False
