@@ -105,6 +105,28 @@ def test_pybdv_reads_what_was_written(fused):
         np.testing.assert_array_equal(file[get_key(True, 0, 0, 0)], volume[:])
 
 
+@pytest.mark.parametrize(("unit", "um"), [("nm", 1e-3), ("mm", 1e3)])
+def test_voxels_are_stated_in_the_unit_of_the_world(tmp_path, unit, um):
+    """Oracle: pybdv, whose unit, size and affine belong together."""
+    metadata = pytest.importorskip("pybdv.metadata")
+    size = [0.5 / um, 0.5 / um, 2.0 / um]
+    loader = '<ImageLoader format="bdv.n5"><n5 type="relative">d.n5</n5></ImageLoader>'
+    source = tmp_path / "dataset.xml"
+    source.write_text(xml_of(loader, {0: Setup((5, 4, 3), tuple(size), unit)}, {(0, 0): [scaled(*size)]}))
+    grid = Grid((3, 4, 5), (2.0, 0.5, 0.5), (28e3, 4e3, 1.0))
+    write_volume(tmp_path / "f.bdv", np.zeros(grid.shape, np.float32), grid, recipe={"inputs": {"source": str(source)}})
+    xml = str(tmp_path / "f.bdv" / "dataset.xml")
+    assert metadata.get_unit(xml, 0) == unit
+    np.testing.assert_allclose(metadata.get_resolution(xml, 0), size[::-1], rtol=1e-14)
+    (registration,) = ElementTree.parse(xml).getroot().iterfind("ViewRegistrations/ViewRegistration")
+    np.testing.assert_allclose(model_of(registration)[:3, 3], np.array([1.0, 4e3, 28e3]) / um)
+    np.testing.assert_allclose(np.diag(model_of(registration))[:3], size)
+    found = open_stored(tmp_path / "f.bdv").grid
+    assert found.voxel_size_um == grid.voxel_size_um
+    np.testing.assert_allclose(found.origin_um, grid.origin_um, rtol=1e-12)
+    np.testing.assert_allclose(open_views(xml, no_data="none").grid.affine, grid.affine, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["uint16", "int16", "uint8", "float64"])
 def test_types_are_kept_as_all_versions_of_bigdataviewer_read_them(tmp_path, rng, name):
     """Whole numbers of 16 bits without a sign are stored as its first version did, whose pixels had one."""

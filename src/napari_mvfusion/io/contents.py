@@ -211,6 +211,7 @@ def _all(files: Iterable[str | Path]) -> str:
 
 def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     """A single volume, whatever it is."""
+
     def look(at: VolumeChoice) -> tuple[StoredVolumes, VolumeLike]:
         stored = open_stored(path, at)
         return stored, stored.volume(at.timepoint, at.channel)

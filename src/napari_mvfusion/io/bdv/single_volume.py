@@ -18,6 +18,7 @@ from napari_mvfusion.io.bdv.places import Places
 from napari_mvfusion.io.bdv.project import Project, ViewSetup
 from napari_mvfusion.io.bdv.reader import project_unit
 from napari_mvfusion.io.bdv.registrations import models_of, to_um
+from napari_mvfusion.io.lengths import micrometres
 from napari_mvfusion.system.file_checks import is_there, parsing, read_text
 
 # Voxels as they are stated and as they are placed, to the last digits.
@@ -91,8 +92,11 @@ def _several(project: Project) -> InputError:
 def _voxel_size(project: Project, setup: ViewSetup, sides: np.ndarray) -> StatedSize:
     """As the setup states it where it lies so, which is exact; else as it lies. None where the project says: not known."""
     stated: FloatTriple = float_triple(sides)
-    if setup.voxel_size is not None and np.allclose(setup.voxel_size, sides, rtol=_ALIKE, atol=0):
-        stated = setup.voxel_size
+    own_um = micrometres(setup.unit)
+    if setup.voxel_size is not None and np.allclose(
+        np.multiply(setup.voxel_size, own_um or 1), sides, rtol=_ALIKE, atol=0
+    ):
+        stated = float_triple(float(f"{size * (own_um or 1):.15g}") for size in setup.voxel_size)
     z, y, x = (size if known else None for size, known in zip(stated, project.own.known, strict=True))
     return z, y, x
 

@@ -27,6 +27,8 @@ from napari_mvfusion.system.file_checks import is_there
 PROJECT, RECIPE = "dataset.xml", "mvfusion.json"
 _PIXELS = "dataset.h5"
 _CHUNKS = (64, 64, 64)
+# What one unit of the world may be in um, and is called then.
+_UNITS = {1e-3: "nm", 1.0: "µm", 1e3: "mm"}
 
 
 def write_bdv(
@@ -42,7 +44,8 @@ def write_bdv(
     """Write a volume, or a series of them, as a project of its own, with coarser levels.
 
     It lies where it was fused: in the world of the project that its views came from, as the recipe says, in the unit of
-    that; else one unit of the world is 1 um. Channels are setups, time points those of the project.
+    that; else one unit of the world is 1 um. Voxel sizes are in the unit of the world where that is nm, um or mm, else in
+    um. Channels are setups, time points those of the project.
 
     Parameters
     ----------
@@ -189,14 +192,17 @@ def _project(name: str, grid: Grid, leading: Sequence[LeadingAxis], unit_um: flo
     _add(loader, "hdf5", _PIXELS, type="relative")
     listed = _add(sequence, "ViewSetups")
     measured = any(grid.known)
+    # Voxels are stated in the unit of the world, so that the project has one; where that has no name, in um.
+    named_um = next((um for um in _UNITS if measured and np.isclose(um, unit_um, rtol=1e-9, atol=0)), 1.0)
+    size = grid.voxel_size_um if named_um == 1 else [float(f"{s / named_um:.15g}") for s in grid.voxel_size_um]
     for channel in range(channels):
         setup = _add(listed, "ViewSetup")
         _add(setup, "id", channel)
         _add(setup, "name", name if channels == 1 else f"{name}, channel {channel}")
         _add(setup, "size", _numbers(grid.shape))
         voxel = _add(setup, "voxelSize")
-        _add(voxel, "unit", "µm" if measured else "pixel")
-        _add(voxel, "size", _numbers(grid.voxel_size_um))
+        _add(voxel, "unit", _UNITS[named_um] if measured else "pixel")
+        _add(voxel, "size", _numbers(size))
         attributes = _add(setup, "attributes")
         for kind in KINDS:
             _add(attributes, kind, channel if kind == "channel" else 0)
