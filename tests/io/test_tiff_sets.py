@@ -1,14 +1,17 @@
 """Sets of OME-TIFF files that a companion or one of them describes, and what Micro-Manager writes."""
 
 import json
+import shutil
 import struct
 
 import numpy as np
 import pytest
 import tifffile
 
+from microscope_files import CziPlane, write_czi, write_ims
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.formats import open_stored
+from napari_mvfusion.io.formats import open_stored, write_volume
 from napari_mvfusion.io.opening import open_views, open_volume
 from tiff_parts import GREY, SHAPE, ome_xml, write_part
 
@@ -195,3 +198,63 @@ def test_a_folder_of_micro_manager_is_read_by_its_names_with_the_size_of_its_met
     for text in ('{"Summary": {"PixelSize_um": 0.3', "[]", '{"Summary": {"PixelSize_um": 0, "z-step_um": "x"}}'):
         (tmp_path / "metadata.txt").write_text(text)
         assert open_views(tmp_path, timepoint=1, channel=0, pattern=pattern).grid.known == (False,) * 3
+
+
+def write_planes(folder, volume, name="img_{:09}_Default_{:03}.tif", *, timepoints=1):
+    folder.mkdir()
+    for t in range(timepoints):
+        for z, plane in enumerate(volume):
+            tifffile.imwrite(folder / name.format(t, z), plane + t)
+    return folder
+
+
+def test_folders_of_planes_are_views_of_a_list_and_by_name_and_time_points_are_chosen_in_each(tmp_path, rng):
+    volumes = rng.integers(1, 60000, (2, 3, 12, 10)).astype(np.uint16)
+    folders = [write_planes(tmp_path / f"Pos{n}", volumes[n], timepoints=2) for n in range(2)]
+    said = {"Summary": {"PixelSize_um": 0.325, "z-step_um": 2.0}}
+    (folders[0] / "metadata.txt").write_text(json.dumps(said))
+    for source, names in ((folders, ("Pos0", "Pos1")), ({"0": folders[0], "90": folders[1]}, ("0", "90"))):
+        views = open_views(source, timepoint=1)
+        assert views.names == names
+        for view, volume in zip(views.views, volumes, strict=True):
+            np.testing.assert_array_equal(view.data[:], volume + 1)
+        assert views.grid.stated_size_um == (2.0, 0.325, 0.325)
+        assert any(
+            f"{folders[1]} is taken for the volume img_000000001_Default_{{z}}.tif" in note for note in views.notes
+        )
+    with pytest.raises(InputError, match=r"choose one with --timepoint 0, 1"):
+        open_views(folders)
+
+
+def test_a_folder_of_several_views_is_not_one_of_a_list(tmp_path, volume):
+    (tmp_path / "both").mkdir()
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / "both" / f"fish_view_{angle}.tif", volume, **GREY)
+    other = tmp_path / "other.tif"
+    tifffile.imwrite(other, volume, **GREY)
+    with pytest.raises(
+        InputError, match=r"both holds 2 views, and is named as one: name its files, as .*view_0\.tif or"
+    ):
+        open_views([tmp_path / "both", other])
+
+
+def test_what_opens_alone_is_a_view_of_a_list_and_by_name(tmp_path, companion, volume):
+    write_volume(tmp_path / "v.h5", volume, Grid(SHAPE))
+    write_volume(tmp_path / "v.zarr", volume, Grid(SHAPE))
+    shutil.make_archive(str(tmp_path / "w.zarr"), "zip", tmp_path, "v.zarr")
+    planes = write_planes(tmp_path / "planes", volume, "z{1:03}.tif")
+    kinds = [
+        f"{companion}:0",
+        tmp_path / "v.h5:" / "volume",
+        tmp_path / "v.zarr",
+        tmp_path / "w.zarr.zip",
+        planes,
+        write_planes(tmp_path / "named", volume, "z{1:03}.tif") / "z{z}.tif",
+        write_ims(tmp_path / "v.ims", [volume[None, None]], high=SHAPE),
+        write_czi(tmp_path / "v.czi", [CziPlane({"V": 0, "Z": z}, plane) for z, plane in enumerate(volume)]),
+    ]
+    for source in (kinds, {str(number): kind for number, kind in enumerate(kinds)}):
+        for view, kind in zip(
+            open_views(source, voxel_size_um=(1, 1, 1), grid="same", no_data="none").views, kinds, strict=True
+        ):
+            np.testing.assert_array_equal(np.asarray(view.data[:]), volume, err_msg=str(kind))

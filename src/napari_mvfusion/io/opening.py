@@ -223,7 +223,8 @@ def _opened(
         inner: Mapping[str, Path] = {}
         if not isinstance(source, Mapping) and len(source) == 1:
             inner, remarks = _views_inside(Path(source[0]))
-        found = _named(inner or source, psfs)
+        found, said = _in_their_folders(_named(inner or source, psfs), at)
+        remarks = [*remarks, *said]
     else:
         in_project.refuse_elsewhere()
         path = Path(source)
@@ -328,6 +329,31 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
     return [
         ViewFile(file, name, angle, psf) for file, name, angle, psf in zip(files, names, angles, in_order, strict=True)
     ]
+
+
+def _in_their_folders(named: Sequence[ViewFile], at: VolumeChoice) -> tuple[list[ViewFile], list[str]]:
+    """Views as they were named, where folders are what these hold, as the planes of a stack; and what was found, in words."""
+    found: list[ViewFile] = []
+    said: list[str] = []
+    for each in named:
+        if not is_folder_of_files(each.file):
+            found.append(each)
+            continue
+        by_pattern = _by_pattern(each.file, None, at, None)
+        if by_pattern is None:
+            inside, remarks = _in_folder(each.file, None)
+        else:
+            inside, remarks = list(by_pattern.views), list(by_pattern.problems)
+        if len(inside) != 1:
+            names = " or ".join(str(view.file) for view in inside[:2])
+            raise InputError(
+                f"{each.file} holds {len(inside)} views, and is named as one: name its files, as {names}, or the folder alone"
+            )
+        (view,) = inside
+        rest = None if by_pattern is None else by_pattern.rest
+        found.append(replace(each, file=view.file, psf=each.psf or view.psf, at=rest))
+        said.append("; ".join([f"{each.file} is taken for the volume {view.file.name} in it", *remarks]))
+    return found, said
 
 
 def _in_folder(path: Path, tag: str | None) -> tuple[list[ViewFile], list[str]]:

@@ -26,12 +26,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ViewFile:
-    """A view as a file of any format: what it is called, its angle in degrees, and the file of its PSF."""
+    """A view as a file of any format.
+
+    Attributes
+    ----------
+    file : whose volume it is
+    name : what it is called
+    angle : degrees, None where it is not known
+    psf : the file of its PSF
+    at : what is left to be chosen in this file, where its name has said the rest; what is asked of all files when None
+    """
 
     file: Path
     name: str
     angle: float | None = None
     psf: Path | None = None
+    at: VolumeChoice | None = None
 
 
 def called(name: str) -> tuple[str, float | None]:
@@ -152,7 +162,7 @@ def open_view_files(
             raise InputError(
                 f"{each.file} is given both as view '{other}' and as view '{each.name}': name another file"
             )
-    opened = [_open_single(each.file, at) for each in files]
+    opened = [_open_single(each.file, each.at or at) for each in files]
     stored = [volume.stored for volume in opened]
     placed = place_volumes(stored, [each.name for each in files], voxel_size_um, wish)
     if voxel_size_um is None:
