@@ -1,6 +1,9 @@
 """Views of several files lie where their files say: other origins, voxel sizes, shapes and affines."""
 
 import json
+import math
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,8 +13,10 @@ import zarr
 from scipy import ndimage
 
 import napari_mvfusion as mv
+from command_line import run
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import write_volume
@@ -458,6 +463,15 @@ def test_the_datasets_of_a_project_are_listed(projects):
         open_volume(folder / "npy2bdv" / "npy2bdv_angles.h5")
 
 
+def staged(path, shape, place):
+    """A file that says where the stage was, and nothing else of where it lies."""
+    stage = {f"Position{axis}": [float(n)] * shape[0] for axis, n in zip("ZYX", place, strict=True)}
+    stage |= {f"Position{axis}Unit": ["µm"] * shape[0] for axis in "XYZ"}
+    metadata = {"axes": "ZYX", "Plane": stage} | {f"PhysicalSize{axis}": 1.0 for axis in "ZYX"}
+    tifffile.imwrite(path, np.arange(math.prod(shape), dtype=np.uint16).reshape(shape), ome=True, metadata=metadata)
+    return path
+
+
 def test_positions_of_the_stage_are_no_places_of_views_and_that_is_said(tmp_path):
     files = []
     for name, start in (("a", 0.0), ("b", 500.0)):
@@ -472,6 +486,36 @@ def test_positions_of_the_stage_are_no_places_of_views_and_that_is_said(tmp_path
     assert views.grid == Grid((4, 5, 6))
     assert any("state other positions of the stage, which are not used" in note for note in views.notes)
     assert open_views(files[:1], no_data="none").notes == ()
+    assert open_views(files, stage=True, no_data="none").grid == Grid((504, 505, 506))
+    for same in (files[1:], [files[1], Path(shutil.copy(files[1], tmp_path / "c.ome.tif"))]):
+        (said,) = open_views(same, no_data="none").notes
+        assert "b.ome.tif states the position of the stage, 500 x 500 x 500 um (z, y, x), which is not used" in said
+        there = open_views(same, stage=True, no_data="none")
+        assert (there.grid, there.notes) == (Grid((4, 5, 6), origin_um=(500.0, 500.0, 500.0)), ())
+
+
+def test_files_of_other_shapes_are_told_of_the_stage_where_they_state_it(tmp_path):
+    files = [staged(tmp_path / "a.ome.tif", (4, 5, 6), (0, 0, 0)), staged(tmp_path / "b.ome.tif", (4, 9, 6), (1, 2, 3))]
+    with pytest.raises(InputError, match=r"have one shape; .* take its positions with --stage \(stage=True\)"):
+        open_views(files)
+    views = open_views(files, stage=True, no_data="none")
+    assert views.grid == Grid((5, 11, 9))
+    assert views.views[1].affine[:3, 3].tolist() == [1, 2, 3]
+    tifffile.imwrite(tmp_path / "silent.tif", np.ones((4, 5, 6), np.uint8), **GREY)
+    with pytest.raises(InputError, match=r"silent\.tif states no position of the stage.*leave --stage"):
+        open_views([*files, tmp_path / "silent.tif"], stage=True)
+
+
+def test_positions_of_the_stage_come_from_the_command_line_and_recipes_and_info_says_what_a_fusion_would(tmp_path):
+    files = [staged(tmp_path / f"{n}.ome.tif", (4, 5, 6), (0, n, 0)) for n in range(3)]
+    done = run("info", *files)
+    assert "fused with each other: 4 x 5 x 6" in done.stdout
+    assert "state other positions of the stage, which are not used" in done.stderr
+    assert "fused with each other: 4 x 7 x 6" in run("info", *files, "--stage").stdout
+    run("fuse", *files, "--stage", "--method", "average", "-o", tmp_path / "fused.zarr")
+    recipe = load_recipe(tmp_path / "fused.zarr.recipe.json")
+    assert recipe.inputs.stage
+    assert recipe.inputs.open().grid == Grid((4, 7, 6))
 
 
 def test_a_size_that_one_file_lacks_is_that_of_the_others_and_said(tmp_path):

@@ -17,9 +17,10 @@ from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.io.contents import Contents, SampleContents, describe
-from napari_mvfusion.io.formats import is_project, place_of
+from napari_mvfusion.io.formats import is_folder_of_files, is_project, is_volume, place_of
 from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.name_table import NameRow, NameTable
+from napari_mvfusion.io.opening import pattern_in
 from napari_mvfusion.psf import MirrorVerdict, check_mirror
 
 _SHOWN = 12
@@ -30,7 +31,10 @@ _MOST_NAMES = 40
 def info(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT", help="Folders, OME-Zarrs, projects or files, each looked at by itself."),
+        typer.Argument(
+            metavar="INPUT",
+            help="Folders, OME-Zarrs, projects or files, each looked at by itself; files also together.",
+        ),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also check that no PSF was saved upside down.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -54,9 +58,25 @@ def info(
         results.append(_plain(found) | ({"mirror": checked} if mirror else {}))
         if not as_json:
             _show(found, verdicts)
+    if not failures and _are_views(paths := list(sources or ())):
+        # What lies in pixels was looked for in none of them.
+        together = _described(paths, reading.as_said(paths).model_copy(update={"no_data": "none"}))
+        results.append(_plain(together))
+        if not as_json:
+            _show_together(together)
     if as_json and results:
         show.print_json(results[0] if len(looks) == 1 else results)
     show.end_with(failures)
+
+
+def _are_views(paths: Sequence[Path]) -> bool:
+    """Whether several inputs are what a fusion would take as a view each."""
+    if len(paths) < 2:
+        return False
+    try:
+        return all(is_volume(path) or (is_folder_of_files(path) and pattern_in(path) is not None) for path in paths)
+    except InputError:
+        return False
 
 
 def _plain(found: Contents) -> dict[str, Any]:
@@ -71,7 +91,7 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
     return describe(
         # A single file is a volume, which need not be a view.
         paths[0]
-        if paths and place_of(paths[0]).is_file() and inputs.psfs is None and not inputs.pattern
+        if len(paths) == 1 and place_of(paths[0]).is_file() and inputs.psfs is None and not inputs.pattern
         else inputs.source,
         psfs=inputs.psfs,
         tag=inputs.tag,
@@ -89,6 +109,7 @@ def _described(paths: Sequence[Path], inputs: Inputs) -> Contents:
         world_unit_um=inputs.world_unit_um,
         outside=inputs.outside,
         apart=inputs.apart,
+        stage=inputs.stage,
         grid=inputs.grid,
         box_um=inputs.box_um,
         # Whether that fits is the question of who opens a project; other views are there already.
@@ -116,6 +137,19 @@ def _show_project(found: ProjectContents) -> None:
         [f"box {box.name}", f"{box.first} to {box.last} world units (z, y, x), both inside"] for box in found.boxes
     ]
     show.print_table("project", ["", ""], rows)
+
+
+def _show_together(found: Contents) -> None:
+    """What a fusion of several files would say of how they fit together."""
+    (sample,) = found.samples
+    if sample.fused_shape is None:
+        show.say_warning(f"they cannot be fused with each other: {'; '.join(sample.problems)}")
+        return
+    known = sample.voxel_size_um
+    size = "voxel size not known" if known is None else f"voxels of {_sizes(known)} um"
+    show.say(f"fused with each other: {_times(sample.fused_shape)}, {size}")
+    for problem in sample.problems:
+        show.say_warning(problem)
 
 
 def _some(names: Sequence[str]) -> str:

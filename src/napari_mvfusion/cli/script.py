@@ -158,6 +158,7 @@ def _opening(inputs: Inputs) -> list[str]:
     words += [] if inputs.world_unit_um is None else ["--world-unit", f"{inputs.world_unit_um:g}"]
     words += ["--outside"] if inputs.outside else []
     words += ["--apart"] if inputs.apart else []
+    words += ["--stage"] if inputs.stage else []
     if inputs.grid != "isotropic":
         words += ["--grid", inputs.grid if isinstance(inputs.grid, str) else ",".join(f"{n:.12g}" for n in inputs.grid)]
     if inputs.box_um is not None:

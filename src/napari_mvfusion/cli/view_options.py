@@ -117,6 +117,14 @@ class ViewOptions:
             help="Take every illumination and tile of a project as a view of its own, in place of one view an angle.",
         ),
     ] = False
+    stage: Annotated[
+        bool,
+        _option(
+            "--stage",
+            help="Files that say nothing else of where they lie lie where the stage was, as OME-TIFF and other files of "
+            "microscopes state it.",
+        ),
+    ] = False
     no_data: Annotated[
         list[str] | None,
         _option(
@@ -179,6 +187,7 @@ class ViewOptions:
             world_unit_um=options.positive(self.world_unit, "--world-unit"),
             outside=self.outside,
             apart=self.apart,
+            stage=self.stage,
         )
 
 

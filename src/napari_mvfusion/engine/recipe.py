@@ -72,6 +72,7 @@ class Inputs(_Part):
     grid : voxels of the fused volume, as for `open_views`; recipes that do not say it were made when all files were taken to
         lie on the grid of the first
     box_um : first and last place (z, y, x) of the fused volume in the world, um; None for all views
+    stage : files that say nothing else of where they lie lie where the stage was
     """
 
     source: str | list[str] | dict[str, str]
@@ -99,6 +100,7 @@ class Inputs(_Part):
     apart: bool = False
     grid: Literal["isotropic", "first", "same"] | tuple[float, float, float] = "same"
     box_um: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    stage: bool = False
 
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
@@ -206,6 +208,7 @@ class Inputs(_Part):
             grid=self.grid,
             box_um=self.box_um,
             own_psfs=own_psfs,
+            stage=self.stage,
         )
         weights = as_used(self.weights, opened.names, "a weight")
         gains = as_used(self.gains, opened.names, "a gain")

@@ -127,13 +127,14 @@ def describe(
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
     ask: Callable[[RegisteredViews], Any] | None = None,
+    stage: bool = False,
 ) -> Contents:
     """Say what a folder, an OME-Zarr, a project or files hold. Problems of a sample do not hide the others.
 
     Parameters
     ----------
     source : what to look at, as for `open_views`; a single TIFF file is a volume, whatever it is
-    psfs, psf_folder, pattern, voxel_size_um, masks, timepoint, channel, grid, box_um : as for `open_views`
+    psfs, psf_folder, pattern, voxel_size_um, masks, timepoint, channel, grid, box_um, stage : as for `open_views`
     level, registration : what of files, as for `open_views`
     views, box, world_unit_um, outside, apart : what of a project, as for `open_views`
     tag : the only sample to look at, of a folder with several
@@ -167,6 +168,7 @@ def describe(
             apart=apart,
             grid=grid,
             box_um=box_um,
+            stage=stage,
             ask=ask,
         )
 

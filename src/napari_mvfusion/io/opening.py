@@ -72,6 +72,7 @@ def open_views(
     grid: GridChoice = "isotropic",
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
     own_psfs: bool = False,
+    stage: bool = False,
 ) -> RegisteredViews:
     """Open registered views; pixels are read when they are needed.
 
@@ -113,6 +114,7 @@ def open_views(
         lie on the grid of the first one, whatever their files say of their places, which a project cannot mean
     box_um : first and last place (z, y, x) of the fused volume in the world, um; the bounds of all views when None
     own_psfs : PSFs stay on the voxels of their views, for whoever brings them into a frame of their own
+    stage : files that say nothing else of where they lie lie where the stage was, as their positions of planes say
 
     Returns
     -------
@@ -129,7 +131,7 @@ def open_views(
     named = None if views is None else tuple(once(views))
     world = None if box_um is None else WorldBox(*box_um)
     either = None if named is None else (*named, *(called(each)[0] for each in named))
-    wish = GridWish(grid, world, either, own_psfs)
+    wish = GridWish(grid, world, either, own_psfs, stage)
     in_project = ProjectChoice(
         timepoint,
         channel,
@@ -147,6 +149,8 @@ def open_views(
     )
     if pattern is not None:
         refuse_pattern(source, pattern)
+    if stage and isinstance(source, (str, Path)) and is_project(source):
+        raise InputError(f"{source} is a project, which says itself where its views lie: leave --stage (stage=) out")
     by_pattern = _by_pattern(source, pattern, at, tag)
     opened = _opened(
         source,
@@ -332,7 +336,7 @@ def _named(source: Sequence[str | Path] | Mapping[str, str | Path], psfs: PSFFil
 
 
 def _in_their_folders(named: Sequence[ViewFile], at: VolumeChoice) -> tuple[list[ViewFile], list[str]]:
-    """Views as they were named, where folders are what these hold, as the planes of a stack; and what was found, in words."""
+    """Views as they were named, where folders stand for the one volume that they hold; and what was found, in words."""
     found: list[ViewFile] = []
     said: list[str] = []
     for each in named:
@@ -347,7 +351,8 @@ def _in_their_folders(named: Sequence[ViewFile], at: VolumeChoice) -> tuple[list
         if len(inside) != 1:
             names = " or ".join(str(view.file) for view in inside[:2])
             raise InputError(
-                f"{each.file} holds {len(inside)} views, and is named as one: name its files, as {names}, or the folder alone"
+                f"{each.file} holds {len(inside)} views, and is named as one: name its files, as {names}, or the folder "
+                "alone"
             )
         (view,) = inside
         rest = None if by_pattern is None else by_pattern.rest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -29,7 +29,7 @@ GridChoice: TypeAlias = Voxels | Literal["same"]
 _SAME_SIZE = 1e-3
 # Degrees that a detection axis may lie out of the plane in which views turn about x.
 _ACROSS_X = 10.0
-_SAY_IT = "say the right one with the voxel size option"
+_SAY_IT = "say the right one with --voxel-size Z,Y,X (voxel_size_um=)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +71,14 @@ class GridWish:
     box : of the world, None for the bounds of all views
     names : of the views that will be fused, in this order, which decide alone; all when None
     own_psfs : PSFs stay on the voxels of their views, for whoever brings them into a frame of their own
+    stage : files that say nothing else of where they lie lie where the stage was
     """
 
     voxels: GridChoice = "isotropic"
     box: WorldBox | None = None
     names: tuple[str, ...] | None = None
     own_psfs: bool = False
+    stage: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +143,11 @@ def place_volumes(
     Raises
     ------
     InputError
-        If files that do not say where they lie differ in shape or voxel size, or `choose_grid` refuses.
+        If files that do not say where they lie differ in shape or voxel size, one that is to lie where the stage was does
+        not say where that is, or `choose_grid` refuses.
     """
+    if wish.stage:
+        volumes = [_at_stage(volume) for volume in volumes]
     sizes, known, remarks = _sizes(volumes, voxel_size_um)
     first = volumes[0]
     if wish.voxels == "same" or any(each.origin_um is None for each in volumes):
@@ -177,6 +182,18 @@ def direction_of(affine: np.ndarray) -> float | None:
     if abs(x) > np.sin(np.deg2rad(_ACROSS_X)):
         return None
     return round(float(np.rad2deg(np.arctan2(y, z))) % 360, 3) % 360
+
+
+def _at_stage(volume: StoredVolumes) -> StoredVolumes:
+    """A file that lies where the stage was, unless it says itself where it lies."""
+    if volume.origin_um is not None:
+        return volume
+    if volume.stage_um is None:
+        raise InputError(
+            f"{volume.path} states no position of the stage, nor where else it lies: leave --stage (stage=) out, or state "
+            "its place, as the translation of an OME-Zarr does"
+        )
+    return replace(volume, origin_um=volume.stage_um)
 
 
 def _sizes(volumes: Sequence[StoredVolumes], wanted: FloatTriple | None) -> tuple[list[FloatTriple], Known, list[str]]:
@@ -238,7 +255,14 @@ def _alike(one: float, other: float) -> bool:
 def _refuse_unequal(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple], *, same: bool) -> None:
     """Refuse files of other shapes or voxels than the first, where it is not known how they lie beside each other."""
     first = volumes[0]
-    place = "" if same else "; or state where each lies, as the translation of an OME-Zarr does"
+    if same:
+        place = ""
+    elif all(volume.origin_um is not None or volume.stage_um is not None for volume in volumes):
+        place = (
+            "; or, where the stage tells how they lie beside each other, take its positions with --stage (stage=True)"
+        )
+    else:
+        place = "; or state where each lies, as the translation of an OME-Zarr does"
     for other, size in zip(volumes[1:], sizes[1:], strict=True):
         if other.shape != first.shape:
             raise InputError(
@@ -268,11 +292,18 @@ def _affines(volumes: Sequence[StoredVolumes], sizes: Sequence[FloatTriple]) -> 
         if any(usual):
             remarks = [f"{silent[0].path} does not say where it lies: it is taken to lie as {stated[0].path}"]
     stages = [(volume.path, np.array(volume.stage_um)) for volume in silent if volume.stage_um is not None]
+    away = [(path, place) for path, place in stages if place.any()]
     moved = [path for path, place in stages if np.abs(place - stages[0][1]).max() > min(sizes[0])]
     if moved:
         remarks.append(
             f"{stages[0][0]} and {moved[0]} state other positions of the stage, which are not used: the views are taken to "
-            "be registered, on one grid"
+            "be registered, on one grid; --stage (stage=True) uses them"
+        )
+    elif away and not any(usual):
+        path, place = away[0]
+        remarks.append(
+            f"{path} states the position of the stage, {' x '.join(f'{n:g}' for n in place)} um (z, y, x), which is not "
+            "used: the fused volume begins at 0; --stage (stage=True) uses it"
         )
     return [_affine(volume, size, usual) for volume, size in zip(volumes, sizes, strict=True)], remarks
 

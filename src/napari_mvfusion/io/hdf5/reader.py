@@ -300,7 +300,8 @@ def _voxel_size(dataset: Any, axes: list[str], named: str) -> tuple[StatedSize, 
     shown = ", ".join(str(n) for n in numbers)
     what = "which is none and is not used" if (z, y, x) == NO_SIZE else "which is not used where it cannot be one"
     return (z, y, x), (
-        f"{named} states the voxel size '{shown}' (element_size_um), {what}: say it with the voxel size option",
+        f"{named} states the voxel size '{shown}' (element_size_um), {what}: say it with --voxel-size "
+        "Z,Y,X (voxel_size_um=)",
     )
 
 
