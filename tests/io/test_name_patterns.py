@@ -351,3 +351,50 @@ def test_planes_that_count_those_of_all_files_are_planes(tmp_path, rng):
     said = "ImageJ=\nhyperstack=true\nimages=30\nchannels=2\nslices=3\nframes=5\n"
     planes(tmp_path, "p_Z{z}.tif", volume, description=said, metadata=None, photometric="minisblack")
     np.testing.assert_array_equal(open_views(tmp_path, pattern="p_Z{z}.tif").views[0].data[:], volume)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (
+            [f"embryo3_{c}nm_{a}deg_tp{t}.tif" for c in (488, 561) for a in (0, 60) for t in (1, 2)],
+            "embryo3_{channel}nm_{angle}deg_tp{timepoint}.tif",
+        ),
+        ([f"Cam_{side}_{t:05}.tif" for side in ("Left", "Right") for t in range(2)], "Cam_{view}_{timepoint}.tif"),
+        ([f"t{t:05}_s{s:02}.tif" for t in range(2) for s in range(2)], "t{timepoint}_s{view}.tif"),
+        (["dorsal_GFP_reg.tif", "ventral_GFP_reg.tif"], "{view}_GFP_reg.tif"),
+        (
+            ["SPM00_TM000000_CM0_CHN00.tif", "SPM00_TM000000_CM1_CHN00.tif"],
+            "SPM00_TM{timepoint}_CM{view}_CHN{channel}.tif",
+        ),
+    ],
+)
+def test_what_names_may_mean_is_proposed_and_opened_where_it_is_clear(tmp_path, names, pattern):
+    for name in names:
+        tifffile.imwrite(tmp_path / name, np.ones((2, 4, 5), np.uint8), photometric="minisblack")
+    if "{angle}" in pattern:
+        with pytest.raises(InputError, match=r"--timepoint 1, 2"):
+            open_views(tmp_path)
+        assert open_views(tmp_path, timepoint=2, channel=561, no_data="none").names == ("0", "60")
+    else:
+        with pytest.raises(InputError) as refused:
+            open_views(tmp_path)
+        assert f"--pattern '{pattern}' (pattern=), if that is it" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "angles"),
+    [
+        (["fish_a22.5_c0.tif", "fish_a112.5_c0.tif"], ("22.5", "112.5")),
+        (["emb rot -45.tif", "emb rot 45.tif"], ("-45", "45")),
+        (["fish_a1.tif", "fish_a5.tif"], None),
+    ],
+)
+def test_signs_and_fractions_tell_that_numbers_are_angles(tmp_path, names, angles):
+    for name in names:
+        tifffile.imwrite(tmp_path / name, np.ones((2, 4, 5), np.uint8), photometric="minisblack")
+    if angles is None:
+        with pytest.raises(InputError, match="if that is it"):
+            open_views(tmp_path)
+    else:
+        assert open_views(tmp_path, no_data="none").names == angles

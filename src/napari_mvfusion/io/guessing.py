@@ -19,8 +19,9 @@ from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, 
 
 _STATE_IT = (
     "say it with --view 90=FILE and --psf 90=FILE for each view (open_views({'90': FILE}, psfs={'90': FILE})), or what "
-    "names mean with --pattern 'fish_{angle}.tif' (pattern=)"
+    "names mean with --pattern"
 )
+_EXAMPLE = "fish_{angle}.tif"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNUSED = {
     "psf": "no view has its angle",
@@ -95,10 +96,14 @@ def sure_pattern(folder: Path) -> str | None:
     for _, found in table.views:
         places.setdefault((found.angle, found.view), set()).add((found.timepoint, found.channel))
     planes = flat and any(found.z is not None for _, found in table.views)
+    # Signs and fractions are of angles alone; whole numbers may as well count what the word beside them calls.
+    turned = any(angle is not None and (angle < 0 or angle % 1) for angle, _ in places)
+    alike = len(places) > 1 and turned and len({frozenset(at) for at in places.values()}) == 1
+    unsaid = not any(angle_in(path.stem) is not None for path in volumes)
     # A view of its own at each time point may as well be another specimen.
     series = any(len(at) > 1 for at in places.values())
     told = all(angle is not None for angle, _ in places) or (planes and len(places) == 1)
-    return table.pattern if told and (planes or series) and not table.doubles() else None
+    return table.pattern if told and (planes or series or (alike and unsaid)) and not table.doubles() else None
 
 
 def guess_files(folder: Path) -> GuessedFiles | None:
@@ -125,8 +130,9 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     guesses = guess_roles(file for file in files if file not in covered)
     if not inside and not has_views(guesses):
         return None
-    views = inside or _views_of(folder, guesses)
-    psfs = _psfs_of(folder, guesses, views)
+    how = _how_to_state(files)
+    views = inside or _views_of(folder, guesses, how)
+    psfs = _psfs_of(folder, guesses, views, how)
     truths = [guess.path for guess in guesses if guess.role == "truth"]
     truth = truths[0] if len(truths) == 1 else None
     taken = {*views.values(), *psfs.values(), truth}
@@ -174,41 +180,47 @@ def find_psfs(folder: Path, views: Mapping[str, float | None]) -> FoundPSFs:
     matches = match_files([Wanted(name, name, angle) for name, angle in views.items()], called_psf or files)
     found = {name: matches.found[number] for number, name in enumerate(views) if number in matches.found}
     if not found:
-        return FoundPSFs({}, (f"no file in {folder} has the name or angle of a view in its name: {_STATE_IT}",))
+        return FoundPSFs({}, (f"no file in {folder} has the name or angle of a view in its name: {_how_to_state([])}",))
     pairs = "; ".join(f"{file.name} is the PSF of view {name}" for name, file in found.items())
     return FoundPSFs(found, (f"guessed from names: {pairs}", *matches.problems))
 
 
-def _views_of(folder: Path, guesses: Sequence[Guess]) -> dict[str, Path]:
+def _how_to_state(files: Sequence[Path]) -> str:
+    """How to say which file is which view, with a pattern that these very names fit where one tells them apart."""
+    pattern = guess_pattern([file.name for file in files])
+    table = read_names(files, pattern)
+    fits = bool(files) and not table.doubles() and all(row.found is not None for row in table.rows)
+    return f"{_STATE_IT} '{pattern}' (pattern=), if that is it" if fits else f"{_STATE_IT} '{_EXAMPLE}' (pattern=)"
+
+
+def _views_of(folder: Path, guesses: Sequence[Guess], how: str) -> dict[str, Path]:
     """The views by their angles, which are their names."""
     found: dict[float, Path] = {}
     for guess, angle in zip(guesses, angles_of(guesses), strict=True):
         if guess.shape is None and angle_in(guess.path.stem) is not None and role_in(guess.path.name) is None:
-            raise InputError(f"{guess.reason}; or, to leave it out, {_STATE_IT}")
+            raise InputError(f"{guess.reason}; or, to leave it out, {how}")
         if guess.role != "view":
             continue
         if angle is None:
-            raise InputError(
-                f"{guess.path} seems to be a view, but its name says no angle, as angle_90 would: {_STATE_IT}"
-            )
+            raise InputError(f"{guess.path} seems to be a view, but its name says no angle, as angle_90 would: {how}")
         if angle in found:
             raise InputError(
                 f"{folder}: {found[angle].name} and {guess.path.name} both seem to be the view at {angle:g} degrees: "
-                f"{_STATE_IT}"
+                f"{how}"
             )
         found[angle] = guess.path
-    _refuse_mixed(folder, found)
+    _refuse_mixed(folder, found, how)
     return {f"{angle:g}": found[angle] for angle in sorted(found)}
 
 
-def _refuse_mixed(folder: Path, found: Mapping[float, Path]) -> None:
+def _refuse_mixed(folder: Path, found: Mapping[float, Path], how: str) -> None:
     """Refuse views whose names differ in more than the angle: they may be of several specimens, times or channels."""
     rest = {_without_angle(path.stem, angle): path.name for angle, path in found.items()}
     if len(rest) > 1:
         first, second, *_ = rest.values()
         raise InputError(
             f"{folder}: {first} and {second} differ in more than their angles, so they may be of several "
-            f"specimens, times or channels: {_STATE_IT}"
+            f"specimens, times or channels: {how}"
         )
 
 
@@ -219,7 +231,7 @@ def _without_angle(stem: str, angle: float) -> str:
     return "".join(letter for letter in f"{stem[:start]}#{stem[stop:]}".casefold() if letter.isalnum() or letter == "#")
 
 
-def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path]) -> dict[str, Path]:
+def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path], how: str) -> dict[str, Path]:
     """The PSFs by the names of their views."""
     files = [guess.path for guess in guesses if guess.role == "psf"]
     wanted = [Wanted(name, path.stem, float(name)) for name, path in views.items()]
@@ -228,7 +240,7 @@ def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path]) 
     free = [path.name for path in files if path not in found.values()]
     without = [name for name in views if name not in found]
     if free and without:
-        raise InputError(f"{folder}: it is not clear which view {' and '.join(free)} belongs to: {_STATE_IT}")
+        raise InputError(f"{folder}: it is not clear which view {' and '.join(free)} belongs to: {how}")
     return found
 
 

@@ -36,6 +36,9 @@ _DYES = re.compile(r"[a-z]*(?:fp|cherry|tomato|alexa)|dapi|gfp|hoechst|fitc|cy[3
 _SHORT, _LETTERS = 4, 2
 _FULL_TURN = 360.0
 _MOST_BETWEEN = 2
+# Wavelengths of lasers and filters, nm.
+_SHORTEST_NM, _LONGEST_NM = 300, 1100
+_PADDED = 3
 _MOST_PATTERNS = 6
 _NO_NAME = frozenset("{}*|")
 
@@ -133,7 +136,8 @@ def _pattern_of(group: _Group, *, planes: bool) -> str:
         if _is_number(token):
             field = _by_words(group, slot)
         elif slot in varying and token[0].isalpha():
-            field = _of_words(group.values(slot))
+            named = _FIELD_OF.get(_beside(tokens, slot)[0], "") == "view"
+            field = "view" if named else _of_words(group.values(slot))
         else:
             continue
         if field and field not in fields.values():
@@ -164,6 +168,9 @@ def _by_words(group: _Group, slot: int) -> str:
     before, glued, after = _beside(group.names[0], slot)
     if after in _DEGREES:
         return "angle"
+    if after == "nm" and before not in _FIELD_OF and before not in _KINDS and group.varies(slot):
+        light = all(_SHORTEST_NM <= abs(float(value)) <= _LONGEST_NM for value in group.values(slot))
+        return "channel" if light else ""
     if before in _KINDS and after not in _UNITS:
         turned = all(abs(float(value)) <= _FULL_TURN for value in group.values(slot))
         return (
@@ -207,6 +214,9 @@ def _by_numbers(group: _Group, slot: int, taken: set[str], *, planes: bool) -> s
     free = [field for field in ("z", "timepoint") if field not in taken]
     if planes and free and all(value.isdigit() for value in values):
         return free[0]
+    padded = all(value.isdigit() and len(value) >= _PADDED for value in values)
+    if padded and _counts(values) and "view" in taken and not taken & {"angle", "timepoint"}:
+        return "timepoint"
     if taken & {"angle", "view"}:
         return ANYTHING
     return "view" if _counts(values) or any(abs(float(value)) > _FULL_TURN for value in values) else "angle"
