@@ -4,6 +4,7 @@ import pickle
 import shutil
 import threading
 import zipfile
+from base64 import b64encode
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from zarr.storage import FsspecStore
 
 from command_line import run
-from napari_mvfusion.addresses import absolute, address_of, with_addresses
+from napari_mvfusion.addresses import absolute, address_of, flaw_of, with_addresses
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import load_recipe
@@ -96,6 +98,69 @@ def test_paths_stand_for_addresses():
     assert address_of("C:/a") is None
     assert address_of("http.zarr") is None
     assert with_addresses("http:/h/a is damaged") == "http://h/a is damaged"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:HUSH@127.0.0.1:9/a.zarr",
+        "HTTP://user:SEC/HUSH@127.0.0.1:9/a.zarr",
+        "http:/HUSH@127.0.0.1:9/a.zarr",
+        "https://127.0.0.1:9/a.zarr?token=HUSH",
+        "https://127.0.0.1:9/a.zarr#HUSH",
+        "s3://key:HUSH@bucket/a.zarr",
+        "ftp://user:HUSH@host/a.zarr",
+    ],
+)
+def test_no_file_and_no_line_holds_a_password(tmp_path, address):
+    out = tmp_path / "f.zarr"
+    for arguments in (("info", address), ("fuse", f"--view=0={address}", "--method", "average", "-o", out)):
+        failed = run(*arguments, code=2)
+        assert "HUSH" not in failed.stderr
+        assert failed.stderr.count("\n") == 1
+        assert "leave it out" in failed.stderr or "download it first" in failed.stderr
+    for call in (open_views, open_stored, lambda name: open_views([name]), lambda name: open_views({"0": name})):
+        with pytest.raises(InputError) as failure:
+            call(Path(address))
+        assert "HUSH" not in str(failure.value)
+    assert "HUSH" not in str(InputError(f"{Path(address)} is damaged"))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gs://bucket/a.zarr", "gs://bucket/a.zarr cannot be read: only https:// and s3:// addresses are"),
+        ("file:///tmp/a.zarr", "name its path alone, /tmp/a.zarr"),
+        ("http://[::1/a.zarr", "http://[::1/a.zarr is no address"),
+        ("http://host:port/a.zarr", "http://host:port/a.zarr is no address"),
+        ("http://host/a.zarr::file:///b.zarr", "is no address"),
+    ],
+)
+def test_addresses_that_cannot_be_asked_are_said_as_they_were_typed(name, said):
+    assert said in run("info", name, code=2).stderr
+    with pytest.raises(InputError) as failure:
+        open_views(Path(name))
+    assert said in str(failure.value)
+
+
+def test_an_at_and_a_colon_further_on_are_no_password():
+    for address in ("http://host:80/a@b/c:d.zarr", "s3://bucket/2024:01/x@y.zarr", "https://host/a.zarr"):
+        assert flaw_of(address) == ""
+        assert with_addresses(f"{Path(address)} is damaged") == f"{address} is damaged"
+
+
+def test_the_password_of_netrc_is_used(served, rng, monkeypatch, tmp_path):
+    folder, address, server = served
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password HUSH\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    seen = []
+    monkeypatch.setattr(server, "end_headers", lambda self: seen.append(self.headers["Authorization"]) or end(self))
+    end = SimpleHTTPRequestHandler.end_headers
+    FsspecStore.from_url(address, read_only=True).fs.clear_instance_cache()
+    open_stored(f"{address}/v.zarr")
+    assert set(seen) == {"Basic " + b64encode(b"me:HUSH").decode()}
 
 
 def test_views_at_an_address_are_those_on_the_disk(served, rng):

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from napari_mvfusion.addresses import flaw_of
 from napari_mvfusion.cli.app import app
 from napari_mvfusion.cli.show import say_error
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.system.file_checks import is_there
 from napari_mvfusion.system.unforeseen import in_words
 
@@ -30,6 +32,7 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     debug = _DEBUG in sys.argv[1:] or bool(os.environ.get("MVFUSION_TRACEBACK"))
     try:
+        _check_addresses(arguments)
         app(args=arguments, prog_name="mvfusion")
     except KeyboardInterrupt:
         say_error("cancelled")
@@ -40,6 +43,15 @@ def main() -> None:
         told = in_words(error, doing=_doing(arguments), when_memory_ran_out="choose a smaller --tile or --memory")
         say_error(told.message)
         sys.exit(told.exit_code)
+
+
+def _check_addresses(arguments: Sequence[str]) -> None:
+    """Refuse addresses that hold a password, or cannot be asked, before any work; also those that follow VIEW=."""
+    for argument in arguments:
+        parts = argument.split("=")
+        for first in range(len(parts)):
+            if flaw := flaw_of("=".join(parts[first:])):
+                raise InputError(flaw)
 
 
 def _doing(arguments: Sequence[str]) -> str:

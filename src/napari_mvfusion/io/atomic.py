@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from napari_mvfusion.addresses import address_of, flaw_of
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.system.locks import lock_path, locked
 
@@ -43,6 +44,18 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_on_disk(out: Path) -> None:
+    """Look at the name of an output.
+
+    Raises
+    ------
+    OutputError
+        If it is an address.
+    """
+    if address_of(out) is not None or flaw_of(out):
+        raise OutputError(f"{out} is an address, and results are written to disks only: choose a path of this computer")
+
+
 def check_place(out: Path) -> None:
     """Look at the folder of an output before any work.
 
@@ -51,6 +64,7 @@ def check_place(out: Path) -> None:
     OutputError
         If it is missing or cannot be written.
     """
+    check_on_disk(out)
     if not out.parent.is_dir():
         raise OutputError(f"the folder {out.parent} does not exist: make it, or choose another output")
     if not os.access(out.parent, os.W_OK | os.X_OK):
@@ -82,6 +96,7 @@ def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         If `path` exists and may not be overwritten, its folder is missing, or writing fails.
     """
     path = Path(path)
+    check_on_disk(path)
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
     with writing(path), locked(path):

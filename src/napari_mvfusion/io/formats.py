@@ -14,6 +14,7 @@ from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
+from napari_mvfusion.io.atomic import check_on_disk
 from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
 from napari_mvfusion.io.czi.format import CZI
@@ -25,7 +26,7 @@ from napari_mvfusion.io.nd2_files import ND2
 from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene, ZippedZarr
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.io.volume_choice import VolumeChoice
-from napari_mvfusion.system.file_checks import check_there, is_folder
+from napari_mvfusion.system.file_checks import check_address, check_there, is_folder
 
 # What say best what is wrong with a file, and with a folder, that no format recognises.
 _OF_FILES, _OF_FOLDERS = TIFF(), OMEZarr()
@@ -48,8 +49,15 @@ _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 
 
 def format_of(path: str | Path) -> Format:
-    """The format of a file or folder; of what no format recognises, the one that says best what is wrong with it."""
+    """The format of a file or folder; of what no format recognises, the one that says best what is wrong with it.
+
+    Raises
+    ------
+    InputError
+        If it is an address that cannot be asked, or that holds a password or key.
+    """
     path = Path(path)
+    check_address(path)
     far = address_of(path) is not None
     for known in FORMATS:
         if (known.has_addresses or not far) and known.recognises(path):
@@ -60,6 +68,7 @@ def format_of(path: str | Path) -> Format:
 def is_volume(path: str | Path) -> bool:
     """Whether a file or folder is of a format of volumes; what is inside is not looked at."""
     path = Path(path)
+    check_address(path)
     far = address_of(path) is not None
     return any(known.recognises(path) for known in _VOLUMES if known.has_addresses or not far)
 
@@ -173,12 +182,23 @@ def writer_of(path: str | Path) -> Format:
     ------
     OutputError
         If its ending is of no format that can be written, names those that are; unless it lies in a container that takes
-        any name.
+        any name. If it is an address, or no more than an ending.
     """
     path = Path(path)
+    check_on_disk(path)
     for known in writers():
-        if known.place(path).name.lower().endswith(known.suffixes):
-            return known
+        name = known.place(path).name.lower()
+        if not name.endswith(known.suffixes):
+            continue
+        if name.removeprefix(".ome") in known.suffixes:
+            raise OutputError(f"{path} is an ending alone, and would be hidden: put a name before it, as fused{name}")
+        if str(path).endswith(":"):
+            raise OutputError(
+                f"{path} names no dataset after the colon: leave the colon out, or name one as {path}/fused"
+            )
+        return known
+    if path in (Path(), Path(path.anchor)):
+        raise OutputError(f"the output has no name: give one, as fused{growing_format().new_suffix}")
     if is_folder(path.parent) and (known := format_of(path.parent)).takes(path.parent):
         return known
     endings = [f"{known.suffixes[0]} for {known.written}" for known in writers()]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from napari_mvfusion.addresses import address_of
+from napari_mvfusion.addresses import address_of, flaw_of
 from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 
 # Recipes of hundreds of views and configurations are far below this.
@@ -64,6 +64,18 @@ def is_absent(path: Path) -> bool:
     return False
 
 
+def check_address(path: str | Path) -> None:
+    """Raise where a name is an address that cannot be asked, or holds a password or key; see `flaw_of`.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if flaw := flaw_of(path):
+        raise InputError(flaw)
+
+
 def check_there(path: Path, advice: str) -> None:
     """Raise unless there is something of this name.
 
@@ -78,6 +90,7 @@ def check_there(path: Path, advice: str) -> None:
         If there is nothing of this name, it is longer than names can be, or a folder on the way may not be read. Whether
         there is something at an address is known when it is opened.
     """
+    check_address(path)
     if address_of(path) is not None:
         return
     try:

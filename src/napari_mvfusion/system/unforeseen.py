@@ -12,6 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_log_path
 
+from napari_mvfusion.addresses import hidden
 from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, is_out_of_memory
 from napari_mvfusion.system.file_checks import cause_of, shortened
 
@@ -89,6 +90,6 @@ def record(error: Exception, doing: str = "") -> Path | None:
         if path.is_file() and path.stat().st_size > _LONGEST_LOG:
             os.replace(path, path.with_suffix(".old.log"))
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{head}\n{doing}\n{text}\n")
+            file.write(hidden(f"{head}\n{doing}\n{text}\n"))
         return path
     return None

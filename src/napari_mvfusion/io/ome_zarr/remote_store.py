@@ -15,7 +15,7 @@ from zarr.storage import FsspecStore
 
 from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 from napari_mvfusion.io.ome_zarr.checked_store import Checked, is_metadata
-from napari_mvfusion.system.file_checks import cause_of
+from napari_mvfusion.system.file_checks import cause_of, check_address
 
 # Seconds that a server may say nothing, and between two attempts.
 SILENCE, PAUSE = 30.0, 0.5
@@ -51,6 +51,7 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
     @classmethod
     def at(cls, address: str) -> RemoteFiles:
         """The store of an address."""
+        check_address(address)
         try:
             return cls.from_url(address, storage_options=_options(address), read_only=True)  # type: ignore[no-any-return]
         except ImportError as error:
@@ -202,7 +203,8 @@ def _options(address: str) -> dict[str, Any]:
         keys = any(name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"))
         known = keys or (Path.home() / ".aws" / "credentials").is_file()
         return {"anon": not known, "config_kwargs": {"connect_timeout": SILENCE, "read_timeout": SILENCE}}
-    return {}
+    # So that the passwords of .netrc and the proxy of this computer are used.
+    return {"client_kwargs": {"trust_env": True}}
 
 
 def _why(error: Exception) -> str:
