@@ -1,6 +1,7 @@
 """OME-Zarr 0.6: images with several coordinate systems, and scenes that place images by ways through these."""
 
 import json
+import shutil
 import warnings
 
 import ngff_zarr
@@ -234,6 +235,14 @@ def test_what_is_wrong_with_a_scene_is_said_in_one_line(scene, tmp_path, name):
         (path / "zarr.json").write_text(json.dumps(kept))
     assert "\n" not in str(failure.value)
     assert "s.ome.zarr" in str(failure.value)
+
+
+def test_a_rotation_that_stretches_is_refused(tmp_path, scene):
+    copy = tmp_path / "s.ome.zarr"
+    shutil.copytree(scene[0], copy)
+    state(copy, [step(A, WORLD, "rotation", rotation=[[1, 0, 0], [0, 2, 0], [0, 0, 1]]), TO_WORLD[1]])
+    with pytest.raises(InputError, match="has a rotation that stretches or shears"):
+        open_views(copy, no_data="none")
 
 
 def test_cycles_end_and_links_do_not_leave_a_scene(scene, tmp_path):

@@ -13,6 +13,8 @@ from napari_mvfusion.data.geometry import is_flat
 from napari_mvfusion.errors import InputError
 
 _MOST_NESTED = 8
+# Of rotations in single precision, or written with few digits.
+_ROTATED = 1e-3
 _MOST_AXES = 16
 _A = {"scale": "a scale", "translation": "a translation", "rotation": "a rotation", "affine": "an affine"}
 _FIELDS = ("displacements", "coordinates")
@@ -111,6 +113,10 @@ def _numbers_as_matrix(path: Path, kind: str, stated: Any, count: int) -> np.nda
         matrix[:-1, : values.shape[1]] = values
         if cannot_be_inverted(matrix):
             raise InputError(f"{path} has {_A[kind]} that squeezes it flat, so it cannot be a place: register it again")
+        if kind == "rotation" and not np.allclose(values @ values.T, np.eye(count), atol=_ROTATED):
+            raise InputError(
+                f"{path} has a rotation that stretches or shears: save it as an affine, or register it again"
+            )
     else:
         matrix = np.vstack([values, np.eye(count + 1)[-1:]])
     return matrix
