@@ -8,11 +8,18 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
 from views_person import ViewsPerson, in_front_of_the_views, known
 
+from napari_mvfusion.data.events import Warned
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import load_recipe
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
-from napari_mvfusion.gui.panels.views.roles_dialog import RolesDialog
+from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psf_files import prepare_psf
+from napari_mvfusion.methods import EBMD
 from napari_mvfusion.simulation import light_sheet_psf
 
 LEFT = Qt.MouseButton.LeftButton
@@ -242,3 +249,38 @@ def test_zarrs_whose_names_say_time_points_are_asked_about_too(model, person, tm
     for layer, angle in zip(model.layers, (0, 90), strict=True):
         assert known(layer)["angle"] == angle
         np.testing.assert_array_equal(np.asarray(layer.data), volumes[0, angle])
+
+
+def repeats(layers, tmp_path):
+    """Fuse layers with their PSFs as the Fuse panel does; whether the recipe gives the same from the files alone."""
+    opened = open_layers(layers)
+    assert opened.inputs is not None, "no recipe says how these are opened"
+    assert all(view.psf is not None for view in opened.views.views)
+    first = drain(fuse_events(opened.views, EBMD(iterations=1), out=tmp_path / "fused.zarr", inputs=opened.inputs))
+    events = load_recipe(tmp_path / "fused.zarr").repeat(tmp_path / "again.zarr")
+    assert not [event.message for event in events if isinstance(event, Warned) and "may differ" in event.message]
+    first, again = (np.asarray(open_volume(tmp_path / name)[0]) for name in ("fused.zarr", "again.zarr"))
+    return first.any() and np.array_equal(first, again)
+
+
+def test_views_and_psfs_of_the_dialog_have_a_recipe_that_repeats(model, person, recorded, tmp_path_factory):
+    person.drop(recorded)
+    open_all(dialog_of(person.panel, person.bot), person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    assert repeats(list(model.layers), tmp_path_factory.mktemp("out"))
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["on one grid", "moved"])
+def test_psfs_that_are_matched_later_have_a_recipe_that_repeats(model, person, tmp_path, rng, moved):
+    for number, angle in enumerate((0, 90)):
+        grid = Grid((24, 40, 40 - 2 * number), (1.0, 1.0, 1.0), (0.0, 0.0, 1.5 * number * moved))
+        write_zarr(tmp_path / f"a{angle}.zarr", rng.integers(1, 900, grid.shape).astype(np.uint16), grid)
+        tifffile.imwrite(tmp_path / f"psf_{angle}.tif", light_sheet_psf(float(angle), shape=(9, 9, 9)))
+    person.panel.files.open_given([Given(tmp_path / f"a{angle}.zarr", "view", float(angle)) for angle in (0, 90)])
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    person.panel.files.match(sorted(tmp_path.glob("psf*")), "these files")
+    person.settle()
+    assert [known(layer)["psf_source"] for layer in model.layers] == ["psf_0.tif", "psf_90.tif"]
+    assert repeats(list(model.layers), tmp_path)

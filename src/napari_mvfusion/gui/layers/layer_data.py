@@ -69,7 +69,7 @@ def view_layers(
     limits = {dtype: contrast_limits(volumes) for dtype, volumes in alike.items()}
     layers: list[LayerData] = []
     for number, view in enumerate(views.views):
-        placed = _placed_psf(view, views.grid, None if in_run is None else in_run.views[number]) if own_psfs else None
+        placed = placed_psf(view, views.grid, None if in_run is None else in_run.views[number]) if own_psfs else None
         said = ViewPSF(view.psf, view.psf_notes, view.psf_flaw)
         recorded = None
         if view.affine is not None and not is_aligned(view.affine):
@@ -198,7 +198,7 @@ def resampled_views(views: RegisteredViews) -> RegisteredViews:
     )
 
 
-def _placed_psf(own: View, grid: Grid, in_run: View | None) -> Notes | None:
+def placed_psf(own: View, grid: Grid, in_run: View | None) -> Notes | None:
     """The PSF of a view in its own frame, and brought to the voxels of a grid; None where it has none.
 
     Parameters

@@ -27,6 +27,7 @@ from napari_mvfusion.gui.layers.conversion import (
     to_world_um,
 )
 from napari_mvfusion.gui.layers.fused_frame import FusedFrame, chosen_frame, grid_of
+from napari_mvfusion.gui.layers.layer_data import placed_psf
 from napari_mvfusion.gui.layers.notes import Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.psf_files import ViewPSF
@@ -379,6 +380,45 @@ def run_psfs(inputs: Inputs) -> dict[str, ViewPSF]:
     """
     views = inputs.open().views
     return {view.name: ViewPSF(view.psf, view.psf_notes, view.psf_flaw) for view in views}
+
+
+def psfs_of_files(inputs: Inputs, *, on_shown: bool) -> dict[str, Notes]:
+    """What layers note of their PSFs, by the names of the views, as a run on the files has them.
+
+    Parameters
+    ----------
+    inputs : how the views are opened, with the files of their PSFs
+    on_shown : each layer shows its view on the voxels of the fused volume, and its PSF follows from there
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+    in_run = inputs.open()
+    if on_shown:
+        same = np.eye(3)
+        said = {view.name: ViewPSF(view.psf, view.psf_notes, view.psf_flaw) for view in in_run.views}
+        return {
+            name: Notes(psf=one.psf, psf_said=one, psf_own=None)
+            if one.psf is None
+            else Notes(
+                psf=one.psf,
+                psf_said=one,
+                psf_own=one.psf,
+                psf_matrix=same,
+                psf_placed=one.psf,
+                psf_in_run=PlacedPSF(one.psf, same, one),
+            )
+            for name, one in said.items()
+        }
+    own = inputs.open(own_psfs=True)
+    moved = any(view.affine is not None for view in own.views)
+    found: dict[str, Notes] = {}
+    for view, run in zip(own.views, in_run.views, strict=True):
+        plain = Notes(psf=view.psf, psf_said=ViewPSF(view.psf, view.psf_notes, view.psf_flaw), psf_own=None)
+        found[view.name] = (placed_psf(view, own.grid, run) if moved else None) or plain
+    return found
 
 
 def take_run_psfs(layers: Sequence[Image], found: Mapping[str, ViewPSF]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.geometry import StatedSize
 from napari_mvfusion.engine.project_plan import ProjectPlanner
 from napari_mvfusion.engine.recipe import Inputs
@@ -25,9 +28,9 @@ from napari_mvfusion.gui.layers.layer_data import (
     view_series,
     views_as_layers,
 )
-from napari_mvfusion.gui.layers.notes import KEY, annotate, notes
+from napari_mvfusion.gui.layers.notes import KEY, Notes, annotate, notes
+from napari_mvfusion.gui.layers.opened import open_layers, psfs_of_files
 from napari_mvfusion.gui.layers.project_layers import OpenedProject, project_layers
-from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um
 from napari_mvfusion.gui.panels.views.project_dialog import ProjectDialog
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
@@ -187,30 +190,34 @@ class FileOpener(QObject):
         if others:
             self._tasks.start(f"others {others[0][0]}", open_others, others, done=self._show)
         if views:
-            done = partial(self._show, psfs=psfs)
-            self._tasks.start(f"files {next(iter(views))}", open_files, list(views), views, done=done)
+            task = f"files {next(iter(views))}"
+            self._tasks.start(task, open_with_psfs, views, psfs, done=self._show_with_psfs)
         elif psfs:
             self._give(psfs)
 
-    def _show(self, layers: list[LayerData], psfs: Sequence[Given] = ()) -> None:
-        """Add layers, and give them PSFs."""
-        new = [self._viewer.add_layer(Layer.create(data, look, kind)) for data, look, kind in layers]
-        if psfs:
-            # The panel looks at the new layers a moment later.
-            self.wanted |= {layer: wanted_of(layer) for layer in new}
-            if self.grid_size_um is None:
-                self.grid_size_um = known_size_um(fused_grid(new))
-            self._give(psfs)
+    def _show(self, layers: list[LayerData]) -> None:
+        """Add layers."""
+        for data, look, kind in layers:
+            self._viewer.add_layer(Layer.create(data, look, kind))
+
+    def _show_with_psfs(self, opened: OpenedFiles) -> None:
+        self._show(opened.layers)
+        for problem in opened.problems:
+            self._status.say("warning", f"{problem}.")
+        if opened.given:
+            self._tell_given(opened.given)
+
+    def _tell_given(self, given: Sequence[str]) -> None:
+        self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".")
 
     def _give(self, psfs: Sequence[Given]) -> None:
         """PSFs to the views of the angles that the user has said, the others by their names."""
-        angles = {one.angle: one.path for one in psfs if one.angle is not None}
-        found = {layer: angles[view.angle] for layer, view in self.wanted.items() if view.angle in angles}
-        rest = [one.path for one in psfs if one.path not in found.values()]
+        layers = list(self.wanted)
+        found, problems = _psfs_of([self.wanted[layer] for layer in layers], psfs)
+        for problem in problems:
+            self._status.say("warning", f"{problem}.")
         if found:
-            self._read_psfs(f"psfs {min(found.values())}", found)
-        if rest:
-            self.match(rest, "these files")
+            self._read_psfs(f"psfs {min(found.values())}", {layers[number]: file for number, file in found.items()})
 
     def match(self, files: Sequence[Path], where: str) -> None:
         """Give each view the PSF whose file name has its name or angle."""
@@ -224,23 +231,54 @@ class FileOpener(QObject):
             self._status.say("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
 
     def _read_psfs(self, task: str, found: Mapping[Image, Path]) -> None:
-        files = sorted(set(found.values()))
-        self._tasks.start(
-            task, lambda _, *of: prepare_files(*of), files, self.grid_size_um, done=partial(self._take_psfs, found)
-        )
+        openings, done = self._openings(found), partial(self._take_psfs, found)
+        self._tasks.start(task, _read_given, dict(found), openings, self.grid_size_um, done=done)
 
-    def _take_psfs(self, found: Mapping[Image, Path], read: tuple[dict[Path, ViewPSF], list[str]]) -> None:
-        psfs, problems = read
+    def _openings(self, found: Mapping[Image, Path]) -> list[_Opening]:
+        """How the files of views are opened with other PSFs, for those whose files can say how they are set."""
+        openings = []
+        left = list(found)
+        while left:
+            inputs = notes(left[0]).get("inputs")
+            together = [layer for layer in self._viewer.layers if notes(layer).get("inputs") == inputs]
+            psfs = {str(notes(layer).get("name")): absolute(found[layer]) for layer in left if layer in together}
+            left = [layer for layer in left if layer not in together]
+            if inputs is None:
+                continue
+            try:
+                as_set = open_layers(together).inputs
+            except MVFusionError:
+                # Its row says why.
+                continue
+            before = inputs.get("psfs") or {}
+            if as_set is not None and isinstance(before, dict):
+                on_shown = any("kept" in notes(layer) for layer in together)
+                changed = {"psfs": before | psfs}
+                openings.append(_Opening(together, inputs | changed, Inputs(**as_set | changed), on_shown))
+        return openings
+
+    def _take_psfs(self, found: Mapping[Image, Path], read: _ReadPSFs) -> None:
         given = []
         for layer, file in found.items():
-            if file in psfs and layer in self._viewer.layers:
-                said = psfs[file]
+            if layer not in self._viewer.layers:
+                continue
+            if (as_in_run := read.of_layers.get(layer)) is not None:
+                as_in_run["psf_source"] = file.name
+                annotate(layer, **as_in_run)
+            elif (said := read.of_files.get(file)) is not None:
                 annotate(layer, psf=said.psf, psf_said=said, psf_own=None, psf_source=file.name, inputs=None)
-                given.append(f"{layer.name}: {file.name}")
-        for problem in problems:
+            else:
+                continue
+            given.append(f"{layer.name}: {file.name}")
+        for opening in read.openings:
+            for layer in opening.together:
+                # Layers that others are opened with say the same.
+                if layer in self._viewer.layers and notes(layer).get("inputs") is not None:
+                    annotate(layer, inputs=opening.inputs)
+        for problem in read.problems:
             self._status.say("error", problem)
         if given:
-            self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".")
+            self._tell_given(given)
 
     def _open_folder(self, folder: Path) -> None:
         if is_project(folder):
@@ -265,6 +303,48 @@ def open_project(check: Checkpoint, inputs: Inputs) -> Generator[None, None, Ope
     return project_layers(inputs, check)
 
 
+@dataclass(frozen=True, eq=False)
+class _Opening:
+    """Layers that were opened together, and how they are opened with other PSFs: as they were, and as they are set now."""
+
+    together: list[Image]
+    inputs: dict[str, Any]
+    as_set: Inputs
+    on_shown: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadPSFs:
+    """PSFs as a run on the files of layers has them, and those of files beyond these; with what could not be read."""
+
+    of_layers: Mapping[Image, Notes]
+    of_files: Mapping[Path, ViewPSF]
+    openings: list[_Opening]
+    problems: list[str]
+
+
+def _read_given(
+    check: Checkpoint, found: Mapping[Image, Path], openings: Sequence[_Opening], size_um: StatedSize | None
+) -> Generator[float, None, _ReadPSFs]:
+    """Read PSFs for layers, which only go through."""
+    of_layers: dict[Image, Notes] = {}
+    used = []
+    for opening in openings:
+        check()
+        try:
+            by_name = psfs_of_files(opening.as_set, on_shown=opening.on_shown)
+        except (MVFusionError, OSError):
+            # The files of the views have changed since; their PSFs are read by themselves.
+            continue
+        named = {layer: by_name.get(str(notes(layer).get("name"))) for layer in opening.together if layer in found}
+        if all(one is not None and one.get("psf") is not None for one in named.values()):
+            of_layers |= {layer: one for layer, one in named.items() if one is not None}
+            used.append(opening)
+    files = sorted({file for layer, file in found.items() if layer not in of_layers})
+    of_files, problems = yield from prepare_files(files, size_um)
+    return _ReadPSFs(of_layers, of_files, used, problems)
+
+
 def wanted_of(layer: Image) -> Wanted:
     """By what the files of a view are known."""
     known = notes(layer)
@@ -276,37 +356,80 @@ def _is_called_psf(path: Path) -> bool:
     return "psf" in path.name.lower()
 
 
-def open_files(
-    check: Checkpoint, files: Sequence[Path], given: Mapping[Path, float | None] | None = None
-) -> Generator[None, None, list[LayerData]]:
+@dataclass(frozen=True, eq=False)
+class OpenedFiles:
+    """Views of files as layers, with the PSFs that were given to them, and what fits none, in words."""
+
+    layers: list[LayerData]
+    given: list[str]
+    problems: list[str]
+
+
+def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None, list[LayerData]]:
     """View files as layers; those that do not fit together are opened each on its own grid.
 
     Parameters
     ----------
-    files : one a view, or with several views or images inside, which all are opened
-    given : the angles of files, where the user has said them; else they are told from the names
+    files : one a view, or with several views or images inside, which all are opened; their names say angles
 
     Raises
     ------
     InputError
         If a file cannot be used.
     """
+    given = dict(zip(files, angles_in([called_by(path) for path in files]), strict=True))
+    opened = yield from open_with_psfs(check, given, ())
+    return opened.layers
+
+
+def open_with_psfs(
+    check: Checkpoint, files: Mapping[Path, float | None], psfs: Sequence[Given]
+) -> Generator[None, None, OpenedFiles]:
+    """View files as layers, as `open_files`, with PSFs, which are opened as those of a run.
+
+    Parameters
+    ----------
+    files : with the angle of each, None where it is not known
+    psfs : of these views
+
+    Raises
+    ------
+    InputError
+        If a file of a view cannot be used.
+    """
     yield
-    said = angles_in([called_by(path) for path in files]) if given is None else [given.get(path) for path in files]
-    inside = _inside(dict(zip(files, said, strict=True)))
-    names, angles = [each.name for each in inside], [each.angle for each in inside]
+    inside = _inside(files)
+    found, problems = _psfs_of([Wanted(each.name, each.name, each.angle) for each in inside], psfs)
+    own = {inside[number].file: psf for number, psf in found.items()}
     try:
-        layers = _together([each.file for each in inside])
+        layers = _together([each.file for each in inside], own)
     except InputError:
         layers = []
         for path in (each.file for each in inside):
             check()
-            layers += _together([path])
+            layers += _together([path], own)
             yield
-    for (_, look, _), name, angle in zip(layers, names, angles, strict=True):
-        look["name"] = name
-        look["metadata"][KEY]["angle"] = angle
-    return layers
+    given = []
+    for (_, look, _), each in zip(layers, inside, strict=True):
+        look["name"] = each.name
+        known = look["metadata"][KEY]
+        known["angle"] = each.angle
+        if (psf := own.get(each.file)) is not None:
+            known["psf_source"] = psf.name
+            given.append(f"{each.name}: {psf.name}")
+    return OpenedFiles(layers, given, problems)
+
+
+def _psfs_of(views: Sequence[Wanted], psfs: Sequence[Given]) -> tuple[dict[int, Path], list[str]]:
+    """PSFs for views by the angles that the user has said, and by their names; index of a view to its file, and problems."""
+    angles = {one.angle: one.path for one in psfs if one.angle is not None}
+    found = {number: angles[view.angle] for number, view in enumerate(views) if view.angle in angles}
+    rest = [one.path for one in psfs if one.path not in found.values()]
+    if not rest:
+        return found, []
+    left = [number for number in range(len(views)) if number not in found]
+    matches = match_files([views[number] for number in left], rest)
+    return found | {left[number]: file for number, file in matches.found.items()}, list(matches.problems)
 
 
 def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
@@ -339,12 +462,17 @@ def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
     return found
 
 
-def _together(files: Sequence[Path]) -> list[LayerData]:
-    """View files of one grid as layers, with all their time points and channels."""
+def _together(files: Sequence[Path], psfs: Mapping[Path, Path]) -> list[LayerData]:
+    """View files of one grid as layers, with all their time points and channels, and with their PSFs, by these files."""
     first = first_volume(files)
-    inputs = Inputs(source=[str(path.resolve()) for path in files], grid="isotropic").model_dump(mode="json")
     opened = partial(open_views, files, timepoint=first.timepoint, channel=first.channel)
-    views, layers = views_as_layers(opened, sample="", inputs=inputs)
+    own = [psfs.get(file) for file in files]
+    named = {}
+    if any(own):
+        named = {name: absolute(psf) for name, psf in zip(opened().names, own, strict=True) if psf is not None}
+    source = [str(path.resolve()) for path in files]
+    inputs = Inputs(source=source, psfs=named or None, grid="isotropic").model_dump(mode="json")
+    views, layers = views_as_layers(partial(opened, psfs=named or None), sample="", inputs=inputs)
     return view_series(views, layers)
 
 
