@@ -245,6 +245,23 @@ def test_a_rotation_that_stretches_is_refused(tmp_path, scene):
         open_views(copy, no_data="none")
 
 
+@pytest.mark.parametrize(
+    "second",
+    [step(B, WORLD, "translation", translation=[5, 5, 5]), step(WORLD, B, "translation", translation=[5, 5, 5])],
+    ids=["forwards", "backwards"],
+)
+def test_two_places_of_one_image_are_refused_and_one_that_is_said_twice_is_not(tmp_path, scene, second):
+    copy = tmp_path / "s.ome.zarr"
+    shutil.copytree(scene[0], copy)
+    state(copy, [*TO_WORLD, second])
+    with pytest.raises(InputError, match="two transforms from 'raw/b/intrinsic' to 'world' that contradict each other"):
+        open_views(copy, no_data="none")
+    state(copy, [*TO_WORLD, TO_WORLD[1], step(WORLD, B, "translation", translation=[-1, -2, -3])])
+    once, twice = open_views(scene[0], no_data="none"), open_views(copy, no_data="none")
+    for a, b in zip(once.views, twice.views, strict=True):
+        np.testing.assert_array_equal(a.affine, b.affine)
+
+
 def test_cycles_end_and_links_do_not_leave_a_scene(scene, tmp_path):
     path, _ = scene
     kept = json.loads((path / "zarr.json").read_text())

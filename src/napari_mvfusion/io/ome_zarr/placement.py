@@ -17,6 +17,7 @@ from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
 from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, cannot_be_inverted, matrix_of
 from napari_mvfusion.io.volume_choice import NotChosenError
 
+_ALIKE = 1e-6
 _MOST_SYSTEMS = 10_000
 
 Place: TypeAlias = tuple[str, str]
@@ -78,7 +79,8 @@ class Systems:
         Raises
         ------
         InputError
-            If one on the way does not fit the axes of its systems, or cannot be inverted.
+            If one on the way does not fit the axes of its systems, or cannot be inverted, or two between the same systems
+            lay the same pixel at two places.
         """
         if start == end:
             return np.eye(len(self.known[start].axes) + 1)
@@ -86,17 +88,30 @@ class Systems:
         waiting = deque([start])
         while waiting and len(reached) < _MOST_SYSTEMS:
             at = waiting.popleft()
+            here: dict[Place, np.ndarray] = {}
             for other, transform, inverted in self._next(at):
-                if other in reached:
+                if other in reached and other not in here:
                     continue
                 step = (
                     self._matrix(other, at, transform, load) if inverted else self._matrix(at, other, transform, load)
                 )
-                reached[other] = (self._inverse(step, transform) if inverted else step) @ reached[at]
-                if other == end:
-                    return reached[other]
+                matrix = (self._inverse(step, transform) if inverted else step) @ reached[at]
+                if other in here:
+                    self._refuse_unlike(at, other, here[other], matrix)
+                    continue
+                here[other] = reached[other] = matrix
                 waiting.append(other)
+            if end in here:
+                return here[end]
         return None
+
+    def _refuse_unlike(self, at: Place, other: Place, first: np.ndarray, second: np.ndarray) -> None:
+        """Refuse two transformations between the same systems that contradict each other."""
+        if first.shape != second.shape or not np.allclose(first, second, rtol=_ALIKE, atol=_ALIKE):
+            raise InputError(
+                f"{self.path} has two transforms from '{called(at)}' to '{called(other)}' that contradict each other: "
+                "remove the one that does not hold"
+            )
 
     def leads(self, start: Place) -> set[Place]:
         """The systems to which transformations lead from one, forwards or backwards."""
