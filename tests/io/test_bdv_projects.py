@@ -91,7 +91,8 @@ def test_no_output_takes_the_place_of_a_project(projects, tmp_path):
     shutil.copytree(projects / "bigstitcher-zarr", tmp_path / "p")
     shutil.copytree(projects / "npy2bdv", tmp_path / "q")
     for project, out, words in (
-        ("p/dataset.xml", "p/dataset.ome.zarr", "never replaced"),
+        ("p/dataset.xml", "p/dataset.ome.zarr", "would be lost"),
+        ("p/dataset.xml", "p/dataset.ome.zarr/s0-t0.zarr", "would lie inside the input"),
         # Of another time point.
         ("p/dataset.xml", "p/dataset.ome.zarr/s0-t1.zarr", "would lie inside the input"),
         ("q/npy2bdv_angles.xml", "q/npy2bdv_angles.h5", "would be lost"),

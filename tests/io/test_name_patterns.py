@@ -1,6 +1,7 @@
 """Names as people give them: patterns with fields, what is proposed for them, and the views that follow."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tifffile
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io import name_pattern
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.name_guess import guess_pattern
@@ -398,3 +400,61 @@ def test_signs_and_fractions_tell_that_numbers_are_angles(tmp_path, names, angle
             open_views(tmp_path)
     else:
         assert open_views(tmp_path, no_data="none").names == angles
+
+
+# What each field may be, as a regular expression says it.
+EXPRESSIONS = {
+    "angle": r"[+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?",
+    "view": r".+?",
+    "timepoint": r"[0-9]{1,9}",
+    "channel": r"(?:[0-9]{1,9}|[^\W\d_].*?)",
+    "z": r"[0-9]{1,9}",
+    "role": r"groundtruth|truth|beads|bead|psfs|mask|view|psf|gt",
+}
+
+
+def test_names_are_divided_as_a_regular_expression_divides_them(rng):
+    pieces = ["{angle}", "{view}", "{timepoint}", "{channel}", "{z}", "{role}", "*"]
+    letters = ["a", "_", "1", "23", "-", "+", ".", "psfs", "bead", "Ä", "0"]
+    fitting = 0
+    for _ in range(4000):
+        chosen = list(rng.permutation(pieces)[: rng.integers(1, 5)])
+        between = [str(rng.choice(["_", "a", "1", ".", "__"])) for _ in chosen]
+        text = between[0] * int(rng.integers(2)) + "".join(a + b for a, b in zip(chosen, between, strict=True)) + ".tif"
+        values = ["".join(rng.choice(letters, rng.integers(0, 4))) for _ in chosen]
+        name = between[0] * int(rng.integers(2)) + "".join(a + b for a, b in zip(values, between, strict=True)) + ".tif"
+        expression = re.escape(text)
+        for field, each in EXPRESSIONS.items():
+            expression = expression.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{each})")
+        expected = re.fullmatch(expression.replace(re.escape("*"), ".*?"), name, re.IGNORECASE | re.DOTALL)
+        found = read(text, name)
+        assert (found is None) == (expected is None), (text, name)
+        if expected is None or found is None:
+            continue
+        fitting += 1
+        said = expected.groupdict()
+        assert found.view == said.get("view", ""), (text, name)
+        assert found.angle == (float(said["angle"]) if "angle" in said else None), (text, name)
+        for field in ("timepoint", "z"):
+            assert getattr(found, field) == (int(said[field]) if field in said else None), (text, name)
+        channel = said.get("channel", "")
+        assert found.channel == (str(int(channel)) if channel.isdigit() else channel), (text, name)
+    assert fitting > 200
+
+
+def test_a_long_name_that_almost_fits_takes_no_more_steps_than_its_places(monkeypatch):
+    tried = []
+    kept = name_pattern._any_text
+
+    def counted(name, start, least=1):
+        for stop in kept(name, start, least):
+            tried.append(stop)
+            yield stop
+
+    monkeypatch.setattr(name_pattern, "_any_text", counted)
+    monkeypatch.setitem(name_pattern._STOPS, "view", counted)
+    monkeypatch.setitem(name_pattern._STOPS, "tag", counted)
+    name = "a_" * 120 + "0.tif"
+    assert read("{tag}_{view}_*_*_*_*_*_*_{angle}z", name) is None
+    # A regular expression would try 10^12 ways.
+    assert len(tried) < 8 * len(name) ** 2

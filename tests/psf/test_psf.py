@@ -234,7 +234,7 @@ def test_loading(tmp_path, quad_psfs):
     (tmp_path / "empty.tif").touch()
     for name, words in (
         ("none", "does not exist"),
-        ("text", "cannot be read"),
+        ("text", "is no TIFF file"),
         ("empty", "0 bytes"),
     ):
         with pytest.raises(InputError, match=words) as caught:

@@ -468,7 +468,7 @@ def load_recipe(path: str | Path) -> Recipe:
         If the file is missing, is or holds no recipe, or was made by a newer version.
     """
     path = Path(path)
-    values = _inside(path) if path.is_dir() or is_volume(path) else _written(path)
+    values = _inside(path) if is_volume(path) else _written(path)
     if not isinstance(values.get("version"), int) or values["version"] > FORMAT_VERSION:
         raise InputError(f"{path} was made by a newer version of napari-mvfusion: update it to read this recipe")
     try:

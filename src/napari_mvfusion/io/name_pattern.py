@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.roles import role_in
@@ -35,8 +36,6 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 )
 """The fields of a pattern, and what each stands for."""
 
-_COUNT = r"[0-9]{1,9}"
-_WORD = r"(?:[0-9]{1,9}|[^\W\d_].*?)"
 _ROLES: Mapping[str, NameRole] = {
     "view": "view",
     "psf": "psf",
@@ -49,21 +48,13 @@ _ROLES: Mapping[str, NameRole] = {
     "bead": "beads",
 }
 _STRONGEST: tuple[NameRole, ...] = ("psf", "truth", "mask", "beads", "view")
-_VALUE: Mapping[str, str] = {
-    "angle": r"[+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?",
-    "view": r".+?",
-    "timepoint": _COUNT,
-    "channel": _WORD,
-    "illumination": _WORD,
-    "tile": _WORD,
-    "z": _COUNT,
-    "tag": r".+?",
-    "role": "|".join(sorted(_ROLES, key=len, reverse=True)),
-}
+_COUNT = re.compile(r"[0-9]{1,9}")
+_WHOLE, _FRACTION = re.compile(r"[+-]?[0-9]{1,6}"), re.compile(r"\.[0-9]{1,6}")
+_LETTER = re.compile(r"[^\W\d_]")
+_ROLE = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)), re.IGNORECASE)
 _PIECE = re.compile(r"\{([^{}]*)\}|([{}])|(\*)|([^{}*]+)")
 _LONGEST = 1000
 _ANY_TEXT = ("view", "channel", "illumination", "tile", "tag")
-# A name can be divided among more of them in too many ways to try.
 _MOST_OPEN = 8
 
 
@@ -95,19 +86,33 @@ class FoundName:
     planes: str = ""
 
 
+Stops: TypeAlias = Callable[[str, int], Iterator[int]]
+"""Where a piece of a pattern may end in a name in which it begins at an index, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A field by its name, or "*" or the "" of a text, and where it may end."""
+
+    field: str
+    stops: Stops
+
+
 @dataclass(frozen=True)
 class _Alternative:
     fields: tuple[str, ...]
     said: NameRole | None
-    expression: re.Pattern[str]
+    pieces: tuple[_Piece, ...]
 
     def match(self, name: str) -> FoundName | None:
-        found = self.expression.fullmatch(name)
-        if found is None:
+        spans = _divided(name, self.pieces)
+        if spans is None:
             return None
-        value = {field: found[field] for field in self.fields}
-        role = _ROLES[value["role"].lower()] if "role" in value else self._role(name, found)
-        start, stop = found.span("z") if "z" in value else (0, 0)
+        found = [(piece.field, slice(*span)) for piece, span in zip(self.pieces, spans, strict=True)]
+        value = {field: name[span] for field, span in found if field in self.fields}
+        anything = " ".join(name[span] for field, span in found if field == ANYTHING)
+        role = _ROLES[value["role"].lower()] if "role" in value else self._role(name, anything)
+        plane = dict(found).get("z")
         return FoundName(
             role,
             float(value["angle"]) if "angle" in value else None,
@@ -118,14 +123,13 @@ class _Alternative:
             _plain(value.get("tile", "")),
             int(value["z"]) if "z" in value else None,
             value.get("tag", ""),
-            f"{name[:start]}{{z}}{name[stop:]}" if "z" in value else "",
+            "" if plane is None else f"{name[: plane.start]}{{z}}{name[plane.stop :]}",
         )
 
-    def _role(self, name: str, found: re.Match[str]) -> NameRole:
+    def _role(self, name: str, anything: str) -> NameRole:
         """The words of the pattern say it; where these say nothing or "view", what stands for * may say something else."""
         if self.said is not None and self.said != "view":
             return self.said
-        anything = " ".join(text for group, text in found.groupdict().items() if group not in self.fields)
         by_name = role_in(name if self.said is None else anything)
         return "view" if by_name is None else "mask" if by_name[1] == "mask" else by_name[0]
 
@@ -174,31 +178,103 @@ class NamePattern:
 def _parsed(text: str, whole: str, endings: Sequence[str]) -> _Alternative:
     fields: list[str] = []
     words: list[str] = []
-    expression, before = "", ""
+    pieces: list[_Piece] = []
+    before = ""
     for field, brace, anything, literal in _PIECE.findall(unicodedata.normalize("NFC", text)):
         if brace:
             raise InputError(
                 f"the pattern {whole} has a '{brace}' alone: write a field as {{angle}}, and * for a brace"
             )
         if anything:
-            expression += f"(?P<anything{len(expression)}>.*?)"
+            pieces.append(_Piece(ANYTHING, partial(_any_text, least=0)))
         elif literal:
-            expression += re.escape(literal)
+            pieces.append(_Piece("", partial(_one_match, re.compile(re.escape(literal), re.IGNORECASE))))
             words.append(literal)
         else:
             _check_field(field, before, fields, whole)
             fields.append(field)
-            expression += f"(?P<{field}>{_VALUE[field]})"
+            pieces.append(_Piece(field, _STOPS[field]))
         before = field
     if sum(field in _ANY_TEXT for field in fields) + text.count(ANYTHING) > _MOST_OPEN:
         raise InputError(
             f"the pattern {whole} has more than {_MOST_OPEN} fields of any text and *: write what stands there"
         )
-    if not expression:
+    if not pieces:
         raise InputError(f"the pattern {whole} has nothing on one side of {OR}: write a pattern there, or leave it out")
     if not text.lower().endswith(tuple(endings)):
-        expression += rf"(?:\.ome)?(?:{'|'.join(map(re.escape, endings))})"
-    return _Alternative(tuple(fields), _role_of(words), re.compile(expression, re.IGNORECASE | re.DOTALL))
+        ending = re.compile(rf"(?:\.ome)?(?:{'|'.join(map(re.escape, endings))})\Z", re.IGNORECASE)
+        pieces.append(_Piece("", partial(_one_match, ending)))
+    return _Alternative(tuple(fields), _role_of(words), tuple(pieces))
+
+
+def _divided(name: str, pieces: Sequence[_Piece]) -> list[tuple[int, int]] | None:
+    """Start and stop of each piece in a name, None where the pieces do not fit it.
+
+    They are those that a regular expression would find. It tries to fit the same rest of a name by the same pieces again
+    for every way in which what stands before was divided, which may take for ever; here each rest is tried once.
+    """
+    tried: set[tuple[int, int]] = set()
+
+    def rest(number: int, start: int) -> list[tuple[int, int]] | None:
+        if number == len(pieces):
+            return [] if start == len(name) else None
+        if (number, start) in tried:
+            return None
+        tried.add((number, start))
+        for stop in pieces[number].stops(name, start):
+            if (found := rest(number + 1, stop)) is not None:
+                return [(start, stop), *found]
+        return None
+
+    return rest(0, 0)
+
+
+def _one_match(expression: re.Pattern[str], name: str, start: int) -> Iterator[int]:
+    if (found := expression.match(name, start)) is not None:
+        yield found.end()
+
+
+def _digits(name: str, start: int) -> Iterator[int]:
+    if (found := _COUNT.match(name, start)) is not None:
+        yield from range(found.end(), start, -1)
+
+
+def _any_text(name: str, start: int, least: int = 1) -> Iterator[int]:
+    yield from range(start + least, len(name) + 1)
+
+
+def _number_or_name(name: str, start: int) -> Iterator[int]:
+    yield from _digits(name, start)
+    if _LETTER.match(name, start) is not None:
+        yield from _any_text(name, start)
+
+
+def _degrees(name: str, start: int) -> Iterator[int]:
+    if (found := _WHOLE.match(name, start)) is not None:
+        whole = found.end()
+        if (found := _FRACTION.match(name, whole)) is not None:
+            yield from range(found.end(), whole + 1, -1)
+        yield from range(whole, start + name.startswith(("+", "-"), start), -1)
+
+
+def _role_word(name: str, start: int) -> Iterator[int]:
+    # One of the words may be the beginning of another.
+    if (found := _ROLE.match(name, start)) is not None:
+        word = found[0].lower()
+        yield from (start + len(each) for each in sorted(_ROLES, key=len, reverse=True) if word.startswith(each))
+
+
+_STOPS: Mapping[str, Stops] = {
+    "angle": _degrees,
+    "view": _any_text,
+    "timepoint": _digits,
+    "channel": _number_or_name,
+    "illumination": _number_or_name,
+    "tile": _number_or_name,
+    "z": _digits,
+    "tag": _any_text,
+    "role": _role_word,
+}
 
 
 def _check_field(field: str, before: str, fields: Sequence[str], whole: str) -> None:
