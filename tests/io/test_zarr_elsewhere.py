@@ -1,5 +1,6 @@
 """OME-Zarrs that are no folder: at an address, which lists nothing and may break off, and in a zip file."""
 
+import multiprocessing
 import pickle
 import shutil
 import threading
@@ -10,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import zarr
 from zarr.storage import FsspecStore
@@ -22,7 +24,7 @@ from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import format_of, open_stored
-from napari_mvfusion.io.ome_zarr import remote_store
+from napari_mvfusion.io.ome_zarr import remote_store, zip_archive
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views
@@ -302,6 +304,31 @@ def test_views_in_a_zip_are_those_in_the_folder(tmp_path, rng, name, top):
     np.testing.assert_array_equal(np.asarray(sent), np.asarray(here.views[0].data))
     assert describe(path).samples[0].views[1].angle == 90.0
     run("fuse", path, "--method", "average", "-o", tmp_path / "f.zarr")
+
+
+def test_the_directory_of_a_zip_is_read_once(tmp_path, rng):
+    write_views(tmp_path / "v.ome.zarr", rng)
+    path = zipped(tmp_path / "v.ome.zarr", tmp_path / "v.ozx")
+    before = zip_archive._archive.cache_info().misses
+    describe(path)
+    views = open_views(path)
+    first = views.read(views.grid.box)
+    assert zip_archive._archive.cache_info().misses == before + 1
+    assert str(path) not in {file.path for file in psutil.Process().open_files()}  # it may be moved
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(np.asarray, [views.views[0].data]), first[0])
+
+
+def test_a_zip_that_is_replaced_is_opened_anew(tmp_path, rng):
+    for name in ("one", "other"):
+        write_zarr(tmp_path / f"{name}.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    path = zipped(tmp_path / "one.zarr", tmp_path / "v.ozx")
+    opened = open_stored(path).volume()
+    zipped(tmp_path / "other.zarr", path, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match=r"v\.ozx was changed while it was being read: open it again"):
+        np.asarray(opened)
+    now, there = (np.asarray(open_stored(each).volume()) for each in (path, tmp_path / "other.zarr"))
+    np.testing.assert_array_equal(now, there)
 
 
 def test_images_in_a_zip_are_named(tmp_path, rng):

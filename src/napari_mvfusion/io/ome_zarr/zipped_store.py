@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 from zarr.storage import ZipStore
 
 from napari_mvfusion.io.ome_zarr.checked_store import Checked
+from napari_mvfusion.io.ome_zarr.zip_archive import ZipArchive, archive_of
 from napari_mvfusion.system.file_checks import check_file, parsing
 
 SUFFIXES = (".zarr.zip", ".ozx")
-_ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 class ZippedFiles(Checked, ZipStore):  # type: ignore[misc]  # zarr is not followed by mypy
@@ -29,8 +30,7 @@ class ZippedFiles(Checked, ZipStore):  # type: ignore[misc]  # zarr is not follo
         super().__init__(path, mode="r")
         check_file(path)
         with parsing(f"{path} is no readable zip file", "copy it again"):
-            self._opened()
-        self._process = os.getpid()
+            self._sync_open()
 
     def place_of(self, key: str) -> Path:
         """The zip file, with the name in it."""
@@ -39,39 +39,45 @@ class ZippedFiles(Checked, ZipStore):  # type: ignore[misc]  # zarr is not follo
     @property
     def root(self) -> str:
         """The folder in the zip that holds everything, where it was made of a folder; "" for the zip itself."""
-        names = self._zf.namelist()
-        if any(name in _ROOTS for name in names):
-            return ""
-        tops = {name.split("/", 1)[0] for name in names}
-        top = next(iter(tops), "")
-        return top if len(tops) == 1 and any(f"{top}/{root}" in names for root in _ROOTS) else ""
+        return self._archive.root
 
     def has(self, key: str) -> bool:
         """Whether there is a file of this name."""
         return key in self._zf.NameToInfo
 
+    def close(self) -> None:
+        """Forget the zip file, which other stores may read."""
+        self._is_open = False
+
     def _get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        if self._process != os.getpid():
-            # A fork shares the place in the file with its parent.
-            self._is_open, self._process = False, os.getpid()
-            self._opened()
         if not self.has(key):
             return None
         # No more is unpacked than the entry declares.
         self.check_size(key, self._zf.getinfo(key).file_size)
-        with parsing(f"{self.place_of(key)} is damaged: it cannot be unpacked", "copy the zip file again"):
-            found = self._unpacked(key, prototype, byte_range)
+        damaged = f"{self.place_of(key)} is damaged: it cannot be unpacked"
+        with parsing(damaged, "copy the zip file again"), self._archive.reading():
+            found = super()._get(key, prototype, byte_range)
         self.check_content(key, found, byte_range)
         return found
 
-    def _opened(self) -> None:
-        try:
+    # zarr reads the entries of `_zf` while it holds `_lock`; both belong to this process alone.
+    @property
+    def _archive(self) -> ZipArchive:
+        if self._opened is None or self._process != os.getpid():
             self._sync_open()
-        except zipfile.BadZipFile as error:
-            raise ValueError(str(error)) from error
+        return self._opened
 
-    def _unpacked(self, key: str, prototype: Any, byte_range: Any) -> Any:
-        try:
-            return super()._get(key, prototype, byte_range)
-        except zipfile.BadZipFile as error:
-            raise ValueError(str(error)) from error
+    @property
+    def _zf(self) -> zipfile.ZipFile:
+        return self._archive.entries
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._archive.lock
+
+    def _sync_open(self) -> None:
+        self._opened, self._process = archive_of(self.path), os.getpid()
+        self._is_open = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_opened": None}
