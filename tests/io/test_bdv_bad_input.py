@@ -111,7 +111,9 @@ def test_backups_and_single_volumes_are_told_apart_from_projects(project, tmp_pa
     ("old", "new", "words"),
     [
         ("<id>0</id>", "<id>zero</id>", "the id of a ViewSetup is 'zero'"),
-        ("<id>0</id>", "<id>-1</id>", "the id of a ViewSetup is '-1'"),
+        ("<id>0</id>", "<id>-1</id>", "the id of a ViewSetup is '-1', which is below 0"),
+        ("<id>0</id>", "<id>99999999999</id>", "is '99999999999', which is larger than a number can be there"),
+        ("<id>0</id>", "<id>1.5</id>", "is '1.5', which is not a whole number"),
         ("<size>8 7 6</size>", "<size>8 7</size>", "the size of setup 0 is '8 7', where 3 finite numbers are needed"),
         ("<size>8 7 6</size>", "<size>8 7 -6</size>", "the size of setup 0 is 8 7 -6, which cannot be"),
         ("<size>8 7 6</size>", "<size>8 7 1e30</size>", "which cannot be"),
@@ -148,6 +150,25 @@ def test_affines_that_can_be_no_place_are_refused(project, numbers, words):
     said = refused(path)
     assert words in said
     assert "setup 0 at time point 0" in said
+
+
+@pytest.mark.parametrize("bad", [(1, 1, 1e-12), (1, 1e6, 1), (1e-9, 1e-9, 1e-9)], ids=["flat", "long", "tiny"])
+@pytest.mark.parametrize("usual", [1, 2.5], ids=["bdv", "of a size"])
+def test_an_axis_that_no_unit_explains_is_named_and_no_unit_asked_for(project, bad, usual):
+    setups = {0: Setup(), 1: Setup(parts={"angle": 1}), 2: Setup(parts={"angle": 2})}
+    places = {(0, n): [scaled(usual, usual, usual)] for n in setups} | {(0, 1): [scaled(*np.multiply(bad, usual))]}
+    said = refused(project(setups=setups, transforms=places))
+    assert "the registration of setup 1 at time point 0 scales its " in said
+    assert f"by {next(n for n in bad if n != 1):.3g} beside the other axes and views" in said
+    assert "world" not in said
+
+
+def test_a_project_that_registers_nothing_says_that(project):
+    path = project(transforms={})
+    said = refused(path)
+    assert "registers no view, so what one unit of its world is" in said
+    assert "--world-unit" in said
+    assert open_views(path, world_unit_um=2.0, no_data="none").grid.voxel_size_um == (2, 2, 2)
 
 
 def test_views_far_apart_are_refused_before_their_volume_is_made(project, tmp_path):
@@ -210,8 +231,8 @@ def test_a_loader_that_names_nothing_says_so(project, name):
         ('<n5 type="relative">sub/../../other/d.n5</n5>', "outside of its own folder"),
         ('<n5 type="absolute">{other}/d.n5</n5>', "outside of its own folder"),
         ("<n5>file:{other}/d.n5</n5>", "outside of its own folder"),
-        ('<n5 type="relative">link.n5</n5>', "outside of its own folder"),
-        ('<n5 type="relative">linked\\d.n5</n5>', "outside of its own folder"),
+        ('<n5 type="relative">link.n5</n5>', "link.n5, which is a link to {other}/d.n5, outside of its own folder"),
+        ('<n5 type="relative">linked\\d.n5</n5>', "which is a link to {other}/d.n5, outside of its own folder"),
         ('<n5 type="absolute">s3://bucket/d.n5</n5>', "keeps its pixels on the network"),
         ('<n5 type="absolute">https://example.com/d.n5</n5>', "keeps its pixels on the network"),
         ('<n5 type="absolute">C:\\data\\d.n5</n5>', "a path of Windows"),
@@ -227,7 +248,7 @@ def test_paths_that_leave_a_project_are_not_followed_unasked(tmp_path, path, wor
     project = tmp_path / "p" / "dataset.xml"
     project.write_text(xml_of(loader, {0: Setup()}, {(0, 0): [IDENTITY]}))
     said = refused(project)
-    assert words in said
+    assert words.format(other=os.path.realpath(tmp_path / "other")) in said
     assert "dataset.xml" in said
     if words == "outside of its own folder":
         assert "--outside" in said
@@ -255,7 +276,7 @@ def test_links_in_a_circle_and_blocks_that_lead_out_end_in_words(project, tmp_pa
     block.rename(tmp_path.parent / "elsewhere")
     block.symlink_to(tmp_path.parent / "elsewhere")
     views = open_views(project(), no_data="none")
-    with pytest.raises(InputError, match="is a link that leads out of its dataset"):
+    with pytest.raises(InputError, match=r"is a link to .*elsewhere, out of its dataset"):
         views.read(views.grid.box)
     (tmp_path.parent / "elsewhere").unlink()
 

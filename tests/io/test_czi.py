@@ -219,6 +219,9 @@ def test_what_is_damaged_or_hostile_is_refused_in_a_line(tmp_path: Path, pixels:
         (tmp_path / "cut.czi").write_bytes(content[:end])
         with pytest.raises(InputError, match=r"cut\.czi"):
             open_stored(tmp_path / "cut.czi")
+    (tmp_path / "cut.czi").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cut\.czi is empty \(0 bytes\)"):
+        open_stored(tmp_path / "cut.czi")
     laughs = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><ImageDocument>&b;</ImageDocument>'
     with pytest.raises(InputError, match="defines a document type"):
         open_stored(write_czi(tmp_path / "laughs.czi", planes_of(pixels), laughs))

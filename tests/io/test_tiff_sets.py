@@ -110,6 +110,19 @@ def test_files_without_their_companion_open_as_far_as_is_known_and_say_so(compan
         open_volume(companion.parent / "d.ome.tif")
 
 
+def test_planes_that_should_lie_in_files_that_are_not_there(tmp_path, volume):
+    """All of them are here, as after a rename without a word of it in the file; or only some."""
+    path = tmp_path / "new.ome.tif"
+    xml = ome_xml([[("old.ome.tif", 0, 6)]]).replace("urn:uuid:{}", "urn:uuid:all")
+    tifffile.imwrite(path, volume, description=xml.encode(), metadata=None, **GREY)
+    (said,) = open_views([path], no_data="none").remarks
+    assert f"{path} says that its planes lie in old.ome.tif, not there: its own are taken" in said
+    np.testing.assert_array_equal(open_volume(path)[0][:], volume)
+    tifffile.imwrite(path, volume[:2], description=xml.encode(), metadata=None, **GREY)
+    with pytest.raises(InputError, match=r"describes 6 planes and holds 2; others lie in old\.ome\.tif, not there"):
+        open_volume(path)
+
+
 def test_a_file_that_another_tiff_describes_opens_with_it(tmp_path, volume):
     """As Micro-Manager writes those behind the first."""
     xml = ome_xml([[("s_MMStack.ome.tif", 0, 2), ("s_MMStack_1.ome.tif", 2, 4)]])

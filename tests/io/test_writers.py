@@ -37,6 +37,15 @@ def volume(rng):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, ending):
+    (tmp_path / "avg.h5").write_bytes(b"kept")
+    for out in (tmp_path / f"avg.h5/x{ending}", tmp_path / f"avg.h5/y/x{ending}"):
+        with pytest.raises(OutputError, match=r"avg\.h5 is a file, in which no other file can lie: choose another"):
+            write_volume(out, np.zeros((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    assert (tmp_path / "avg.h5").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("name", ["float32", "uint16", "float64"])
 def test_pixels_grid_and_recipe_come_back_exactly(tmp_path, rng, ending, name):
     data = (rng.random(SHAPE) * 60000).astype(name)

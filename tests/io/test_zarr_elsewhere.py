@@ -364,11 +364,22 @@ def hurt(path):
     path.write_bytes(bytes(whole))
 
 
+def encrypted(path):
+    """All entries say that they are, at the start of each and in the directory."""
+    whole = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        at = -1
+        while (at := whole.find(mark, at + 1)) >= 0:
+            whole[at + flags] |= 1
+    path.write_bytes(bytes(whole))
+
+
 ZIPS = {
     "a bomb": (bomb, r"0/c/0/0/0 is damaged: it has 10,000,000 bytes, and its pixels"),
     "long metadata": (long_metadata, r"zarr\.json has .* bytes, which is too long for metadata"),
     "a cut file": (cut, r"v\.ozx is no readable zip file"),
     "an entry that is hurt": (hurt, r"0/c/0/0/0 is damaged: it cannot be unpacked \(Bad CRC"),
+    "an encrypted zip": (encrypted, r"v\.ozx is encrypted \(.*\), and no password is asked for"),
     "no zip": (lambda path: path.write_text("no"), r"v\.ozx is no readable zip file"),
     "an empty file": (lambda path: path.write_bytes(b""), r"v\.ozx is empty"),
 }

@@ -109,6 +109,52 @@ def test_damaged_metadata_is_named_in_one_line(views_zarr, case):
     assert "v.zarr" in described.samples[0].problems[0]
 
 
+NOT_READ = {
+    "codec": ("0/zarr.json", set_at("codecs", value=[{"name": "bytes"}, {"name": "evil"}]), "not known here .*'evil'"),
+    "type": ("0/zarr.json", set_at("data_type", value="bfloat16"), "not known here .*'bfloat16'"),
+    "up": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="../x/0"), r"a level outside .*\(\.\./x/0\)"),
+    "root": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="/x/0"), r"a level outside .*\(/x/0\)"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_READ.values(), ids=NOT_READ)
+def test_what_is_not_read_is_not_called_damaged(views_zarr, case):
+    name, edit, words = case
+    change(views_zarr / name, edit)
+    with pytest.raises(InputError, match=words) as caught:
+        open_views(views_zarr)
+    assert "damaged" not in str(caught.value)
+    assert "copy it again" not in str(caught.value)
+
+
+def test_complex_pixels_are_no_damage(tmp_path):
+    zarr.create_array(tmp_path / "v.zarr", data=np.ones(SHAPE, np.complex64))
+    with pytest.raises(InputError, match=r"v\.zarr holds values of type complex64: a view has numbers"):
+        open_volume(tmp_path / "v.zarr")
+
+
+@pytest.mark.parametrize("version", ["99", [1], "0.66"])
+def test_a_version_that_nobody_knows_is_said(tmp_path, rng, version):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, rng.random(SHAPE, np.float32), Grid(SHAPE))
+    for known in ("0.1", "0.5", "0.6.dev3", "0.5.2"):
+        change(path / "zarr.json", set_at("attributes", "ome", "version", value=known))
+        assert not open_views(path, no_data="none").remarks
+    change(path / "zarr.json", set_at("attributes", "ome", "version", value=version))
+    for source in (path, [path]):
+        (said,) = open_views(source, no_data="none").remarks
+        assert f"is OME-Zarr of version '{version}', which is not known here" in said
+
+
+def test_a_damaged_chunk_is_named_by_its_voxels(tmp_path, rng):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, rng.random(SHAPE, np.float32), Grid(SHAPE))
+    file = next(f for f in (path / "0" / "c").rglob("*") if f.is_file())
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"a chunk in its voxels z 2, y 0 to 6, x 5 to 7 cannot be read"):
+        open_volume(path)[0][2, :, -3:]
+
+
 def test_many_chunks_are_refused(tmp_path):
     group = zarr.create_group(tmp_path / "v.zarr", zarr_format=3)
     group.create_array("0", shape=(1000, 1000, 1000), chunks=(1, 1, 1), dtype="uint8")

@@ -199,7 +199,10 @@ def test_an_image_in_several_systems_of_length_asks(tmp_path):
 SINGULAR = [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
 BAD = {
     "a path out": ([step(of("../x"), WORLD, "identity")], "names an image outside of itself"),
-    "an absolute path": ([step(of("//etc"), WORLD, "identity"), TO_WORLD[1]], "image 'etc', and it is not there"),
+    "an absolute path": (
+        [step(of("/etc"), WORLD, "identity"), TO_WORLD[1]],
+        r"names an image outside of itself \(/etc\)",
+    ),
     "no image": ([step(of("raw/c"), WORLD, "identity")], "image 'raw/c', and it is not there"),
     "a system that is not there": ([step(A, of("", "word"), "identity")], "'word', which it does not define"),
     "a system of no image": ([step(of("raw/a", "inner"), WORLD, "identity")], "'inner' of 'raw/a', which has none"),
@@ -274,7 +277,7 @@ def test_cycles_end_and_links_do_not_leave_a_scene(scene, tmp_path):
         (path / "raw" / "c").symlink_to(tmp_path / "far" / "c")
         (path / "raw" / "round").symlink_to(path)
         state(path, [*TO_WORLD, step(of("raw/c"), WORLD, "identity")])
-        with pytest.raises(InputError, match="image 'raw/c', which is a link that leads outside of it: refused"):
+        with pytest.raises(InputError, match=r"image 'raw/c', which is a link to .*/far/c, outside of it: refused"):
             open_views(path)
         state(path, [*TO_WORLD, step(of("raw/round"), WORLD, "identity")])
         with pytest.raises(InputError, match="holds another scene, 'raw/round'"):

@@ -65,10 +65,19 @@ def check_place(out: Path) -> None:
         If it is missing or cannot be written.
     """
     check_on_disk(out)
-    if not out.parent.is_dir():
-        raise OutputError(f"the folder {out.parent} does not exist: make it, or choose another output")
+    _check_folder(out.parent, "output")
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {out.parent} cannot be written: choose another one, or change its permissions")
+
+
+def _check_folder(folder: Path, what: str) -> None:
+    """Raise unless something can lie in a folder."""
+    if folder.is_dir():
+        return
+    file = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+    if file is not None:
+        raise OutputError(f"{file} is a file, in which no other file can lie: choose another {what}")
+    raise OutputError(f"the folder {folder} does not exist: make it, or choose another {what}")
 
 
 def check_new(path: Path, *, overwrite: bool) -> None:
@@ -97,8 +106,7 @@ def written_aside(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """
     path = Path(path)
     check_on_disk(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: make it, or choose another place")
+    _check_folder(path.parent, "place")
     with writing(path), locked(path):
         sweep(path)
         if path.exists() and not overwrite:

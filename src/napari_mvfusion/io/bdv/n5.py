@@ -67,9 +67,10 @@ class N5Dataset:
         if is_absent(file):
             return None
         check_file(file)
-        if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.folder)):
+        meant = Path(os.path.realpath(file))
+        if not meant.is_relative_to(os.path.realpath(self.folder)):
             raise InputError(
-                f"{file} is a link that leads out of its dataset, which is not followed: copy what it leads to"
+                f"{file} is a link to {meant}, out of its dataset, which is not followed: copy what it leads to"
             )
         with parsing(f"{file} is a damaged block of an N5 dataset", _DAMAGED):
             block = self._decoded(file, file.read_bytes())

@@ -65,9 +65,13 @@ class Places:
         if self.outside:
             return path
         inside = Path(os.path.realpath(self.folder))
-        if not Path(os.path.realpath(path)).is_relative_to(inside):
+        meant = Path(os.path.realpath(path))
+        if not meant.is_relative_to(inside):
+            # What the path itself hides: a link, of its own or on the way.
+            by_link = Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(self.folder.absolute()))
+            shown = f"{path}, which is a link to {meant}" if by_link else str(path)
             raise OutsideError(
-                f"{self.project.path} leads to {path}, outside of its own folder, which is not followed unasked: if these "
+                f"{self.project.path} leads to {shown}, outside of its own folder, which is not followed unasked: if these "
                 "are its pixels or PSFs, allow it with --outside (outside=True)",
                 path,
             )

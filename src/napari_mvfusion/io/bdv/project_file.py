@@ -296,8 +296,12 @@ def _number(text: str | None, called: str, path: Path) -> int:
     """A number that is not negative."""
     if text is not None and re.fullmatch(r"\s*\d{1,10}\s*", text, re.ASCII) and int(text) < _LARGEST_ID:
         return int(text)
-    said = "missing" if text is None or not text.strip() else f"'{_shown(text)}'"
-    raise InputError(f"{path} is damaged: {called} is {said}, and not a whole number; {_SAVE_AGAIN}")
+    if text is None or not text.strip():
+        raise InputError(f"{path} is damaged: {called} is missing; {_SAVE_AGAIN}")
+    why = "not a whole number"
+    if re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII):
+        why = "below 0" if "-" in text else f"larger than a number can be there ({_LARGEST_ID - 1:,})"
+    raise InputError(f"{path} is damaged: {called} is '{_shown(text)}', which is {why}; {_SAVE_AGAIN}")
 
 
 def _numbers(text: str, count: int, called: str, path: Path) -> list[float]:

@@ -17,6 +17,8 @@ from napari_mvfusion.io.lengths import micrometres
 _NEAR = 0.05
 # World units. The one is a metre in nanometres; the other a kilometre, far beyond all that a stage travels.
 _LARGEST_VOXEL, _FARTHEST = 1e9, 1e12
+# Far above what planes are farther apart than pixels, and what specimens shrink or swell between views.
+_MOST_UNLIKE = 1e4
 
 
 class UnclearUnitError(InputError):
@@ -127,10 +129,17 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
     unit = sized[0].unit
     likely = {f"1 {unit}": unit_um, f"{smallest:g} {unit}, the smallest voxel size": unit_um * smallest}
     found = _mean_ratio(project.setups, models)
+    if not models:
+        raise UnclearUnitError(
+            f"{project.path} registers no view, so {shown.partition(': ')[2]} cannot be told: register its views in "
+            f"BigStitcher; or, to lay all from 0 on with pixels of one unit, {say}",
+            likely,
+        )
     if found is None:
-        raise UnclearUnitError(f"{shown} cannot be told, as none of its views states a voxel size: {say}", likely)
+        raise UnclearUnitError(f"{shown} cannot be told, as no view it registers states a voxel size: {say}", likely)
     physical, by_voxel = abs(found - 1), abs(found / smallest - 1)
     if min(physical, by_voxel) > _NEAR:
+        _refuse_unlike(project, models)
         likely[f"{found:.3g} {unit}, as the registrations have it"] = unit_um * found
         raise UnclearUnitError(
             f"{shown} is not clear: its registrations make it {found:.3g} {unit}, which is neither 1 {unit} (BigDataViewer) "
@@ -144,6 +153,25 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
         True,
         f"one unit of the world is the smallest voxel size, {smallest:g} {unit}, as in BigStitcher",
     )
+
+
+def _refuse_unlike(project: Project, models: Mapping[ViewId, np.ndarray]) -> None:
+    """Refuse a registration that scales an axis of a view as no unit of the world explains, beside all the others."""
+    scales = {
+        view: np.linalg.norm(model[:3, :3], axis=0) / (project.setups[view[1]].voxel_size or 1.0)
+        for view, model in models.items()
+    }
+    every = np.concatenate(list(scales.values()))
+    # With most others alike; of two such, the one that fits what setups say of their voxels.
+    alike = [int(np.sum((every < scale * _MOST_UNLIKE) & (every > scale / _MOST_UNLIKE))) for scale in every]
+    usual = min(zip(every, alike, strict=True), key=lambda each: (-each[1], abs(math.log(each[0]))))[0]
+    for (timepoint, number), sides in scales.items():
+        for axis, scale in zip("zyx", sides, strict=True):
+            if not 1 / _MOST_UNLIKE < scale / usual < _MOST_UNLIKE:
+                raise InputError(
+                    f"{project.path}: the registration of setup {number} at time point {timepoint} scales its {axis} axis "
+                    f"by {scale / usual:.3g} beside the other axes and views, so it cannot be a place: register it again"
+                )
 
 
 def _mean_ratio(setups: Mapping[int, ViewSetup], models: Mapping[ViewId, np.ndarray]) -> float | None:

@@ -79,6 +79,7 @@ def read_header(opened: BinaryIO, file: Path) -> CZIHeader:
     """
     name, content = opened.read(_SEGMENT.size)[:16].rstrip(b"\0"), opened.read(_HEADER.size)
     if name != b"ZISRAWFILE" or len(content) < _HEADER.size:
+        check_file(file)  # says that it is empty
         raise InputError(f"{file} is no CZI file: it does not begin as one; check its name, or {_AGAIN}")
     _, _, _, _, set_id, _, part, directory, metadata, _, _ = _HEADER.unpack(content)
     return CZIHeader(directory, metadata, part, set_id)

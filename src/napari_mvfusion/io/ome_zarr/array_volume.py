@@ -51,10 +51,23 @@ class ArrayVolume(LazyVolume):
         """
         parts = dict(zip(SPACE, parts_of(index), strict=True))
         full = tuple(self._fixed[axis] if axis in self._fixed else parts[axis] for axis in self._axes)
-        with parsing(f"{self._folder} is damaged: a chunk in {full} cannot be read", "copy it again"):
+        damaged = f"{self._folder} is damaged: a chunk in its voxels {_shown(parts, self.shape)} cannot be read"
+        with parsing(damaged, "copy it again"):
             pixels: np.ndarray = np.asarray(self._array[full])
         # In the order of the file, without axes for which one number was asked.
         left = [
             axis for axis in self._axes if axis not in self._fixed and not isinstance(parts[axis], (int, np.integer))
         ]
         return pixels.transpose([left.index(axis) for axis in SPACE if axis in left])
+
+
+def _shown(parts: Mapping[str, Any], shape: Sequence[int]) -> str:
+    """A box as its first and last voxel along each axis, counted from 0."""
+    words = []
+    for (axis, part), size in zip(parts.items(), shape, strict=True):
+        voxels = range(size)[part]
+        if isinstance(voxels, int):
+            words.append(f"{axis} {voxels}")
+        elif voxels:
+            words.append(f"{axis} {min(voxels)} to {max(voxels)}" if len(voxels) > 1 else f"{axis} {voxels[0]}")
+    return ", ".join(words)

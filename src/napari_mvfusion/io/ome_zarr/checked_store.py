@@ -125,8 +125,10 @@ def weigh(path: Path, array: Any) -> None:
         If it is empty, holds no numbers, or an axis, a chunk, or the number of chunks is too large.
     """
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    if 0 in shape or dtype.kind not in "buif":
-        raise InputError(f"{path} is damaged: it holds {_sizes(shape)} pixels of type {dtype}; copy it again")
+    if dtype.kind not in "buif":
+        raise InputError(f"{path} holds values of type {dtype}: a view has numbers, one a voxel")
+    if 0 in shape:
+        raise InputError(f"{path} is empty: it has {_sizes(shape)} pixels; save it again")
     if max(shape) > LONGEST_AXIS or math.prod(shape) > _MOST_VOXELS:
         raise InputError(
             f"{path} says that it has {_sizes(shape)} pixels, which no microscope records: an axis may have "

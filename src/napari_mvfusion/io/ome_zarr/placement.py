@@ -231,7 +231,8 @@ def system_of(path: Path, stated: Mapping[str, Any]) -> System:
 def place_of(stated: Any) -> Place:
     """The coordinate system that a transform leads from or to; drafts of version 0.6 have a name in place of an object."""
     if isinstance(stated, Mapping):
-        return str(stated.get("path") or "").strip("/"), str(stated.get("name") or "")
+        # The slash in front of an absolute path is what tells it.
+        return str(stated.get("path") or "").rstrip("/"), str(stated.get("name") or "")
     return "", str(stated)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numcodecs.errors
 import numpy as np
 import zarr
 
@@ -24,11 +26,17 @@ from napari_mvfusion.io.ome_zarr.containers import images_in, several, what_it_i
 from napari_mvfusion.io.ome_zarr.placement import ZarrPlacement, not_placed, placement_of, systems_of
 from napari_mvfusion.io.ome_zarr.stores import is_zarr, store_of
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice, check_level, choose
-from napari_mvfusion.system.file_checks import parsing
+from napari_mvfusion.system.file_checks import cause_of, parsing
 
 _DAMAGED = "copy it again"
 _MOST_LEVELS = 64
+# What zarr says where it has no codec or type of a name; for a type it has no class of error.
+_NOT_KNOWN = (zarr.errors.UnknownCodecError, numcodecs.errors.UnknownCodecError)
+_UNKNOWN_TYPE = "No Zarr data type found"
 _LARGEST_MATRIX = 64
+# With what drafts have behind it, as "0.6.dev3".
+_KNOWN_VERSION = re.compile(r"0\.[1-6](\.?(dev|rc|a|b)\d*|\.\d+)?")
+_SHOWN_LETTERS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +108,22 @@ class ZarrImage:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is left out of a folder that holds several images under one name."""
-        scales = of_ome(self.attributes).get("multiscales", [])
-        if len(scales) < 2:
-            return ()
-        names = ", ".join(repr(str(each.get("name", number))) for number, each in enumerate(scales))
-        return (f"{self.path} describes {len(scales)} images ({names}): the first is taken, save the others alone",)
+        """What is left out of a folder that holds several images under one name, and versions that nobody knows."""
+        ome = of_ome(self.attributes)
+        scales = ome.get("multiscales", [])
+        said = []
+        version = ome.get("version", scales[0].get("version") if scales else None)
+        if version is not None and not _KNOWN_VERSION.fullmatch(str(version)):
+            said.append(
+                f"{self.path} says that it is OME-Zarr of version '{str(version)[:_SHOWN_LETTERS]}', which is not known "
+                "here: read as what it looks like"
+            )
+        if len(scales) > 1:
+            names = ", ".join(repr(str(each.get("name", number))) for number, each in enumerate(scales))
+            said.append(
+                f"{self.path} describes {len(scales)} images ({names}): the first is taken, save the others alone"
+            )
+        return tuple(said)
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -172,7 +190,21 @@ def reading(path: Path) -> Iterator[Any]:
     with parsing(damaged, _DAMAGED), warnings.catch_warnings():
         # Whoever reads a file cannot choose its codecs.
         warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
-        yield zarr.open(store_of(path), mode="r")
+        try:
+            yield zarr.open(store_of(path), mode="r")
+        except _NOT_KNOWN as error:
+            raise _not_read(path, error) from error
+        except ValueError as error:
+            if _UNKNOWN_TYPE not in str(error):
+                raise
+            raise _not_read(path, error) from error
+
+
+def _not_read(path: Path, error: Exception) -> InputError:
+    """What is said of pixels that are kept in a way that nothing here reads, which is no damage."""
+    return InputError(
+        f"{path} keeps its pixels in a way that is not known here ({cause_of(error)}): save it with another codec or type"
+    )
 
 
 def attributes_in(path: Path) -> dict[str, Any]:
@@ -231,6 +263,8 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
             raise InputError(f"{path} {what_it_is(path, group, ome)}")
         scales = ome["multiscales"][0]
         check_level(path, at.level, min(len(scales["datasets"]), _MOST_LEVELS))
+        for each in scales["datasets"]:
+            refuse_outside(path, str(each["path"]), "a level")
         level = scales["datasets"][at.level]
         array: Any = group[level["path"]]
         place = placement_of(path, scales, level, at.registration, lambda name: numbers_in(path, group, name))

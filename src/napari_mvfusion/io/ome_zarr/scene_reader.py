@@ -174,7 +174,9 @@ def _add_image(path: Path, folder: str, systems: Systems, images: dict[str, Scen
             f"{path} names the image '{folder}', and it is not there: copy the scene again, with all of it"
         )
     if not place.resolve().is_relative_to(path.resolve()):
-        raise InputError(f"{path} names the image '{folder}', which is a link that leads outside of it: refused")
+        raise InputError(
+            f"{path} names the image '{folder}', which is a link to {place.resolve()}, outside of it: refused"
+        )
     with reading(place) as group:
         attributes = dict(group.attrs)
     ome = of_ome(attributes)

@@ -10,10 +10,12 @@ from typing import Any
 
 from zarr.storage import ZipStore
 
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.ome_zarr.checked_store import Checked
 from napari_mvfusion.io.ome_zarr.zip_archive import ZipArchive, archive_of
 from napari_mvfusion.system.file_checks import check_file, parsing
 
+_ENCRYPTED = 0x1
 SUFFIXES = (".zarr.zip", ".ozx")
 
 
@@ -53,7 +55,12 @@ class ZippedFiles(Checked, ZipStore):  # type: ignore[misc]  # zarr is not follo
         if not self.has(key):
             return None
         # No more is unpacked than the entry declares.
-        self.check_size(key, self._zf.getinfo(key).file_size)
+        entry = self._zf.getinfo(key)
+        self.check_size(key, entry.file_size)
+        if entry.flag_bits & _ENCRYPTED:
+            raise InputError(
+                f"{self.path} is encrypted ({key}), and no password is asked for: unpack it, or save it without"
+            )
         damaged = f"{self.place_of(key)} is damaged: it cannot be unpacked"
         with parsing(damaged, "copy the zip file again"), self._archive.reading():
             found = super()._get(key, prototype, byte_range)

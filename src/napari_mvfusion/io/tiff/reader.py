@@ -79,7 +79,7 @@ def open_stack(path: str | Path) -> StoredVolumes:
         series, left_out = image_of(file, tiff, chosen)
         number = image_number(tiff, series)
         _refuse_missing(file, tiff, series, number)
-        unknown = undescribed(file, tiff.pages.first.description or "")
+        unknown = (*undescribed(file, tiff.pages.first.description or ""), *_own_for_lacking(file, tiff, series))
         sizes = _sizes_of(path, series, unknown)
         pixels = _pixels_of(file, series, sizes)
         notes = _notes(tiff)
@@ -158,6 +158,11 @@ def _pixels_of(path: Path, series: Any, sizes: dict[str, int]) -> _Pixels:
 def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: int | None) -> None:
     """Refuse a file that was cut off, or a set that lacks a file."""
     promised, held = _promised_planes(tiff, number), math.prod(series.shape[:-2])
+    lacking = lacking_files(path, tiff.ome_metadata) if tiff.is_ome and tiff.ome_metadata else ""
+    if promised is not None and promised > held and lacking:
+        raise InputError(
+            f"{path} describes {promised} planes and holds {held}; others lie in {lacking}, not there: copy them beside it"
+        )
     if promised is not None and promised > held:
         raise InputError(
             f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
@@ -168,7 +173,6 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
         ends[file_of(series.pages[0])] = end
     for page in series.pages:
         if page is None:
-            lacking = lacking_files(path, tiff.ome_metadata) if tiff.ome_metadata else ""
             which = f" ({lacking})" if lacking else ""
             raise InputError(
                 f"{path} is truncated: planes are missing, or other files of its set{which}; copy or export them again"
@@ -181,6 +185,16 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
             raise InputError(
                 f"{file} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
             )
+
+
+def _own_for_lacking(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
+    """A line where all planes should lie in files that are not there, so that those of this file are taken for them."""
+    if not (tiff.is_ome and tiff.ome_metadata) or series.kind == "ome":
+        return ()
+    lacking = lacking_files(path, tiff.ome_metadata)
+    if not lacking:
+        return ()
+    return (f"{path} says that its planes lie in {lacking}, not there: its own are taken, as if it had been renamed",)
 
 
 def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
