@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numcodecs.errors
 import numpy as np
 import zarr
 
@@ -30,9 +29,8 @@ from napari_mvfusion.system.file_checks import cause_of, parsing
 
 _DAMAGED = "copy it again"
 _MOST_LEVELS = 64
-# What zarr says where it has no codec or type of a name; for a type it has no class of error.
-_NOT_KNOWN = (zarr.errors.UnknownCodecError, numcodecs.errors.UnknownCodecError)
-_UNKNOWN_TYPE = "No Zarr data type found"
+# What zarr and its codecs say where they have none of a name; for these there is no class of error.
+_NOT_KNOWN = ("No Zarr data type found", "codec not available")
 _LARGEST_MATRIX = 64
 # With what drafts have behind it, as "0.6.dev3".
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\.?(dev|rc|a|b)\d*|\.\d+)?")
@@ -192,10 +190,10 @@ def reading(path: Path) -> Iterator[Any]:
         warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
         try:
             yield zarr.open(store_of(path), mode="r")
-        except _NOT_KNOWN as error:
+        except zarr.errors.UnknownCodecError as error:
             raise _not_read(path, error) from error
         except ValueError as error:
-            if _UNKNOWN_TYPE not in str(error):
+            if not any(said in str(error) for said in _NOT_KNOWN):
                 raise
             raise _not_read(path, error) from error
 
