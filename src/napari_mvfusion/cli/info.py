@@ -206,6 +206,8 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
         if isinstance(sample.needs, FusionNeeds):
             for line in sample.needs.lines:
                 show.say(line.replace("×", "x").replace("µm", "um"))
+        for line in sample.said:
+            show.say(line)
         for problem in sample.problems:
             show.say_warning(problem)
         for verdict in verdicts.get(sample.tag, ()):

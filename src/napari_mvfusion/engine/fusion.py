@@ -32,6 +32,7 @@ from napari_mvfusion.engine.run import Run, Stop
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
 from napari_mvfusion.errors import InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
+from napari_mvfusion.io.absent_pieces import about_absent
 from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import is_folder_of_files, open_stored, place_of, writer_of
@@ -237,6 +238,8 @@ def _fuse(
         yield Warned(message)
     if any(view.psf is not None or view.psf_flaw for view in views.views):
         yield from _say_psfs(views, method)
+    for message in about_absent((view.name, view.data) for view in views.views):
+        yield Noted(message)
     recognised = {view.name for view in views.views if view.no_data == "auto"}
     try:
         yield from until(views.scan(), cancel)

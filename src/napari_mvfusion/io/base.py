@@ -126,6 +126,21 @@ def parts_of(index: Any) -> tuple[Any, ...]:
     return (*parts, *[slice(None)] * (3 - len(parts)))
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Pieces of a volume, chunks or blocks, that its files leave out.
+
+    Attributes
+    ----------
+    count, of : how many are not there, of how many
+    value : that their pixels have
+    """
+
+    count: int
+    of: int
+    value: float = 0.0
+
+
 class LazyVolume(ABC):
     """A (z, y, x) volume whose pixels are read when they are asked for; all of them where numpy makes an array of it.
 
@@ -150,6 +165,20 @@ class LazyVolume(ABC):
     def stored_bytes(self) -> int:
         """How much its pixels are, unpacked; of one that is computed, those that it is made of."""
         return int(math.prod(self.shape) * np.dtype(self.dtype).itemsize)
+
+    def absent(self, most: int) -> Absent | None:
+        """How many of its pieces its files leave out; no pixel is read.
+
+        Parameters
+        ----------
+        most : pieces that may be looked for
+
+        Returns
+        -------
+        None where that cannot be told from their names, or there are more.
+        """
+        del most
+        return None
 
     @abstractmethod
     def __getitem__(self, index: Any, /) -> np.ndarray:

@@ -12,6 +12,7 @@ from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.absent_pieces import about_absent
 from napari_mvfusion.io.base import ProjectContents, StoredVolumes
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import (
@@ -65,6 +66,7 @@ class SampleContents:
     readable : whether it can be opened
     fused_shape : voxels (z, y, x) of the fused volume, None where it cannot be opened
     needs : what was asked about its views, see `describe`
+    said : what is worth knowing, and no problem
     """
 
     tag: str
@@ -75,6 +77,7 @@ class SampleContents:
     readable: bool = True
     fused_shape: Triple | None = None
     needs: Any = None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,8 @@ def _volume(path: Path, at: VolumeChoice) -> SampleContents:
 
     (stored, data), _, said = one_of(look, at)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
-    return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes))
+    absent = tuple(about_absent([(view.name, data)]))
+    return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes), said=absent)
 
 
 def one_of(look: Callable[[VolumeChoice], T], at: VolumeChoice) -> tuple[T, VolumeChoice, list[str]]:
@@ -292,6 +296,7 @@ def _sample(
         (*notes, *directions, *without),
         fused_shape=views.grid.shape,
         needs=None if ask is None else ask(views),
+        said=tuple(about_absent((view.name, view.data) for view in views.views)),
     )
 
 

@@ -13,7 +13,7 @@ from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Box, Grid, box_of, float_triple, triple
 from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
 from napari_mvfusion.data.view import View
-from napari_mvfusion.io.base import LazyVolume, bytes_of, parts_of
+from napari_mvfusion.io.base import Absent, LazyVolume, bytes_of, parts_of
 
 # Pixels over which a tile fades, and the share of its side that this is at most.
 _RANGE = 40.0
@@ -119,6 +119,18 @@ class _OnGrid(LazyVolume):
     def stored_bytes(self) -> int:
         """That of all members."""
         return sum(bytes_of(view.data) for view in self._blend.members)
+
+    def absent(self, most: int) -> Absent | None:
+        """That of all members; see `LazyVolume.absent`."""
+        found: list[Absent] = []
+        for view in self._blend.members:
+            here = (
+                view.data.absent(most - sum(each.of for each in found)) if isinstance(view.data, LazyVolume) else None
+            )
+            if here is None:
+                return None
+            found.append(here)
+        return Absent(sum(each.count for each in found), sum(each.of for each in found), found[0].value)
 
     def _of(self, box: Box) -> np.ndarray:
         raise NotImplementedError

@@ -20,7 +20,8 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import Box, Triple, box_of, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import LazyVolume, parts_of
+from napari_mvfusion.io.absent_pieces import absent_files, pieces_in
+from napari_mvfusion.io.base import Absent, LazyVolume, parts_of
 from napari_mvfusion.system.file_checks import check_file, is_absent, is_there, parsing, read_text
 
 _DAMAGED = "copy it again"
@@ -119,6 +120,12 @@ class N5Volume(LazyVolume):
     def chunks(self) -> Triple:
         """Voxels (z, y, x) of a block."""
         return self._dataset.block
+
+    def absent(self, most: int) -> Absent | None:
+        """Blocks that have no file; see `LazyVolume.absent`."""
+        places = pieces_in(self.shape, self._dataset.block)
+        files = (f"{self._dataset.folder}/{x}/{y}/{z}" for z, y, x in product(*places))
+        return absent_files(files, most, places, 0.0)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

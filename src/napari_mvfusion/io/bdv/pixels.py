@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element
 
@@ -12,7 +12,7 @@ import numpy as np
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import FloatTriple, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import LazyVolume
+from napari_mvfusion.io.base import Absent, LazyVolume
 from napari_mvfusion.io.bdv.places import Places
 from napari_mvfusion.io.bdv.project import ViewId
 
@@ -109,6 +109,11 @@ class Reinterpreted(LazyVolume):
     def files(self) -> Any:
         """As of the volume."""
         return self._data.files
+
+    def absent(self, most: int) -> Absent | None:
+        """As of the volume; see `LazyVolume.absent`."""
+        found = self._data.absent(most)
+        return found and replace(found, value=float(np.array(found.value, self._data.dtype).view(self.dtype)))
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box."""

@@ -14,10 +14,10 @@ import zarr
 
 from napari_mvfusion.data.geometry import float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import LazyVolume, parts_of
+from napari_mvfusion.io.base import Absent, LazyVolume, parts_of
 from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.project import ViewId, stored_path
-from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, weigh
+from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles, absent_chunks, weigh
 from napari_mvfusion.system.file_checks import check_there, parsing
 
 _DAMAGED = "copy it again"
@@ -131,6 +131,10 @@ class _ZarrView(LazyVolume):
     def chunks(self) -> tuple[int, ...]:
         """Chunk sizes along (z, y, x)."""
         return tuple(int(n) for n in self._array.chunks[-3:])
+
+    def absent(self, most: int) -> Absent | None:
+        """Chunks that have no file in the container; see `LazyVolume.absent`."""
+        return absent_chunks(self._array, (*self._leading, None, None, None), most)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from napari_mvfusion.data.recent_blocks import KEPT_BYTES, RECENT
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.absent_pieces import pieces_in
+from napari_mvfusion.io.base import Absent
 
 # A chunk is decoded whole, whatever is asked of it.
 LARGEST_CHUNK = 2**27
@@ -22,6 +24,8 @@ _OVERHEAD = 2**16
 # Streams of zlib hold at most so many times their length; a chunk that holds less than this is not counted first.
 _MOST_GAIN = 1032
 _UNCOUNTED = 2**29
+# All that are stored are gone through, also those of other time points and channels.
+_MOST_LISTED = 2**16
 _PIECE = 2**16
 _DEFLATE = 1
 _SCALE_OFFSET = 6
@@ -78,6 +82,42 @@ def weigh_stored(dataset: Any, spans: list[tuple[int, int]], named: str) -> None
             and _unpacks_to_more(dataset, corner, most + _OVERHEAD)
         ):
             raise InputError(f"{where} unpacks to more than its {most:,} bytes of pixels: copy it again")
+
+
+def absent_chunks(dataset: Any, sizes: Sequence[int], fixed: Sequence[int | None], most: int) -> Absent | None:
+    """Chunks of a part of a dataset that were never written.
+
+    Parameters
+    ----------
+    dataset : opened
+    sizes : of what is used of it along each axis; padding beyond does not count
+    fixed : the place along each axis, None along those that are taken whole
+    most : chunks that may be looked for
+
+    Returns
+    -------
+    None where it has more, or all of the dataset has far more. Pixels that are not in chunks are one piece.
+    """
+    value = float(dataset.fillvalue)
+    if dataset.chunks is None:
+        return Absent(int(dataset.id.get_storage_size() == 0), 1, value)
+    places = pieces_in(sizes, dataset.chunks)
+    for axis, (at, size) in enumerate(zip(fixed, dataset.chunks, strict=True)):
+        if at is not None:
+            places[axis] = range(at // size, at // size + 1)
+    count = math.prod(map(len, places))
+    if count > most or math.prod(map(len, pieces_in(dataset.shape, dataset.chunks))) > _MOST_LISTED:
+        return None
+    found: list[bool] = []
+
+    def note(chunk: Any) -> None:
+        at = zip(places, chunk.chunk_offset, dataset.chunks, strict=True)
+        found.append(all(offset // size in place for place, offset, size in at))
+
+    # One pass; to ask for each by its corner takes as long as to read it.
+    dataset.id.chunk_iter(note)
+    there = sum(found)
+    return Absent(count - there, count, value)
 
 
 def refuse_filters(dataset: Any, named: str) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple, triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.base import LazyVolume, StoredVolumes, parts_of
-from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, read_part, refuse_filters
+from napari_mvfusion.io.base import Absent, LazyVolume, StoredVolumes, parts_of
+from napari_mvfusion.io.hdf5.chunks import LARGEST_CHUNK, absent_chunks, read_part, refuse_filters
 from napari_mvfusion.io.volume_choice import SeveralImagesError
 from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing, refuse_other
 
@@ -93,6 +93,16 @@ class Hdf5Volume(LazyVolume):
     def files(self) -> tuple[Path, ...]:
         """The file."""
         return (self._file,)
+
+    def absent(self, most: int) -> Absent | None:
+        """Chunks that were never written; see `LazyVolume.absent`."""
+        with parsing(f"{self._file}:{self._name} is damaged", DAMAGED), opened_file(self._file) as opened:
+            return absent_chunks(opened[self._name], list(self._sizes.values()), self._fixed, most)
+
+    @property
+    def _fixed(self) -> list[int | None]:
+        """The place along each axis, None along those that are taken whole."""
+        return [None if axis in "zyx" else self._chosen.get(axis, 0) for axis in self._sizes]
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.io.base import LazyVolume, parts_of
+from napari_mvfusion.io.base import Absent, LazyVolume, parts_of
 from napari_mvfusion.io.ome_zarr.axes import SPACE
+from napari_mvfusion.io.ome_zarr.checked_store import absent_chunks
 from napari_mvfusion.system.file_checks import parsing
 
 
@@ -40,6 +41,11 @@ class ArrayVolume(LazyVolume):
         """Chunk sizes along (z, y, x)."""
         sizes = dict(zip(self._axes, self._array.chunks, strict=True))
         return sizes["z"], sizes["y"], sizes["x"]
+
+    def absent(self, most: int) -> Absent | None:
+        """Chunks that have no file in its folder; see `LazyVolume.absent`."""
+        fixed = [self._fixed.get(axis) for axis in self._axes]
+        return absent_chunks(self._array, fixed, most)
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Pixels of a box.

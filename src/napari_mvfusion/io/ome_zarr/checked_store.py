@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.absent_pieces import absent_files, pieces_in
+from napari_mvfusion.io.base import Absent
 from napari_mvfusion.io.ome_zarr.chunks import ChunkBound, bound_of
 from napari_mvfusion.io.tiff.checked_files import LARGEST_PIECE
 from napari_mvfusion.system.file_checks import check_plain, is_absent
@@ -146,6 +149,30 @@ def weigh(path: Path, array: Any) -> None:
         raise InputError(f"{path} has {count:,} chunks of {_sizes(chunks)} pixels: save it with larger ones")
     if isinstance(array.store, Checked):
         array.store.expect(bound_of(path, array))
+
+
+def absent_chunks(array: Any, fixed: Sequence[int | None], most: int) -> Absent | None:
+    """Chunks of a part of an array that have no file.
+
+    Parameters
+    ----------
+    array : opened, of `zarr`
+    fixed : the place along each axis, None along those that are taken whole
+    most : chunks that may be looked for
+
+    Returns
+    -------
+    None where it is not a folder of chunks, or has more of them.
+    """
+    if not isinstance(array.store, PlainFiles) or array.shards is not None:
+        return None
+    places = pieces_in(array.shape, array.chunks)
+    for axis, (at, size) in enumerate(zip(fixed, array.chunks, strict=True)):
+        if at is not None:
+            places[axis] = range(at // size, at // size + 1)
+    folder = str(array.store.root / array.path)
+    files = (f"{folder}/{array.metadata.encode_chunk_key(place)}" for place in product(*places))
+    return absent_files(files, most, places, float(array.fill_value or 0))
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
