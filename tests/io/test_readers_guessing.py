@@ -8,11 +8,14 @@ import pytest
 import tifffile
 
 import napari_mvfusion as mv
+from command_line import run
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
+from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.guessing import files_without_scheme
-from napari_mvfusion.io.opening import guessed_in, open_truth, open_views
+from napari_mvfusion.io.opening import guessed_in, left_out, open_truth, open_views
 from napari_mvfusion.simulation import light_sheet_psf
 
 VIEW = (24, 40, 40)
@@ -213,7 +216,30 @@ def test_files_that_may_be_of_several_specimens_are_not_one(tmp_path, pixels, na
 def test_what_was_fused_is_no_view(tmp_path, pixels):
     fill(tmp_path, pixels, "angle_0.tif", "angle_90.tif", others=("result.tif",))
     (tmp_path / "result.tif.recipe.json").write_text("{}")
+    views = open_views(tmp_path)
+    assert views.names == ("0", "90")
+    assert views.remarks[0].endswith("result.tif is left out, as it was fused")
+    # Without the recipe beside it, by that inside of it.
+    write_volume(tmp_path / "angle_45.zarr", pixels, Grid(pixels.shape), recipe={"method": "average"})
+    views = open_views(tmp_path)
+    assert views.names == ("0", "90")
+    assert "angle_45.zarr is left out, as it was fused" in views.remarks[0]
+    assert open_views({"0": tmp_path / "angle_0.tif", "45": tmp_path / "angle_45.zarr"}).names == ("0", "45")
+
+
+def test_a_result_with_the_name_of_a_view_is_none_beside_others(tmp_path, pixels):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"s_view_{angle}.tif", pixels)
+    run("fuse", tmp_path, "--method", "average", "-q", "-o", tmp_path / "s_view_180.tif")
     assert open_views(tmp_path).names == ("0", "90")
+    (said,) = left_out(tmp_path)
+    assert said.startswith("s_view_180.tif is left out, as it was fused; name it as a view to use it (--view 180=")
+    assert "as it was fused" in " ".join(run("info", tmp_path).stderr.split())
+    # Views that were all fused, of the illuminations of each, are meant.
+    for angle in (0, 90):
+        (tmp_path / f"s_view_{angle}.tif.recipe.json").write_text("{}")
+    assert open_views(tmp_path).names == ("0", "90", "180")
+    assert left_out(tmp_path) == ()
 
 
 def test_one_file_is_one_view(tmp_path, pixels):

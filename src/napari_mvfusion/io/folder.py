@@ -13,6 +13,7 @@ from pathlib import Path
 
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.formats import has_file_suffix, suffixes
 from napari_mvfusion.io.name_pattern import NamePattern
 from napari_mvfusion.system.file_checks import check_there
@@ -25,6 +26,7 @@ _LIKE = re.compile(r"(?<![a-z])(?P<word>view|psf)s?(?![a-z])\D{0,12}\d", re.IGNO
 _NO_IMAGES = frozenset(
     (".json", ".txt", ".csv", ".yaml", ".yml", ".xml", ".png", ".jpg", ".pdf", ".md", ".log", ".partial")
 )
+FUSED = "it was fused"
 _EXPECTED = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
@@ -119,6 +121,8 @@ def scan_folder(path: str | Path) -> Folder:
             _claim(sample.views, found.angle, file)
         else:
             _claim(sample.psfs if found.tag else psfs, found.angle, file)
+    for sample in samples.values():
+        problems += _without_fused(sample)
     with_views = {tag: sample for tag, sample in samples.items() if sample.views}
     for sample in with_views.values():
         sample.views = dict(sorted(sample.views.items()))
@@ -130,6 +134,16 @@ def scan_folder(path: str | Path) -> Folder:
     ]
     problems += _orphans(samples)
     return Folder(path, with_views, psfs, problems if with_views else [])
+
+
+def _without_fused(sample: SampleFiles) -> Iterable[str]:
+    """Leave out what was fused, as its recipe beside it says, where other views of the sample were not; a line for each."""
+    fused = {angle: file for angle, file in sample.views.items() if recipe_path(file).exists()}
+    if len(fused) == len(sample.views):
+        return
+    for angle, file in fused.items():
+        del sample.views[angle]
+        yield f"{file.name} is left out, as {FUSED}; name it as a view to use it (--view {angle:g}={file})"
 
 
 def _left_out(file: Path, word: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angle_in
 from napari_mvfusion.io.atomic import recipe_path
-from napari_mvfusion.io.folder import at_angle, scan_folder
+from napari_mvfusion.io.folder import FUSED, at_angle, scan_folder
 from napari_mvfusion.io.formats import is_folder_of_files, open_stored, place_of, views_in, volume_files
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_guess import guess_pattern
@@ -122,12 +122,13 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     InputError
         If it is not clear which file is which view, or whose PSF one is; says how to state it.
     """
-    files = [file for file in volume_files(folder) if not recipe_path(file).exists()]
+    every = volume_files(folder)
+    files = [file for file in every if not recipe_path(file).exists()]
     if len(files) > MOST_FILES:
         return None
     first, inside = _only_set(files)
     covered = {first, *map(place_of, inside.values())}
-    guesses = guess_roles(file for file in files if file not in covered)
+    guesses = [_without_fused(guess) for guess in guess_roles(file for file in files if file not in covered)]
     if not inside and not has_views(guesses):
         return None
     how = _how_to_state(files)
@@ -137,10 +138,18 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     truth = truths[0] if len(truths) == 1 else None
     taken = {*views.values(), *psfs.values(), truth}
     why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
+    why |= {file: FUSED for file in every if recipe_path(file).exists()}
     left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
     if first is not None:
         return GuessedFiles(views, psfs, truth, "; ".join([as_recorded(first, len(views)), *left]))
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
+
+
+def _without_fused(guess: Guess) -> Guess:
+    """A guess, which is no view where the file itself says that it was fused: its recipe may not lie beside it any more."""
+    if guess.role == "view" and open_stored(guess.path).recipe is not None:
+        return replace(guess, role="ignore", reason=FUSED)
+    return guess
 
 
 def _only_set(files: Sequence[Path]) -> tuple[Path | None, Mapping[str, Path]]:

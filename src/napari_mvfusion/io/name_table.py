@@ -9,6 +9,7 @@ from pathlib import Path
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import recipe_path
+from napari_mvfusion.io.folder import FUSED
 from napari_mvfusion.io.formats import has_file_suffix, split_ending, suffixes
 from napari_mvfusion.io.name_guess import guess_pattern
 from napari_mvfusion.io.name_pattern import FoundName, NamePattern
@@ -152,7 +153,7 @@ def read_names(source: str | Path | Sequence[str | Path], pattern: str) -> NameT
             raise InputError(f"{folder} is no folder: a pattern is for the files of a folder, or for several files")
         # What was fused lies beside the views; whoever names it means it.
         rows = tuple(
-            NameRow(path, None, "it was fused") if is_there(recipe_path(path)) else _row(path, rule)
+            NameRow(path, None, FUSED) if is_there(recipe_path(path)) else _row(path, rule)
             for path in files_to_name(folder)
         )
     else:
