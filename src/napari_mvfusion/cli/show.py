@@ -28,7 +28,7 @@ from napari_mvfusion.data.events import (
     Warned,
 )
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.system.file_checks import shortened
+from napari_mvfusion.system.file_checks import shortened, without_repeats
 
 if TYPE_CHECKING:
     from napari_mvfusion.data.fused import Fused
@@ -74,7 +74,7 @@ def say_warning(message: str) -> None:
     """One line on stderr; what a command has said before, as of the same views for another method, it says once."""
     if _said_before(message):
         return
-    err.print(Text.assemble(("warning: ", "yellow"), _one_line(message)))
+    err.print(Text.assemble(("warning: ", "yellow"), _one_line(without_repeats(message))))
 
 
 def begin_command() -> None:

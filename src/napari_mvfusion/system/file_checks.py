@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ MOST_TEXT_BYTES = 2**24
 _SHOWN_LETTERS = 80
 _FIRST_BYTES = 8
 _LONGEST_MESSAGE = 1500
+# Paths of usual length are repeated, so that they can be copied.
+_LONG_WORD = re.compile(r"\S{161,}")
+_SHARED_LETTERS, _END_LETTERS = 100, 40
 _WORDS_OF_A_CAUSE = 200
 
 
@@ -237,8 +241,23 @@ def cause_of(error: Exception) -> str:
     return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
 
 
+def without_repeats(text: str) -> str:
+    """A message in which very long names and paths that repeat most of an earlier one have only their two ends."""
+    seen: list[str] = []
+
+    def short(match: re.Match[str]) -> str:
+        word = match[0]
+        start, end = word[:_SHARED_LETTERS], word[-_SHARED_LETTERS:]
+        known = any(each.startswith(start) or each.endswith(end) for each in seen)
+        seen.append(word)
+        return f"{word[:_END_LETTERS]}…{word[-_END_LETTERS:]}" if known else word
+
+    return _LONG_WORD.sub(short, text)
+
+
 def shortened(text: str) -> str:
     """A message for a user, without its middle where what was given makes it longer than anybody reads."""
+    text = without_repeats(text)
     half = _LONGEST_MESSAGE // 2
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
