@@ -161,7 +161,7 @@ def test_a_block_that_holds_more_than_its_pixels_is_not_unpacked_further(tmp_pat
         ({"dimensions": [8, 7]}, "a view has three"),
         ({"dimensions": [8, 7, 2**40]}, "is damaged: it says that it has"),
         ({"dataType": "object"}, "holds values of type object"),
-        ({"blockSize": [0, 1, 1]}, "is damaged"),
+        ({"blockSize": [0, 1, 1]}, "is damaged: it says that its blocks have 0 x 1 x 1 pixels"),
         ({"blockSize": [2**20] * 3, "dimensions": [2**13] * 3}, "which are too large"),
         ({"compression": {"type": "jpeg"}}, "is packed with 'jpeg'"),
         ({"dimensions": None}, "cannot be understood"),

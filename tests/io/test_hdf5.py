@@ -355,3 +355,11 @@ def test_every_format_is_known_by_its_endings(tmp_path: Path) -> None:
         [write(tmp_path / "a.h5", "d", np.ones(SHAPE, np.uint8)), write(tmp_path / "b.h5", "d", np.ones(SHAPE))]
     )
     assert views.names == ("a", "b")
+
+
+@pytest.mark.parametrize("value", ["hello", np.ones((3, 4, 5), np.complex64)], ids=["text", "complex"])
+def test_what_is_no_number_is_said_to_be_none(tmp_path, value):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["pixels"] = value
+    with pytest.raises(InputError, match=r"v\.h5:/pixels holds values of type (object|complex64): a view has numbers"):
+        open_stored(tmp_path / "v.h5:/pixels")

@@ -113,6 +113,7 @@ NOT_READ = {
     "codec": ("0/zarr.json", set_at("codecs", value=[{"name": "bytes"}, {"name": "evil"}]), "not known here .*'evil'"),
     "type": ("0/zarr.json", set_at("data_type", value="bfloat16"), "not known here .*'bfloat16'"),
     "up": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="../x/0"), r"a level outside .*\(\.\./x/0\)"),
+    "self": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="."), r"names itself as its level \('\.'\)"),
     "root": ("zarr.json", set_at(*_SCALES, 0, "datasets", 0, "path", value="/x/0"), r"a level outside .*\(/x/0\)"),
 }
 
@@ -191,7 +192,7 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path, rng, 
     [
         (lambda file: file.symlink_to(".git/annex/xx"), r"is a link to \.git/annex/xx, which does not exist"),
         (lambda file: file.symlink_to(file), "is a link that leads back to itself"),
-        (lambda file: file.mkdir(), "is a folder, where a file is needed"),
+        (lambda file: file.mkdir(), "is a folder, where a file is needed: copy it again"),
     ],
 )
 def test_a_chunk_that_is_there_and_cannot_be_read_is_no_chunk_of_zeros(tmp_path, rng, make, words):

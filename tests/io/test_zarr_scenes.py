@@ -240,6 +240,14 @@ def test_what_is_wrong_with_a_scene_is_said_in_one_line(scene, tmp_path, name):
     assert "s.ome.zarr" in str(failure.value)
 
 
+def test_a_scene_that_places_nothing_is_no_damaged_image(tmp_path, scene):
+    copy = tmp_path / "s.ome.zarr"
+    shutil.copytree(scene[0], copy)
+    change_ome(copy, lambda ome: ome["scene"].pop("coordinateTransformations"))
+    with pytest.raises(InputError, match=r"s\.ome\.zarr is a scene without images that could be views"):
+        open_views(copy)
+
+
 def test_a_rotation_that_stretches_is_refused(tmp_path, scene):
     copy = tmp_path / "s.ome.zarr"
     shutil.copytree(scene[0], copy)

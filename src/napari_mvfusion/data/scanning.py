@@ -156,7 +156,9 @@ def scan_views(
         yield Preparing("reading the views", done / len(slabs))
     for view, n in zip(views, count, strict=True):
         if n == 0:
-            raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
+            raise InputError(
+                f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
+            )
     nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
     if any(nothing_else):
         spare = [spared and not alone for spared, alone in zip(spare_hot, nothing_else, strict=True)]

@@ -156,7 +156,9 @@ def reprojection(
                 moments.add(observed[inside], blurred[inside])
                 sums.add(box, observed, blurred, inside)
             if moments.count == 0:
-                raise InputError(f"{view.label} has no data inside the fused volume: check its affine and mask")
+                raise InputError(
+                    f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
+                )
             scale, offset = moments.fit(with_offset=with_offset)
             if sigma is not None:
                 transmission = sums.transmission(transmission, scale, offset, sigma)

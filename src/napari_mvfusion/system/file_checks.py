@@ -126,8 +126,13 @@ def check_file(path: Path, called: str = "") -> os.stat_result:
     return found
 
 
-def check_plain(path: Path, called: str = "") -> os.stat_result:
+def check_plain(path: Path, called: str = "", if_folder: str = "name the file") -> os.stat_result:
     """Look at a file, which may be empty, before it is opened; see `check_file`.
+
+    Parameters
+    ----------
+    path, called : as there
+    if_folder : what helps where it is a folder
 
     Raises
     ------
@@ -140,7 +145,7 @@ def check_plain(path: Path, called: str = "") -> os.stat_result:
         raise InputError(_missing(path, error, called, "check its name")) from error
     named = f"{called} {path}".strip()
     if stat.S_ISDIR(found.st_mode):
-        raise InputError(f"{named} is a folder, where a file is needed: name the file")
+        raise InputError(f"{named} is a folder, where a file is needed: {if_folder}")
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{named} is a pipe, socket or device: copy what it gives to a plain file first")
     return found

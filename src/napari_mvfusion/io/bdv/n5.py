@@ -22,7 +22,7 @@ from napari_mvfusion.data.geometry import Box, Triple, box_of, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.absent_pieces import absent_files, pieces_in
 from napari_mvfusion.io.base import Absent, LazyVolume, parts_of
-from napari_mvfusion.system.file_checks import check_file, is_absent, is_there, parsing, read_text
+from napari_mvfusion.system.file_checks import check_file, check_plain, is_absent, is_there, parsing, read_text
 
 _DAMAGED = "copy it again"
 _LONGEST_AXIS = 2**20
@@ -67,6 +67,7 @@ class N5Dataset:
         file = self.block_file(place)
         if is_absent(file):
             return None
+        check_plain(file, if_folder=_DAMAGED)
         check_file(file)
         meant = Path(os.path.realpath(file))
         if not meant.is_relative_to(os.path.realpath(self.folder)):
@@ -201,7 +202,11 @@ def open_n5(folder: Path) -> N5Dataset:
         compression = {"type": compression} if isinstance(compression, str) else dict(compression)
     if len(dimensions) != 3 or len(block) != 3:
         raise InputError(f"{folder} has the dimensions {dimensions}: a view has three (x, y, z)")
-    if not all(1 <= n <= _LONGEST_AXIS for n in dimensions) or math.prod(dimensions) > _MOST_VOXELS or min(block) < 1:
+    if min(block) < 1:
+        raise InputError(
+            f"{folder} is damaged: it says that its blocks have {_times(block)} pixels (x, y, z); {_DAMAGED}"
+        )
+    if not all(1 <= n <= _LONGEST_AXIS for n in dimensions) or math.prod(dimensions) > _MOST_VOXELS:
         raise InputError(f"{folder} is damaged: it says that it has {_times(dimensions)} pixels (x, y, z); {_DAMAGED}")
     if kind not in _TYPES:
         raise InputError(f"{folder} holds values of type {kind[:40]}: a view has numbers, one a voxel")

@@ -51,6 +51,8 @@ def open_dataset(path: Path) -> StoredVolumes:
         name = _dataset_name(opened, file, inner)
         dataset = opened[name]
         refuse_elsewhere(dataset, f"{file}:{name}")
+        if dataset.dtype.kind not in "buif":
+            raise InputError(f"{file}:{name} holds values of type {dataset.dtype}: a view has numbers, one a voxel")
         sizes = _axes_of(dataset, f"{file}:{name}")
         dtype = dataset.dtype
         weigh_dataset(dataset, f"{file}:{name}")
@@ -58,8 +60,6 @@ def open_dataset(path: Path) -> StoredVolumes:
         size, notes = _voxel_size(dataset, list(sizes), f"{file}:{name}")
         origin, step = _origin(dataset), _time_step(dataset)
         recipe = _recipe(opened, name)
-    if dtype.kind not in "buif":
-        raise InputError(f"{file}:{name} holds values of type {dtype}: a view has numbers, one a voxel")
 
     def at(chosen: Mapping[str, int]) -> VolumeLike:
         return Hdf5Volume(file, name, sizes, chosen, dtype)

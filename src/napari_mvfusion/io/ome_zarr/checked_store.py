@@ -104,7 +104,7 @@ class PlainFiles(Checked, LocalStore):  # type: ignore[misc]  # zarr is not foll
         path = self.root / key
         if is_absent(path):
             return
-        self.check_size(key, check_plain(path).st_size)
+        self.check_size(key, check_plain(path, if_folder="copy it again").st_size)
 
 
 def is_metadata(key: str) -> bool:

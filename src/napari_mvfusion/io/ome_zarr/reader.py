@@ -263,6 +263,10 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
         check_level(path, at.level, min(len(scales["datasets"]), _MOST_LEVELS))
         for each in scales["datasets"]:
             refuse_outside(path, str(each["path"]), "a level")
+            if not str(each["path"]).strip("./"):
+                raise InputError(
+                    f"{path} names itself as its level ('{each['path']}'), and not its pixels: save it again"
+                )
         level = scales["datasets"][at.level]
         array: Any = group[level["path"]]
         place = placement_of(path, scales, level, at.registration, lambda name: numbers_in(path, group, name))

@@ -141,7 +141,8 @@ def read_scene(path: Path) -> Scene:
         images: dict[str, SceneImage] = {}
         left_out: list[str] = []
         transforms = [
-            (place_of(each["input"]), place_of(each["output"]), each) for each in stated["coordinateTransformations"]
+            (place_of(each["input"]), place_of(each["output"]), each)
+            for each in stated.get("coordinateTransformations", ())
         ]
         for folder in dict.fromkeys(place[0] for each in transforms for place in each[:2]):
             if folder and len(images) < _MOST_IMAGES:
