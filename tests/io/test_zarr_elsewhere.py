@@ -28,7 +28,7 @@ from napari_mvfusion.io.formats import format_of, open_stored
 from napari_mvfusion.io.ome_zarr import remote_store, zip_archive
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.opening import open_views
+from napari_mvfusion.io.opening import open_views, psf_files
 
 SHAPE = (20, 24, 70)
 
@@ -58,8 +58,28 @@ class Server(SimpleHTTPRequestHandler):
             self.connection.close()
         elif how == "silent":
             self.release.wait(20)
+        elif how == "page":
+            self.answer(200, b"\n<!DOCTYPE html><html><body>Please log in</body></html>")
+        elif how == "circle":
+            self.answer(302, b"", self.path)
+        elif how == "elsewhere":
+            self.answer(302, b"", "file:///etc/passwd")
+        elif how == "drops":
+            self.send_response(200)
+            self.send_header("Content-Length", "400")
+            self.end_headers()
+            while not self.release.wait(0.02):
+                self.wfile.write(b"x")
         else:
             self.send_error(how)
+
+    def answer(self, status, text, onwards=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        if onwards is not None:
+            self.send_header("Location", onwards)
+        self.end_headers()
+        self.wfile.write(text)
 
     def list_directory(self, path):
         self.send_error(403)
@@ -230,7 +250,45 @@ WRONG = {
     "a chunk that may not be read": ("v.zarr", {"/c/": 403}, r"v\.zarr/0/c/0/0/0 may not be read \(403"),
     "a connection that breaks off": ("v.zarr", {"/c/": "cut"}, r"the connection broke off.*--resume"),
     "a server that says nothing": ("v.zarr", {"/c/": "silent"}, r"the server does not answer"),
-    "a file that is no zarr": ("v.tif", {}, "is no OME-Zarr"),
+    "a server that drips": (
+        "v.zarr",
+        {"/c/": "drops"},
+        r"0/c/0/0/0 cannot be read \(.* less than 4 kB a second\)",
+    ),
+    "a page instead of pixels": ("v.zarr", {"/c/": "page"}, r"v\.zarr/0/c/0/0/0 is answered with a web page, as where"),
+    "a file that is no zarr": (
+        "v.tif",
+        {},
+        r"is a file: only OME-Zarr folders open over the network; copy the file here",
+    ),
+    "a zip file": ("v.ozx", {}, r"v\.ozx is a file: only OME-Zarr folders open over the network"),
+    "a project": ("dataset.xml", {}, r"dataset\.xml is a file: only OME-Zarr folders open over the network"),
+    "a page to log in": (
+        "v.zarr",
+        {"/": "page"},
+        r"/v\.zarr is answered with a web page, as where one has to log in",
+    ),
+    "a silent server": (
+        "v.zarr",
+        {"/": "silent"},
+        r"/v\.zarr cannot be read \(the server does not answer\): .* try again",
+    ),
+    "a failing server": (
+        "v.zarr",
+        {"/": 500},
+        r"/v\.zarr cannot be read \(500 [A-Z].*\): check the network",
+    ),
+    "a circle": (
+        "v.zarr",
+        {"/": "circle"},
+        r"/v\.zarr cannot be read \(it leads on .* without end\): check the address",
+    ),
+    "a way to a file": (
+        "v.zarr",
+        {"/": "elsewhere"},
+        r"/v\.zarr cannot be read \(it leads on to what is no web address\)",
+    ),
+    "all forbidden": ("v.zarr", {"/": 401}, r"/v\.zarr may not be read \(401 .*\): ask who keeps it"),
 }
 
 
@@ -245,6 +303,63 @@ def test_what_goes_wrong_on_the_way_is_one_line(served, rng, name):
         np.asarray(open_views([f"{address}/{path}"], no_data="none").views[0].data)
     assert str(failure.value).startswith(f"{address}/{path}")
     assert "\n" not in str(failure.value)
+
+
+def test_who_waits_for_a_server_waits_once(served, rng):
+    folder, address, server = served
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    for how in ("silent", "drops"):
+        server.asked.clear()
+        server.broken["/"] = how
+        with pytest.raises(InputError):
+            open_stored(f"{address}/v.zarr")
+        assert len(server.asked) == 1  # neither attempts nor other names
+
+
+def test_long_files_may_take_long(served, rng, monkeypatch):
+    folder, address, server = served
+    pixels = rng.random((30, 40, 50), np.float32)
+    write_zarr(folder / "v.zarr", pixels, Grid(pixels.shape))
+    monkeypatch.setattr(server, "copyfile", lambda self, source, output: in_pieces(source, output))
+
+    def in_pieces(source, output):
+        while piece := source.read(2**15):
+            output.write(piece)
+            output.flush()
+            threading.Event().wait(0.1)
+
+    monkeypatch.setattr(remote_store, "_PIECE", 2**15)
+    np.testing.assert_array_equal(np.asarray(open_stored(f"{address}/v.zarr").volume()), pixels)
+
+
+def test_a_server_that_answers_all_with_a_page_may_hold_an_old_zarr(served, rng):
+    folder, address, server = served
+    pixels = rng.random((4, 5, 6), np.float32)
+    group = zarr.create_group(folder / "v.zarr", zarr_format=2)
+    group.create_array("0", data=pixels)
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    ways = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    levels = [{"path": "0", "coordinateTransformations": ways}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+    server.broken["zarr.json"] = "page"
+    np.testing.assert_array_equal(np.asarray(open_stored(f"{address}/v.zarr").volume()), pixels)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("psf", "measure", "URL/beads.tif", "out.tif"),
+        ("fuse", "--recipe", "URL/fused.recipe.json", "-o", "f.zarr"),
+    ],
+)
+def test_files_at_addresses_are_to_be_copied(served, arguments):
+    _, address, _ = served
+    failed = run(*(part.replace("URL", address) for part in arguments), code=2)
+    assert "only OME-Zarr folders open over the network; copy the file here first" in failed.stderr
+    assert failed.stderr.startswith(("error: http://127.0.0.1", "error: the recipe http://127.0.0.1"))
+    assert failed.stderr.count("\n") == 1
+    with pytest.raises(InputError, match="/psfs is no OME-Zarr: only OME-Zarr folders open over the network"):
+        psf_files(f"{address}/psfs")
 
 
 def test_a_packet_that_was_lost_is_asked_for_again(served, rng):
@@ -266,8 +381,9 @@ def test_a_chunk_that_is_too_long_is_not_read(served, rng):
 def test_nobody_at_an_address(monkeypatch):
     monkeypatch.setattr(remote_store, "PAUSE", 0.01)
     failed = run("info", "http://127.0.0.1:9/v.zarr", code=2)
-    assert failed.stderr.startswith("error: http://127.0.0.1:9/v.zarr/")
-    assert "check the network" in failed.stderr
+    assert failed.stderr == (
+        "error: http://127.0.0.1:9/v.zarr cannot be read (the server cannot be reached): check the network, then try again\n"
+    )
 
 
 def test_a_run_that_broke_off_goes_on(served, rng):

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.formats import has_file_suffix, suffixes
 from napari_mvfusion.io.name_pattern import NamePattern
-from napari_mvfusion.system.file_checks import check_there
+from napari_mvfusion.system.file_checks import OVER_NETWORK, check_there
 
 _SCHEME = NamePattern(
     "{tag}_view_{angle} | view_{angle} | {tag}_psf_{angle} | psf_{angle} | {tag}_groundtruth | groundtruth", suffixes()
@@ -100,6 +101,8 @@ def scan_folder(path: str | Path) -> Folder:
     path = Path(path)
     check_there(path, "name a folder of views or PSFs")
     if not path.is_dir():
+        if address_of(path) is not None:
+            raise InputError(f"{path} is no OME-Zarr: {OVER_NETWORK}")
         raise InputError(f"{path} is no folder: name a folder of views or PSFs")
     samples: dict[str, SampleFiles] = {}
     psfs: dict[float, Path] = {}

@@ -13,7 +13,7 @@ from typing import Any
 from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import check_on_disk
 from napari_mvfusion.io.base import Format, StoredVolumes
 from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
@@ -26,7 +26,7 @@ from napari_mvfusion.io.nd2_files import ND2
 from napari_mvfusion.io.ome_zarr.format import OMEZarr, ZarrScene, ZippedZarr
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.io.volume_choice import VolumeChoice
-from napari_mvfusion.system.file_checks import check_address, check_there, is_folder
+from napari_mvfusion.system.file_checks import OVER_NETWORK, check_address, check_there, is_folder
 
 # What say best what is wrong with a file, and with a folder, that no format recognises.
 _OF_FILES, _OF_FOLDERS = TIFF(), OMEZarr()
@@ -46,6 +46,7 @@ FORMATS: tuple[Format, ...] = (
     MSimFolder(),
 )
 _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
+_FILE_ENDINGS = (*(suffix for known in FORMATS if not known.is_folder for suffix in known.suffixes), ".zip")
 
 
 def format_of(path: str | Path) -> Format:
@@ -54,11 +55,13 @@ def format_of(path: str | Path) -> Format:
     Raises
     ------
     InputError
-        If it is an address that cannot be asked, or that holds a password or key.
+        If it is an address that cannot be asked, that holds a password or key, or is that of a file.
     """
     path = Path(path)
     check_address(path)
     far = address_of(path) is not None
+    if far and path.name.lower().endswith(_FILE_ENDINGS):
+        raise InputError(f"{path} is a file: {OVER_NETWORK}")
     for known in FORMATS:
         if (known.has_addresses or not far) and known.recognises(path):
             return known

@@ -16,6 +16,7 @@ from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 
 # Recipes of hundreds of views and configurations are far below this.
 MOST_TEXT_BYTES = 2**24
+OVER_NETWORK = "only OME-Zarr folders open over the network; copy the file here first"
 _SHOWN_LETTERS = 80
 _FIRST_BYTES = 8
 _LONGEST_MESSAGE = 1500
@@ -270,6 +271,8 @@ def shortened(text: str) -> str:
 def _missing(path: Path, error: OSError | ValueError, called: str, advice: str) -> str:
     """Why the system does not find a file, in words."""
     number = error.errno if isinstance(error, OSError) else None
+    if address_of(path) is not None:
+        return f"{called} {path} lies at an address: {OVER_NETWORK}".strip()
     if number == errno.ENAMETOOLONG:
         shown = str(path)[:_SHOWN_LETTERS]
         return f"{called} '{shown}…' is longer than the name of a file can be: {advice}".strip()

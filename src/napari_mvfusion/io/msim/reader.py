@@ -45,7 +45,7 @@ _MOST_NUMBERS = 2**24
 
 def is_msim(path: Path) -> bool:
     """Whether a folder looks like an msim zarr; some OME-Zarrs call their arrays alike."""
-    found = any(has_file(path, f"scale0/image/{name}") for name in ("zarr.json", ".zarray"))
+    found = is_zarr(path) and any(has_file(path, f"scale0/image/{name}") for name in ("zarr.json", ".zarray"))
     return found and "multiscales" not in attributes_of(path)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import NO_SIZE, Grid, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
@@ -23,6 +22,7 @@ from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of
 from napari_mvfusion.io.ome_zarr.checked_store import weigh
 from napari_mvfusion.io.ome_zarr.containers import images_in, several, what_it_is
 from napari_mvfusion.io.ome_zarr.placement import ZarrPlacement, not_placed, placement_of, systems_of
+from napari_mvfusion.io.ome_zarr.remote_store import RemoteFiles
 from napari_mvfusion.io.ome_zarr.stores import is_zarr, store_of
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice, check_level, choose
 from napari_mvfusion.system.file_checks import cause_of, parsing
@@ -242,10 +242,10 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
         it holds several images, a `NotChosenError` where it has several places.
     """
     path, at = Path(path), VolumeChoice() if at is None else at
-    if not is_zarr(path) and address_of(path) is not None:
-        raise InputError(f"{path} is no OME-Zarr that all may read: check the address, and that its bucket is public")
     if not is_zarr(path):
-        store_of(path)  # says what is wrong with a zip file
+        store = store_of(path)  # says what is wrong with a zip file
+        if isinstance(store, RemoteFiles):
+            raise InputError(zarr.core.sync.sync(store.why_none()))
         raise InputError(f"{path} is no OME-Zarr: it has no zarr.json and no .zgroup; copy it again, with hidden files")
     with reading(path) as group:
         attributes = dict(group.attrs)
