@@ -17,8 +17,9 @@ from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.io.psf_files import prepare_psf
-from napari_mvfusion.methods import LearnedFusion, cellwise_filter, make_method, universal_fusion
+from napari_mvfusion.methods import LearnedFusion, cells, cellwise_filter, make_method, universal_fusion
 from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.cells import FilterSteps
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, brightness_scale, network_input_of, updates_for
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.paper_fusion import _INNER, _MARGIN, _OUTER, _STEP
@@ -132,7 +133,7 @@ def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
 ) -> None:
     """Cells of 16 voxels stand for those of 192, so that a small volume has several along each axis."""
     for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
-        monkeypatch.setattr(cellwise_filter, name, value)
+        monkeypatch.setattr(cells, name, value)
     views = specimen(shape)
     method = LearnedFusion(model=save(models, "small", architecture))
     whole = np.asarray(fuse(views, method).data)
@@ -146,14 +147,14 @@ def test_cells_fade_into_each_other_without_a_trace(monkeypatch: pytest.MonkeyPa
     truth = ndimage.gaussian_filter(rng.random((264, 24, 24)), 1.5).astype(np.float32)
     psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in ANGLES]
     views = simulate(np.clip((truth - 0.5) * 20, 0, None), ANGLES, psfs, rng=rng).views
-    monkeypatch.setattr(cellwise_filter, "_CELL_SIDE", 300)
+    monkeypatch.setattr(cells, "_CELL_SIDE", 300)
     whole = network_input_of(views, SMALL, torch.device("cpu"))
-    monkeypatch.setattr(cellwise_filter, "_CELL_SIDE", 33)
-    monkeypatch.setattr(cellwise_filter, "_FADE", 8)
-    cells = network_input_of(views, SMALL, torch.device("cpu"))
-    for a, b, most in zip(whole.sharp, cells.sharp, (1e-5, 1e-5, 3e-5, 2e-4, 5e-4), strict=True):
+    monkeypatch.setattr(cells, "_CELL_SIDE", 33)
+    monkeypatch.setattr(cells, "_FADE", 8)
+    in_cells = network_input_of(views, SMALL, torch.device("cpu"))
+    for a, b, most in zip(whole.sharp, in_cells.sharp, (1e-5, 1e-5, 3e-5, 2e-4, 5e-4), strict=True):
         assert 0 < difference(a.numpy(), b.numpy()) < most
-    assert difference(whole.blurred.numpy(), cells.blurred.numpy()) < 1e-5
+    assert difference(whole.blurred.numpy(), in_cells.blurred.numpy()) < 1e-5
 
 
 @pytest.mark.parametrize("kind", PAPER)
@@ -326,15 +327,15 @@ def test_a_part_of_an_update_lies_between(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
-        monkeypatch.setattr(cellwise_filter, name, value)
+        monkeypatch.setattr(cells, name, value)
     views = specimen((32, 20, 18))
     method = LearnedFusion(model=save(models, "small", SMALL))
     made: list[Box] = []
     filtered = CellwiseFilter._filter
 
-    def counted(self: CellwiseFilter, block: Box, part: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor]:
+    def counted(self: CellwiseFilter, tile: TileInput, block: Box, part: Box) -> FilterSteps:
         made.append(block)
-        return filtered(self, block, part, tile)
+        return filtered(self, tile, block, part)
 
     monkeypatch.setattr(CellwiseFilter, "_filter", counted)
     whole = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)

@@ -52,6 +52,7 @@ class WienerBank:
         self._base_level = base_level
         self.device = device
         self._transfers = TransferCache(_KEPT_BYTES)
+        self._kept_power: tuple[Triple, torch.Tensor] | None = None
 
     def __call__(self, views: torch.Tensor, target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter a block.
@@ -71,13 +72,15 @@ class WienerBank:
         Interrupted
             If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
-        layout, projected, power = self._project(views, margin)
+        layout, power = self._layout(triple(views.shape[1:]), margin), self._power(triple(views.shape[1:]), margin)
+        projected = self._project(views, layout)
         inner = target.slices
         sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
         for number, level in enumerate(self._levels):
             poll()
-            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
-        projected.div_(power.add_(self._levels[self._base_level]))
+            filtered = projected / (power + level)
+            sharp[number] = torch.fft.irfftn(filtered, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+        projected.div_(power + self._levels[self._base_level]).mul_(prod(layout.sizes))
         blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
         for number, kernel in enumerate(self._kernels):
             poll()
@@ -87,10 +90,28 @@ class WienerBank:
 
     def at_base_level(self, views: torch.Tensor, margin: Triple) -> torch.Tensor:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
-        layout, projected, power = self._project(views, margin)
-        projected.div_(power.add_(self._levels[self._base_level]))
-        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES)
-        return image[Box.whole(triple(views.shape[1:])).slices]
+        block = triple(views.shape[1:])
+        layout, power = self._layout(block, margin), self._power(block, margin)
+        projected = self._project(views, layout).div_(power + self._levels[self._base_level])
+        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES, norm="forward")
+        return image[Box.whole(block).slices]
+
+    def noise_gains(self, block: Triple, margin: Triple) -> list[float]:
+        """Variance that white noise of variance 1 in each view, on its own, has in the image at the base level."""
+        layout, power = self._layout(block, margin), self._power(block, margin)
+        samples = prod(layout.sizes)
+        # By Parseval's theorem; all frequencies along x but the first (and the last, of an even length) stand for two.
+        twice = torch.full((power.shape[-1],), 2.0, device=power.device)
+        twice[0] = 1
+        if layout.sizes[-1] % 2 == 0:
+            twice[-1] = 1
+        gains = []
+        for kernel, weight in zip(self._kernels, self._weights, strict=True):
+            poll()
+            strength = self._transfer(kernel, layout.sizes).abs().mul_(float(weight) * samples / len(self._kernels))
+            strength.div_(power + self._levels[self._base_level]).square_()
+            gains.append(float((strength.sum(dim=(0, 1), dtype=torch.float64) * twice).sum()) / samples)
+        return gains
 
     def blurred(self, image: torch.Tensor, margin: Triple) -> torch.Tensor:
         """What each view would look like if an image were the truth.
@@ -105,14 +126,13 @@ class WienerBank:
         float32 (view, z, y, x), without what the weights say.
         """
         block = triple(image.shape)
-        whole = Box.whole(block)
-        layout = lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
+        layout = self._layout(block, margin)
         spectrum = torch.fft.rfftn(to_circle(image, layout), dim=_AXES)
         blurred = torch.empty((len(self._kernels), *block), device=image.device)
         for number, kernel in enumerate(self._kernels):
             poll()
             seen = spectrum * self._transfer(kernel, layout.sizes)
-            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[whole.slices]
+            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[Box.whole(block).slices]
         return blurred
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
@@ -125,25 +145,38 @@ class WienerBank:
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._transfers.clear()
+        self._kept_power = None
 
-    def _project(self, views: torch.Tensor, margin: Triple) -> tuple[Layout, torch.Tensor, torch.Tensor]:
-        """Spectra of the views brought back to the image, and how much of each frequency they saw; means over the views."""
-        block = triple(views.shape[1:])
-        whole = Box.whole(block)
-        layout = lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
-        samples = prod(layout.sizes)
-        projected = power = None
+    def _project(self, views: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Spectra of the views brought back to the image, the mean over the views, divided by the number of samples."""
+        projected: torch.Tensor | None = None
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
-            # Transfer functions come divided by the number of samples, for the inverse transform.
-            transfer = self._transfer(kernel, layout.sizes) * samples
-            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).mul_(transfer.conj()).mul_(float(weight))
-            strength = transfer.abs().square_().mul_(float(weight))
-            projected = spectrum if projected is None else projected.add_(spectrum)
-            power = strength if power is None else power.add_(strength)
+            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES)
+            spectrum.mul_(self._transfer(kernel, layout.sizes).conj())
+            share = float(weight) / len(self._kernels)
+            projected = spectrum.mul_(share) if projected is None else projected.add_(spectrum, alpha=share)
         assert projected is not None
-        assert power is not None
-        return layout, projected.div_(len(self._kernels)), power.div_(len(self._kernels))
+        return projected
+
+    def _power(self, block: Triple, margin: Triple) -> torch.Tensor:
+        """How much of each frequency the views saw, mean_v(a_v |H_v|^2): the same for all blocks of a shape."""
+        sizes = self._sizes(block, margin)
+        if self._kept_power is None or self._kept_power[0] != sizes:
+            power: torch.Tensor | None = None
+            for kernel, weight in zip(self._kernels, self._weights, strict=True):
+                poll()
+                # Transfer functions come divided by the number of samples, for the inverse transform.
+                strength = self._transfer(kernel, sizes).abs().mul_(prod(sizes)).square_()
+                share = float(weight) / len(self._kernels)
+                power = strength.mul_(share) if power is None else power.add_(strength, alpha=share)
+            assert power is not None
+            self._kept_power = sizes, power
+        return self._kept_power[1]
+
+    def _layout(self, block: Triple, margin: Triple) -> Layout:
+        whole = Box.whole(block)
+        return lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
 
     def _sizes(self, block: Triple, margin: Triple) -> Triple:
         return triple(

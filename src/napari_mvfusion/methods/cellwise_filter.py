@@ -1,18 +1,14 @@
 """What the universal generator reads: the views, and what the Wiener filter of all of them makes, cell by cell.
 
-A tile may not depend on how the volume was cut, but the filter has no end: each voxel depends on all others, ever less.
-So the volume is filtered in cells that depend on its shape alone, each with a margin, which fade into each other. A
-volume up to the size of a cell is filtered as a whole.
+Why in cells says `napari_mvfusion.methods.cells`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise, product
-from math import ceil, log2, prod
+from math import log2
 
 import torch
 
@@ -21,14 +17,10 @@ from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.steps import map_steps
+from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.models.universal import UniversalArchitecture
 
 _FLOAT_BYTES = 4
-# Longest side of a cell, what is filtered around it, and over how many voxels on each side cells fade into each other.
-_CELL_SIDE = 192
-FILTER_MARGIN = 48
-_FADE = 16
 # How far a block is mirrored beyond its border before it wraps round.
 _MIRRORED = 32
 # Variance of the structure over that of the noise, with which no update would be made; four times as much allows one.
@@ -113,10 +105,6 @@ def network_input_of(
     return filtering.network_input(whole, TileInput(whole, whole, pixels, covered, None, None))
 
 
-# Shares of the work on a block, then what the views should look like, and the levels.
-FilterSteps = Generator[float, None, tuple[torch.Tensor, torch.Tensor]]
-
-
 class CellwiseFilter:
     """The Wiener filter over a volume, cell by cell.
 
@@ -152,13 +140,12 @@ class CellwiseFilter:
         weights = [view.weight for view in views.views]
         self._shares = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
         self._bank = WienerBank(psfs, weights, architecture.levels, architecture.base, device)
-        self._keep_bytes = keep_bytes
-        self._kept: OrderedDict[Box, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._cells = Cells(self._shape, self._count + self._levels, keep_bytes)
 
     @property
     def halo(self) -> Triple:
         """Voxels of the views that a target needs around it, at most."""
-        return triple(min(n, ceil(n / ceil(n / _CELL_SIDE)) + _FADE + FILTER_MARGIN) for n in self._shape)
+        return self._cells.halo
 
     def network_input(self, target: Box, tile: TileInput) -> NetworkInput:
         """What the network reads of a target, from the pixels of a tile with at least `halo` around the target."""
@@ -170,18 +157,8 @@ class CellwiseFilter:
         blurred = torch.zeros((self._count, *target.shape), device=device)
         sharp = torch.zeros((self._levels, *target.shape), device=device)
         transmission = self._transmission_over(target)
-        cells = list(self._cells(target))
-        for number, (cell, fades) in enumerate(cells):
-            part = Box(
-                triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
-                triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
-            )
-            inner = part.inside(target).slices
-            weight = _outer(fades, part, cell, device)
-            filtering = self._filtered(cell, part, tile, keep=tile.tile.shape != self._shape)
-            found = yield from map_steps(filtering, partial(_share_of_cells, number, len(cells)))
-            for total, values in zip((blurred, sharp), found, strict=True):
-                total[(slice(None), *inner)].addcmul_(values, weight)
+        keep = tile.tile.shape != self._shape
+        yield from self._cells.assemble(target, partial(self._filter, tile), (blurred, sharp), keep=keep)
         pixels, covered = self._pixels(target, tile, transmission)
         if covered is not None:
             # Where a view has no data, it agrees with what is expected.
@@ -200,23 +177,7 @@ class CellwiseFilter:
     def _updates(self) -> float:
         return updates_for(self._views.statistics(), self._architecture)
 
-    def _filtered(self, cell: Box, part: Box, tile: TileInput, *, keep: bool) -> FilterSteps:
-        """A part of a filtered cell, from those that are kept or made now."""
-        block = cell.grow((FILTER_MARGIN,) * 3).clip(self._shape)
-        one = _FLOAT_BYTES * cell.size * (self._count + self._levels)
-        if not keep or one > self._keep_bytes:
-            return (yield from self._filter(block, part.inside(block), tile))
-        found = self._kept.pop(cell, None)
-        if found is None:
-            while (len(self._kept) + 1) * one > self._keep_bytes:
-                self._kept.popitem(last=False)
-            found = yield from self._filter(block, cell.inside(block), tile)
-        self._kept[cell] = found  # the last one that was asked for is the last to go
-        blurred, sharp = found
-        inner = (slice(None), *part.inside(cell).slices)
-        return blurred[inner], sharp[inner]
-
-    def _filter(self, block: Box, part: Box, tile: TileInput) -> FilterSteps:
+    def _filter(self, tile: TileInput, block: Box, part: Box) -> FilterSteps:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
         margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         transmission = self._transmission_over(block)
@@ -256,10 +217,7 @@ class CellwiseFilter:
 
     def working_bytes(self, target: Triple, *, alone: bool = True) -> int:
         """An upper bound of the memory in use, with evidence of a target of this shape; if not alone, others follow."""
-        around = _FADE + FILTER_MARGIN
-        counts = [ceil(n / _CELL_SIDE) for n in self._shape]
-        # A cell in the middle has others on both sides, one of two on one.
-        cell = triple(min(n, ceil(n / c) + min(c - 1, 2) * around) for n, c in zip(self._shape, counts, strict=True))
+        cell = self._cells.largest_block
         voxels = cell[0] * cell[1] * cell[2]
         size = target[0] * target[1] * target[2]
         # Views, what they are expected to be, what passed and what is missing, of a cell; then the evidence.
@@ -268,15 +226,13 @@ class CellwiseFilter:
             mine += voxels * (self._count + 1) + size * self._count
         if self._architecture.updates:
             mine += voxels * (2 * self._count + self._levels)
-        if not alone:
-            cells = prod(n + 2 * _FADE * (c - 1) for n, c in zip(self._shape, counts, strict=True))
-            mine += min(cells * (self._count + self._levels), self._keep_bytes // _FLOAT_BYTES)
-        return _FLOAT_BYTES * mine + self._bank.working_bytes(cell, (_MIRRORED,) * 3)
+        kept = 0 if alone else self._cells.kept_bytes
+        return _FLOAT_BYTES * mine + kept + self._bank.working_bytes(cell, (_MIRRORED,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._bank.release()
-        self._kept.clear()
+        self._cells.release()
 
     def _pixels(
         self, box: Box, tile: TileInput, transmission: torch.Tensor | None
@@ -291,39 +247,3 @@ class CellwiseFilter:
         return torch.lerp(
             mean.expand_as(values) if transmission is None else mean * transmission, values, covered
         ), covered
-
-    def _cells(self, target: Box) -> Iterator[tuple[Box, list[tuple[bool, bool]]]]:
-        """The cells that meet a target, with the axes and sides on which they fade."""
-        axes = []
-        for n, first, last in zip(self._shape, target.start, target.stop, strict=True):
-            count = ceil(n / _CELL_SIDE)
-            edges = [round(n * i / count) for i in range(count + 1)]
-            here = []
-            for low, high in pairwise(edges):
-                start, stop = low - _FADE * (low > 0), high + _FADE * (high < n)
-                if start < last and stop > first:
-                    here.append((start, stop, low > 0, high < n))
-            axes.append(here)
-        for sides in product(*axes):
-            yield (
-                Box(triple(side[0] for side in sides), triple(side[1] for side in sides)),
-                [(side[2], side[3]) for side in sides],
-            )
-
-
-def _share_of_cells(done: int, cells: int, share: float) -> float:
-    return (done + share) / cells
-
-
-def _outer(fades: Sequence[tuple[bool, bool]], part: Box, cell: Box, device: torch.device) -> torch.Tensor:
-    """Weight of a cell over a part of it: 1, and falling to 0 over the fade where another cell follows."""
-    weight = torch.ones((1, 1, 1), device=device)
-    for axis, (before, after) in enumerate(fades):
-        places = torch.arange(part.start[axis], part.stop[axis], device=device, dtype=torch.float32) + 0.5
-        along = torch.ones_like(places)
-        if before:
-            along = torch.minimum(along, (places - cell.start[axis]) / (2 * _FADE))
-        if after:
-            along = torch.minimum(along, (cell.stop[axis] - places) / (2 * _FADE))
-        weight = weight * along.view([-1 if i == axis else 1 for i in range(3)])
-    return weight

@@ -13,7 +13,8 @@ import torch
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.borders import good_size
-from napari_mvfusion.methods.cellwise_filter import FILTER_MARGIN, CellwiseFilter
+from napari_mvfusion.methods.cells import FILTER_MARGIN
+from napari_mvfusion.methods.cellwise_filter import CellwiseFilter
 from napari_mvfusion.models import build, find_model
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.paper import PaperArchitecture
