@@ -43,6 +43,24 @@ class OutputError(MVFusionError, OSError):
     exit_code = 3
 
 
+class DiskFullError(OutputError):
+    """There is no space left for a file.
+
+    Parameters
+    ----------
+    path : of the file
+    then : what to do when there is space
+    """
+
+    def __init__(self, path: object, then: str = "run the command again") -> None:
+        super().__init__(f"the disk is full while writing {path}: free some space, then {then}")
+        self.path, self._then = path, then
+
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[object, str]]:
+        """What makes it again, in another process too."""
+        return DiskFullError, (self.path, self._then)
+
+
 class MemoryShortage(MVFusionError, MemoryError):  # noqa: N818 - it says what is short
     """Even the smallest tile does not fit into the memory of the device."""
 

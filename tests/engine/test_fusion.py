@@ -328,7 +328,7 @@ def test_a_full_disk_is_said_in_words_and_the_run_goes_on_when_there_is_space(vi
     try:
         out = disk / "fused.zarr"
         how = {"tile": (64, 64, 64), "memory_bytes": LIBRARY_BYTES + 8_000_000, "out": out}
-        with pytest.raises(OutputError, match="disk is full"):
+        with pytest.raises(OutputError, match=r"disk is full .*, then go on with --resume: finished tiles are kept"):
             fuse(views, Diffuse(iterations=2), **how)
         subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
         fused = fuse(views, Diffuse(iterations=2), resume=True, **how)

@@ -248,7 +248,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_rubbish(tmp_path, volume, 
     try:
         path = disk / f"v{ending}"
         write_volume(path, volume, GRID)
-        with pytest.raises(OutputError, match="disk is full while writing"):
+        with pytest.raises(OutputError, match=r"disk is full while writing .*, then run the command again$"):
             write_volume(path, volume + 1, GRID, overwrite=True)
         assert (np.asarray(open_volume(path)[0][:]) == volume).all()
         assert [entry.name for entry in disk.iterdir()] == [path.name]

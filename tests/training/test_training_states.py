@@ -1,6 +1,7 @@
 """The state of a training run: no damage is taken for weights, and the state before it takes over."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_mvfusion.data.events import Warned
-from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.errors import DiskFullError, InputError, OutputError
 from napari_mvfusion.training import loop
 from napari_mvfusion.training.final_model import final_model_from_checkpoint
 from napari_mvfusion.training.objectives import Supervised, score_supervised
@@ -191,3 +192,20 @@ def test_a_state_that_does_not_come_back_from_the_disk_is_not_taken_for_saved(tm
     for end in range(0, len(content), 7):
         path.write_bytes(content[:end])
         assert not _comes_back(path, tensors, header), end
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to how long a file may be")
+@pytest.mark.parametrize("longest", [100, 20_000])
+def test_a_full_disk_is_said_and_what_goes_on(tmp_path, longest):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, before[1]))
+    try:
+        with pytest.raises(
+            DiskFullError, match=r"^the disk is full while writing .*toy\.train.*: free some space, .*--resume"
+        ):
+            list(events(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "toy.safetensors").exists()

@@ -30,7 +30,7 @@ from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import describe_run, fingerprint
 from napari_mvfusion.engine.run import Run, Stop
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
-from napari_mvfusion.errors import InputError, MemoryShortage, OutputError
+from napari_mvfusion.errors import DiskFullError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.absent_pieces import about_absent
 from napari_mvfusion.io.atomic import check_place, sweep, writing
@@ -156,7 +156,10 @@ def fuse_events(
             memory_bytes=memory_bytes,
             inputs=inputs,
         )
-        fused = yield from (_silent_where_finished(events) if resume else events)
+        try:
+            fused = yield from (_silent_where_finished(events) if resume else events)
+        except DiskFullError as full:
+            raise DiskFullError(full.path, "go on with --resume: finished tiles are kept") from full
     return fused
 
 

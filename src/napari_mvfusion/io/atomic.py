@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_mvfusion.addresses import address_of, flaw_of
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import DiskFullError, OutputError
 from napari_mvfusion.system.locks import lock_path, locked
 
 _TRIES = 4
 _PAUSE_SECONDS = 0.05
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MADE = re.compile(r"\.(?P<name>.+)\.(?:writing-\d+|replaced-\d+|mvfusion-removing|lock)")
 
 
@@ -36,11 +36,8 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         # numpy, which tifffile writes with, gives no number but these words.
-        if error.errno in _DISK_FULL or "requested and" in str(error):
-            raise OutputError(
-                f"the disk is full while writing {path}: free some space and run again with resume; "
-                "the tiles that are finished are kept"
-            ) from error
+        if error.errno in DISK_FULL or "requested and" in str(error):
+            raise DiskFullError(path) from error
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -17,8 +17,16 @@ import torch
 
 from napari_mvfusion.data.events import Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
-from napari_mvfusion.errors import InputError, MemoryShortage, MVFusionError, OutputError, is_out_of_memory
+from napari_mvfusion.errors import (
+    DiskFullError,
+    InputError,
+    MemoryShortage,
+    MVFusionError,
+    OutputError,
+    is_out_of_memory,
+)
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.io.atomic import DISK_FULL
 from napari_mvfusion.models import ModelCard
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.model_file import state_sha256
@@ -127,6 +135,12 @@ def train_events(
         training = _Training(config, source, learner, score, card, out, decides, device, start_from, resume=resume)
         try:
             return (yield from training.events(cancel, paused, preview_seconds))
+        except OSError as error:
+            # Logs, states and models are written by different libraries.
+            if not (isinstance(error, DiskFullError) or error.errno in DISK_FULL):
+                raise
+            path = error.path if isinstance(error, DiskFullError) else error.filename or folder
+            raise DiskFullError(path, "go on with --resume: the last state that was saved is kept") from error
         finally:
             training.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -29,6 +30,7 @@ from napari_mvfusion.models.model_file import state_sha256
 from napari_mvfusion.training.config import TrainConfig
 from napari_mvfusion.training.figures import current
 
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 T = TypeVar("T")
 
 RUN_SUFFIX = ".training"
@@ -174,7 +176,7 @@ def save_state(
     weights = state_sha256(tensors)
     hashes = {_WEIGHTS_HASH: weights, _HASH: _note_sha256(meta, weights)}
     with written_aside(path, overwrite=True) as aside:
-        save_file(tensors, aside, metadata={_META: meta, **hashes})
+        _write(tensors, aside, {_META: meta, **hashes})
         _to_the_disk(aside)
         if not _comes_back(aside, tensors, {_META: meta, **hashes}):
             raise OutputError(f"{path} does not come back as it was written: check the disk")
@@ -289,6 +291,17 @@ _TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+
+def _write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    try:
+        save_file(dict(tensors), path, metadata=dict(metadata))
+    except SafetensorError as error:
+        # Its library tells the number of the system's error in words alone.
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _comes_back(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> bool:
