@@ -127,9 +127,16 @@ def _window() -> Any:
     return None if viewer is None else viewer.window
 
 
+def _asking() -> Any:
+    """What asks about files, in Views & PSFs; what was said there before goes."""
+    panel = open_views_panel(_window())
+    panel.status.clear()
+    return panel.files
+
+
 def _ask_for_roles(folder: Path) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
-    open_views_panel(_window()).files.ask_roles(files_without_scheme(folder))
+    _asking().ask_roles(files_without_scheme(folder))
     return [(None,)]
 
 
@@ -185,7 +192,7 @@ def _read_file(file: Path) -> list[LayerData]:
 def _read_project(path: Path) -> list[Any]:
     """The views of a project: those that are asked for in a window, else all of its first time point and channel."""
     if _window() is not None and is_seen():
-        open_views_panel(_window()).files.ask_project(path)
+        _asking().ask_project(path)
         return [(None,)]
     inputs, said = first_of_project(path)
     opened = project_layers(inputs)

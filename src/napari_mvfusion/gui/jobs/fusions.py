@@ -143,7 +143,8 @@ class Fusions(QObject):
         self._run.start()
 
     def _follow(self, event: SeriesEvent | Failed) -> None:
-        self._status.follow(event, shown=self._result.filled, deleted=self._result.deleted)
+        result = self._result
+        self._status.follow(event, shown=result.filled, deleted=result.deleted, layer=result.layer)
         if isinstance(event, JobDone) and not self._result.deleted:
             self._done.append(self._result.layer)
         if isinstance(event, Failed) and self._waiting:

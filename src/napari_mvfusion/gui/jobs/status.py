@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Protocol
+from weakref import WeakSet
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPlainTextEdit, QProgressBar, QPushButton, QWidget
 
 from napari_mvfusion.data.events import (
@@ -26,8 +29,8 @@ from napari_mvfusion.system.devices import used_bytes
 from napari_mvfusion.system.words import Rate, TimeLeft, duration, sentence, times
 
 _STEPS = 1000
-# Of messages that are seen at once; older ones are scrolled to.
-_MOST_PIXELS = 200
+# Of messages that are seen at once, about seven lines; older ones are scrolled to.
+_MOST_PIXELS = 132
 # Translucent, so that the theme's own text colour can be read on it in dark and in light.
 _COLOURS = {
     "error": "rgba(220, 50, 47, 90)",
@@ -35,6 +38,13 @@ _COLOURS = {
     "done": "rgba(60, 160, 70, 80)",
     "working": "rgba(128, 128, 128, 60)",
 }
+
+
+class Say(Protocol):
+    """Shows a message, see `Status.say`."""
+
+    def __call__(self, kind: str, text: str, about: Iterable[object] = ()) -> None:
+        """Show a message of this kind about these layers."""
 
 
 class ProgressBar(QProgressBar):
@@ -78,8 +88,12 @@ class Status(QWidget):
         self._messages.setSpacing(4)
         self._roll = Roll(lines, _MOST_PIXELS)
         self._roll.hide()
-        newest = self._roll.verticalScrollBar()
-        newest.rangeChanged.connect(lambda _, bottom: newest.setValue(bottom))
+        # Once all messages have their places.
+        self._placed = QTimer(self, singleShot=True, interval=0)
+        self._placed.timeout.connect(self._show_newest)
+        self._roll.verticalScrollBar().rangeChanged.connect(lambda *_: self._placed.start())
+        # The layers that messages are about.
+        self._about: dict[QLabel, WeakSet[Any]] = {}
         self._log = QPlainTextEdit()
         describe(self._log, "log", "Details of the run")
         self._log.setReadOnly(True)
@@ -125,16 +139,30 @@ class Status(QWidget):
 
     def clear(self) -> None:
         """Take all messages away."""
-        while (item := self._messages.takeAt(0)) is not None:
-            discard(item.widget())
-        self._roll.hide()
+        for message in self._shown():
+            self._take_away(message)
 
-    def say(self, kind: str, text: str) -> None:
-        """Show a message; `kind` is "error", "warning", "done", or "working", which goes once anything else is said."""
-        places = range(self._messages.count() - 1, -1, -1)
-        for place in [place for place in places if self._messages.itemAt(place).widget().objectName() == "working"]:
-            discard(self._messages.takeAt(place).widget())
-        message = QLabel(sentence(text))
+    def forget_layer(self, layer: object) -> None:
+        """Take away what was said about this layer, and about no other that is still there."""
+        for message, layers in list(self._about.items()):
+            if layer in layers:
+                layers.discard(layer)
+                if not layers:
+                    self._take_away(message)
+
+    def say(self, kind: str, text: str, about: Iterable[object] = ()) -> None:
+        """Show a message, instead of one that says the same.
+
+        Parameters
+        ----------
+        kind : "error", "warning", "done", or "working", which goes once anything else is said
+        about : the layers that it speaks of; it goes with the last of them
+        """
+        text = sentence(text)
+        for before in self._shown():
+            if before.objectName() == "working" or (before.objectName(), before.text()) == (kind, text):
+                self._take_away(before)
+        message = QLabel(text)
         message.setObjectName(kind)
         message.setWordWrap(True)
         message.setTextFormat(Qt.TextFormat.PlainText)
@@ -142,12 +170,29 @@ class Status(QWidget):
         message.setFrameShape(QFrame.Shape.NoFrame)
         message.setStyleSheet(f"{box_of(kind)} padding: 5px;")
         self._messages.addWidget(message)
+        if layers := WeakSet(about):
+            self._about[message] = layers
         self._roll.show()
+        self._placed.start()
 
-    def say_instead(self, kind: str, text: str) -> None:
+    def say_instead(self, kind: str, text: str, about: Iterable[object] = ()) -> None:
         """Say something in place of what was said before."""
         self.clear()
-        self.say(kind, text)
+        self.say(kind, text, about)
+
+    def _shown(self) -> list[QLabel]:
+        return [self._messages.itemAt(place).widget() for place in range(self._messages.count())]
+
+    def _take_away(self, message: QLabel) -> None:
+        self._about.pop(message, None)
+        self._messages.removeWidget(message)
+        discard(message)
+        self._roll.setVisible(bool(self._messages.count()))
+
+    def _show_newest(self) -> None:
+        """Scroll to the last message: to its first line, where it has more than are seen."""
+        if shown := self._shown():
+            self._roll.verticalScrollBar().setValue(shown[-1].y() + min(shown[-1].height() - self._roll.height(), 0))
 
     def fail(self, failed: Failed) -> None:
         """Show the error of some work that is no run; what helps to find a mistake in the program is folded."""
@@ -160,8 +205,18 @@ class Status(QWidget):
         self._write(details)
         self._details.show()
 
-    def follow(self, event: SeriesEvent | Failed, *, shown: bool, deleted: bool = False) -> None:
-        """Show an event; `shown` tells whether the layer of the result holds anything yet, `deleted` that it is gone."""
+    def follow(
+        self, event: SeriesEvent | Failed, *, shown: bool, deleted: bool = False, layer: object | None = None
+    ) -> None:
+        """Show an event.
+
+        Parameters
+        ----------
+        shown : whether the layer of the result holds anything yet
+        deleted : whether it is gone
+        layer : of the result; what is said goes with it, unless there is a file
+        """
+        about = () if layer is None or deleted else (layer,)
         match event:
             case Preparing(label, fraction):
                 self._bar.show_share(fraction)
@@ -196,12 +251,12 @@ class Status(QWidget):
                 self._write(message)
             case Cancelled(kept=kept):
                 self._idle()
-                self.say("warning", self._titled(_cancelled(kept, shown=shown, deleted=deleted)))
+                self.say("warning", self._titled(_cancelled(kept, shown=shown, deleted=deleted)), () if kept else about)
             case JobDone(fused, seconds=seconds):
                 self._idle()
                 places = [str(one.path) for one in fused if one.path]
                 saved = f" Saved as {places[0]}{' and more like it' if len(places) > 1 else ''}." if places else ""
-                self.say("done", self._titled(f"done in {duration(seconds)}.{saved}"))
+                self.say("done", self._titled(f"done in {duration(seconds)}.{saved}"), () if places else about)
                 self._write(f"done in {seconds:.1f} s")
             case Failed():
                 self._write(event.details or event.message)

@@ -236,7 +236,7 @@ class Tasks(QObject):
         name: str,
         steps: Steps,
         *args: Any,
-        done: Callable[[Any], None],
+        done: Callable[[Any], object],
         report: Callable[[Any], None] | None = None,
     ) -> Task:
         """Run a generator in a thread.

@@ -54,6 +54,7 @@ class Panel(QWidget):
         self.status = Status()
         self._dock: Dock | None = None
         self._closed = self._moving = False
+        viewer.layers.events.removed.connect(self._forget)
 
     @property
     def going_on(self) -> str:
@@ -79,6 +80,10 @@ class Panel(QWidget):
         fill(QVBoxLayout(self), (*above, (area or body, 1), None, *actions, self.status))
         return area
 
+    def _forget(self, event: Any) -> None:
+        """What was said about a layer goes with it."""
+        self.status.forget_layer(event.value)
+
     def say(self, kind: str, text: str) -> None:
         """Say something in place of what was said before."""
         self.status.say_instead(kind, text)
@@ -100,6 +105,7 @@ class Panel(QWidget):
         if self._closed:
             return
         self._closed = True
+        self.viewer.layers.events.removed.disconnect(self._forget)
         # Nothing is noticed any more, and in the end nothing is due.
         parts = sorted(
             self.findChildren(QObject), key=lambda part: isinstance(part, Later) - isinstance(part, LayerFollower)

@@ -123,7 +123,6 @@ class DifferenceTab(ComparePart):
 
     def _add(self, found: Difference | ResidualVolume) -> None:
         """Show what was computed."""
-        self._status.say("done", f"Added '{self._place['name']}': {found.words}")
         layer = self._viewer.add_image(
             found.data,
             colormap=_DIVERGING,
@@ -133,3 +132,4 @@ class DifferenceTab(ComparePart):
             **self._place,
         )
         layer.contrast_limits_range = (-3 * found.limit, 3 * found.limit)
+        self._status.say("done", f"Added '{layer.name}': {found.words}", [layer])

@@ -56,7 +56,7 @@ from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
 from napari_mvfusion.system.words import sentence
 
 _PLUGIN = "napari-mvfusion"
-_MOST_IMAGES = 8
+_MOST_IMAGES, _MOST_SAID = 8, 3
 _SCHEME = "embryo_view_0.tif, embryo_view_90.tif, psf_0.tif, psf_90.tif"
 
 
@@ -113,14 +113,14 @@ class FileOpener(QObject):
 
     def _show_project(self, opened: OpenedProject) -> None:
         data, look, kind = opened.outlines
-        self._show(opened.views)
+        views = self._show(opened.views)
         selected = self._viewer.layers.selection.active
         # Above the views, as napari shows the lowest layer alone on a light ground, and not to be drawn on.
         outlines = self._viewer.add_layer(Layer.create(data, look, kind))
         outlines.editable = False
         self._viewer.layers.selection.active = selected
         self._status.say(
-            "done", " ".join(f"{sentence(remark)}." for remark in opened.remarks) or "The project is open."
+            "done", " ".join(f"{sentence(remark)}." for remark in opened.remarks) or "The project is open.", views
         )
 
     def ask_folder(self) -> None:
@@ -195,27 +195,29 @@ class FileOpener(QObject):
         elif psfs:
             self._give(psfs)
 
-    def _show(self, layers: list[LayerData]) -> None:
+    def _show(self, layers: list[LayerData]) -> list[Layer]:
         """Add layers."""
-        for data, look, kind in layers:
-            self._viewer.add_layer(Layer.create(data, look, kind))
+        return [self._viewer.add_layer(Layer.create(data, look, kind)) for data, look, kind in layers]
 
     def _show_with_psfs(self, opened: OpenedFiles) -> None:
-        self._show(opened.layers)
-        for problem in opened.problems:
-            self._status.say("warning", f"{problem}.")
+        views = self._show(opened.layers)
+        self._warn(opened.problems, views)
         if opened.given:
-            self._tell_given(opened.given)
+            self._tell_given(opened.given, views)
 
-    def _tell_given(self, given: Sequence[str]) -> None:
-        self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".")
+    def _warn(self, problems: Sequence[str], views: Sequence[Layer]) -> None:
+        """Say what is odd about files for these views."""
+        for problem in problems:
+            self._status.say("warning", f"{problem}.", views)
+
+    def _tell_given(self, given: Sequence[str], views: Sequence[Layer]) -> None:
+        self._status.say("done", "PSFs were matched. " + "; ".join(given) + ".", views)
 
     def _give(self, psfs: Sequence[Given]) -> None:
         """PSFs to the views of the angles that the user has said, the others by their names."""
         layers = list(self.wanted)
         found, problems = _psfs_of([self.wanted[layer] for layer in layers], psfs)
-        for problem in problems:
-            self._status.say("warning", f"{problem}.")
+        self._warn(problems, layers)
         if found:
             self._read_psfs(f"psfs {min(found.values())}", {layers[number]: file for number, file in found.items()})
 
@@ -223,12 +225,12 @@ class FileOpener(QObject):
         """Give each view the PSF whose file name has its name or angle."""
         layers = list(self.wanted)
         matches = match_files([self.wanted[layer] for layer in layers], files)
-        for problem in matches.problems:
-            self._status.say("warning", f"{problem}.")
         if matches.found:
+            self._warn(matches.problems, layers)
             self._read_psfs(f"match {where}", {layers[number]: file for number, file in matches.found.items()})
         else:
-            self._status.say("error", f"No TIFF file of {where} has the name or angle of a view in its name.")
+            why = f": {'; '.join(matches.problems[:_MOST_SAID])}" if matches.problems else ""
+            self._status.say("error", f"No name in {where} has the name or angle of a view{why}.", layers)
 
     def _read_psfs(self, task: str, found: Mapping[Image, Path]) -> None:
         openings, done = self._openings(found), partial(self._take_psfs, found)
@@ -258,7 +260,7 @@ class FileOpener(QObject):
         return openings
 
     def _take_psfs(self, found: Mapping[Image, Path], read: _ReadPSFs) -> None:
-        given = []
+        given = {}
         for layer, file in found.items():
             if layer not in self._viewer.layers:
                 continue
@@ -269,16 +271,16 @@ class FileOpener(QObject):
                 annotate(layer, psf=said.psf, psf_said=said, psf_own=None, psf_source=file.name, inputs=None)
             else:
                 continue
-            given.append(f"{layer.name}: {file.name}")
+            given[layer] = f"{layer.name}: {file.name}"
         for opening in read.openings:
             for layer in opening.together:
                 # Layers that others are opened with say the same.
                 if layer in self._viewer.layers and notes(layer).get("inputs") is not None:
                     annotate(layer, inputs=opening.inputs)
         for problem in read.problems:
-            self._status.say("error", problem)
+            self._status.say("error", problem, found)
         if given:
-            self._tell_given(given)
+            self._tell_given(list(given.values()), list(given))
 
     def _open_folder(self, folder: Path) -> None:
         if is_project(folder):

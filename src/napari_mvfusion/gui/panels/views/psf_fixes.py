@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mvfusion.data.geometry import NOT_KNOWN, Grid, StatedSize, float_triple, triple
 from napari_mvfusion.errors import InputError, MVFusionError
+from napari_mvfusion.gui.jobs.status import Say
 from napari_mvfusion.gui.jobs.tasks import Tasks, once
 from napari_mvfusion.gui.layers.conversion import is_sized, sized, stated_size
 from napari_mvfusion.gui.layers.layer_data import set_pixels
@@ -44,12 +45,12 @@ class PSFFixes(QObject):
     ----------
     viewer : of the layers
     tasks : compute the changes
-    say : is told what was done, or why not: the kind of message, as `Status.say` takes it, and a sentence
+    say : is told what was done, or why not, as `Status.say`
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, tasks: Tasks, say: Callable[[str, str], None], parent: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, tasks: Tasks, say: Say, parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._tasks = tasks
@@ -112,15 +113,16 @@ class PSFFixes(QObject):
 
     def use_measured(self, found: list[MeasuredPSF], *, own_frame: bool) -> None:
         """Give views the PSFs that were measured for them."""
-        given = 0
+        given = []
         for measured in found:
             layer = measured.job.view
             if layer in self._viewer.layers:
                 source = f"measured from {measured.beads} beads of {measured.job.name}"
                 own, other = {"psf_own": measured.psf, "psf_matrix": None}, {"psf": measured.psf, "psf_own": None}
                 self._change(layer, (own if own_frame else other) | {"psf_source": source}, "measured from beads")
-                given += 1
-        self._say("done", f"{given} {'view has' if given == 1 else 'views have'} the measured PSF now.")
+                given.append(layer)
+        have = "1 view has" if len(given) == 1 else f"{len(given)} views have"
+        self._say("done", f"{have} the measured PSF now.", given)
 
     def _compute(self, layer: Image, mend: Callable[[], Mended]) -> None:
         self._tasks.start(f"mend {id(layer)}", once, mend, done=partial(self._take, layer, notes(layer)))
@@ -136,7 +138,7 @@ class PSFFixes(QObject):
             # The old pixels are not kept, so there is no way back.
             del self._before[layer]
             set_pixels(layer, mended.data)
-        self._say("done", f"'{layer.name}': {mended.said}.")
+        self._say("done", f"'{layer.name}': {mended.said}.", [layer])
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
         # A mask that was chosen among the layers may come from a file.
@@ -150,7 +152,7 @@ class PSFFixes(QObject):
     def _undo(self, layer: Image) -> None:
         what, entries = self._before.pop(layer)
         annotate(layer, **entries)
-        self._say("done", f"'{layer.name}': undone ({what}).")
+        self._say("done", f"'{layer.name}': undone ({what}).", [layer])
 
     def _choose(self, layer: Image, grid: Grid | None) -> None:
         folder = str(Path(str(notes(layer).get("source", ""))).parent)
@@ -186,7 +188,7 @@ class PSFFixes(QObject):
         for name, value in stretched(layer, grid).items():
             setattr(layer, name, value)
         now = f"'{layer.name}' has voxels of {times(layer.scale[-3:], '.4g')} µm now and covers what '{first.name}' covers"
-        self._say("done", f"{now}. Its pixels are unchanged.")
+        self._say("done", f"{now}. Its pixels are unchanged.", [layer])
 
     def _ask_size(self, layer: Image, included: list[Image]) -> None:
         """Ask for the voxel size of a view, which others that lack theirs may get too, along the axes where they lack it."""
@@ -204,7 +206,7 @@ class PSFFixes(QObject):
         more = len(alike) - _MOST_NAMED
         named += f" and {more} more" if more > 0 else ""
         have = "has" if len(alike) == 1 else "have"
-        self._say("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.")
+        self._say("done", f"{named} {have} voxels of {times(size, '.4g')} µm now. Pixels are unchanged.", alike)
 
     def _copy(self, layer: Image, included: list[Image]) -> None:
         try:
@@ -217,11 +219,11 @@ class PSFFixes(QObject):
         annotate(layer, included=False)
         layer.visible = False
         on_grid = f"'{copy.name}' lies on the grid of the fused volume"
-        self._say("done", f"{on_grid}, and is fused instead of '{layer.name}'.")
+        self._say("done", f"{on_grid}, and is fused instead of '{layer.name}'.", [copy])
 
     def _keep_verdicts(self, psfs: list[tuple[Image, np.ndarray]], verdicts: tuple[MirrorVerdict, ...]) -> None:
         self._verdicts = {layer: (psf, verdict) for (layer, psf), verdict in zip(psfs, verdicts, strict=True)}
-        self._say(*sum_up_orientation(verdicts))
+        self._say(*sum_up_orientation(verdicts), [layer for layer, _ in psfs])
         self.changed.emit()
 
 
