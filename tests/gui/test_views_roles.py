@@ -19,6 +19,7 @@ from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.psf_files import prepare_psf
+from napari_mvfusion.io.roles import guess_roles
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -284,3 +285,14 @@ def test_psfs_that_are_matched_later_have_a_recipe_that_repeats(model, person, t
     person.settle()
     assert [known(layer)["psf_source"] for layer in model.layers] == ["psf_0.tif", "psf_90.tif"]
     assert repeats(list(model.layers), tmp_path)
+
+
+def test_where_no_file_can_be_opened_the_button_says_so_and_each_file_why(qtbot, tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*\0 no tiff")
+    dialog = RolesDialog(guess_roles([tmp_path / "a.tif"]))
+    qtbot.addWidget(dialog)
+    button = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open)
+    assert not button.isEnabled()
+    assert "None of these files can be opened" in button.toolTip()
+    assert "cannot be opened" in [label.text() for label in dialog.findChildren(QLabel)]
+    assert "a.tif" in dialog.findChild(QLabel, "file").toolTip()

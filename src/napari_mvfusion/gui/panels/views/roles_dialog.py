@@ -174,7 +174,7 @@ class RolesDialog(Question):
         name = proposal.path.name
         file = elided_label("file", name if proposal.planes == 1 else f"{name}  ({proposal.planes} files)")
         file.setToolTip(f"{proposal.path}: {proposal.reason}")
-        size = QLabel("no volume" if proposal.shape is None else times(proposal.shape))
+        size = QLabel("cannot be opened" if proposal.shape is None else times(proposal.shape))
         size.setToolTip("" if proposal.shape is not None else proposal.reason)
         role = WordList(_ROLES)
         describe(role, "role", f"Role of {name}", f"Proposed, as {proposal.reason}")
@@ -201,7 +201,9 @@ class RolesDialog(Question):
         if self._typed.isActive():
             return
         some = any(one.role != "ignore" for one in self.given())
-        self._let_answer("" if some else "All files are left out")
+        usable = any(guess.shape is not None for guess in self._guesses)
+        lacking = "All files are left out" if usable else "None of these files can be opened: each says why at its name"
+        self._let_answer("" if some else lacking)
         for each in self._rows:
             chosen = self._is_chosen(each.proposal)
             for words in each.words:
