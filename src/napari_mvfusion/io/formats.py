@@ -16,7 +16,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import check_on_disk
 from napari_mvfusion.io.base import Format, StoredVolumes
-from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject
+from napari_mvfusion.io.bdv.format import BDVFolder, BDVProject, BDVProjectFolder
 from napari_mvfusion.io.czi.format import CZI
 from napari_mvfusion.io.hdf5.format import HDF5
 from napari_mvfusion.io.imaris.format import Imaris
@@ -44,6 +44,7 @@ FORMATS: tuple[Format, ...] = (
     BDVFolder(),
     BDVProject(),
     MSimFolder(),
+    BDVProjectFolder(),
 )
 _VOLUMES = tuple(known for known in FORMATS if not known.is_project)
 _FILE_ENDINGS = (*(suffix for known in FORMATS if not known.is_folder for suffix in known.suffixes), ".zip")

@@ -12,7 +12,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.bdv.listing import list_project_views
-from napari_mvfusion.io.bdv.project_file import is_project_name, read_project
+from napari_mvfusion.io.bdv.project_file import is_project_name, projects_in, read_project
 from napari_mvfusion.io.bdv.reader import open_project_views
 from napari_mvfusion.io.bdv.single_volume import open_single
 from napari_mvfusion.io.bdv.summary import describe_project
@@ -47,6 +47,52 @@ class BDVProject(Format):
     def describe(self, path: Path) -> ProjectContents:
         """What a project holds; see `describe_project`."""
         return describe_project(path)
+
+
+class BDVProjectFolder(BDVProject):
+    """Folders in which a project lies, whatever else lies there."""
+
+    name: ClassVar[str] = "folder of a BDV project"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    is_folder: ClassVar[bool] = True
+
+    def recognises(self, path: Path) -> bool:
+        """By the projects that lie in it."""
+        return bool(projects_in(path))
+
+    def open(self, path: Path) -> StoredVolumes:
+        """Open the project as one volume; see `open_single`."""
+        return super().open(_the_project(path))
+
+    def open_project(self, path: Path, choice: ProjectChoice, *, clean: bool) -> RegisteredViews:
+        """Open views of the project, and say that it is meant by the folder; see `open_project_views`."""
+        project = _the_project(path)
+        views = super().open_project(project, choice, clean=clean)
+        said = f"{path} opens as the project in it, {project.name}"
+        return RegisteredViews(views.views, views.grid, remarks=[said, *views.remarks])
+
+    def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:
+        """The views of the project; see `list_project_views`."""
+        return super().list_views(_the_project(path), choice)
+
+    def describe(self, path: Path) -> ProjectContents:
+        """What the project holds; see `describe_project`."""
+        return super().describe(_the_project(path))
+
+
+def _the_project(folder: Path) -> Path:
+    """The project of a folder.
+
+    Raises
+    ------
+    InputError
+        If there are several.
+    """
+    found = projects_in(folder)
+    if len(found) != 1:
+        named = " or ".join(str(file) for file in found[:2])
+        raise InputError(f"{folder} holds {len(found)} BDV projects: name one of them, as {named}")
+    return found[0]
 
 
 class BDVFolder(Format):

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import (
@@ -25,9 +26,12 @@ from napari_mvfusion.io.bdv.project import (
     ViewTransform,
     stored_path,
 )
+from napari_mvfusion.system.file_checks import is_folder
 from napari_mvfusion.system.xml_tree import read_xml
 
 _BACKUP = re.compile(r"\.xml~\d*$", re.IGNORECASE)
+USUAL_NAME = "dataset.xml"
+_HEAD, _MOST_FILES = 4096, 1000
 _LARGEST_ID = 2**31
 _MOST_TIMEPOINTS = 1_000_000
 _LONGEST_AXIS = 2**20
@@ -37,6 +41,23 @@ _SAVE_AGAIN = "save it again with BigStitcher, or restore it"
 def is_project_name(path: Path) -> bool:
     """Whether a file is called like a project, or like one of the backups that BigStitcher keeps."""
     return path.name.lower().endswith(".xml") or _BACKUP.search(path.name) is not None
+
+
+def projects_in(folder: Path) -> list[Path]:
+    """The projects that lie in a folder, by their first bytes: the one that is called as usual alone, where there is one."""
+    if not is_folder(folder) or address_of(folder) is not None:
+        return []
+    try:
+        found = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".xml" and file.is_file())
+        projects = [file for file in found[:_MOST_FILES] if _is_project(file)]
+    except OSError:
+        return []
+    return [file for file in projects if file.name == USUAL_NAME] or projects
+
+
+def _is_project(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return b"<SpimData" in opened.read(_HEAD)
 
 
 def read_project(path: str | Path) -> Project:
