@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.methods.cellwise_filter import network_input_of
 from napari_mvfusion.models import build
 from napari_mvfusion.models.paper import PaperGenerator

@@ -6,9 +6,9 @@ import torch
 from scipy import ndimage, signal
 from test_training_own import Fixed
 
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.models import build
 from napari_mvfusion.training.config import LossWeights, TrainConfig, make_config
 from napari_mvfusion.training.noise_splitting import NOISE_SPLIT, split_noise

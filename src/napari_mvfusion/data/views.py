@@ -131,6 +131,13 @@ class RegisteredViews:
         made._notes = dict(self._notes)
         return made
 
+    def with_data(self, data: Iterable[VolumeLike]) -> RegisteredViews:
+        """The same views with other pixels, one volume a view of the shape that it has."""
+        changed = [replace(view, data=pixels) for view, pixels in zip(self.views, data, strict=True)]
+        made = RegisteredViews(changed, self._frame, window=self._window, remarks=self.remarks)
+        made._notes = dict(self._notes)
+        return made
+
     @property
     def notes(self) -> tuple[str, ...]:
         """The remarks, and what was left out of the views, one line each; all is said once they were scanned."""

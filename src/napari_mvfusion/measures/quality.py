@@ -15,9 +15,10 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.moments import PairMoments
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.residuals import Noise, Residual, estimate_noise, reprojection, residual_map
+from napari_mvfusion.measures.residuals import Residual, estimate_noise, reprojection, residual_map
 
 __all__ = [
     "Metrics",

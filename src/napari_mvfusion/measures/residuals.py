@@ -20,6 +20,7 @@ from napari_mvfusion.data.fourth_differences import DIFFERENCE_REACH, FOURTH_DIF
 from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.blur import Blur
@@ -38,22 +39,10 @@ _LEVELS = 64
 _FEWEST = 100
 _LEVEL_ERROR = 0.03
 _FIT_ROUNDS = 5
+# Brightest over darkest level where a straight line and a square can be told apart.
+_TOLD_APART = 2.0
 # Views without any noise are judged as if they had this share of their mean, so that the residual stays finite.
 _LEAST_NOISE = 1e-3
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise of a view: its variance is `gain * expected + read_variance`.
-
-    Attributes
-    ----------
-    gain : units of the view per photon
-    read_variance : variance where there is no light, units of the view squared
-    """
-
-    gain: float
-    read_variance: float
 
 
 @dataclass(frozen=True)
@@ -219,21 +208,25 @@ def residual_map(
     return out
 
 
-def estimate_noise(views: RegisteredViews, index: int, *, tile: int = _TILE) -> Noise:
+def estimate_noise(
+    views: RegisteredViews, index: int, *, across: tuple[int, int] | None = None, tile: int = _TILE
+) -> Noise:
     """Estimate gain and read variance of a view from the view itself.
 
     Fourth differences along the two axes across which the PSF is narrow take out blurred structure and leave noise.
     Their mean square is compared, over 64 levels of brightness, with the mean of the pixels under the same window,
     weighted alike, which it equals for Poisson noise of gain 1: hence gain and read variance, by non-negative least
     squares on relative errors. A term with the square of the brightness takes up structure that is left, and is
-    dropped. The noise is taken to be white across the detection axis; a view that was interpolated there (oblique, or
-    from another grid) seems less noisy than it is. Camera offset that is not declared (`View.offset`) ends up in the
-    read variance, which may not be negative. Hot pixels are left out.
+    dropped; a view that is equally bright everywhere has none. The noise is taken to be white across the detection
+    axis; a view that was interpolated there (oblique, or from another grid) seems less noisy than it is. Camera offset
+    that is not declared (`View.offset`) ends up in the read variance, which may not be negative. Hot pixels are left
+    out.
 
     Parameters
     ----------
     views : the views
     index : which of them
+    across : the two axes along which blurred structure is narrow; those across which the PSF is when None
     tile : longest side of the blocks that are read at once, voxels
 
     Returns
@@ -243,11 +236,11 @@ def estimate_noise(views: RegisteredViews, index: int, *, tile: int = _TILE) -> 
     Raises
     ------
     InputError
-        If the view has no PSF, or a value is not finite.
+        If a value is not finite, or the view has no PSF and `across` is not given.
     """
     views = _spared(views)
     view = views.views[index]
-    across = _narrow_axes(view)
+    across = _narrow_axes(view) if across is None else across
     statistics = views.statistics()[index]
     brightest = max(statistics.maximum, np.finfo(np.float32).tiny)
     count, level, power = (np.zeros(_LEVELS) for _ in range(3))
@@ -284,6 +277,8 @@ def _fit_noise(count: np.ndarray, level: np.ndarray, power: np.ndarray, floor: f
     count = count[enough]
     level, power = level[enough] / count, power[enough] / count
     terms = np.stack([np.ones_like(level), np.maximum(level, 0), level**2], axis=1)
+    if level.max() < _TOLD_APART * level.min():
+        terms = terms[:, :2]  # the square would take up the noise
     fitted = np.maximum(power, floor)
     for _ in range(_FIT_ROUNDS):
         weight = 1 / (np.sqrt(2 / count + _LEVEL_ERROR**2) * fitted)

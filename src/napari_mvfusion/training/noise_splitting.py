@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.measures.residuals import Noise
+from napari_mvfusion.data.view_noise import Noise
 
 NOISE_SPLIT = 0.5
 """Noise is added to what a network reads, this share of it; what it is compared with gets the inverse, taken away."""

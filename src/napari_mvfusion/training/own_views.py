@@ -12,10 +12,11 @@ import torch
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.residuals import Noise, estimate_noise
+from napari_mvfusion.measures.residuals import estimate_noise
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.cells import FILTER_MARGIN
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, brightness_scale, transmission_for

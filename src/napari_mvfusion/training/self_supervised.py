@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.imaging import Blur, TransferCache
-from napari_mvfusion.measures.residuals import Noise
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import BEFORE_THE_BLUR, LossWeights
 from napari_mvfusion.training.figures import Figures

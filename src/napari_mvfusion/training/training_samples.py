@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
-from napari_mvfusion.measures.residuals import Noise
+from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.methods.cellwise_filter import NetworkInput
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.universal import UniversalGenerator
