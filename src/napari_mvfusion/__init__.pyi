@@ -23,6 +23,7 @@ from .measures.residuals import reprojection as reprojection
 from .methods import CBIF as CBIF
 from .methods import EBMD as EBMD
 from .methods import Average as Average
+from .methods import JointWiener as JointWiener
 from .methods import LearnedFusion as LearnedFusion
 from .psf import measure_psf as measure_psf
 from .simulation import sample as sample

@@ -78,9 +78,8 @@ class WienerBank:
         sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
         for number, level in enumerate(self._levels):
             poll()
-            filtered = projected / (power + level)
-            sharp[number] = torch.fft.irfftn(filtered, s=layout.sizes, dim=_AXES, norm="forward")[inner]
-        projected.div_(power + self._levels[self._base_level]).mul_(prod(layout.sizes))
+            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
+        projected.div_(power + self._levels[self._base_level])
         blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
         for number, kernel in enumerate(self._kernels):
             poll()
@@ -93,7 +92,7 @@ class WienerBank:
         block = triple(views.shape[1:])
         layout, power = self._layout(block, margin), self._power(block, margin)
         projected = self._project(views, layout).div_(power + self._levels[self._base_level])
-        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES, norm="forward")
+        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES)
         return image[Box.whole(block).slices]
 
     def noise_gains(self, block: Triple, margin: Triple) -> list[float]:
@@ -137,10 +136,11 @@ class WienerBank:
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
         """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
-        # Block on the circle, its spectrum, the sum, the power, a product, a transfer function and two temporaries.
+        # Block on the circle, its spectrum, the sum, the power and it with a level, a product, a transfer function and
+        # two temporaries; and as much as three of them of what the allocator has been given back, in pieces too small.
         sizes = self._sizes(block, margin)
         kept = min(_KEPT_BYTES, len(self._kernels) * transfer_bytes(sizes, HALVED))
-        return 8 * transfer_bytes(sizes, HALVED) + kept
+        return 12 * transfer_bytes(sizes, HALVED) + kept
 
     def release(self) -> None:
         """Drop what is kept between calls."""
@@ -148,16 +148,16 @@ class WienerBank:
         self._kept_power = None
 
     def _project(self, views: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Spectra of the views brought back to the image, the mean over the views, divided by the number of samples."""
+        """Spectra of the views brought back to the image, the mean over the views."""
         projected: torch.Tensor | None = None
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
-            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES)
-            spectrum.mul_(self._transfer(kernel, layout.sizes).conj())
-            share = float(weight) / len(self._kernels)
-            projected = spectrum.mul_(share) if projected is None else projected.add_(spectrum, alpha=share)
+            # Transfer functions come divided by the number of samples, for the inverse transform.
+            transfer = self._transfer(kernel, layout.sizes) * prod(layout.sizes)
+            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).mul_(transfer.conj()).mul_(float(weight))
+            projected = spectrum if projected is None else projected.add_(spectrum)
         assert projected is not None
-        return projected
+        return projected.div_(len(self._kernels))
 
     def _power(self, block: Triple, margin: Triple) -> torch.Tensor:
         """How much of each frequency the views saw, mean_v(a_v |H_v|^2): the same for all blocks of a shape."""
@@ -166,12 +166,10 @@ class WienerBank:
             power: torch.Tensor | None = None
             for kernel, weight in zip(self._kernels, self._weights, strict=True):
                 poll()
-                # Transfer functions come divided by the number of samples, for the inverse transform.
-                strength = self._transfer(kernel, sizes).abs().mul_(prod(sizes)).square_()
-                share = float(weight) / len(self._kernels)
-                power = strength.mul_(share) if power is None else power.add_(strength, alpha=share)
+                strength = (self._transfer(kernel, sizes) * prod(sizes)).abs().square_().mul_(float(weight))
+                power = strength if power is None else power.add_(strength)
             assert power is not None
-            self._kept_power = sizes, power
+            self._kept_power = sizes, power.div_(len(self._kernels))
         return self._kept_power[1]
 
     def _layout(self, block: Triple, margin: Triple) -> Layout:

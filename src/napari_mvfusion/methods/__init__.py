@@ -12,13 +12,14 @@ from napari_mvfusion.methods.base import FusionMethod
 from napari_mvfusion.methods.cbif import CBIF
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.generator import LearnedFusion
+from napari_mvfusion.methods.joint_wiener import JointWiener
 
 # The order in which methods are listed.
-METHODS: dict[str, type[FusionMethod]] = {kind.name: kind for kind in (Average, CBIF, EBMD, LearnedFusion)}
+METHODS: dict[str, type[FusionMethod]] = {kind.name: kind for kind in (Average, CBIF, JointWiener, EBMD, LearnedFusion)}
 
 _SHOWN_LETTERS = 60
 
-__all__ = ["CBIF", "EBMD", "METHODS", "Average", "LearnedFusion", "make_method"]
+__all__ = ["CBIF", "EBMD", "METHODS", "Average", "JointWiener", "LearnedFusion", "make_method"]
 
 
 def make_method(name: str, /, **parameters: Any) -> Any:

@@ -17,6 +17,7 @@ from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.brightness import brightness_scale, filled
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.models.universal import UniversalArchitecture
 
@@ -27,8 +28,6 @@ _MIRRORED = 32
 _NO_UPDATE = 1.5
 # Share of an update that is not worth its time.
 _LEAST_STEP = 0.02
-# Light of all views together below which a voxel counts as seen by none.
-_LEAST_LIGHT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +49,6 @@ class NetworkInput:
     transmission: torch.Tensor | None
     estimate: torch.Tensor
     scale: float
-
-
-def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
-    """The brightness that counts as 1: the mean of the views, each voxel weighted with its own brightness.
-
-    Empty space around a specimen does not change it. Views without any light have the scale 1.
-    """
-    squares = sum(numbers.mean_square * numbers.covered_voxels for numbers in statistics)
-    total = sum(numbers.mean * numbers.covered_voxels for numbers in statistics)
-    return squares / total if total > 0 else 1.0
 
 
 def updates_for(statistics: Sequence[ViewStatistics], architecture: UniversalArchitecture) -> float:
@@ -159,7 +148,7 @@ class CellwiseFilter:
         transmission = self._transmission_over(target)
         keep = tile.tile.shape != self._shape
         yield from self._cells.assemble(target, partial(self._filter, tile), (blurred, sharp), keep=keep)
-        pixels, covered = self._pixels(target, tile, transmission)
+        pixels, covered = filled(target, tile, transmission)
         if covered is not None:
             # Where a view has no data, it agrees with what is expected.
             pixels = torch.lerp(blurred if transmission is None else transmission * blurred, pixels, covered)
@@ -181,7 +170,7 @@ class CellwiseFilter:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
         margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         transmission = self._transmission_over(block)
-        pixels, covered = self._pixels(block, tile, transmission)
+        pixels, covered = filled(block, tile, transmission)
         # Photon noise grows with the root of the light: divided by what passed on average, every view counts by its light.
         mean = None if transmission is None else (transmission * self._shares).sum(dim=0)
         values = pixels if mean is None else pixels / mean
@@ -233,17 +222,3 @@ class CellwiseFilter:
         """Drop what is kept between calls."""
         self._bank.release()
         self._cells.release()
-
-    def _pixels(
-        self, box: Box, tile: TileInput, transmission: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Views over a box; where one has no data it gets the mean of those that have, and loses light as it would."""
-        inner = (slice(None), *box.inside(tile.view_box).slices)
-        if tile.coverage is None:
-            return tile.values[inner], None
-        values, covered = tile.values[inner], tile.coverage[inner]
-        light = covered if transmission is None else covered * transmission
-        mean = (values * covered).sum(dim=0).div_(light.sum(dim=0).clamp_(min=_LEAST_LIGHT))
-        return torch.lerp(
-            mean.expand_as(values) if transmission is None else mean * transmission, values, covered
-        ), covered

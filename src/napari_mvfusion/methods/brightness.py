@@ -1,0 +1,46 @@
+"""In which unit filters see the views, and what stands for pixels that a view does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import ViewStatistics
+from napari_mvfusion.methods.base import TileInput
+
+# Light of all views together below which a voxel counts as seen by none.
+_LEAST_LIGHT = 0.05
+
+
+def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
+    """The brightness that counts as 1: the mean of the views, each voxel weighted with its own brightness.
+
+    Empty space around a specimen does not change it. Views without any light have the scale 1.
+    """
+    squares = sum(numbers.mean_square * numbers.covered_voxels for numbers in statistics)
+    total = sum(numbers.mean * numbers.covered_voxels for numbers in statistics)
+    return squares / total if total > 0 else 1.0
+
+
+def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Views over a box; where one has no data it gets the mean of those that have, and loses light as it would.
+
+    Parameters
+    ----------
+    box : of the volume, within the pixels of the tile
+    tile : whose pixels they are
+    transmission : float32 (view, z, y, x) over the box, share of the light that each view got; None for all
+
+    Returns
+    -------
+    The views and, where any has no data somewhere, how much of each voxel they have; float32 (view, z, y, x).
+    """
+    inner = (slice(None), *box.inside(tile.view_box).slices)
+    if tile.coverage is None:
+        return tile.values[inner], None
+    values, covered = tile.values[inner], tile.coverage[inner]
+    light = covered if transmission is None else covered * transmission
+    mean = (values * covered).sum(dim=0).div_(light.sum(dim=0).clamp_(min=_LEAST_LIGHT))
+    return torch.lerp(mean.expand_as(values) if transmission is None else mean * transmission, values, covered), covered

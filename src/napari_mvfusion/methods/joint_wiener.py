@@ -1,0 +1,301 @@
+"""Deconvolution of all views at once, without a network: a handful of updates, each through one Wiener filter.
+
+An update blurs the image with the PSF of every view, compares that with the views, and carries what they differ by back
+with the Wiener filter of all views together. A back-projector that undoes the blur, where Richardson-Lucy has one that
+blurs once more, needs a few updates instead of a hundred. Where what it finds is no more than the noise of the views
+would make, it changes nothing, voxel by voxel: so further updates do no harm, and their number decides little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from napari_mvfusion.data.checks import check_light
+from napari_mvfusion.data.events import Event, Noted, Warned
+from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.views import RegisteredViews, ViewStatistics
+from napari_mvfusion.imaging import WienerBank
+from napari_mvfusion.imaging.smoothing import smoothed
+from napari_mvfusion.imaging.threads import poll
+from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput, warn_few
+from napari_mvfusion.methods.brightness import brightness_scale, filled
+from napari_mvfusion.methods.cells import Cells, FilterSteps
+from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.methods.steps import map_steps
+from napari_mvfusion.psf.usable import look_at_psf, normalised
+from napari_mvfusion.system.devices import free_bytes
+
+_FLOAT_BYTES = 4
+# How far a block is mirrored beyond its border before it wraps round; in a preview, whose border is cut off, less.
+_MIRRORED = 32
+_MIRRORED_ROUGHLY = 8
+# Level of the filter: this many times the variance of the noise over that of the structure, for each view, in bounds.
+_LEVEL_OF_NOISE = 6.0
+_LEAST_LEVEL, _MOST_LEVEL = 0.003, 0.06
+# Light below which differences count no more for being in the dark, in units of the brightness that counts as 1.
+_DARK = 0.03
+# Width of the surroundings in which an update is compared with what noise would make, voxels.
+_SURROUNDINGS = 1.5
+_CONTEXT_VOXELS = 16
+_KEPT_BYTES = 2**31
+_KEPT_SHARE = 8
+_TINY = 1e-20
+
+
+class JointWiener(OneStage):
+    """Parameters of the joint Wiener deconvolution.
+
+    With `B` the Wiener filter of all views (`napari_mvfusion.imaging.WienerBank`), views `X_v`, PSFs `P_v`, transmissions
+    `T_v` (1 where nothing is known), their mean `T`, and all brightness in units of that of the specimen, the image begins
+    as `max(B[X_v / T], 0)`, and every further update is
+
+        I' = max(I + m (I - I_before), 0),   d_v = (X_v - T_v (I' (x) P_v)) / (T_v (I' (x) P_v) + c T)
+        I <- max(I' + s (I' + c) B[d_v], 0)
+
+    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03: in the light an update is multiplicative, as photon noise
+    is, and in the dark it is not without bounds. The share `s = max(0, 1 - n / e)` compares the energy e of the update in
+    a Gaussian of 1.5 voxels round a voxel with what the noise that was measured would bring there on its own, n.
+
+    References
+    ----------
+    Guo et al., Rapid image deconvolution and multiview fusion for optical microscopy, Nature Biotechnology 38 (2020), for
+    back-projectors that do not match the blur; Nesterov, Doklady 27 (1983), for m.
+    """
+
+    name: ClassVar[str] = "wiener"
+    title: ClassVar[str] = "Wiener deconvolution"
+    summary: ClassVar[str] = (
+        "Deconvolves all views at once, in a few updates that stop where they find noise: quick and sharp."
+    )
+    stage: ClassVar[str] = "updates"
+    coarse_first: ClassVar[bool] = True
+    removes_hot: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"Best": {}, "Fast": {"iterations": 4}}
+
+    iterations: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        title="Iterations",
+        description="More make the picture sharper, until all that is left to be found is noise, which is left alone.",
+    )
+    smoothness: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        title="Smoothness",
+        description="Above 1 keeps more noise out than its measured strength asks for, below 1 less.",
+    )
+    attenuation: Literal["estimated", "none"] = Field(
+        default="estimated",
+        title="Lost light",
+        description="estimated finds how much light each view lost in the specimen, where angles are known, and allows for "
+        "it; none takes all views as equally bright.",
+    )
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at the PSFs.
+
+        Returns
+        -------
+        What is odd about a PSF, and a warning when there is only one view or very many.
+
+        Raises
+        ------
+        InputError
+            If a view has no PSF, or one that cannot be used.
+        """
+        notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "deconvolution")]
+        if len(views) == 1:
+            return [*notes, f"{views.views[0].label} is the only one: this is then a plain deconvolution, not a fusion"]
+        return [*notes, *warn_few(views)]
+
+    def context(self, views: RegisteredViews) -> Triple:
+        """What a voxel visibly depends on: most of the reach of the PSFs."""
+        return triple(max(n, _CONTEXT_VOXELS) for n in EBMD().context(views))
+
+    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, JointUpdates]:
+        """Scan the views, and find how noisy they are and how much light they lost.
+
+        Raises
+        ------
+        InputError
+            If a view is constant or negative somewhere.
+        """
+        statistics = yield from views.scan()
+        for view, numbers in zip(views.views, statistics, strict=True):
+            check_light(view, numbers)
+        transmission = None
+        if self.attenuation == "estimated":
+            transmission = find_transmission(views)
+            if doubt := doubt_about_transmission(views):
+                yield Warned(doubt)
+        level = level_for(statistics) * self.smoothness
+        yield Noted(f"the filter allows for noise of {level:.2%} of what the views see best")
+        return JointUpdates(views, statistics, transmission, level, self.iterations, device)
+
+    def halo(self, views: RegisteredViews, precomputed: JointUpdates) -> Triple:
+        """What the cells need."""
+        return precomputed.cells.halo
+
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: JointUpdates) -> Steps:
+        """One tile, cell by cell."""
+        return precomputed.fuse(tile)
+
+    def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: JointUpdates) -> int:
+        """See `BoundMethod.working_bytes`."""
+        return precomputed.working_bytes(tile_shape)
+
+    def release(self, precomputed: JointUpdates) -> None:
+        """Drop transfer functions, and cells that are kept for the next tile."""
+        precomputed.release()
+
+
+def level_for(statistics: tuple[ViewStatistics, ...]) -> float:
+    """The level of the filter: the ratio of noise to structure, mean over the views, for as many views as there are.
+
+    Within bounds: what is beyond them was worse on simulated embryos and nuclei at 4 to 30 times the signal of the noise.
+    """
+    ratios = []
+    for numbers in statistics:
+        structure = numbers.mean_square - numbers.mean**2 - numbers.noise
+        ratios.append(numbers.noise / structure if structure > 0 else _MOST_LEVEL)
+    level = _LEVEL_OF_NOISE * sum(ratios) / len(ratios) ** 2
+    return min(max(level, _LEAST_LEVEL), _MOST_LEVEL)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A block of the volume and what was seen of it; float32 (view, z, y, x), in units of the brightness that is 1.
+
+    Attributes
+    ----------
+    pixels : the views
+    covered : where they have data; None for everywhere
+    transmission : share of the light that each got; None for all
+    passed : (z, y, x), mean of the transmissions; None likewise
+    """
+
+    pixels: torch.Tensor
+    covered: torch.Tensor | None
+    transmission: torch.Tensor | None
+    passed: torch.Tensor | None
+
+
+class JointUpdates:
+    """The updates of one volume, cell by cell.
+
+    Parameters
+    ----------
+    views : the views
+    statistics : of each of them
+    transmission : how much of the light each view got; None for all
+    level : of the filter
+    iterations : how many updates
+    device : where it computes
+    """
+
+    def __init__(
+        self,
+        views: RegisteredViews,
+        statistics: tuple[ViewStatistics, ...],
+        transmission: Transmission | None,
+        level: float,
+        iterations: int,
+        device: torch.device,
+    ) -> None:
+        self._views = views
+        self._shape = views.grid.shape
+        self._transmission = transmission
+        self._iterations = iterations
+        self._device = device
+        self._scale = brightness_scale(statistics)
+        weights = [view.weight for view in views.views]
+        self._shares = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
+        psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
+        self._bank = WienerBank(psfs, weights, (level,), 0, device)
+        # Photon noise: its variance follows the light, and is what was measured where the light is the mean of a view.
+        self._noise = [numbers.noise / self._scale**2 / (numbers.mean / self._scale + _DARK) for numbers in statistics]
+        self._margin = _MIRRORED_ROUGHLY if views.rough_border else _MIRRORED
+        keep = min(_KEPT_BYTES, free_bytes(device) // _KEPT_SHARE)
+        self.cells = Cells(self._shape, 1, keep)
+
+    def fuse(self, tile: TileInput) -> Steps:
+        """One tile: float32 (z, y, x) on the device."""
+        fused = torch.zeros((1, *tile.tile.shape), device=tile.values.device)
+        work = self.cells.assemble(tile.tile, partial(self._filter, tile), [fused], keep=tile.tile.shape != self._shape)
+        yield from map_steps(work, lambda share: Step("updates", share))
+        return fused[0].mul_(self._scale)
+
+    def working_bytes(self, tile_shape: Triple) -> int:
+        """An upper bound of the memory in use, with what is kept; the pixels of the tile not counted."""
+        block, count = self.cells.largest_block, len(self._views)
+        voxels = block[0] * block[1] * block[2]
+        # Of a block the views, what they should look like and what is missing; where it matters their coverage and
+        # transmission, and what is made of these. Then the image, those before it, what an update takes, and the places
+        # at which transmissions are interpolated.
+        mine = voxels * (6 * count + 16)
+        kept = self.cells.kept_bytes if tile_shape != self._shape else 0
+        return _FLOAT_BYTES * mine + kept + self._bank.working_bytes(block, (self._margin,) * 3)
+
+    def release(self) -> None:
+        """Drop what is kept between calls."""
+        self._bank.release()
+        self.cells.release()
+
+    def _filter(self, tile: TileInput, block: Box, part: Box) -> FilterSteps:
+        """What the updates make of a block: one volume over a part of it."""
+        margin = triple(min(self._margin, n - 1) for n in block.shape)
+        seen = self._seen(tile, block)
+        first = seen.pixels if seen.passed is None else seen.pixels / seen.passed
+        image = before = self._bank.at_base_level(first, margin).clamp_(min=0)
+        gains = self._bank.noise_gains(block.shape, margin)
+        for update in range(2, self._iterations + 1):
+            yield (update - 1) / self._iterations
+            ahead = (update - 2) / (update + 1)
+            point = torch.lerp(before, image, 1 + ahead).clamp_(min=0)
+            before, image = image, self._update(point, seen, gains, margin)
+        return [image[part.slices][None]]
+
+    def _update(self, point: torch.Tensor, seen: _Block, gains: list[float], margin: Triple) -> torch.Tensor:
+        """The image after an update from a point; all (z, y, x)."""
+        expected = self._bank.blurred(point, margin)
+        if seen.transmission is not None:
+            expected.mul_(seen.transmission)
+        missing = seen.pixels - expected
+        # From here on `expected` is what differences are divided by.
+        expected.clamp_(min=0)
+        noise = torch.zeros_like(point)
+        for v, gain in enumerate(gains):
+            poll()
+            light = expected[v] + _DARK
+            divisor = expected[v].add_(_DARK if seen.passed is None else _DARK * seen.passed)
+            missing[v].div_(divisor)
+            energy = light.mul_(gain * self._noise[v]).div_(divisor).div_(divisor)
+            if seen.covered is not None:
+                missing[v].mul_(seen.covered[v])
+                energy.mul_(seen.covered[v])
+            noise.add_(energy)
+        step = self._bank.at_base_level(missing, margin)
+        weight = point + _DARK
+        step.mul_(weight)
+        noise.mul_(weight.square_())
+        poll()
+        found = smoothed(step.square(), _SURROUNDINGS)
+        share = found.sub(smoothed(noise, _SURROUNDINGS)).div_(found.add_(_TINY)).clamp_(min=0)
+        return step.mul_(share).add_(point).clamp_(min=0)
+
+    def _seen(self, tile: TileInput, block: Box) -> _Block:
+        transmission = passed = None
+        if self._transmission is not None:
+            transmission = self._transmission.over(self._views.in_frame(block), self._device)
+            passed = (transmission * self._shares).sum(dim=0)
+        pixels, covered = filled(block, tile, transmission)
+        return _Block(pixels / self._scale, covered, transmission, passed)
