@@ -141,6 +141,21 @@ def test_illuminations_are_taken_apart_where_that_is_asked_for(tmp_path, specime
     assert open_views(path, views=["0"], no_data="none").names == ("0",)
 
 
+def test_a_view_is_also_named_by_the_number_of_its_setup_or_angle_where_that_is_one_view(tmp_path, specimen):
+    path = tiled(tmp_path, specimen)
+    # Setup 2 is all of the second angle; 1 is a tile of the first angle, and the number of the second.
+    views = open_views(path, views=["2"], no_data="none")
+    assert views.names == ("90",)
+    assert "view '90' is taken for 2, the number of its setup" in views.remarks
+    with pytest.raises(
+        InputError, match=r"no view '1' in .*: the views are 0, 90; by the numbers .* 1 may be '0', '90'$"
+    ):
+        open_views(path, views=["1"])
+    assert open_views(path, views=["090", "2"], no_data="none").names == ("90",)
+    with pytest.raises(InputError, match=r"no view '3' in .*; the number of a setup or an angle will do too$"):
+        open_views(path, views=["3"])
+
+
 def test_grouped_views_are_fused_and_their_recipe_repeats(tmp_path, specimen):
     path = tiled(tmp_path, specimen)
     for more in ([], ["--apart"]):

@@ -9,7 +9,7 @@ import pytest
 import zarr
 from scipy import ndimage
 
-from bdv_projects import IDENTITY, Setup, scaled, write_n5_view, xml_of
+from bdv_projects import IDENTITY, Setup, scaled, write_n5, write_n5_view, xml_of
 from command_line import run
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.engine.recipe import Inputs, load_recipe
@@ -146,9 +146,25 @@ def test_psfs_are_those_of_the_project_in_the_frame_of_the_fused_volume(projects
 
 def test_psfs_are_made_ready_to_fuse_with_unless_they_are_to_be_left(projects):
     views = open_views(projects / "bigstitcher-tiff" / "dataset.xml", no_data="none")
-    for view in views.views:
-        assert view.psf.sum() == pytest.approx(1)
-        assert "turned and resampled from the pixels of its raw view" in view.psf_notes
+    assert [view.psf.sum() for view in views.views] == pytest.approx([1, 1])
+    upright, turned = (view.psf_notes for view in views.views)
+    assert "resampled from the pixels of its raw view" in upright
+    assert "turned and resampled from the pixels of its raw view" in turned
+
+
+def test_nothing_is_said_of_a_psf_whose_pixels_lie_as_the_voxels_do(tmp_path, rng):
+    psf = np.zeros((5, 5, 5), np.float32)
+    psf[2, 2, 2] = 1
+    write_n5(tmp_path / "psf.n5" / "p", psf, (5, 5, 5))
+    write_n5_view(tmp_path / "d.n5", 0, 0, [rng.integers(0, 1000, (6, 7, 8), np.uint16)], [[1, 1, 1]])
+    project = tmp_path / "dataset.xml"
+    loader = '<ImageLoader format="bdv.n5"><n5 type="relative">d.n5</n5></ImageLoader>'
+    project.write_text(
+        xml_of(loader, {0: Setup(size=(8, 7, 6))}, {(0, 0): [np.eye(3, 4)]}, psfs={(0, 0): "p"}), encoding="utf-8"
+    )
+    (view,) = open_views(project, clean_psfs=False, no_data="none").views
+    assert view.psf_notes == ()
+    np.testing.assert_array_equal(view.psf, psf)
 
 
 def test_a_bounding_box_is_fused_at_its_own_voxels(projects):

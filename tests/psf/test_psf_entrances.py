@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 import warm_process
+from command_line import run
 from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -89,6 +90,13 @@ def test_a_psf_of_other_voxels_is_brought_to_those_of_the_views(tmp_path, pixels
         right = psf_of(0.2, view.psf.shape)
         assert view.psf == pytest.approx(right, abs=0.08 * float(right.max()))
         assert "resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um" in view.psf_notes
+
+
+def test_info_says_once_for_all_views_what_was_done_to_their_psfs(tmp_path, pixels):
+    by_folder(tmp_path, pixels, psf_of(0.1), 0.1, 0.2)
+    lines = run("info", tmp_path).stdout.splitlines()
+    (said,) = [line for line in lines if "resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um" in line]
+    assert said.startswith("PSFs of view '0', view '90': ")
 
 
 def test_deep_voxels_of_a_psf_count_too(tmp_path, pixels):

@@ -16,7 +16,7 @@ from napari_mvfusion.engine.needs import FusionNeeds, fusion_needs
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import ProjectContents
-from napari_mvfusion.io.contents import Contents, SampleContents, describe
+from napari_mvfusion.io.contents import Contents, SampleContents, ViewContents, describe
 from napari_mvfusion.io.formats import is_folder_of_files, is_project, is_volume, place_of
 from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.name_table import NameRow, NameTable
@@ -152,6 +152,18 @@ def _show_together(found: Contents) -> None:
         show.say_warning(problem)
 
 
+def _psfs_made_ready(views: Sequence[ViewContents]) -> list[str]:
+    """What was done to the PSFs, a line for all views of which it is the same."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for view in views:
+        alike.setdefault(view.psf_notes, []).append(f"view '{view.name}'")
+    return [
+        f"PSF{'s' if len(names) > 1 else ''} of {_some(names)}: {'; '.join(notes)}"
+        for notes, names in alike.items()
+        if notes
+    ]
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")
 
@@ -206,7 +218,7 @@ def _show(found: Contents, verdicts: dict[str, tuple[MirrorVerdict, ...]]) -> No
         if isinstance(sample.needs, FusionNeeds):
             for line in sample.needs.lines:
                 show.say(line.replace("×", "x").replace("µm", "um"))
-        for line in sample.said:
+        for line in (*_psfs_made_ready(sample.views), *sample.said):
             show.say(line)
         for problem in sample.problems:
             show.say_warning(problem)

@@ -45,13 +45,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ViewContents:
-    """One view: name, angle in degrees, shape (z, y, x), type of its pixels, and the shape of its PSF."""
+    """One view: name, angle in degrees, shape (z, y, x), type of its pixels, and its PSF.
+
+    Attributes
+    ----------
+    psf_shape : (z, y, x), None without one
+    psf_notes : what was done to it, in words
+    """
 
     name: str
     angle: float | None
     shape: Triple
     dtype: str
     psf_shape: Triple | None
+    psf_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -279,7 +286,9 @@ def _sample(
     except InputError as error:
         return SampleContents(tag or "", (), None, False, (str(error),), readable=False)
     found = tuple(
-        ViewContents(v.name, v.angle, v.shape, str(v.data.dtype), None if v.psf is None else triple(v.psf.shape))
+        ViewContents(
+            v.name, v.angle, v.shape, str(v.data.dtype), None if v.psf is None else triple(v.psf.shape), v.psf_notes
+        )
         for v in views.views
     )
     without = [

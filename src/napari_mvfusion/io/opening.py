@@ -184,7 +184,8 @@ def open_views(
             opened.grid,
             remarks=opened.remarks,
         )
-    if named is None:
+    # A project has chosen its views itself, also by numbers.
+    if named is None or (by_pattern is None and isinstance(source, (str, Path)) and is_project(source)):
         return opened
     return opened.select(once([each if each in opened.names else called(each)[0] for each in named]))
 

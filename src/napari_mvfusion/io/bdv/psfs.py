@@ -15,6 +15,7 @@ from napari_mvfusion.io.bdv.places import Places
 from napari_mvfusion.io.bdv.project import StoredPath, ViewId
 from napari_mvfusion.io.tiff.format import TIFF
 from napari_mvfusion.psf import check_size, prepare_values, resample_psf
+from napari_mvfusion.psf.frames import is_same_frame
 from napari_mvfusion.psf.kernel import as_float32
 
 _FOLDER = "psf"
@@ -44,10 +45,18 @@ def with_psf(view: View, place: ViewId, to_grid: np.ndarray | None, places: Plac
             values, notes = prepared.psf, prepared.notes
         if to_grid is not None:
             values = resample_psf(values, to_grid, centre=np.array(values.shape) // 2)
-            notes = (*notes, "turned and resampled from the pixels of its raw view")
+            notes = (*notes, *_said(to_grid))
     except InputError as error:
         return replace(view, psf_flaw=f"the PSF of {view.label} cannot be used: {error}")
     return replace(view, psf=values, psf_notes=notes)
+
+
+def _said(to_grid: np.ndarray) -> list[str]:
+    """What is done to a PSF that is brought onto the grid, in words; nothing where its pixels lie as voxels do."""
+    if is_same_frame(to_grid):
+        return []
+    upright = np.array_equal(to_grid, np.diag(np.diag(to_grid)))
+    return [f"{'' if upright else 'turned and '}resampled from the pixels of its raw view"]
 
 
 def _read(name: str, places: Places) -> tuple[Path, np.ndarray]:

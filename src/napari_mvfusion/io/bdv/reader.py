@@ -69,7 +69,8 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
     loader = loader_of(places)
     unit = project_unit(project, choice.world_unit_um)
     placed = placed_views(project, unit, *chosen_place(project, choice))
-    groups = _named(project, grouped_views(project, placed, apart=choice.apart or choice.own_psfs), choice)
+    every = grouped_views(project, placed, apart=choice.apart or choice.own_psfs)
+    groups, by_number = _named(project, every, choice)
     chosen = [view for members in groups.values() for view in members]
     levels = {view: _opened(loader, view, choice.level) for view in chosen}
     affines = {view: at_level(view.affine, level.factors, level.shift) for view, level in levels.items()}
@@ -93,7 +94,7 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
         to_grid = None if choice.own_psfs else own_to_fused(view.affine, found.grid)
         adjusted = _adjusted(plain, project.adjustments.get(view.place))
         made[view] = with_psf(adjusted, view.place, to_grid, places, clean=clean)
-    views, remarks = [], _remarks(project, chosen, unit)
+    views, remarks = [], [*by_number, *_remarks(project, chosen, unit)]
     for name, members in groups.items():
         met = [view for view in members if view in inside]
         if len(met) > 1:
@@ -199,15 +200,43 @@ def _channel(project: Project, choice: ProjectChoice) -> int | None:
     return choice.channel
 
 
-def _named(project: Project, groups: dict[str, list[PlacedView]], choice: ProjectChoice) -> dict[str, list[PlacedView]]:
-    """The views of these names, in their order; "090" is meant for view 90."""
+def _named(
+    project: Project, groups: dict[str, list[PlacedView]], choice: ProjectChoice
+) -> tuple[dict[str, list[PlacedView]], list[str]]:
+    """The views of these names, in their order, and a line for each that was named by a number; "090" is view 90."""
     if choice.views is None:
-        return groups
-    wanted = [name if name in groups else name.lstrip("0") or "0" for name in choice.views]
-    for name in wanted:
-        if name not in groups:
-            raise InputError(f"there is no view '{name}' in {project.path}: the views are {_some(list(groups))}")
-    return {name: groups[name] for name in wanted}
+        return groups, []
+    found: dict[str, list[PlacedView]] = {}
+    said: list[str] = []
+    for word in choice.views:
+        name = next((name for name in (word, word.lstrip("0") or "0") if name in groups), None)
+        if name is None:
+            name, numbered = _by_number(project, groups, word)
+            said.append(f"view '{name}' is taken for {word}, {numbered}")
+        found[name] = groups[name]
+    return found, said
+
+
+def _by_number(project: Project, groups: dict[str, list[PlacedView]], word: str) -> tuple[str, str]:
+    """The only view that a number of a setup or an angle stands for, and which of them it is, in words."""
+    number = word.lstrip("0") or "0"
+    meant: dict[str, list[str]] = {}
+    for name, members in groups.items():
+        setups = [project.setups[view.place[1]] for view in members]
+        numbers = {
+            "setup": {str(setup.number) for setup in setups},
+            "angle": {str(setup.parts.get("angle")) for setup in setups},
+        }
+        if kinds := [kind for kind, there in numbers.items() if number in there]:
+            meant[name] = kinds
+    if len(meant) == 1:
+        (name, kinds), *_ = meant.items()
+        return name, f"the number of its {' and of its '.join(kinds)}"
+    hint = "the number of a setup or an angle will do too"
+    if meant:
+        either = _some([f"'{name}'" for name in meant])
+        hint = f"by the numbers of setups and angles {word} may be {either}"
+    raise InputError(f"there is no view '{word}' in {project.path}: the views are {_some(list(groups))}; {hint}")
 
 
 def _opened(loader: PixelLoader, view: PlacedView, level: int) -> ViewLevel:
