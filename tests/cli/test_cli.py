@@ -16,11 +16,12 @@ from scipy.ndimage import gaussian_filter
 
 from command_line import run
 from napari_mvfusion.cli import evaluate as evaluate_command
-from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.engine.resolution import find_resolution
+from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.measures import metrics
 from napari_mvfusion.measures.metric import Metric
 from napari_mvfusion.measures.quality import evaluate
-from napari_mvfusion.methods import METHODS
+from napari_mvfusion.methods import METHODS, Average
 from napari_mvfusion.models.model_file import weights_sha256
 from small_training import UNIVERSAL
 
@@ -222,6 +223,21 @@ def test_evaluate_against_truth_and_views(sample, tmp_path):
     assert "NRMSE" in table
 
 
+def test_the_resolution_of_a_result_needs_its_recipe_alone(sample, tmp_path):
+    out = tmp_path / "fused.zarr"
+    run("fuse", sample, "--method", "average", "-o", out)
+    said = run("evaluate", out, "--resolution")
+    assert said.stdout.startswith("Resolution along z ")
+    assert said.stdout.rstrip().endswith("(Fourier shell correlation of two halves of the light, 1/7)")
+    found = json.loads(run("evaluate", out, "--resolution", "--views", sample, "--json").stdout)["resolution"]
+    expected = find_resolution(open_views(sample), Average()).as_dict()
+    assert found == expected
+    (sample / "embryo_groundtruth.tif").rename(plain := tmp_path / "plain.tif")
+    refused = run("evaluate", plain, "--resolution", code=2)
+    plain.rename(sample / "embryo_groundtruth.tif")
+    assert "holds no recipe" in refused.stderr
+
+
 def test_files_named_one_by_one(sample, tmp_path):
     files = [sample / f"embryo_view_{angle}.tif" for angle in (0, 90)]
     psfs = [part for angle in (0, 90) for part in ("--psf", sample / f"psf_{angle}.tif")]
@@ -281,7 +297,11 @@ BAD = {
     "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "holds no recipe"),
     "simulate over it": (lambda s, t: ["simulate", s], 3, "exists already"),
     "absurd snr": (lambda s, t: ["simulate", t / "n", "--size", 48, "--snr", 0], 2, "snr"),
-    "nothing to compare": (lambda s, t: ["evaluate", s / "psf_0.tif"], 2, "give --truth, --views, or both"),
+    "nothing to compare": (
+        lambda s, t: ["evaluate", s / "psf_0.tif"],
+        2,
+        "give --truth, --views, or both, or --resolution",
+    ),
     "other shape": (
         lambda s, t: ["evaluate", s / "psf_0.tif", "--truth", s / "embryo_groundtruth.tif"],
         2,

@@ -10,12 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from napari_mvfusion.cli import options, show
+from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_views
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.recipe import load_recipe
+from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.formats import known_endings
 from napari_mvfusion.io.opening import open_volume, read_recipe
+from napari_mvfusion.measures.fsc import Resolution
 from napari_mvfusion.measures.metric import Measured, Needs, Values
 from napari_mvfusion.measures.metrics import METRICS, measure, titles
+from napari_mvfusion.methods import make_method
 from napari_mvfusion.system.devices import pick_device
 
 
@@ -31,6 +38,14 @@ def evaluate(
             help="Camera offset of the views, or of one. By default what FUSED was made with.",
         ),
     ] = None,
+    resolution: Annotated[
+        bool,
+        typer.Option(
+            "--resolution",
+            help="Also the resolution along z, y and x, without ground truth: two halves of the light of the views are "
+            "fused as FUSED was, and compared (Fourier shell correlation).",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
@@ -38,8 +53,8 @@ def evaluate(
 ) -> None:
     """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
     has_views = views is not None or bool(reading.view)
-    if truth is None and not has_views:
-        raise typer.BadParameter("give --truth, --views, or both", param_hint="--truth")
+    if truth is None and not has_views and not resolution:
+        raise typer.BadParameter("give --truth, --views, or both, or --resolution", param_hint="--truth")
     # What was fused of a series is one volume, and its truth may be.
     volume, grid = open_volume(fused, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)
     result: dict[str, Any] = {"fused": str(fused)}
@@ -65,6 +80,7 @@ def evaluate(
             )
         for note in opened.notes:
             show.say_warning(note)
+    found = _resolution(fused, opened, reading, device, quiet=as_json) if resolution else None
     measured = Measured(volume, truth=reference, views=opened, device=pick_device(device))
     values = measure(measured)
     if reference is not None:
@@ -74,10 +90,29 @@ def evaluate(
         result["reprojection"] = [one.as_dict() | by_view[one.view] for one in measured.residuals]
     if alone := _as_json(values, "nothing"):
         result["volume"] = alone["all"]
+    if found is not None:
+        result["resolution"] = found.as_dict()
     if not as_json:
         _print(fused.name, measured, values)
+        if found is not None:
+            show.say(found.sentence)
     if as_json:
         show.print_json(result)
+
+
+def _resolution(
+    fused: Path, views: RegisteredViews | None, reading: ViewOptions, device: str, *, quiet: bool
+) -> Resolution:
+    """The resolution of the method that a volume was fused by, on its views."""
+    recipe = load_recipe(fused)
+    if views is None:
+        views = recipe.open_views(timepoint=reading.timepoint, channel=reading.channel)
+    method = make_method(recipe.method.name, **recipe.method.parameters)
+    with stopped_by_signals() as cancel, show.working("resolution", quiet=quiet) as report:
+        try:
+            return find_resolution(views, method, device=device, report=report, cancel=cancel)
+        except Interrupted:
+            raise typer.Exit(cancel.exit_code) from None
 
 
 def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:

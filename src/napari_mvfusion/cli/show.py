@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -158,6 +159,19 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                     if not (quiet or fused.made_before):
                         note(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
     return fused
+
+
+@contextmanager
+def working(title: str, *, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar for work that calls what this gives with what it does, and the share that is done."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def report(text: str, share: float) -> None:
+            bar.update(task, description=f"{title}: {text}", completed=share)
+
+        yield report
 
 
 def _say_plan(title: str, event: Prepared) -> None:

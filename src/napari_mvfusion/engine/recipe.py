@@ -317,19 +317,9 @@ class Recipe(_Part):
         InputError
             If the recipe does not say where its views are, or their pixels or PSFs are not the same any more.
         """
-        if self.inputs is None:
-            raise InputError(
-                "this recipe was made from arrays in memory, so it does not say where its views are: "
-                "open them yourself and run its method on them"
-            )
-        check_before_reading(Path(out), self.inputs.model_dump(mode="json"), overwrite=overwrite, resume=resume)
-        views = self.inputs.open()
-        names = [entry.name for entry in self.views]
-        if set(names) < set(views.names):
-            more = ", ".join(name for name in views.names if name not in names)
-            yield Warned(f"the recipe does not use the views {more}, which are there beside its own")
-            views = views.select(names)
-        views, changes = self._with_own_angles(views)
+        inputs = self._known_inputs()
+        check_before_reading(Path(out), inputs.model_dump(mode="json"), overwrite=overwrite, resume=resume)
+        views, changes = self._opened(inputs)
         for change in [*changes, *self._check_same(views)]:
             yield Warned(change)
         method = make_method(self.method.name, **self.method.parameters)
@@ -345,9 +335,44 @@ class Recipe(_Part):
             overwrite=overwrite,
             cancel=cancel,
             memory_bytes=memory_bytes,
-            inputs=self.inputs.model_dump(mode="json"),
+            inputs=inputs.model_dump(mode="json"),
         )
         return result
+
+    def open_views(self, *, timepoint: int | None = None, channel: int | None = None) -> RegisteredViews:
+        """Open the views that the recipe was made from, with its angles; whether their pixels changed is not looked at.
+
+        Parameters
+        ----------
+        timepoint, channel : other ones than those of the recipe, counted from 0
+
+        Raises
+        ------
+        InputError
+            If the recipe does not say where its views are, or they cannot be opened.
+        """
+        asked = {"timepoint": timepoint, "channel": channel}
+        return self._opened(self._known_inputs(), **{key: one for key, one in asked.items() if one is not None})[0]
+
+    def _known_inputs(self) -> Inputs:
+        if self.inputs is None:
+            raise InputError(
+                "this recipe was made from arrays in memory, so it does not say where its views are: "
+                "open them yourself and run its method on them"
+            )
+        return self.inputs
+
+    def _opened(self, inputs: Inputs, **changed: int) -> tuple[RegisteredViews, list[str]]:
+        """The views of the recipe, and in words what is there beside them or said otherwise."""
+        views = inputs.model_copy(update=changed).open()
+        names = [entry.name for entry in self.views]
+        said = []
+        if set(names) < set(views.names):
+            more = ", ".join(name for name in views.names if name not in names)
+            said.append(f"the recipe does not use the views {more}, which are there beside its own")
+            views = views.select(names)
+        views, others = self._with_own_angles(views)
+        return views, [*said, *others]
 
     def _with_own_angles(self, views: RegisteredViews) -> tuple[RegisteredViews, list[str]]:
         """The views with the angles of the recipe, which a user may have said; and where names say others, in words."""

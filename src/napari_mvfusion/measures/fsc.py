@@ -88,8 +88,9 @@ class Resolution:
         return f", in the part with voxels z, y, x from {ranges}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and words by axis, as they are written."""
-        return {
+        """Plain numbers and words, by axis and as "box", first voxel and the one after the last; None for all of it."""
+        box = None if self.box is None else [list(self.box.start), list(self.box.stop)]
+        return {"box": box} | {
             one.axis: {
                 "resolution": one.period,
                 "outcome": one.outcome,
