@@ -10,9 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QSlider, QTabWidget, QTreeWidget
 
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.gui.layers.conversion import open_layers
 from napari_mvfusion.gui.layers.layer_data import placement
 from napari_mvfusion.gui.layers.notes import KEY
+from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.methods import CBIF, EBMD, LearnedFusion
 
 SHOWN = ("embryo view 0", "embryo view 90", "embryo cbif", "embryo ebmd", "embryo universal", "embryo ground truth")
@@ -53,7 +53,7 @@ def fill(viewer):
     """Open the embryo and fuse it by all methods."""
     viewer.open_sample("napari-mvfusion", "embryo")
     truth = viewer.layers["embryo ground truth"]
-    views = open_layers([layer for layer in viewer.layers if layer is not truth]).views
+    views = open_layers([layer for layer in viewer.layers if layer is not truth]).at(())
     for name, method in (("cbif", CBIF()), ("ebmd", EBMD()), ("universal", LearnedFusion())):
         fused = fuse(views, method)
         viewer.add_image(
@@ -129,6 +129,11 @@ def main():
     shoot(viewer, "compare-wide")
     panel.wide(viewer, 390)
     shoot(viewer, "compare-narrow")
+    panel.tabs.setCurrentIndex(4)
+    find = panel.widget.findChild(QPushButton, "find_resolution")
+    find.click()
+    wait(600, lambda: find.toolTip() == "All is found")
+    shoot(viewer, "compare-resolution")
     panel.press("flicker")
     panel.tabs.setCurrentIndex(2)
     line.visible = False

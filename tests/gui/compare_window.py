@@ -22,7 +22,7 @@ from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 
 LEFT = Qt.MouseButton.LeftButton
-TABS = {"Look": 0, "Profile": 1, "Difference": 2, "Metrics": 3}
+TABS = {"Look": 0, "Profile": 1, "Difference": 2, "Metrics": 3, "Resolution": 4}
 
 
 def fill(viewer, simulation, fused):

@@ -15,10 +15,11 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.gui.panels.compare.profile_tab import ProfilePlot, ProfileTab
+from napari_mvfusion.gui.panels.compare.curves_plot import CurvesPlot, PlottedCurve
+from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.metrics import METRICS, PARTS
-from napari_mvfusion.measures.profiles import ProfileCurve, line_profile
+from napari_mvfusion.measures.profiles import line_profile
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection, residual_map
 
@@ -82,12 +83,12 @@ def test_the_whole_plot_is_in_sight_in_a_small_window(person):
 @pytest.mark.parametrize(("samples", "smooth"), [(200, True), (5000, False)])
 def test_only_curves_of_few_points_have_smooth_edges(qtbot, samples, smooth):
     """In the picture: with smooth edges there are shades between the colours of lines and background."""
-    plot = ProfilePlot()
+    plot = CurvesPlot("distance")
     qtbot.addWidget(plot)
     plot.resize(400, 300)
     plot.show()
     distance = np.linspace(0, 1, samples)
-    plot.show_curves([ProfileCurve("a", distance, distance**2)], ["#ff0000"], "intensity")
+    plot.show_curves([PlottedCurve("a", "#ff0000", distance, distance**2)], "intensity")
     qtbot.wait(100)
     picture = plot.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     bits = picture.constBits().asstring(picture.sizeInBytes())

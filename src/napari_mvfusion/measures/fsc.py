@@ -56,8 +56,13 @@ class AxisResolution:
     def text(self) -> str:
         """The number with its unit, or words where there is none."""
         if self.period is not None:
-            return f"{self.period:.3g} {self.unit}"
+            return f"{self.number} {self.unit}"
         return f"finer than {2 * self.voxel:.3g} {self.unit}" if self.outcome.startswith("finer") else self.outcome
+
+    @property
+    def number(self) -> str:
+        """The number alone, to three digits; empty where there is none."""
+        return "" if self.period is None else f"{self.period:#.3g}".rstrip(".")
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,15 +68,28 @@ def _voxels_of(volume: PlacedVolume) -> FloatTriple:
 
 def view_layers_with_psfs(listed: Sequence[Image]) -> list[Image]:
     """The layers that are views and have a PSF, except those that the user left out."""
-    views = with_role(listed, "view")
-    return [view for view in views if notes(view).get("psf") is not None and notes(view).get("included", True)]
+    return [view for view in included_views(listed) if notes(view).get("psf") is not None]
 
 
-def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[float]) -> RegisteredViews:
+def included_views(listed: Sequence[Image]) -> list[Image]:
+    """The layers that are views, except those that the user left out."""
+    return [view for view in with_role(listed, "view") if notes(view).get("included", True)]
+
+
+def views_of(
+    volume: PlacedVolume, listed: Sequence[Image], point: Sequence[float], *, with_psfs: bool = True
+) -> RegisteredViews:
     """The open views that a volume can have been fused from, at the time point that is shown.
 
     Views are grouped by the sample they show. The groups whose grid is that of the volume come into question; among
     several, the one whose sample begins the volume's name is taken.
+
+    Parameters
+    ----------
+    volume : the volume
+    listed : layers, among them the views
+    point : where the sliders of the viewer stand, world coordinates
+    with_psfs : those with a PSF only
 
     Raises
     ------
@@ -84,10 +97,10 @@ def views_of(volume: PlacedVolume, listed: Sequence[Image], point: Sequence[floa
         If there are none.
     """
     groups: dict[str, list[Image]] = {}
-    for layer in view_layers_with_psfs(listed):
+    for layer in view_layers_with_psfs(listed) if with_psfs else included_views(listed):
         groups.setdefault(str(notes(layer).get("sample", "")), []).append(layer)
     if not groups:
-        raise InputError(_NONE)
+        raise InputError(_NONE if with_psfs else "the views that it was fused from are not open")
     for sample in sorted(groups, key=lambda sample: not (sample and volume.name.startswith(sample))):
         layers = groups[sample]
         # The grid that is chosen now need not be that of a result of before.

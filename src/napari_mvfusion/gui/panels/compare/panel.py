@@ -12,6 +12,7 @@ from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.panels.compare.metrics_tab import MetricsTab
 from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
+from napari_mvfusion.gui.panels.compare.resolution_tab import ResolutionTab
 from napari_mvfusion.gui.widgets.layout import scrolled
 
 
@@ -36,6 +37,7 @@ class ComparePanel(Panel):
         self._tabs.addTab(scrolled(ProfileTab(*shared, look)), "Profile")
         self._tabs.addTab(scrolled(DifferenceTab(*shared)), "Difference")
         self._tabs.addTab(scrolled(MetricsTab(*shared, look)), "Metrics")
+        self._tabs.addTab(scrolled(ResolutionTab(*shared)), "Resolution")
         self._save = SaveResult(viewer, self.status)
         self.lay_out(self._tabs, self._save, self._save.saver, above=(self._compared,), scrolls=False)
         self._compared.changed.connect(self._describe)

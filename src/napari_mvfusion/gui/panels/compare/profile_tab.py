@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyqtgraph
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
+from napari_mvfusion.gui.panels.compare.curves_plot import CurvesPlot, PlottedCurve
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.panels.compare.profile_line import ProfileLine
 from napari_mvfusion.gui.widgets.inputs import DropList, ask_for_file, describe, push_button, text_label
-from napari_mvfusion.gui.widgets.plots import CURVES, BarePlot
+from napari_mvfusion.gui.widgets.plots import CURVES
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.measures.comparison import profile_figure, save_comparison
 from napari_mvfusion.measures.profiles import ProfileCurve, read_profiles
 
 _WAIT_MS = 20
-_AXIS_PIXELS = 42
-_OVERHANG_PIXELS = 6
-# Smooth edges of more points than that would hold the window for more than 50 ms.
-_SMOOTH_POINTS = 1500
 Way = tuple[str, str, Callable[[ProfileCurve, ProfileCurve], np.ndarray]]
 # The label of the axis, what it means, and the values of a curve where another one is the first.
 _WAYS: dict[str, Way] = {
@@ -102,7 +96,7 @@ class ProfileTab(ComparePart):
         for row, (words, (_, tip, _)) in enumerate(_WAYS.items()):
             self._as.addItem(words)
             self._as.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
-        self._plot = ProfilePlot()
+        self._plot = CurvesPlot("distance along the line (µm)")
         self._hint = text_label("profile_hint")
         above = QGridLayout()
         above.addWidget(self._draw, 0, 0)
@@ -142,13 +136,16 @@ class ProfileTab(ComparePart):
         self._curves, self._colours = curves, self._next_colours
         self._show()
 
-    def _shown(self) -> list[ProfileCurve]:
+    def _shown(self) -> list[PlottedCurve]:
         """The curves with the values that are shown."""
         way = _WAYS[self._as.currentText()][2]
-        return [ProfileCurve(curve.name, curve.distance, way(curve, self._curves[0])) for curve in self._curves]
+        shown = zip(self._curves, self._colours, strict=True)
+        return [
+            PlottedCurve(curve.name, colour, curve.distance, way(curve, self._curves[0])) for curve, colour in shown
+        ]
 
     def _show(self) -> None:
-        self._plot.show_curves(self._shown(), self._colours, _WAYS[self._as.currentText()][0])
+        self._plot.show_curves(self._shown(), _WAYS[self._as.currentText()][0])
         ticked = bool(self._compared.ticked())
         self._hint.setText("" if self._curves else _NO_LINE if ticked else _NO_LAYER)
         self._hint.setVisible(not self._curves)
@@ -165,49 +162,8 @@ class ProfileTab(ComparePart):
         with self._told():
             path = ask_for_file(self, "Save the plot", "profile", {"png": "Picture", "svg": "Drawing"})
             if path is not None:
-                curves = {curve.name: (curve.distance, curve.values) for curve in self._shown()}
+                curves = {curve.name: (curve.along, curve.values) for curve in self._shown()}
                 colours = dict(zip(curves, self._colours, strict=True))
                 label = _WAYS[self._as.currentText()][0]
                 save_comparison(profile_figure(curves, colours=colours, value_label=label), path)
                 self._status.say("done", f"The plot is saved as {path}.")
-
-
-class ProfilePlot(QWidget):
-    """Curves over distance, and under them a legend that wraps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self._plot = BarePlot("distance along the line (µm)", top=4, bottom=_OVERHANG_PIXELS, mouse=True)
-        self._plot.setObjectName("plot")
-        self._plot.setMinimumHeight(150)
-        # As high as there is room: the height that pyqtgraph would like has to be scrolled in a small window.
-        self._plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        self._plot.axes["bottom"].setHeight(_AXIS_PIXELS)
-        self._legend = text_label("legend")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._plot, 1)
-        layout.addWidget(self._legend)
-
-    def show_curves(self, curves: Sequence[ProfileCurve], colours: Sequence[str], value_label: str) -> None:
-        """Draw curves, each in its colour, in place of those before."""
-        self._plot.box.clear()
-        self._plot.axes["left"].setLabel(value_label)
-        smooth = sum(curve.values.size for curve in curves) <= _SMOOTH_POINTS
-        for curve, colour in zip(curves, colours, strict=True):
-            pen = pyqtgraph.mkPen(QColor(colour), width=2)
-            self._plot.box.addItem(
-                pyqtgraph.PlotCurveItem(curve.distance, curve.values, pen=pen, connect="finite", antialias=smooth)
-            )
-        self._plot.box.autoRange(padding=0.03)
-        words = [
-            f'<span style="color:{colour}; white-space:nowrap;"><b>━━</b></span>&nbsp;'
-            + escape(curve.name, quote=False).replace(" ", "&nbsp;")
-            for curve, colour in zip(curves, colours, strict=True)
-        ]
-        self._legend.setText(" &nbsp; ".join(words))
-
-    def set_theme(self, name: str) -> None:
-        """Take the colours of a theme of napari for axes and text."""
-        self._plot.set_theme(name)
