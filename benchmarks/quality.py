@@ -131,6 +131,7 @@ def methods_of(case: Case, tuned: dict[str, float]) -> dict[str, Callable[[Regis
         "view 0": lambda views: views.read(views.grid.box, [0])[0],
         "average": run("average"),
         "CBIF": run("cbif"),
+        "wiener": run("wiener"),
         "EBMD": run(EBMD.name, **tuned),
     }
     for entry in list_models():

@@ -12,8 +12,8 @@ from napari_mvfusion.data.hot_pixels import find_hot, noise_level, sharpest_spot
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.methods import Average
-from napari_mvfusion.methods.brightness import brightness_scale
 from napari_mvfusion.methods.cellwise_filter import updates_for
+from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.models.universal import UniversalArchitecture
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 

@@ -140,7 +140,9 @@ class Person:
         self.views = panel.findChild(ViewList)
 
     def see(self, name, kind=QWidget):
-        return self.panel.findChild(kind, name)
+        # Several methods have parameters of one name, and only one of them is shown.
+        found = [widget for widget in self.panel.findChildren(kind, name) if widget.isVisibleTo(self.panel)]
+        return found[0] if found else self.panel.findChild(kind, name)
 
     def can_press(self, name):
         return self.see(name).isEnabled()

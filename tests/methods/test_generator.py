@@ -19,10 +19,10 @@ from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import LearnedFusion, cells, cellwise_filter, make_method, universal_fusion
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.brightness import brightness_scale
 from napari_mvfusion.methods.cells import FilterSteps
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, network_input_of, updates_for
 from napari_mvfusion.methods.channels import channel_order
+from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.methods.paper_fusion import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.models import ModelCard, build, load_model
 from napari_mvfusion.models.paper import PaperArchitecture

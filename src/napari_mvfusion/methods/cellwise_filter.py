@@ -17,8 +17,8 @@ from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, drain
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.brightness import brightness_scale, filled
 from napari_mvfusion.methods.cells import Cells, FilterSteps
+from napari_mvfusion.methods.filter_input import brightness_scale, filled
 from napari_mvfusion.models.universal import UniversalArchitecture
 
 _FLOAT_BYTES = 4

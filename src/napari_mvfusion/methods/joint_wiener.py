@@ -25,9 +25,9 @@ from napari_mvfusion.imaging.smoothing import smoothed
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
 from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput, warn_few
-from napari_mvfusion.methods.brightness import brightness_scale, filled
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.methods.filter_input import brightness_scale, filled
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.psf.usable import look_at_psf, normalised
 from napari_mvfusion.system.devices import free_bytes

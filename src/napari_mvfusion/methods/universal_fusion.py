@@ -18,8 +18,8 @@ from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.attenuation import doubt_about_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
-from napari_mvfusion.methods.brightness import brightness_scale
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, transmission_for
+from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.models.universal import UniversalGenerator
 from napari_mvfusion.system.devices import free_bytes

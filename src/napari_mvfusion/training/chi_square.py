@@ -17,7 +17,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.measures.residuals import estimate_noise
-from napari_mvfusion.methods.brightness import brightness_scale
+from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.training.own_views import blocks_in, describe_psfs
 from napari_mvfusion.training.resimulation import fit_transmissions
 from napari_mvfusion.training.training_samples import Recording, TrainingVolume

@@ -18,9 +18,9 @@ from napari_mvfusion.engine.provenance import psf_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.residuals import estimate_noise
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.brightness import brightness_scale
 from napari_mvfusion.methods.cells import FILTER_MARGIN
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, transmission_for
+from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.models.build import Architecture
 from napari_mvfusion.models.build import Generator as Network
 from napari_mvfusion.models.universal import UniversalArchitecture
