@@ -286,6 +286,30 @@ def test_enter_opens_what_is_proposed_even_before_it_is_worked_out(model, qtbot,
     assert model.layers[-1] is outlines
 
 
+def open_again(person, path):
+    """Open what is proposed of a project, and wait until it is said what became of it."""
+    person.panel.status.clear()
+    person.drop(path)
+    opened_dialog(person.bot).press(QDialogButtonBox.StandardButton.Open)
+    person.bot.waitUntil(lambda: person.messages("done") != [], timeout=20_000)
+    person.settle()
+    return person.messages("done")
+
+
+def test_a_project_that_is_open_is_not_opened_twice(model, qtbot, made):
+    person = in_front_of_the_views(model, qtbot)
+    open_again(person, made)
+    layers = list(model.layers)
+    shown = f"{made.parent.name} t0 GFP"
+    assert open_again(person, made) == [f"{shown} is open already, with these views."]
+    assert list(model.layers) == layers
+    model.layers.remove(f"{shown} view 120")
+    assert "2 of 3 views were open already." in open_again(person, made)[0]
+    views = sorted(layer.name for layer in model.layers if can_be_view(layer))
+    assert views == [f"{shown} view {angle}" for angle in (0, 120, 240)]
+    assert sum(layer.name.startswith(f"{shown} outlines") for layer in model.layers) == 1
+
+
 def test_a_project_that_is_damaged_is_said_in_the_panel(model, qtbot, made):
     person = in_front_of_the_views(model, qtbot)
     made.write_text(made.read_text()[:200])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from napari_mvfusion.data.box_edges import outline_between, outline_of
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_levels import coarser_levels
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.gui.layers.conversion import finest
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, placement, resampled_views, view_layers
-from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF
+from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF, notes
 from napari_mvfusion.gui.layers.outlines import Outline, OutlineData, outline_layer
 from napari_mvfusion.io.base import ListedView, ProjectContents
 from napari_mvfusion.io.formats import format_of
@@ -27,8 +28,14 @@ _USUAL = "dataset"
 
 @dataclass(frozen=True, eq=False)
 class OpenedProject:
-    """Views of a project as layers, what goes round them, and what is to be said of how they were opened."""
+    """Views of a project as layers, what goes round them, and what is to be said of how they were opened.
 
+    Attributes
+    ----------
+    sample : what they show, as `sample_of` calls it
+    """
+
+    sample: str
     views: list[LayerData]
     outlines: OutlineData
     remarks: tuple[str, ...]
@@ -76,7 +83,31 @@ def project_layers(inputs: Inputs, check: Callable[[], object] = lambda: None) -
         *_round_boxes(project, inputs.world_unit_um),
         Outline("fused volume", "fused volume", outline_of(views.grid.shape, views.grid.affine)),
     ]
-    return OpenedProject(layers, outline_layer(outlines, sample=sample, grid=views.grid), views.remarks)
+    return OpenedProject(sample, layers, outline_layer(outlines, sample=sample, grid=views.grid), views.remarks)
+
+
+def shows(layer: Any, view: LayerData) -> bool:
+    """Whether a layer shows this view of a project already, on the same voxels; its PSF may have been changed since."""
+    data, look, _ = view
+    of_layer, of_view = notes(layer), cast("Notes", look["metadata"][KEY])
+    if any(of_layer.get(key) != of_view.get(key) for key in ("sample", "name", "source")):
+        return False
+    shape = (data[0] if look.get("multiscale") else data).shape
+    if finest(layer).shape != shape or "placed" not in of_layer or "placed" not in of_view:
+        return False
+    same_grid = np.array_equal(of_layer["placed"], of_view["placed"])
+    return same_grid and np.array_equal(_own_place(of_layer), _own_place(of_view))
+
+
+def _own_place(known: Notes) -> np.ndarray:
+    """4 x 4, where a view itself lies, also where it is shown on the voxels of the fused volume."""
+    own = known["kept"].view.affine if "kept" in known else None
+    return known["placed"] if own is None else own
+
+
+def goes_round(layer: Any, opened: OpenedProject) -> bool:
+    """Whether a layer holds outlines of what a project shows."""
+    return notes(layer).get("role") == "outlines" and notes(layer).get("sample") == opened.sample
 
 
 def sample_of(path: Path, project: ProjectContents, inputs: Inputs) -> str:

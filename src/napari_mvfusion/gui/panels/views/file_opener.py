@@ -30,7 +30,7 @@ from napari_mvfusion.gui.layers.layer_data import (
 )
 from napari_mvfusion.gui.layers.notes import KEY, Notes, annotate, notes
 from napari_mvfusion.gui.layers.opened import open_layers, psfs_of_files
-from napari_mvfusion.gui.layers.project_layers import OpenedProject, project_layers
+from napari_mvfusion.gui.layers.project_layers import OpenedProject, goes_round, project_layers, shows
 from napari_mvfusion.gui.panels.views.project_dialog import ProjectDialog
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.gui.reader import get_reader
@@ -112,15 +112,23 @@ class FileOpener(QObject):
         self._tasks.start(f"project {inputs.source}", open_project, inputs, done=self._show_project)
 
     def _show_project(self, opened: OpenedProject) -> None:
-        data, look, kind = opened.outlines
-        views = self._show(opened.views)
-        selected = self._viewer.layers.selection.active
-        # Above the views, as napari shows the lowest layer alone on a light ground, and not to be drawn on.
-        outlines = self._viewer.add_layer(Layer.create(data, look, kind))
-        outlines.editable = False
-        self._viewer.layers.selection.active = selected
+        new = [view for view in opened.views if not any(shows(layer, view) for layer in self._viewer.layers)]
+        if not new:
+            self._status.say("done", f"{opened.sample} is open already, with these views.")
+            return
+        views = self._show(new)
+        if len(new) == len(opened.views) or not any(goes_round(layer, opened) for layer in self._viewer.layers):
+            selected = self._viewer.layers.selection.active
+            # Above the views, as napari shows the lowest layer alone on a light ground, and not to be drawn on.
+            data, look, kind = opened.outlines
+            outlines = self._viewer.add_layer(Layer.create(data, look, kind))
+            outlines.editable = False
+            self._viewer.layers.selection.active = selected
+        remarks = list(opened.remarks)
+        if there := len(opened.views) - len(new):
+            remarks.append(f"{there} of {len(opened.views)} views {'was' if there == 1 else 'were'} open already")
         self._status.say(
-            "done", " ".join(f"{sentence(remark)}." for remark in opened.remarks) or "The project is open.", views
+            "done", " ".join(f"{sentence(remark)}." for remark in remarks) or "The project is open.", views
         )
 
     def ask_folder(self) -> None:
