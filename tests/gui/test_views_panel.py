@@ -581,3 +581,23 @@ def test_different_samples_on_one_grid_do_not_mix(model, person, small_views, tw
         model.add_image(data, **look)
     person.settle()
     assert [row.ticked for row in person.rows()] == [True, True, False, False]
+
+
+def test_what_is_left_unticked_says_why_until_somebody_decides(model, person, small_views, two, rng):
+    again, other = (view_layers(small_views.views, sample=sample)[0] for sample in ("nuclei", "fish"))
+    for data, look, _ in (again, other):
+        model.add_image(data, **look)
+    model.add_image(rng.random((8, 8, 8)), name="plain")
+    person.settle()
+    said = {row.name: row.problems for row in person.rows() if not row.ticked}
+    assert list(said.values()) == [
+        [f"Not ticked, as '{two[0].name}' is the same view: tick one of them."],
+        ["Not ticked, as it was opened apart from the views of nuclei: tick it to fuse it too."],
+        ["Not ticked, as nothing tells whether it is a view: tick it to fuse it."],
+    ]
+    row = person.row("plain")
+    row.tick()
+    row.tick()
+    person.settle()
+    assert not row.ticked
+    assert row.problems == []

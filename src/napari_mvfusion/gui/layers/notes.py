@@ -76,6 +76,7 @@ class Notes(TypedDict, total=False):
     sample : what is seen, the same for views that belong together and their result
     name : of a view in its files, which recipes go by
     included : whether the view is fused
+    unticked : why it is not ticked, where nobody has decided that; counts while it is not
     angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`
     psf : of a view, on the voxels of the fused volume, (z, y, x)
     psf_said : that PSF, and what was done to it; or why it, or the one of a file, cannot be used
@@ -99,6 +100,7 @@ class Notes(TypedDict, total=False):
     sample: str
     name: str | None
     included: bool | None
+    unticked: str
     angle: float | None
     weight: float
     offset: float
@@ -170,16 +172,35 @@ def why_no_views(layers: Iterable[Any]) -> str:
 
 
 def decide(layers: Sequence[Image]) -> list[Image]:
-    """The layers that are fused. Where that is not decided yet, views of the sample that was opened first are, once each."""
+    """The layers that are fused. Where that is not decided yet, views of the sample that was opened first are, once each.
+
+    Why others are not is noted.
+    """
     ticked = [layer for layer in layers if notes(layer).get("included") is True]
     for layer in layers:
         if notes(layer).get("included") is None:
-            known = notes(layer)
-            samples = [notes(other)["sample"] for other in ticked or layers if "sample" in notes(other)]
-            named = {(notes(other).get("sample"), notes(other).get("name")) for other in ticked}
-            first = "sample" in known and known["sample"] == samples[0]
-            included = first and (known["sample"], known.get("name")) not in named
-            if included:
+            why = _why_not(layer, ticked, layers)
+            if not why:
                 ticked.append(layer)
-            annotate(layer, included=included)
+            annotate(layer, included=not why, unticked=why)
     return [layer for layer in layers if notes(layer).get("included") is True]
+
+
+def why_unticked(layer: Image) -> str:
+    """Why a layer that is not fused was left out unasked, a sentence; "" where somebody decided it, or it is fused."""
+    known = notes(layer)
+    return "" if known.get("included") else known.get("unticked") or ""
+
+
+def _why_not(layer: Image, ticked: Sequence[Image], layers: Sequence[Image]) -> str:
+    """What keeps a layer from being ticked from the start; "" where nothing does."""
+    known = notes(layer)
+    if "sample" not in known:
+        return "Not ticked, as nothing tells whether it is a view: tick it to fuse it."
+    sample, name = known["sample"], known.get("name")
+    first = next(notes(other)["sample"] for other in [*ticked, *layers] if "sample" in notes(other))
+    if sample != first:
+        return f"Not ticked, as it was opened apart from the views of {first or 'files'}: tick it to fuse it too."
+    alike = (other for other in ticked if notes(other).get("sample") == sample and notes(other).get("name") == name)
+    same = next(alike, None)
+    return "" if same is None else f"Not ticked, as '{same.name}' is the same view: tick one of them."

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.gui.layers.follower import LayerFollower
-from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes
+from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes, why_unticked
 from napari_mvfusion.gui.widgets.inputs import describe
 from napari_mvfusion.system.words import times
 
@@ -109,7 +109,7 @@ class ViewList(QTreeWidget):
         item.setText(_VIEW, layer.name)
         included = known.get("included") is True
         item.setCheckState(_VIEW, Qt.CheckState.Checked if included else Qt.CheckState.Unchecked)
-        item.setToolTip(_VIEW, known.get("source") or layer.name)
+        item.setToolTip(_VIEW, why_unticked(layer) or known.get("source") or layer.name)
         button = self.itemWidget(item, _PSF).findChild(QPushButton)
         button.setAccessibleName(f"PSF of {layer.name}")
         button.setText("PSF…" if psf is None else f"PSF {times(psf.shape)}")
@@ -134,7 +134,8 @@ class ViewList(QTreeWidget):
 
     def _note(self, item: QTreeWidgetItem) -> None:
         """A tick has changed: other panels read it from the layer."""
-        annotate(item.data(_VIEW, _LAYER), included=item.checkState(_VIEW) == Qt.CheckState.Checked)
+        included = item.checkState(_VIEW) == Qt.CheckState.Checked
+        annotate(item.data(_VIEW, _LAYER), included=included, unticked="")
         self.changed.emit()
 
     def updateGeometries(self) -> None:

@@ -142,7 +142,7 @@ class ViewsPanel(Panel):
         self._fold.expand()
 
     def _connect_row(self, layer: Image, row: ViewRow) -> None:
-        row.ticked.connect(lambda on: annotate(layer, included=on))
+        row.ticked.connect(lambda on: annotate(layer, included=on, unticked=""))
         row.angle_entered.connect(lambda angle: annotate(layer, angle=angle))
         row.weight_entered.connect(lambda weight: annotate(layer, weight=weight))
         row.fix_pressed.connect(partial(self._fix, layer))

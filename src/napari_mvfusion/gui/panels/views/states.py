@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari_mvfusion.data.geometry import Grid, float_triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import NO_UNITS, is_sized, pixels_of, stated_size, to_world_um
-from napari_mvfusion.gui.layers.notes import notes, said_of_psf
+from napari_mvfusion.gui.layers.notes import notes, said_of_psf, why_unticked
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
@@ -81,6 +81,8 @@ def row_state(
             problems += about.problems
         if verdict is not None and verdict[0] is used:
             problems.append(orientation_problem(verdict[1], verdict[0]))
+    elif why := why_unticked(layer):
+        problems.append(Problem("note", why))
     return RowState(
         name=layer.name,
         tip=str(known.get("source") or layer.name),
