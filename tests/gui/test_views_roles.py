@@ -206,6 +206,26 @@ def test_the_pattern_of_names_is_shown_with_what_it_finds_and_the_time_point_is_
         np.testing.assert_array_equal(np.asarray(layer.data), tifffile.imread(recorded / f"{layer.name}.tif"))
 
 
+def test_files_of_one_name_are_shown_and_opened_with_their_folders(model, person, tmp_path, rng):
+    volumes = {(a, t): rng.integers(0, 900, (12, 20, 20)).astype(np.uint16) for a in (0, 90) for t in (0, 1)}
+    for (angle, t), volume in volumes.items():
+        (tmp_path / f"angle_{angle}").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / f"angle_{angle}" / f"TL{t}.tif", volume)
+    person.drop(tmp_path)
+    dialog = dialog_of(person.panel, person.bot)
+    assert dialog.findChild(QLineEdit, "pattern").text() == "angle_{angle}/TL{timepoint}.tif"
+    assert files_in(dialog) == [f"angle_{a}/TL{t}.tif" for a, t in volumes]
+    choice = dialog.findChild(QComboBox, "timepoint")
+    choice.setCurrentIndex(choice.findText("1"))
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    assert [layer.name for layer in model.layers] == ["angle_0 TL1", "angle_90 TL1"]
+    for layer, angle in zip(model.layers, (0, 90), strict=True):
+        assert known(layer)["angle"] == angle
+        np.testing.assert_array_equal(np.asarray(layer.data), volumes[angle, 1])
+
+
 def test_a_pattern_is_read_while_it_is_typed(person, recorded):
     person.drop(recorded)
     dialog = dialog_of(person.panel, person.bot)

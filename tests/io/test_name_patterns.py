@@ -34,6 +34,7 @@ def read(pattern, name):
 def fill(folder, *names):
     """Volumes that are told apart by their value: the number of the name."""
     for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if "psf" in name.lower():
             tifffile.imwrite(folder / name, light_sheet_psf(float(number), shape=(5, 5, 5)))
         else:
@@ -63,6 +64,11 @@ PEOPLE = {
     "psf_{angle}.tif | {tag}_view_{angle}.tif": ["a_view_0.tif", "b_view_90.tif", "psf_0.tif", "psf_90.tif"],
     "{view}.tif": ["left.tif", "right.tif", "left.tif"],
     "embryo {angle}.tif": ["embryo 0.tif", "embryo 60.tif", "embryo 240.tif"],
+    "angle_{angle}/TL{timepoint}.tif": [f"angle_{a}/TL{t}.tif" for a in (0, 90) for t in (0, 1)],
+    "TL{timepoint}/{channel}/Angle {angle}.tif": [
+        f"TL{t}/{c}/Angle {a}.tif" for t in (0, 1) for c in ("GFP", "RFP") for a in (0, 90)
+    ],
+    "z*/angle_{angle}.tif": ["z1/angle_0.tif", "z2/angle_90.tif"],
 }
 
 
@@ -111,6 +117,11 @@ def test_names_are_read_by_patterns(pattern, name, expected):
         ("{angle}.tif |", "nothing on one side"),
         ("x" * 2000, "more than 1000"),
         ("*a" * 9, "more than 8 fields of any text"),
+        ("../a{angle}.tif", "folders that do not lie in the one that is named"),
+        ("/data/a{angle}.tif", "folders that do not lie in the one that is named"),
+        ("C:\\data\\a{angle}.tif", "folders that do not lie in the one that is named"),
+        ("a/b/c/d/{angle}.tif", "more than 3 folders"),
+        ("z{z}/a{angle}.tif", r"\{z\} stands for a folder"),
     ],
 )
 def test_what_is_no_pattern_is_said_in_one_line(tmp_path, pattern, words):
@@ -163,6 +174,97 @@ def test_folders_whose_names_say_time_points_need_no_pattern_and_the_recipe_keep
         "what was found unasked is said"
     )
     assert len(contents.names.rows) == 4
+
+
+ANGLES_APART = ("angle_0/TL0.tif", "angle_0/TL1.tif", "angle_90/TL0.tif", "angle_90/TL1.tif", "psf_0.tif", "psf_90.tif")
+
+
+def test_folders_of_angles_are_views_and_the_recipe_keeps_the_pattern(tmp_path):
+    fill(tmp_path, *ANGLES_APART)
+    views = open_views(tmp_path, timepoint=1, no_data="none")
+    assert values(views) == {"0": 2, "90": 4}
+    assert all(view.psf is not None for view in views.views)
+    assert any("angle_90/TL1.tif is view 90, its PSF psf_90.tif" in line for line in views.remarks)
+    with pytest.raises(NotChosenError, match=r"the names of \S+ say 2 time points: choose one with --timepoint 0, 1"):
+        open_views(tmp_path)
+    inputs, _ = Inputs(source=str(tmp_path), timepoint=0, no_data="none").resolved()
+    assert inputs.pattern == "angle_{angle}/TL{timepoint}.tif | psf_{angle}.tif"
+    assert values(inputs.open()) == {"0": 1, "90": 3}
+    rows = {name.path.relative_to(tmp_path).as_posix() for name in describe(tmp_path).names.rows}
+    assert rows == set(ANGLES_APART)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["Angle 0/stack.tif", "Angle 0/PSF.tif", "Angle 90/stack.tif", "Angle 90/PSF.tif"], {"0": 1, "90": 3}),
+        # Each may be a specimen.
+        (["fish_a/angle_0.tif", "fish_a/angle_90.tif", "fish_b/angle_0.tif", "fish_b/angle_90.tif"], None),
+        (["1/stack.tif", "2/stack.tif"], None),
+    ],
+    ids=["angles", "specimens", "counted"],
+)
+def test_folders_are_views_where_they_are_called_by_angles(tmp_path, names, expected):
+    fill(tmp_path, *names)
+    if expected is not None:
+        assert values(open_views(tmp_path, no_data="none")) == expected
+    else:
+        with pytest.raises(InputError, match="holds no views"):
+            open_views(tmp_path)
+    # Whoever is asked sees all of them.
+    assert [path.relative_to(tmp_path).as_posix() for path in files_without_scheme(tmp_path)] == sorted(names)
+
+
+def test_a_pattern_with_folders_looks_into_them_and_nothing_but_a_slash_is_one(tmp_path):
+    names = [f"TL{t}/{c}/angle_{a}.tif" for t in (0, 1) for c in ("GFP", "RFP") for a in (0, 90)]
+    fill(tmp_path, *names, "TL0/GFP/.hidden_0.tif", "TL0/deep/er/angle_0.tif")
+    pattern = "TL{timepoint}\\{channel}\\angle_{angle}"
+    assert values(open_views(tmp_path, pattern=pattern, timepoint=1, channel=1, no_data="none")) == {"0": 7, "90": 8}
+    assert read("{view}_{angle}", "left/right_0.tif").view == "right"
+    assert read("{view}/angle_{angle}", "a/b/angle_0.tif").view == "b"
+    assert read("{view}/angle_{angle}", "angle_0.tif") is None
+    # Files of a list are read by the end of their paths.
+    files = [tmp_path / name for name in names if name.startswith("TL0/RFP")]
+    assert values(open_views(files, pattern="{channel}/angle_{angle}", no_data="none")) == {"0": 3, "90": 4}
+    with pytest.raises(InputError, match=r"deeper down alone, as TL0/GFP/angle_0.tif, .* would fit$"):
+        open_views(tmp_path, pattern="angle_{angle}")
+    twice = r"TL0/GFP/angle_0.tif and TL0/RFP/angle_0.tif in .* are both view 0 by this pattern"
+    with pytest.raises(InputError, match=twice):
+        open_views(tmp_path, pattern="TL{timepoint}/*/angle_{angle}", timepoint=0)
+
+
+def test_volumes_that_are_folders_are_not_looked_into(tmp_path):
+    for angle in (0, 90):
+        (tmp_path / f"angle_{angle}").mkdir()
+        write_zarr(
+            tmp_path / f"angle_{angle}" / "TL0.zarr", np.full(SHAPE, angle + 1, np.uint16), Grid(SHAPE, (1, 1, 1))
+        )
+    views = open_views(tmp_path, no_data="none")
+    assert values(views) == {"0": 1, "90": 91}
+    assert [row.path.name for row in describe(tmp_path).names.rows] == ["TL0.zarr"] * 2
+
+
+def test_planes_lie_in_folders_of_angles(tmp_path, rng):
+    volumes = {angle: rng.integers(0, 900, SHAPE).astype(np.uint16) for angle in (0, 90)}
+    for angle, volume in volumes.items():
+        (tmp_path / f"angle_{angle}").mkdir()
+        for number, plane in enumerate(volume):
+            tifffile.imwrite(tmp_path / f"angle_{angle}" / f"img_z{number:03}.tif", plane)
+    for pattern in (None, "angle_{angle}/img_z{z}"):
+        views = open_views(tmp_path, pattern=pattern, no_data="none")
+        assert views.names == ("0", "90")
+        for view in views.views:
+            np.testing.assert_array_equal(view.data[:], volumes[int(view.angle)])
+
+
+def test_files_of_one_name_are_proposed_by_their_folders(tmp_path):
+    fill(tmp_path, *ANGLES_APART)
+    guesses = guess_roles(files_without_scheme(tmp_path))
+    pattern = pattern_for(guesses)
+    assert pattern == "angle_{angle}/TL{timepoint}.tif | psf_{angle}.tif"
+    rows = propose(guesses, pattern).rows
+    assert [row.name for row in rows] == list(ANGLES_APART)
+    assert [row.angle for row in rows] == [0, 0, 90, 90, 0, 90]
 
 
 def test_psfs_masks_and_truths_go_to_the_views_that_their_names_say(tmp_path):

@@ -173,7 +173,8 @@ def _show_names(table: NameTable) -> None:
     present = [part for part in FIELDS if part != "role" and any(_part(row, part) for row in table.rows)]
     stacks: dict[str, list[NameRow]] = {}
     for row in table.rows:
-        stacks.setdefault((row.found.planes if row.found else "") or row.path.name, []).append(row)
+        whole = row.found.planes if row.found else ""
+        stacks.setdefault(table.called(row.path.with_name(whole) if whole else row.path), []).append(row)
     rows = [
         [name, "left out" if row.found is None else row.found.role, *(_part(row, part) for part in present)]
         for name, (row, *_) in list(stacks.items())[:_MOST_NAMES]

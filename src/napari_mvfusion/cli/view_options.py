@@ -53,7 +53,8 @@ class ViewOptions:
             "--pattern",
             metavar="TEXT",
             help="How files of a folder are called, as 'spim_TL{timepoint}_Angle{angle}.tif'. Fields: "
-            f"{', '.join(FIELDS)}; * is anything; | lies between patterns, as those of views and of PSFs.",
+            f"{', '.join(FIELDS)}; * is anything; / lies between folders, and | between patterns, as those of views and of "
+            "PSFs.",
         ),
     ] = None
     tag: Annotated[str | None, _option("--tag", help="Which sample, where a folder holds several.")] = None

@@ -58,6 +58,8 @@ class GuessedFiles:
 def files_without_scheme(folder: Path, *, planes: bool = False) -> list[Path]:
     """The volumes of a folder whose names say nothing to `scan_folder`, where some are volumes and not single planes.
 
+    Those in its folders are among them where none of its own could be a view.
+
     Parameters
     ----------
     folder : in question
@@ -67,8 +69,10 @@ def files_without_scheme(folder: Path, *, planes: bool = False) -> list[Path]:
         return []
     pattern = sure_pattern(folder)
     if pattern is not None:
-        return files_to_name(folder) if planes or "{z}" not in pattern else []
+        return _named_in(folder) if planes or "{z}" not in pattern else []
     files = volume_files(folder)
+    if not any(map(_may_be_view, files)):
+        files = files_to_name(folder, 1)
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []
 
 
@@ -79,19 +83,33 @@ def _is_deep(path: Path) -> bool:
         return False
 
 
+def _named_in(folder: Path) -> list[Path]:
+    """What a folder holds that is called like a volume; where none of it could be a view, also what its folders hold."""
+    files = files_to_name(folder)
+    return files if any(map(_may_be_view, files)) else files_to_name(folder, 1)
+
+
+def _may_be_view(path: Path) -> bool:
+    return role_in(path.name) is None and not recipe_path(path).exists()
+
+
 def sure_pattern(folder: Path) -> str | None:
     """The pattern of names that say time points, channels or planes beside the angle, without any doubt; else None.
+
+    Where a folder holds views in folders alone, as those of angles, the names of these are part of the pattern.
 
     Parameters
     ----------
     folder : whose names follow no scheme
     """
-    files = [path for path in files_to_name(folder) if not recipe_path(path).exists()]
-    volumes = [path for path in files if role_in(path.name) is None]
+    files = [path for path in _named_in(folder) if not recipe_path(path).exists()]
+    volumes = [path for path in files if role_in(path.relative_to(folder).as_posix()) is None]
     if not volumes:
         return None
     flat = not any(map(_is_deep, {volumes[0], volumes[len(volumes) // 2], volumes[-1]}))
-    table = read_names(files, guess_pattern([path.name for path in files], planes=flat))
+    deep = volumes[0].parent != folder
+    names = [path.relative_to(folder).as_posix() for path in files]
+    table = read_names(folder if deep else files, guess_pattern(names, planes=flat))
     places: dict[tuple[float | None, str], set[tuple[int | None, str]]] = {}
     for _, found in table.views:
         places.setdefault((found.angle, found.view), set()).add((found.timepoint, found.channel))
@@ -102,8 +120,13 @@ def sure_pattern(folder: Path) -> str | None:
     unsaid = not any(angle_in(path.stem) is not None for path in volumes)
     # A view of its own at each time point may as well be another specimen.
     series = any(len(at) > 1 for at in places.values())
+    # Folders that are called by angles hold a view each.
+    apart = deep and len(places) > 1 and all(angle_in(path.parent.name) is not None for path in volumes)
     told = all(angle is not None for angle, _ in places) or (planes and len(places) == 1)
-    return table.pattern if told and (planes or series or (alike and unsaid)) and not table.doubles() else None
+    sure = planes or series or apart or (alike and unsaid)
+    # Folders may as well be of specimens, each of which has its own views.
+    mixed = deep and len(table.tags) > 1
+    return table.pattern if told and sure and not mixed and not table.doubles() else None
 
 
 def guess_files(folder: Path) -> GuessedFiles | None:

@@ -64,7 +64,7 @@ def guess_pattern(names: Iterable[str], *, planes: bool = False) -> str:
 
     Parameters
     ----------
-    names : of files
+    names : of files, with the folders that they lie in before them where these say something
     planes : each file holds one plane
 
     Returns
@@ -140,6 +140,9 @@ def _pattern_of(group: _Group, *, planes: bool) -> str:
             field = "view" if named else _of_words(group.values(slot))
         else:
             continue
+        if field == "z" and "/" in tokens[slot:]:
+            # Planes of one volume lie in one folder.
+            field = ANYTHING if slot in varying else ""
         if field and field not in fields.values():
             fields[slot] = field
     # Of numbers without a word, planes count fastest.

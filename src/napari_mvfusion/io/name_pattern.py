@@ -1,7 +1,8 @@
 """A pattern of file names with fields, as `spim_TL{timepoint}_Angle{angle}.tif`: parse it, and read names by it.
 
 A field stands for what varies and says what that means. `*` stands for anything, and `|` lies between patterns of which a
-name needs to fit one. The ending may be left out; upper and lower case are the same.
+name needs to fit one. A `/` lies between folders, as in `angle_{angle}/TL{timepoint}.tif`, and nothing else stands for it;
+a pattern with fewer folders than a name fits the end of it. The ending may be left out; upper and lower case are the same.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ _LETTER = re.compile(r"[^\W\d_]")
 _ROLE = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)), re.IGNORECASE)
 _PIECE = re.compile(r"\{([^{}]*)\}|([{}])|(\*)|([^{}*]+)")
 _LONGEST = 1000
+_FOLDER = "/"
+DEEPEST = 3
+"""Folders in a pattern."""
 _ANY_TEXT = ("view", "channel", "illumination", "tile", "tag")
 _MOST_OPEN = 8
 
@@ -71,7 +75,7 @@ class FoundName:
     channel, illumination, tile : a number without leading zeros, or a name
     z : number of the plane
     tag : which sample
-    planes : the name with {z} in the place of the plane's number; "" without one
+    planes : the name in its folder with {z} in the place of the plane's number; "" without one
     """
 
     role: NameRole = "view"
@@ -103,8 +107,13 @@ class _Alternative:
     fields: tuple[str, ...]
     said: NameRole | None
     pieces: tuple[_Piece, ...]
+    depth: int
 
     def match(self, name: str) -> FoundName | None:
+        parts = name.split(_FOLDER)
+        if len(parts) <= self.depth:
+            return None
+        name = _FOLDER.join(parts[-self.depth - 1 :])
         spans = _divided(name, self.pieces)
         if spans is None:
             return None
@@ -123,7 +132,7 @@ class _Alternative:
             _plain(value.get("tile", "")),
             int(value["z"]) if "z" in value else None,
             value.get("tag", ""),
-            "" if plane is None else f"{name[: plane.start]}{{z}}{name[plane.stop :]}",
+            "" if plane is None else f"{name[name.rfind(_FOLDER) + 1 : plane.start]}{{z}}{name[plane.stop :]}",
         )
 
     def _role(self, name: str, anything: str) -> NameRole:
@@ -141,6 +150,7 @@ class NamePattern:
     ----------
     text : as it was written
     fields : that it has, in the order of `FIELDS`
+    depth : how many folders the deepest of its alternatives has
 
     Parameters
     ----------
@@ -150,11 +160,12 @@ class NamePattern:
     Raises
     ------
     InputError
-        If a field is not known, stands twice or right behind another one, or a brace is lacking.
+        If a field is not known, stands twice or right behind another one, a brace is lacking, or folders are none.
     """
 
     def __init__(self, text: str, endings: Sequence[str]) -> None:
-        self.text = text.strip()
+        # As Windows writes folders.
+        self.text = text.strip().replace("\\", _FOLDER)
         if not self.text:
             raise InputError(f"the pattern is empty: write one such as spim_TL{{timepoint}}_Angle{{angle}}{endings[0]}")
         if len(self.text) > _LONGEST:
@@ -162,9 +173,15 @@ class NamePattern:
         self._alternatives = [_parsed(part.strip(), self.text, endings) for part in self.text.split(OR)]
         found = {field for each in self._alternatives for field in each.fields}
         self.fields = tuple(field for field in FIELDS if field in found)
+        self.depth = max(each.depth for each in self._alternatives)
 
     def match(self, name: str) -> FoundName | None:
-        """What the first of the alternatives that a name fits finds in it; None where it fits none."""
+        """What the first of the alternatives that a name fits finds in it; None where it fits none.
+
+        Parameters
+        ----------
+        name : of a file, with the folders that it lies in before it, as "angle_0/TL1.tif"
+        """
         name = unicodedata.normalize("NFC", name)
         for each in self._alternatives:
             if (found := each.match(name)) is not None:
@@ -180,6 +197,7 @@ def _parsed(text: str, whole: str, endings: Sequence[str]) -> _Alternative:
     words: list[str] = []
     pieces: list[_Piece] = []
     before = ""
+    _check_folders(text, whole)
     for field, brace, anything, literal in _PIECE.findall(unicodedata.normalize("NFC", text)):
         if brace:
             raise InputError(
@@ -204,7 +222,23 @@ def _parsed(text: str, whole: str, endings: Sequence[str]) -> _Alternative:
     if not text.lower().endswith(tuple(endings)):
         ending = re.compile(rf"(?:\.ome)?(?:{'|'.join(map(re.escape, endings))})\Z", re.IGNORECASE)
         pieces.append(_Piece("", partial(_one_match, ending)))
-    return _Alternative(tuple(fields), _role_of(words), tuple(pieces))
+    return _Alternative(tuple(fields), _role_of(words), tuple(pieces), text.count(_FOLDER))
+
+
+def _check_folders(text: str, whole: str) -> None:
+    *folders, _ = text.split(_FOLDER)
+    if len(folders) > DEEPEST:
+        raise InputError(f"the pattern {whole} has more than {DEEPEST} folders: name a folder further down")
+    if any(folder.strip() in ("", ".", "..") or folder.endswith(":") for folder in folders):
+        raise InputError(
+            f"the pattern {whole} names folders that do not lie in the one that is named: write those in it alone, as "
+            "angle_{angle}/TL{timepoint}"
+        )
+    if any("{z}" in folder for folder in folders):
+        raise InputError(
+            f"{{z}} stands for a folder in the pattern {whole}: planes of one volume lie in one folder; save them there, or "
+            "as one file"
+        )
 
 
 def _divided(name: str, pieces: Sequence[_Piece]) -> list[tuple[int, int]] | None:
@@ -240,7 +274,8 @@ def _digits(name: str, start: int) -> Iterator[int]:
 
 
 def _any_text(name: str, start: int, least: int = 1) -> Iterator[int]:
-    yield from range(start + least, len(name) + 1)
+    stop = name.find(_FOLDER, start)
+    yield from range(start + least, (len(name) if stop < 0 else stop) + 1)
 
 
 def _number_or_name(name: str, start: int) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +11,12 @@ from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import FUSED
-from napari_mvfusion.io.formats import has_file_suffix, split_ending, suffixes
+from napari_mvfusion.io.formats import has_file_suffix, is_folder_of_files, split_ending, suffixes
 from napari_mvfusion.io.name_guess import guess_pattern
-from napari_mvfusion.io.name_pattern import FoundName, NamePattern
+from napari_mvfusion.io.name_pattern import DEEPEST, FoundName, NamePattern
 from napari_mvfusion.io.view_files import ViewFile
 from napari_mvfusion.io.volume_choice import WORDS, NotChosenError, VolumeChoice
-from napari_mvfusion.system.file_checks import check_there, is_there
+from napari_mvfusion.system.file_checks import check_there, is_folder, is_there
 
 _SHOWN = 4
 _PARTS = ("illumination", "tile")
@@ -38,11 +39,13 @@ class NameTable:
     ----------
     pattern : that was applied
     rows : one a file, in the order of their names
+    folder : that names count from
     channels : number of each channel, by what names call it
     """
 
     pattern: str
     rows: tuple[NameRow, ...]
+    folder: Path
     channels: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -65,14 +68,18 @@ class NameTable:
         """The samples that views are of; "" for views without a tag."""
         return tuple(dict.fromkeys(found.tag for _, found in self.views))
 
+    def called(self, path: Path) -> str:
+        """The name of a file, with the folders that lie between it and the one that names count from."""
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.name
+
     def channel_of(self, found: FoundName) -> int | None:
         """The number of the channel of a file, None where its name says none."""
         return self.channels.get(found.channel) if found.channel else None
 
     def problems(self) -> list[str]:
         """What is odd: files that fit nowhere, two for one view, views that some time points or channels lack; in words."""
-        unread = [row.path.name for row in self.rows if row.found is None and not row.why]
-        said = [f"{row.path.name} is left out, as {row.why}" for row in self.rows if row.why]
+        unread = [self.called(row.path) for row in self.rows if row.found is None and not row.why]
+        said = [f"{self.called(row.path)} is left out, as {row.why}" for row in self.rows if row.why]
         if unread:
             said.append(f"{_some(unread)} {'fits' if len(unread) == 1 else 'fit'} no pattern")
         return [*said, *self.doubles(), *self._gaps()]
@@ -83,7 +90,7 @@ class NameTable:
         for path, found in self.matched:
             if found.role != "ignore":
                 at = found.timepoint, found.channel, found.illumination, found.tile, found.z, found.tag
-                seen.setdefault((found.role, _turn(found.angle), found.view, *at), []).append(path.name)
+                seen.setdefault((found.role, _turn(found.angle), found.view, *at), []).append(self.called(path))
         twice = [names for names in seen.values() if len(names) > 1]
         more = f" (so are {len(twice) - 1} others)" if len(twice) > 1 else ""
         return (
@@ -135,6 +142,8 @@ class NamedFiles:
 def read_names(source: str | Path | Sequence[str | Path], pattern: str) -> NameTable:
     """Read the names of the volumes in a folder, or of files, by a pattern; none is opened.
 
+    A pattern with folders looks as deep into those of a folder; of files it reads the end of their paths.
+
     Parameters
     ----------
     source : a folder, or files
@@ -153,28 +162,51 @@ def read_names(source: str | Path | Sequence[str | Path], pattern: str) -> NameT
             raise InputError(f"{folder} is no folder: a pattern is for the files of a folder, or for several files")
         # What was fused lies beside the views; whoever names it means it.
         rows = tuple(
-            NameRow(path, None, FUSED) if is_there(recipe_path(path)) else _row(path, rule)
-            for path in files_to_name(folder)
+            NameRow(path, None, FUSED)
+            if is_there(recipe_path(path))
+            else _row(path, path.relative_to(folder).as_posix(), rule)
+            for path in files_to_name(folder, rule.depth)
         )
     else:
-        rows = tuple(_row(path, rule) for path in sorted(map(Path, source)))
+        files = sorted(map(Path, source))
+        folder = folder_of_all(files)
+        rows = tuple(_row(path, path.as_posix(), rule) for path in files)
     named = {row.found.channel for row in rows if row.found is not None and row.found.channel}
     if all(name.isdigit() for name in named):
-        return NameTable(rule.text, rows, {name: int(name) for name in sorted(named, key=int)})
-    return NameTable(rule.text, rows, {name: number for number, name in enumerate(sorted(named))})
+        return NameTable(rule.text, rows, folder, {name: int(name) for name in sorted(named, key=int)})
+    return NameTable(rule.text, rows, folder, {name: number for number, name in enumerate(sorted(named))})
 
 
-def files_to_name(folder: Path) -> list[Path]:
-    """What a folder holds that is called like a volume; names that begin with a dot are those of the system."""
+def folder_of_all(files: Iterable[Path]) -> Path:
+    """The deepest folder that files lie in together; that of the first where they lie on several drives."""
+    folders = list(dict.fromkeys(file.parent for file in files))
     try:
-        inside = sorted(folder.iterdir())
+        return Path(os.path.commonpath(folders)) if folders else Path()
+    except ValueError:
+        return folders[0]
+
+
+def files_to_name(folder: Path, depth: int = 0) -> list[Path]:
+    """What a folder holds that is called like a volume; names that begin with a dot are those of the system.
+
+    Parameters
+    ----------
+    folder : in question
+    depth : how far down to look into folders in it that are no volumes
+    """
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
-    return [path for path in inside if path.name.lower().endswith(suffixes()) and not path.name.startswith(".")]
+    found = [path for path in inside if path.name.lower().endswith(suffixes())]
+    if depth:
+        deeper = [path for path in inside if path not in set(found) and is_folder_of_files(path)]
+        found = sorted([*found, *(file for path in deeper for file in files_to_name(path, depth - 1))])
+    return found
 
 
-def _row(path: Path, rule: NamePattern) -> NameRow:
-    found = rule.match(path.name)
+def _row(path: Path, name: str, rule: NamePattern) -> NameRow:
+    found = rule.match(name)
     if found is not None and found.role == "psf" and not has_file_suffix(path):
         return NameRow(path, None, "a PSF is a file")
     return NameRow(path, found)
@@ -199,14 +231,14 @@ def choose_files(table: NameTable, at: VolumeChoice, tag: str | None = None) -> 
     if not views:
         raise _no_views(table)
     views = _of_sample(views, table, tag)
-    first = str(views[0][0].parent)
+    first = str(table.folder)
     timepoint = _chosen(first, "t", {found.timepoint for _, found in views}, at.timepoint)
     views = [each for each in views if timepoint is None or each[1].timepoint == timepoint]
     channels = {table.channel_of(found) for _, found in views}
     channel = _chosen(first, "c", channels, at.channel, table.channels)
     views = [each for each in views if channel is None or table.channel_of(each[1]) == channel]
     several = {part for part in _PARTS if len({getattr(found, part) for _, found in views}) > 1}
-    stacks = _stacks(views)
+    stacks = _stacks(views, table)
     names = {path: view_name(found, several) or called_by(path) for path, found in stacks}
     others = [
         (path, found)
@@ -216,13 +248,13 @@ def choose_files(table: NameTable, at: VolumeChoice, tag: str | None = None) -> 
         and (not found.channel or channel is None or table.channel_of(found) == channel)
         and (not found.tag or found.tag == views[0][1].tag)
     ]
-    psfs = _stacks([each for each in others if each[1].role == "psf"])
-    files = [ViewFile(path, names[path], found.angle, _best(psfs, found, "PSF")) for path, found in stacks]
-    masks = _stacks([each for each in others if each[1].role == "mask"])
-    of_views = {names[path]: _best(masks, found, "mask") for path, found in stacks}
-    truths = [path for path, _ in _stacks([each for each in others if each[1].role == "truth"])]
+    psfs = _stacks([each for each in others if each[1].role == "psf"], table)
+    files = [ViewFile(path, names[path], found.angle, _best(psfs, found, "PSF", table)) for path, found in stacks]
+    masks = _stacks([each for each in others if each[1].role == "mask"], table)
+    of_views = {names[path]: _best(masks, found, "mask", table) for path, found in stacks}
+    truths = [path for path, _ in _stacks([each for each in others if each[1].role == "truth"], table)]
     truth = truths[0] if len(truths) == 1 else None
-    unused = [path.name for path, _ in psfs if path not in {each.psf for each in files}]
+    unused = [table.called(path) for path, _ in psfs if path not in {each.psf for each in files}]
     files.sort(key=lambda each: (each.angle is None, each.angle or 0.0, each.name))
     rest = replace(
         at,
@@ -260,9 +292,9 @@ def called_by(path: Path) -> str:
 def _of_sample(views: list[tuple[Path, FoundName]], table: NameTable, tag: str | None) -> list[tuple[Path, FoundName]]:
     tags = ", ".join(f"'{name}'" for name in table.tags)
     if tag is None and len(table.tags) > 1:
-        raise InputError(f"the names of {views[0][0].parent} hold several samples: name one of the tags {tags}")
+        raise InputError(f"the names of {table.folder} hold several samples: name one of the tags {tags}")
     if tag is not None and tag not in table.tags:
-        raise InputError(f"the names of {views[0][0].parent} hold no sample '{tag}': the tags are {tags}")
+        raise InputError(f"the names of {table.folder} hold no sample '{tag}': the tags are {tags}")
     return [each for each in views if tag is None or each[1].tag == tag]
 
 
@@ -287,7 +319,7 @@ def _chosen(
     return wanted
 
 
-def _stacks(files: Sequence[tuple[Path, FoundName]]) -> list[tuple[Path, FoundName]]:
+def _stacks(files: Sequence[tuple[Path, FoundName]], table: NameTable) -> list[tuple[Path, FoundName]]:
     """Files, with planes of one volume as one name that stands for all of them: "img_z{z}.tif".
 
     Raises
@@ -304,8 +336,9 @@ def _stacks(files: Sequence[tuple[Path, FoundName]]) -> list[tuple[Path, FoundNa
         if known[0] != whole:
             what = {"psf": "the PSF of view", "mask": "the mask of view", "truth": "the ground truth of"}
             raise InputError(
-                f"{known[0].name} and {whole.name} in {path.parent} are both {what.get(found.role, 'view')} "
-                f"{view_name(found)} by this pattern: give what tells them apart a field, as {{tag}}, {{tile}} or {{view}}"
+                f"{table.called(known[0])} and {table.called(whole)} in {table.folder} are both "
+                f"{what.get(found.role, 'view')} {view_name(found)} by this pattern: give what tells them apart a field, as "
+                "{tag}, {tile} or {view}"
             )
     return list(stacks.values())
 
@@ -318,7 +351,7 @@ def planes_apart(files: Iterable[tuple[Path, FoundName | None]]) -> dict[Path, l
     return found
 
 
-def _best(files: Sequence[tuple[Path, FoundName]], view: FoundName, what: str) -> Path | None:
+def _best(files: Sequence[tuple[Path, FoundName]], view: FoundName, what: str, table: NameTable) -> Path | None:
     """The file that is of a view: what both say agrees, and of several the one that says most.
 
     Raises
@@ -330,8 +363,8 @@ def _best(files: Sequence[tuple[Path, FoundName]], view: FoundName, what: str) -
     best = [path for score, path in scored if score == max(scored)[0]]
     if len(best) > 1:
         raise InputError(
-            f"{best[0].name} and {best[1].name} in {best[0].parent} are both the {what} of view {view_name(view)} by this "
-            "pattern: give what tells them apart a field"
+            f"{table.called(best[0])} and {table.called(best[1])} in {table.folder} are both the {what} of view "
+            f"{view_name(view)} by this pattern: give what tells them apart a field"
         )
     return best[0] if best else None
 
@@ -351,15 +384,23 @@ def _turn(angle: float | None) -> float | None:
 
 
 def _no_views(table: NameTable) -> InputError:
-    names = [row.path.name for row in table.rows]
+    names = [table.called(row.path) for row in table.rows]
+    where = table.folder
     if not names:
-        return InputError("there are no files that the pattern could fit: name a folder of volumes")
-    where = table.rows[0].path.parent
+        depths = range(1, DEEPEST + 1) if is_folder(where) else ()
+        deeper: list[Path] = next((files for depth in depths if (files := files_to_name(where, depth))), [])
+        if not deeper:
+            return InputError("there are no files that the pattern could fit: name a folder of volumes")
+        fits = guess_pattern([table.called(path) for path in deeper])
+        return InputError(
+            f"{where} holds volumes deeper down alone, as {table.called(deeper[0])}, than the pattern {table.pattern} says: "
+            f"{fits} would fit"
+        )
     if table.matched:
         path, found = table.matched[0]
         return InputError(
-            f"no name in {where} is that of a view by the pattern {table.pattern}: {path.name} is taken as '{found.role}'; "
-            "write the names of the views too, behind |"
+            f"no name in {where} is that of a view by the pattern {table.pattern}: {table.called(path)} is taken as "
+            f"'{found.role}'; write the names of the views too, behind |"
         )
     return InputError(
         f"no name in {where} fits the pattern {table.pattern}: found {_some(names)}; {guess_pattern(names)} would fit"
@@ -378,11 +419,11 @@ def _said(
     at = [f"time point {timepoint}"] if timepoint is not None else []
     at += [f"channel {channel}"] if channel is not None else []
     parts = [
-        f"{each.file.name} is view {each.name}, "
-        + ("without a PSF" if each.psf is None else f"its PSF {each.psf.name}")
+        f"{table.called(each.file)} is view {each.name}, "
+        + ("without a PSF" if each.psf is None else f"its PSF {table.called(each.psf)}")
         for each in views
     ]
-    parts += [] if truth is None else [f"{truth.name} is the ground truth"]
+    parts += [] if truth is None else [f"{table.called(truth)} is the ground truth"]
     where = f" at {' and '.join(at)}" if at else ""
     return f"by the pattern {table.pattern}{where}: {'; '.join([*parts, *problems])}"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.io.name_guess import guess_pattern
-from napari_mvfusion.io.name_pattern import FoundName
-from napari_mvfusion.io.name_table import NameTable, planes_apart, read_names
+from napari_mvfusion.io.name_pattern import DEEPEST, FoundName
+from napari_mvfusion.io.name_table import NameTable, folder_of_all, planes_apart, read_names
 from napari_mvfusion.io.roles import Guess, Role, angles_of
 
 _WORDS = {"view": "view", "illumination": "illumination", "tile": "tile", "tag": "sample"}
@@ -23,6 +23,7 @@ class Proposal:
     Attributes
     ----------
     path : the file; of planes, their name with {z} in the place of the number
+    name : what it is called, with its folders where files lie in several
     planes : how many files it stands for
     role : what it would be opened as
     shape : (z, y, x), None where it holds no volume
@@ -32,6 +33,7 @@ class Proposal:
     """
 
     path: Path
+    name: str
     planes: int
     role: Role
     shape: Triple | None
@@ -67,10 +69,18 @@ class Proposals:
 
 
 def pattern_for(guesses: Sequence[Guess]) -> str:
-    """The pattern that the names of files seem to follow."""
+    """The pattern that the names of files seem to follow, with their folders where the names alone are the same."""
     flat = [guess for guess in guesses if guess.shape is not None]
     planes = bool(flat) and all(guess.shape is not None and guess.shape[0] == 1 for guess in flat)
-    return guess_pattern([guess.path.name for guess in guesses], planes=planes)
+    files = [guess.path for guess in guesses]
+    folders = {path.parent for path in files}
+    names = [path.name for path in files]
+    if len(folders) > 1 and len(set(names)) < len(names):
+        above = folder_of_all(files)
+        inside = [path.relative_to(above).as_posix() for path in files]
+        if max(name.count("/") for name in inside) <= DEEPEST:
+            names = inside
+    return guess_pattern(names, planes=planes)
 
 
 def propose(guesses: Sequence[Guess], pattern: str) -> Proposals:
@@ -103,13 +113,13 @@ def propose(guesses: Sequence[Guess], pattern: str) -> Proposals:
         angle = None if name is None else name.angle
         if angle is None:
             angle = usual.get(guess.path)
-        rows.append(Proposal(stack, count, role, shape, reason, name, angle))
+        rows.append(Proposal(stack, table.called(stack), count, role, shape, reason, name, angle))
     return Proposals(table, tuple(sorted(rows, key=_in_order)))
 
 
 def _in_order(row: Proposal) -> list[tuple[bool, float, str]]:
     """As people sort names: numbers by their size."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", row.path.name.lower())
+    pieces = re.findall(r"[0-9]+|[^0-9]+", row.name.lower())
     return [(True, float(piece), "") if piece.isdecimal() else (False, 0.0, piece) for piece in pieces]
 
 

@@ -447,8 +447,12 @@ def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
     found: list[ViewFile] = []
     sets = {file: views_in(file) for file in files}
     covered = {place_of(path) for views in sets.values() for path in views.values()}
-    for file, angle in files.items():
-        stem, views = called_by(file), sets[file]
+    stems = [called_by(file) for file in files]
+    for (file, angle), stem in zip(files.items(), stems, strict=True):
+        views = sets[file]
+        if stems.count(stem) > 1:
+            # Of files that are called the same, the folder tells.
+            stem = f"{file.parent.name} {stem}"
         if views:
             angles = [said if (said := called(name)[1]) is not None else angles_in([name])[0] for name in views]
             found += [

@@ -28,6 +28,7 @@ _EXPLAINED = "<br>".join(
     [
         *(f"<b>{{{field}}}</b>&nbsp; {meaning}" for field, meaning in FIELDS.items()),
         "<b>*</b>&nbsp; anything",
+        "<b>/</b>&nbsp; between folders and names, as angle_{angle}/TL{timepoint}",
         "<b>|</b>&nbsp; between patterns, of which a name fits one",
     ]
 )
@@ -35,7 +36,7 @@ _EXPLAINED = "<br>".join(
 
 _FIELDS = (
     "{angle} degrees, {view} what it is called, {timepoint}, {channel}, {illumination}, {tile}, {z} number of a plane that "
-    "is a file, {tag} sample, {role} view or PSF; * is anything, and | lies between two patterns."
+    "is a file, {tag} sample, {role} view or PSF; * is anything, / lies between folders, and | between two patterns."
 )
 
 
@@ -171,7 +172,7 @@ class RolesDialog(Question):
                 part.setVisible(isinstance(choice, WordList) and choice.count() > 1)
 
     def _add_row(self, grid: QGridLayout, place: int, proposal: Proposal, also: Sequence[str]) -> None:
-        name = proposal.path.name
+        name = proposal.name
         file = elided_label("file", name if proposal.planes == 1 else f"{name}  ({proposal.planes} files)")
         file.setToolTip(f"{proposal.path}: {proposal.reason}")
         size = QLabel("cannot be opened" if proposal.shape is None else times(proposal.shape))
