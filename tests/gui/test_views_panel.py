@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton, QWidget
 from scipy.ndimage import gaussian_filter1d
 from views_person import choose_in_dialog, in_front_of_the_views, known
 
@@ -601,3 +601,21 @@ def test_what_is_left_unticked_says_why_until_somebody_decides(model, person, sm
     person.settle()
     assert not row.ticked
     assert row.problems == []
+
+
+def test_a_view_that_no_angle_about_x_describes_says_where_it_looks(model, person, rng):
+    # napari shows nothing that is turned by a right angle.
+    turns = {"along x": 85, "oblique": 45, "unknown": 0}
+    for name, degrees in turns.items():
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        about_y = np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
+        model.add_image(rng.random((8, 8, 8)), name=name, affine=about_y, units="um")
+    person.settle()
+    for name in turns:
+        row = person.row(name)
+        row.tick()
+        person.settle()
+        assert row.row.findChild(QWidget, "angle").text() == name
+        assert ("looks " + name in row.row.findChild(QWidget, "angle").toolTip()) == (name != "unknown")
+    person.row("along x").enter("angle", "90")
+    assert known(model.layers["along x"])["angle"] == 90

@@ -249,6 +249,11 @@ class AngleField(NumberField):
     def __init__(self) -> None:
         super().__init__(-360.001, 360.0, 3, word="unknown")
 
+    def call_unknown(self, word: str) -> None:
+        """Show another word where there is no angle, as for a view that looks where no angle says."""
+        self._word = word
+        self.setSpecialValueText(word)
+
 
 class Slider(Unscrolled, QSlider):
     """A horizontal slider."""

@@ -47,6 +47,10 @@ _ANGLE_TIP = (
     "Direction of the detection axis about x, degrees: 0 looks along z, 90 along y. It is used to match and to turn PSFs; "
     "the picture itself does not depend on it"
 )
+_BEYOND_TIP = (
+    "This view looks {direction}, which no angle about x can say. Its place, and how a PSF of its own frame is turned, come "
+    "from its registration"
+)
 _WEIGHT_TIP = (
     "How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where they disagree"
 )
@@ -74,6 +78,7 @@ class RowState:
     tip : where the view came from
     included : whether it is fused
     angle : degrees, or None
+    direction : where a view without an angle looks, in a word or two, if that is known; may be empty
     weight : above 0
     look : of the PSF, or None
     look_text : instead of a look, for example that the PSF is being looked at; may be empty
@@ -85,6 +90,7 @@ class RowState:
     tip: str
     included: bool
     angle: float | None
+    direction: str
     weight: float
     look: PSFLook | None
     look_text: str
@@ -158,6 +164,10 @@ class ViewRow(QFrame):
         """Show another state; nothing is told about it."""
         with signals_blocked(self._tick):
             self._tick.setChecked(state.included)
+        self._angle.call_unknown(state.direction or "unknown")
+        self._angle.setToolTip(
+            wrapped(_BEYOND_TIP.format(direction=state.direction) if state.direction else _ANGLE_TIP)
+        )
         for editor, value in ((self._angle, state.angle), (self._weight, state.weight)):
             # Setting the same value again would wipe out what is being typed.
             if editor.number() != value:

@@ -11,12 +11,20 @@ from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid, float_triple
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.gui.layers.conversion import NO_UNITS, is_sized, pixels_of, stated_size, to_world_um
+from napari_mvfusion.gui.layers.conversion import (
+    NO_UNITS,
+    is_sized,
+    own_to_world_um,
+    pixels_of,
+    stated_size,
+    to_world_um,
+)
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf, why_unticked
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.row import RowState
+from napari_mvfusion.io.placing import direction_of
 from napari_mvfusion.measures.psf_problems import CHOOSE, orientation_problem
 from napari_mvfusion.measures.view_facts import ViewFacts
 from napari_mvfusion.measures.view_problems import (
@@ -30,6 +38,8 @@ from napari_mvfusion.measures.view_problems import (
 from napari_mvfusion.psf import MirrorVerdict
 from napari_mvfusion.system.words import sentence
 
+# Degrees.
+_NEAR_X = 10.0
 _NO_PSF = Problem("warning", "No PSF is known for this view: it can be averaged, but not deconvolved.", (CHOOSE,))
 
 
@@ -88,12 +98,27 @@ def row_state(
         tip=str(known.get("source") or layer.name),
         included=layer in included,
         angle=known.get("angle"),
+        direction="" if known.get("angle") is not None else _direction(layer),
         weight=float(known.get("weight", 1.0)),
         look=look,
         look_text=look_text,
         source=_source(layer),
         problems=tuple(sorted(problems, key=lambda problem: problem.kind == "note")),
     )
+
+
+def _direction(layer: Image) -> str:
+    """Where a view looks that no angle about x describes; "" where one would."""
+    kept = notes(layer).get("kept")
+    try:
+        affine = own_to_world_um(layer) if kept is None or kept.view.affine is None else kept.view.affine
+    except InputError:
+        # Its units are no lengths, which is said as a problem of its grid.
+        return ""
+    if direction_of(affine) is not None:
+        return ""
+    share = abs(affine[2, 0]) / np.linalg.norm(affine[:3, 0])
+    return "along x" if share > np.cos(np.deg2rad(_NEAR_X)) else "oblique"
 
 
 def _size_problems(layer: Image, included: list[Image]) -> list[Problem]:
