@@ -7,6 +7,7 @@ Four views of random pixels with 25^3 PSFs. By default the PSFs fill their box, 
 smaller, and direct convolution quicker. For each size and number of threads, iterations and bare FFTs take turns in one
 process, on warm caches:
 
+- plain: the same iterations without acceleration
 - bare: the 16 transforms of an iteration, 8 `torch.fft.rfftn` and 8 `irfftn`, at the padded sizes that EBMD uses
 - multiview-stitcher: `multi_view_deconvolution`, one thread (it has no more), on two small volumes. What every iteration
   costs whatever the size, and what each voxel costs, follow from both; the sum is what the large volume would take.
@@ -18,7 +19,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,7 @@ from multiview_stitcher.fusion.mv_deconv import multi_view_deconvolution
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate
 from napari_mvfusion.imaging import good_size, radius_of
 from napari_mvfusion.io.psf_files import load_psf
 from napari_mvfusion.methods import EBMD
@@ -47,6 +49,7 @@ class Figures:
     size: int
     threads: int
     ours: tuple[float, float]
+    plain: tuple[float, float]
     bare: tuple[float, float]
 
     @property
@@ -94,17 +97,24 @@ def views_of(size: int, psfs: list[np.ndarray]) -> RegisteredViews:
 
 
 def one_iteration(views: RegisteredViews, bound: BoundMethod) -> Callable[[], None]:
-    """An iteration on the whole volume, which goes on from the one before."""
+    """An iteration on the whole volume, which goes on from the one before, with all that a run does to its estimate."""
     box = views.grid.box
     pixels = [torch.from_numpy(views.read(box, [v])) for v in range(len(views))]
     stages = bound.stages[1 : len(views) + 1]
-    estimate = torch.full(box.shape, 105.0)
+    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
+    for value in (105.0, 105.01):
+        estimate.write(box, torch.full(box.shape, value))
+        estimate.end_stage(mark=True)
+    # Of steps that shrink slowly, so that every iteration begins beyond the last one.
+    estimate.recall([1.0, 0.9])
 
     def iterate() -> None:
-        nonlocal estimate
         for stage in stages:
-            tile = TileInput(box, box, pixels[stage.views[0]], None, box, estimate)
-            estimate = bound.run(stage, tile)
+            values = bound.run(stage, TileInput(box, box, pixels[stage.views[0]], None, box, estimate.read(box)))
+            if stage.iteration:
+                estimate.change(box, values)
+            estimate.write(box, values)
+            estimate.end_stage(mark=stage.iteration > 0)
 
     return iterate
 
@@ -122,11 +132,11 @@ def bare_transforms(sizes: list[Triple]) -> Callable[[], None]:
     return transform
 
 
-def in_turns(first: Callable[[], None], second: Callable[[], None], rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of both, measured in turns after one round to warm up."""
-    times: tuple[list[float], list[float]] = [], []
+def in_turns(works: Sequence[Callable[[], None]], rounds: int) -> list[list[float]]:
+    """Milliseconds of each, measured in turns after one round to warm up."""
+    times: list[list[float]] = [[] for _ in works]
     for turn in range(rounds + 1):
-        for function, results in zip((first, second), times, strict=True):
+        for function, results in zip(works, times, strict=True):
             started = time.perf_counter()
             function()
             if turn:
@@ -138,9 +148,12 @@ def measure(size: int, threads: int, psfs: list[np.ndarray], rounds: int) -> Fig
     """Time one size with one number of threads."""
     torch.set_num_threads(threads)
     views = views_of(size, psfs)
-    bound = drain(EBMD(iterations=1).prepare(views, CPU))
-    ours, bare = in_turns(one_iteration(views, bound), bare_transforms(padded_sizes(size, psfs)), rounds)
-    return Figures(size, threads, (min(ours), median(ours)), (min(bare), median(bare)))
+    ways = [
+        one_iteration(views, drain(EBMD(iterations=1, accelerated=each).prepare(views, CPU))) for each in (True, False)
+    ]
+    times = in_turns([*ways, bare_transforms(padded_sizes(size, psfs))], rounds)
+    ours, plain, bare = ((min(each), median(each)) for each in times)
+    return Figures(size, threads, ours, plain, bare)
 
 
 def stitcher_seconds(psfs: list[np.ndarray], sizes: list[int]) -> tuple[float, float]:
@@ -175,13 +188,14 @@ def main() -> None:
     options = parser.parse_args()
 
     psfs = measured_psfs(options.psfs) if options.psfs else filling_psfs()
-    print(f"{'size':>4} {'threads':>7} {'ours ms':>8} {'bare ms':>8} {'ours/bare':>9}   padded sizes")
+    print(f"{'size':>4} {'threads':>7} {'ours ms':>8} {'plain ms':>8} {'bare ms':>8} {'ours/bare':>9}   padded sizes")
     figures = []
     for size in options.sizes:
         for threads in options.threads:
             figures.append(measure(size, threads, psfs, options.rounds))
             row, sizes = figures[-1], sorted(set(padded_sizes(size, psfs)))
-            print(f"{size:4} {threads:7} {row.ours[1]:8.0f} {row.bare[1]:8.0f} {row.ratio:9.2f}   {sizes}", flush=True)
+            times = " ".join(f"{each[1]:8.0f}" for each in (row.ours, row.plain, row.bare))
+            print(f"{size:4} {threads:7} {times} {row.ratio:9.2f}   {sizes}", flush=True)
 
     fixed, per_voxel = (None, None) if options.no_stitcher else stitcher_seconds(psfs, options.stitcher_sizes)
     if fixed is not None and per_voxel is not None:

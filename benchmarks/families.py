@@ -110,7 +110,7 @@ def best_ebmd(views: RegisteredViews, truth: np.ndarray, most: int) -> tuple[np.
     device = torch.device("cpu")
     best: tuple[float, np.ndarray, dict[str, float]] = (np.inf, truth, {})
     for lam in LAMBDAS:
-        bound = drain(make_method("ebmd", iterations=most, **{"lambda": lam}).prepare(views, device))
+        bound = drain(make_method("ebmd", iterations=most, accelerated=False, **{"lambda": lam}).prepare(views, device))
         least = np.inf
         for step in stage_results(bound, views, ViewReader(views, device, keep=True, whole=True), lambda: False):
             if step.iteration in ITERATIONS:

@@ -19,7 +19,7 @@ import numpy as np
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.io.psf_files import prepare_psf
-from napari_mvfusion.methods import make_method
+from napari_mvfusion.methods import EBMD, make_method
 from napari_mvfusion.models import list_models
 
 ANGLES = (0, 90, 180, 270)
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     psfs = [prepare_psf(options.psfs / f"psf_{angle}.tif").psf for angle in ANGLES]
-    methods = {"average": make_method("average"), "EBMD": make_method("ebmd")}
+    methods = {"average": make_method("average"), "EBMD": make_method("ebmd", **EBMD.presets["Paper"])}
     for entry in list_models():
         if entry.card is not None and entry.card.least_views <= len(ANGLES) <= entry.card.most_views:
             methods[entry.name] = make_method("generator", model=entry.name)

@@ -19,8 +19,10 @@ class Diffuse(BaseModel):
     coarse_first: ClassVar[bool] = True
     removes_hot: ClassVar[bool] = False
     presets: ClassVar[dict] = {}
+    unsaid: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0
+    extrapolates_above: float | None = None
     largest_tile_voxels: int = 2**40
     scratch_arrays: int = 4
 
@@ -39,6 +41,7 @@ class BoundDiffuse:
     def __init__(self, method, views):
         self.method = method
         self.shape = views.grid.shape
+        self.extrapolation_floor = method.extrapolates_above
         count = len(views)
         self.stages = [Stage("start", tuple(range(count)))]
         for k in range(1, method.iterations + 1):

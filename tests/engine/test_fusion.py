@@ -16,6 +16,8 @@ import warm_process
 from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine import run
+from napari_mvfusion.engine.acceleration import extrapolation_factor
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.engine.outputs import open_output
@@ -39,19 +41,29 @@ def make_views(rng, shape=SHAPE, count=2):
     )
 
 
-def diffuse_by_hand(views, iterations):
-    """The small method on the whole volume in float64, with numpy alone."""
+def diffuse_by_hand(views, iterations, floor=None):
+    """The small method on the whole volume in float64, with numpy alone; accelerated where there is a floor."""
     pixels = views.read(views.grid.box).astype(np.float64)
     psi = pixels.mean(axis=0)
-    changes = []
+    changes, steps = [], []
+    before, count = psi, 0
     for _ in range(iterations):
-        before = psi
+        factor = 0.0
+        if floor is not None and len(steps) > 1:
+            ratio = steps[-1] / steps[-2]
+            count = 0 if ratio > 1 else count
+            factor = 0.0 if ratio > 1 else min(count / (count + 3), ratio)
+        start = psi + factor * (psi - before)
+        before, psi = psi, start if factor == 0 else np.maximum(start, floor)
+        start = psi
         for view in pixels:
             p = np.pad(psi, 1, mode="edge")
             around = p[2:, 1:-1, 1:-1] + p[:-2, 1:-1, 1:-1] + p[1:-1, 2:, 1:-1] + p[1:-1, :-2, 1:-1]
             around = around + p[1:-1, 1:-1, 2:] + p[1:-1, 1:-1, :-2]
             psi = 0.7 * ((psi + around) / 7) + 0.3 * view
         changes.append(np.abs(psi - before).sum() / np.abs(before).sum())
+        steps.append(np.linalg.norm(psi - start))
+        count += 1
     return psi, changes
 
 
@@ -82,6 +94,55 @@ def test_the_result_does_not_depend_on_tiles_and_storage(views, tmp_path, how):
     if "out" in how:
         name = how["out"].name
         assert {p.name for p in tmp_path.iterdir()} == {name, f"{name}.recipe.json"}, "no partial files stay behind"
+
+
+@pytest.mark.parametrize("how", STORAGES.values(), ids=STORAGES)
+def test_accelerated_iterations_follow_their_formula_in_all_tiles_and_storages(views, tmp_path, how):
+    how = dict(how)
+    if "out" in how:
+        how["out"] = tmp_path / how["out"]
+    fused = fuse(views, Diffuse(iterations=5, extrapolates_above=40.0), **how)
+    expected, changes = diffuse_by_hand(views, 5, 40.0)
+    assert np.abs(np.asarray(fused.data[:]) - expected).max() < 1e-4
+    assert fused.changes == pytest.approx(changes, rel=1e-3)
+    # Neither the acceleration nor the floor is for nothing.
+    for otherwise in (diffuse_by_hand(views, 5), diffuse_by_hand(views, 5, 0.0)):
+        assert np.abs(expected - otherwise[0]).max() > 1e-2
+
+
+def test_an_iteration_begins_further_ahead_the_longer_steps_shrink_and_not_where_they_grow():
+    assert [extrapolation_factor(steps) for steps in ([], [9.0])] == [0, 0]
+    assert extrapolation_factor([10, 9]) == 2 / 5
+    assert extrapolation_factor([10, 9, 8.9, 8.8]) == 4 / 7
+    assert extrapolation_factor([10, 9, 1]) == 1 / 9
+    assert extrapolation_factor([10, 9, 9.1]) == 0
+    assert extrapolation_factor([10, 9, 9.1, 9.0]) == 1 / 4, "counted anew from where they grew"
+    assert extrapolation_factor([10, 0, 0]) == 0
+
+
+AT_REST = {
+    "device": {"tile": SHAPE},
+    "memory": {"tile": (64, 64, 75)},
+    "disk": {"tile": (64, 64, 64), "memory_bytes": LIBRARY_BYTES + 8_000_000},
+}
+
+
+@pytest.mark.parametrize("storage", AT_REST)
+def test_an_accelerated_run_that_is_left_goes_on_to_the_identical_result(views, tmp_path, monkeypatch, storage):
+    monkeypatch.setattr(run, "_CHECKPOINT_SECONDS", -1.0)
+    method = Diffuse(iterations=6, extrapolates_above=40.0)
+    unbroken = fuse(views, method, out=tmp_path / "unbroken.zarr", **AT_REST[storage])
+    assert unbroken.recipe["run"]["storage"] == storage
+    out = tmp_path / "left.zarr"
+    iterations = []
+    for event in fuse_events(views, method, out=out, cancel=lambda: len(iterations) == 4, **AT_REST[storage]):
+        if isinstance(event, IterationDone):
+            iterations.append(event)
+    assert isinstance(event, Cancelled)
+    again = list(fuse_events(views, method, out=out, resume=True, **AT_REST[storage]))
+    assert [event.iteration for event in again if isinstance(event, IterationDone)] == [5, 6]
+    assert (again[-1].fused.data[:] == unbroken.data[:]).all()
+    assert again[-1].fused.changes == unbroken.changes
 
 
 def test_each_storage_was_really_used(views, tmp_path):
@@ -377,7 +438,8 @@ def watch():
         time.sleep(0.002)
 threading.Thread(target=watch, daemon=True).start()
 out = f"{{folder}}/fused.{{sys.argv[3]}}"
-for event in fuse_events(views, Diffuse(iterations=1), out=out, tile=(128, 128, 128), memory_bytes=220_000_000):
+method = Diffuse(iterations=1, extrapolates_above=1.0)
+for event in fuse_events(views, method, out=out, tile=(128, 128, 128), memory_bytes=220_000_000):
     if isinstance(event, Prepared):
         base = me.memory_info().rss
         bound, peak = event.memory_bound_bytes, 0

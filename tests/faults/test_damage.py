@@ -24,9 +24,11 @@ SAMPLE = "estimate in memory, handing over"
 RUNS = {
     "tiles of the output": (make_method("average"), {"tile": (64, 64, 64)}, 5),
     "estimate on disk, within a stage": (Diffuse(iterations=3), DISK, 8 * 3 + 4),
+    "estimate on disk, accelerated": (Diffuse(iterations=4, extrapolates_above=40.0), DISK, 8 * 7 + 3),
     "estimate on disk, early": (Diffuse(iterations=3), DISK, 5),
     "estimate on disk, handing over": (Diffuse(iterations=2), DISK, 8 * 5 + 3),
     "estimate in memory, with a checkpoint": (Diffuse(iterations=3), {"tile": (70, 66, 75)}, 5),
+    "estimate in memory, accelerated": (Diffuse(iterations=4, extrapolates_above=40.0), {"tile": (70, 66, 75)}, 8),
     "estimate in memory, handing over": (Diffuse(iterations=2), {"tile": (64, 64, 75)}, 4 * 5 + 2),
 }
 

@@ -15,8 +15,10 @@ import warm_process
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WholeConvolver
+from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.methods.back_projection import back_projection_kernels
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.blending import blending_weights
@@ -89,6 +91,12 @@ def fuse(views, bound, tile=None, start=None):
         if stage.iteration or begin is None:
             begin = estimate
     return estimate, changes
+
+
+def run_method(views, method):
+    """The same by the engine, whatever it has to say about the PSFs."""
+    *_, done = fuse_events(views, method, device="cpu")
+    return done.fused
 
 
 def tile_input(views, stage, box, estimate):
@@ -203,6 +211,49 @@ def test_updates_follow_the_formula(rng, lam, osem):
                 psi, image, covered, psfs[v], kernels[v], weights[v], lam, numbers[v].maximum, floor
             )
     np.testing.assert_allclose(estimate.numpy(), psi, rtol=2e-5)
+
+
+def test_accelerated_iterations_follow_the_formula(rng):
+    """Start, updates and extrapolation in float64, against what the engine makes of them."""
+    shape = (19, 16, 17)
+    psfs = asymmetric_psfs(rng, [(7, 3, 5), (3, 5, 3)])
+    views = seen_through(specimen(shape, rng), psfs)
+    method = EBMD(iterations=6, lambda_=0.02)
+    bound = bind(method, views)
+    psi = bound.run(bound.stages[0], tile_input(views, bound.stages[0], views.grid.box, None)).numpy().astype(float)
+    kernels = back_projection_kernels(psfs, "efficient_bayesian")
+    weights, numbers = weights_by_formula(views, 1.0), views.statistics()
+    floor = 1e-4 * np.mean([n.mean for n in numbers])
+    before, steps, factors = psi, [], []
+    for done in range(6):
+        ratio = steps[-1] / steps[-2] if done > 1 else 0.0
+        factors.append(min(done / (done + 3), ratio))
+        start = np.maximum(psi + factors[-1] * (psi - before), floor)
+        before, psi = psi, start
+        for v in range(2):
+            image = views.read(views.grid.box, [v])[0]
+            psi = update_by_formula(psi, image, True, psfs[v], kernels[v], weights[v], 0.02, numbers[v].maximum, floor)
+        steps.append(np.linalg.norm(psi - start))
+    assert min(factors[2:]) > 0.3, "steps shrink, and not by much"
+    found = run_method(views, method)
+    np.testing.assert_allclose(found.data, psi, rtol=1e-4)
+    assert np.abs(run_method(views, method.model_copy(update={"accelerated": False})).data - psi).max() > 0.1
+
+
+def test_the_preset_of_the_paper_is_what_it_was(rng):
+    """Plain iterations as they were before there were accelerated ones, voxel by voxel, and in the words of old recipes."""
+    views = seen_through(specimen((19, 16, 17), rng), asymmetric_psfs(rng, [(7, 3, 5), (3, 5, 3)]))
+    paper = EBMD(**EBMD.presets["Paper"])
+    assert (paper.iterations, paper.lambda_, paper.accelerated) == (48, 0.004, False)
+    short = paper.model_copy(update={"iterations": 5})
+    made = run_method(views, short)
+    by_stages, changes = fuse(views, bind(short, views))
+    np.testing.assert_array_equal(made.data, by_stages)
+    assert made.changes == pytest.approx(changes, rel=1e-5)
+    said = made.recipe["method"]["parameters"]
+    assert "accelerated" not in said
+    assert method_of_recipe("ebmd", said) == short
+    assert method_of_recipe("ebmd", EBMD().model_dump(mode="json", by_alias=True)) == EBMD()
 
 
 def test_start_is_the_smoothed_weighted_mean(rng):
@@ -371,8 +422,8 @@ def test_stages_tell_what_they_do(rng):
 
 def test_parameters_have_the_names_of_the_paper():
     assert EBMD(**{"lambda": 0.1}) == EBMD(lambda_=0.1)
-    assert EBMD().model_dump(mode="json", by_alias=True)["lambda"] == 0.004
-    assert EBMD().iterations == 48
+    assert EBMD().model_dump(mode="json", by_alias=True)["lambda"] == 0.02
+    assert EBMD().iterations == 24
     for wrong in ({"iterations": 0}, {"lambda": -1}, {"kernel": "best"}, {"osem": 0}, {"lamda": 1}):
         with pytest.raises(ValidationError):
             EBMD(**wrong)

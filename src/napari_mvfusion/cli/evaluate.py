@@ -22,7 +22,7 @@ from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.fsc import Resolution
 from napari_mvfusion.measures.metric import Measured, Needs, Values
 from napari_mvfusion.measures.metrics import METRICS, measure, titles
-from napari_mvfusion.methods import make_method
+from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.system.devices import pick_device
 
 
@@ -107,7 +107,7 @@ def _resolution(
     recipe = load_recipe(fused)
     if views is None:
         views = recipe.open_views(timepoint=reading.timepoint, channel=reading.channel)
-    method = make_method(recipe.method.name, **recipe.method.parameters)
+    method = method_of_recipe(recipe.method.name, recipe.method.parameters)
     with stopped_by_signals() as cancel, show.working("resolution", quiet=quiet) as report:
         try:
             return find_resolution(views, method, device=device, report=report, cancel=cancel)

@@ -1,13 +1,14 @@
 """The estimate of the whole volume that an iterative method improves, in memory or on disk.
 
-Three buffers take turns: the estimate that a stage reads, the one it writes, and the one that the iteration began
-with, which tells how much the iteration changed. Tiles of a stage therefore never see each other's new values.
+Buffers take turns: the estimate that a stage reads, the one it writes, and the one that the iteration began with, which
+tells how much the iteration changed. Tiles of a stage therefore never see each other's new values. Where iterations are
+accelerated, one more holds what the iteration before began with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +16,14 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.engine.acceleration import extrapolation_factor
 from napari_mvfusion.io.atomic import writing
+from napari_mvfusion.methods.base import Stage
 
 _FLOAT = np.dtype(np.float32)
+# Sums go over some planes at a time: few enough to stay in the cache of a CPU, on a GPU enough to keep it busy.
+_SUMMED_VOXELS = {"cpu": 2**16}
+_SUMMED_VOXELS_ELSEWHERE = 2**24
 
 
 class VolumeBuffer(Protocol):
@@ -103,43 +109,120 @@ class DiskBuffer:
         return ((z * self._shape[1] + y) * self._shape[2] + x) * _FLOAT.itemsize
 
 
+def volumes_needed(floor: float | None) -> int:
+    """How many volumes an estimate takes: one more where iterations are accelerated, see `Estimate.floor`."""
+    return 3 if floor is None else 4
+
+
+def begins_iteration(stage: Stage, index: int) -> bool:
+    """Whether an iteration begins after this stage: after the start, and after each iteration."""
+    return index == 0 or stage.iteration > 0
+
+
 @dataclass
 class Estimate:
-    """Three volumes in turn; see the module's first lines.
+    """Volumes in turn; see the module's first lines.
 
-    `end_stage` is called when all tiles of a stage are written; `mark` then tells that an iteration begins here.
+    `end_stage` is called when all tiles of a stage are written; `mark` then tells that an iteration begins here. At the
+    end of an iteration `note_step` says how long its step was, before the next one reads.
+
+    Attributes
+    ----------
+    volumes : as many as `volumes_needed`
+    floor : where iterations are accelerated, the least value that an extrapolated estimate may have; else None
+    current, begin, earlier : which volume the stage before has written, which one the running iteration began with, and the
+        one before it; None where there is none
+    steps : L2 norms of the steps of all iterations, from where they began to read to where they ended
+    factor : how far beyond `begin` the running iteration begins to read, as a share of the last change
     """
 
-    volumes: tuple[VolumeBuffer, VolumeBuffer, VolumeBuffer]
+    volumes: Sequence[VolumeBuffer]
+    floor: float | None = None
     current: int | None = None
     begin: int | None = None
+    earlier: int | None = None
+    steps: list[float] = field(default_factory=list)
+    factor: float = 0.0
+
+    @classmethod
+    def made_of(cls, buffer: Callable[[int], VolumeBuffer], floor: float | None) -> Estimate:
+        """One of as many new buffers as it takes; `buffer` makes one from its number."""
+        return cls([buffer(number) for number in range(volumes_needed(floor))], floor)
+
+    @property
+    def held(self) -> set[int]:
+        """The volumes that are still needed."""
+        return {i for i in (self.current, self.begin, self.earlier) if i is not None}
 
     @property
     def target(self) -> int:
-        """The buffer that the running stage writes."""
-        return next(i for i in range(3) if i not in (self.current, self.begin))
+        """The volume that the running stage writes."""
+        return next(i for i in range(len(self.volumes)) if i not in self.held)
 
-    def read(self, box: Box) -> torch.Tensor:
-        """The estimate that the stage before left."""
+    def result(self, box: Box) -> torch.Tensor:
+        """The estimate that the stage before left; not to be written to."""
         assert self.current is not None
         return self.volumes[self.current].read(box)
+
+    def before(self, box: Box) -> torch.Tensor:
+        """What `earlier` holds."""
+        assert self.earlier is not None
+        return self.volumes[self.earlier].read(box)
+
+    def read(self, box: Box) -> torch.Tensor:
+        """What the running stage works on: `result`, and beyond it where an accelerated iteration begins."""
+        latest = self.result(box)
+        return self._beyond(latest, self.before(box)) if self.current == self.begin and self.factor else latest
 
     def write(self, box: Box, values: torch.Tensor) -> None:
         """Store a tile of the running stage."""
         self.volumes[self.target].write(box, values)
 
-    def change(self, box: Box, values: torch.Tensor) -> tuple[float, float]:
-        """Sum of |values - estimate at the iteration's begin| over a box, and the sum of the latter."""
+    def change(self, box: Box, values: torch.Tensor) -> tuple[float, float, float]:
+        """What a box adds to the sums that tell how far an iteration went.
+
+        Returns
+        -------
+        sum |values - b|, sum |b| and sum (values - y)^2: b is the estimate at the iteration's begin, and y what
+        the iteration read there. The last one is 0 where iterations are not accelerated.
+        """
         if self.begin is None:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         before = self.volumes[self.begin].read(box).to(values.device)
-        return float((values - before).abs_().sum()), float(before.abs().sum())
+        # What came before the beginning matters where the iteration began beyond it.
+        earlier = None if self.factor == 0 else self.before(box).to(values.device)
+        total = torch.zeros(3, dtype=torch.float64, device=values.device)
+        planes = _SUMMED_VOXELS.get(values.device.type, _SUMMED_VOXELS_ELSEWHERE) // max(1, values[0].numel()) or 1
+        for z in range(0, len(values), planes):
+            new, old = values[z : z + planes], before[z : z + planes]
+            total[0] += (new - old).abs_().sum()
+            total[1] += old.abs().sum()
+            if self.floor is not None:
+                start = old if earlier is None else self._beyond(old, earlier[z : z + planes])
+                total[2] += (new - start).square_().sum()
+        absolute, size, squares = total.tolist()
+        return absolute, size, squares
 
     def end_stage(self, *, mark: bool) -> None:
         """What the stage wrote becomes the estimate; with `mark` it is also where the next iteration begins."""
         self.current = self.target
         if mark:
+            self.earlier = None if self.floor is None else self.begin
             self.begin = self.current
+
+    def note_step(self, squares: float) -> None:
+        """An iteration has ended; `squares` is the last sum of `change` over all boxes."""
+        self.recall([*self.steps, float(np.sqrt(squares))])
+
+    def recall(self, steps: Sequence[float]) -> None:
+        """Go on as after these steps."""
+        if self.floor is not None:
+            self.steps = list(steps)
+            self.factor = extrapolation_factor(self.steps)
+
+    def _beyond(self, latest: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """Where the running iteration begins: x + a (x - x before), not below the floor, voxel by voxel."""
+        return torch.lerp(before, latest, 1 + self.factor).clamp_(min=self.floor)
 
 
 @dataclass(frozen=True)
@@ -148,7 +231,8 @@ class BufferRotation:
 
     Attributes
     ----------
-    held : (buffer, stage) of the estimate, and of where the iteration began; equal where that is the same
+    held : (buffer, stage) of the estimate, of where the iteration began, and where it is accelerated of the one before;
+        equal where they are the same
     target : the buffer that the next stage writes
     """
 
@@ -156,14 +240,13 @@ class BufferRotation:
     target: int
 
 
-def buffer_rotations(marks: Iterable[bool]) -> list[BufferRotation]:
+def buffer_rotations(marks: Iterable[bool], floor: float | None) -> list[BufferRotation]:
     """What the buffers hold after 0, 1, 2, ... stages; `marks` tells of each whether an iteration begins after it."""
-    taking = Estimate((DeviceBuffer(), DeviceBuffer(), DeviceBuffer()))
+    taking = Estimate.made_of(lambda _: DeviceBuffer(), floor)
     writer: dict[int, int] = {}
     found = [BufferRotation(frozenset(), taking.target)]
     for stage, mark in enumerate(marks):
         writer[taking.target] = stage
         taking.end_stage(mark=mark)
-        buffers = {i for i in (taking.current, taking.begin) if i is not None}
-        found.append(BufferRotation(frozenset((i, writer[i]) for i in buffers), taking.target))
+        found.append(BufferRotation(frozenset((i, writer[i]) for i in taking.held), taking.target))
     return found

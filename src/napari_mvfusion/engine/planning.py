@@ -9,16 +9,16 @@ The bound is a sum of what the run can hold at once, stated before it starts:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.tiles import TilePlan, align, largest_tile
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.estimate import volumes_needed
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.io.formats import growing_format
-from napari_mvfusion.methods.base import BoundMethod, Stage
+from napari_mvfusion.methods.base import BoundMethod
 
 LIBRARY_BYTES = 96 * 2**20
 _FLOAT_BYTES = 4
@@ -74,13 +74,14 @@ def plan_run(
     available = budget - LIBRARY_BYTES
     volume = views.grid.box.size * _FLOAT_BYTES
     iterative = len(bound.stages) > 1
+    estimate = volumes_needed(bound.extrapolation_floor) * volume
     result = volume if array_result else 0
     kept_views = volume * len(views) * (2 if views.coverage(Box((0, 0, 0), (1, 1, 1))) is not None else 1)
     wanted = None if tile is None else align(tile, shape, chunk)
 
     def tile_bytes(candidate: Triple) -> int:
         size = candidate[0] * candidate[1] * candidate[2] * _FLOAT_BYTES
-        inputs = input_bytes(views, bound.stages, candidate)
+        inputs = input_bytes(views, bound, candidate)
         return bound.working_bytes(candidate) + 2 * inputs + size
 
     def choose(kept: int, storage: EstimateStorage, *, keep_views: bool) -> RunPlan | None:
@@ -99,12 +100,12 @@ def plan_run(
             raise MemoryShortage(_advice(budget, array_result))
         return plan
 
-    whole = 3 * volume + kept_views + result + tile_bytes(shape)
+    whole = estimate + kept_views + result + tile_bytes(shape)
     if whole <= available and wanted in (None, shape):
         return RunPlan(TilePlan(shape, shape), EstimateStorage.DEVICE, True, LIBRARY_BYTES + whole)
     options = [
-        (3 * volume + kept_views + result, EstimateStorage.MEMORY, True),
-        (3 * volume + result, EstimateStorage.MEMORY, False),
+        (estimate + kept_views + result, EstimateStorage.MEMORY, True),
+        (estimate + result, EstimateStorage.MEMORY, False),
     ]
     if scratch:
         options.append((result, EstimateStorage.DISK, False))
@@ -118,19 +119,21 @@ def plan_run(
     raise MemoryShortage(_advice(budget, array_result))
 
 
-def input_bytes(views: RegisteredViews, stages: Sequence[Stage], tile: Triple) -> int:
+def input_bytes(views: RegisteredViews, bound: BoundMethod, tile: Triple) -> int:
     """The largest input of any stage for one tile, with the temporary arrays that reading it takes."""
     shape = views.grid.shape
     corner = Box((0, 0, 0), (1, 1, 1))
     most = 0
-    for stage in stages:
+    # What an accelerated iteration begins with is made from two volumes.
+    volumes = 1 if bound.extrapolation_floor is None else 3
+    for stage in bound.stages:
         covered = bool(stage.views) and views.coverage(corner, stage.views) is not None
         pixels = _largest(shape, tile, stage.view_halo)
         total = len(stage.views) * pixels * _FLOAT_BYTES * (2 if covered else 1)
         # Raw pixels of one view while they are converted; positions in float64 where it is resampled.
         total += pixels * (8 + (24 if covered else 0)) if stage.views else 0
         if stage.estimate_halo is not None:
-            total += _largest(shape, tile, stage.estimate_halo) * _FLOAT_BYTES
+            total += _largest(shape, tile, stage.estimate_halo) * _FLOAT_BYTES * volumes
         most = max(most, total)
     return most
 

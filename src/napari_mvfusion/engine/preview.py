@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, begins_iteration
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
@@ -172,23 +173,23 @@ def stage_results(
     What each stage left, until the last one or until the method has converged.
     """
     whole = views.grid.box
-    estimate: torch.Tensor | None = None
-    begin: torch.Tensor | None = None
-    for stage in bound.stages:
-        values, coverage = reader.read(whole, stage.views)
-        known = None if stage.estimate_halo is None else estimate
-        tile = TileInput(whole, whole, values, coverage, None if known is None else whole, known)
+    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
+    for index, stage in enumerate(bound.stages):
+        pixels, coverage = reader.read(whole, stage.views)
+        known = None if stage.estimate_halo is None else estimate.read(whole)
+        tile = TileInput(whole, whole, pixels, coverage, None if known is None else whole, known)
         if cancel():
             raise Interrupted
         with interruptible(cancel):
-            estimate = finished(bound.run(stage, tile))
+            values = finished(bound.run(stage, tile))
         last = stage is bound.stages[-1]
-        if stage.iteration and begin is not None:
-            change = float((estimate - begin).abs_().sum() / begin.abs().sum())
-            last = last or bound.converged(change)
-        if begin is None or stage.iteration:
-            begin = estimate
-        yield StageResult(estimate, stage.label, stage.iteration, last)
+        sums = estimate.change(whole, values) if stage.iteration else None
+        estimate.write(whole, values)
+        estimate.end_stage(mark=begins_iteration(stage, index))
+        if sums is not None:
+            estimate.note_step(sums[2])
+            last = last or bound.converged(sums[0] / sums[1])
+        yield StageResult(values, stage.label, stage.iteration, last)
         if last:
             return
 

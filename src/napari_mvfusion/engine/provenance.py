@@ -48,7 +48,12 @@ def describe_run(
 
 def parameters_of(method: Method) -> dict[str, Any]:
     """The parameters of a method as a recipe holds them, with the hash of the weights of a model."""
-    parameters = method.model_dump(mode="json", by_alias=True)
+    parameters = {
+        key: value
+        for key, value in method.model_dump(mode="json", by_alias=True).items()
+        # What a recipe need not say it does not: that of a method which is as it always was stays the same.
+        if key not in method.unsaid or value != method.unsaid[key]
+    }
     if isinstance(method, LearnedFusion):
         # A name alone does not say which weights.
         parameters["sha256"] = method.weights()

@@ -29,7 +29,7 @@ from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in, read_
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.view_files import as_used
 from napari_mvfusion.io.volume_choice import VolumeChoice
-from napari_mvfusion.methods import make_method
+from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.system.file_checks import parsing, read_text
 
 __all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
@@ -322,7 +322,7 @@ class Recipe(_Part):
         views, changes = self._opened(inputs)
         for change in [*changes, *self._check_same(views)]:
             yield Warned(change)
-        method = make_method(self.method.name, **self.method.parameters)
+        method = method_of_recipe(self.method.name, self.method.parameters)
         for change in self._software_changes():
             yield Warned(change)
         result = yield from fuse_events(

@@ -20,6 +20,7 @@ from napari_mvfusion.engine.estimate import (
     Estimate,
     MemoryBuffer,
     VolumeBuffer,
+    begins_iteration,
     buffer_rotations,
 )
 from napari_mvfusion.engine.outputs import Output, not_finite
@@ -68,7 +69,8 @@ class Run:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvfusion-read")
         self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
         self._limit: Triple | None = None
-        self._estimate = None if plan.storage is EstimateStorage.NONE else Estimate(self._volumes())
+        iterates = plan.storage is not EstimateStorage.NONE
+        self._estimate = Estimate.made_of(self._buffer, bound.extrapolation_floor) if iterates else None
         self._last_checkpoint = time.monotonic()
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
         self._handed: dict[int, str | None] = {}
@@ -159,7 +161,7 @@ class Run:
             )
             self._poll()
         if self._estimate is not None:
-            self._estimate.end_stage(mark=_marks(stage, index))
+            self._estimate.end_stage(mark=begins_iteration(stage, index))
 
     def _tile(
         self, stage: Stage, box: Box, following: Box | None, span: tuple[float, float]
@@ -269,10 +271,12 @@ class Run:
 
     def _end_iteration(self, index: int) -> bool:
         """Note the change of an iteration, save it where that is due, and tell whether to stop."""
+        assert self._estimate is not None
         sums = np.array([self._done[index, number]["change"] for number in range(len(self._boxes))], float).sum(axis=0)
         if not np.isfinite(sums).all():
             raise InputError(not_finite())
         self.changes.append(float(sums[0] / sums[1]) if sums[1] else 0.0)
+        self._estimate.note_step(float(sums[2]))
         in_memory = self._storage in (EstimateStorage.DEVICE, EstimateStorage.MEMORY)
         due = time.monotonic() - self._last_checkpoint > _CHECKPOINT_SECONDS
         if self._workspace is not None and in_memory and due:
@@ -286,7 +290,7 @@ class Run:
             self._workspace.log({"estimated": {"changes": self.changes}})
         for number, box in enumerate(self._boxes):
             if number not in self._handed:
-                written = self._output.write(box, self._estimate.read(box))
+                written = self._output.write(box, self._estimate.result(box))
                 self._handed[number] = written
                 if self._workspace is not None:
                     self._workspace.log({"output": {"tile": number, "digest": written}})
@@ -309,19 +313,28 @@ class Run:
         assert self._estimate is not None
         assert self._workspace is not None
         name = f"checkpoint-{stages_done}.raw"
+        entry: dict[str, Any] = {"checkpoint": name, "stages_done": stages_done, "changes": self.changes}
+        entry["digests"] = self._save(name, self._estimate.result)
+        if self._estimate.earlier is not None:
+            entry["before"] = f"checkpoint-{stages_done}-before.raw"
+            entry["digests_before"] = self._save(entry["before"], self._estimate.before)
+            entry["steps"] = self._estimate.steps
+        self._workspace.log(entry)
+        for old in self._workspace.folder.glob("checkpoint-*.raw"):
+            if old.name not in (name, entry.get("before")):
+                old.unlink()
+        self._last_checkpoint = time.monotonic()
+
+    def _save(self, name: str, read: Callable[[Box], torch.Tensor]) -> list[str]:
+        """Write a volume of the estimate into the folder of the run, and return the digests of its tiles."""
+        assert self._workspace is not None
         saved = DiskBuffer(self._workspace.folder / name, self._shape)
         digests = []
         for box in self._boxes:
-            values = self._estimate.read(box).cpu()
+            values = read(box).cpu()
             saved.write(box, values)
             digests.append(digest(values.numpy()))
-        self._workspace.log(
-            {"checkpoint": name, "stages_done": stages_done, "changes": self.changes, "digests": digests}
-        )
-        for old in self._workspace.folder.glob("checkpoint-*.raw"):
-            if old.name != name:
-                old.unlink()
-        self._last_checkpoint = time.monotonic()
+        return digests
 
     def _recover(self) -> int:
         """Take over what an earlier run finished and is still as it was, and return the first stage that is still to do."""
@@ -337,7 +350,7 @@ class Run:
         stages = self._bound.stages
         for index in range(first):
             assert self._estimate is not None
-            self._estimate.end_stage(mark=_marks(stages[index], index))
+            self._estimate.end_stage(mark=begins_iteration(stages[index], index))
             if stages[index].iteration and self._end_iteration(index):
                 # It had converged and stopped here; only the hand-over is left.
                 return len(stages)
@@ -369,16 +382,29 @@ class Run:
         point = next((entry for entry in reversed(self._workspace.entries) if "checkpoint" in entry), None)
         if point is None:
             return 0
-        saved = DiskBuffer(self._workspace.folder / point["checkpoint"], self._shape)
-        digests = point.get("digests") or [None] * len(self._boxes)
-        lost = sum(not _holds(saved, box, wanted) for box, wanted in zip(self._boxes, digests, strict=True))
+        saved = [("before", "digests_before")] if "before" in point else []
+        found = [
+            (
+                DiskBuffer(self._workspace.folder / point[name], self._shape),
+                point.get(digests) or [None] * len(self._boxes),
+            )
+            for name, digests in [*saved, ("checkpoint", "digests")]
+        ]
+        lost = sum(
+            not all(_holds(volume, box, digests[number]) for volume, digests in found)
+            for number, box in enumerate(self._boxes)
+        )
         if lost:
             self.lost_tiles += lost
             return 0
-        for box in self._boxes:
-            values = saved.read(box)
-            self._estimate.write(box, values.to(self._device) if self._storage is EstimateStorage.DEVICE else values)
-        self._estimate.end_stage(mark=True)
+        for volume, _ in found:
+            for box in self._boxes:
+                values = volume.read(box)
+                self._estimate.write(
+                    box, values.to(self._device) if self._storage is EstimateStorage.DEVICE else values
+                )
+            self._estimate.end_stage(mark=True)
+        self._estimate.recall(point.get("steps", []))
         self.changes = list(point["changes"])
         return int(point["stages_done"])
 
@@ -392,7 +418,8 @@ class Run:
         finished = 0
         while finished < len(stages) and all((finished, n) in self._done for n in range(len(self._boxes))):
             finished += 1
-        states = buffer_rotations(_marks(stage, index) for index, stage in enumerate(stages[:finished]))
+        marks = (begins_iteration(stage, index) for index, stage in enumerate(stages[:finished]))
+        states = buffer_rotations(marks, self._estimate.floor)
         intact: dict[tuple[int, int], bool] = {}
         for first in range(finished, -1, -1):
             for held in states[first].held:
@@ -408,8 +435,8 @@ class Run:
         known = self._done
         self._done = {key: entry for key, entry in known.items() if key[0] < first}
         if self._estimate is not None:
-            marks = [_marks(stage, index) for index, stage in enumerate(self._bound.stages[:first])]
-            target = buffer_rotations(marks)[-1].target
+            marks = [begins_iteration(stage, index) for index, stage in enumerate(self._bound.stages[:first])]
+            target = buffer_rotations(marks, self._estimate.floor)[-1].target
         for (index, number), entry in known.items():
             if index != first:
                 continue
@@ -428,14 +455,13 @@ class Run:
         wanted = self._done[stage, number].get("digest")
         return _holds(self._estimate.volumes[buffer], self._boxes[number], wanted)
 
-    def _volumes(self) -> tuple[VolumeBuffer, VolumeBuffer, VolumeBuffer]:
+    def _buffer(self, number: int) -> VolumeBuffer:
         if self._storage is EstimateStorage.DEVICE:
-            return DeviceBuffer(), DeviceBuffer(), DeviceBuffer()
+            return DeviceBuffer()
         if self._storage is EstimateStorage.MEMORY:
-            return MemoryBuffer(self._shape), MemoryBuffer(self._shape), MemoryBuffer(self._shape)
+            return MemoryBuffer(self._shape)
         assert self._workspace is not None
-        first, second, third = (self._workspace.folder / f"estimate-{i}.raw" for i in range(3))
-        return DiskBuffer(first, self._shape), DiskBuffer(second, self._shape), DiskBuffer(third, self._shape)
+        return DiskBuffer(self._workspace.folder / f"estimate-{number}.raw", self._shape)
 
     def _fraction(self, stage: int, tiles_done: int) -> float:
         share = self._costs[:stage].sum() + self._costs[stage] * tiles_done / len(self._boxes)
@@ -449,8 +475,3 @@ class Run:
 def _holds(volume: VolumeBuffer, box: Box, wanted: str | None) -> bool:
     """Whether the values of a box are those of this digest."""
     return digest(volume.read(box).numpy()) == wanted
-
-
-def _marks(stage: Stage, index: int) -> bool:
-    """Whether an iteration begins after this stage: after the start, and after each iteration."""
-    return index == 0 or stage.iteration > 0

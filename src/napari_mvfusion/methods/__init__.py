@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +20,16 @@ METHODS: dict[str, type[FusionMethod]] = {kind.name: kind for kind in (Average, 
 
 _SHOWN_LETTERS = 60
 
-__all__ = ["CBIF", "EBMD", "METHODS", "Average", "JointWiener", "LearnedFusion", "make_method"]
+__all__ = [
+    "CBIF",
+    "EBMD",
+    "METHODS",
+    "Average",
+    "JointWiener",
+    "LearnedFusion",
+    "make_method",
+    "method_of_recipe",
+]
 
 
 def make_method(name: str, /, **parameters: Any) -> Any:
@@ -49,6 +59,18 @@ def make_method(name: str, /, **parameters: Any) -> Any:
         raise InputError(
             f"parameter '{place}' of method '{name}' cannot be {_shown(first['input'])}: {first['msg']}"
         ) from error
+
+
+def method_of_recipe(name: str, parameters: Mapping[str, Any]) -> Any:
+    """Make a method as a recipe says it; parameters that are younger than the recipe are as they were before.
+
+    Raises
+    ------
+    InputError
+        As `make_method`.
+    """
+    unsaid = METHODS[name].unsaid if name in METHODS else {}
+    return make_method(name, **{**unsaid, **parameters})
 
 
 def _shown(value: object) -> str:

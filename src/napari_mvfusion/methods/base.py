@@ -94,6 +94,8 @@ class BoundMethod(Protocol):
     """A method with its views and device, after whole-volume statistics are known."""
 
     stages: Sequence[Stage]
+    extrapolation_floor: float | None
+    """Where iterations are accelerated, the least value of what they begin with; None where they are not."""
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the device memory in use while a tile of this shape runs in any stage.
@@ -128,6 +130,7 @@ class Method(Protocol):
     coarse_first : whether it takes so long that a preview begins with a picture of half the resolution
     removes_hot : whether it takes hot pixels out of what it reads, chosen or not: it would spread them
     presets : named sets of parameters that differ from the defaults, best picture first; empty where one is enough
+    unsaid : what recipes that do not say a parameter mean by that, as they were made before there was one
     """
 
     name: ClassVar[str]
@@ -136,6 +139,7 @@ class Method(Protocol):
     coarse_first: ClassVar[bool]
     removes_hot: ClassVar[bool]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    unsaid: ClassVar[Mapping[str, Any]]
 
     def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
         """The parameters as JSON types; pydantic gives this."""
@@ -171,6 +175,7 @@ class FusionMethod(BaseModel):
     coarse_first: ClassVar[bool] = False
     removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    unsaid: ClassVar[Mapping[str, Any]] = {}
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Warn about a single view, or very many."""
@@ -228,6 +233,7 @@ class BoundOneStage:
 
     def __init__(self, method: OneStage, views: RegisteredViews, precomputed: Any) -> None:
         self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views, precomputed))]
+        self.extrapolation_floor: float | None = None
         self._method = method
         self._views = views
         self._precomputed = precomputed

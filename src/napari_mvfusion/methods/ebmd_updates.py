@@ -81,6 +81,7 @@ class BoundEBMD:
     kernels, statistics : one a view
     device : where it computes
     iterations : updates with each view
+    accelerated : iterations begin beyond the estimate, see `napari_mvfusion.engine.acceleration`
     tikhonov : lambda
     osem : factor on the weight of every update
     stop_at_change : relative change of an iteration below which to stop
@@ -95,6 +96,7 @@ class BoundEBMD:
         device: torch.device,
         *,
         iterations: int,
+        accelerated: bool,
         tikhonov: float,
         osem: float,
         stop_at_change: float,
@@ -112,6 +114,7 @@ class BoundEBMD:
         self._start_kernel = _gaussian(_START_SIGMA_VOXELS)
         self._transfers = TransferCache(0)
         self._transfer_limit = 0
+        self.extrapolation_floor = self._floor if accelerated else None
         self.stages: Sequence[Stage] = [self._start_stage(), *self._update_stages(iterations)]
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:

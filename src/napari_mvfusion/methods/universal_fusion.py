@@ -69,6 +69,7 @@ class BoundUniversal:
         self._autocast = autocast
         halo = triple(network.reach + network.stride - 1 + n for n in self._cellwise.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
+        self.extrapolation_floor: float | None = None
 
     def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""

@@ -25,7 +25,7 @@ from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button, text_l
 from napari_mvfusion.gui.widgets.plots import CURVES
 from napari_mvfusion.measures.fsc import AXES, THRESHOLD, AxisResolution, Outcome, Resolution
 from napari_mvfusion.measures.resolution_table import write_resolutions
-from napari_mvfusion.methods import make_method
+from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.methods.base import Method
 
 _WHAT = (
@@ -141,7 +141,7 @@ class ResolutionTab(ComparePart):
             raise InputError(
                 f"'{layer.name}' has no recipe, so by which method it was fused is not known: fuse it here"
             )
-        method = make_method(recipe["method"]["name"], **recipe["method"]["parameters"])
+        method = method_of_recipe(recipe["method"]["name"], recipe["method"]["parameters"])
         with_psfs = any(view["psf_sha256"] is not None for view in recipe["views"])
         views = views_of(self._volume(layer), self._compared.listed(), self._viewer.dims.point, with_psfs=with_psfs)
         used = [view["name"] for view in recipe["views"]]
