@@ -109,7 +109,9 @@ def structured_box(views: RegisteredViews, longest: int = LONGEST_SIDE) -> Box:
     light = np.stack([one.values for one in overviews]).mean(axis=0, dtype=np.float64)
     seen = np.stack([one.covered for one in overviews]).min(axis=0)
     window = triple(max(1, round(n / cell)) for n in side)
-    structure = _mean(np.square(light), window) - _mean(light, window) ** 2
+    # Steps between cells that are neighbours: brightness alone, or one border of the specimen, is little of them.
+    steps = [np.diff(light, axis=axis, append=light.take([-1], axis)) for axis in range(3)]
+    structure = _mean(np.square(np.stack(steps)).sum(axis=0), window)
     # A border of a field is a structure too, and none of the specimen.
     return _placed(structure * _mean(seen, window) ** 2, window, cell, side, shape)
 

@@ -30,7 +30,8 @@ from napari_mvfusion.methods.base import Method
 
 _WHAT = (
     "The finest pattern along each axis that is not noise, as the length of one period: two halves of the light are fused "
-    "like the result, and compared (Fourier shell correlation, 1/7). It takes as long as fusing, up to 160 voxels a side."
+    "like the result, and compared (Fourier shell correlation, 1/7). It says what repeats, not what is true: what a method "
+    "fills in counts too. It takes as long as fusing, up to 160 voxels a side."
 )
 _NOTHING = "Tick results that were fused here: each is fused again from two halves of the light of its views."
 _AXIS_TIP = "Of which axis the curves are: they fall below the line at the resolution"

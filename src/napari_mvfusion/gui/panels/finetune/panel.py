@@ -47,7 +47,7 @@ class FineTunePanel(Panel):
         self.lay_out(self._pages, scrolls=False)
         self._setup.start_wanted.connect(self._start)
         self._setup.unfinished.go_on.connect(self._go_on_with)
-        self._setup.unfinished.discarded.connect(self._forget)
+        self._setup.unfinished.discarded.connect(self._forget_run)
         self._setup.start.go_on.connect(self._go_on_with_model)
         self._reading.succeeded.connect(self._launch)
         self._reading.failed.connect(self.status.fail)
@@ -145,7 +145,7 @@ class FineTunePanel(Panel):
         self._back()
         self.say("done", f"Discarded what '{name}' had learned.")
 
-    def _forget(self, run: UnfinishedRun) -> None:
+    def _forget_run(self, run: UnfinishedRun) -> None:
         try:
             discard_run(run.name)
         except MVFusionError as error:
