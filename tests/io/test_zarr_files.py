@@ -391,9 +391,25 @@ def plate(path):
     zarr.create_group(path).attrs["ome"] = {"plate": {"wells": [{"path": "A/1"}]}}
 
 
+def well(path):
+    # By its name it would be its own image.
+    zarr.create_group(path).attrs["ome"] = {"well": {"images": [{"path": "."}, {"path": "0"}]}}
+
+
+def without_axes(path):
+    group = zarr.create_group(path)
+    group.create_array("0", shape=SHAPE, dtype="u2")
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": [], "datasets": [{"path": "0"}]}]}
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (
+            well,
+            "is a well of a plate, and none of its images is there: copy it again, or name one, as PLATE.zarr/A/1/0",
+        ),
+        (without_axes, "has no axes: a volume needs z, y and x"),
         (bare_array, "is a bare zarr array of 4 axes, and does not say which they are: save it as OME-Zarr"),
         (group_of_arrays, r"is a group of zarr arrays, and no OME-Zarr: name one of its arrays, as .*v\.zarr/raw$"),
         (xarray_store, r"is an xarray store, and no OME-Zarr: name one of its arrays, as .*v\.zarr/signal$"),

@@ -133,6 +133,28 @@ def test_ways_lead_over_other_systems_and_backwards(tmp_path, scene):
         (link / "raw").rename(path / "raw")
 
 
+def test_a_bijection_leads_back_as_it_says_and_parts_are_read_as_drafts_have_them(tmp_path, scene):
+    """mid -> a is taken backwards; what its inverse says is no inverse of the other, which tells them apart."""
+    path, _ = scene
+    there, back = ({"type": "translation", "translation": [n] * 3} for n in (1, 10))
+    parts = [
+        {"type": "scale", "scale": [2], "input_axes": [0], "output_axes": [2]},
+        {"type": "identity", "input_axes": [1, 2], "output_axes": [0, 1]},
+    ]
+    link = tmp_path / "s.zarr"
+    zarr.create_group(link)
+    (path / "raw").rename(link / "raw")
+    try:
+        ways = [step(WORLD, A, "bijection", forward=there, inverse=back)]
+        state(link, [*ways, step(B, WORLD, "byDimension", transformations=parts)])
+        a, b = open_views(link, no_data="none").views
+        np.testing.assert_allclose(world_of(a, (0, 0, 0)), ORIGIN + 10)
+        z, y, x = ORIGIN
+        np.testing.assert_allclose(world_of(b, (0, 0, 0)), (y, x, 2 * z))
+    finally:
+        (link / "raw").rename(path / "raw")
+
+
 def test_an_image_onto_another_one_needs_no_world(tmp_path):
     path = tmp_path / "s.zarr"
     write_scene(path, [step(A, B, "affine", affine=AFFINE)], systems=())

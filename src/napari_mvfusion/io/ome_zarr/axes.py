@@ -47,7 +47,9 @@ def axes_of(path: Path, stated: Sequence[Any] | None) -> tuple[str, ...]:
     if len(set(found)) != len(found):
         raise InputError(f"{path} is damaged: it names the axes {names}, of which two are the same")
     if not set(SPACE) <= set(found):
-        raise InputError(f"{path} has the axes {names}: a volume needs z, y and x; save it with all three")
+        raise InputError(
+            f"{path} has {f'the axes {names}' if names else 'no axes'}: a volume needs z, y and x; save it with all three"
+        )
     return tuple(found)
 
 

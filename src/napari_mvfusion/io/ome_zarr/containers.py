@@ -34,7 +34,7 @@ def images_in(path: Path, ome: Mapping[str, Any], look: Look) -> list[Path]:
         return [image for well in wells if _is_inside(well, path) for image in images_in(well, look(well), look)]
     if "well" in ome:
         named = [path / str(image["path"]) for image in ome["well"].get("images", [])]
-        return [image for image in named if _is_inside(image, path) and is_zarr(image)]
+        return [image for image in named if _is_inside(image, path)]
     series = look(path / "OME").get("series", []) if "bioformats2raw.layout" in ome else []
     if series:
         return [
@@ -57,7 +57,9 @@ def several(path: Path, images: Sequence[Path], ome: Mapping[str, Any]) -> str:
 
 def what_it_is(path: Path, stored: Any, ome: Mapping[str, Any]) -> str:
     """What a zarr without images is, and what to name instead."""
-    if "plate" in ome or "well" in ome:
+    if "well" in ome:
+        return "is a well of a plate, and none of its images is there: copy it again, or name one, as PLATE.zarr/A/1/0"
+    if "plate" in ome:
         return (
             "is a plate, and none of its wells is there: copy it again, or name one of its images, as PLATE.zarr/A/1/0"
         )
@@ -85,4 +87,9 @@ def _folders_in(path: Path) -> Iterator[Path]:
 
 
 def _is_inside(place: Path, folder: Path) -> bool:
-    return ".." not in place.parts and is_zarr(place) and place.resolve().is_relative_to(folder.resolve())
+    return (
+        place != folder
+        and ".." not in place.parts
+        and is_zarr(place)
+        and place.resolve().is_relative_to(folder.resolve())
+    )

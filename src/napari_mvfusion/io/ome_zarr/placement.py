@@ -92,10 +92,7 @@ class Systems:
             for other, transform, inverted in self._next(at):
                 if other in reached and other not in here:
                     continue
-                step = (
-                    self._matrix(other, at, transform, load) if inverted else self._matrix(at, other, transform, load)
-                )
-                matrix = (self._inverse(step, transform) if inverted else step) @ reached[at]
+                matrix = self._step(at, other, transform, load, inverted=inverted) @ reached[at]
                 if other in here:
                     self._refuse_unlike(at, other, here[other], matrix)
                     continue
@@ -148,6 +145,16 @@ class Systems:
                 f"{len(after)}: save it again"
             )
         return matrix
+
+    def _step(
+        self, start: Place, end: Place, transform: Mapping[str, Any], load: Load, *, inverted: bool
+    ) -> np.ndarray:
+        """From a system to one beside it; a bijection says itself what leads back."""
+        if not inverted:
+            return self._matrix(start, end, transform, load)
+        if transform["type"] == "bijection" and "inverse" in transform:
+            return self._matrix(start, end, transform["inverse"], load)
+        return self._inverse(self._matrix(end, start, transform, load), transform)
 
     def _inverse(self, matrix: np.ndarray, transform: Mapping[str, Any]) -> np.ndarray:
         if cannot_be_inverted(matrix):

@@ -141,12 +141,13 @@ def _projected(path: Path, transform: Mapping[str, Any], count: int) -> np.ndarr
 
 
 def _by_dimension(path: Path, transform: Mapping[str, Any], count: int, load: Load, nested: int) -> np.ndarray:
-    """Each part on some of the axes."""
+    """Each part on some of the axes; drafts of version 0.6 have these beside the numbers of the part."""
     parts = []
     for part in transform["transformations"]:
-        before = _indices(path, "byDimension", part["inputAxes"], count)
-        after = _indices(path, "byDimension", part["outputAxes"], _MOST_AXES)
-        inner = matrix_of(path, part["transformation"], len(before), load, nested + 1)
+        draft = "input_axes" in part
+        before = _indices(path, "byDimension", part["input_axes" if draft else "inputAxes"], count)
+        after = _indices(path, "byDimension", part["output_axes" if draft else "outputAxes"], _MOST_AXES)
+        inner = matrix_of(path, part if draft else part["transformation"], len(before), load, nested + 1)
         if len(inner) - 1 != len(after):
             raise InputError(
                 f"{path} has a byDimension whose part gives {len(inner) - 1} axes for {len(after)}: save it again"
