@@ -103,6 +103,12 @@ def test_gain_and_read_noise_are_found_in_the_view(truth: np.ndarray, gain: floa
     assert found.read_variance == pytest.approx(read_noise**2, rel=0.1, abs=0.01 * gain**2)
 
 
+def test_the_noise_of_a_view_that_is_equally_bright_everywhere_is_found() -> None:
+    pixels = 3.0 * np.random.default_rng(4).poisson(100, (24, 48, 48))
+    found = estimate_noise(RegisteredViews([View(pixels, "a")]), 0, across=(1, 2))
+    assert found.gain * 300 + found.read_variance == pytest.approx(900, rel=0.1)
+
+
 def test_a_view_without_noise_is_judged_by_a_thousandth_of_its_mean(truth: np.ndarray) -> None:
     views = record(truth, psfs([0]), [0], poisson=False).views
     found = estimate_noise(views, 0)
