@@ -603,6 +603,7 @@ def test_what_is_left_unticked_says_why_until_somebody_decides(model, person, sm
     assert row.problems == []
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 def test_a_view_that_no_angle_about_x_describes_says_where_it_looks(model, person, rng):
     # napari shows nothing that is turned by a right angle.
     turns = {"along x": 85, "oblique": 45, "unknown": 0}
