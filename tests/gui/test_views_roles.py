@@ -316,3 +316,15 @@ def test_where_no_file_can_be_opened_the_button_says_so_and_each_file_why(qtbot,
     assert "None of these files can be opened" in button.toolTip()
     assert "cannot be opened" in [label.text() for label in dialog.findChildren(QLabel)]
     assert "a.tif" in dialog.findChild(QLabel, "file").toolTip()
+
+
+def test_why_files_cannot_be_opened_stands_below_the_table(qtbot, files):
+    (files / "bad.tif").write_bytes(b"II*\0 no tiff")
+    for names, shown in ((["left.tif"], False), (["left.tif", "bad.tif"], True)):
+        guesses = guess_roles([files / name for name in names])
+        dialog = RolesDialog(guesses)
+        qtbot.addWidget(dialog)
+        said = dialog.findChild(QLabel, "refused")
+        assert said.isVisibleTo(dialog) == shown
+    assert said.text().startswith("bad.tif cannot be read as a TIFF file")
+    assert said.text().count("bad.tif") == 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDialogButtonBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_mvfusion.errors import InputError
@@ -100,6 +100,7 @@ class RolesDialog(Question):
         inner.addWidget(fields)
         inner.addWidget(self._said)
         inner.addLayout(self._table, 1)
+        inner.addWidget(_refused(guesses))
         inner.addLayout(self._choices)
         self._ask(_FILES, (inner, 1))
         self._proposals: Proposals | None = None
@@ -203,7 +204,7 @@ class RolesDialog(Question):
             return
         some = any(one.role != "ignore" for one in self.given())
         usable = any(guess.shape is not None for guess in self._guesses)
-        lacking = "All files are left out" if usable else "None of these files can be opened: each says why at its name"
+        lacking = "All files are left out" if usable else "None of these files can be opened"
         self._let_answer("" if some else lacking)
         for each in self._rows:
             chosen = self._is_chosen(each.proposal)
@@ -211,6 +212,19 @@ class RolesDialog(Question):
                 words.setEnabled(chosen)
             each.role.setEnabled(chosen and each.proposal.shape is not None)
             each.angle.setEnabled(chosen and each.role.currentData() in ("view", "psf"))
+
+
+def _refused(guesses: Sequence[Guess]) -> QLabel:
+    """Why files cannot be opened; hidden where all can."""
+    refused = [guess for guess in guesses if guess.shape is None]
+    named = [(guess.path.name, guess.reason.replace(str(guess.path), guess.path.name)) for guess in refused[:_SHOWN]]
+    lines = [f"{why}." if name in why else f"{name}: {why}." for name, why in named]
+    if len(refused) > _SHOWN:
+        lines.append(f"{len(refused) - _SHOWN} more say why where one points at them.")
+    said = text_label("refused", "\n".join(lines))
+    said.setTextFormat(Qt.TextFormat.PlainText)
+    said.setVisible(bool(refused))
+    return said
 
 
 def _text(value: object) -> str:
