@@ -11,11 +11,13 @@ import pytest
 import zarr
 from multiview_stitcher import msi_utils, param_utils
 from multiview_stitcher import spatial_image_utils as si_utils
+from scipy import ndimage
 
 from bdv_projects import Setup, write_n5_view, xml_of
 from napari_mvfusion.data.fused_grid import Placed, choose_grid
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.registrations import reversed_axes
 from napari_mvfusion.io.contents import describe
@@ -23,7 +25,9 @@ from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.measures.placed_volume import PlacedVolume
+from napari_mvfusion.methods import make_method
 from napari_mvfusion.psf.directions import about_one_direction
+from napari_mvfusion.simulation import light_sheet_psf
 
 SHAPE = (12, 20, 24)
 SIZE = (2.0, 0.5, 0.5)
@@ -94,6 +98,28 @@ def zarr_06(path, pixels, unit, matrix):
             }
         ],
     }
+
+
+def fused_at(place, name, pixels):
+    """Two views that are turned against each other by 30 degrees, fused about a place."""
+    psf = light_sheet_psf(0.0, shape=(7, 7, 7))
+    affines = [turned(angle, np.add(place, own)) for angle, own in ((0, (0, 0, 0)), (30, (2.5, -1.25, 0.75)))]
+    placed = [Placed(SHAPE, affine, f"view '{number}'") for number, affine in enumerate(affines)]
+    grid = choose_grid(placed, voxels=(1.0, 1.0, 1.0)).grid
+    views = [View(pixels[n], str(n), psf=psf, affine=affine) for n, affine in enumerate(affines)]
+    method = make_method(name, **({"iterations": 2} if name == "ebmd" else {}))
+    fused = fuse(RegisteredViews(views, grid), method)
+    return np.asarray(fused.data[:]), np.asarray(fused.grid.origin_um)
+
+
+@pytest.mark.parametrize("name", ["average", "cbif", "ebmd"])
+@pytest.mark.filterwarnings("ignore")
+def test_fused_values_are_the_same_wherever_the_views_lie(name, rng):
+    pixels = ndimage.gaussian_filter(rng.random((2, *SHAPE)), (0, 1.5, 1.5, 1.5)).astype(np.float32) * 1000
+    place = (28e3, -28e3, 28e3)
+    (here, origin), (far, moved) = fused_at((0, 0, 0), name, pixels), fused_at(place, name, pixels)
+    np.testing.assert_allclose(moved - origin, place, atol=1e-9)
+    np.testing.assert_allclose(far, here, rtol=1e-5, atol=1e-5 * float(here.max()))
 
 
 @pytest.mark.parametrize("unit", UNITS)
