@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QPushButton, QWidget
 from scipy.ndimage import gaussian_filter1d
@@ -620,3 +621,20 @@ def test_a_view_that_no_angle_about_x_describes_says_where_it_looks(model, perso
         assert ("looks " + name in row.row.findChild(QWidget, "angle").toolTip()) == (name != "unknown")
     person.row("along x").enter("angle", "90")
     assert known(model.layers["along x"])["angle"] == 90
+
+
+def test_chunks_that_the_files_leave_out_are_said_in_the_row(model, person, tmp_path, rng):
+    pixels = rng.integers(1, 900, (16, 16, 16)).astype(np.uint16)
+    for angle, first in ((0, 0), (90, 1)):
+        # zarr writes no chunk that holds 0 alone.
+        pixels[:8, :8, :8] = first
+        group = zarr.open_group(tmp_path / f"fish_view_{angle}.zarr", mode="w", zarr_format=2)
+        group.create_array("0", data=pixels, chunks=(8, 8, 8))
+        scale = {"type": "scale", "scale": [1.0, 1.0, 1.0]}
+        axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+        datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    person.drop(tmp_path)
+    person.settle()
+    said = [[text for text in row.problems if "not in the files" in text] for row in person.rows()]
+    assert said == [["Chunks that are not in the files count as 0: 1 of 8 of view '0'."], []]

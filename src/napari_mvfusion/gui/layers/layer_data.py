@@ -21,6 +21,7 @@ from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.engine.project_levels import coarsened
 from napari_mvfusion.gui.layers.notes import KEY, Notes, PlacedPSF, Recorded, annotate, notes, unsized
 from napari_mvfusion.gui.layers.shown_stack import ShownStack
+from napari_mvfusion.io.absent_pieces import about_absent
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.psf_files import ViewPSF
@@ -89,6 +90,7 @@ def view_layers(
             "mask": view.mask,
             **({} if view.no_data == "none" else {"no_data": view.no_data}),
             "source": view.source,
+            "absent": absent_chunks_of(view),
             "sample": sample,
             "inputs": None if inputs is None else dict(inputs),
             "placed": views.grid.affine if view.affine is None else view.affine,
@@ -129,6 +131,11 @@ def views_as_layers(
     moved = any(view.affine is not None and view.psf is not None for view in views.views)
     in_run = opened(own_psfs=False) if moved else None
     return views, view_layers(views, sample=sample, inputs=inputs, shown=shown, own_psfs=True, in_run=in_run)
+
+
+def absent_chunks_of(view: View) -> str:
+    """What is to be said of chunks that the files of a view leave out; "" where they leave out none."""
+    return "; ".join(about_absent([(view.name, view.data)]))
 
 
 def shown_upright(stack: Any, to_shown: np.ndarray, shape: Triple) -> Recorded:

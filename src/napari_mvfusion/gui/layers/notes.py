@@ -89,6 +89,7 @@ class Notes(TypedDict, total=False):
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
     recorded : the pixels of a view that is shown resampled; its mask, and its own PSF, are on their voxels
     placed : 4 x 4, where a view lay when it was opened, um
+    absent : what is to be said of chunks that the files of a view leave out; may be empty
     unsized : what stands in the place of the voxel size (z, y, x), where its file states none
     grid : the voxels that were chosen for the fused volume, see `napari_mvfusion.data.fused_grid.Voxels`
     inputs : how the files of a view were opened, as `Inputs` of a recipe
@@ -121,6 +122,7 @@ class Notes(TypedDict, total=False):
     mask_file: str
     recorded: Recorded
     placed: np.ndarray
+    absent: str
     unsized: FloatTriple
     grid: Voxels
     inputs: dict[str, Any] | None

@@ -14,7 +14,14 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.project_levels import coarser_levels
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.layers.conversion import finest
-from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, placement, resampled_views, view_layers
+from napari_mvfusion.gui.layers.layer_data import (
+    LayerData,
+    absent_chunks_of,
+    lazy,
+    placement,
+    resampled_views,
+    view_layers,
+)
 from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF, notes
 from napari_mvfusion.gui.layers.outlines import Outline, OutlineData, outline_layer
 from napari_mvfusion.io.base import ListedView, ProjectContents
@@ -145,6 +152,7 @@ def _on_grid(
         view = finest.views[number]
         shown = [lazy(each.views[number].data) for each in levels]
         known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask, "placed": views.grid.affine})
+        known["absent"] = absent_chunks_of(views.views[number])
         if is_resampled:
             known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
         if (psf := known.get("psf")) is not None and (said := known.get("psf_said")) is not None:

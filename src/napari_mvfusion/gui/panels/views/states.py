@@ -84,6 +84,8 @@ def row_state(
                 nan_is_no_data=_leaves_out_nan(known, compared),
             )
         problems += _compared_problems(known, compared)
+        if absent := known.get("absent"):
+            problems.append(Problem("note", sentence(f"{absent}.")))
         if own is None and used is None:
             flaw = said_of_psf(layer).flaw
             problems.append(Problem("error", sentence(f"{flaw}."), (CHOOSE,)) if flaw else _NO_PSF)
