@@ -22,7 +22,7 @@ class Diffuse(BaseModel):
     unsaid: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0
-    extrapolates_above: float | None = None
+    extrapolates_above: float = 0.0
     largest_tile_voxels: int = 2**40
     scratch_arrays: int = 4
 
@@ -41,7 +41,7 @@ class BoundDiffuse:
     def __init__(self, method, views):
         self.method = method
         self.shape = views.grid.shape
-        self.extrapolation_floor = method.extrapolates_above
+        self.extrapolation_floor = method.extrapolates_above or None
         count = len(views)
         self.stages = [Stage("start", tuple(range(count)))]
         for k in range(1, method.iterations + 1):

@@ -103,6 +103,11 @@ def test_fuse_writes_the_volume_its_scale_and_its_recipe(sample, tmp_path, metho
         assert len(result["changes"]) == 2
 
 
+def test_presets_are_told_in_the_names_of_the_command():
+    told = run("methods", "ebmd").stdout
+    assert "preset Paper of the panel: iterations=48, lambda=0.004, accelerated=false" in " ".join(told.split())
+
+
 def test_a_parameter_that_is_given_twice_is_refused(sample, tmp_path):
     given = ["fuse", sample, "--iterations", 3, "--set", "iterations=4", "-o", tmp_path / "fused.tif"]
     assert "iterations is given twice" in run(*given, code=2).stderr

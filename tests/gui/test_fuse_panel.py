@@ -535,6 +535,10 @@ def test_presets_set_the_parameters_and_name_what_is_entered(model, person, smal
     person.pick("presets", "Fast")
     assert person.see("iterations").value() == 10
     assert person.see("kernel").value() == "optimisation_1"
+    person.pick("presets", "Paper")
+    paper = EBMD(iterations=48, lambda_=0.004, accelerated=False)
+    assert person.panel.findChild(MethodForm).current() == paper
+    assert presets.currentText() == "Paper"
     person.pick("presets", "Best")
     assert person.see("iterations").value() == EBMD().iterations
     assert person.see("kernel").value() == EBMD().kernel

@@ -32,9 +32,10 @@ def about(method: str) -> str:
     lines = [f"{method}: {kind.summary}"]
     for one in _shown(method):
         lines += [f"  {one.name}={_text(one.default)}   {one.allowed}", f"      {one.help}"]
+    names = {one.field: one.name for one in parameters_of(kind)}
     for preset, values in kind.presets.items():
         if values:
-            words = ", ".join(f"{key}={_text(value)}" for key, value in values.items())
+            words = ", ".join(f"{names[key]}={_text(value)}" for key, value in values.items())
             lines.append(f"  preset {preset} of the panel: {words}")
     return "\n".join(lines)
 

@@ -46,7 +46,7 @@ class EBMD(FusionMethod):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"kernel": "optimisation_1", "iterations": 10},
-        "Paper": {"iterations": 48, "lambda": 0.004, "accelerated": False},
+        "Paper": {"iterations": 48, "lambda_": 0.004, "accelerated": False},
     }
     unsaid: ClassVar[Mapping[str, Any]] = {"accelerated": False}
 
