@@ -82,8 +82,9 @@ def _are_views(paths: Sequence[Path]) -> bool:
 def _plain(found: Contents) -> dict[str, Any]:
     """The same as JSON has it."""
     values = asdict(found)
-    for row in (values["names"] or {}).get("rows", ()):
-        row["path"] = str(row["path"])
+    if (names := values["names"]) is not None:
+        for each in (names, *names["rows"]):
+            each |= {key: str(each[key]) for key in ("folder", "path") if key in each}
     return values
 
 
