@@ -114,7 +114,7 @@ def test_updates_are_those_of_the_formula_in_double_precision() -> None:
     statistics = views.statistics()
     squares = sum(n.mean_square * n.covered_voxels for n in statistics)
     scale = squares / sum(n.mean * n.covered_voxels for n in statistics)
-    expected = double_precision(views, level_for(statistics), 5, scale)
+    expected = double_precision(views, level_for(statistics, [n.noise for n in statistics]), 5, scale)
     found = fused(views, JointWiener(iterations=5, attenuation="none"))
     assert np.abs(found - expected).max() < 2e-4 * np.ptp(expected)
 
@@ -169,7 +169,7 @@ def test_the_level_follows_the_noise_within_bounds() -> None:
     for snr in (1.0, 3.0, 10.0, 30.0, 1000.0):
         views, _ = recorded(32, snr=snr, attenuation=0.0)
         drain(views.scan())
-        levels.append(level_for(views.statistics()))
+        levels.append(level_for(views.statistics(), [n.noise for n in views.statistics()]))
     assert levels == sorted(levels, reverse=True)
     assert levels[0] == 0.06
     assert levels[-1] == 0.003

@@ -8,7 +8,7 @@ would make, it changes nothing, voxel by voxel: so further updates do no harm, a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -19,6 +19,7 @@ from pydantic import Field
 from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
+from napari_mvfusion.data.noise_density import coarse_noise
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.imaging.smoothing import smoothed
@@ -72,7 +73,7 @@ class JointWiener(OneStage):
     name: ClassVar[str] = "wiener"
     title: ClassVar[str] = "Wiener deconvolution"
     summary: ClassVar[str] = (
-        "Deconvolves all views at once, in a few updates that stop where they find noise: quick and sharp."
+        "Deconvolves all views at once, in a few updates that leave noise alone: sharp, without a network."
     )
     stage: ClassVar[str] = "updates"
     coarse_first: ClassVar[bool] = True
@@ -137,9 +138,10 @@ class JointWiener(OneStage):
             transmission = find_transmission(views)
             if doubt := doubt_about_transmission(views):
                 yield Warned(doubt)
-        level = level_for(statistics) * self.smoothness
+        noise = [numbers.noise * share for numbers, share in zip(statistics, coarse_noise(views), strict=True)]
+        level = level_for(statistics, noise) * self.smoothness
         yield Noted(f"the filter allows for noise of {level:.2%} of what the views see best")
-        return JointUpdates(views, statistics, transmission, level, self.iterations, device)
+        return JointUpdates(views, statistics, noise, transmission, level, self.iterations, device)
 
     def halo(self, views: RegisteredViews, precomputed: JointUpdates) -> Triple:
         """What the cells need."""
@@ -158,15 +160,17 @@ class JointWiener(OneStage):
         precomputed.release()
 
 
-def level_for(statistics: tuple[ViewStatistics, ...]) -> float:
+def level_for(statistics: Sequence[ViewStatistics], noise: Sequence[float]) -> float:
     """The level of the filter: the ratio of noise to structure, mean over the views, for as many views as there are.
+
+    `noise` is its density at coarse patterns, which is what the filter would bring out: that of white noise its variance.
 
     Within bounds: what is beyond them was worse on simulated embryos and nuclei at 4 to 30 times the signal of the noise.
     """
     ratios = []
-    for numbers in statistics:
+    for numbers, density in zip(statistics, noise, strict=True):
         structure = numbers.mean_square - numbers.mean**2 - numbers.noise
-        ratios.append(numbers.noise / structure if structure > 0 else _MOST_LEVEL)
+        ratios.append(density / structure if structure > 0 else _MOST_LEVEL)
     level = _LEVEL_OF_NOISE * sum(ratios) / len(ratios) ** 2
     return min(max(level, _LEAST_LEVEL), _MOST_LEVEL)
 
@@ -195,7 +199,7 @@ class JointUpdates:
     Parameters
     ----------
     views : the views
-    statistics : of each of them
+    statistics, noise : of each of them; the density of the noise at coarse patterns, where the light is the mean
     transmission : how much of the light each view got; None for all
     level : of the filter
     iterations : how many updates
@@ -205,7 +209,8 @@ class JointUpdates:
     def __init__(
         self,
         views: RegisteredViews,
-        statistics: tuple[ViewStatistics, ...],
+        statistics: Sequence[ViewStatistics],
+        noise: Sequence[float],
         transmission: Transmission | None,
         level: float,
         iterations: int,
