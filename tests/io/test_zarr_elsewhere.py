@@ -28,7 +28,7 @@ from napari_mvfusion.io.formats import format_of, open_stored
 from napari_mvfusion.io.ome_zarr import remote_store, zip_archive
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.opening import open_views, psf_files
+from napari_mvfusion.io.opening import open_views, open_volume, psf_files
 
 SHAPE = (20, 24, 70)
 
@@ -330,6 +330,24 @@ def test_long_files_may_take_long(served, rng, monkeypatch):
 
     monkeypatch.setattr(remote_store, "_PIECE", 2**15)
     np.testing.assert_array_equal(np.asarray(open_stored(f"{address}/v.zarr").volume()), pixels)
+
+
+def test_who_opens_an_address_again_asks_again(served, rng, monkeypatch):
+    folder, address, server = served
+    monkeypatch.setattr(remote_store, "_REMEMBERED", 1000.0)
+    write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    for how in ("page", 403, 404):
+        server.broken["zarr.json"] = how
+        assert not describe(f"{address}/v.zarr").readable
+        with pytest.raises(InputError):
+            open_views([f"{address}/v.zarr"])
+        server.broken.clear()
+        assert describe(f"{address}/v.zarr").readable
+    shutil.rmtree(folder / "v.zarr")
+    write_zarr(folder / "v.zarr", rng.random((7, 5, 6), np.float32), Grid((7, 5, 6)))
+    server.asked.clear()
+    assert open_volume(f"{address}/v.zarr")[1].shape == (7, 5, 6)
+    assert max(map(server.asked.count, server.asked)) == 1  # within one opening once
 
 
 def test_a_server_that_answers_all_with_a_page_may_hold_an_old_zarr(served, rng):

@@ -25,6 +25,7 @@ from napari_mvfusion.io.formats import (
     views_in,
 )
 from napari_mvfusion.io.name_table import NameTable, read_names
+from napari_mvfusion.io.ome_zarr.remote_store import ask_anew
 from napari_mvfusion.io.opening import (
     PSFFiles,
     Source,
@@ -182,6 +183,7 @@ def describe(
             ask=ask,
         )
 
+    ask_anew()
     if pattern is not None:
         refuse_pattern(source, pattern)
     elif isinstance(source, (str, Path)) and tag is None:

@@ -28,6 +28,7 @@ from napari_mvfusion.io.formats import (
 )
 from napari_mvfusion.io.guessing import GuessedFiles, as_recorded, find_psfs, guess_files, sure_pattern
 from napari_mvfusion.io.name_table import NamedFiles, called_by, choose_files, read_names
+from napari_mvfusion.io.ome_zarr.remote_store import ask_anew
 from napari_mvfusion.io.placing import GridChoice, GridWish, OwnVoxels, own_voxels, place_volumes
 from napari_mvfusion.io.psf_files import open_psf
 from napari_mvfusion.io.view_files import (
@@ -127,6 +128,7 @@ def open_views(
         If there are no views, a tag must be named, it is not clear which file is which view, or a file cannot be used;
         the message names it and the fix.
     """
+    ask_anew()
     at = VolumeChoice(timepoint, channel, level, registration)
     named = None if views is None else tuple(once(views))
     world = None if box_um is None else WorldBox(*box_um)
@@ -553,6 +555,7 @@ def open_truth(
     timepoint, channel : those of the views, counted from 0; a truth with one volume is that of all
     pattern : of the names, as for `open_views`
     """
+    ask_anew()
     path = Path(folder)
     named = _by_pattern(path, pattern, VolumeChoice(timepoint, channel), tag)
     if named is not None:
@@ -592,6 +595,7 @@ def open_volume(
     InputError
         If the file cannot be used.
     """
+    ask_anew()
     stored = open_stored(path)
     at = VolumeChoice(timepoint, channel).among(stored.leading if one_will_do else None)
     volume = stored.volume(at.timepoint, at.channel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -22,7 +23,8 @@ SILENCE, PAUSE = 30.0, 0.5
 # Bytes a second that a server has to send at least, beyond that.
 SLOWEST = 2**12
 _ATTEMPTS = 3
-# What lies at an address is asked for once in so many seconds: the same metadata is looked at for many reasons.
+# What lies at an address is asked for once in so many seconds while it is opened: the same metadata is looked at for many
+# reasons. Who opens it again asks again.
 _REMEMBERED = 10.0
 _PIECE = 2**22
 _PARTIAL = 206
@@ -35,6 +37,14 @@ _LED_ELSEWHERE = ("NonHttpUrlRedirectClientError", "InvalidUrlRedirectClientErro
 _PAGE = "is answered with a web page, as where one has to log in"
 
 _seen: dict[str, tuple[float, bytes | None]] = {}
+_opened_last = -math.inf
+
+
+def ask_anew() -> None:
+    """Forget what servers answered so far, as something is opened now, or could not be."""
+    global _opened_last
+    # Not `_seen.clear()`: another thread may be looking through it.
+    _opened_last = time.monotonic()
 
 
 class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not followed by mypy
@@ -108,8 +118,9 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
 
     async def _remembered(self, key: str) -> bytes | None:
         address, now = self._address(key), time.monotonic()
-        if address in _seen and now - _seen[address][0] < _REMEMBERED:
-            return _seen[address][1]
+        before = _seen.get(address)
+        if before is not None and before[0] > max(_opened_last, now - _REMEMBERED):
+            return before[1]
         found = await self._read(key, None)
         for old in [each for each, (when, _) in _seen.items() if now - when > _REMEMBERED]:
             del _seen[old]
@@ -141,6 +152,7 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
 
     async def why_none(self) -> str:
         """Why there is no zarr at the address, as far as the server says it: what it is, and what to do."""
+        ask_anew()
         try:
             await self._asked("zarr.json", None, _Patience())
         except _NotGivenError as error:
