@@ -8,6 +8,7 @@ import pytest
 from command_line import run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.reader import get_reader
+from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.opening import open_views
 
 
@@ -32,3 +33,57 @@ def test_of_several_projects_one_is_to_be_named(folder):
         open_views(folder, timepoint=0)
     shutil.copy(folder / "other.xml", folder / "dataset.xml")
     assert "dataset.xml" in open_views(folder, timepoint=0).remarks[0]
+
+
+@pytest.fixture(params=[".", "raw"])
+def with_tiffs(request, test_data, tmp_path):
+    """A project of TIFF files that are views by their names alone too, beside its XML or in a folder below."""
+    folder = shutil.copytree(test_data / "projects" / "bigstitcher-tiff", tmp_path / "embryo")
+    for file in sorted((folder / "raw").iterdir()):
+        if request.param == ".":
+            shutil.copy(file, folder / file.name.replace("angle", "view"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "", "is empty"),
+        (lambda text: text.replace("SpimData", "SpamData"), "its root is <SpamData>"),
+        (lambda text: "\0" * len(text), "is damaged: it is no XML"),
+    ],
+    ids=["empty", "root", "zeros"],
+)
+def test_files_beside_a_damaged_project_are_not_fused_without_it(with_tiffs, change, words):
+    project = with_tiffs / "dataset.xml"
+    project.write_text(change(project.read_text(encoding="utf-8")), encoding="utf-8")
+    for look in (open_views, describe):
+        with pytest.raises(InputError, match=words) as raised:
+            look(with_tiffs)
+        assert str(project) in str(raised.value)
+        assert "would be fused without its registrations" in str(raised.value)
+    assert str(project) in run("info", with_tiffs, code=2).stderr
+
+
+def test_a_project_in_utf_16_opens_as_in_utf_8(with_tiffs):
+    usual = open_views(with_tiffs)
+    project = with_tiffs / "dataset.xml"
+    text = project.read_text(encoding="utf-8").replace("UTF-8", "UTF-16")
+    project.unlink()
+    # Not by its usual name, so that its first bytes alone tell.
+    (with_tiffs / "other.xml").write_text(text, encoding="utf-16")
+    views = open_views(with_tiffs)
+    assert views.names == usual.names
+    assert views.grid.shape == usual.grid.shape
+    np.testing.assert_array_equal(views.read(views.grid.box), usual.read(usual.grid.box))
+
+
+def test_a_folder_with_only_the_backup_of_a_project_says_so(with_tiffs):
+    (with_tiffs / "dataset.xml").rename(with_tiffs / "dataset.xml~1")
+    words = "holds dataset.xml~1, the backup of a project, and no dataset.xml"
+    if list(with_tiffs.glob("*.tif")):
+        assert any(words in remark for remark in open_views(with_tiffs).remarks)
+        assert "without the registrations" in run("info", with_tiffs).stderr
+    else:
+        with pytest.raises(InputError, match=words):
+            open_views(with_tiffs)

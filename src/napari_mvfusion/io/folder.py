@@ -15,6 +15,7 @@ from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.geometry import same_direction
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import recipe_path
+from napari_mvfusion.io.bdv.project_file import about_backups
 from napari_mvfusion.io.formats import has_file_suffix, suffixes
 from napari_mvfusion.io.name_pattern import NamePattern
 from napari_mvfusion.system.file_checks import OVER_NETWORK, check_there
@@ -70,10 +71,11 @@ class Folder:
             If there are no views, the tag is unknown, or there are several and none is named.
         """
         if not self.samples:
+            backup = "".join(f"; {line}" for line in about_backups(self.path))
             found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
             raise InputError(
                 f"{self.path} holds no views: names such as {_EXPECTED} are expected, found {found}; of other "
-                "names say with --pattern what they mean (pattern=)"
+                f"names say with --pattern what they mean (pattern=){backup}"
             )
         tags = ", ".join(f"'{name}'" for name in self.samples)
         if tag is None:

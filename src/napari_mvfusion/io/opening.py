@@ -15,6 +15,7 @@ from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, assumed
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
+from napari_mvfusion.io.bdv.project_file import about_backups
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import (
     format_of,
@@ -246,6 +247,8 @@ def _opened(
             return _open_channels(path, psfs or {}, elsewhere, voxel_size_um, at, wish, clean=clean)
         else:
             found, remarks = _in_folder(path, tag)
+    if isinstance(source, (str, Path)):
+        remarks += about_backups(Path(source))
     if elsewhere is not None:
         others = find_psfs(elsewhere, {each.name: each.angle for each in found})
         found = [replace(each, psf=others.files.get(each.name)) for each in found]

@@ -12,7 +12,7 @@ from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.bdv.listing import list_project_views
-from napari_mvfusion.io.bdv.project_file import is_project_name, projects_in, read_project
+from napari_mvfusion.io.bdv.project_file import is_project_name, projects_in, read_project, says_project
 from napari_mvfusion.io.bdv.reader import open_project_views
 from napari_mvfusion.io.bdv.single_volume import open_single
 from napari_mvfusion.io.bdv.summary import describe_project
@@ -86,13 +86,22 @@ def _the_project(folder: Path) -> Path:
     Raises
     ------
     InputError
-        If there are several.
+        If there are several, or the only one is damaged beyond being known as a project.
     """
     found = projects_in(folder)
     if len(found) != 1:
         named = " or ".join(str(file) for file in found[:2])
         raise InputError(f"{folder} holds {len(found)} BDV projects: name one of them, as {named}")
-    return found[0]
+    (project,) = found
+    if not says_project(project):
+        try:
+            read_project(project)
+        except InputError as error:
+            raise InputError(
+                f"{error}; without it the files in {folder} would be fused without its registrations: name the files "
+                "themselves where that is meant"
+            ) from error
+    return project
 
 
 class BDVFolder(Format):

@@ -44,20 +44,43 @@ def is_project_name(path: Path) -> bool:
 
 
 def projects_in(folder: Path) -> list[Path]:
-    """The projects that lie in a folder, by their first bytes: the one that is called as usual alone, where there is one."""
+    """The projects that lie in a folder, by their first bytes; the one that is called as usual alone, where there is one.
+
+    A file of the usual name is meant as one whatever it holds: a damaged one must not pass for none.
+    """
     if not is_folder(folder) or address_of(folder) is not None:
         return []
     try:
         found = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".xml" and file.is_file())
-        projects = [file for file in found[:_MOST_FILES] if _is_project(file)]
+        usual = [file for file in found if file.name.lower() == USUAL_NAME]
+        return usual or [file for file in found[:_MOST_FILES] if says_project(file)]
     except OSError:
         return []
-    return [file for file in projects if file.name == USUAL_NAME] or projects
 
 
-def _is_project(file: Path) -> bool:
+def says_project(file: Path) -> bool:
+    """Whether the first bytes of a file are those of a project, in UTF-8 or UTF-16."""
     with file.open("rb") as opened:
-        return b"<SpimData" in opened.read(_HEAD)
+        first = opened.read(_HEAD)
+    return any("<SpimData".encode(encoding) in first for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
+
+
+def about_backups(folder: Path) -> list[str]:
+    """A line where a folder holds only backups of a project, so that its files stand without registrations."""
+    if not is_folder(folder) or address_of(folder) is not None:
+        return []
+    try:
+        found = sorted(file for file in folder.iterdir() if _BACKUP.search(file.name) and file.is_file())
+        lone = [file for file in found if not file.with_name(_BACKUP.sub(".xml", file.name)).exists()]
+    except OSError:
+        return []
+    if not lone:
+        return []
+    plain = _BACKUP.sub(".xml", lone[0].name)
+    return [
+        f"{folder} holds {lone[0].name}, the backup of a project, and no {plain}: its files are taken without the "
+        f"registrations of the project; copy it to {plain} to use these"
+    ]
 
 
 def read_project(path: str | Path) -> Project:
