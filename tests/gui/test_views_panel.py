@@ -325,7 +325,9 @@ def test_a_dropped_folder_brings_views_and_psfs(model, person, views_folder):
     ]
     assert person.rows()[0].cuts
     assert person.rows()[0].problems == []
-    person.drop(views_folder.parent)
+    empty = views_folder.parent / "empty"
+    empty.mkdir()
+    person.drop(empty)
     assert any("holds no views" in text for text in person.messages("error"))
 
 

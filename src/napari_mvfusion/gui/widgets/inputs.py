@@ -251,8 +251,10 @@ class AngleField(NumberField):
 
     def call_unknown(self, word: str) -> None:
         """Show another word where there is no angle, as for a view that looks where no angle says."""
-        self._word = word
-        self.setSpecialValueText(word)
+        # Setting the same word again would wipe out what is being typed.
+        if word != self._word:
+            self._word = word
+            self.setSpecialValueText(word)
 
 
 class Slider(Unscrolled, QSlider):
