@@ -133,11 +133,29 @@ def test_a_metric_that_needs_nothing_is_shown_like_the_others(sample, tmp_path, 
     assert json.loads(run("evaluate", out, "--views", sample, "--json").stdout)["volume"] == {"peak": brightest}
 
 
+def test_the_resolution_is_that_of_the_views_a_result_was_fused_from(sample, tmp_path):
+    two, all_four = tmp_path / "two.zarr", tmp_path / "four.zarr"
+    run("fuse", sample, "--method", "average", "--views", "0,90", "-o", two)
+    said = run("evaluate", two, "--resolution", "--views", sample, "--json")
+    expected = find_resolution(open_views(sample).select(["0", "90"]), Average()).as_dict()
+    assert json.loads(said.stdout)["resolution"] == expected
+    assert "the resolution is that of the views 0, 90, which two.zarr was fused from" in said.stderr
+    run("fuse", sample, "--method", "average", "-o", all_four)
+    fewer = ("--view", f"0={sample / 'embryo_view_0.tif'}", "--view", f"90={sample / 'embryo_view_90.tif'}")
+    said = run("evaluate", all_four, "--resolution", *fewer, "--json", "--psf-folder", sample)
+    assert "from the views 0, 90, 180, 270, but the resolution is that of the views 0, 90" in " ".join(
+        said.stderr.split()
+    )
+
+
 def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):
     first, second = tmp_path / "first.zarr", tmp_path / "second.zarr"
-    run("fuse", sample, "--iterations", 3, "--tile", "16,32,32", "--views", "0,90", "-o", first)
+    said = run("fuse", sample, "--iterations", 3, "--tile", "16,32,32", "--views", "0,90", "-o", first).stderr
+    note = "tiles are 32 x 32 x 32 voxels, not 16 x 32 x 32, as they are whole chunks of the output, which are 32 x 32 x 32"
+    assert note in " ".join(said.split())
     repeated = run("fuse", "--recipe", f"{first}.recipe.json", "-o", second)
     assert "no data" not in repeated.stderr
+    assert "tiles are" not in repeated.stderr
     assert (zarr.open_array(first / "0")[:] == zarr.open_array(second / "0")[:]).all()
     one, two = (json.loads(Path(f"{path}.recipe.json").read_text()) for path in (first, second))
     assert one == two
@@ -302,6 +320,11 @@ BAD = {
     "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "holds no recipe"),
     "simulate over it": (lambda s, t: ["simulate", s], 3, "exists already"),
     "absurd snr": (lambda s, t: ["simulate", t / "n", "--size", 48, "--snr", 0], 2, "snr"),
+    "two volumes": (
+        lambda s, t: ["evaluate", s / "psf_0.tif", s / "psf_90.tif", "--views", s],
+        2,
+        "one volume at a time is measured, not 2",
+    ),
     "nothing to compare": (
         lambda s, t: ["evaluate", s / "psf_0.tif"],
         2,

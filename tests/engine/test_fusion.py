@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 import warm_process
-from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Prepared, TileDone, TileHalved
+from napari_mvfusion.data.events import Cancelled, Finished, IterationDone, Noted, Prepared, TileDone, TileHalved
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine import run
@@ -153,6 +153,22 @@ def test_each_storage_was_really_used(views, tmp_path):
             how["out"] = tmp_path / how["out"]
         seen.append(fuse(views, Diffuse(iterations=1), overwrite=True, **how).recipe["run"]["storage"])
     assert seen == ["device", "memory", "memory", "device", "disk", "device"]
+
+
+def test_tiles_that_are_not_those_asked_for_are_said(views, tmp_path):
+    def said(tile, **how):
+        events = fuse_events(views, Diffuse(iterations=1), out=tmp_path / "f.zarr", tile=tile, **how)
+        seen = [next(events)]
+        while not isinstance(seen[-1], TileDone):
+            seen.append(next(events))
+        events.close()
+        return [event.message for event in seen if isinstance(event, Noted) and event.message.startswith("tiles")]
+
+    chunks = " x ".join(str(min(64, n)) for n in SHAPE)
+    other = "tiles are 64 x 64 x 64 voxels, not 32 x 64 x 64, as "
+    assert said((32, 64, 64)) == [f"{other}they are whole chunks of the output, which are {chunks}"]
+    assert said((32, 64, 64), resume=True) == [f"{other}in the run that was begun"]
+    assert said((64, 64, 64), overwrite=True) == []
 
 
 def test_events_tell_the_whole_story(views):

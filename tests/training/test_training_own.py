@@ -93,7 +93,7 @@ def test_tiles_that_are_held_out_touch_none_that_is_trained_on(shapes, tile, cou
     rng = np.random.default_rng(seed)
     blocks = [rng.random(shape) for shape in shapes]
     if not any(min(s // t for s, t in zip(shape, tile, strict=True)) for shape in shapes):
-        with pytest.raises(InputError, match="choose a smaller tile, or a larger region"):
+        with pytest.raises(InputError, match=r"choose a smaller tile \(--tile, tile=\), or a larger region"):
             split_tiles(blocks, tile, count)
     # Two tiles lie beside each other, or in different blocks.
     room = [

@@ -13,7 +13,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_views
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.engine.recipe import load_recipe
+from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
@@ -28,7 +28,9 @@ from napari_mvfusion.system.devices import pick_device
 
 @reads_views
 def evaluate(
-    fused: Annotated[Path, typer.Argument(help=f"The fused volume, {known_endings()}.")],
+    volumes: Annotated[
+        list[Path], typer.Argument(metavar="FUSED", help=f"The fused volume, {known_endings()}; one at a time.")
+    ],
     truth: Annotated[Path | None, typer.Option(help=f"The ground truth, {known_endings()}.")] = None,
     views: Annotated[Path | None, typer.Option(help="The views, for the reprojection residual.")] = None,
     offset: Annotated[
@@ -52,6 +54,12 @@ def evaluate(
     reading: ViewOptions,
 ) -> None:
     """Measure a fused volume: against the truth, and by blurring it again and comparing it with its views."""
+    if len(volumes) > 1:
+        raise typer.BadParameter(
+            f"one volume at a time is measured, not {len(volumes)}: run it for each, or see them side by side in Compare",
+            param_hint="FUSED",
+        )
+    fused = volumes[0]
     has_views = views is not None or bool(reading.view)
     if truth is None and not has_views and not resolution:
         raise typer.BadParameter("give --truth, --views, or both, or --resolution", param_hint="--truth")
@@ -107,12 +115,29 @@ def _resolution(
     recipe = load_recipe(fused)
     if views is None:
         views = recipe.open_views(timepoint=reading.timepoint, channel=reading.channel)
+    else:
+        views = _those_of(recipe, views, fused)
     method = method_of_recipe(recipe.method.name, recipe.method.parameters)
     with stopped_by_signals() as cancel, show.working("resolution", quiet=quiet) as report:
         try:
             return find_resolution(views, method, device=device, report=report, cancel=cancel)
         except Interrupted:
             raise typer.Exit(cancel.exit_code) from None
+
+
+def _those_of(recipe: Recipe, views: RegisteredViews, fused: Path) -> RegisteredViews:
+    """The views that a volume was fused from, of all that are there; where it was fused from others, that is said."""
+    used = [entry.name for entry in recipe.views]
+    if set(used) == set(views.names):
+        return views
+    if set(used) < set(views.names):
+        show.note(f"the resolution is that of the views {', '.join(used)}, which {fused.name} was fused from")
+        return views.select(used)
+    show.say_warning(
+        f"{fused.name} was fused from the views {', '.join(used)}, but the resolution is that of the views "
+        f"{', '.join(views.names)}"
+    )
+    return views
 
 
 def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:

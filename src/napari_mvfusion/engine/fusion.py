@@ -289,12 +289,15 @@ def _fuse(
             yield Finished(finished, time.perf_counter() - started)
             return finished
         output = FileOutput(named, views.grid, workspace, overwrite=overwrite)
+    begun = workspace is not None and workspace.plan is not None
     try:
         plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
     except MemoryShortage:
         if workspace is not None:
             workspace.discard()  # without a plan there is nothing in it
         raise
+    if note := _about_tiles(tile, plan.tiles, output.chunk, begun=begun):
+        yield Noted(note)
     output = CheckedOutput(output, unit)
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
     with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
@@ -422,6 +425,15 @@ def _reject_constant(views: RegisteredViews) -> None:
                 f"{view.label} has the same value {numbers.minimum:g} everywhere, so it holds no image: leave it out, "
                 "or check its file and camera offset"
             )
+
+
+def _about_tiles(wanted: Triple | None, plan: TilePlan, chunk: Triple, *, begun: bool) -> str:
+    """Why tiles are not those that were asked for, "" where they are."""
+    if wanted is None or all(min(w, n) == t for w, n, t in zip(wanted, plan.shape, plan.tile, strict=True)):
+        return ""
+    asked, taken, chunks = (" x ".join(map(str, sides)) for sides in (wanted, plan.tile, chunk))
+    why = "as in the run that was begun" if begun else f"as they are whole chunks of the output, which are {chunks}"
+    return f"tiles are {taken} voxels, not {asked}, {why}"
 
 
 def _plan(

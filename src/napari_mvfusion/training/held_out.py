@@ -97,7 +97,7 @@ def _too_small(shapes: Sequence[Triple], tile: Triple) -> InputError:
     sizes = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
     return InputError(
         f"no tile of {' x '.join(map(str, tile))} voxels can be held out of {sizes} voxels beside one to train on: "
-        "choose a smaller tile, or a larger region"
+        "choose a smaller tile (--tile, tile=), or a larger region"
     )
 
 

@@ -36,7 +36,8 @@ def read_sharp(volume: VolumeLike, name: str, tile: Triple, side: int) -> np.nda
     shape = triple(volume.shape)
     if any(n < t for n, t in zip(shape, tile, strict=True)):
         raise InputError(
-            f"{name} of {shape} voxels is smaller than a tile of {tile}: choose a smaller tile or leave it out"
+            f"{name} of {shape} voxels is smaller than a tile of {tile}: choose a smaller tile (--tile, tile=) or "
+            "leave it out"
         )
     best, values = -1.0, np.zeros((0, 0, 0), np.float32)
     for box in blocks_in(Box.whole(shape), max(side, *tile)):
