@@ -91,6 +91,7 @@ DAMAGE = {
     "no codecs": ("0/zarr.json", set_at("codecs", value=[])),
     "10^9 planes": ("0/zarr.json", set_at("shape", value=[2, 10**9, 7, 8])),
     "10^15 pixels": ("0/zarr.json", set_at("shape", value=[2, 10**5, 10**5, 10**5])),
+    "chunks of no size": ("0/zarr.json", set_at("chunk_grid", "configuration", "chunk_shape", value=[0, 1, 1, 1])),
     "chunks of 16 GiB": (
         "0/zarr.json",
         set_at("chunk_grid", "configuration", "chunk_shape", value=[1, 1024, 2048, 2048]),
@@ -107,6 +108,12 @@ def test_damaged_metadata_is_named_in_one_line(views_zarr, case):
     assert "\n" not in str(caught.value)
     described = describe(views_zarr)
     assert "v.zarr" in described.samples[0].problems[0]
+
+
+def test_chunks_of_no_size_are_damage_in_their_file(views_zarr):
+    change(views_zarr / "0" / "zarr.json", set_at("chunk_grid", "configuration", "chunk_shape", value=[1, 0, 1, 1]))
+    with pytest.raises(InputError, match=r"v\.zarr is damaged: 0/zarr\.json in it says that chunks have 1 x 0 x 1 x 1"):
+        open_views(views_zarr)
 
 
 NOT_READ = {
@@ -391,6 +398,11 @@ def plate(path):
     zarr.create_group(path).attrs["ome"] = {"plate": {"wells": [{"path": "A/1"}]}}
 
 
+def without_multiscales(path):
+    write_zarr(path, np.ones(SHAPE, np.float32), Grid(SHAPE))
+    change(path / "zarr.json", lambda values: values["attributes"]["ome"].pop("multiscales"))
+
+
 def well(path):
     # By its name it would be its own image.
     zarr.create_group(path).attrs["ome"] = {"well": {"images": [{"path": "."}, {"path": "0"}]}}
@@ -408,6 +420,10 @@ def without_axes(path):
         (
             well,
             "is a well of a plate, and none of its images is there: copy it again, or name one, as PLATE.zarr/A/1/0",
+        ),
+        (
+            without_multiscales,
+            r"has no multiscales entry .*: save it again, or name one of its arrays, as .*v\.zarr/0$",
         ),
         (without_axes, "has no axes: a volume needs z, y and x"),
         (bare_array, "is a bare zarr array of 4 axes, and does not say which they are: save it as OME-Zarr"),

@@ -125,7 +125,7 @@ def weigh(path: Path, array: Any) -> None:
     Raises
     ------
     InputError
-        If it is empty, holds no numbers, or an axis, a chunk, or the number of chunks is too large.
+        If it is empty, holds no numbers, has chunks of no size, or an axis, a chunk, or the number of chunks is too large.
     """
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if dtype.kind not in "buif":
@@ -138,6 +138,11 @@ def weigh(path: Path, array: Any) -> None:
             f"{LONGEST_AXIS:,}, and all of it {_MOST_VOXELS / 10**12:.1f} million million"
         )
     chunks = tuple(int(n) for n in array.chunks)
+    if min(chunks) < 1:
+        file = Path(array.path) / ("zarr.json" if array.metadata.zarr_format == 3 else ".zarray")
+        raise InputError(
+            f"{path} is damaged: {file} in it says that chunks have {_sizes(chunks)} pixels; copy it again"
+        )
     whole = math.prod(chunks) * dtype.itemsize
     if whole > LARGEST_PIECE:
         raise InputError(

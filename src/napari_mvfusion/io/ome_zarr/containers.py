@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +15,8 @@ from napari_mvfusion.io.ome_zarr.stores import is_zarr
 Look: TypeAlias = Callable[[Path], Mapping[str, Any]]
 """Reads what the attributes of a group say by the specification."""
 
+# What the levels of images are called.
+_LEVEL = re.compile(r"s?\d+")
 _NAMED_IMAGES = 2
 _LISTED_IMAGES = 12
 _MOST_WELLS = 1536
@@ -65,6 +68,11 @@ def what_it_is(path: Path, stored: Any, ome: Mapping[str, Any]) -> str:
         )
     arrays = {str(name): array for name, array in stored.members() if isinstance(array, zarr.Array)}
     volumes = [name for name, array in arrays.items() if array.ndim >= 3]
+    if volumes and ("ome" in stored.attrs or "omero" in ome or all(map(_LEVEL.fullmatch, volumes))):
+        return (
+            "has no multiscales entry in its attributes, which tells what the levels of an OME-Zarr are: save it again, or "
+            f"name one of its arrays, as {path / volumes[0]}"
+        )
     if volumes:
         kind = "is an xarray store" if any(map(_has_dimensions, arrays.values())) else "is a group of zarr arrays"
         return f"{kind}, and no OME-Zarr: name one of its arrays, as {' or '.join(str(path / n) for n in volumes[:2])}"
