@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from faults.malformed import mutated_bytes
 from napari_mvfusion.data.geometry import Grid
@@ -253,3 +254,53 @@ def test_axes_of_one_voxel_keep_their_place(tmp_path, rng, shape, how):
     assert np.array_equal(open_volume(tmp_path / "v.tif")[0][:], pixels)
     write_tiff(tmp_path / "out.tif", pixels, Grid(shape))
     assert np.array_equal(open_volume(tmp_path / "out.tif")[0][:], pixels)
+
+
+def test_planes_that_ome_xml_does_not_tell_of_are_said_to_be_left_out(tmp_path, rng):
+    path = tmp_path / "x.ome.tif"
+    pixels = rng.integers(0, 999, (16, 20, 24), dtype=np.uint16)
+    tifffile.imwrite(path, pixels, metadata={"axes": "ZYX"})
+    assert not open_stack(path).notes
+    stated = path.read_bytes()
+    fewer = stated.replace(b'SizeZ="16"', b'SizeZ="8" ').replace(b'PlaneCount="16"', b'PlaneCount="8" ')
+    path.write_bytes(fewer)
+    stack = open_stack(path)
+    assert stack.notes == (f"{path} has 16 planes, and its OME-XML tells of 8: the others are left out",)
+    np.testing.assert_array_equal(stack.volume()[:], pixels[:8])
+    # One that is left out is said by what fuses it too.
+    assert any("tells of 8" in remark for remark in open_views([path], no_data="none").remarks)
+
+
+def test_coarser_copies_are_no_planes_that_are_left_out(tmp_path, rng):
+    path = tmp_path / "x.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(rng.random((4, 32, 32), np.float32), subifds=1, metadata={"axes": "ZYX"})
+        file.write(rng.random((4, 16, 16), np.float32), subfiletype=1)
+    assert not open_stack(path).notes
+
+
+@pytest.mark.parametrize(
+    "how", [{"metadata": None}, {"ome": True}, {"compression": "zlib"}, {"bigtiff": True, "ome": True}]
+)
+def test_a_file_that_is_cut_in_half_is_called_truncated(tmp_path, rng, how):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, rng.random((16, 20, 24), np.float32), **how)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"x\.tif is truncated"):
+        open_stack(path)
+
+
+def test_planes_before_a_cut_are_taken_with_a_word(tmp_path, rng):
+    path = tmp_path / "x.tif"
+    pixels = rng.integers(0, 255, (6, 20, 24), dtype=np.uint8)
+    # Pillow is libtiff: every plane is followed by its own directory, so that a cut leaves whole planes.
+    pages = [Image.fromarray(plane) for plane in pixels]
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_adobe_deflate")
+    assert not open_stack(path).notes
+    with tifffile.TiffFile(path) as file:
+        starts = sorted(offset for page in file.pages for offset in (page.offset, *page.dataoffsets))
+        end = next(at for at in starts if at > max(file.pages[3].offset, *file.pages[3].dataoffsets))
+    path.write_bytes(path.read_bytes()[:end])
+    stack = open_stack(path)
+    assert "is truncated: its last plane leads to another beyond its end; the 4 planes" in stack.notes[0]
+    np.testing.assert_array_equal(stack.volume()[:], pixels[:4])

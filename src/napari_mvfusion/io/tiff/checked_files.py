@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -157,6 +158,37 @@ def ome_images(tiff: tifffile.TiffFile) -> list[ElementTree.Element]:
     if not (tiff.is_ome and tiff.ome_metadata):
         return []
     return ElementTree.fromstring(tiff.ome_metadata).findall("{*}Image/{*}Pixels")
+
+
+def planes_beside(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[int, int]:
+    """Planes of a file, and those of them that its OME-XML tells of; none, where it has no OME-XML.
+
+    Coarser copies, and pages of another shape, are no planes.
+
+    Parameters
+    ----------
+    path : of the file
+    tiff : the opened file
+    series : the image that is taken of it
+    """
+    if series.kind != "ome":
+        return 0, 0
+    used = {page.index for each in tiff.series for page in each.pages if page is not None and _lies_in(page, path)}
+    if len(tiff.pages) <= len(used):
+        return len(used), len(used)
+    others = (tiff.pages.get(number, aspage=True) for number in range(len(tiff.pages)) if number not in used)
+    alike = [page for page in others if page.shape == series.keyframe.shape and not page.is_reduced]
+    return len(used) + len(alike), len(used)
+
+
+def is_cut_off(tiff: tifffile.TiffFile) -> bool:
+    """Whether the last page of a file leads to another beyond its end, as where the file was cut off."""
+    known, file = tiff.tiff, tiff.filehandle
+    file.seek(tiff.pages[-1].offset)
+    (tags,) = struct.unpack(known.tagnoformat, file.read(known.tagnosize))
+    file.seek(tags * known.tagsize, 1)
+    (following,) = struct.unpack(known.offsetformat, file.read(known.offsetsize))
+    return bool(following >= file.size)
 
 
 def file_of(page: Any) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from napari_mvfusion.io.tiff.checked_files import (
     file_of,
     image_number,
     image_of,
+    is_cut_off,
     ome_images,
     opened_tiff,
+    planes_beside,
     split,
 )
 from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
@@ -80,7 +82,7 @@ def open_stack(path: str | Path) -> StoredVolumes:
         number = image_number(tiff, series)
         _refuse_missing(file, tiff, series, number)
         unknown = (*undescribed(file, tiff.pages.first.description or ""), *_own_for_lacking(file, tiff, series))
-        sizes = _sizes_of(path, series, unknown)
+        sizes = _sizes_of(path, tiff, series, unknown)
         pixels = _pixels_of(file, series, sizes)
         notes = _notes(tiff)
         recipe, origin = (json.loads(notes.get(name, "null")) for name in ("recipe", "origin_um"))
@@ -94,12 +96,25 @@ def open_stack(path: str | Path) -> StoredVolumes:
             None if origin is None else float_triple(origin),
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
-            (*left_out, *unknown),
+            (*left_out, *unknown, *_without_others(file, tiff, series)),
             stage_um=stage_position_of(tiff, number or 0),
         )
 
 
-def _sizes_of(path: Path, series: Any, unknown: tuple[str, ...]) -> dict[str, int]:
+def _without_others(path: Path, tiff: tifffile.TiffFile, series: Any) -> Iterator[str]:
+    """Lines where a file holds planes that its description does not tell of, or speaks of more than it holds."""
+    held, told = planes_beside(path, tiff, series)
+    if held > told:
+        yield f"{path} has {held} planes, and its OME-XML tells of {told}: the others are left out"
+    # Where a description says how many planes there are, they were counted already.
+    if series.kind in ("uniform", "generic") and is_cut_off(tiff):
+        yield (
+            f"{path} is truncated: its last plane leads to another beyond its end; the {len(series.pages)} planes that it "
+            "holds are taken, copy or export it again for all of them"
+        )
+
+
+def _sizes_of(path: Path, tiff: tifffile.TiffFile, series: Any, unknown: tuple[str, ...]) -> dict[str, int]:
     """Sizes by axis in the order of the file: "t" and "c" where there are several, "z", "y" and "x"."""
     # As it was written: an axis of one voxel, also y or x of thin volumes, keeps its place.
     stated = series.kind == "ome"
@@ -128,6 +143,11 @@ def _sizes_of(path: Path, series: Any, unknown: tuple[str, ...]) -> dict[str, in
         depth = [1]
     if (len(depth) != 1 or len(plane) != 2) and unknown:
         raise InputError(f"{unknown[0]}; copy it beside")
+    if not depth and is_cut_off(tiff):
+        raise InputError(
+            f"{path} is truncated: its last plane leads to another beyond its end, and it holds one alone; copy or export "
+            "it again"
+        )
     if len(depth) != 1 or len(plane) != 2:
         raise InputError(
             f"{path} has the shape {tuple(series.shape)} (axes {series.axes}): a view needs three axes z, y, x"
