@@ -7,6 +7,7 @@ import sys
 import threading
 import zipfile
 from base64 import b64encode
+from collections import Counter
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,14 +22,17 @@ from command_line import run
 from napari_mvfusion.addresses import absolute, address_of, flaw_of, with_addresses
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.engine.fusion import fuse
 from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.contents import describe
 from napari_mvfusion.io.formats import format_of, open_stored
 from napari_mvfusion.io.ome_zarr import remote_store, zip_archive
+from napari_mvfusion.io.ome_zarr.recent_files import RecentFiles
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, psf_files
+from napari_mvfusion.methods.average import Average
 
 SHAPE = (20, 24, 70)
 
@@ -348,6 +352,36 @@ def test_who_opens_an_address_again_asks_again(served, rng, monkeypatch):
     server.asked.clear()
     assert open_volume(f"{address}/v.zarr")[1].shape == (7, 5, 6)
     assert max(map(server.asked.count, server.asked)) == 1  # within one opening once
+
+
+def test_a_fusion_asks_for_a_chunk_once(served, rng):
+    folder, address, server = served
+    shape = (70, 70, 70)  # eight chunks
+    for name in ("0", "90"):
+        write_zarr(folder / f"{name}.zarr", rng.random(shape, np.float32), Grid(shape))
+    views = open_views({name: f"{address}/{name}.zarr" for name in ("0", "90")})
+    there = fuse(views, Average(), tile=(64, 64, 64)).data
+    chunks = Counter(path for path in server.asked if "/c/" in path)
+    assert len(chunks) == 16
+    assert (
+        chunks.total() < 24
+    )  # two that ask at the same moment both wait for the server; without keeping, 150 and more
+    here = fuse(open_views({name: folder / f"{name}.zarr" for name in ("0", "90")}), Average(), tile=(64, 64, 64)).data
+    np.testing.assert_array_equal(np.asarray(there), np.asarray(here))
+    write_zarr(folder / "0.zarr", pixels := rng.random(shape, np.float32), Grid(shape), overwrite=True)
+    np.testing.assert_array_equal(open_volume(f"{address}/0.zarr")[0][:], pixels)
+
+
+def test_what_servers_sent_is_kept_in_bounded_memory():
+    recent = RecentFiles(100)
+    for name in range(5):
+        recent.keep(name, bytes([name]) * 30)
+        recent.find(0)
+    recent.keep(0, b"x" * 40)
+    recent.keep("long", b"x" * 101)
+    assert {name: recent.find(name) for name in (0, 1, 2, 3, 4, "long")} == {
+        0: b"x" * 40, 1: None, 2: None, 3: bytes([3]) * 30, 4: bytes([4]) * 30, "long": None
+    }  # fmt: skip
 
 
 def test_a_server_that_answers_all_with_a_page_may_hold_an_old_zarr(served, rng):

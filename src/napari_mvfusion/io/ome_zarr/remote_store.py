@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
@@ -16,6 +17,7 @@ from zarr.storage import FsspecStore
 
 from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
 from napari_mvfusion.io.ome_zarr.checked_store import Checked, is_metadata
+from napari_mvfusion.io.ome_zarr.recent_files import RECENT
 from napari_mvfusion.system.file_checks import cause_of, check_address
 
 # Seconds that a server may say nothing, in all attempts together, and between two attempts.
@@ -62,6 +64,8 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
     def __init__(self, fs: Any, read_only: bool = True, path: str = "", **options: Any) -> None:
         super().__init__(fs, read_only=read_only, path=path, **options)
         self._process = os.getpid()
+        # What was received is kept for one opened store: who opens it again asks again.
+        self._owner = uuid4()
 
     @classmethod
     def at(cls, address: str) -> RemoteFiles:
@@ -85,9 +89,15 @@ class RemoteFiles(Checked, FsspecStore):  # type: ignore[misc]  # zarr is not fo
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Bytes of a file, None where there is none."""
         prototype = default_buffer_prototype() if prototype is None else prototype
-        found = await self._remembered(key) if is_metadata(key) else await self._read(key, byte_range)
+        name = self._owner, key, byte_range
+        if is_metadata(key):
+            found = await self._remembered(key)
+        elif (found := RECENT.find(name)) is None:
+            found = await self._read(key, byte_range)
         value = None if found is None else prototype.buffer.from_bytes(found)
         self.check_content(key, value, byte_range)
+        if found is not None and not is_metadata(key):
+            RECENT.keep(name, found)
         return value
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
