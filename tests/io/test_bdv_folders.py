@@ -87,3 +87,17 @@ def test_a_folder_with_only_the_backup_of_a_project_says_so(with_tiffs):
     else:
         with pytest.raises(InputError, match=words):
             open_views(with_tiffs)
+
+
+def test_setups_that_are_one_file_are_named(with_tiffs):
+    assert not any("same pixels" in remark for remark in open_views(with_tiffs).remarks)
+    project = with_tiffs / "dataset.xml"
+    text = project.read_text(encoding="utf-8")
+    assert "angle_90.tif" in text
+    project.write_text(text.replace("angle_90.tif", "angle_0.tif"), encoding="utf-8")
+    views = open_views(with_tiffs)
+    (said,) = [remark for remark in views.remarks if "same pixels" in remark]
+    first, second = views.names
+    assert said.startswith(f"setup 0 ('{first}') and setup 1 ('{second}') have the same pixels, those of ")
+    assert "angle_0.tif: correct the names of files" in said
+    assert "same pixels" in " ".join(run("info", with_tiffs).stderr.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element
 
@@ -29,12 +30,14 @@ class ViewLevel:
     factors : voxels of the full resolution in one of the level, (z, y, x)
     shift : where the middle of its first voxel lies in those of the full resolution, (z, y, x)
     count : how many levels the view has
+    kept_in : file, and what tells its volumes from one another, where projects name files one by one; None elsewhere
     """
 
     data: VolumeLike
     factors: FloatTriple = (1.0, 1.0, 1.0)
     shift: FloatTriple = (0.0, 0.0, 0.0)
     count: int = 1
+    kept_in: tuple[Path, ...] | tuple[Path, int, int, int] | None = None
 
     @classmethod
     def averaged(cls, data: VolumeLike, levels: np.ndarray, level: int) -> ViewLevel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
         to_grid = None if choice.own_psfs else own_to_fused(view.affine, found.grid)
         adjusted = _adjusted(plain, project.adjustments.get(view.place))
         made[view] = with_psf(adjusted, view.place, to_grid, places, clean=clean)
-    views, remarks = [], [*by_number, *_remarks(project, chosen, unit)]
+    views, remarks = [], [*by_number, *_remarks(project, chosen, unit), *_twice(project, levels)]
     for name, members in groups.items():
         met = [view for view in members if view in inside]
         if len(met) > 1:
@@ -279,6 +279,18 @@ def _remarks(project: Project, views: Sequence[PlacedView], unit: WorldUnit) -> 
     if adjusted:
         said.append(f"brightness adjusted as the project says: {_some(adjusted)}")
     return said
+
+
+def _twice(project: Project, levels: Mapping[PlacedView, ViewLevel]) -> Iterator[str]:
+    """A line for each volume that several views are said to be."""
+    kept: dict[tuple[object, ...], list[PlacedView]] = {}
+    for view, level in levels.items():
+        if level.kept_in is not None:
+            kept.setdefault(level.kept_in, []).append(view)
+    for (file, *_), views in kept.items():
+        if len(views) > 1:
+            setups = " and ".join(f"setup {view.place[1]} ('{view.name}')" for view in views)
+            yield f"{setups} have the same pixels, those of {file}: correct the names of files in {project.path}"
 
 
 def _numbers(numbers: Sequence[int]) -> str:

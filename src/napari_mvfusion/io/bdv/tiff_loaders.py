@@ -66,7 +66,8 @@ class _TiffLoader(PixelLoader):
                 f"{file} has no channel {channel} at time point {timepoint}, where {self.project} looks for {called(view)}: "
                 f"check the file, or {RESAVE}"
             )
-        return ViewLevel(stored.volume(at.get("t"), at.get("c")))
+        volume = stored.volume(at.get("t"), at.get("c"))
+        return ViewLevel(volume, kept_in=(file, series, at.get("t", 0), at.get("c", 0)))
 
 
 class FileMapLoader(_TiffLoader):
@@ -104,7 +105,7 @@ class FileMapLoader(_TiffLoader):
             planes = [self.places.checked(plane) for plane in _planes(file, called(view))]
             if lacking := next((plane for plane in planes if not is_there(plane)), None):
                 raise InputError(f"{lacking} does not exist, and is a plane of {called(view)}: put it where it was")
-            return ViewLevel(stack_of(file, planes).volume())
+            return ViewLevel(stack_of(file, planes).volume(), kept_in=tuple(planes))
         timepoint = view[0] if self._is_series else 0
         return self.opened(file, view, timepoint, each.channel, each.series)
 
