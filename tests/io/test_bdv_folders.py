@@ -101,3 +101,15 @@ def test_setups_that_are_one_file_are_named(with_tiffs):
     assert said.startswith(f"setup 0 ('{first}') and setup 1 ('{second}') have the same pixels, those of ")
     assert "angle_0.tif: correct the names of files" in said
     assert "same pixels" in " ".join(run("info", with_tiffs).stderr.split())
+
+
+def test_files_of_a_project_that_are_named_one_by_one_are_said_to_be_its(test_data, tmp_path):
+    folder = shutil.copytree(test_data / "projects" / "bigstitcher-tiff", tmp_path / "embryo")
+    files = sorted((folder / "raw").iterdir())
+    said = f"{folder / 'dataset.xml'} is the project of these very files"
+    assert [remark for remark in open_views(files).remarks if remark.startswith(said)]
+    assert "the project of these very files" in " ".join(run("info", *files).stderr.split())
+    other = shutil.copy(files[0], folder / "raw" / "other.tif")
+    assert not any("very files" in remark for remark in open_views([files[0], other]).remarks)
+    (folder / "dataset.xml").write_text("", encoding="utf-8")
+    assert not any("very files" in remark for remark in open_views(files).remarks)

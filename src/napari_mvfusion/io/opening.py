@@ -15,6 +15,7 @@ from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, assumed
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
+from napari_mvfusion.io.bdv.loaders import about_project_of
 from napari_mvfusion.io.bdv.project_file import about_backups
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import (
@@ -232,7 +233,7 @@ def _opened(
         if not isinstance(source, Mapping) and len(source) == 1:
             inner, remarks = _views_inside(Path(source[0]))
         found, said = _in_their_folders(_named(inner or source, psfs), at)
-        remarks = [*remarks, *said]
+        remarks = [*remarks, *said, *about_project_of([each.file for each in found])]
     else:
         in_project.refuse_elsewhere()
         path = Path(source)

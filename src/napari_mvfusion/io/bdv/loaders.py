@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.hdf5_loader import Hdf5Loader
 from napari_mvfusion.io.bdv.n5_loader import N5Loader
 from napari_mvfusion.io.bdv.pixels import RESAVE, PixelLoader
 from napari_mvfusion.io.bdv.places import Places
+from napari_mvfusion.io.bdv.project_file import projects_in, read_project
 from napari_mvfusion.io.bdv.tiff_loaders import FileMapLoader, StackLoader
 from napari_mvfusion.io.bdv.zarr_loader import ZarrLoader
 
@@ -54,3 +58,20 @@ def loader_of(places: Places) -> PixelLoader:
     if kept is not None:
         raise InputError(f"{project.path} keeps its pixels in {kept} ({name}), which are not read: {RESAVE}")
     raise InputError(f"{project.path} keeps its pixels in a way that is not known ('{name[:60]}'): {RESAVE}")
+
+
+def about_project_of(files: Sequence[Path]) -> list[str]:
+    """A line where files that are named one by one are all those of a project beside them or in the folder above."""
+    meant = frozenset(file.absolute() for file in files)
+    if len(meant) < 2:
+        return []
+    folder = next(iter(meant)).parent
+    for project in (*projects_in(folder), *projects_in(folder.parent)):
+        try:
+            loader = loader_of(Places(read_project(project)))
+            held = loader.files if isinstance(loader, FileMapLoader) else frozenset()
+        except InputError:  # what is wrong with a project is said where it is named
+            continue
+        if meant == {file.absolute() for file in held}:
+            return [f"{project} is the project of these very files, and says where they lie: name it to fuse them so"]
+    return []

@@ -86,6 +86,11 @@ class FileMapLoader(_TiffLoader):
             found[timepoint, setup] = _Mapped(stored_path(path), series, channel)
         return found
 
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files that it names, whether they are there or not."""
+        return frozenset(self.places.find(each.path) for each in self._files.values())
+
     @cached_property
     def _is_series(self) -> bool:
         """Whether a file holds several of the project's time points: only then is that a number of its own."""
