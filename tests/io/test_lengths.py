@@ -1,8 +1,14 @@
 """Units of length as programs write them."""
 
+import numpy as np
 import pytest
+import zarr
 
+from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.lengths import micrometres, seconds
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
+from napari_mvfusion.io.opening import open_views, open_volume
 
 # The units of length of OME's schema, and how many metres each is by the SI or by its definition.
 OME = {
@@ -58,3 +64,16 @@ def test_units_of_time_are_known_by_the_names_that_files_use_and_others_are_not(
     assert {name: seconds(name) for name in names} == pytest.approx(names)
     for unknown in ("", "frame", "foo", "pixel", "um", "s*s", "2 s"):
         assert seconds(unknown) is None
+
+
+def test_a_size_that_no_microscope_has_names_its_file(tmp_path):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, np.ones((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    group = zarr.open_group(path)
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["axes"][0]["unit"] = "furlong"
+    group.attrs["ome"] = ome
+    for look in (open_volume, lambda file: open_views([file])):
+        with pytest.raises(InputError, match=r"^\S+v\.zarr: voxels of \(201168.*check the unit, or say"):
+            look(path)
+    assert open_views([path], voxel_size_um=(1.0, 1.0, 1.0)).grid.voxel_size_um == (1.0, 1.0, 1.0)

@@ -188,6 +188,21 @@ def box_of(index: Sequence[slice | int], shape: Sequence[int]) -> tuple[Box, tup
     return box, picked
 
 
+def refuse_impossible_size(voxel_size_um: Sequence[float], file: str = "") -> None:
+    """Refuse voxels (z, y, x) that no microscope has, of a file, where one is named.
+
+    Raises
+    ------
+    InputError
+        If one is below 0.01 nm or above 1 m.
+    """
+    if any(0 < size < _SMALLEST_UM or _LARGEST_UM < size < np.inf for size in voxel_size_um):
+        raise InputError(
+            f"{file}{': ' if file else ''}voxels of {tuple(voxel_size_um)} um cannot be those of a microscope: "
+            f"check the unit{', or say their size with --voxel-size Z,Y,X (voxel_size_um=)' if file else ''}"
+        )
+
+
 @dataclass(frozen=True)
 class Grid:
     """Where the voxels of the fused volume lie.
@@ -211,10 +226,7 @@ class Grid:
             raise InputError(f"a grid needs three positive sizes (z, y, x), not {tuple(self.shape)}")
         if not all(np.isfinite(s) and s > 0 for s in self.voxel_size_um):
             raise InputError(f"voxel sizes must be positive micrometres, not {tuple(self.voxel_size_um)}")
-        if not all(_SMALLEST_UM <= s <= _LARGEST_UM for s in self.voxel_size_um):
-            raise InputError(
-                f"voxels of {tuple(self.voxel_size_um)} um cannot be those of a microscope: check the unit"
-            )
+        refuse_impossible_size(self.voxel_size_um)
         if not all(np.isfinite(o) for o in self.origin_um):
             raise InputError(f"the origin of a grid must be finite, not {tuple(self.origin_um)}")
 

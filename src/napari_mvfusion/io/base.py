@@ -24,6 +24,7 @@ from napari_mvfusion.data.geometry import (
     StatedSize,
     Triple,
     assumed_size,
+    refuse_impossible_size,
 )
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
@@ -84,6 +85,7 @@ class StoredVolumes:
         """
         self.refuse_turned()
         size, stated = assumed_size(self.voxel_size_um)
+        refuse_impossible_size(size, str(self.path))
         z, y, x = (a and b for a, b in zip(stated, self.in_um, strict=True))
         return Grid(self.shape, size, self.origin_um or (0.0, 0.0, 0.0), (z, y, x))
 

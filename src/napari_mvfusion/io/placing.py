@@ -18,6 +18,7 @@ from napari_mvfusion.data.geometry import (
     StatedSize,
     assumed_size,
     float_triple,
+    refuse_impossible_size,
     without_rounding,
 )
 from napari_mvfusion.errors import InputError
@@ -149,6 +150,8 @@ def place_volumes(
     if wish.stage:
         volumes = [_at_stage(volume) for volume in volumes]
     sizes, known, remarks = _sizes(volumes, voxel_size_um)
+    for volume, size in zip(volumes, sizes, strict=True):
+        refuse_impossible_size(size, str(volume.path))
     first = volumes[0]
     if wish.voxels == "same" or any(each.origin_um is None for each in volumes):
         _refuse_unequal(volumes, sizes, same=wish.voxels == "same")
