@@ -475,9 +475,15 @@ def test_peak_memory_is_bounded_by_the_tile_and_not_by_the_volume(tmp_path, rng,
             array = zarr.create_array(store=store, shape=(size,) * 3, chunks=(64,) * 3, dtype="uint16")
             array[:] = rng.integers(0, 1000, (size,) * 3, dtype=np.uint16)
         script = BOUNDED.format(tests=str(Path(__file__).parents[1]))
-        done = warm_process.run(script, folder, size, ending)
-        assert done.returncode == 0, done.stderr
-        used[size] = json.loads(done.stdout.splitlines()[-1])
+        # What threads of allocators keep back varies by tens of megabytes when cores are busy: the bound is for every run,
+        # the comparison of the sizes for the lesser of two.
+        runs = []
+        for number in range(2):
+            done = warm_process.run(script, folder, size, f"{number}.{ending}")
+            assert done.returncode == 0, done.stderr
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            assert runs[-1]["used"] <= runs[-1]["bound"]
+        used[size] = min(runs, key=lambda run: run["used"])
         shutil.rmtree(folder)
     assert used[320]["used"] <= used[320]["bound"]
     assert used[320]["used"] <= used[160]["used"] + LIBRARY_BYTES
