@@ -15,6 +15,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.panels.compare.compared_layers import role_of, view_layers_with_psfs, views_of
+from napari_mvfusion.gui.panels.compare.data_versions import DataVersions, shown_step
 from napari_mvfusion.gui.panels.compare.figure_box import FigureBox
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
@@ -45,13 +46,13 @@ class MetricsTab(ComparePart):
     def __init__(self, viewer: ViewerModel, compared: ComparedLayers, status: Status, look: LookTab) -> None:
         super().__init__(viewer, compared, status)
         self._known: dict[Key, Score] = {}
-        self._versions: dict[Image, int] = {}
+        self._versions = DataVersions()
         self._rows: list[Row] = []
         self._task = Latest(self)
         self._bar = TaskBar(self._task)
         self._figure = FigureBox(viewer, compared, status, look)
         self._lay_out()
-        compared.data_changed.connect(self._notice_data)
+        compared.data_changed.connect(self._versions.notice)
         compared.changed.connect(self._follow)
         compared.time_changed.connect(self._follow)
         self._over["part"].changed.connect(self._show)
@@ -79,14 +80,9 @@ class MetricsTab(ComparePart):
         layout.addWidget(self._figure)
         layout.addStretch()
 
-    def _notice_data(self, layer: Image) -> None:
-        self._versions[layer] = self._versions.get(layer, 0) + 1
-
     def _follow(self) -> None:
         """Layers, ticks, ground truth, data or time are others: what is known about them stays."""
-        listed = self._compared.listed()
-        self._versions = {layer: self._versions.get(layer, 0) for layer in listed}
-        current = {(id(layer), version) for layer, version in self._versions.items()}
+        current = self._versions.follow(self._compared.listed())
         self._known = {key: score for key, score in self._known.items() if current.issuperset(key.made_of)}
         truth = self._compared.truth()
         self._rows = [self._row(layer, truth) for layer in self._measured()]
@@ -108,8 +104,7 @@ class MetricsTab(ComparePart):
         return Row(layer.name, role_of(layer), known, missing)
 
     def _key(self, needs: Needs, layers: list[Image]) -> Key:
-        leading = tuple(self._viewer.dims.current_step[:-3]) if any(layer.ndim > 3 for layer in layers) else ()
-        return Key(needs, leading, tuple((id(layer), self._versions.get(layer, 0)) for layer in layers))
+        return Key(needs, shown_step(self._viewer, layers), self._versions.of(layers))
 
     def _missing(self) -> list[ScoringTask]:
         """What is still to be computed."""

@@ -19,6 +19,7 @@ from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.panels.compare.compared_layers import included_views, views_of, with_role
 from napari_mvfusion.gui.panels.compare.curves_plot import CurvesPlot, PlottedCurve
+from napari_mvfusion.gui.panels.compare.data_versions import DataVersions, Versions, shown_step
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.widgets.forms import Form, Words
 from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button, text_label
@@ -37,7 +38,7 @@ _NOTHING = "Tick results that were fused here: each is fused again from two halv
 _AXIS_TIP = "Of which axis the curves are: they fall below the line at the resolution"
 _SHORT: dict[Outcome, str] = {"finer than two voxels": "finer", "no signal": "no signal", "too few voxels": "too few"}
 
-Key = tuple[object, ...]
+Key = tuple[tuple[int, ...], Versions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +63,11 @@ class ResolutionTab(ComparePart):
     def __init__(self, viewer: ViewerModel, compared: ComparedLayers, status: Status) -> None:
         super().__init__(viewer, compared, status)
         self._known: dict[Key, Resolution | str] = {}
-        self._versions: dict[Image, int] = {}
+        self._versions = DataVersions()
         self._task = Latest(self)
         self._bar = TaskBar(self._task)
         self._lay_out()
-        compared.data_changed.connect(self._notice_data)
+        compared.data_changed.connect(self._versions.notice)
         compared.changed.connect(self._follow)
         compared.time_changed.connect(self._show)
         viewer.events.theme.connect(self._paint)
@@ -104,15 +105,10 @@ class ResolutionTab(ComparePart):
         layout.addWidget(self._plot, 1)
         layout.addStretch()
 
-    def _notice_data(self, layer: Image) -> None:
-        self._versions[layer] = self._versions.get(layer, 0) + 1
-
     def _follow(self) -> None:
         """Layers, ticks or data are others: what is known about them stays."""
-        listed = self._compared.listed()
-        self._versions = {layer: self._versions.get(layer, 0) for layer in listed}
-        current = {(id(layer), version) for layer, version in self._versions.items()}
-        self._known = {key: one for key, one in self._known.items() if current.issuperset(key[1:])}
+        current = self._versions.follow(self._compared.listed())
+        self._known = {key: one for key, one in self._known.items() if current.issuperset(key[1])}
         self._show()
 
     def _results(self) -> list[Image]:
@@ -120,8 +116,7 @@ class ResolutionTab(ComparePart):
 
     def _key(self, layer: Image) -> Key:
         made_of = [layer, *included_views(self._compared.listed())]
-        leading = tuple(self._viewer.dims.current_step[:-3]) if any(one.ndim > 3 for one in made_of) else ()
-        return (leading, *((id(one), self._versions.get(one, 0)) for one in made_of))
+        return shown_step(self._viewer, made_of), self._versions.of(made_of)
 
     def _missing(self) -> list[ResolutionTask]:
         missing = []
