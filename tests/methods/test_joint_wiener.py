@@ -49,7 +49,6 @@ def double_precision(views: RegisteredViews, level: float, iterations: int, scal
     shape = views.grid.shape
     pad = [min(32, n - 1) for n in shape]
     wide = [(p, p) for p in pad]
-    inner = tuple(slice(p, p + n) for p, n in zip(pad, shape, strict=True))
     sizes = [n + 2 * p for n, p in zip(shape, pad, strict=True)]
     # As long as the filter's, which takes good lengths and leaves zeros in between.
     sizes = [-(-n // 4) * 4 for n in sizes]
@@ -89,8 +88,8 @@ def double_precision(views: RegisteredViews, level: float, iterations: int, scal
     for update in range(2, iterations + 1):
         ahead = (update - 2) / (update + 1)
         point = np.maximum(image + ahead * (image - before), 0)
-        expected = [np.maximum(e, 0) for e in blurred(point)]
         raw = blurred(point)
+        expected = [np.maximum(r, 0) for r in raw]
         step = (point + dark) * back([(x - r) / (e + dark) for x, r, e in zip(seen, raw, expected, strict=True)])
         noise = sum(
             gain * n.noise / scale**2 / (n.mean / scale + dark) / (e + dark)
@@ -100,7 +99,6 @@ def double_precision(views: RegisteredViews, level: float, iterations: int, scal
         local = [ndimage.gaussian_filter(v, 1.5, mode="nearest", truncate=3) for v in (step**2, noise)]
         share = np.maximum(1 - local[1] / (local[0] + 1e-20), 0)
         before, image = image, np.maximum(point + share * step, 0)
-    assert inner  # the mirrored part is never read back
     return np.asarray(image * scale)
 
 

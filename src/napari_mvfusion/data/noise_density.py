@@ -6,6 +6,8 @@ from voxel to voxel, as little as blurred structure, and what is measured betwee
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from scipy import ndimage
 
@@ -20,6 +22,8 @@ _LAGS = (1, 2, 3, 4, 5, 6)
 # to 5 voxels apart it has 0.66 to 0.73 at the distance of the samples, and 0.2 to 0.35 one voxel before.
 _STRONGER = 1.5
 _ALL = 0.6
+
+_FOUND: WeakKeyDictionary[RegisteredViews, list[float]] = WeakKeyDictionary()
 
 
 def coarse_noise(views: RegisteredViews) -> list[float]:
@@ -38,7 +42,10 @@ def coarse_noise(views: RegisteredViews) -> list[float]:
         triple(max(0, (n - _SIDE) // 2) for n in views.grid.shape),
         triple(min(n, (n + _SIDE) // 2) for n in views.grid.shape),
     )
-    return [_of_view(views, index, middle) for index in range(len(views))]
+    if views not in _FOUND:
+        # A preview asks again whenever a parameter changes.
+        _FOUND[views] = [_of_view(views, index, middle) for index in range(len(views))]
+    return _FOUND[views]
 
 
 def _of_view(views: RegisteredViews, index: int, box: Box) -> float:

@@ -13,18 +13,14 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event
-from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.imaging import radius_of
 from napari_mvfusion.methods.back_projection import KernelType, back_projection_kernels
-from napari_mvfusion.methods.base import FusionMethod, warn_few
+from napari_mvfusion.methods.base import FusionMethod
+from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
-from napari_mvfusion.psf.usable import look_at_psf, normalised
-
-# Share of the PSFs' reach that a preview looks around its region.
-_CONTEXT = 0.8
+from napari_mvfusion.psf.usable import normalised
 
 
 class EBMD(FusionMethod):
@@ -94,21 +90,8 @@ class EBMD(FusionMethod):
     )
 
     def check(self, views: RegisteredViews) -> list[str]:
-        """Look at the PSFs.
-
-        Returns
-        -------
-        What is odd about a PSF, and a warning when there is only one view or very many.
-
-        Raises
-        ------
-        InputError
-            If a view has no PSF, or one that cannot be used.
-        """
-        notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "deconvolution")]
-        if len(views) == 1:
-            return [*notes, f"{views.views[0].label} is the only one: this is then a plain deconvolution, not a fusion"]
-        return [*notes, *warn_few(views)]
+        """Look at the PSFs; see `look_at_psfs`."""
+        return look_at_psfs(views)
 
     def context(self, views: RegisteredViews) -> Triple:
         """Most of the reach of the largest PSF; what lies beyond comes in by later iterations, and faintly.
@@ -116,9 +99,7 @@ class EBMD(FusionMethod):
         With measured light-sheet PSFs and 10 iterations a region of 128 x 128 x 32 voxels then differed from the whole
         run by 0.1 % of its brightest structures (root mean square; 1 % at the worst voxel).
         """
-        radii = [radius_of(view.psf) for view in views.views if view.psf is not None]
-        reach = (max((radius[axis] for radius in radii), default=0) for axis in range(3))
-        return triple(round(_CONTEXT * r) for r in reach)
+        return context_of_psfs(views)
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundEBMD]:
         """Scan the views, and compute the kernels.
@@ -128,9 +109,7 @@ class EBMD(FusionMethod):
         InputError
             If a view is constant or negative somewhere, or the PSFs do not overlap.
         """
-        statistics = yield from views.scan()
-        for view, numbers in zip(views.views, statistics, strict=True):
-            check_light(view, numbers)
+        statistics = yield from scan_light(views)
         psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
         kernels = [
             ViewKernels.cropped(psf, back)

@@ -20,7 +20,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.base import BoundMethod, FusionMethod, warn_few
 from napari_mvfusion.methods.channels import channel_order
-from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.methods.deblurring import context_of_psfs
 from napari_mvfusion.methods.paper_fusion import bind_paper
 from napari_mvfusion.methods.universal_fusion import bind_universal
 from napari_mvfusion.models import ModelCard, ModelEntry, find_model, load_model, weights_sha256
@@ -116,7 +116,7 @@ class LearnedFusion(FusionMethod):
         """What a voxel visibly depends on: most of the reach of the PSFs, and of the network."""
         _, card = self._model()
         if isinstance(card.architecture, UniversalArchitecture):
-            return triple(max(n, _CONTEXT_VOXELS) for n in EBMD().context(views))
+            return triple(max(n, _CONTEXT_VOXELS) for n in context_of_psfs(views))
         return (_CONTEXT_VOXELS,) * 3
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundMethod]:

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.noise_density import coarse_noise
@@ -25,12 +24,12 @@ from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.imaging.smoothing import smoothed
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
-from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput, warn_few
+from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
-from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.filter_input import brightness_scale, filled
 from napari_mvfusion.methods.steps import map_steps
-from napari_mvfusion.psf.usable import look_at_psf, normalised
+from napari_mvfusion.psf.usable import normalised
 from napari_mvfusion.system.devices import free_bytes
 
 _FLOAT_BYTES = 4
@@ -102,25 +101,12 @@ class JointWiener(OneStage):
     )
 
     def check(self, views: RegisteredViews) -> list[str]:
-        """Look at the PSFs.
-
-        Returns
-        -------
-        What is odd about a PSF, and a warning when there is only one view or very many.
-
-        Raises
-        ------
-        InputError
-            If a view has no PSF, or one that cannot be used.
-        """
-        notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "deconvolution")]
-        if len(views) == 1:
-            return [*notes, f"{views.views[0].label} is the only one: this is then a plain deconvolution, not a fusion"]
-        return [*notes, *warn_few(views)]
+        """Look at the PSFs; see `look_at_psfs`."""
+        return look_at_psfs(views)
 
     def context(self, views: RegisteredViews) -> Triple:
         """What a voxel visibly depends on: most of the reach of the PSFs."""
-        return triple(max(n, _CONTEXT_VOXELS) for n in EBMD().context(views))
+        return triple(max(n, _CONTEXT_VOXELS) for n in context_of_psfs(views))
 
     def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, JointUpdates]:
         """Scan the views, and find how noisy they are and how much light they lost.
@@ -130,9 +116,7 @@ class JointWiener(OneStage):
         InputError
             If a view is constant or negative somewhere.
         """
-        statistics = yield from views.scan()
-        for view, numbers in zip(views.views, statistics, strict=True):
-            check_light(view, numbers)
+        statistics = yield from scan_light(views)
         transmission = None
         if self.attenuation == "estimated":
             transmission = find_transmission(views)

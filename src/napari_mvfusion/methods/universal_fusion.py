@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch.nn import functional
 
-from napari_mvfusion.data.checks import check_light
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.attenuation import doubt_about_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, transmission_for
+from napari_mvfusion.methods.deblurring import scan_light
 from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.models.universal import UniversalGenerator
@@ -165,9 +165,7 @@ def bind_universal(
     InputError
         If a view is constant, or negative somewhere.
     """
-    statistics = yield from views.scan()
-    for view, numbers in zip(views.views, statistics, strict=True):
-        check_light(view, numbers)
+    yield from scan_light(views)
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
     ordered = views.select([views.names[v] for v in order])
     if network.architecture.light and (doubt := doubt_about_transmission(ordered)):
