@@ -96,7 +96,6 @@ class Server(SimpleHTTPRequestHandler):
 def served(tmp_path, monkeypatch):
     """A folder, the address at which it is served, and what goes wrong there."""
     monkeypatch.setattr(remote_store, "PAUSE", 0.01)
-    monkeypatch.setattr(remote_store, "SILENCE", 0.3)
     monkeypatch.setattr(remote_store, "_REMEMBERED", 0.0)
     release = threading.Event()
     handler = type("Handler", (Server,), {"broken": {}, "asked": [], "release": release})
@@ -108,6 +107,12 @@ def served(tmp_path, monkeypatch):
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Waits for a server no longer than a busy computer may need to answer."""
+    monkeypatch.setattr(remote_store, "SILENCE", 2.0)
 
 
 def write_views(path, rng):
@@ -297,7 +302,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_goes_wrong_on_the_way_is_one_line(served, rng, name):
+def test_what_goes_wrong_on_the_way_is_one_line(served, hasty, rng, name):
     folder, address, server = served
     path, broken, said = WRONG[name]
     write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
@@ -309,7 +314,7 @@ def test_what_goes_wrong_on_the_way_is_one_line(served, rng, name):
     assert "\n" not in str(failure.value)
 
 
-def test_who_waits_for_a_server_waits_once(served, rng):
+def test_who_waits_for_a_server_waits_once(served, hasty, rng):
     folder, address, server = served
     write_zarr(folder / "v.zarr", rng.random((4, 5, 6), np.float32), Grid((4, 5, 6)))
     for how in ("silent", "drops"):
@@ -320,7 +325,7 @@ def test_who_waits_for_a_server_waits_once(served, rng):
         assert len(server.asked) == 1  # neither attempts nor other names
 
 
-def test_long_files_may_take_long(served, rng, monkeypatch):
+def test_long_files_may_take_long(served, hasty, rng, monkeypatch):
     folder, address, server = served
     pixels = rng.random((30, 40, 50), np.float32)
     write_zarr(folder / "v.zarr", pixels, Grid(pixels.shape))
@@ -330,7 +335,7 @@ def test_long_files_may_take_long(served, rng, monkeypatch):
         while piece := source.read(2**15):
             output.write(piece)
             output.flush()
-            threading.Event().wait(0.1)
+            threading.Event().wait(0.3)
 
     monkeypatch.setattr(remote_store, "_PIECE", 2**15)
     np.testing.assert_array_equal(np.asarray(open_stored(f"{address}/v.zarr").volume()), pixels)

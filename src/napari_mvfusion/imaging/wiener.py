@@ -136,11 +136,11 @@ class WienerBank:
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
         """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
-        # Block on the circle, its spectrum, the sum, the power and it with a level, a product, a transfer function and
-        # two temporaries; and as much as three of them of what the allocator has been given back, in pieces too small.
+        # Block on the circle, its spectrum, the sum, the power and it with a level, a product and two temporaries; and as
+        # much as six of them of what the allocator has been given back, in pieces too small: with many updates that grows.
         sizes = self._sizes(block, margin)
         kept = min(_KEPT_BYTES, len(self._kernels) * transfer_bytes(sizes, HALVED))
-        return 12 * transfer_bytes(sizes, HALVED) + kept
+        return 14 * transfer_bytes(sizes, HALVED) + kept
 
     def release(self) -> None:
         """Drop what is kept between calls."""
@@ -153,8 +153,9 @@ class WienerBank:
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
             # Transfer functions come divided by the number of samples, for the inverse transform.
-            transfer = self._transfer(kernel, layout.sizes) * prod(layout.sizes)
-            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).mul_(transfer.conj()).mul_(float(weight))
+            share = float(weight) * prod(layout.sizes)
+            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES)
+            spectrum.mul_(self._transfer(kernel, layout.sizes).conj()).mul_(share)
             projected = spectrum if projected is None else projected.add_(spectrum)
         assert projected is not None
         return projected.div_(len(self._kernels))
@@ -166,7 +167,7 @@ class WienerBank:
             power: torch.Tensor | None = None
             for kernel, weight in zip(self._kernels, self._weights, strict=True):
                 poll()
-                strength = (self._transfer(kernel, sizes) * prod(sizes)).abs().square_().mul_(float(weight))
+                strength = self._transfer(kernel, sizes).abs().mul_(prod(sizes)).square_().mul_(float(weight))
                 power = strength if power is None else power.add_(strength)
             assert power is not None
             self._kept_power = sizes, power.div_(len(self._kernels))
