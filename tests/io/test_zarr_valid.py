@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import zarr
+from ngff_zarr import from_ngff_zarr
 from ngff_zarr.validate import load_schema, validate
 
 from command_line import run
@@ -89,6 +90,15 @@ def test_images_keep_to_the_strict_schema(tmp_path, rng, make):
         (channel,) = attributes(tmp_path / "v.zarr")["ome"]["omero"]["channels"]
         assert len(channel["color"]) == 6
         assert channel["window"].keys() == {"min", "max", "start", "end"}
+
+
+def test_time_comes_before_channels_as_the_specification_wants_and_its_schema_does_not_look(tmp_path, rng):
+    values = rng.integers(0, 99, (3, 2, *GRID.shape)).astype(np.uint8)
+    axes = [LeadingAxis("c", 3), LeadingAxis("t", 2, 30.0)]
+    write_zarr(tmp_path / "v.zarr", values, GRID, leading=axes)
+    image = from_ngff_zarr(tmp_path / "v.zarr").images[0]
+    assert (image.dims, image.scale["t"]) == (("t", "c", "z", "y", "x"), 30.0)
+    np.testing.assert_array_equal(image.data, values.swapaxes(0, 1))
 
 
 def test_a_scene_keeps_to_the_schema(tmp_path, rng):

@@ -47,7 +47,7 @@ def write_zarr(
     recipe : JSON types, kept in the group's attributes
     overwrite : replace the folder when it exists
     dtype : of the file, that of `data` when None
-    leading : the axes before z, () for a single volume
+    leading : the axes before z, () for a single volume; time is written before channels
 
     Raises
     ------
@@ -57,10 +57,12 @@ def write_zarr(
     check_shape(data, grid, leading)
     kind = np.dtype(data.dtype if dtype is None else dtype)
     with written_aside(path, overwrite=overwrite) as aside:
-        array = create_zarr(aside, grid, dtype=kind.name, leading=leading, name=Path(path).name)
+        # The standard has time before channels, whatever comes first in the data.
+        order = sorted(range(len(leading)), key=lambda axis: leading[axis].name != "t")
+        array = create_zarr(aside, grid, dtype=kind.name, leading=[leading[n] for n in order], name=Path(path).name)
         block = triple(4 * c for c in _CHUNKS)
         for place, pixels in converted_blocks(data, grid.shape, leading, block, kind):
-            array[place] = pixels
+            array[(*(place[n] for n in order), *place[len(order) :])] = pixels
         finish_zarr(aside, recipe=recipe, name=Path(path).name)
 
 
