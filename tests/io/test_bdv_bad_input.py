@@ -192,6 +192,25 @@ def test_what_is_there_twice_is_refused(project):
     assert "registers setup 0 at time point 0 twice" in refused(path)
 
 
+@pytest.mark.parametrize("unit", ["parsec", "furlong", "m"])
+def test_a_unit_that_no_microscope_has_is_named_with_its_file_and_view(project, unit):
+    path = project(setups={0: Setup(unit=unit, voxel=(2, 2, 2))}, transforms={(0, 0): [scaled(2, 2, 2)]})
+    said = refused(path)
+    assert f"{path} states the voxels of setup 0 (" in said
+    assert f"as 2 x 2 x 2 {unit} (z, y, x), which no microscope has: correct the unit there" in said
+    assert "--world-unit UM" in said
+    assert open_views(path, world_unit_um=0.5, no_data="none").grid.voxel_size_um == (1, 1, 1)
+
+
+def test_a_word_in_place_of_a_unit_is_shown(project):
+    remarks = open_views(project(setups={0: Setup(unit="bananas")}), no_data="none").remarks
+    assert any(
+        "dataset.xml measures its voxels in 'bananas', no unit of length that is known" in one for one in remarks
+    )
+    remarks = open_views(project(setups={0: Setup(unit="pixel")}), no_data="none").remarks
+    assert any("the project states no length" in one for one in remarks)
+
+
 def test_setups_in_different_units_are_asked_about(project):
     setups = {0: Setup(voxel=(1, 1, 1), unit="um"), 1: Setup(voxel=(0.001, 0.001, 0.001), unit="mm")}
     path = project(setups=setups, missing=[(0, 1)])

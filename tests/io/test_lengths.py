@@ -1,11 +1,15 @@
 """Units of length as programs write them."""
 
+import re
+
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.lengths import micrometres, seconds
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume
@@ -74,6 +78,53 @@ def test_a_size_that_no_microscope_has_names_its_file(tmp_path):
     ome["multiscales"][0]["axes"][0]["unit"] = "furlong"
     group.attrs["ome"] = ome
     for look in (open_volume, lambda file: open_views([file])):
-        with pytest.raises(InputError, match=r"^\S+v\.zarr: voxels of \(201168.*check the unit, or say"):
+        with pytest.raises(
+            InputError, match=r"^\S+v\.zarr: voxels of \(2\.01168e\+08, 1, 1\).*unit, which it states as 'furlong', or"
+        ):
             look(path)
     assert open_views([path], voxel_size_um=(1.0, 1.0, 1.0)).grid.voxel_size_um == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("unit", [7, "bananas"])
+def test_a_word_in_place_of_a_unit_is_shown_and_what_nobody_measured_is_not(tmp_path, unit):
+    path = tmp_path / "v.zarr"
+    write_zarr(path, np.ones((4, 5, 6), np.float32), Grid((4, 5, 6)))
+    group = zarr.open_group(path)
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["axes"][2]["unit"] = unit
+    group.attrs["ome"] = ome
+    said = rf"v\.zarr states its voxel size along x in '{unit}', no unit of length that is known: correct it there, or"
+    for notes in (open_stored(path).notes, open_views(path).remarks, open_views([path]).remarks):
+        assert [note for note in notes if re.search(said, note)]
+    for axis, word in zip(ome["multiscales"][0]["axes"], ("pixel", None, ""), strict=True):
+        axis["unit"] = word
+    group.attrs["ome"] = ome
+    assert open_stored(path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"PhysicalSizeX": "-.5"}, "states '-.5' as its voxel size along x, which is no size"),
+        ({"PhysicalSizeZ": "nan"}, "states 'nan' as its voxel size along z, which is no size"),
+        ({"PhysicalSizeYUnit": "bananas"}, "states its voxel size along y in 'bananas', no unit of length"),
+        ({"PhysicalSizeYUnit": "pixel"}, ""),
+    ],
+    ids=str,
+)
+def test_a_size_in_ome_xml_that_is_none_is_said(tmp_path, wrong, said):
+    path = tmp_path / "v.ome.tif"
+    sizes = {f"PhysicalSize{axis}": 0.5 for axis in "XYZ"}
+    tifffile.imwrite(path, np.ones((3, 4, 5), np.uint16), ome=True, metadata={"axes": "ZYX"} | sizes | wrong)
+    stored = open_stored(path)
+    assert stored.voxel_size_um.count(None) == 1
+    assert len(stored.notes) == bool(said)
+    assert all(str(path) in note and said in note for note in stored.notes)
+
+
+def test_a_unit_in_ome_xml_that_no_microscope_has_is_named(tmp_path):
+    path = tmp_path / "v.ome.tif"
+    sizes = {f"PhysicalSize{axis}": 0.5 for axis in "XYZ"} | {"PhysicalSizeZUnit": "pc"}
+    tifffile.imwrite(path, np.ones((3, 4, 5), np.uint16), ome=True, metadata={"axes": "ZYX"} | sizes)
+    with pytest.raises(InputError, match=r"v\.ome\.tif: voxels of .*check the unit, which it states as 'pc', or say"):
+        open_views([path])

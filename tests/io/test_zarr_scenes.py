@@ -332,6 +332,43 @@ def test_units_that_differ_count_axis_by_axis(tmp_path, scene):
         (path / "zarr.json").write_text(json.dumps(kept))
 
 
+@pytest.mark.parametrize(
+    ("unit", "numbers", "said"),
+    [
+        (
+            "nanometer",
+            1,
+            "'world', which is in 'nanometer', and its transform, which should convert that, makes it 0.001 times",
+        ),
+        ("nanometer", 1000, ""),
+        ("", 1, "'world', which is in no unit: the voxel size there is not known, correct the unit of 'world'"),
+        ("bananas", 1, "'world', which is in 'bananas': the voxel size there is not known"),
+    ],
+)
+def test_units_of_an_image_and_of_the_world_are_never_mixed_without_a_word(tmp_path, unit, numbers, said):
+    path = tmp_path / "s.zarr"
+    world = {"name": "world", "axes": [axis | {"unit": unit} for axis in SYSTEM]}
+    ways = [step(image, WORLD, "scale", scale=[numbers] * 3) for image in (A, B)]
+    write_scene(path, ways, [world])
+    remarks = [note for note in open_views(path, no_data="none").remarks if "brings" in note]
+    assert len(remarks) == bool(said)
+    assert all(f"{path} brings what is measured in 'micrometer' into {said}" in note for note in remarks)
+
+
+def test_an_image_without_a_unit_is_measured_in_that_of_the_world(tmp_path):
+    path = tmp_path / "s.zarr"
+    write_scene(path, TO_WORLD)
+    change_ome(path / "raw/b", lambda ome: [a.pop("unit") for a in own_axes(ome)])
+    views = open_views(path, no_data="none")
+    said = "brings what is measured in no unit into 'world', which is in 'micrometer': what its transform makes of the"
+    assert sum(said in note for note in views.remarks) == 1
+    assert all(views.grid.known)
+
+
+def own_axes(ome):
+    return ome["multiscales"][0]["coordinateSystems"][0]["axes"]
+
+
 @pytest.mark.parametrize("fill", [0, 7])
 def test_a_chunk_that_nobody_wrote_is_the_fill_value(tmp_path, fill):
     path = tmp_path / "s.zarr"

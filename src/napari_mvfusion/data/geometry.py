@@ -188,18 +188,27 @@ def box_of(index: Sequence[slice | int], shape: Sequence[int]) -> tuple[Box, tup
     return box, picked
 
 
-def refuse_impossible_size(voxel_size_um: Sequence[float], file: str = "") -> None:
-    """Refuse voxels (z, y, x) that no microscope has, of a file, where one is named.
+def is_impossible_size(voxel_size_um: Sequence[float]) -> bool:
+    """Whether voxels (z, y, x) are such as no microscope has: below 0.01 nm, or above 1 m."""
+    return any(0 < size < _SMALLEST_UM or _LARGEST_UM < size < np.inf for size in voxel_size_um)
+
+
+def refuse_impossible_size(voxel_size_um: Sequence[float], file: str = "", units: Sequence[str] = ()) -> None:
+    """Refuse voxels (z, y, x) that no microscope has, of a file, where one is named, in the units that it writes.
 
     Raises
     ------
     InputError
         If one is below 0.01 nm or above 1 m.
     """
-    if any(0 < size < _SMALLEST_UM or _LARGEST_UM < size < np.inf for size in voxel_size_um):
+    if is_impossible_size(voxel_size_um):
+        shown = ", ".join(f"{size:g}" for size in voxel_size_um)
+        named = (unit for size, unit in zip(voxel_size_um, units, strict=False) if unit and is_impossible_size([size]))
+        words = " and ".join(f"'{unit}'" for unit in dict.fromkeys(named))
         raise InputError(
-            f"{file}{': ' if file else ''}voxels of {tuple(voxel_size_um)} um cannot be those of a microscope: "
-            f"check the unit{', or say their size with --voxel-size Z,Y,X (voxel_size_um=)' if file else ''}"
+            f"{file}{': ' if file else ''}voxels of ({shown}) um cannot be those of a microscope: "
+            f"check the unit{f', which it states as {words}' if words else ''}"
+            f"{', or say their size with --voxel-size Z,Y,X (voxel_size_um=)' if file else ''}"
         )
 
 

@@ -56,6 +56,7 @@ class StoredVolumes:
     channel_names : of all channels, "" for one without a name; () where the file names none
     levels : gives the volume at a position from fine to coarse, where the file holds coarser ones too; it is what `at`
         gives, first
+    units : of the voxel size along each axis, as the file writes them; () where its format has one
     """
 
     path: Path
@@ -73,6 +74,7 @@ class StoredVolumes:
     stage_um: FloatTriple | None = None
     channel_names: tuple[str, ...] = ()
     levels: Callable[[Mapping[str, int]], Sequence[VolumeLike]] | None = None
+    units: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -85,7 +87,7 @@ class StoredVolumes:
         """
         self.refuse_turned()
         size, stated = assumed_size(self.voxel_size_um)
-        refuse_impossible_size(size, str(self.path))
+        refuse_impossible_size(size, str(self.path), self.units)
         z, y, x = (a and b for a, b in zip(stated, self.in_um, strict=True))
         return Grid(self.shape, size, self.origin_um or (0.0, 0.0, 0.0), (z, y, x))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # What pint does not know, or takes for something else: a pint of beer, a link, a microyear, a pixel of a web page.
@@ -12,6 +14,8 @@ _OTHERWISE = {
 # What nearly all files say; loading the library takes longer than reading them.
 _USUAL = ("micrometer", "µm", "um")
 _LONGEST_NAME = 32
+# What stands where nobody measured.
+_NOT_MEASURED = ("", "pixel", "pixels", "px", "voxel", "voxels", "reference frame")
 # Shorter names are symbols, whose capital letters count: mm and Mm, pm and Pm.
 _SHORTEST_WORD = 4
 
@@ -39,6 +43,25 @@ def seconds(unit: str) -> float | None:
     unit : name or symbol, as those of OME, OME-Zarr and ImageJ: "s", "sec", "minute", "d", "µs"
     """
     return _in_units(unit.strip(), "[time]", "s")
+
+
+def unknown_units(path: Path, units: Sequence[str]) -> tuple[str, ...]:
+    """A line for each word that stands where a unit of length is expected and is none that is known.
+
+    Parameters
+    ----------
+    path : of the file, for messages
+    units : of the voxel size along z, y and x, as the file writes them
+    """
+    axes: dict[str, list[str]] = {}
+    for axis, unit in zip("zyx", units, strict=True):
+        if unit.strip().lower() not in _NOT_MEASURED and micrometres(unit) is None:
+            axes.setdefault(unit, []).append(axis)
+    return tuple(
+        f"{path} states its voxel size along {', '.join(along)} in '{unit[:_LONGEST_NAME]}', no unit of length that is "
+        "known: correct it there, or say the size with --voxel-size Z,Y,X (voxel_size_um=)"
+        for unit, along in axes.items()
+    )
 
 
 def _in_units(name: str, dimension: str, wanted: str) -> float | None:

@@ -89,7 +89,7 @@ def open_members(
             psf = resample_psf(view.psf, own.to_grid, centre=centre)
             view = replace(view, psf=psf, psf_notes=(*view.psf_notes, own.said))
         views.append(view)
-    notes = [note for volume in stored for note in volume.notes]
+    notes = dict.fromkeys(note for volume in stored for note in volume.notes)
     return RegisteredViews(views, placed.grid, remarks=[*remarks, *notes, *placed.remarks])
 
 

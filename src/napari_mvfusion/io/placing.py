@@ -151,7 +151,7 @@ def place_volumes(
         volumes = [_at_stage(volume) for volume in volumes]
     sizes, known, remarks = _sizes(volumes, voxel_size_um)
     for volume, size in zip(volumes, sizes, strict=True):
-        refuse_impossible_size(size, str(volume.path))
+        refuse_impossible_size(size, str(volume.path), volume.units)
     first = volumes[0]
     if wish.voxels == "same" or any(each.origin_um is None for each in volumes):
         _refuse_unequal(volumes, sizes, same=wish.voxels == "same")

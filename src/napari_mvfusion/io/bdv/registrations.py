@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, is_flat
+from napari_mvfusion.data.geometry import FloatTriple, is_flat, is_impossible_size
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.project import Project, ViewId, ViewSetup, ViewTransform
-from napari_mvfusion.io.lengths import micrometres
+from napari_mvfusion.io.lengths import micrometres, unknown_units
 
 # Two conventions are told apart by the size of voxels in the world, which agree with one of them within this share.
 _NEAR = 0.05
@@ -115,7 +115,7 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
     sized = [s for s in project.setups.values() if s.voxel_size is not None]
     units = {micrometres(setup.unit): setup for setup in sized}
     if not sized or set(units) == {None}:
-        return WorldUnit(1.0, False, "the project states no length, so sizes are voxels: say them with --world-unit UM")
+        return WorldUnit(1.0, False, _no_length(project, sized))
     if len(units) > 1:
         one, other = list(units.values())[:2]
         raise UnclearUnitError(
@@ -127,6 +127,14 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
     assert unit_um is not None
     smallest = min(min(setup.voxel_size or ()) for setup in sized)
     unit = sized[0].unit
+    for setup in sized:
+        if is_impossible_size([size * unit_um for size in setup.voxel_size or ()]):
+            raise UnclearUnitError(
+                f"{project.path} states the voxels of setup {setup.number} ('{setup.name}') as "
+                f"{' x '.join(f'{size:g}' for size in setup.voxel_size or ())} {unit} (z, y, x), which no microscope has: "
+                f"correct the unit there, or say what one unit of its world is in um with --world-unit UM (world_unit_um=)",
+                {"1 um": 1.0, f"{smallest:g} um, if voxels were measured in um": smallest},
+            )
     likely = {f"1 {unit}": unit_um, f"{smallest:g} {unit}, the smallest voxel size": unit_um * smallest}
     found = _mean_ratio(project.setups, models)
     if not models:
@@ -153,6 +161,15 @@ def world_unit(project: Project, models: Mapping[ViewId, np.ndarray], asked_um: 
         True,
         f"one unit of the world is the smallest voxel size, {smallest:g} {unit}, as in BigStitcher",
     )
+
+
+def _no_length(project: Project, sized: Sequence[ViewSetup]) -> str:
+    """What is said where no unit of the voxel sizes is a length."""
+    units = [setup.unit for setup in sized]
+    say = "so sizes are voxels: say them with --world-unit UM"
+    if unknown_units(project.path, [*units[:1]] * 3):
+        return f"{project.path} measures its voxels in '{units[0]}', no unit of length that is known, {say}"
+    return f"the project states no length, {say}"
 
 
 def _refuse_unlike(project: Project, models: Mapping[ViewId, np.ndarray]) -> None:

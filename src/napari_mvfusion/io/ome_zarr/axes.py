@@ -57,4 +57,5 @@ def units_of(stated: Sequence[Any] | None, count: int) -> list[str]:
     """The unit of each axis as the file writes it, "" where it names none."""
     if stated is None:
         return [""] * count
-    return [str(axis.get("unit", "")) if isinstance(axis, Mapping) else "" for axis in stated]
+    found = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in stated]
+    return ["" if unit is None else str(unit) for unit in found]

@@ -88,7 +88,7 @@ def open_zarr_views(path: str | Path, at: VolumeChoice) -> RegisteredViews:
                 source=str(image.path),
             )
         )
-    return RegisteredViews(views, image.grid, remarks=image.notes)
+    return RegisteredViews(views, image.grid, remarks=[*image.placement.notes, *image.notes])
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple, Known, float_triple, is_upright, without_rounding
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.lengths import micrometres, seconds
+from napari_mvfusion.io.lengths import micrometres, seconds, unknown_units
 from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of, units_of
 from napari_mvfusion.io.ome_zarr.transforms import Load, axes_before, cannot_be_inverted, matrix_of
 from napari_mvfusion.io.volume_choice import NotChosenError
 
 _ALIKE = 1e-6
 _MOST_SYSTEMS = 10_000
+# How many times a registration may stretch an image: below all ratios between units that files use.
+_MOST_STRETCHED = 5.0
+_LONGEST_WORD = 32
 
 Place: TypeAlias = tuple[str, str]
 """A coordinate system: the path of the group that defines it, "" for the group itself, and its name."""
@@ -35,6 +38,8 @@ class ZarrPlacement:
     affine_um : 4 x 4 matrix from voxel index (z, y, x, 1) to the world where it turns, shears or mirrors, else None
     steps : step along each axis that is not space, in the order of the file, seconds for time
     is_stated : whether the file says any of it
+    units : of space (z, y, x) where it lies, as the file writes them
+    notes : what is odd about these units, in words
     """
 
     size_um: FloatTriple
@@ -43,6 +48,8 @@ class ZarrPlacement:
     affine_um: np.ndarray | None
     steps: tuple[float, ...]
     is_stated: bool = True
+    units: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,14 @@ class System:
     units: tuple[str, ...]
 
     @property
+    def units_of_space(self) -> tuple[str, ...]:
+        """The unit along z, y and x."""
+        return tuple(self.units[self.axes.index(axis)] for axis in SPACE)
+
+    @property
     def is_physical(self) -> bool:
         """Whether its axes of space are lengths."""
-        return all(micrometres(self.units[self.axes.index(axis)]) is not None for axis in SPACE)
+        return all(micrometres(unit) is not None for unit in self.units_of_space)
 
 
 @dataclass(eq=False)
@@ -206,7 +218,46 @@ def placement_of(
     onward = systems.way(start, end, load)
     if onward is None:
         raise InputError(f"{path} has no transform to its coordinate system '{wanted}': choose another")
-    return placed(path, onward @ matrix, axes, systems.known[end])
+    said = unlike_units(path, systems.known[start], systems.known[end], end, onward)
+    return placed(path, onward @ matrix, axes, systems.known[end], said)
+
+
+def unlike_units(path: Path, own: System, world: System, place: Place, onward: np.ndarray) -> tuple[str, ...]:
+    """A line where the unit of an image and that of the coordinate system it is brought into do not go together.
+
+    Transforms lead from numbers to numbers, so one between different units has to convert them, as the specification has it.
+    Whether it does is told by how large it makes the image.
+
+    Parameters
+    ----------
+    path : of the image, or of the scene that places it
+    own : the coordinate system in which the levels of the image lie
+    world, place : the one into which it is brought, and its name
+    onward : the matrix from the one to the other
+    """
+    before, after = own.units_of_space, world.units_of_space
+    if before == after:
+        return ()
+    shown = f"{path} brings what is measured in {_units(before)} into '{called(place)}', which is in {_units(after)}"
+    own_um, world_um = (np.array([micrometres(unit) or np.nan for unit in units]) for units in (before, after))
+    if not np.isfinite(world_um).all():
+        return (f"{shown}: the voxel size there is not known, correct the unit of '{called(place)}'",)
+    if not np.isfinite(own_um).all():
+        return (f"{shown}: what its transform makes of the numbers counts as {_units(after)}",)
+    rows, columns = ([system.axes.index(axis) for axis in SPACE] for system in (world, own))
+    stretched = np.linalg.norm(onward[np.ix_(rows, columns)] / own_um, axis=1) * world_um
+    if (stretched < _MOST_STRETCHED).all() and (stretched > 1 / _MOST_STRETCHED).all():
+        return ()
+    times = max(stretched, key=lambda n: abs(np.log(n)))
+    return (
+        f"{shown}, and its transform, which should convert that, makes it {times:.1g} times as large: taken as it stands; "
+        "correct the transform or the unit where that is not meant",
+    )
+
+
+def _units(units: Sequence[str]) -> str:
+    """Units along z, y and x in words."""
+    return ", ".join(f"'{unit[:_LONGEST_WORD]}'" if unit else "no unit" for unit in dict.fromkeys(units))
 
 
 def not_placed(count: int) -> ZarrPlacement:
@@ -268,7 +319,9 @@ def _meant(systems: Systems, start: Place) -> Place:
     )
 
 
-def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -> ZarrPlacement:
+def placed(
+    path: Path, matrix: np.ndarray, axes: Sequence[str], world: System, notes: tuple[str, ...] = ()
+) -> ZarrPlacement:
     """A place as an image states it, from the matrix that leads to a coordinate system.
 
     Parameters
@@ -277,6 +330,7 @@ def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -
     matrix : (axes of the world + 1, axes of the image + 1)
     axes : of the image
     world : the coordinate system to which it leads
+    notes : what is odd about its units, in words
 
     Raises
     ------
@@ -309,7 +363,8 @@ def placed(path: Path, matrix: np.ndarray, axes: Sequence[str], world: System) -
         float(matrix[stepping[axes[index]], index]) if axes[index] in stepping else 1.0 for index in other_columns
     )
     size, origin, turned, known = upright_or_turned(affine, (z, y, x))
-    return ZarrPlacement(size, origin, known, turned, steps)
+    words = world.units_of_space
+    return ZarrPlacement(size, origin, known, turned, steps, units=words, notes=notes or unknown_units(path, words))
 
 
 def upright_or_turned(affine: np.ndarray, in_um: Known) -> tuple[FloatTriple, FloatTriple, np.ndarray | None, Known]:

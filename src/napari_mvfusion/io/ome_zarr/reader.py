@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_mvfusion.data.geometry import NO_SIZE, Grid, triple
+from napari_mvfusion.data.geometry import NO_SIZE, Grid, refuse_impossible_size, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
@@ -97,6 +97,7 @@ class ZarrImage:
     def grid(self) -> Grid:
         """The voxels of a volume, along their own axes: where these lie otherwise in the world says the placement."""
         place = self.placement
+        refuse_impossible_size(place.size_um, str(self.path), place.units)
         return Grid(
             triple(self.array.shape[self.axes.index(axis)] for axis in SPACE),
             place.size_um,
@@ -175,9 +176,10 @@ def stored_of(image: ZarrImage, placement: ZarrPlacement | None = None) -> Store
         place.origin_um if said else None,
         dict(zip(others, place.steps, strict=True)).get("t", 1.0),
         image.recipe,
-        image.notes,
+        (*place.notes, *image.notes),
         in_um=place.in_um,
         affine_um=place.affine_um,
+        units=place.units,
     )
 
 

@@ -26,6 +26,7 @@ from napari_mvfusion.io.ome_zarr.placement import (
     system_of,
     systems_of,
     to_system_of_levels,
+    unlike_units,
 )
 from napari_mvfusion.io.ome_zarr.reader import (
     attributes_of,
@@ -114,7 +115,9 @@ class Scene:
             onward = self.systems.way(image.start, world, load)
             if onward is None:
                 raise InputError(f"{self.path} has no way from '{name}' to '{called(world)}': choose another system")
-            place = placed(self.path / name, onward @ own, opened.axes, self.systems.known[world])
+            before, after = self.systems.known[image.start], self.systems.known[world]
+            said = unlike_units(self.path, before, after, world, onward)
+            place = placed(self.path / name, onward @ own, opened.axes, after, said)
         stored = stored_of(opened, place)
         if place.affine_um is not None:
             Placed(stored.shape, place.affine_um, f"{self.path / name}")  # refuses what squeezes it flat

@@ -31,7 +31,7 @@ from napari_mvfusion.io.tiff.checked_files import (
 )
 from napari_mvfusion.io.tiff.lazy_pixels import MappedTiff, PagedTiff
 from napari_mvfusion.io.tiff.ome_sets import lacking_files, undescribed
-from napari_mvfusion.io.tiff.voxel_sizes import stage_position_of, voxel_size_of
+from napari_mvfusion.io.tiff.voxel_sizes import doubts_of, stage_position_of, units_of, voxel_size_of
 
 _FIJI = {"T": "frame", "C": "channel"}
 
@@ -96,8 +96,9 @@ def open_stack(path: str | Path) -> StoredVolumes:
             None if origin is None else float_triple(origin),
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
-            (*left_out, *unknown, *_without_others(file, tiff, series)),
+            (*left_out, *unknown, *_without_others(file, tiff, series), *doubts_of(file, tiff, number or 0)),
             stage_um=stage_position_of(tiff, number or 0),
+            units=units_of(tiff, number or 0),
         )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
 
 from napari_mvfusion.data.geometry import NO_SIZE, FloatTriple, StatedSize, float_triple
-from napari_mvfusion.io.lengths import micrometres
+from napari_mvfusion.io.lengths import micrometres, unknown_units
 from napari_mvfusion.io.tiff.micro_manager import size_inside
+
+_LONGEST = 32
 
 
 def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> StatedSize:
@@ -29,27 +32,66 @@ def voxel_size_of(tiff: tifffile.TiffFile, image: int = 0) -> StatedSize:
     return z, y, x
 
 
+def units_of(tiff: tifffile.TiffFile, image: int = 0) -> tuple[str, ...]:
+    """The unit of the voxel size along z, y and x, as OME or ImageJ write it; () where these say no size.
+
+    Parameters
+    ----------
+    tiff : the opened file
+    image : which of the images that its OME-XML describes
+    """
+    return tuple(unit for _, unit in _stated(tiff, image))
+
+
+def doubts_of(path: Path, tiff: tifffile.TiffFile, image: int = 0) -> tuple[str, ...]:
+    """A line for each size that is stated and is none, and for each unit that is no length.
+
+    Parameters
+    ----------
+    path : of the file, for messages
+    tiff : the opened file
+    image : which of the images that its OME-XML describes
+    """
+    stated = _stated(tiff, image)
+    if not stated:
+        return ()
+    no_sizes = [
+        f"{path} states '{str(value)[:_LONGEST]}' as its voxel size along {axis}, which is no size: it is not known until "
+        "--voxel-size Z,Y,X (voxel_size_um=) says it"
+        for axis, (value, _) in zip("zyx", stated, strict=True)
+        if value is not None and _size(value, "um") is None
+    ]
+    units = ["" if value is None else unit for value, unit in stated]
+    return (*no_sizes, *unknown_units(path, units))
+
+
 def _stated_by_others(tiff: tifffile.TiffFile, image: int) -> StatedSize:
+    stated = _stated(tiff, image)
+    if not stated:
+        return NO_SIZE
+    z, y, x = (_size(value, unit) for value, unit in stated)
+    return z, y, x
+
+
+def _stated(tiff: tifffile.TiffFile, image: int) -> list[tuple[Any, str]]:
+    """What OME or ImageJ state of the voxel size, and in which unit, along z, y and x; nothing where there is neither."""
     if tiff.is_ome and tiff.ome_metadata:
         pixels = ome_pixels(tiff.ome_metadata, image)
         if pixels is None:
-            return NO_SIZE
-        z, y, x = (
-            _size(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"
-        )
-        return z, y, x
+            return []
+        return [(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
     if tiff.is_imagej and tiff.imagej_metadata:
         said, tags = tiff.imagej_metadata, tiff.pages.first.tags
         unit = str(said.get("unit", ""))
         y, x = (
-            _size(_per_pixel(tags, name), str(said.get(own, unit)))
+            (_per_pixel(tags, name), str(said.get(own, unit)))
             for name, own in (("YResolution", "yunit"), ("XResolution", "xunit"))
         )
         # ImageJ counts planes from the other end where the stage moved down.
         spacing = said.get("spacing")
-        z = _size(abs(spacing) if isinstance(spacing, (int, float)) else None, str(said.get("zunit", unit)))
-        return z, y, x
-    return NO_SIZE
+        z = (abs(spacing) if isinstance(spacing, (int, float)) else None, str(said.get("zunit", unit)))
+        return [z, y, x]
+    return []
 
 
 def stage_position_of(tiff: tifffile.TiffFile, image: int = 0) -> FloatTriple | None:
