@@ -257,6 +257,22 @@ def test_nothing_is_cut_off_in_a_small_window(ask, made):
             assert label.sizeHint().width() <= label.width() + 1, label.text()
 
 
+def test_long_names_of_illuminations_leave_views_their_own(ask, made):
+    text = made.read_text()
+    for side in ("left", "right"):
+        text = text.replace(f"<name>{side}</name>", f"<name>{side} arm of the light sheet, with the wide beam</name>")
+    made.write_text(text)
+    asked = ask(made)
+    shown = asked.see("project_views", QTreeWidget)
+    assert not shown.isColumnHidden(2)
+    for width in (960, 640):
+        asked.dialog.resize(width, 500)
+        asked.wait()
+        rest = sum(shown.columnWidth(column) for column in (4, 5))
+        assert shown.columnWidth(0) >= (shown.viewport().width() - rest) // 2 - 4
+        assert not shown.horizontalScrollBar().isVisible()
+
+
 def test_cancel_opens_nothing(model, qtbot, made):
     person = in_front_of_the_views(model, qtbot)
     person.drop(made)

@@ -21,6 +21,7 @@ from superqt.utils import signals_blocked
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, can_be_view, decide, notes, why_unticked
 from napari_mvfusion.gui.widgets.inputs import describe
+from napari_mvfusion.gui.widgets.names import NameDelegate
 from napari_mvfusion.system.words import times
 
 _VIEW, _PSF = range(2)
@@ -50,7 +51,7 @@ class ViewList(QTreeWidget):
         describe(self, "views", "Views to fuse")
         self.setColumnCount(2)
         self.setHeaderHidden(True)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        NameDelegate(self, _VIEW)
         self.setRootIsDecorated(False)
         self.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from qtpy.QtCore import QLocale, QPoint, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QLocale, QPoint, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QPaintEvent, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -21,16 +21,22 @@ from qtpy.QtWidgets import (
     QStyleOptionComboBox,
     QStyleOptionSpinBox,
     QStylePainter,
+    QToolTip,
     QWidget,
 )
-from superqt import QDoubleRangeSlider, QElidingLabel
+from superqt import QDoubleRangeSlider
 from superqt.utils import signals_blocked
+
+from napari_mvfusion.gui.widgets.names import cut, with_name
+from napari_mvfusion.system.short_names import telling_parts
 
 # Of a choice; where a label leaves less room than that, it stands above.
 _MOST_LETTERS = 16
 _LARGEST = 1_000_000.0
 # Pixels that a line of text keeps free on both sides of what stands in it.
 _BESIDE_WORD = 6
+# Pixels beside a choice in an open list, with a bar to scroll it.
+_BESIDE_CHOICE = 24
 
 
 # What may stand in a number while it is typed.
@@ -58,7 +64,7 @@ class Unscrolled:
 
 
 class DropList(Unscrolled, QComboBox):
-    """A list to choose from; it is never wider than its place."""
+    """A list to choose from; it is never wider than its place, but opens as wide as its longest choice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,9 +87,47 @@ class DropList(Unscrolled, QComboBox):
                     self.addItem(text, meaning)
             self.setCurrentIndex(next((row for row, (_, meaning) in enumerate(choices) if meaning is chosen), 0))
 
+    @property
+    def shown(self) -> str:
+        """What is seen of the choice: all of it, or what tells it from the others."""
+        text, metrics, room = self.currentText(), self.fontMetrics(), self._place().width()
+        if metrics.horizontalAdvance(text) <= room:
+            return text
+        parts = telling_parts([self.itemText(row) for row in range(self.count())])
+        return cut(text, parts.get(text, ()), metrics, room)
+
+    def showPopup(self) -> None:
+        """Open the list, with all choices as long as they are."""
+        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + _BESIDE_CHOICE)
+        super().showPopup()
+
+    def event(self, event: QEvent) -> bool:
+        """Where it is pointed at, tell the whole choice above what else there is to say."""
+        if event.type() == QEvent.Type.ToolTip and self.shown != self.currentText():
+            QToolTip.showText(event.globalPos(), with_name(self.currentText(), self.toolTip()), self)
+            return True
+        return bool(super().event(event))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw as Qt does, which cuts letters off where a choice is too long."""
+        del event
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def _place(self) -> QRect:
+        """Where the choice stands."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        return self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
+
 
 class WordList(DropList):
-    """A list of choices, each with what it means to the program; one that is too long for its place ends in dots.
+    """A list of choices, each with what it means to the program.
 
     Parameters
     ----------
@@ -122,21 +166,6 @@ class WordList(DropList):
         row = self.findData(value)
         if row >= 0:
             self.setCurrentIndex(row)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw as Qt does, which cuts letters off where a choice is too long."""
-        del event
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        place = self.style().subControlRect(
-            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
-        )
-        option.currentText = self.fontMetrics().elidedText(
-            option.currentText, Qt.TextElideMode.ElideRight, place.width()
-        )
-        painter = QStylePainter(self)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 class NumberField(Unscrolled, QDoubleSpinBox):
@@ -297,21 +326,6 @@ def text_label(name: str, text: str = "") -> QLabel:
     made = QLabel(text)
     made.setObjectName(name)
     made.setWordWrap(True)
-    return made
-
-
-def elided_label(name: str, text: str = "") -> QElidingLabel:
-    """Words on one line, dots in their middle where it is short: the end tells files apart as often as the beginning.
-
-    Parameters
-    ----------
-    name : of the object
-    """
-    made = QElidingLabel(text)
-    made.setObjectName(name)
-    made.setElideMode(Qt.TextElideMode.ElideMiddle)
-    # It is cut to the width of the label, padding and all.
-    made.setStyleSheet("padding: 0px;")
     return made
 
 

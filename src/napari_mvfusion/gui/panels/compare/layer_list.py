@@ -30,6 +30,7 @@ from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.panels.compare.compared_layers import can_be_compared, role_of, volume_at, with_role
 from napari_mvfusion.gui.widgets.forms import Field, Form
 from napari_mvfusion.gui.widgets.inputs import DropList, describe, text_label
+from napari_mvfusion.gui.widgets.names import NameDelegate
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 
 _NAME, _ROLE = range(2)
@@ -156,7 +157,7 @@ class ComparedLayers(QWidget):
         tree.setColumnCount(2)
         tree.setHeaderHidden(True)
         tree.setRootIsDecorated(False)
-        tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        NameDelegate(tree, _NAME)
         tree.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
         tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         tree.setStyleSheet(_STYLE)

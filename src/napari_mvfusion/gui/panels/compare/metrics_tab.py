@@ -21,6 +21,7 @@ from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, Compar
 from napari_mvfusion.gui.panels.compare.look_tab import LookTab
 from napari_mvfusion.gui.widgets.forms import Form, Words
 from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button, text_label
+from napari_mvfusion.gui.widgets.names import NameDelegate
 from napari_mvfusion.measures.metric import Metric, Needs
 from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.placed_volume import PlacedVolume
@@ -186,7 +187,7 @@ class MetricsTable(QTableWidget):
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        NameDelegate(self)
         self.setWordWrap(False)
         self.setStyleSheet("QHeaderView::section { padding: 2px 1px; } QTableWidget::item { padding: 0px 2px; }")
         self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)

@@ -23,6 +23,7 @@ from napari_mvfusion.gui.panels.compare.data_versions import DataVersions, Versi
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.widgets.forms import Form, Words
 from napari_mvfusion.gui.widgets.inputs import ask_for_file, push_button, text_label
+from napari_mvfusion.gui.widgets.names import NameDelegate
 from napari_mvfusion.gui.widgets.plots import CURVES
 from napari_mvfusion.measures.fsc import AXES, THRESHOLD, AxisResolution, Outcome, Resolution
 from napari_mvfusion.measures.resolution_table import write_resolutions
@@ -212,7 +213,7 @@ class ResolutionTable(QTableWidget):
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        NameDelegate(self)
         self.setWordWrap(False)
         self.verticalHeader().hide()
         header = self.horizontalHeader()

@@ -19,6 +19,7 @@ from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.widgets.inputs import describe, push_button, text_label
 from napari_mvfusion.gui.widgets.layout import column, row
+from napari_mvfusion.gui.widgets.names import NameDelegate
 from napari_mvfusion.io.formats import dialog_filter
 from napari_mvfusion.training.folders import inputs_in
 
@@ -37,7 +38,7 @@ class _Rows(QListWidget):
     def __init__(self, name: str, called: str) -> None:
         super().__init__()
         describe(self, name, called)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        NameDelegate(self)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 6)
 

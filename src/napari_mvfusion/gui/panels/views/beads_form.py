@@ -19,8 +19,9 @@ from napari_mvfusion.gui.jobs.tasks import Tasks
 from napari_mvfusion.gui.layers.conversion import frame_of, is_sized, stack_of
 from napari_mvfusion.gui.panels.views.grids import known_size_um, own_matrix
 from napari_mvfusion.gui.panels.views.picture import PSFPicture, numbers_of
-from napari_mvfusion.gui.widgets.inputs import DropList, describe, elided_label, push_button, text_label, wrapped
+from napari_mvfusion.gui.widgets.inputs import DropList, describe, push_button, text_label, wrapped
 from napari_mvfusion.gui.widgets.layout import column, discard, row
+from napari_mvfusion.gui.widgets.names import NameLabel
 from napari_mvfusion.io.bead_files import BeadJob, MeasuredPSF, MeasurementProgress, measure_all
 from napari_mvfusion.io.formats import dialog_filter, volumes_called
 from napari_mvfusion.io.matching import Wanted, match_files
@@ -52,7 +53,7 @@ class BeadRow(QWidget):
         self._layers: list[Image] = []
         self._file: Path | None = None
         self._touched = False
-        self._name = elided_label("name")
+        self._name = NameLabel("name")
         self._name.setFixedWidth(120)
         self._beads = _list("beads", "The recording of beads that shows how this view blurs a point")
         self._points = _list("points", "Where the beads are: found by brightness, or the points of a layer")

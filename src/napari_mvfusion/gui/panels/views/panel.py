@@ -28,6 +28,7 @@ from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.layout import Fold, column
+from napari_mvfusion.gui.widgets.names import tell_apart
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.bead_files import MeasuredPSF
 from napari_mvfusion.measures.view_problems import Fix
@@ -159,6 +160,8 @@ class ViewsPanel(Panel):
         known = self._psfs, self._pixels, self._compared
         for layer, row in self._table.rows.items():
             row.show_state(row_state(layer, self._included, self._grid, *known, self._fixes.verdict(layer)))
+        for names in zip(*(row.names for row in self._table.rows.values()), strict=True):
+            tell_apart(names)
         self._empty.setText(f"{_NO_VIEWS} {why_no_views(self.viewer.layers)}".strip())
         self._empty.setVisible(not layers)
         self._table.setVisible(bool(layers))

@@ -21,7 +21,7 @@ from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.base import ProjectContents
 from napari_mvfusion.system.words import sentence
 
-_WIDTH, _HEIGHT = 860, 580
+_WIDTH, _HEIGHT = 960, 580
 _OPTIONS_WIDTH = 330
 # While somebody is still ticking, nothing is worked out.
 _SETTLE_MS = 150

@@ -14,8 +14,9 @@ from napari_mvfusion.data.geometry import NO_SIZE, StatedSize
 from napari_mvfusion.engine.project_plan import ProjectPlan
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.gui.widgets.forms import Form, Number, Words
-from napari_mvfusion.gui.widgets.inputs import elided_label, text_label
+from napari_mvfusion.gui.widgets.inputs import text_label
 from napari_mvfusion.gui.widgets.layout import column
+from napari_mvfusion.gui.widgets.names import NameLabel
 from napari_mvfusion.io.base import ProjectContents
 
 _TYPED, _APART = "typed", "apart"
@@ -47,7 +48,7 @@ class ProjectOptions(QWidget):
         self._form = Form(_fields(project))
         self._unit, self._leave = Form(_unit_fields(project)), Form([_check_box("outside", "Read these files")])
         self._asked = text_label("unit_asked", _UNIT)
-        self._explained, self._place = text_label("outside_explained", _OUTSIDE), elided_label("outside_place")
+        self._explained, self._place = text_label("outside_explained", _OUTSIDE), NameLabel("outside_place")
         questions = (self._explained, self._place, self._leave, self._asked, self._unit)
         column(self, *questions, self._form, None, margins=(0, 0, 6, 0))
         self._show_leave(None)

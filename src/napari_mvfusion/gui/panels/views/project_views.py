@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.engine.project_plan import PARTS, ViewChoice
 from napari_mvfusion.gui.widgets.inputs import describe, push_button, text_label
 from napari_mvfusion.gui.widgets.layout import column, row
+from napari_mvfusion.gui.widgets.names import NameDelegate
 
 _NAME = 0
 _SIZE = 1 + len(PARTS)
 _PSF = _SIZE + 1
 _LIST = [*(part.capitalize() for part in PARTS), "Size (z, y, x)", "PSF"]
-# Pixels of an angle, illumination or tile; longer names end in dots, and are told where they are pointed at.
-_WIDEST = 110
 _TICKED, _UNTICKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
@@ -40,7 +40,8 @@ class ProjectViews(QWidget):
         self._list.setHeaderLabels(["View", *_LIST])
         self._list.setRootIsDecorated(False)
         self._list.setUniformRowHeights(True)
-        self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        for number in range(_SIZE):
+            NameDelegate(self._list, number)
         self._list.setSelectionMode(QTreeWidget.SelectionMode.NoSelection)
         header = self._list.header()
         header.setStretchLastSection(False)
@@ -72,9 +73,25 @@ class ProjectViews(QWidget):
                 # The names of views hold no commas.
                 named = [(view.parts.get(part, "").replace(",", " "), view.name) for view in told]
                 self._list.setColumnHidden(number, all(text in name for text, name in named))
-                wanted = max(self._list.sizeHintForColumn(number), self._list.header().sectionSizeHint(number))
-                self._list.setColumnWidth(number, min(wanted, _WIDEST))
+            self._share_out()
         self._sum_up()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the width out again."""
+        super().resizeEvent(event)
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """Columns as wide as their texts where there is room, else the name of the view up to half of it."""
+        shown, header = self._list, self._list.header()
+        wanted = [max(shown.sizeHintForColumn(n), header.sectionSizeHint(n)) for n in range(_PSF + 1)]
+        room = header.viewport().width() - wanted[_SIZE] - wanted[_PSF]
+        parts = [number for number in range(1, _SIZE) if not shown.isColumnHidden(number)]
+        left = room - min(wanted[_NAME], room // 2)
+        for done, number in enumerate(sorted(parts, key=wanted.__getitem__)):
+            width = min(wanted[number], left // (len(parts) - done))
+            shown.setColumnWidth(number, width)
+            left -= width
 
     def _add(self, view: ViewChoice) -> None:
         size = view.size if not view.unusable else "not recorded" if not view.recorded else "cannot be opened"

@@ -11,15 +11,16 @@ from qtpy.QtWidgets import QDialogButtonBox, QGridLayout, QHBoxLayout, QLabel, Q
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.panels.views.dialogs import Question
-from napari_mvfusion.gui.widgets.inputs import AngleField, WordList, describe, elided_label, text_label
+from napari_mvfusion.gui.widgets.inputs import AngleField, WordList, describe, text_label
 from napari_mvfusion.gui.widgets.layout import discard, row, scrolled
+from napari_mvfusion.gui.widgets.names import NameLabel, tell_apart
 from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.proposals import Proposal, Proposals, pattern_for, propose
 from napari_mvfusion.io.roles import Guess, Role
 from napari_mvfusion.system.words import times
 
 _ROLES = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
-_WIDTH, _HEIGHT = 860, 560
+_WIDTH, _HEIGHT = 1000, 560
 _FILES = "The pattern says what their names mean, and each row what a file is; both can be changed."
 _MOST_ROWS = 300
 _TYPED_MS = 250
@@ -153,6 +154,7 @@ class RolesDialog(Question):
             grid.addWidget(QLabel(title), 0, number)
         for place, proposal in enumerate(shown, 1):
             self._add_row(grid, place, proposal, [texts[place - 1] for texts in also.values()])
+        tell_apart(each.words[0] for each in self._rows)
         if len(proposals.rows) > _MOST_ROWS:
             more = f"{len(proposals.rows) - _MOST_ROWS} more are opened as the pattern says."
             grid.addWidget(QLabel(more), _MOST_ROWS + 1, 0, 1, grid.columnCount())
@@ -174,7 +176,7 @@ class RolesDialog(Question):
 
     def _add_row(self, grid: QGridLayout, place: int, proposal: Proposal, also: Sequence[str]) -> None:
         name = proposal.name
-        file = elided_label("file", name if proposal.planes == 1 else f"{name}  ({proposal.planes} files)")
+        file = NameLabel("file", name if proposal.planes == 1 else f"{name}  ({proposal.planes} files)")
         file.setToolTip(f"{proposal.path}: {proposal.reason}")
         size = QLabel("cannot be opened" if proposal.shape is None else times(proposal.shape))
         size.setToolTip("" if proposal.shape is not None else proposal.reason)

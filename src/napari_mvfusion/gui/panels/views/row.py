@@ -27,12 +27,12 @@ from napari_mvfusion.gui.widgets.inputs import (
     AngleField,
     NumberField,
     describe,
-    elided_label,
     push_button,
     text_label,
     wrapped,
 )
 from napari_mvfusion.gui.widgets.layout import column, discard, fill
+from napari_mvfusion.gui.widgets.names import NameLabel
 from napari_mvfusion.measures.view_problems import Fix, Kind, Problem
 from napari_mvfusion.psf.cuts import PSFLook
 
@@ -99,7 +99,12 @@ class RowState:
 
 
 class ViewRow(QFrame):
-    """Shows a `RowState` and tells what the user does; it knows neither layers nor PSFs."""
+    """Shows a `RowState` and tells what the user does; it knows neither layers nor PSFs.
+
+    Attributes
+    ----------
+    names : of the view and of its file, which stand below those of other views
+    """
 
     ticked = Signal(bool)
     angle_entered = Signal(object)
@@ -114,7 +119,7 @@ class ViewRow(QFrame):
         tip = "Whether this view is fused. What is not ticked leaves no trace in the fused volume"
         describe(self._tick, "included", "Fuse", wrapped(tip))
         self._tick.setFixedWidth(_TICK_WIDTH)
-        self._name = elided_label("name")
+        self._name = NameLabel("name")
         font = self._name.font()
         font.setBold(True)
         self._name.setFont(font)
@@ -133,8 +138,9 @@ class ViewRow(QFrame):
         self._numbers = QLabel()
         self._numbers.setObjectName("numbers")
         self._numbers.setToolTip(wrapped(_NUMBERS_TIP))
-        self._source = elided_label("source")
+        self._source = NameLabel("source")
         self._source.setStyleSheet(_BACK)
+        self.names = (self._name, self._source)
         self._psf = push_button("PSF", "psf", "Choose, take over, turn, mirror, save or remove the PSF of this view")
         self._field = push_button("Field", "field", _FIELD_TIP)
         self.menu, self.field_menu = QMenu(self), QMenu(self)
