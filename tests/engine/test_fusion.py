@@ -350,8 +350,13 @@ def test_when_memory_runs_out_tiles_are_halved_and_the_result_is_the_same(views)
 
 
 def test_when_even_the_smallest_tile_does_not_fit_the_error_says_so(views):
-    with pytest.raises(MemoryShortage, match="memory ran out even for a tile of"):
+    with pytest.raises(MemoryShortage, match=r"memory ran out even for a tile of .*, then run again$"):
         fuse(views, Diffuse(largest_tile_voxels=10))
+
+
+def test_only_a_run_into_a_file_can_be_run_again_with_resume(views, tmp_path):
+    with pytest.raises(MemoryShortage, match=r"or use another device, then run again with --resume$"):
+        fuse(views, Diffuse(largest_tile_voxels=10), out=tmp_path / "f.zarr")
 
 
 def test_a_budget_that_no_tile_fits_is_refused_before_the_work(views):

@@ -7,7 +7,9 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Cancelled, TileStep
+from napari_mvfusion.errors import DiskFullError
 from napari_mvfusion.gui.jobs.status import ProgressBar, Status
+from napari_mvfusion.gui.panels.finetune.panel import FineTunePanel
 from napari_mvfusion.gui.widgets.layout import Roll, column
 
 
@@ -19,6 +21,32 @@ def test_what_a_tile_is_at_moves_the_bar(qtbot):
     assert status.findChild(QLabel, "step").text() == "Filter"
     bar = status.findChild(ProgressBar)
     assert bar.value() == pytest.approx(bar.maximum() / 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (str(DiskFullError("f.zarr", "go on with --resume: tiles are kept")), "then choose “{}”: tiles are kept"),
+        ("use another device, then run again with --resume", "then choose “{}”"),
+        (
+            "go on with it (--resume), or discard it (--overwrite)",
+            "it (“{}”), or discard it (“Discard the unfinished run”)",
+        ),
+        ("f, or discard it (--overwrite without --resume)", "or discard it (“Discard the unfinished run”)"),
+    ],
+)
+def test_options_of_the_command_line_are_called_as_they_are_in_the_window(qtbot, model, said, shown):
+    status = Status()
+    qtbot.addWidget(status)
+    status.say("error", said)
+    finetune = FineTunePanel(model)
+    qtbot.addWidget(finetune)
+    finetune.say("error", said)
+    words = {status: "Go on with the unfinished run", finetune: "Continue"}
+    for widget, go_on in words.items():
+        (text,) = [label.text() for label in widget.findChildren(QLabel, "error")]
+        assert text.endswith(shown.format(go_on))
+        assert "--" not in text
 
 
 class Paints(QObject):

@@ -22,7 +22,10 @@ def test_a_folder_opens_as_the_project_in_it(folder):
     assert here.names == there.names
     np.testing.assert_array_equal(here.read(here.grid.box), there.read(there.grid.box))
     assert here.remarks[0] == f"{folder} opens as the project in it, npy2bdv_angles.xml"
-    assert "opens as the project in it" in run("info", folder).stderr
+    told = run("info", folder)
+    assert "opens as the project in it" in told.stdout, "it is no warning"
+    assert "in it" not in told.stderr
+    assert "one unit of the world is" not in told.stderr
     assert get_reader(str(folder)) is not None
     run("fuse", folder, "--timepoint", "0", "--method", "average", "-o", folder.parent / "f.zarr")
 

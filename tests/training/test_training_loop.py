@@ -275,7 +275,7 @@ def test_files_in_the_way_and_states_that_do_not_fit_are_named(tmp_path):
     stopped_after(tmp_path, 3)
     model = tmp_path / "toy.safetensors"
     model.unlink(missing_ok=True)
-    with pytest.raises(OutputError, match="holds an unfinished run"):
+    with pytest.raises(OutputError, match=r"holds an unfinished run: go on with it \(--resume\), "):
         next(toy_events(tmp_path))
     with_workers = toy_config(scenes={"angles": (0, 90), "size": 32, "workers": 3})
     assert next(toy_events(tmp_path, with_workers, resume=True)).step == 3

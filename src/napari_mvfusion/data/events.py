@@ -11,6 +11,10 @@ if TYPE_CHECKING:  # the command line lists its commands without numpy
     from napari_mvfusion.data.geometry import Box, Triple
 
 
+class Statement(str):
+    """A remark on what was opened that only states what was taken: nothing is wrong, and nobody needs to look."""
+
+
 @dataclass(frozen=True)
 class Warned:
     """Something the user should know, in one line; the job goes on."""

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.addresses import address_of
-from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Warned
+from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Statement, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
 from napari_mvfusion.data.tiles import TilePlan
@@ -247,7 +247,7 @@ def _fuse(
     try:
         yield from until(views.scan(), cancel)
         for note in views.notes:
-            yield Warned(note)
+            yield Noted(note) if isinstance(note, Statement) else Warned(note)
         _reject_constant(views)
         given = views
         if method.removes_hot:

@@ -249,9 +249,10 @@ class Run:
         shape = list(piece.shape)
         axis = shape.index(max(shape))
         if shape[axis] <= _SMALLEST_SIDE:
+            again = " with --resume" if self._workspace is not None else ""
             raise MemoryShortage(
                 f"memory ran out even for a tile of {piece.shape} voxels: close other programs, crop the PSFs, "
-                "or use another device, then run again with resume"
+                f"or use another device, then run again{again}"
             )
         shape[axis] = -(-shape[axis] // 2)
         return triple(shape)

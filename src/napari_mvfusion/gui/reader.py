@@ -13,6 +13,7 @@ import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_mvfusion.addresses import absolute
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
@@ -197,7 +198,7 @@ def _read_project(path: Path) -> list[Any]:
     inputs, said = first_of_project(path)
     opened = project_layers(inputs)
     for message in (*said, *opened.remarks):
-        show_warning(message)
+        (show_info if isinstance(message, Statement) else show_warning)(message)
     return [*opened.views, opened.outlines]
 
 

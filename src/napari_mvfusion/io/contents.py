@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from napari_mvfusion.addresses import address_of
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
@@ -304,10 +305,13 @@ def _sample(
         found,
         _known(views.grid),
         has_truth,
-        (*notes, *directions, *without),
+        (*(note for note in notes if not isinstance(note, Statement)), *directions, *without),
         fused_shape=views.grid.shape,
         needs=None if ask is None else ask(views),
-        said=tuple(about_absent((view.name, view.data) for view in views.views)),
+        said=(
+            *(note for note in notes if isinstance(note, Statement)),
+            *about_absent((view.name, view.data) for view in views.views),
+        ),
     )
 
 

@@ -176,7 +176,7 @@ class _Training:
             raise OutputError(f"{out} exists already: choose another name")
         if has_state(self._state_path) and not resume:
             raise OutputError(
-                f"{self._folder} holds an unfinished run: go on with it (resume), remove it, or choose another name"
+                f"{self._folder} holds an unfinished run: go on with it (--resume), remove it, or choose another name"
             )
         # What the same run has in common before and after a kill.
         self._run = [config.model_dump(mode="json", by_alias=True), str(start_from or ""), *source.identity()]

@@ -156,8 +156,8 @@ def _workers_in_words() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise MemoryShortage(
-            "a process that makes scenes was ended, as systems do when memory runs out: go on with resume and fewer "
-            "scenes.workers; the last checkpoint stays"
+            "a process that makes scenes was ended, as systems do when memory runs out: go on with --resume and fewer "
+            "--workers (scenes.workers); the last checkpoint stays"
         ) from error
 
 

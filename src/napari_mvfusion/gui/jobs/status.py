@@ -39,6 +39,29 @@ _COLOURS = {
     "working": "rgba(128, 128, 128, 60)",
 }
 
+# What options of the command line are called in the window, longer words first.
+_PRESSED = {
+    "discard it (--overwrite without --resume)": "discard it (“Discard the unfinished run”)",
+    "discard it (--overwrite)": "discard it (“Discard the unfinished run”)",
+    "allow it to be overwritten (--overwrite)": "choose “Replace it”",
+    "run again with --resume": "choose “{go_on}”",
+    "go on with --resume": "choose “{go_on}”",
+    "--resume": "“{go_on}”",
+}
+
+
+def in_window(text: str, go_on: str = "Go on with the unfinished run") -> str:
+    """A message of the core with the words of buttons and choices in place of options of the command line.
+
+    Parameters
+    ----------
+    text : the message
+    go_on : what goes on with an unfinished run
+    """
+    for option, pressed in _PRESSED.items():
+        text = text.replace(option, pressed.format(go_on=go_on))
+    return text
+
 
 class Say(Protocol):
     """Shows a message, see `Status.say`."""
@@ -70,7 +93,14 @@ class ProgressBar(QProgressBar):
 
 
 class Status(QWidget):
-    """Follows the events of a run, one after the other."""
+    """Follows the events of a run, one after the other.
+
+    Attributes
+    ----------
+    go_on : what is pressed or chosen to go on with an unfinished run
+    """
+
+    go_on = "Go on with the unfinished run"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -158,7 +188,7 @@ class Status(QWidget):
         kind : "error", "warning", "done", or "working", which goes once anything else is said
         about : the layers that it speaks of; it goes with the last of them
         """
-        text = sentence(text)
+        text = sentence(in_window(text, self.go_on))
         for before in self._shown():
             if before.objectName() == "working" or (before.objectName(), before.text()) == (kind, text):
                 self._take_away(before)

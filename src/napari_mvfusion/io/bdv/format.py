@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.errors import InputError
@@ -68,7 +69,7 @@ class BDVProjectFolder(BDVProject):
         """Open views of the project, and say that it is meant by the folder; see `open_project_views`."""
         project = _the_project(path)
         views = super().open_project(project, choice, clean=clean)
-        said = f"{path} opens as the project in it, {project.name}"
+        said = Statement(f"{path} opens as the project in it, {project.name}")
         return RegisteredViews(views.views, views.grid, remarks=[said, *views.remarks])
 
     def list_views(self, path: Path, choice: ProjectChoice) -> ViewListing:

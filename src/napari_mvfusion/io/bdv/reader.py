@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.fused_grid import Placed, WorldBox, choose_grid
 from napari_mvfusion.data.geometry import ALL_KNOWN, NOT_KNOWN, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -269,7 +270,7 @@ def _adjusted(view: View, adjustment: tuple[float, float] | None) -> View:
 
 
 def _remarks(project: Project, views: Sequence[PlacedView], unit: WorldUnit) -> list[str]:
-    said = [unit.said]
+    said = [Statement(unit.said) if unit.known else unit.said]
     unplaced = [view.name for view in views if view.place not in project.transforms]
     if unplaced:
         said.append(

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.fusions import Fusions, Target
-from napari_mvfusion.gui.jobs.status import Status, box_of
+from napari_mvfusion.gui.jobs.status import Status, box_of, in_window
 from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.finetune.comparing import Comparing
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
@@ -24,6 +24,7 @@ from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.training.job import TrainJob
 from napari_mvfusion.training.runs import folder_of_run, model_file
 
+GO_ON = "Continue"
 _MORE_MINUTES = 5.0
 _BUTTONS = (
     ("compare", "Compare with the start", "Fuses the views with both models, side by side, with their residuals"),
@@ -83,7 +84,7 @@ class AfterRun(QWidget):
 
     def say(self, kind: str, text: str) -> None:
         """Show how it ended; `kind` is "done", "warning" or "error"."""
-        self._words.setText(text)
+        self._words.setText(in_window(text, GO_ON))
         self._words.setStyleSheet(f"{box_of(kind)} padding: 5px;")
 
     def show_job(self, job: TrainJob) -> None:

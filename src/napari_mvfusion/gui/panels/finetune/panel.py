@@ -11,6 +11,7 @@ from napari_mvfusion.errors import InputError, MVFusionError
 from napari_mvfusion.gui.jobs.fusions import outermost
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.panels.base import Panel
+from napari_mvfusion.gui.panels.finetune.after_run import GO_ON
 from napari_mvfusion.gui.panels.finetune.run_page import RunPage, TrainingRun
 from napari_mvfusion.gui.panels.finetune.setup_page import SetupPage
 from napari_mvfusion.gui.settings import preferences
@@ -36,6 +37,7 @@ class FineTunePanel(Panel):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(viewer, parent)
+        self.status.go_on = GO_ON
         self._job: TrainJob | None = None
         self._training = self._goes_on = False
         self._setup = SetupPage(viewer, self.status, self.remembered())

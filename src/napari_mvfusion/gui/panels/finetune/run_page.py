@@ -7,7 +7,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.panels.finetune.after_run import AfterRun
+from napari_mvfusion.gui.panels.finetune.after_run import GO_ON, AfterRun
 from napari_mvfusion.gui.panels.finetune.data_form import DataForm
 from napari_mvfusion.gui.panels.finetune.model_actions import Prompt
 from napari_mvfusion.gui.panels.finetune.run_view import RunView
@@ -96,6 +96,7 @@ class RunPage(QWidget):
         self.view = RunView()
         self._prompt = Prompt()
         self._messages = Status()
+        self._messages.go_on = GO_ON
         self.after = AfterRun(viewer, data, self._prompt, self._messages)
         self._lay_out()
         self._pause.clicked.connect(self._pause_or_go_on)

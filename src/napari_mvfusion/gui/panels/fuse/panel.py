@@ -13,6 +13,7 @@ from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
 from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
+from napari_mvfusion.gui.jobs.status import in_window
 from napari_mvfusion.gui.layers.notes import notes, why_no_views
 from napari_mvfusion.gui.layers.opened import Opened, open_layers
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
@@ -150,6 +151,7 @@ class FusePanel(Panel):
             self._live.refresh()
         if problem or running or none:
             self._forecast.clear_away()
+        problem = in_window(problem)
         text = problem or " ".join(remarks)
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
