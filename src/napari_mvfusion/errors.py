@@ -37,6 +37,10 @@ class InputError(MVFusionError, ValueError):
     exit_code = 2
 
 
+class DamagedError(InputError):
+    """A file is damaged or was cut off: another copy of it helps, and no other program."""
+
+
 class OutputError(MVFusionError, OSError):
     """The result cannot be written: it exists already, the folder is read-only, or the disk is full."""
 

@@ -249,6 +249,30 @@ def test_psfs_of_a_folder_find_their_views(person, two, tmp_path):
     assert "nuclei view 180: PSF-view180.tif" in done
 
 
+@pytest.mark.parametrize("sizes", ["same", "different"])
+def test_one_broken_file_of_several_is_named_and_the_others_are_opened(person, model, tmp_path, sizes):
+    files = [tmp_path / f"Angle{angle}.tif" for angle in (0, 90, 180)]
+    for number, file in enumerate(files):
+        tifffile.imwrite(file, np.ones((8, 9, 10 + number * (sizes == "different")), np.uint16))
+    files[1].write_bytes(files[1].read_bytes()[:900])
+    person.drop(*files)
+    assert [layer.name for layer in model.layers] == ["Angle0", "Angle180"]
+    assert [known(layer)["angle"] for layer in model.layers] == [0, 180]
+    (message,) = person.messages("error")
+    assert str(files[1]) in message
+    assert "copy or export it again" in message
+
+
+def test_files_that_are_all_broken_are_all_named(person, model, tmp_path):
+    files = [tmp_path / f"Angle{angle}.tif" for angle in (0, 90)]
+    for file in files:
+        file.write_bytes(b"II*")
+    person.drop(*files)
+    assert not model.layers
+    (message,) = person.messages("error")
+    assert all(str(file) in message for file in files)
+
+
 def test_dropped_psfs_go_to_the_views_and_a_broken_one_is_named(person, two, tmp_path):
     tifffile.imwrite(tmp_path / "psf_0.tif", light_sheet_psf())
     (tmp_path / "psf_180.tif").write_bytes(b"II*\0 no tiff")

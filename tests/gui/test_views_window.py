@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QLabel, QScrollArea, QWidget
 from views_person import ViewsPerson, known
 
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
+from napari_mvfusion.io.formats import writer_of
 from napari_mvfusion.simulation import light_sheet_psf
 
 
@@ -50,6 +53,30 @@ def test_from_the_sample_to_views_with_psfs(viewer, person, qtbot):
     for number, upright in ((0, True), (1, False)):
         zy = person.rows()[number].cuts[2].picture > 128
         assert (np.ptp(np.nonzero(zy)[0]) > np.ptp(np.nonzero(zy)[1])) == upright
+
+
+def test_broken_files_on_the_canvas_are_named_in_the_panel_and_the_others_are_opened(viewer, tmp_path):
+    """Of a reader that has no layers for a file, napari opens none of those after it."""
+    named = []
+    for ending in (".h5", ".ome.tif", ".zarr"):
+        files = [tmp_path / f"angle_{angle}{ending}" for angle in (180, 0, 90)]
+        for file in files:
+            writer_of(file).write(file, data=np.ones((4, 5, 6), np.uint16), grid=Grid((4, 5, 6)))
+        broken = files[0] / "zarr.json" if files[0].is_dir() else files[0]
+        broken.write_bytes(broken.read_bytes()[:200])
+        named.append(str(files[0]))
+        passing = []
+        notification_manager.notification_ready.connect(passing.append)
+        opened = viewer.open([str(file) for file in files], plugin="napari-mvfusion")
+        notification_manager.notification_ready.disconnect(passing.append)
+        assert [layer.name for layer in opened] == ["angle_0", "angle_90"]
+        assert passing == []
+        viewer.layers.clear()
+    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, ViewsPanel))
+    assert panel.isVisible()
+    messages = [label.text() for label in panel.findChildren(QLabel, "error")]
+    assert [name in message for name, message in zip(named, messages, strict=True)] == [True] * 3
+    assert all("copy" in message for message in messages)
 
 
 @pytest.mark.parametrize("width", [390, 800])

@@ -19,7 +19,7 @@ from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import DamagedError, InputError
 from napari_mvfusion.gui.entrances import is_seen, open_views_panel
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
@@ -80,8 +80,11 @@ def _read_or_say(read: Callable[[Path], list[LayerData]], path: Path) -> list[An
 
 
 def _say(error: Exception) -> list[Any]:
-    """Say what is wrong, where no layers come, and nothing more is to be said."""
-    show_error(str(error))
+    """Say in Views & PSFs what is wrong, where no layers come; what is said for a moment only may not be seen."""
+    if _window() is None:
+        show_error(str(error))
+    else:
+        open_views_panel(_window()).status.say("error", str(error))
     return [(None,)]
 
 
@@ -114,8 +117,9 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
         show_warning(str(missing))
         return None
     except (InputError, OSError) as error:
-        # Of what napari reads too, it offers that; of other files it says that no plugin can, and not why.
-        napari_reads = path.name.lower().endswith((".tif", ".tiff", ".zarr"))
+        # Of what napari reads too, it offers that, unless nothing could; of other files it says that no plugin can, and
+        # not why. It opens no file after one that it has no layers of.
+        napari_reads = path.name.lower().endswith((".tif", ".tiff", ".zarr")) and not isinstance(error, DamagedError)
         if napari_reads or not is_seen() or not (is_project(path) or is_volume(path)):
             return None
         refusal = error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from napari_mvfusion.addresses import address_of, flaw_of
-from napari_mvfusion.errors import InputError, MVFusionError, is_out_of_memory
+from napari_mvfusion.errors import DamagedError, InputError, MVFusionError, is_out_of_memory
 
 # Recipes of hundreds of views and configurations are far below this.
 MOST_TEXT_BYTES = 2**24
@@ -123,7 +123,7 @@ def check_file(path: Path, called: str = "") -> os.stat_result:
     """
     found = check_plain(path, called)
     if found.st_size == 0:
-        raise InputError(f"{called} {path} is empty (0 bytes): copy or export it again".strip())
+        raise DamagedError(f"{called} {path} is empty (0 bytes): copy or export it again".strip())
     return found
 
 
@@ -170,7 +170,7 @@ def refuse_other(path: Path, kind: str, called: str = "") -> NoReturn:
     with path.open("rb") as file:
         first = file.read(_FIRST_BYTES)
     if not any(first):
-        raise InputError(f"{named} is damaged: it begins with zeros; copy or export it again")
+        raise DamagedError(f"{named} is damaged: it begins with zeros; copy or export it again")
     text = first.decode("latin-1")
     shown = f"'{text}'" if text.isascii() and text.isprintable() else f"the bytes {first.hex(' ')}"
     raise InputError(f"{named} is no {kind} file (it begins with {shown}): name another, or save it as {kind}")
@@ -203,7 +203,7 @@ def read_text(path: Path, kind: str) -> str:
 
 @contextmanager
 def parsing(what: str, advice: str) -> Iterator[None]:
-    """Turn whatever a parser raises about content that it was not made for into an `InputError`.
+    """Turn whatever a parser raises about content that it was not made for into a `DamagedError`.
 
     Parsers of TIFF, zarr, XML and YAML raise errors of any type on damaged files. Only calls of them belong inside, so
     that mistakes of our own are not taken for damage.
@@ -215,7 +215,7 @@ def parsing(what: str, advice: str) -> Iterator[None]:
 
     Raises
     ------
-    InputError
+    DamagedError
         Our own errors, and memory that runs out, pass unchanged.
     """
     try:
@@ -225,7 +225,7 @@ def parsing(what: str, advice: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{what} ({_plainly(error)}): {advice}") from error
+        raise DamagedError(f"{what} ({_plainly(error)}): {advice}") from error
 
 
 def _plainly(error: Exception) -> str:

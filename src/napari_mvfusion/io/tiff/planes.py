@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from napari_mvfusion.data.geometry import StatedSize, Triple
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import DamagedError, InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.tiff.checked_files import opened_tiff
 from napari_mvfusion.io.tiff.lazy_pixels import PagedTiff
@@ -162,7 +162,7 @@ def _refuse_cut(file: Path, page: tifffile.TiffPage) -> None:
     end = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
     size = file.stat().st_size
     if end > size:
-        raise InputError(
+        raise DamagedError(
             f"{file} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
         )
 

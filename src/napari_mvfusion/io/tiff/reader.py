@@ -15,7 +15,7 @@ import tifffile
 
 from napari_mvfusion.data.geometry import float_triple, triple
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import DamagedError, InputError
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.lengths import seconds
 from napari_mvfusion.io.tiff.checked_files import (
@@ -145,7 +145,7 @@ def _sizes_of(path: Path, tiff: tifffile.TiffFile, series: Any, unknown: tuple[s
     if (len(depth) != 1 or len(plane) != 2) and unknown:
         raise InputError(f"{unknown[0]}; copy it beside")
     if not depth and is_cut_off(tiff):
-        raise InputError(
+        raise DamagedError(
             f"{path} is truncated: its last plane leads to another beyond its end, and it holds one alone; copy or export "
             "it again"
         )
@@ -185,7 +185,7 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
             f"{path} describes {promised} planes and holds {held}; others lie in {lacking}, not there: copy them beside it"
         )
     if promised is not None and promised > held:
-        raise InputError(
+        raise DamagedError(
             f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
         )
     ends: dict[Path, int] = {}
@@ -195,7 +195,7 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
     for page in series.pages:
         if page is None:
             which = f" ({lacking})" if lacking else ""
-            raise InputError(
+            raise DamagedError(
                 f"{path} is truncated: planes are missing, or other files of its set{which}; copy or export them again"
             )
         last = max((a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
@@ -203,7 +203,7 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
     for file, end in ends.items():
         size = file.stat().st_size
         if end > size:
-            raise InputError(
+            raise DamagedError(
                 f"{file} is truncated: it should have at least {end} bytes and has {size}; copy or export it again"
             )
 

@@ -180,7 +180,7 @@ class FileOpener(QObject):
         # What cannot be opened is said so by opening it.
         if not propose(guesses, pattern_for(guesses)).ask:
             files = [guess.path for guess in guesses]
-            self._tasks.start(f"files {files[0]}", open_files, files, done=self._show)
+            self._tasks.start(f"files {files[0]}", open_files, files, done=self._show_with_psfs)
         else:
             self._ask_roles(guesses)
 
@@ -209,6 +209,8 @@ class FileOpener(QObject):
 
     def _show_with_psfs(self, opened: OpenedFiles) -> None:
         views = self._show(opened.layers)
+        for failure in opened.failures:
+            self._status.say("error", failure)
         self._warn(opened.problems, views)
         if opened.given:
             self._tell_given(opened.given, views)
@@ -368,15 +370,24 @@ def _is_called_psf(path: Path) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class OpenedFiles:
-    """Views of files as layers, with the PSFs that were given to them, and what fits none, in words."""
+    """Views of files as layers, with the PSFs that were given to them.
+
+    Attributes
+    ----------
+    given, problems : PSFs by their views, and what fits none, in words
+    failures : why some files could not be opened, a sentence each
+    """
 
     layers: list[LayerData]
     given: list[str]
     problems: list[str]
+    failures: list[str]
 
 
-def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None, list[LayerData]]:
+def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None, OpenedFiles]:
     """View files as layers; those that do not fit together are opened each on its own grid.
+
+    One that cannot be used does not keep the others from being opened.
 
     Parameters
     ----------
@@ -385,11 +396,10 @@ def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None
     Raises
     ------
     InputError
-        If a file cannot be used.
+        If no file can be used.
     """
     given = dict(zip(files, angles_in([called_by(path) for path in files]), strict=True))
-    opened = yield from open_with_psfs(check, given, ())
-    return opened.layers
+    return (yield from open_with_psfs(check, given, ()))
 
 
 def open_with_psfs(
@@ -405,20 +415,27 @@ def open_with_psfs(
     Raises
     ------
     InputError
-        If a file of a view cannot be used.
+        If no file of a view can be used.
     """
     yield
-    inside = _inside(files)
+    inside, failures = _inside(files)
     found, problems = _psfs_of([Wanted(each.name, each.name, each.angle) for each in inside], psfs)
     own = {inside[number].file: psf for number, psf in found.items()}
     try:
-        layers = _together([each.file for each in inside], own)
+        layers = _together([each.file for each in inside], own) if inside else []
     except InputError:
-        layers = []
-        for path in (each.file for each in inside):
+        layers, usable = [], []
+        for each in inside:
             check()
-            layers += _together([path], own)
+            try:
+                layers += _together([each.file], own)
+                usable.append(each)
+            except InputError as error:
+                failures.append(error)
             yield
+        inside = usable
+    if failures and not layers:
+        raise failures[0] if len(failures) == 1 else InputError("; ".join(map(str, failures)))
     given = []
     for (_, look, _), each in zip(layers, inside, strict=True):
         look["name"] = each.name
@@ -427,7 +444,7 @@ def open_with_psfs(
         if (psf := own.get(each.file)) is not None:
             known["psf_source"] = psf.name
             given.append(f"{each.name}: {psf.name}")
-    return OpenedFiles(layers, given, problems)
+    return OpenedFiles(layers, given, problems, [str(error) for error in failures])
 
 
 def _psfs_of(views: Sequence[Wanted], psfs: Sequence[Given]) -> tuple[dict[int, Path], list[str]]:
@@ -442,14 +459,24 @@ def _psfs_of(views: Sequence[Wanted], psfs: Sequence[Given]) -> tuple[dict[int, 
     return found | {left[number]: file for number, file in matches.found.items()}, list(matches.problems)
 
 
-def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
-    """The views that lie in files, with the angles of these; files of a set that another one stands for are left out."""
+def _inside(files: Mapping[Path, float | None]) -> tuple[list[ViewFile], list[InputError]]:
+    """The views that lie in files, with the angles of these, and what is wrong with files that cannot be opened.
+
+    Files of a set that another one stands for are left out.
+    """
     found: list[ViewFile] = []
-    sets = {file: views_in(file) for file in files}
+    failures: list[InputError] = []
+    sets: dict[Path, Mapping[str, Path]] = {}
+    for file in files:
+        try:
+            sets[file] = views_in(file)
+        except InputError as error:
+            failures.append(error)
     covered = {place_of(path) for views in sets.values() for path in views.values()}
     stems = [called_by(file) for file in files]
     for (file, angle), stem in zip(files.items(), stems, strict=True):
-        views = sets[file]
+        if (views := sets.get(file)) is None:
+            continue
         if stems.count(stem) > 1:
             # Of files that are called the same, the folder tells.
             stem = f"{file.parent.name} {stem}"
@@ -466,14 +493,17 @@ def _inside(files: Mapping[Path, float | None]) -> list[ViewFile]:
             open_stored(file)
         except SeveralImagesError as several:
             if len(several.names) > _MOST_IMAGES:
-                raise
+                failures.append(several)
+                continue
             found += [
                 ViewFile(path, f"{stem} {str(path).removeprefix(str(file)).strip(':/')}", angle)
                 for path in several.names
             ]
+        except InputError as error:
+            failures.append(error)
         else:
             found.append(ViewFile(file, stem, angle))
-    return found
+    return found, failures
 
 
 def _together(files: Sequence[Path], psfs: Mapping[Path, Path]) -> list[LayerData]:
