@@ -449,6 +449,23 @@ def test_planes_that_are_lacking_or_spoilt_are_named(tmp_path, rng, how, words):
     assert "\n" not in str(caught.value)
 
 
+def test_time_points_of_names_and_of_files_are_not_chosen_at_once(tmp_path):
+    """The listing once looked for the first of them for ever."""
+    for time in range(2):
+        tifffile.imwrite(
+            tmp_path / f"a0_T{time}.tif", np.zeros((3, 2, 4, 5), np.uint8), imagej=True, metadata={"axes": "TZYX"}
+        )
+    how = {"pattern": "a{angle}_T{timepoint}.tif", "timepoint": 1}
+    with pytest.raises(
+        InputError, match=r"a0_T1\.tif has 3 time points of its own, and its name says one too: write"
+    ) as no:
+        open_views(tmp_path, **how)
+    (sample,) = describe(tmp_path, **how).samples
+    assert (sample.readable, sample.problems) == (False, (str(no.value),))
+    views = open_views(tmp_path, pattern="a{angle}_T0.tif", timepoint=2)
+    assert views.names == ("0",)
+
+
 def test_planes_that_count_those_of_all_files_are_planes(tmp_path, rng):
     """As Bio-Formats writes plain TIFF files of one plane each."""
     volume = rng.integers(0, 60000, (3, 40, 50)).astype(np.uint16)

@@ -12,6 +12,7 @@ from microscope_files import CziPlane, write_czi, write_ims
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import open_stored, write_volume
+from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.opening import open_views, open_volume
 from tiff_parts import GREY, SHAPE, ome_xml, write_part
 
@@ -50,6 +51,7 @@ def test_a_companion_and_each_file_that_it_describes_open_the_same_volume(compan
         np.testing.assert_array_equal(data[:], volume)
         np.testing.assert_array_equal(data[1:4, 3, ::2], volume[1:4, 3, ::2])
         assert grid.voxel_size_um == (1.0, 0.5, 0.5)
+        assert not open_stored(companion.parent / name).notes, "nothing is left out"
     for name in ("fish.companion.ome:1", "c.ome.tif"):
         data, grid = open_volume(companion.parent / name)
         np.testing.assert_array_equal(data[:], volume + 1)
@@ -108,6 +110,73 @@ def test_files_without_their_companion_open_as_far_as_is_known_and_say_so(compan
     write_binary_only(companion.parent / "d.ome.tif", volume[0], companion.name)
     with pytest.raises(InputError, match=r"d\.ome\.tif is described by fish\.companion\.ome, .*; copy it beside"):
         open_volume(companion.parent / "d.ome.tif")
+
+
+def test_a_folder_of_one_set_opens_whole(tmp_path, volume):
+    """As exporters write a file a channel, plane or time point, whatever these are called."""
+    folder = tmp_path / "fish"
+    folder.mkdir()
+    xml = ome_xml([[("p_w.ome.tif", 0, 2), ("p_0.ome.tif", 2, 4)]])
+    write_part(folder / "p_w.ome.tif", volume[:2], xml)
+    write_part(folder / "p_0.ome.tif", volume[2:], xml)
+    views = open_views(folder, no_data="none")
+    assert views.names == ("fish",)
+    assert f"the 2 files of {folder} are one image, which p_0.ome.tif stands for" in views.remarks[0]
+    np.testing.assert_array_equal(views.views[0].data[:], volume)
+    assert files_without_scheme(folder) == [folder / "p_0.ome.tif"]
+
+
+def test_a_set_an_angle_is_a_view_an_angle(tmp_path, volume):
+    for angle in (0, 90):
+        names = [f"Angle{angle}_0.ome.tif", f"Angle{angle}_1.ome.tif"]
+        xml = ome_xml([[(names[0], 0, 3), (names[1], 3, 3)]])
+        for name, planes in zip(names, (volume[:3], volume[3:]), strict=True):
+            write_part(tmp_path / name, planes + angle, xml)
+    views = open_views(tmp_path, no_data="none")
+    assert views.names == ("0", "90")
+    for view in views.views:
+        np.testing.assert_array_equal(view.data[:], volume + int(view.name))
+    assert "4 files are 2 images" in views.remarks[0]
+
+
+def bio_formats_tiff(path, pixels, counts):
+    """A plain TIFF as Bio-Formats writes it: with the counts of all files, and an end that leads to another plane."""
+    images = counts["channels"] * counts["slices"] * counts["frames"]
+    said = f"ImageJ=\nhyperstack=true\nimages={images}\n" + "\n".join(f"{name}={n}" for name, n in counts.items())
+    how = {"resolution": (40_000, 20_000), "resolutionunit": "CENTIMETER", "software": "OME Bio-Formats 7.3.1"}
+    tifffile.imwrite(path, pixels, description=said, metadata=None, **GREY, **how)
+    with tifffile.TiffFile(path) as file:
+        last = file.pages[-1]
+        end = last.offset + 2 + 12 * len(last.tags)
+    written = bytearray(path.read_bytes())
+    written[end : end + 4] = struct.pack("<I", len(written))
+    path.write_bytes(written)
+
+
+def test_a_stack_of_bio_formats_that_counts_those_of_all_files_is_whole(tmp_path, volume):
+    """Its tags say pixels a centimetre, which ImageJ takes where it says no unit itself."""
+    path = tmp_path / "fish_T0_C1.tif"
+    bio_formats_tiff(path, volume, {"channels": 2, "slices": 6, "frames": 3})
+    stored = open_stored(path)
+    np.testing.assert_array_equal(stored.volume()[:], volume)
+    assert stored.voxel_size_um == (None, 0.5, 0.25)
+    assert not stored.notes
+    bio_formats_tiff(path, volume[:1], {"channels": 2, "slices": 6, "frames": 3})
+    with pytest.raises(InputError, match=r"holds 1 of 36 planes that Bio-Formats wrote into several files: name their"):
+        open_stored(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"is truncated"):
+        open_stored(path)
+
+
+def test_planes_of_which_no_order_is_stated_are_said_to_be_so(tmp_path, volume):
+    """Bio-Formats keeps the order of the source in plain TIFF files, and reads that of ImageJ itself."""
+    path = tmp_path / "fish.tif"
+    bio_formats_tiff(path, volume, {"channels": 2, "slices": 3, "frames": 1})
+    (said,) = open_stored(path).notes
+    assert "does not say in which order its planes are" in said
+    bio_formats_tiff(path, volume, {"channels": 1, "slices": 6, "frames": 1})
+    assert not open_stored(path).notes
 
 
 def test_planes_that_should_lie_in_files_that_are_not_there(tmp_path, volume):

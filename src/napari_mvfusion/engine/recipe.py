@@ -27,7 +27,7 @@ from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.name_table import choose_files, read_names
 from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in, read_recipe
 from napari_mvfusion.io.placing import GridChoice
-from napari_mvfusion.io.view_files import as_used
+from napari_mvfusion.io.view_files import as_used, called
 from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.system.file_checks import parsing, read_text
@@ -124,7 +124,7 @@ class Inputs(_Part):
             return self, ""
         psfs, said = guessed.psfs, guessed.said
         if self.psf_folder is not None:
-            found = find_psfs(Path(self.psf_folder), {name: float(name) for name in guessed.views})
+            found = find_psfs(Path(self.psf_folder), {name: called(name)[1] for name in guessed.views})
             psfs, said = found.files, "; ".join([said, *found.said])
         stated = self.psfs if isinstance(self.psfs, dict) else {}
         named = {name: absolute(path) for name, path in psfs.items()} | stated

@@ -418,6 +418,11 @@ class Format(ABC):
         del path
         return {}
 
+    def parts(self, path: Path) -> tuple[Path, ...]:
+        """The files that the one volume of a set is spread over, any of which opens it; () where it lies in one file."""
+        del path
+        return ()
+
     @abstractmethod
     def open(self, path: Path) -> StoredVolumes:
         """Look at what is inside; no pixel is read.

@@ -255,7 +255,10 @@ def one_of(look: Callable[[VolumeChoice], T], at: VolumeChoice) -> tuple[T, Volu
             opened = look(at)
         except NotChosenError as several:
             said.append(f"{several}; this is the first one")
-            at = at.at(several.axis, several.first)
+            first = at.at(several.axis, several.first)
+            if first == at:  # chosen, and to no avail
+                raise
+            at = first
         else:
             return opened, at, said
 

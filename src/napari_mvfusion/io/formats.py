@@ -120,6 +120,12 @@ def views_in(path: str | Path) -> Mapping[str, Path]:
     return format_of(path).views_in(path)
 
 
+def parts_of_volume(path: str | Path) -> tuple[Path, ...]:
+    """The files that the one volume of a set is spread over, see `Format.parts`."""
+    path = Path(path)
+    return format_of(path).parts(path)
+
+
 def plane_of(path: str | Path) -> Triple | None:
     """Shape (1, y, x) of a file that holds a single plane, which is no volume by itself; None otherwise."""
     path = Path(path)

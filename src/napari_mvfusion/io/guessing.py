@@ -11,7 +11,14 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angle_in
 from napari_mvfusion.io.atomic import recipe_path
 from napari_mvfusion.io.folder import FUSED, at_angle, scan_folder
-from napari_mvfusion.io.formats import is_folder_of_files, open_stored, place_of, views_in, volume_files
+from napari_mvfusion.io.formats import (
+    is_folder_of_files,
+    open_stored,
+    parts_of_volume,
+    place_of,
+    views_in,
+    volume_files,
+)
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_guess import guess_pattern
 from napari_mvfusion.io.name_table import files_to_name, read_names
@@ -70,10 +77,20 @@ def files_without_scheme(folder: Path, *, planes: bool = False) -> list[Path]:
     pattern = sure_pattern(folder)
     if pattern is not None:
         return _named_in(folder) if planes or "{z}" not in pattern else []
-    files = volume_files(folder)
+    files = _without_parts(volume_files(folder))
     if not any(map(_may_be_view, files)):
         files = files_to_name(folder, 1)
     return files if len(files) <= MOST_FILES and any(map(_is_deep, files)) else []
+
+
+def _without_parts(files: Sequence[Path]) -> list[Path]:
+    """Files of which one stands for each image in several of them, as in a set of OME-TIFF files."""
+    found, left = [], list(files)
+    # Where the first is whole, no other is opened for this.
+    while left and (parts := parts_of_volume(left[0])):
+        found.append(left[0])
+        left = [file for file in left[1:] if file not in parts]
+    return [*found, *left]
 
 
 def _is_deep(path: Path) -> bool:
@@ -104,7 +121,8 @@ def sure_pattern(folder: Path) -> str | None:
     """
     files = [path for path in _named_in(folder) if not recipe_path(path).exists()]
     volumes = [path for path in files if role_in(path.relative_to(folder).as_posix()) is None]
-    if not volumes:
+    # Of several files that are one image no name says which part is meant: any of them opens all.
+    if not volumes or len(_without_parts(volumes)) < len(volumes):
         return None
     flat = not any(map(_is_deep, {volumes[0], volumes[len(volumes) // 2], volumes[-1]}))
     deep = volumes[0].parent != folder
@@ -147,6 +165,10 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     """
     every = volume_files(folder)
     files = [file for file in every if not recipe_path(file).exists()]
+    several, files = len(files), _without_parts(files)
+    if len(files) == 1 < several:
+        said = f"the {several} files of {folder} are one image, which {files[0].name} stands for"
+        return GuessedFiles({folder.name: files[0]}, {}, None, said)
     if len(files) > MOST_FILES:
         return None
     first, inside = _only_set(files)
@@ -163,6 +185,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     why = {guess.path: _UNUSED.get(guess.role, guess.reason) for guess in guesses}
     why |= {file: FUSED for file in every if recipe_path(file).exists()}
     left = [f"{path.name} is left out, as {reason}" for path, reason in why.items() if path not in taken]
+    left += [f"{several} files are {len(files)} images"] if len(files) < several else []
     if first is not None:
         return GuessedFiles(views, psfs, truth, "; ".join([as_recorded(first, len(views)), *left]))
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
@@ -247,20 +270,22 @@ def _views_of(folder: Path, guesses: Sequence[Guess], how: str) -> dict[str, Pat
 
 def _refuse_mixed(folder: Path, found: Mapping[float, Path], how: str) -> None:
     """Refuse views whose names differ in more than the angle: they may be of several specimens, times or channels."""
-    rest = {_without_angle(path.stem, angle): path.name for angle, path in found.items()}
-    if len(rest) > 1:
-        first, second, *_ = rest.values()
+    (first, alike), *others = ((path.name, _without_angle(path.stem, angle)) for angle, path in found.items())
+    for second, rest in others:
+        alike &= rest
+        if alike:
+            continue
         raise InputError(
             f"{folder}: {first} and {second} differ in more than their angles, so they may be of several "
             f"specimens, times or channels: {how}"
         )
 
 
-def _without_angle(stem: str, angle: float) -> str:
-    """The letters and digits of a name without the number that is its angle, the last one where there are several."""
+def _without_angle(stem: str, angle: float) -> set[str]:
+    """The letters and digits of a name without a number that may be its angle, for each of these."""
     places = [match.span() for match in _NUMBER.finditer(stem) if abs(float(match.group())) == abs(angle)]
-    start, stop = places[-1] if places else (len(stem), len(stem))
-    return "".join(letter for letter in f"{stem[:start]}#{stem[stop:]}".casefold() if letter.isalnum() or letter == "#")
+    rests = [f"{stem[:start]}#{stem[stop:]}".casefold() for start, stop in places or [(len(stem), len(stem))]]
+    return {"".join(letter for letter in rest if letter.isalnum() or letter == "#") for rest in rests}
 
 
 def _psfs_of(folder: Path, guesses: Sequence[Guess], views: Mapping[str, Path], how: str) -> dict[str, Path]:

@@ -260,6 +260,7 @@ def choose_files(table: NameTable, at: VolumeChoice, tag: str | None = None) -> 
         at,
         timepoint=None if table.timepoints else at.timepoint,
         channel=None if table.channels else at.channel,
+        in_names=frozenset(axis for axis, said in (("t", table.timepoints), ("c", table.channels)) if said),
     )
     problems = (*table.problems(), *([f"no view takes the PSF {_some(unused)}"] if unused else []))
     said = _said(table, files, truth, timepoint, channel, problems)

@@ -213,6 +213,7 @@ class _Opened:
 
 def _open_single(file: Path, at: VolumeChoice) -> _Opened:
     stored = open_stored(file, at)
+    at.refuse_said_twice(file, stored.leading)
     return _Opened(stored, stored.volume(at.timepoint, at.channel))
 
 

@@ -69,12 +69,14 @@ class VolumeChoice:
     timepoint, channel : counted from 0; None where files have one
     level : resolution level, 0 for the full resolution
     registration : name of the one that says where a volume lies, where files hold several
+    in_names : which of "t" and "c" the names of the files say, so that a file has one
     """
 
     timepoint: int | None = None
     channel: int | None = None
     level: int = 0
     registration: str | None = None
+    in_names: frozenset[str] = frozenset()
 
     def among(self, leading: Mapping[str, int] | None) -> VolumeChoice:
         """What of it a file with these counts along "t" and "c" asks for; all of it where they are None."""
@@ -89,6 +91,22 @@ class VolumeChoice:
     def at(self, axis: str, which: Any) -> VolumeChoice:
         """The same with another volume along "t" or "c", or another "registration"."""
         return replace(self, **{_ASKED[axis]: which})
+
+    def refuse_said_twice(self, path: Path, leading: Mapping[str, int]) -> None:
+        """Refuse a file of several volumes along what its name says.
+
+        Raises
+        ------
+        InputError
+            If it has.
+        """
+        for axis in sorted(self.in_names, reverse=True):
+            words, option = WORDS[axis]
+            if leading.get(axis, 1) > 1:
+                raise InputError(
+                    f"{path} has {leading[axis]} {words} of its own, and its name says one too: write what it says in place "
+                    f"of {{{option}}} in the pattern (pattern=), then --{option} ({option}=) chooses in the files"
+                )
 
     def refuse_unknown(self, path: Path) -> None:
         """Refuse what a file of one resolution level and one place cannot answer.

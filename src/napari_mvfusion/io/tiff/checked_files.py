@@ -18,6 +18,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.tiff.ome_sets import (
     OMESet,
     check_neighbour,
+    files_in,
     is_companion,
     refuse_entities,
     set_of,
@@ -160,19 +161,33 @@ def ome_images(tiff: tifffile.TiffFile) -> list[ElementTree.Element]:
     return ElementTree.fromstring(tiff.ome_metadata).findall("{*}Image/{*}Pixels")
 
 
-def planes_beside(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[int, int]:
-    """Planes of a file, and those of them that its OME-XML tells of; none, where it has no OME-XML.
-
-    Coarser copies, and pages of another shape, are no planes.
+def files_of_image(path: Path, tiff: tifffile.TiffFile) -> tuple[Path, ...]:
+    """The files that the OME-XML of a file names, where it describes one image in several; else ().
 
     Parameters
     ----------
     path : of the file
     tiff : the opened file
+    """
+    if len(ome_images(tiff)) != 1:
+        return ()
+    names = files_in(ElementTree.fromstring(tiff.ome_metadata or ""))
+    return tuple(path.parent / name for name in names) if len(names) > 1 else ()
+
+
+def planes_beside(tiff: tifffile.TiffFile, series: Any) -> tuple[int, int]:
+    """Planes of a file, and those of them that its OME-XML, or that of its set, tells of; none, where there is none.
+
+    Coarser copies, and pages of another shape, are no planes.
+
+    Parameters
+    ----------
+    tiff : the opened file
     series : the image that is taken of it
     """
     if series.kind != "ome":
         return 0, 0
+    path = Path(tiff.filehandle.path)
     used = {page.index for each in tiff.series for page in each.pages if page is not None and _lies_in(page, path)}
     if len(tiff.pages) <= len(used):
         return len(used), len(used)
@@ -181,14 +196,22 @@ def planes_beside(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[int
     return len(used) + len(alike), len(used)
 
 
+def by_bio_formats(tiff: tifffile.TiffFile) -> bool:
+    """Whether Bio-Formats wrote a file."""
+    return "Bio-Formats" in (tiff.pages.first.software or "")
+
+
 def is_cut_off(tiff: tifffile.TiffFile) -> bool:
-    """Whether the last page of a file leads to another beyond its end, as where the file was cut off."""
+    """Whether the last page of a file leads to another beyond its end, as where the file was cut off.
+
+    Those of Bio-Formats may lead to their very end.
+    """
     known, file = tiff.tiff, tiff.filehandle
     file.seek(tiff.pages[-1].offset)
     (tags,) = struct.unpack(known.tagnoformat, file.read(known.tagnosize))
     file.seek(tags * known.tagsize, 1)
     (following,) = struct.unpack(known.offsetformat, file.read(known.offsetsize))
-    return bool(following >= file.size)
+    return bool(following > file.size or (following == file.size and not by_bio_formats(tiff)))
 
 
 def file_of(page: Any) -> Path:

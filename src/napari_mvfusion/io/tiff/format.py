@@ -12,7 +12,7 @@ from napari_mvfusion.data.geometry import Grid, Triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.base import Format, SmallVolume, StoredVolumes
-from napari_mvfusion.io.tiff.checked_files import image_number, image_of, opened_tiff, split
+from napari_mvfusion.io.tiff.checked_files import files_of_image, image_number, image_of, opened_tiff, split
 from napari_mvfusion.io.tiff.ome_sets import is_companion
 from napari_mvfusion.io.tiff.planes import is_planes, open_planes, plane_files, plane_shape
 from napari_mvfusion.io.tiff.reader import open_stack
@@ -45,6 +45,17 @@ class TIFF(Format):
     def open(self, path: Path) -> StoredVolumes:
         """Look at the volumes in a file; see `open_stack`, and `open_planes` for planes that are files."""
         return open_planes(path) if is_planes(path) else open_stack(path)
+
+    def parts(self, path: Path) -> tuple[Path, ...]:
+        """The files that the OME-XML of one image names, also those that are not there; see `Format.parts`."""
+        file, number = split(path)
+        if is_planes(path) or number is not None:
+            return ()
+        try:
+            with opened_tiff(file) as tiff:
+                return files_of_image(file, tiff)
+        except InputError:
+            return ()
 
     def plane(self, path: Path) -> Triple | None:
         """See `Format.plane`."""

@@ -20,6 +20,7 @@ from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.lengths import seconds
 from napari_mvfusion.io.tiff.checked_files import (
     LARGEST_PIECE,
+    by_bio_formats,
     file_of,
     image_number,
     image_of,
@@ -96,7 +97,13 @@ def open_stack(path: str | Path) -> StoredVolumes:
             None if origin is None else float_triple(origin),
             _time_step(tiff, number),
             recipe if isinstance(recipe, dict) else None,
-            (*left_out, *unknown, *_without_others(file, tiff, series), *doubts_of(file, tiff, number or 0)),
+            (
+                *left_out,
+                *unknown,
+                *_order_unsaid(file, tiff, sizes),
+                *_without_others(file, tiff, series),
+                *doubts_of(file, tiff, number or 0),
+            ),
             stage_um=stage_position_of(tiff, number or 0),
             units=units_of(tiff, number or 0),
         )
@@ -104,9 +111,9 @@ def open_stack(path: str | Path) -> StoredVolumes:
 
 def _without_others(path: Path, tiff: tifffile.TiffFile, series: Any) -> Iterator[str]:
     """Lines where a file holds planes that its description does not tell of, or speaks of more than it holds."""
-    held, told = planes_beside(path, tiff, series)
+    held, told = planes_beside(tiff, series)
     if held > told:
-        yield f"{path} has {held} planes, and its OME-XML tells of {told}: the others are left out"
+        yield f"{tiff.filehandle.path} has {held} planes, and its OME-XML tells of {told}: the others are left out"
     # Where a description says how many planes there are, they were counted already.
     if series.kind in ("uniform", "generic") and is_cut_off(tiff):
         yield (
@@ -184,6 +191,11 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
         raise InputError(
             f"{path} describes {promised} planes and holds {held}; others lie in {lacking}, not there: copy them beside it"
         )
+    if promised is not None and promised > held and _in_several_files(tiff):
+        raise InputError(
+            f"{path} holds {held} of {promised} planes that Bio-Formats wrote into several files: name their folder, where "
+            "each is a plane, or export them as OME-TIFF, which says what each plane is"
+        )
     if promised is not None and promised > held:
         raise DamagedError(
             f"{path} is truncated: it promises {promised} planes and holds {held}; copy or export it again"
@@ -208,6 +220,16 @@ def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: in
             )
 
 
+def _order_unsaid(path: Path, tiff: tifffile.TiffFile, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """A line where a plain TIFF says how many planes of each kind it has, but not in which order they are."""
+    if not (tiff.is_imagej and by_bio_formats(tiff)) or sum(sizes.get(axis, 1) > 1 for axis in "tcz") < 2:
+        return ()
+    return (
+        f"{path} does not say in which order its planes are: Bio-Formats keeps that of their source in plain TIFF files. "
+        "They are read in that of ImageJ, channels first; export it as OME-TIFF where they are mixed up",
+    )
+
+
 def _own_for_lacking(path: Path, tiff: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
     """A line where all planes should lie in files that are not there, so that those of this file are taken for them."""
     if not (tiff.is_ome and tiff.ome_metadata) or series.kind == "ome":
@@ -222,11 +244,18 @@ def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
     """Number of planes that the description of the file speaks of."""
     if tiff.is_imagej and tiff.imagej_metadata:
         images = tiff.imagej_metadata.get("images")
+        if _in_several_files(tiff) and len(tiff.pages) == tiff.imagej_metadata.get("slices"):
+            return len(tiff.pages)
         return None if images is None else int(images)
     if tiff.is_ome and number is not None:
         pixels = ome_images(tiff)[number]
         return math.prod(int(pixels.get(f"Size{axis}", "1")) for axis in "ZCT")
     return None
+
+
+def _in_several_files(tiff: tifffile.TiffFile) -> bool:
+    """Whether a file may be whole although it counts more planes: Bio-Formats counts those of all files in each."""
+    return bool(tiff.is_imagej) and by_bio_formats(tiff) and not is_cut_off(tiff)
 
 
 def _time_step(tiff: tifffile.TiffFile, number: int | None) -> float:

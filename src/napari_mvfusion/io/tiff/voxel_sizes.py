@@ -82,7 +82,9 @@ def _stated(tiff: tifffile.TiffFile, image: int) -> list[tuple[Any, str]]:
         return [(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
     if tiff.is_imagej and tiff.imagej_metadata:
         said, tags = tiff.imagej_metadata, tiff.pages.first.tags
-        unit = str(said.get("unit", ""))
+        # Without a word of it, the unit of the tags counts, as for ImageJ itself; inches are what cameras and printers say.
+        in_tags = "cm" if tags.valueof("ResolutionUnit") == tifffile.RESUNIT.CENTIMETER else ""
+        unit = str(said.get("unit", in_tags))
         y, x = (
             (_per_pixel(tags, name), str(said.get(own, unit)))
             for name, own in (("YResolution", "yunit"), ("XResolution", "xunit"))
