@@ -16,6 +16,7 @@ from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, share
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import CBIF, EBMD, Average, LearnedFusion
+from napari_mvfusion.methods.joint_wiener import JointWiener
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.simulation import light_sheet_psf, simulate
 from small_models import SMALL, save
@@ -101,22 +102,39 @@ def test_preview_with_measured_psfs():
     views = simulate(structured(4), angles, psfs, snr=25, rng=np.random.default_rng(2)).views
     method = EBMD(iterations=6)
     whole = fuse(views, method).data
-    coarse, *_, last = Previewer(views, CPU).run(method, BOX)
+    previewer = Previewer(views, CPU)
+    filtered, *_, last = previewer.run(method, BOX)
+    coarse, *_ = previewer.run(method, BOX)
     scale = np.percentile(whole, 99.9)
-    assert not coarse.final
+    assert (filtered.label, filtered.final) == ("Wiener filter", False)
+    assert (coarse.label, coarse.final) == ("coarse", False)
     assert np.sqrt(np.mean((last.values - whole[BOX.slices]) ** 2)) < 0.005 * scale
     # Half the resolution is no more than a first look, but it shows the same structures.
     assert np.corrcoef(coarse.values.ravel(), whole[BOX.slices].ravel())[0, 1] > 0.8
+    assert np.corrcoef(filtered.values.ravel(), whole[BOX.slices].ravel())[0, 1] > 0.9
 
 
-def test_coarse_picture_lies_where_the_full_one_does():
+def test_the_first_picture_of_the_wiener_method_is_its_own_filter_as_it_is_set():
+    views = two_views()
+    previewer = Previewer(views, CPU)
+    for smoothness in (1.0, 8.0):
+        first, *_ = previewer.run(JointWiener(smoothness=smoothness), BOX)
+        *_, alone = previewer.run(JointWiener(smoothness=smoothness, iterations=1), BOX, coarse_first=False)
+        assert (first.label, first.final, alone.final) == ("Wiener filter", False, True)
+        np.testing.assert_array_equal(first.values, alone.values)
+
+
+def test_quick_pictures_lie_where_the_full_one_does():
     spot = np.full((40, 40, 40), 1.0, np.float32)
     spot[19:23, 10:14, 28:31] = 100
     psf = light_sheet_psf(0)
     views = RegisteredViews([View(spot, str(v), psf=psf) for v in range(2)])
-    coarse, *_, full = Previewer(views, CPU).run(EBMD(iterations=4), views.grid.box)
-    centres = [ndimage.center_of_mass(np.maximum(p.values - 5, 0)) for p in (coarse, full)]
-    np.testing.assert_allclose(centres[0], centres[1], atol=0.3)
+    previewer = Previewer(views, CPU)
+    filtered, *_ = previewer.run(EBMD(iterations=4), views.grid.box)
+    coarse, *_, full = previewer.run(EBMD(iterations=4), views.grid.box)
+    for first in (filtered, coarse):
+        centres = [ndimage.center_of_mass(np.maximum(p.values - 5, 0)) for p in (first, full)]
+        np.testing.assert_allclose(centres[0], centres[1], atol=0.3)
 
 
 def test_a_region_smaller_than_the_psf_is_fused_too():

@@ -73,13 +73,13 @@ def test_what_is_in_sight_is_fused_as_the_run_will(viewer, at_work, small_views)
     assert words(at_work).startswith("32 × 32 × 128 voxels · Multi-view deconvolution")
 
 
-def test_the_generator_is_shown_coarse_first_and_then_as_the_run_will(viewer, at_work, small_views):
+def test_the_generator_is_shown_as_the_run_will_after_a_quick_picture(viewer, at_work, small_views):
     at_work.look_at("Generator")
     said = []
     at_work.panel._live._task.reported.connect(lambda: said.append(words(at_work)))
     switch(at_work)
     wait_for_picture(at_work)
-    assert said[-2:] == ["32 × 32 × 128 voxels · Generator (learned) · coarse", words(at_work)]
+    assert said[-2:] == ["32 × 32 × 128 voxels · Generator (learned) · Wiener filter", words(at_work)]
     layer = preview_of(viewer)
     expected = whole_at(layer, fuse(small_views.views, LearnedFusion()).data)
     # Attenuation is found on a sample of the planes.

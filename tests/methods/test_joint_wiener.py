@@ -185,5 +185,5 @@ def test_a_view_without_a_psf_is_named() -> None:
 def test_smoothing_is_that_of_scipy(shape: Triple) -> None:
     values = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     expected = ndimage.gaussian_filter(values.numpy().astype(np.float64), 1.5, mode="nearest", truncate=3)
-    assert np.abs(smoothed(values, 1.5).numpy() - expected).max() < 1e-5
+    assert np.abs(smoothed([values], 1.5)[0].numpy() - expected).max() < 1e-5
     assert np.abs(convolved(values, 1.5).numpy() - expected).max() < 1e-5

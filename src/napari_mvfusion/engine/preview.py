@@ -1,4 +1,7 @@
-"""Fusing a small region quickly, again and again, while parameters change: first a coarse picture, then the full one.
+"""Fusing a small region quickly, again and again, while parameters change: first a quick picture, then the full one.
+
+The quick picture of a new region is the Wiener filter of its views, and when parameters change, the method at half the
+resolution, which shows what they do.
 
 The region is fused with as much context round it as its method needs, by the same stages as a run of the engine; what a
 method takes from the whole volume (maxima, means) comes from a sample of the whole volume's planes.
@@ -21,6 +24,7 @@ from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, begins_itera
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
+from napari_mvfusion.methods.joint_wiener import JointWiener
 from napari_mvfusion.psf import resample_psf
 
 _COARSE = 2
@@ -41,7 +45,7 @@ class Preview:
     ----------
     box : the region, voxels of the grid of the views
     values : float32 (z, y, x) of the shape of the box
-    label : how far it is, in words: "coarse", "iteration 10 of 48", ...
+    label : how far it is, in words: "Wiener filter", "coarse", "iteration 10 of 48", ...
     final : whether it is the full picture
     seconds : since the preview was asked for
     """
@@ -69,6 +73,7 @@ class Previewer:
         self._device = device
         self._statistics: tuple[ViewStatistics, ...] | None = None
         self._regions: OrderedDict[tuple[Box, int, bool], tuple[RegisteredViews, ViewReader]] = OrderedDict()
+        self._shown: Box | None = None
 
     def run(
         self, method: Method, box: Box, *, coarse_first: bool = True, cancel: Callable[[], bool] = lambda: False
@@ -79,7 +84,8 @@ class Previewer:
         ----------
         method : with its parameters
         box : the region, clipped to the volume; not empty
-        coarse_first : begin with a picture of half the resolution, which takes about a tenth of the time
+        coarse_first : begin with a quick picture where the method takes long: of a region that was not the last one, and
+            for the Wiener method itself, its filter alone; else the method at half the resolution
         cancel : polled while it computes; when it returns True, `Interrupted` is raised
 
         Yields
@@ -99,14 +105,10 @@ class Previewer:
         inside = box.inside(wide).slices
         views, reader = self._region(wide, 1, spare_hot=method.removes_hot)
         bound = self._prepare(method, views, cancel)
-        if coarse_first and method.coarse_first and min(wide.shape) >= _COARSE * _LEAST_SIDE:
-            coarse = self._region(wide, _COARSE, spare_hot=method.removes_hot)
-            for step in stage_results(self._prepare(method, coarse[0], cancel), *coarse, cancel):
-                soon_enough = time.perf_counter() - started < _COARSE_BY_S
-                if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
-                    values = _finer(step.values * self._unit, wide.shape)[inside]
-                    yield Preview(box, values, "coarse", False, time.perf_counter() - started)
-                    break
+        if coarse_first and method.coarse_first:
+            for values, label in self._quick(method, wide, cancel, started):
+                yield Preview(box, values[inside] * self._unit, label, False, time.perf_counter() - started)
+        self._shown = wide
         shown = time.perf_counter()
         for step in stage_results(bound, views, reader, cancel):
             now = time.perf_counter()
@@ -115,6 +117,24 @@ class Previewer:
                 yield Preview(
                     box, (step.values[inside] * self._unit).cpu().numpy(), step.label, step.last, now - started
                 )
+
+    def _quick(
+        self, method: Method, wide: Box, cancel: Callable[[], bool], started: float
+    ) -> Generator[tuple[np.ndarray, str], None, None]:
+        """A first picture of a region, in the unit of the views, and what it is; none of small regions."""
+        filtered = method if isinstance(method, JointWiener) else JointWiener()
+        if filtered is method or (wide != self._shown and all(view.psf is not None for view in self._views.views)):
+            views, reader = self._region(wide, 1, spare_hot=filtered.removes_hot)
+            bound = self._prepare(filtered.model_copy(update={"iterations": 1}), views, cancel)
+            for step in stage_results(bound, views, reader, cancel):
+                yield step.values.cpu().numpy(), "Wiener filter"
+        elif min(wide.shape) >= _COARSE * _LEAST_SIDE:
+            coarse = self._region(wide, _COARSE, spare_hot=method.removes_hot)
+            for step in stage_results(self._prepare(method, coarse[0], cancel), *coarse, cancel):
+                soon_enough = time.perf_counter() - started < _COARSE_BY_S
+                if step.last or (step.iteration and not (soon_enough and step.iteration < _COARSE_ITERATIONS)):
+                    yield _finer(step.values, wide.shape), "coarse"
+                    break
 
     def _look(self) -> tuple[ViewStatistics, ...]:
         """Sample the whole volume, and go over to a unit in which its brightness is ordinary."""

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from napari_mvfusion.imaging.threads import groups, share
+
 _REACH = 3.0
 
 
-def smoothed(values: torch.Tensor, sigma: float) -> torch.Tensor:
+def smoothed(volumes: Sequence[torch.Tensor], sigma: float) -> list[torch.Tensor]:
     """Smooth with a Gaussian that is cut off at 3 sigma; the outermost voxels are repeated beyond the border.
 
     Parameters
     ----------
-    values : float32 (z, y, x)
+    volumes : each float32 (z, y, x), on one device
     sigma : voxels
 
     Returns
     -------
-    float32 (z, y, x), a fresh tensor on the device of the values.
+    Each smoothed, a fresh tensor on the device of the values.
+
+    Raises
+    ------
+    Interrupted
+        If the work was cancelled, see `napari_mvfusion.imaging.threads.interruptible`.
     """
-    if values.device.type == "cpu":
-        # Five times as fast as convolutions of torch, and without the copies that they make.
-        smooth = ndimage.gaussian_filter(values.numpy(), sigma, mode="nearest", truncate=_REACH)
-        return torch.from_numpy(smooth)
-    return convolved(values, sigma)
+    if volumes[0].device.type != "cpu":
+        return [convolved(values, sigma) for values in volumes]
+    # Five times as fast as convolutions of torch, and without the copies that they make.
+    out = [torch.empty_like(values, memory_format=torch.contiguous_format) for values in volumes]
+
+    def smooth(those: slice) -> None:
+        for values, into in zip(volumes[those], out[those], strict=True):
+            ndimage.gaussian_filter(values.numpy(), sigma, mode="nearest", truncate=_REACH, output=into.numpy())
+
+    share(groups(len(volumes), 1), lambda: smooth)
+    return out
 
 
 def convolved(values: torch.Tensor, sigma: float) -> torch.Tensor:
-    """`smoothed` with convolutions of torch, as on a GPU."""
+    """One volume, `smoothed` with convolutions of torch, as on a GPU."""
     radius = int(_REACH * sigma + 0.5)
     places = torch.arange(-radius, radius + 1, device=values.device, dtype=torch.float32)
     profile = torch.exp(-0.5 * (places / sigma) ** 2)

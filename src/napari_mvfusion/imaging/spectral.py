@@ -45,7 +45,8 @@ def correlate(values: torch.Tensor, layout: Layout, transfer: torch.Tensor) -> t
 
 def to_circle(values: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Lay a block (..., z, y, x) of the layout's source shape out on the circle, with its surroundings."""
-    for dim, axis in zip(_AXES, layout.axes, strict=True):
+    # From x to z: the axis whose voxels lie next to each other is turned round slowly, and goes first while there are few.
+    for dim, axis in reversed(list(zip(_AXES, layout.axes, strict=True))):
         values = _extend(values, dim, axis)
     return values
 

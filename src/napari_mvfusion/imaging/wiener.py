@@ -53,6 +53,7 @@ class WienerBank:
         self.device = device
         self._transfers = TransferCache(_KEPT_BYTES)
         self._kept_power: tuple[Triple, torch.Tensor] | None = None
+        self._kept_gains: tuple[Triple, list[float]] | None = None
 
     def __call__(self, views: torch.Tensor, target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter a block.
@@ -78,8 +79,10 @@ class WienerBank:
         sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
         for number, level in enumerate(self._levels):
             poll()
-            sharp[number] = torch.fft.irfftn(projected / (power + level), s=layout.sizes, dim=_AXES)[inner]
-        projected.div_(power + self._levels[self._base_level])
+            filtered = _scaled(projected.clone(), self._strength(power, level))
+            sharp[number] = torch.fft.irfftn(filtered, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+        # Transfer functions come divided by the number of samples, for the inverse transform.
+        _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(layout.sizes)))
         blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
         for number, kernel in enumerate(self._kernels):
             poll()
@@ -91,13 +94,15 @@ class WienerBank:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
         block = triple(views.shape[1:])
         layout, power = self._layout(block, margin), self._power(block, margin)
-        projected = self._project(views, layout).div_(power + self._levels[self._base_level])
-        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES)
+        projected = _scaled(self._project(views, layout), self._strength(power, self._levels[self._base_level]))
+        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES, norm="forward")
         return image[Box.whole(block).slices]
 
     def noise_gains(self, block: Triple, margin: Triple) -> list[float]:
         """Variance that white noise of variance 1 in each view, on its own, has in the image at the base level."""
         layout, power = self._layout(block, margin), self._power(block, margin)
+        if self._kept_gains is not None and self._kept_gains[0] == layout.sizes:
+            return self._kept_gains[1]
         samples = prod(layout.sizes)
         # By Parseval's theorem; all frequencies along x but the first (and the last, of an even length) stand for two.
         twice = torch.full((power.shape[-1],), 2.0, device=power.device)
@@ -110,6 +115,7 @@ class WienerBank:
             strength = self._transfer(kernel, layout.sizes).abs().mul_(float(weight) * samples / len(self._kernels))
             strength.div_(power + self._levels[self._base_level]).square_()
             gains.append(float((strength.sum(dim=(0, 1), dtype=torch.float64) * twice).sum()) / samples)
+        self._kept_gains = layout.sizes, gains
         return gains
 
     def blurred(self, image: torch.Tensor, margin: Triple) -> torch.Tensor:
@@ -145,20 +151,27 @@ class WienerBank:
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._transfers.clear()
-        self._kept_power = None
+        self._kept_power = self._kept_gains = None
 
     def _project(self, views: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Spectra of the views brought back to the image, the mean over the views."""
-        projected: torch.Tensor | None = None
+        """Spectra of the views brought back to the image, the sum over the views: conj(H_v) X_v a_v over the samples."""
+        conjugate: torch.Tensor | None = None
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
-            # Transfer functions come divided by the number of samples, for the inverse transform.
-            share = float(weight) * prod(layout.sizes)
-            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES)
-            spectrum.mul_(self._transfer(kernel, layout.sizes).conj()).mul_(share)
-            projected = spectrum if projected is None else projected.add_(spectrum)
-        assert projected is not None
-        return projected.div_(len(self._kernels))
+            transfer = self._transfer(kernel, layout.sizes)
+            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).conj_physical_()
+            if conjugate is None:
+                conjugate = spectrum.mul_(transfer)
+                if weight != 1:
+                    conjugate.mul_(float(weight))
+            else:
+                conjugate.addcmul_(spectrum, transfer, value=float(weight))
+        assert conjugate is not None
+        return conjugate.conj_physical_()
+
+    def _strength(self, power: torch.Tensor, level: float) -> torch.Tensor:
+        """What the sum of the projected views is multiplied by at a level."""
+        return (power + level).mul_(len(self._kernels)).reciprocal_()
 
     def _power(self, block: Triple, margin: Triple) -> torch.Tensor:
         """How much of each frequency the views saw, mean_v(a_v |H_v|^2): the same for all blocks of a shape."""
@@ -185,3 +198,9 @@ class WienerBank:
 
     def _transfer(self, kernel: np.ndarray, sizes: Triple) -> torch.Tensor:
         return self._transfers.get(kernel, sizes, halved=HALVED, device=self.device)
+
+
+def _scaled(spectrum: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    """A spectrum times real numbers, in place: without the complex copy of them that a product of the two makes."""
+    torch.view_as_real(spectrum).mul_(by[..., None])
+    return spectrum

@@ -259,26 +259,26 @@ class JointUpdates:
         if seen.transmission is not None:
             expected.mul_(seen.transmission)
         missing = seen.pixels - expected
-        # From here on `expected` is what differences are divided by.
         expected.clamp_(min=0)
         noise = torch.zeros_like(point)
         for v, gain in enumerate(gains):
             poll()
-            light = expected[v] + _DARK
-            divisor = expected[v].add_(_DARK if seen.passed is None else _DARK * seen.passed)
-            missing[v].div_(divisor)
-            energy = light.mul_(gain * self._noise[v]).div_(divisor).div_(divisor)
+            dark = _DARK if seen.passed is None else _DARK * seen.passed
+            share = (expected[v] + dark).reciprocal_()
+            missing[v].mul_(share)
+            # Variance of what is seen over the square of what it is divided by; the two are alike where no light is lost.
+            energy = share if seen.passed is None else share.square_().mul_(expected[v].add_(_DARK))
             if seen.covered is not None:
                 missing[v].mul_(seen.covered[v])
                 energy.mul_(seen.covered[v])
-            noise.add_(energy)
+            noise.add_(energy, alpha=gain * self._noise[v])
         step = self._bank.at_base_level(missing, margin)
         weight = point + _DARK
         step.mul_(weight)
         noise.mul_(weight.square_())
         poll()
-        found = smoothed(step.square(), _SURROUNDINGS)
-        share = found.sub(smoothed(noise, _SURROUNDINGS)).div_(found.add_(_TINY)).clamp_(min=0)
+        found, brought = smoothed([step.square(), noise], _SURROUNDINGS)
+        share = found.sub(brought).div_(found.add_(_TINY)).clamp_(min=0)
         return step.mul_(share).add_(point).clamp_(min=0)
 
     def _seen(self, tile: TileInput, block: Box) -> _Block:
