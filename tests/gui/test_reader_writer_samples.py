@@ -12,10 +12,10 @@ from npe2 import read, write
 
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.errors import InputError, OutputError
+from napari_mvfusion.gui.entrances import embryo, nuclei
 from napari_mvfusion.gui.layers.notes import KEY, can_be_view
 from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.reader import get_reader
-from napari_mvfusion.gui.samples import embryo, nuclei
 from napari_mvfusion.gui.writer import write_ome_tiff, write_ome_zarr
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import write_zarr

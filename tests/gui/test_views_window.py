@@ -1,11 +1,13 @@
 """The Views & PSFs panel in a real window: opened from the manifest, beside the Fuse panel, closed while it works."""
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QLabel, QScrollArea, QWidget
+from qtpy.QtCore import Qt, QThreadPool, QTimer
+from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QLabel, QProgressDialog, QScrollArea, QWidget
 from views_person import ViewsPerson, known
 
 from napari_mvfusion.data.geometry import Grid
@@ -13,6 +15,7 @@ from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.fuse.panel import FusePanel
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
+from napari_mvfusion.gui.widgets import waiting
 from napari_mvfusion.io.formats import writer_of
 from napari_mvfusion.simulation import light_sheet_psf
 
@@ -174,3 +177,23 @@ def test_rows_keep_their_height_whenever_views_came_and_whatever_they_get_to_sho
         field = row.row.findChild(QDoubleSpinBox, "angle")
         assert field.text() == "unknown"
         assert field.lineEdit().width() > field.fontMetrics().horizontalAdvance(field.text())
+
+
+def test_the_window_answers_while_libraries_are_loaded_and_files_are_read(viewer, qtbot, tmp_path, rng, monkeypatch):
+    for angle in (0, 90):
+        tifffile.imwrite(tmp_path / f"a_view_{angle}.tif", rng.integers(0, 900, (6, 7, 8)).astype(np.uint16))
+    # As when nothing has been opened yet.
+    monkeypatch.delitem(sys.modules, "napari_mvfusion.gui.reader")
+    monkeypatch.setattr(waiting, "_SHOWN_AFTER_MS", 0)
+    said, ticker = [], QTimer()
+
+    def look():
+        said.extend(w.labelText() for w in QApplication.topLevelWidgets() if isinstance(w, QProgressDialog))
+
+    ticker.timeout.connect(look)
+    ticker.start(1)
+    opened = viewer.open(str(tmp_path), plugin="napari-mvfusion")
+    ticker.stop()
+    assert [layer.name for layer in opened] == ["a view 0", "a view 90"]
+    name = tmp_path.name
+    assert list(dict.fromkeys(said)) == [f"Opening {name}: loading libraries…", f"Opening {name}…"]

@@ -1,8 +1,14 @@
-"""Where napari comes in: the panels of the manifest, whose libraries take seconds to load, off the GUI thread."""
+"""Where napari comes in: panels, reader and samples of the manifest, whose libraries take seconds to load.
+
+They are loaded off the GUI thread, and the window says so.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -16,6 +22,29 @@ from napari_mvfusion.gui.widgets.waiting import while_busy
 
 # Viewers of whose binding it was said that panels are made for another.
 _told: WeakSet[Any] = WeakSet()
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:
+    """What opens this path, or None where it is nothing that this plugin can read; see the reader."""
+    name = Path(path if isinstance(path, str) else path[0]).name
+    reader: Callable[[str | list[str]], list[Any]] | None
+    reader = _loaded("napari_mvfusion.gui.reader", f"Opening {name}").get_reader(path)
+    return reader
+
+
+def embryo() -> list[Any]:
+    """An embryo, recorded from four sides, as layers."""
+    return _sample("embryo")
+
+
+def nuclei() -> list[Any]:
+    """Nuclei, recorded from two sides, as layers."""
+    return _sample("nuclei")
+
+
+def _sample(name: str) -> list[Any]:
+    layers: list[Any] = _loaded("napari_mvfusion.gui.samples", "Opening a sample").sample_layers(name)
+    return layers
 
 
 def views() -> QWidget:
@@ -43,8 +72,7 @@ def save_result() -> None:
     viewer = napari.current_viewer()
     if viewer is None:
         raise InputError("there is no window of napari, and so no result: open one first")
-    module = "napari_mvfusion.gui.jobs.saving"
-    while_busy("Loading libraries…", lambda: importlib.import_module(module)).save_from_menu(viewer)
+    _loaded("napari_mvfusion.gui.jobs.saving", "Saving").save_from_menu(viewer)
 
 
 def open_views_panel(window: Any) -> Any:
@@ -81,6 +109,13 @@ def open_beads_form(window: Any) -> None:
     open_views_panel(window).unfold_beads()
 
 
+def _loaded(module: str, what: str) -> Any:
+    """A module; the window answers, and says what it waits for, while it is loaded for the first time."""
+    if module in sys.modules or not is_seen():
+        return importlib.import_module(module)
+    return while_busy(f"{what}: loading libraries…", lambda: importlib.import_module(module))
+
+
 def _opened(module: str, panel: str, title: str) -> QWidget:
     viewer = napari.current_viewer()
     if viewer is None:
@@ -96,8 +131,7 @@ def _opened(module: str, panel: str, title: str) -> QWidget:
         show_warning(f"If something is missing or odd in {title}: {binding}")
 
     def build() -> QWidget:
-        loaded: Any = while_busy(f"Opening {title}: loading libraries…", lambda: importlib.import_module(module))
-        made: QWidget = getattr(loaded, panel)(viewer)
+        made: QWidget = getattr(_loaded(module, f"Opening {title}"), panel)(viewer)
         return made
 
     return built(title, build)

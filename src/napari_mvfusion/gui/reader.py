@@ -35,6 +35,7 @@ from napari_mvfusion.gui.layers.layer_data import (
 )
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.layers.project_layers import project_layers
+from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.contents import one_of
 from napari_mvfusion.io.extra_libraries import LibraryMissingError
@@ -94,24 +95,24 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
             format_of(path).describe(path)
             return _read_project
         if path.is_file() and is_volume(path) and views_in(path):
-            return _read_views
+            return _waited_for(_read_views)
         has_channels = is_volume(path) and format_of(path).holds_views
         if is_volume(path) and not has_channels:
             open_stored(path)
-            return _read_file
+            return _waited_for(_read_file)
         if not path.is_dir() and not has_channels:
             return None
         if has_channels:
             image = open_image(path)
             if not image.is_series:
                 image.volume(0 if "c" in image.axes else None, 0 if "t" in image.axes else None)
-            return _read_zarr
+            return _waited_for(_read_zarr)
         if scan_folder(path).samples:
-            return _read_folder
+            return _waited_for(_read_folder)
         return _ask_for_roles if files_without_scheme(path) and _window() is not None else None
     except SeveralImagesError as several:
         names = several.names
-        return lambda container: _read_images(container, names)
+        return _waited_for(lambda container: _read_images(container, names))
     except LibraryMissingError as missing:
         # Another plugin may read it; where there is none, this is what helps.
         show_warning(str(missing))
@@ -124,6 +125,15 @@ def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
             return None
         refusal = error
         return lambda _: _say(refusal)
+
+
+def _waited_for(read: Callable[[Path], list[LayerData]]) -> Callable[[Path], list[LayerData]]:
+    """The same off the GUI thread, where there is a window to answer meanwhile; it touches neither window nor layers."""
+
+    def reading(path: Path) -> list[LayerData]:
+        return while_busy(f"Opening {path.name}…", lambda: read(path)) if is_seen() else read(path)
+
+    return reading
 
 
 def _window() -> Any:
