@@ -18,11 +18,14 @@ from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WholeConvolver
+from napari_mvfusion.measures.attenuation import find_transmission
+from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.methods.back_projection import back_projection_kernels
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.blending import blending_weights
 from napari_mvfusion.methods.ebmd import EBMD
+from napari_mvfusion.simulation import light_sheet_psf, sample, simulate
 
 CPU = torch.device("cpu")
 KINDS = ("independent", "efficient_bayesian", "optimisation_1", "optimisation_2")
@@ -110,9 +113,9 @@ def tile_input(views, stage, box, estimate):
     return TileInput(box, view_box, values, covered, estimate_box, estimate[estimate_box.slices])
 
 
-def update_by_formula(psi, image, covered, psf, kernel, weight, lam, maximum, floor):
+def update_by_formula(psi, image, covered, psf, kernel, weight, lam, maximum, floor, light=1.0):
     """One update as the method is written down, in float64 and with direct convolutions."""
-    blurred = ndimage.convolve(psi, psf, mode="mirror")
+    blurred = ndimage.convolve(light * psi, psf, mode="mirror")
     ratio = np.where(covered, image / blurred, 1.0)
     new = psi * ndimage.convolve(ratio, kernel, mode="mirror")
     if lam:
@@ -244,16 +247,85 @@ def test_the_preset_of_the_paper_is_what_it_was(rng):
     """Plain iterations as they were before there were accelerated ones, voxel by voxel, and in the words of old recipes."""
     views = seen_through(specimen((19, 16, 17), rng), asymmetric_psfs(rng, [(7, 3, 5), (3, 5, 3)]))
     paper = EBMD(**EBMD.presets["Paper"])
-    assert (paper.iterations, paper.lambda_, paper.accelerated) == (48, 0.004, False)
+    assert (paper.iterations, paper.lambda_, paper.accelerated, paper.attenuation) == (48, 0.004, False, "none")
     short = paper.model_copy(update={"iterations": 5})
     made = run_method(views, short)
     by_stages, changes = fuse(views, bind(short, views))
     np.testing.assert_array_equal(made.data, by_stages)
     assert made.changes == pytest.approx(changes, rel=1e-5)
     said = made.recipe["method"]["parameters"]
-    assert "accelerated" not in said
+    assert not {"accelerated", "attenuation"} & set(said)
     assert method_of_recipe("ebmd", said) == short
     assert method_of_recipe("ebmd", EBMD().model_dump(mode="json", by_alias=True)) == EBMD()
+
+
+def dimmed(shape, psf_side, rng):
+    """Two views of a specimen that takes much of the light, with modelled PSFs; float32 by the simulator."""
+    psfs = [light_sheet_psf(a, axial_fwhm=4, lateral_fwhm=2, shape=(psf_side,) * 3) for a in (0, 90)]
+    return simulate(specimen(shape, rng, sigma=2), (0, 90), psfs, attenuation=0.03, snr=60, rng=rng).views
+
+
+def test_attenuated_updates_follow_the_formula(rng):
+    """The estimate is dimmed before it is blurred, and a view counts by the share of the light that it got."""
+    shape = (20, 24, 22)
+    first, second = dimmed(shape, 7, rng).views
+    mask = np.ones(shape, bool)
+    mask[:, 20:] = False
+    second = replace(second, weight=3.0, mask=mask)
+    views = RegisteredViews([first, second])
+    bound = bind(EBMD(iterations=2, osem=1.4), views)
+    light = find_transmission(views).over(views.grid.box, CPU).numpy().astype(float)
+    assert light.max() > 1.3 * light.min()
+    trust = np.array([0.5, 1.5])[:, None, None, None]
+    share = light / (trust * light).mean(axis=0)
+    psfs = [view.psf / view.psf.sum() for view in views.views]
+    kernels = back_projection_kernels(psfs, "efficient_bayesian")
+    weights = [np.minimum(1, w * s) for w, s in zip(weights_by_formula(views, 1.4), share, strict=True)]
+    numbers = views.statistics()
+    floor = 1e-4 * np.mean([n.mean for n in numbers])
+    start = torch.from_numpy(rng.random(shape, np.float32) * 3 + 0.5)
+    psi = start.numpy().astype(float)
+    for _ in range(2):
+        for v in range(2):
+            image = views.read(views.grid.box, [v])[0]
+            covered = mask if v else True
+            psi = update_by_formula(
+                psi, image, covered, psfs[v], kernels[v], weights[v], 0.02, numbers[v].maximum, floor, light[v]
+            )
+    estimate, _ = fuse(views, bound, start=start)
+    np.testing.assert_allclose(estimate.numpy(), psi, rtol=3e-5)
+
+
+def test_attenuated_tiles_equal_the_whole(rng):
+    """Transmissions are interpolated between cells of two voxels, at the same places in every tile and region."""
+    shape = (44, 41, 46)
+    views = dimmed(shape, 9, rng)
+    views.statistics()
+    assert find_transmission(views).cell == 2
+    method = EBMD(iterations=2)
+    whole, _ = fuse(views, bind(method, views))
+    tiled, _ = fuse(views, bind(method, views), (15, 41, 13))
+    assert float((tiled - whole).abs().max()) < 1e-5 * float(whole.max() - whole.min())
+    box = Box((8, 10, 12), (36, 34, 40))
+    part = views.region(box, views.statistics())
+    inner = tuple(slice(9, -9) for _ in range(3))
+    near = fuse(part, bind(EBMD(iterations=1), part))[0][inner]
+    far = fuse(views, bind(EBMD(iterations=1), views))[0][box.slices][inner]
+    assert float((near - far).abs().max()) < 0.05 * float(far.max() - far.min())
+    bound = bind(method, views)
+    assert bound.working_bytes(shape) > bind(EBMD(iterations=2, attenuation="none"), views).working_bytes(shape)
+
+
+def test_allowing_for_lost_light_helps_and_does_not_harm():
+    psfs = [light_sheet_psf(a, axial_fwhm=7, lateral_fwhm=2.5, shape=(13, 13, 13)) for a in (0, 180)]
+
+    def nrmse(attenuation, absorbed):
+        made = sample("embryo", 40, 1, angles=(0, 180), psfs=psfs, attenuation=absorbed)
+        fused = run_method(made.views, EBMD(iterations=8, attenuation=attenuation))
+        return evaluate(fused.data, made.truth).all.nrmse
+
+    assert nrmse("estimated", 0.015) < 0.9 * nrmse("none", 0.015)
+    assert nrmse("estimated", 0.0) < 1.01 * nrmse("none", 0.0)
 
 
 def test_start_is_the_smoothed_weighted_mean(rng):

@@ -15,13 +15,12 @@ that differ must not be taken for attenuation, so every view is first blurred wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
 from scipy import ndimage, optimize
-from torch.nn import functional
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import Overview, RegisteredViews
@@ -80,15 +79,30 @@ class Transmission:
     strengths: tuple[float, ...]
 
     def over(self, box: Box, device: torch.device) -> torch.Tensor:
-        """Interpolate linearly between the centres of cells: float32 (view, z, y, x) over a box of the whole volume."""
-        values = torch.from_numpy(self.values).to(device)[None]
-        places = []
-        for n, a, b in zip(self.values.shape[1:], box.start, box.stop, strict=True):
-            at = (torch.arange(a, b, device=device, dtype=torch.float64) + 0.5) / self.cell
-            places.append((2 * at / n - 1).float())
-        z, y, x = torch.meshgrid(*places, indexing="ij")
-        grid = torch.stack([x, y, z], dim=-1)[None]
-        return functional.grid_sample(values, grid, padding_mode="border", align_corners=False)[0]
+        """That of all views: float32 (view, z, y, x) over a box of the whole volume, see `of`."""
+        return torch.stack([self.of(view, box, device) for view in range(len(self.values))])
+
+    def of(self, view: int, box: Box, device: torch.device) -> torch.Tensor:
+        """That of one view: float32 (z, y, x) over a box of the whole volume.
+
+        Interpolated linearly between the centres of cells, and the same beyond the outer ones.
+        """
+        values = torch.from_numpy(self.values[view]).to(device)
+        # z last: arrays grow as late as possible.
+        for axis in (2, 1, 0):
+            count = values.shape[axis]
+            at = ((np.arange(box.start[axis], box.stop[axis]) + 0.5) / self.cell - 0.5).clip(0, count - 1)
+            below = at.astype(np.int64)
+            low = values.index_select(axis, torch.from_numpy(below).to(device))
+            high = values.index_select(axis, torch.from_numpy(np.minimum(below + 1, count - 1)).to(device))
+            share = torch.from_numpy((at - below).astype(np.float32)).to(device)
+            values = low.lerp_(high, share.reshape([-1 if a == axis else 1 for a in range(3)]))
+        return values
+
+    def relative(self, trust: Sequence[float]) -> Transmission:
+        """The transmission of each view over the mean of all, which counts views by how much they are trusted."""
+        mean = np.tensordot(np.asarray(trust, np.float64) / np.sum(trust), self.values, 1)
+        return replace(self, values=(self.values / mean).astype(np.float32))
 
 
 def find_transmission(views: RegisteredViews) -> Transmission | None:

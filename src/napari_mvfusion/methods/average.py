@@ -11,6 +11,7 @@ import torch
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.base import OneStage, TileInput
 from napari_mvfusion.methods.blending import blending_weights
 
@@ -43,12 +44,17 @@ def weighted_mean(
     tile: TileInput,
     blending_range: float,
     content: Callable[[int, Box], torch.Tensor] | None = None,
+    transmission: Transmission | None = None,
 ) -> torch.Tensor:
-    """Sum of weight times view over the sum of weights, a few planes at a time.
+    """Sum of weight times view over the sum of weight times transmission, a few planes at a time.
 
     The weight of a view is the product of its coverage, `View.weight`, its blending weight where the fields of the
     views differ, and its content weight. Where all weights are zero it is the plain mean of the views that have data,
     and zero where none has.
+
+    With the transmission T_v, a view shows X_v = T_v I of the specimen I. Photon noise has the variance of its mean: that of
+    X_v / T_v is I / T_v, so the mean with the least noise counts each X_v / T_v by T_v. It is `sum_v w_v T_v (X_v / T_v) /
+    sum_v w_v T_v = sum_v w_v X_v / sum_v w_v T_v`: a view that lost light is brought to its brightness and counts less.
 
     Parameters
     ----------
@@ -56,6 +62,7 @@ def weighted_mean(
     tile : what the stage reads, without halo
     blending_range : voxels over which a view fades at its border
     content : gives the content weight of a view (its index) over a box, (z, y, x) or what broadcasts to it
+    transmission : how much of the light each view got; None for all
 
     Returns
     -------
@@ -79,11 +86,15 @@ def weighted_mean(
             if tile.coverage is not None:
                 weight = weight * tile.coverage[v, planes]
             total.addcmul_(tile.values[v, planes], weight.expand(box.shape))
-            amount += weight
+            if transmission is None:
+                amount += weight
+            else:
+                amount.addcmul_(transmission.of(v, views.in_frame(box), result.device), weight.expand(box.shape))
         torch.div(total, amount, out=result[planes])
         empty = amount <= 0
         if bool(empty.any()):
-            result[planes][empty] = _plain_mean(tile, planes)[empty]
+            light = None if transmission is None else transmission.over(views.in_frame(box), result.device)
+            result[planes][empty] = _plain_mean(tile, planes, light)[empty]
 
     step = max(1, _PLANE_VOXELS // max(1, tile.tile.shape[1] * tile.tile.shape[2]))
     groups = [slice(start, min(start + step, result.shape[0])) for start in range(0, result.shape[0], step)]
@@ -100,11 +111,13 @@ def mean_bytes(views: RegisteredViews, tile_shape: Triple) -> int:
     voxels = tile_shape[0] * tile_shape[1] * tile_shape[2]
     covered = views.coverage(Box((0, 0, 0), (1, 1, 1))) is not None
     planes = max(_PLANE_VOXELS, tile_shape[1] * tile_shape[2])
-    return 4 * (voxels * len(views) * (2 if covered else 1) + voxels + 8 * planes * torch.get_num_threads())
+    return 4 * (voxels * len(views) * (2 if covered else 1) + voxels + 12 * planes * torch.get_num_threads())
 
 
-def _plain_mean(tile: TileInput, planes: slice) -> torch.Tensor:
+def _plain_mean(tile: TileInput, planes: slice, light: torch.Tensor | None) -> torch.Tensor:
     if tile.coverage is None:
-        return tile.values[:, planes].mean(dim=0)
-    count = tile.coverage[:, planes].sum(dim=0)
-    return (tile.values[:, planes] * tile.coverage[:, planes]).sum(dim=0) / count.clamp_(min=1)
+        mean = tile.values[:, planes].mean(dim=0)
+        return mean if light is None else mean / light.mean(dim=0)
+    seen = tile.coverage[:, planes]
+    amount = (seen if light is None else seen * light).sum(dim=0)
+    return (tile.values[:, planes] * seen).sum(dim=0) / torch.where(amount > 0, amount, 1)

@@ -20,15 +20,25 @@ from napari_mvfusion.methods.back_projection import KernelType, back_projection_
 from napari_mvfusion.methods.base import FusionMethod
 from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
+from napari_mvfusion.methods.lost_light import Attenuation, attenuation_field, known_transmission
 from napari_mvfusion.psf.usable import normalised
 
 
 class EBMD(FusionMethod):
     """Parameters of efficient Bayesian multi-view deconvolution.
 
-    Every update is `psi += w (max(T(psi * (r (x) k)), eps) - psi)` with the ratio `r = view / (psi (x) PSF)`, or 1
-    where the view has no data, and the Tikhonov step `T(u) = M (sqrt(1 + 2 lambda u / M) - 1) / lambda`, M being the
+    Every update is `psi += w (max(S(psi * (r (x) k)), eps) - psi)` with the ratio `r = view / ((T psi) (x) PSF)`, or 1
+    where the view has no data, and the Tikhonov step `S(u) = M (sqrt(1 + 2 lambda u / M) - 1) / lambda`, M being the
     view's maximum. Borders are mirrored. eps is 1e-4 of the mean of the views, so that the result scales with them.
+
+    `T` is the transmission of the view, 1 where nothing is known of it. Light is lost before the lens blurs it, so views x_v
+    with photon noise have the mean `m_v = (T_v psi) (x) P_v` and the likelihood `sum_v x_v log m_v - m_v`. Its EM step is
+
+        psi <- psi * sum_v T_v (r_v (x) P_v~) / sum_v T_v,   r_v = x_v / m_v,
+
+    as `T_v (1 (x) P_v~) = T_v`: the mean of the steps `psi * (r_v (x) P_v~)` of single views, each of which counts by the
+    share of the light that it got. So `w` of a view is that without attenuation, times T_v over the mean of all views, and
+    kernels take the place of P_v~ as they do without. Without noise and lambda the specimen itself is left as it is.
 
     References
     ----------
@@ -42,9 +52,9 @@ class EBMD(FusionMethod):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"kernel": "optimisation_1", "iterations": 10},
-        "Paper": {"iterations": 48, "lambda_": 0.004, "accelerated": False},
+        "Paper": {"iterations": 48, "lambda_": 0.004, "accelerated": False, "attenuation": "none"},
     }
-    unsaid: ClassVar[Mapping[str, Any]] = {"accelerated": False}
+    unsaid: ClassVar[Mapping[str, Any]] = {"accelerated": False, "attenuation": "none"}
 
     kernel: KernelType = Field(
         default="efficient_bayesian",
@@ -81,6 +91,7 @@ class EBMD(FusionMethod):
         description="Every iteration begins beyond the last one, in the direction of its change: the same picture in a "
         "half to a quarter of the iterations, with a third more memory for the estimate.",
     )
+    attenuation: Attenuation = attenuation_field("estimated")
     stop_at_change: float = Field(
         default=0.0,
         ge=0,
@@ -102,7 +113,7 @@ class EBMD(FusionMethod):
         return context_of_psfs(views)
 
     def prepare(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, BoundEBMD]:
-        """Scan the views, and compute the kernels.
+        """Scan the views, find how much light they lost, and compute the kernels.
 
         Raises
         ------
@@ -110,6 +121,7 @@ class EBMD(FusionMethod):
             If a view is constant or negative somewhere, or the PSFs do not overlap.
         """
         statistics = yield from scan_light(views)
+        transmission = yield from known_transmission(views, self.attenuation)
         psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
         kernels = [
             ViewKernels.cropped(psf, back)
@@ -120,6 +132,7 @@ class EBMD(FusionMethod):
             kernels,
             statistics,
             device,
+            transmission=transmission,
             iterations=self.iterations,
             accelerated=self.accelerated,
             tikhonov=self.lambda_,

@@ -23,6 +23,7 @@ from napari_mvfusion.imaging import (
     radius_of,
     transfer_bytes,
 )
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.average import weighted_mean
 from napari_mvfusion.methods.base import Stage, TileInput
 from napari_mvfusion.methods.ebmd_weights import UpdateWeights
@@ -73,13 +74,14 @@ class BoundEBMD:
 
     `run` returns a fresh tensor each time and never writes to one it has returned or was given. Between calls it keeps
     a work buffer, transfer functions (of all views when one tile is the whole volume, else of two shapes of tile for
-    one view), and for a whole volume the weights; `release` drops them.
+    one view), and for a whole volume the weights and transmissions; `release` drops them.
 
     Parameters
     ----------
     views : the views
     kernels, statistics : one a view
     device : where it computes
+    transmission : how much of the light each view got; None for all
     iterations : updates with each view
     accelerated : iterations begin beyond the estimate, see `napari_mvfusion.engine.acceleration`
     tikhonov : lambda
@@ -95,6 +97,7 @@ class BoundEBMD:
         statistics: Sequence[ViewStatistics],
         device: torch.device,
         *,
+        transmission: Transmission | None = None,
         iterations: int,
         accelerated: bool,
         tikhonov: float,
@@ -107,10 +110,12 @@ class BoundEBMD:
         self._maxima = [numbers.maximum for numbers in statistics]
         self._floor = _FLOOR * float(np.mean([numbers.mean for numbers in statistics]))
         self._device = device
+        self._transmission = transmission
+        self._light: dict[int, torch.Tensor] = {}
         self._tikhonov = tikhonov
         self._stop_at_change = stop_at_change
         self._convolver = convolver_for(device) if convolver is None else convolver
-        self._weights = UpdateWeights(views, osem, device)
+        self._weights = UpdateWeights(views, osem, device, transmission)
         self._start_kernel = _gaussian(_START_SIGMA_VOXELS)
         self._transfers = TransferCache(0)
         self._transfer_limit = 0
@@ -132,6 +137,7 @@ class BoundEBMD:
         self._transfer_limit = 0
         self._convolver.release()
         self._weights.release()
+        self._light.clear()
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the memory that `run` takes and keeps for tiles up to this shape, without its inputs."""
@@ -143,6 +149,10 @@ class BoundEBMD:
         mean = 4 * prod(start.source) + 32 * planes
         starting = mean + self._convolver.working_bytes([start])
         updating = self._weights.working_bytes(tile) + max(self._convolver.working_bytes(pair) for pair in layouts)
+        if self._transmission is not None:
+            # The attenuated estimate; the transmission, and two steps of its interpolation.
+            updating += 4 * max(prod(pair[0].source) for pair in layouts) * (4 if self._is_whole(tile) else 3)
+            updating += 4 * tile.size * (len(self._kernels) - 1) if self._is_whole(tile) else 0
         largest = max(self._transfer_bytes(layout) for pair in [*layouts, (start,)] for layout in pair)
         # One more is in memory while it is made, with half its size of temporary arrays.
         return int(max(starting, updating)) + self._transfer_budget(tile_shape) + 3 * largest // 2
@@ -168,7 +178,9 @@ class BoundEBMD:
 
     def _start(self, tile: TileInput) -> torch.Tensor:
         """The weighted mean of the views, smoothed."""
-        mean = weighted_mean(self._views, replace(tile, tile=tile.view_box), _START_BLENDING_VOXELS)
+        mean = weighted_mean(
+            self._views, replace(tile, tile=tile.view_box), _START_BLENDING_VOXELS, None, self._transmission
+        )
 
         def keep_positive(smooth: torch.Tensor, rows: slice) -> torch.Tensor:
             del rows
@@ -186,10 +198,14 @@ class BoundEBMD:
         before = tile.estimate[tile.tile.inside(tile.estimate_box).slices]
         weight = self._weights.of(v, tile.tile)
         floor, bend = self._floor, 0.5 * self._tikhonov / self._maxima[v]
+        estimate, darkest = tile.estimate, floor
+        if self._transmission is not None:
+            estimate = estimate * self._light_of(v, tile.estimate_box)
+            darkest = floor * float(self._transmission.values[v].min())
 
         def ratio(blurred: torch.Tensor, rows: slice) -> torch.Tensor:
             # The estimate is nowhere below the floor; its blur falls below it by rounding only.
-            torch.div(view[:, rows], blurred.clamp_(min=floor), out=blurred)
+            torch.div(view[:, rows], blurred.clamp_(min=darkest), out=blurred)
             return blurred if covered is None else blurred.sub_(1).mul_(covered[:, rows]).add_(1)
 
         def improve(correction: torch.Tensor, rows: slice) -> torch.Tensor:
@@ -206,7 +222,16 @@ class BoundEBMD:
             Link(blur, self._transfer(kernels.blur, blur), ratio),
             Link(back, self._transfer(kernels.back, back), improve),
         ]
-        return self._convolver.run(tile.estimate, links)
+        return self._convolver.run(estimate, links)
+
+    def _light_of(self, v: int, box: Box) -> torch.Tensor:
+        """Transmission of view v over a box; not to be written to."""
+        assert self._transmission is not None
+        if box != self._views.grid.box:
+            return self._transmission.of(v, self._views.in_frame(box), self._device)
+        if v not in self._light:
+            self._light[v] = self._transmission.of(v, self._views.in_frame(box), self._device)
+        return self._light[v]
 
     def _start_layout(self, tile: Box) -> Layout:
         radius = _radius(self._start_kernel)

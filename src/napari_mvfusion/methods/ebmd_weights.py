@@ -7,6 +7,7 @@ import torch
 
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.blending import blending_weights
 
 _RANGE_VOXELS = 12.0
@@ -23,6 +24,9 @@ class UpdateWeights:
     Masks do not change them: with half of one of four views missing, weights that knew the mask made the result worse at its
     edge, and smooth ones changed it by less than half a percent.
 
+    Where the transmission T_v of the views is known, the weight is multiplied by T_v over the mean of all views, trust
+    counted, and kept below 1.
+
     Weights of a whole volume are kept for the next iteration, those of tiles are computed anew.
 
     Parameters
@@ -30,9 +34,12 @@ class UpdateWeights:
     views : the views
     osem : factor on all weights
     device : where the weights lie
+    transmission : how much of the light each view got; None for all
     """
 
-    def __init__(self, views: RegisteredViews, osem: float, device: torch.device) -> None:
+    def __init__(
+        self, views: RegisteredViews, osem: float, device: torch.device, transmission: Transmission | None = None
+    ) -> None:
         self._views = views
         self._osem = osem
         self._device = device
@@ -41,21 +48,24 @@ class UpdateWeights:
         # Views without an affine fill the grid and blend alike: the first of them stands for all.
         own = [v for v, view in enumerate(views.views) if view.affine is None]
         self._like = [own[0] if v in own else v for v in range(len(views))]
+        self._light = None if transmission is None else transmission.relative(self._trust.tolist())
         self._kept: dict[tuple[int, float], torch.Tensor] = {}
 
     def of(self, v: int, box: Box) -> torch.Tensor:
         """Weight of an update with view v: float32 of the shape of the box, not to be written to."""
         if box != self._views.grid.box:
             return self._make(v, box)
-        key = self._like[v], float(self._trust[v])
+        key = self._key(v)
         if key not in self._kept:
             self._kept[key] = self._make(v, box)
         return self._kept[key]
 
     def working_bytes(self, box: Box) -> int:
         """An upper bound of the memory that the weights of a box take, with what is kept of them."""
-        different = set(zip(self._like, self._trust.tolist(), strict=True))
+        different = {self._key(v) for v in range(len(self._views))}
         kept = len(different) if box == self._views.grid.box else 1
+        # The transmission of a tile, and two steps of its interpolation.
+        kept += 0 if self._light is None else 3
         planes = max(_PLANE_VOXELS, box.shape[1] * box.shape[2])
         # Positions along three axes and the distances made of them are float64 where a view is resampled.
         return 4 * box.size * (kept + 1) + planes * (64 + 4 * len(self._views))
@@ -63,6 +73,10 @@ class UpdateWeights:
     def release(self) -> None:
         """Drop what is kept."""
         self._kept.clear()
+
+    def _key(self, v: int) -> tuple[int, float]:
+        """Views of one key have the same weights."""
+        return (self._like[v] if self._light is None else v), float(self._trust[v])
 
     def _make(self, v: int, box: Box) -> torch.Tensor:
         weight = np.empty(box.shape, np.float32)
@@ -83,4 +97,7 @@ class UpdateWeights:
             np.maximum(planes, 1, out=planes)
             np.divide(np.float32(self._osem * self._trust[v]) * blending[self._like[v]], planes, out=planes)
             np.minimum(planes, 1, out=planes)
-        return torch.from_numpy(weight).to(self._device)
+        made = torch.from_numpy(weight).to(self._device)
+        if self._light is not None:
+            made.mul_(self._light.of(v, self._views.in_frame(box), self._device)).clamp_(max=1)
+        return made

@@ -11,23 +11,24 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from napari_mvfusion.data.events import Event, Noted, Warned
+from napari_mvfusion.data.events import Event, Noted
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.noise_density import coarse_noise
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.imaging.smoothing import smoothed
 from napari_mvfusion.imaging.threads import poll
-from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.filter_input import brightness_scale, filled
+from napari_mvfusion.methods.lost_light import Attenuation, attenuation_field, known_transmission
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.psf.usable import normalised
 from napari_mvfusion.system.devices import free_bytes
@@ -93,12 +94,7 @@ class JointWiener(OneStage):
         title="Smoothness",
         description="Above 1 keeps more noise out than its measured strength asks for, below 1 less.",
     )
-    attenuation: Literal["estimated", "none"] = Field(
-        default="estimated",
-        title="Lost light",
-        description="estimated finds how much light each view lost in the specimen, where angles are known, and allows for "
-        "it; none takes all views as equally bright.",
-    )
+    attenuation: Attenuation = attenuation_field("estimated")
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Look at the PSFs; see `look_at_psfs`."""
@@ -117,11 +113,7 @@ class JointWiener(OneStage):
             If a view is constant or negative somewhere.
         """
         statistics = yield from scan_light(views)
-        transmission = None
-        if self.attenuation == "estimated":
-            transmission = find_transmission(views)
-            if doubt := doubt_about_transmission(views):
-                yield Warned(doubt)
+        transmission = yield from known_transmission(views, self.attenuation)
         noise = [numbers.noise * share for numbers, share in zip(statistics, coarse_noise(views), strict=True)]
         level = level_for(statistics, noise) * self.smoothness
         yield Noted(f"the filter allows for noise of {level:.2%} of what the views see best")
