@@ -1,8 +1,10 @@
 """Names as people give them: patterns with fields, what is proposed for them, and the views that follow."""
 
+import itertools
 import json
 import re
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -24,7 +26,7 @@ from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.simulation import light_sheet_psf
 
 SHAPE = (5, 12, 12)
-ENDINGS = (".tif", ".tiff", ".h5")
+ENDINGS = (".tif", ".tiff", ".h5", ".zarr")
 
 
 def read(pattern, name):
@@ -76,6 +78,188 @@ PEOPLE = {
 def test_a_pattern_is_proposed_that_every_name_fits(pattern, names):
     assert guess_pattern(names) == pattern
     assert all(read(pattern, name) is not None for name in names)
+
+
+def every(text, **values):
+    """Names made of a text with a place for each value, over all combinations of these."""
+    return [text.format(**dict(zip(values, each, strict=True))) for each in itertools.product(*values.values())]
+
+
+# How programs of microscopes call files, as documentation and scripts in public repositories have them. Endings that are not
+# read (.stack, .klb, .lsm) are .tif here, and sides that are one and the same are written once.
+MICROSCOPES = {
+    # OpenSPIM and multiview-reconstruction (StackListLOCI.java): "spim_TL1_Channel1_Illum1_Angle0.tif".
+    "spim_TL{timepoint}_Channel{channel}_Illum{illumination}_Angle{angle}.tif": (
+        every("spim_TL{t}_Channel{c}_Illum{i}_Angle{a}.tif", t=(1, 2), c=(1, 2), i=(1, 2), a=(0, 315)),
+        {"timepoint": 1, "channel": "1", "illumination": "1", "angle": 0},
+        ("0 illumination 1", "0 illumination 2", "315 illumination 1", "315 illumination 2"),
+    ),
+    # The same: "data_TP01_Angle000.lsm".
+    "data_TP{timepoint}_Angle{angle}.tif": (
+        every("data_TP{t:02}_Angle{a:03}.tif", t=(1, 2), a=(0, 180)),
+        {"timepoint": 1, "angle": 0},
+        ("0", "180"),
+    ),
+    # OpenSPIM counts its angles (SPIMAcquisition, test of OME-TIFF): "spim_TL01_Angle0.ome.tiff".
+    "spim_TL{timepoint}_Angle{view}.ome.tiff": (
+        every("spim_TL{t:02}_Angle{a}.ome.tiff", t=(1, 2), a=(0, 1, 2)),
+        {"timepoint": 1, "view": "0"},
+        ("0", "1", "2"),
+    ),
+    # SiMView as it records (readers of the Keller lab and of Reto Fiolka's): "SPC00_TM00000_ANG000_CM0_CHN01_PH0.stack".
+    "SPC{tag}_TM{timepoint}_ANG{angle}_CM{view}_CHN{channel}_PH0.stack.tif": (
+        every("SPC00_TM{t:05}_ANG000_CM{m}_CHN{c:02}_PH0.stack.tif", t=(0, 1), m=(0, 1), c=(0, 1)),
+        {"timepoint": 0, "angle": 0, "view": "0", "channel": "0"},
+        ("0 0", "0 1"),
+    ),
+    # SiMView after its correction, four cameras of two channels: "SPM00_TM000000_CM02_CHN00.klb".
+    "SPM00_TM{timepoint}_CM{view}_CHN{channel}.tif": (
+        every("SPM00_TM{t:06}_{m}.tif", t=(0, 1), m=("CM00_CHN01", "CM01_CHN01", "CM02_CHN00", "CM03_CHN00")),
+        {"timepoint": 0, "view": "00", "channel": "1"},
+        ("02", "03"),
+    ),
+    # SiMView, fused of two cameras: "SPM00_TM000082_CM00_CM01_CHN00.fusedStack.corrected.klb".
+    "SPM00_TM{timepoint}_CM00_CM01_CHN{channel}.fusedStack.tif": (
+        every("SPM00_TM{t:06}_CM00_CM01_CHN{c:02}.fusedStack.tif", t=(82, 83), c=(0, 1)),
+        {"timepoint": 82, "channel": "0", "view": ""},
+        ("SPM00_TM000082_CM00_CM01_CHN00.fusedStack",),
+    ),
+    # ASI diSPIM, exported for MIPAV (plugin of Micro-Manager): folder SPIMA, "name_SPIMA-0.tif".
+    "SPIM{view}/cell_SPIM*-{timepoint}.tif": (
+        [f"SPIM{side}/cell_SPIM{side}-{t}.tif" for side in "AB" for t in range(3)],
+        {"timepoint": 0, "view": "A"},
+        ("A", "B"),
+    ),
+    # diSPIM, registered (scripts of diSPIMFusion): "SPIMA_reg_0.tif".
+    "SPIM{view}_reg_{timepoint}.tif": (
+        every("SPIM{side}_reg_{t}.tif", side="AB", t=range(3)),
+        {"timepoint": 0, "view": "A"},
+        ("A", "B"),
+    ),
+    # MuVi-SPIM (scripts of EMBL): "Stack_2_Channel_0/Cam_Right_00001.h5".
+    "Stack_{tile}_Channel_{channel}/Cam_{view}_{timepoint}.h5": (
+        every("Stack_{s}_Channel_{c}/Cam_{side}_{t:05}.h5", s=(0, 1), c=(0, 1), side=("Left", "Right"), t=(0, 1)),
+        {"timepoint": 0, "channel": "0", "view": "Left", "tile": "0"},
+        ("Left tile 0", "Left tile 1", "Right tile 0", "Right tile 1"),
+    ),
+    # Luxendo (scripts that read its projects): "stack_0-x00-y00_channel_0_obj_left/Cam_Left_00000.lux.h5".
+    "stack_0-{tile}_channel_{channel}_obj_{view}/Cam_*_{timepoint}.lux.h5": (
+        [
+            f"stack_0-x{x:02}-y00_channel_{c}_obj_{side}/Cam_{side}_{t:05}.lux.h5"
+            for x in (0, 1)
+            for c in (0, 1)
+            for side in ("left", "right")
+            for t in (0, 1)
+        ],
+        {"timepoint": 0, "channel": "0", "view": "left", "tile": "x00-y00"},
+        ("left tile x00-y00", "left tile x01-y00", "right tile x00-y00", "right tile x01-y00"),
+    ),
+    # Lattice light sheet (documentation of the Advanced Imaging Center): "scan_CamA_ch0_CAM1_stack0001_488nm_...".
+    "scan_Cam{view}_ch{channel}_CAM1_stack{timepoint}_*nm_*msec_*msecAbs_000x_000y_000z_0000t.tif": (
+        [
+            f"scan_Cam{side}_ch{c}_CAM1_stack{t:04}_{w}nm_{t:07}msec_{4732481 + t:010}msecAbs_000x_000y_000z_0000t.tif"
+            for side, c, w in (("A", 0, 488), ("B", 1, 560))
+            for t in (0, 1)
+        ],
+        {"timepoint": 0, "channel": "0", "view": "A"},
+        ("A",),
+    ),
+    # The same of one camera (PetaKit5D): "ex01_CamA_ch0_stack0000_488nm_0000000msec_0002711380msecAbs.tif".
+    "ex01_CamA_ch{channel}_stack{timepoint}_*nm_*msec_*msecAbs.tif": (
+        [
+            f"ex01_CamA_ch{c}_stack{t:04}_{w}nm_{t * 2520:07}msec_{2711380 + t * 2520:010}msecAbs.tif"
+            for c, w in ((0, 488), (1, 560))
+            for t in (0, 1)
+        ],
+        {"timepoint": 0, "channel": "0", "view": ""},
+        ("ex01_CamA_ch0_stack0000_488nm_0000000msec_0002711380msecAbs",),
+    ),
+    # mesoSPIM (its metadata files): "KC34_overview_Mag2x_Tile0_Ch488_Sh0_Rot0.btf".
+    "KC34_overview_Mag2x_Tile{tile}_Ch{channel}_Sh{illumination}_Rot{angle}.tiff": (
+        every("KC34_overview_Mag2x_Tile0_Ch{c}_Sh{s}_Rot{a}.tiff", c=(488, 561), s=(0, 1), a=(0, 90)),
+        {"channel": "488", "illumination": "0", "angle": 0, "tile": "0"},
+        ("0 illumination 0", "0 illumination 1", "90 illumination 0", "90 illumination 1"),
+    ),
+    # Microscopes of UT Southwestern (software navigate): "1_CH00_000000.tif".
+    "1_CH{channel}_{timepoint}.tif": (
+        every("1_CH{c:02}_{t:06}.tif", c=(0, 1), t=(0, 1, 2)),
+        {"timepoint": 0, "channel": "0", "view": ""},
+        ("1_CH00_000000",),
+    ),
+    # Micro-Manager, a file a plane: "img_channel000_position000_time000000000_z000.tif".
+    "img_channel{channel}_position{tile}_time{timepoint}_z{z}.tif": (
+        every("img_channel{c:03}_position{p:03}_time{t:09}_z{z:03}.tif", c=(0, 1), p=(0, 1), t=(0, 1), z=(0, 1)),
+        {"timepoint": 0, "channel": "0", "tile": "0", "z": 0},
+        ("tile 0", "tile 1"),
+    ),
+    # Micro-Manager, stacks: "cell_1_MMStack_Pos0.ome.tif".
+    "cell_1_MMStack_Pos{tile}.ome.tif": (
+        every("cell_1_MMStack_Pos{p}.ome.tif", p=(0, 1, 2)),
+        {"tile": "0"},
+        ("tile 0", "tile 1", "tile 2"),
+    ),
+    # exaSPIM (open data of the Allen Institute): "tile_x_0001_y_0000_z_0000_ch_488.zarr".
+    "tile_{tile}_ch_{channel}.zarr": (
+        every("tile_x_{x:04}_y_{y:04}_z_0000_ch_{c}.zarr", x=(0, 1), y=(0, 1), c=(488, 561)),
+        {"channel": "488", "tile": "x_0000_y_0000_z_0000"},
+        tuple(f"tile x_{x:04}_y_{y:04}_z_0000" for x in (0, 1) for y in (0, 1)),
+    ),
+    # LaVision UltraMicroscope, a file a plane (ClearMap): "16-17-27_0_8X-s3-20HF_UltraII_C00_xyz-Table Z1000.ome.tif".
+    "16-17-27_0_8X-s3-20HF_UltraII_C{channel}_xyz-Table Z{z}.ome.tif": (
+        every("16-17-27_0_8X-s3-20HF_UltraII_C{c:02}_xyz-Table Z{z:04}.ome.tif", c=(0, 1), z=(0, 1)),
+        {"channel": "0", "z": 0},
+        ("16-17-27_0_8X-s3-20HF_UltraII_C00_xyz-Table Z",),
+    ),
+    # The same in tiles (scripts from Princeton): "..._RawDataStack[00 x 00]_C00_xyz-Table Z0000_UltraII Filter0000.ome.tif".
+    "10-50-16_UltraII_raw_RawDataStack[{tile}]_C{channel}_xyz-Table Z{z}_UltraII Filter0000.ome.tif": (
+        every(
+            "10-50-16_UltraII_raw_RawDataStack[{x:02} x {y:02}]_C00_xyz-Table Z{z:04}_UltraII Filter0000.ome.tif",
+            x=(0, 1),
+            y=(0, 1),
+            z=(0, 1),
+        ),
+        {"channel": "0", "z": 0, "tile": "00 x 00"},
+        tuple(f"tile {x:02} x {y:02}" for x in (0, 1) for y in (0, 1)),
+    ),
+    # Wavelengths of lasers without a word beside them (settings of a pipeline): "t0001_488_View1.tif".
+    "t{timepoint}_{channel}_View{view}.tif": (
+        every("t{t:04}_{c}_View{v}.tif", t=(1, 2), c=(488, 561), v=(1, 2)),
+        {"timepoint": 1, "channel": "488", "view": "1"},
+        ("1", "2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("pattern", MICROSCOPES)
+def test_names_of_microscopes_are_understood(tmp_path, pattern):
+    names, first, views = MICROSCOPES[pattern]
+    flat = "{z}" in pattern
+    for number, name in enumerate(names):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((4, 5) if flat else (2, 4, 5), number + 1, np.uint8)
+        if name.endswith(".zarr"):
+            write_zarr(path, pixels.astype(np.float32), Grid(pixels.shape))
+        elif name.endswith(".h5"):
+            with h5py.File(path, "w") as opened:
+                opened["Data"], opened["Data_2_2_2"] = pixels, pixels[::2, ::2, ::2]
+        else:
+            axes = {} if flat else {"metadata": {"axes": "ZYX"}}
+            tifffile.imwrite(path, pixels, photometric="minisblack", **axes)
+    assert guess_pattern(names, planes=flat) == pattern
+    assert all(read(pattern, name) is not None for name in names)
+    found = read(pattern, names[0])
+    assert {field: getattr(found, field) for field in first} == first
+    # What the folder is opened by, or what is proposed where that is not sure.
+    try:
+        contents = describe(tmp_path, no_data="none")
+        told = "" if contents.names is None else contents.names.pattern
+        told += " ".join(problem for sample in contents.samples for problem in sample.problems)
+    except InputError as error:
+        told = str(error)
+    assert pattern in told
+    (sample,) = describe(tmp_path, pattern=pattern, no_data="none").samples
+    assert tuple(view.name for view in sample.views) == views
 
 
 def test_planes_are_numbered_by_what_varies_fastest():

@@ -16,11 +16,13 @@ from napari_mvfusion.io.formats import (
     open_stored,
     parts_of_volume,
     place_of,
+    suffixes,
     views_in,
     volume_files,
 )
 from napari_mvfusion.io.matching import Wanted, match_files
 from napari_mvfusion.io.name_guess import guess_pattern
+from napari_mvfusion.io.name_pattern import DEEPEST, NamePattern
 from napari_mvfusion.io.name_table import files_to_name, read_names
 from napari_mvfusion.io.roles import MOST_FILES, Guess, angles_of, guess_roles, has_views, role_in
 
@@ -175,6 +177,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     covered = {first, *map(place_of, inside.values())}
     guesses = [_without_fused(guess) for guess in guess_roles(file for file in files if file not in covered)]
     if not inside and not has_views(guesses):
+        _refuse_unclear(folder, guesses)
         return None
     how = _how_to_state(files)
     views = inside or _views_of(folder, guesses, how)
@@ -189,6 +192,34 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     if first is not None:
         return GuessedFiles(views, psfs, truth, "; ".join([as_recorded(first, len(views)), *left]))
     return GuessedFiles(views, psfs, truth, _said(views, psfs, truth, left))
+
+
+def _refuse_unclear(folder: Path, guesses: Sequence[Guess]) -> None:
+    """Say why a folder without views has none, where it holds files that could be some, or folders with such files.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    closed = [guess for guess in guesses if guess.shape is None and role_in(guess.path.name) is None]
+    if closed and len(closed) == len(guesses):
+        raise InputError(f"{folder} holds no views that can be opened: {closed[0].reason}")
+    if guesses:
+        return
+    below = [path for path in files_to_name(folder, DEEPEST) if _may_be_view(path)][:MOST_FILES]
+    names = [path.relative_to(folder).as_posix() for path in below]
+    table = read_names(folder, guess_pattern(names)) if names else None
+    if (
+        table is None
+        or table.doubles()
+        or not {"view", "illumination", "tile"} & set(NamePattern(table.pattern, suffixes()).fields)
+    ):
+        return
+    raise InputError(
+        f"{folder} holds no views itself, and those in its folders say no angles: say what their names mean, as with "
+        f"--pattern '{table.pattern}' (pattern=), if that is it"
+    )
 
 
 def _without_fused(guess: Guess) -> Guess:

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from napari_mvfusion.io.formats import suffixes
-from napari_mvfusion.io.name_pattern import ANYTHING, FIELDS, OR
+from napari_mvfusion.io.name_pattern import ANYTHING, FIELDS, OR, PLACE
 
 _NUMBER = r"(?:(?<![0-9A-Za-z])[+-])?[0-9]+(?:\.[0-9]+)?"
-# "spimTL" are two words, "mCherry" and "Cy5" are one.
-_WORD = r"[Cc][Yy][357](?![0-9A-Za-z])|(?<![A-Za-z])[em][A-Z]+[a-z]*|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+"
-_TOKEN = re.compile(rf"{_NUMBER}|{_WORD}|[\W_]", re.DOTALL)
+# "spimTL" and "SPIMA" are two words, "mCherry" and "Cy5" are one.
+_WORD = (
+    r"(?:SPIM|CAM|VIEW)(?=[A-D](?![A-Za-z]))|[Cc][Yy][357](?![0-9A-Za-z])|(?<![A-Za-z])[em][A-Z]+[a-z]*"
+    r"|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+"
+)
+_TOKEN = re.compile(rf"{PLACE}|{_NUMBER}|{_WORD}|[\W_]", re.DOTALL)
 _WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "angle": ("angle", "ang", "a", "view", "v", "rotation", "rot"),
         "timepoint": ("timepoint", "time", "tl", "tp", "tm", "t", "frame", "point"),
         "channel": ("channel", "chn", "ch", "c"),
-        "illumination": ("illumination", "illum", "ill", "light"),
+        "illumination": ("illumination", "illum", "ill", "light", "shutter", "sh"),
         "tile": ("tile", "position", "pos"),
         "z": ("z", "slice", "plane"),
         "tag": ("specimen", "spc", "sample"),
@@ -27,9 +30,11 @@ _WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _FIELD_OF = {word: field for field, words in _WORDS.items() for word in words}
+# What is seen through each of several, which letters and sides tell apart.
+_ARMS = ("camera", "cam", "cm", "spim", "objective", "obj")
 _DEGREES = ("deg", "degree", "degrees", "°")
 _KINDS = ("psf", "psfs", "bead", "beads")
-_UNITS = ("nm", "um", "µm", "mm", "px", "x", "ms", "s")
+_UNITS = ("nm", "um", "µm", "mm", "px", "x", "ms", "msec", "s", "sec")
 _ROLES = ("view", "psf", "psfs", "truth", "gt", "groundtruth", "mask")
 _SIDES = ("left", "right")
 _DYES = re.compile(r"[a-z]*(?:fp|cherry|tomato|alexa)|dapi|gfp|hoechst|fitc|cy[357]|red|green|blue|bf|brightfield")
@@ -38,7 +43,9 @@ _FULL_TURN = 360.0
 _MOST_BETWEEN = 2
 # Wavelengths of lasers and filters, nm.
 _SHORTEST_NM, _LONGEST_NM = 300, 1100
-_PADDED = 3
+# Of lasers that microscopes have, where nothing says that a number is one: no angle, and rarely a count.
+_LASERS_NM, _MOST_LASERS = (400, 800), 6
+_PADDED, _LONG = 3, 5
 _MOST_PATTERNS = 6
 _NO_NAME = frozenset("{}*|")
 
@@ -96,13 +103,13 @@ def _grouped(stems: Iterable[str]) -> list[_Group]:
     found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for stem in stems:
         tokens = tuple(_TOKEN.findall(stem))
-        form = tuple("#" if _is_number(token) else token.lower() for token in tokens)
+        form = tuple("#" if _is_number(token) else "@" if _is_place(token) else token.lower() for token in tokens)
         found.setdefault(form, []).append(tokens)
     return [_Group(tuple(group)) for group in found.values()]
 
 
 def _merged(groups: list[_Group]) -> list[_Group]:
-    """Groups that differ in one word, and in the same as others do, together."""
+    """Groups that differ in one word, which may stand in folders too, and in the same as others do, together."""
     merged: list[_Group] = []
     for group in groups:
         for number, other in enumerate(merged):
@@ -118,10 +125,14 @@ def _merged(groups: list[_Group]) -> list[_Group]:
 def _one_word(group: _Group) -> bool:
     """Whether names differ in numbers and one word, which is the role in all of them or in none."""
     slots = [i for i in range(len(group.names[0])) if group.varies(i)]
-    others = [i for i in slots if not all(map(_is_number, group.values(i)))]
+    others = {
+        tuple(word.lower() for word in group.values(i))
+        for i in slots
+        if not all(_is_number(value) or _is_place(value) for value in group.values(i))
+    }
     if len(others) != 1:
         return False
-    words = [word.lower() for word in group.values(others[0])]
+    (words,) = others
     roles = [word in _ROLES for word in words]
     if any(word in _FIELD_OF and word not in _ROLES and len(word) > _LETTERS for word in words):
         return False
@@ -132,23 +143,32 @@ def _pattern_of(group: _Group, *, planes: bool) -> str:
     tokens = group.names[0]
     fields: dict[int, str] = {}
     varying = [i for i in range(len(tokens)) if group.varies(i)]
+    arms = False
     for slot, token in enumerate(tokens):
-        if _is_number(token):
+        if _is_place(token):
+            field = "tile" if slot in varying else ""
+        elif _is_number(token):
             field = _by_words(group, slot)
         elif slot in varying and token[0].isalpha():
-            named = _FIELD_OF.get(_beside(tokens, slot)[0], "") == "view"
+            named = _beside(tokens, slot)[0] in _ARMS
+            arms = arms or named
             field = "view" if named else _of_words(group.values(slot))
         else:
             continue
         if field == "z" and "/" in tokens[slot:]:
             # Planes of one volume lie in one folder.
             field = ANYTHING if slot in varying else ""
-        if field and field not in fields.values():
+        before = next((other for other, known in fields.items() if known == field), None)
+        if before is not None and before not in varying:
+            # What never varies says nothing, as the cameras of what was fused: "CM00_CM01".
+            del fields[before]
+            before = None if slot in varying else before
+        if field and before is None:
             fields[slot] = field
     # Of numbers without a word, planes count fastest.
     for slot in reversed(varying):
         if slot not in fields:
-            fields[slot] = _by_numbers(group, slot, set(fields.values()), planes=planes)
+            fields[slot] = _by_numbers(group, slot, set(fields.values()), planes=planes, arms=arms)
     if planes or not {"angle", "view"} & set(fields.values()):
         unsaid = "channel" if planes else "view"
         fields = {slot: unsaid if field in ("tag", "illumination") else field for slot, field in fields.items()}
@@ -182,9 +202,23 @@ def _by_words(group: _Group, slot: int) -> str:
     field = _FIELD_OF.get(before, "") if glued or len(before) > 1 else ""
     if not field and len(before) > _SHORT:
         field = next((own for word, own in _FIELD_OF.items() if len(word) >= _SHORT and before.endswith(word)), "")
+    if before == "stack" and not field:
+        # Folders of stacks are places; behind a name they are what is recorded one after the other.
+        padded = len(group.names[0][slot]) > _PADDED
+        field = "tile" if "/" in group.names[0][slot:] else "timepoint" if padded else ""
     if field not in ("angle", "view") and not all(value.isdigit() for value in group.values(slot)):
         return ""
+    if not field and _are_lasers(group, slot):
+        return "channel"
     return "view" if field == "angle" and _counts(group.values(slot)) else field
+
+
+def _are_lasers(group: _Group, slot: int) -> bool:
+    """Whether numbers that stand alone are wavelengths: "t0001_488_View1"."""
+    tokens, values = group.names[0], set(group.values(slot))
+    alone = not any(token[0].isalnum() for token in tokens[max(slot - 1, 0) : slot + 2 : 2])
+    least, most = _LASERS_NM
+    return alone and 1 < len(values) <= _MOST_LASERS and all(least <= int(value) <= most for value in values)
 
 
 def _beside(tokens: Sequence[str], slot: int) -> tuple[str, bool, str]:
@@ -209,16 +243,29 @@ def _of_words(values: Sequence[str]) -> str:
     return next((field for field, fits in rules if all(map(fits, words))), "tag")
 
 
-def _by_numbers(group: _Group, slot: int, taken: set[str], *, planes: bool) -> str:
-    """What a number is that varies without a word beside it."""
+def _by_numbers(group: _Group, slot: int, taken: set[str], *, planes: bool, arms: bool) -> str:
+    """What a number is that varies without a word beside it.
+
+    Parameters
+    ----------
+    group, slot : where it stands
+    taken : the fields that there are already
+    planes : each file holds one plane
+    arms : views are called by letters and sides, as cameras are
+    """
     values = group.values(slot)
     if not all(map(_is_number, values)):
         return ANYTHING
     free = [field for field in ("z", "timepoint") if field not in taken]
     if planes and free and all(value.isdigit() for value in values):
         return free[0]
-    padded = all(value.isdigit() and len(value) >= _PADDED for value in values)
-    if padded and _counts(values) and "view" in taken and not taken & {"angle", "timepoint"}:
+    if taken and "".join(group.names[0][slot + 1 : slot + 2]).lower() in _UNITS:
+        return ANYTHING
+    shortest = min(len(value) if value.isdigit() else 0 for value in values)
+    if "timepoint" not in taken and shortest >= _LONG and all(value[0] == "0" for value in values):
+        return "timepoint"
+    counts = _counts(values) and (shortest >= _PADDED or (arms and shortest > 0))
+    if counts and "view" in taken and not taken & {"angle", "timepoint"}:
         return "timepoint"
     if taken & {"angle", "view"}:
         return ANYTHING
@@ -236,8 +283,13 @@ def _literal(token: str) -> str:
     return ANYTHING if token in _NO_NAME else token
 
 
+def _is_place(token: str) -> bool:
+    """Whether a token is the place of a tile, which no other token with an x holds several numbers of."""
+    return "x" in token.lower() and len(re.findall(r"\d+", token)) > 1
+
+
 def _is_number(token: str) -> bool:
-    return token[0].isdigit() or (len(token) > 1 and token[1].isdigit() and token[0] in "+-")
+    return (token[0].isdigit() and not _is_place(token)) or (len(token) > 1 and token[1].isdigit() and token[0] in "+-")
 
 
 def _vagueness(pattern: str) -> tuple[int, int]:

@@ -29,13 +29,19 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "timepoint": "number of the time point",
         "channel": "number or name of the channel",
         "illumination": "number or name of the illumination",
-        "tile": "number or name of the tile",
+        "tile": "number, name or place of the tile",
         "z": "number of the plane, where each is a file",
         "tag": "which sample",
         "role": "view, psf, truth or mask",
     }
 )
 """The fields of a pattern, and what each stands for."""
+
+PLACE = (
+    r"(?<![A-Za-z])[Xx][ _-]?\d+[ _-]?[Yy][ _-]?\d+(?:[ _-]?[Zz][ _-]?\d+)?(?!\d)"
+    r"|(?<!\d)\d+x_\d+y(?:_\d+z)?(?![A-Za-z])|(?<=\[)\d+ x \d+(?=\])"
+)
+"""How programs write the place of a tile: x_0001_y_0000, x00-y00, 000x_003y_000z and [00 x 01]."""
 
 _ROLES: Mapping[str, NameRole] = {
     "view": "view",
@@ -51,6 +57,7 @@ _ROLES: Mapping[str, NameRole] = {
 _STRONGEST: tuple[NameRole, ...] = ("psf", "truth", "mask", "beads", "view")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _WHOLE, _FRACTION = re.compile(r"[+-]?[0-9]{1,6}"), re.compile(r"\.[0-9]{1,6}")
+_PLACE = re.compile(PLACE)
 _LETTER = re.compile(r"[^\W\d_]")
 _ROLE = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)), re.IGNORECASE)
 _PIECE = re.compile(r"\{([^{}]*)\}|([{}])|(\*)|([^{}*]+)")
@@ -284,6 +291,11 @@ def _number_or_name(name: str, start: int) -> Iterator[int]:
         yield from _any_text(name, start)
 
 
+def _place_or_name(name: str, start: int) -> Iterator[int]:
+    yield from _one_match(_PLACE, name, start)
+    yield from _number_or_name(name, start)
+
+
 def _degrees(name: str, start: int) -> Iterator[int]:
     if (found := _WHOLE.match(name, start)) is not None:
         whole = found.end()
@@ -305,7 +317,7 @@ _STOPS: Mapping[str, Stops] = {
     "timepoint": _digits,
     "channel": _number_or_name,
     "illumination": _number_or_name,
-    "tile": _number_or_name,
+    "tile": _place_or_name,
     "z": _digits,
     "tag": _any_text,
     "role": _role_word,

@@ -24,6 +24,7 @@ from napari_mvfusion.io.volume_choice import SeveralImagesError
 from napari_mvfusion.system.file_checks import MOST_TEXT_BYTES, check_file, parsing, refuse_other
 
 # A name may go on behind the file; the names of datasets may have an ending of files, too.
+_COARSER = re.compile(r"(?P<volume>.+)(_\d+){3}")
 _FILE_ENDS = re.compile(r"(?<=.)\.(?:h5|hdf5)(?=:|$)", re.IGNORECASE | re.DOTALL)
 DAMAGED = "copy or export it again"
 # What a file declares and never stored is made up of fill values: a small file can promise any number of them.
@@ -170,6 +171,9 @@ def _dataset_name(opened: Any, file: Path, inner: str) -> str:
         return start
     found: list[str] = []
     _collect(target, start, found, [_MOST_OBJECTS])
+    # Luxendo keeps coarser levels beside the volume, under its name and the factors: Data, Data_2_2_2, Data_4_4_4.
+    coarser = {name for name in found if (of := _COARSER.fullmatch(name)) is not None and of["volume"] in found}
+    found = [name for name in found if name not in coarser]
     if len(found) == 1:
         return found[0]
     if not found:
