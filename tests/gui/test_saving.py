@@ -2,19 +2,24 @@
 
 import numpy as np
 import pytest
+import zarr
 from copied_run import fused_elsewhere
 from qtpy.QtWidgets import QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
+from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import drain
+from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.savable_views import kinds
 from napari_mvfusion.gui.jobs.saving import views_steps
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.imaging.threads import Interrupted
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 from napari_mvfusion.io.watched import Watched
+from napari_mvfusion.methods import Average
 
 
 @pytest.fixture
@@ -90,6 +95,62 @@ def test_a_result_is_saved_with_place_and_recipe(model, person, small_views, sho
     np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(model.layers[-1].data))
     assert (grid.voxel_size_um, grid.origin_um) == ((2, 0.5, 0.5), (1, 2, 3))
     assert read_recipe(path)["method"]["name"] == "average"
+
+
+def save_result_as(person, path, kind):
+    """Choose the kind of file in the dialog, type a name, and wait until it is said what became of it."""
+    choose_in_dialog(path, kind=kind)
+    person.press("save_result")
+    saver = person.panel._save.saver
+    person.bot.waitUntil(lambda: not saver.running and any(person.messages(kind) for kind in ("done", "error")))
+
+
+def test_a_result_becomes_an_image_of_a_container(model, person, small_views, show_views, tmp_path):
+    container = tmp_path / "fish.ome.zarr"
+    zarr.create_group(container, zarr_format=3)
+    write_zarr(container / "raw", np.ones((4, 5, 6), np.uint16), Grid((4, 5, 6)))
+    before = {file: file.read_bytes() for file in (container / "raw").rglob("*") if file.is_file()}
+    show_views(model, small_views)
+    person.press("fuse")
+    person.wait_until_done()
+    save_result_as(person, container / "by average", "Image in an OME-Zarr")
+    assert person.messages("error") == []
+    data, _ = open_volume(container / "by average")
+    np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(model.layers[-1].data))
+    assert read_recipe(container / "by average")["method"]["name"] == "average"
+    assert {file: file.read_bytes() for file in (container / "raw").rglob("*") if file.is_file()} == before
+    save_result_as(person, container / "mine.ome.tif", "Image in an OME-Zarr")
+    assert open_volume(container / "mine")[1] == open_volume(container / "by average")[1]
+    save_result_as(person, tmp_path / "elsewhere", "Image in an OME-Zarr")
+    (message,) = person.messages("error")
+    assert f"{tmp_path} is no OME-Zarr that holds images" in message
+    save_result_as(person, container / "raw" / "inner", "Image in an OME-Zarr")
+    assert "is an image, in which no image has a name of its own" in person.messages("error")[0]
+    assert not (container / "raw" / "inner").exists()
+
+
+def test_a_result_becomes_a_scene_with_its_views(model, person, views_person, two, small_views, tmp_path):
+    person.press("fuse")
+    person.wait_until_done()
+    save_result_as(person, tmp_path / "early.zarr", "OME-Zarr scene")
+    assert "does not say where its views lie: save them by Save views…" in person.messages("error")[0]
+    save_as(views_person, kinds()[0].name, tmp_path / "mine")
+    person.press("fuse")
+    person.wait_until_done()
+    model.layers.selection.active = result = model.layers[-1]
+    save_result_as(person, tmp_path / "all", "OME-Zarr scene")
+    assert person.messages("error") == []
+    scene = tmp_path / f"all{kinds()[0].ending}"
+    assert str(scene) in person.messages("done")[0]
+    again = open_views(scene)
+    for view, old in zip(again.views, small_views.views.views, strict=True):
+        np.testing.assert_array_equal(np.asarray(view.data[:]), old.data)
+        np.testing.assert_allclose(view.psf, old.psf, rtol=1e-6)
+    data, grid = open_volume(scene / "fused")
+    np.testing.assert_array_equal(np.asarray(data[:]), np.asarray(result.data))
+    assert grid == small_views.views.grid
+    assert "is a fused volume, and left out" in again.remarks[0]
+    np.testing.assert_array_equal(drain(fuse_events(again, Average())).data, np.asarray(result.data))
 
 
 def test_a_result_can_be_saved_when_it_is_no_longer_computed(model, person, small_views, show_views):

@@ -2,7 +2,17 @@
 
 from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QCheckBox, QDialogButtonBox, QFrame, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDialogButtonBox,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
 
 from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
@@ -135,14 +145,20 @@ def known(layer):
     return layer.metadata[KEY]
 
 
-def choose_in_dialog(*paths, button=QDialogButtonBox.StandardButton.Open):
-    """Type names into the file dialog once it is open, and press its button."""
+def choose_in_dialog(*paths, kind=None):
+    """Type names into the file dialog once it is open, choose a kind of file by its first words, and press its button."""
 
     def answer():
         dialog = QApplication.activeModalWidget()
         if dialog is None or not dialog.isVisible():
             QTimer.singleShot(100, answer)
             return
+        if kind is not None:
+            types = dialog.findChild(QComboBox, "fileTypeCombo")
+            row = next(row for row in range(types.count()) if types.itemText(row).startswith(kind))
+            types.setCurrentIndex(row)
+            types.activated.emit(row)
+            types.textActivated.emit(types.itemText(row))
         names = " ".join(f'"{path}"' for path in paths) if len(paths) > 1 else str(paths[0])
         dialog.findChild(QLineEdit, "fileNameEdit").setText(names)
         dialog.findChild(QDialogButtonBox).buttons()[0].click()

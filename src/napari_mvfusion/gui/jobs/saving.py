@@ -8,30 +8,42 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import napari.viewer
+import numpy as np
 from napari.components import LayerList, ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
+from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.views import RegisteredViews, drain
-from napari_mvfusion.engine.savable_views import Kind, SavedViews, save_views
-from napari_mvfusion.errors import MVFusionError
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.savable_views import Kind, SavedViews, open_for_scene, save_views
+from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Steps, Task
+from napari_mvfusion.gui.layers.conversion import frame_of
 from napari_mvfusion.gui.layers.follower import LayerFollower
 from napari_mvfusion.gui.layers.notes import annotate, notes
-from napari_mvfusion.gui.widgets.inputs import ask_for_file
+from napari_mvfusion.gui.widgets.inputs import ask_for_kind
 from napari_mvfusion.gui.widgets.waiting import while_busy
 from napari_mvfusion.gui.writer import content_of, refuse_shown
-from napari_mvfusion.io.formats import is_written, writer_of, writers
+from napari_mvfusion.io.formats import format_of, growing_format, is_written, split_ending, writer_of, writers
+from napari_mvfusion.io.ome_zarr.scene_writer import write_scene
+from napari_mvfusion.io.overlap import places_in, refuse_overlap
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.io.watched import Watched, share_of
+from napari_mvfusion.system.file_checks import is_folder
+
+_SPATIAL = 3
+_INTO = "Image in an OME-Zarr: step into its folder, and type a name"
+_SCENE = "OME-Zarr scene with its views"
 
 
 class Saver(TaskBar):
@@ -126,11 +138,20 @@ def take_over(layers: Sequence[Image], before: RegisteredViews, saved: SavedView
 
 @dataclass(frozen=True, eq=False)
 class Writing:
-    """What is to be written: the file, arguments of the writers, and whether a file that is there is replaced."""
+    """What is to be written.
+
+    Attributes
+    ----------
+    path : the file or folder
+    content : arguments of the writers
+    overwrite : whether a file that is there is replaced
+    beside : how the views are opened that a scene holds beside the result; None for a result alone
+    """
 
     path: Path
     content: Mapping[str, Any]
     overwrite: bool
+    beside: Inputs | None = None
 
 
 def volume_steps(check: Checkpoint, writing: Writing) -> Generator[None, None, Path]:
@@ -138,6 +159,10 @@ def volume_steps(check: Checkpoint, writing: Writing) -> Generator[None, None, P
     yield
     data = writing.content["data"]
     watched = Watched(data, share_of(prod(data.shape), partial(check.report, "Writing…")))
+    if writing.beside is not None:
+        views = open_for_scene(writing.beside)
+        write_scene(writing.path, views, fused=Fused(watched, writing.content["grid"], writing.content["recipe"]))
+        return writing.path
     known = writer_of(writing.path)
     overwrite = writing.overwrite and not known.is_folder
     known.write(writing.path, **{**writing.content, "data": watched, "overwrite": overwrite})
@@ -159,16 +184,57 @@ def ask_where(parent: QWidget | None, layer: Image, layers: LayerList) -> Writin
     Raises
     ------
     InputError, OutputError
-        If the file is one that a layer shows, or the layer cannot be written.
+        If the file is one that a layer shows, or the layer cannot be written, or not there.
     """
     name = "".join("_" if sign in '<>:"/\\|?*' else sign for sign in layer.name)
-    endings = {known.new_suffix.removeprefix("."): known.written for known in writers()}
-    if (path := ask_for_file(parent, f"Save {layer.name}", name, endings)) is None:
+    known = [(each.written, each.new_suffix.removeprefix(".")) for each in writers()]
+    into, scene = len(known), len(known) + 1
+    kinds = [*known, (_INTO, ""), (_SCENE, growing_format().new_suffix.removeprefix("."))]
+    if (asked := ask_for_kind(parent, f"Save {layer.name}", name, kinds)) is None:
         return None
-    named = path if is_written(path) else path.with_name(f"{path.name}.{next(iter(endings))}")
+    path, kind = asked
+    stem, ending = split_ending(path.name)
+    if kind in (into, scene):
+        # The name that was proposed may end as that of a file.
+        of_folder = ending if ending.lower() in growing_format().suffixes else ""
+        named = path.with_name(stem + (of_folder or growing_format().new_suffix * (kind == scene)))
+    else:
+        named = path if is_written(path) else path.with_name(f"{path.name}.{known[0][1]}")
+    if kind == into:
+        _check_container(path.parent)
     refuse_shown(str(named), layers)
+    content = content_of(layer)
+    if kind == scene:
+        beside = _views_of(layer)
+        refuse_overlap([named], places_in(beside.model_dump(mode="json")))
+        return Writing(named, content, overwrite=False, beside=beside)
     # The dialog has asked about the name that was entered only.
-    return Writing(named, content_of(layer), overwrite=named == path)
+    return Writing(named, content, overwrite=named == path)
+
+
+def _check_container(folder: Path) -> None:
+    """Refuse a folder that takes no image under any name."""
+    if not (is_folder(folder) and format_of(folder).takes(folder)):
+        raise OutputError(
+            f"{folder} is no OME-Zarr that holds images by their names: step into the folder of one, and type a new name"
+        )
+
+
+def _views_of(layer: Image) -> Inputs:
+    """How the views of a result are opened, each in its place, as its recipe says."""
+    recipe = notes(layer).get("recipe") or {}
+    if "series" in recipe or layer.ndim > _SPATIAL:
+        raise InputError(
+            f"{layer.name} is a series, and a scene holds one fused volume: save one time point or channel"
+        )
+    if recipe.get("inputs") is None:
+        raise InputError(
+            f"the recipe of {layer.name} does not say where its views lie: save them by Save views… in Views & PSFs, and "
+            "fuse them again"
+        )
+    if not np.allclose(frame_of(layer)[1], np.eye(4)):
+        raise InputError(f"{layer.name} was turned after it was fused: undo that, or save it alone")
+    return Inputs.model_validate(recipe["inputs"])
 
 
 def save_from_menu(viewer: napari.viewer.Viewer) -> None:
@@ -224,7 +290,9 @@ class SaveResult(QPushButton):
         name = "" if layer is None else layer.name
         *others, last = [known.written for known in writers()]
         self.setToolTip(
-            reason or f"Save “{name}” with its voxel size, place and recipe, as {', '.join(others)} or {last}"
+            reason
+            or f"<qt>Save “{escape(name)}” with its voxel size, place and recipe, as {', '.join(others)} or {last}, into an "
+            "OME-Zarr that holds other images, or with its views as an OME-Zarr scene</qt>"
         )
 
     def _ask(self) -> None:

@@ -359,14 +359,28 @@ def ask_for_file(parent: QWidget | None, title: str, name: str, kinds: dict[str,
     name : a name to start from, without ending
     kinds : ending to the words for it; the first is the default
     """
+    asked = ask_for_kind(parent, title, name, [(words, ending) for ending, words in kinds.items()])
+    return None if asked is None else asked[0]
+
+
+def ask_for_kind(
+    parent: QWidget | None, title: str, name: str, kinds: Sequence[tuple[str, str]]
+) -> tuple[Path, int] | None:
+    """Ask as what something is written, and for its name; which of the kinds it is comes back with it.
+
+    Parameters
+    ----------
+    parent, title, name : see `ask_for_file`
+    kinds : words for each, and the ending of its names, "" where they have none; the first is the default
+    """
     dialog = QFileDialog(parent, title)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    filters = {f"{words} (*.{ending})": ending for ending, words in kinds.items()}
+    filters = {f"{words} (*{'.' if ending else ''}{ending})": ending for words, ending in kinds}
     dialog.setNameFilters(list(filters))
-    dialog.setDefaultSuffix(next(iter(kinds)))
+    dialog.setDefaultSuffix(kinds[0][1])
     dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix(filters[chosen]))
-    dialog.selectFile(f"{name}.{next(iter(kinds))}")
+    dialog.selectFile(f"{name}.{kinds[0][1]}")
     accepted = dialog.exec()
-    files = dialog.selectedFiles()
+    files, chosen = dialog.selectedFiles(), list(filters).index(dialog.selectedNameFilter())
     dialog.deleteLater()
-    return Path(files[0]) if accepted and files else None
+    return (Path(files[0]), chosen) if accepted and files else None
