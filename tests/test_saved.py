@@ -25,6 +25,8 @@ SAVED = Path(__file__).parent / "saved" / "0.1"
 MADE_IN = "/data/saved"
 # Another processor may sum in another order.
 SAME = {"rtol": 1e-4, "atol": 1e-3}
+# The network computes in bfloat16, where the last bit of a value is 1/256 of it: here a voxel, and their root mean square.
+ROUNDED, ROUNDED_RMS = 4e-3, 1e-4
 
 
 @pytest.fixture
@@ -46,7 +48,12 @@ def test_a_recipe_of_then_repeats_the_volume(saved, name):
     found, grid_now = open_volume(again)
     assert grid == grid_now
     assert grid.voxel_size_um == (2.0, 0.5, 0.5)
-    np.testing.assert_allclose(np.asarray(found[:]), np.asarray(expected[:]), **SAME)
+    now, then = np.asarray(found[:], np.float64), np.asarray(expected[:], np.float64)
+    if "generator" in name:
+        assert np.abs(now - then).max() < ROUNDED * then.max()
+        assert np.sqrt(np.mean((now - then) ** 2)) < ROUNDED_RMS * then.max()
+    else:
+        np.testing.assert_allclose(now, then, **SAME)
 
 
 @pytest.mark.parametrize("name", ["ebmd.zarr", "cbif.tif", "generator.zarr"])

@@ -98,13 +98,42 @@ def box_of(
     """Parse a box: the name that a project gives it, or "0,10,10,20,50,50", its first and last place (z, y, x) in um."""
     if text is None or not _NUMBERS_ONLY.fullmatch(text):
         return text, None
+    return None, _corners(text, option)
+
+
+def boxes_of(
+    pairs: Sequence[str], option: str
+) -> dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    """Parse ["90=0,10,10,20,50,50"] as the first and last place (z, y, x) of a box in um for each name."""
+    return {name: _corners(text, option) for name, text in settings(pairs, option, "90=Z,Y,X,Z,Y,X").items()}
+
+
+def _corners(text: str, option: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     values = numbers(text, option)
     if len(values) != 6:
         raise typer.BadParameter(
             f"'{_short(text)}': give six numbers in um, the first place z,y,x and the last one", param_hint=option
         )
     z0, y0, x0, z1, y1, x1 = values
-    return None, ((z0, y0, x0), (z1, y1, x1))
+    return (z0, y0, x0), (z1, y1, x1)
+
+
+def fade_of(
+    texts: Sequence[str] | None, option: str = "--fade"
+) -> tuple[tuple[float, float] | None, dict[str, tuple[float, float]]]:
+    """Parse ["100,200", "90=50,80"] as two depths in um for all views, and for some by name."""
+    common, named = _common_and_named(texts or (), option)
+
+    def depths(text: str) -> tuple[float, float]:
+        values = numbers(text, option)
+        if len(values) != 2 or values[0] == values[1]:
+            raise typer.BadParameter(
+                f"'{_short(text)}': give two depths in um, as 100,200: to which views count fully, and from which on not",
+                param_hint=option,
+            )
+        return values[0], values[1]
+
+    return None if common is None else depths(common), {name: depths(text) for name, text in named.items()}
 
 
 def tile_of(text: str | None, option: str = "--tile") -> tuple[int, int, int] | None:

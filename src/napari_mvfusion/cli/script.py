@@ -176,6 +176,13 @@ def _opening(inputs: Inputs) -> list[str]:
         words += ["--no-data", f"{name}={choice}"]
     for name, path in inputs.masks.items():
         words += ["--mask", f"{name}={path}"]
+    for name, path in inputs.trust.items():
+        words += ["--trust", f"{name}={path}"]
+    for name, corners in inputs.trust_box_um.items():
+        words += ["--trust-box", f"{name}={','.join(f'{n:.12g}' for place in corners for n in place)}"]
+    words += ["--fade", ",".join(f"{n:.12g}" for n in inputs.fade_um)] if inputs.fade_um is not None else []
+    for name, depths in inputs.fades_um.items():
+        words += ["--fade", f"{name}={','.join(f'{n:.12g}' for n in depths)}"]
     return words
 
 

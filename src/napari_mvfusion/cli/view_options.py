@@ -212,6 +212,31 @@ class SelectionOptions(ViewOptions):
     weight: Annotated[
         list[str] | None, _option("--weight", metavar="VIEW=NUMBER", help="Trust in a view, relative to the others.")
     ] = None
+    trust: Annotated[
+        list[str] | None,
+        _option(
+            "--trust",
+            metavar="VIEW=FILE",
+            help=f"How much a view counts at each voxel, from 0 to 1, {known_endings()} of its shape.",
+        ),
+    ] = None
+    trust_box: Annotated[
+        list[str] | None,
+        _option(
+            "--trust-box",
+            metavar="VIEW=Z,Y,X,Z,Y,X",
+            help="The only place where a view counts: its first and last corner in the world, um.",
+        ),
+    ] = None
+    fade: Annotated[
+        list[str] | None,
+        _option(
+            "--fade",
+            metavar="FULL,NONE|VIEW=FULL,NONE",
+            help="Let every view, or one, fade with depth along its detection axis: to which depth in um it counts "
+            "fully, and from which on not at all. Depth 0 is where its z begins; NONE before FULL drops that side.",
+        ),
+    ] = None
     remove_hot: Annotated[
         bool, _option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
     ] = False
@@ -219,6 +244,7 @@ class SelectionOptions(ViewOptions):
     def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
         """As `ViewOptions.as_said`, with what is set on the views."""
         offset, offsets = options.offset_of(self.offset)
+        fade, fades = options.fade_of(self.fade)
         return (
             super()
             .as_said(paths, tag)
@@ -230,6 +256,10 @@ class SelectionOptions(ViewOptions):
                     "weights": options.numbers_of(self.weight or [], "--weight"),
                     "gains": options.numbers_of(self.gain or [], "--gain"),
                     "remove_hot": self.remove_hot,
+                    "trust": options.files_of(self.trust or [], "--trust"),
+                    "trust_box_um": options.boxes_of(self.trust_box or [], "--trust-box"),
+                    "fade_um": fade,
+                    "fades_um": fades,
                 }
             )
         )

@@ -68,6 +68,40 @@ def mark_covered(view: View, grid: Grid, box: Box, out: np.ndarray) -> None:
             out *= sampled > 1 - 1e-3
 
 
+def mark_trusted(view: View, grid: Grid, box: Box, out: np.ndarray) -> None:
+    """Multiply `out`, of the shape of the box, with how much a view counts from place to place, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        If a weight is none from 0 to 1; the message names view and voxel.
+    """
+    if view.trust is None:
+        return
+    if view.affine is None:
+        out *= _weights_of(view, box)
+        return
+    matrix, source, offset = source_of(view, grid, box)
+    if source.size and box.size:
+        trust = _weights_of(view, source)
+        out *= ndimage.affine_transform(trust, matrix, offset, box.shape, order=1, mode="nearest")
+
+
+def _weights_of(view: View, box: Box) -> np.ndarray:
+    """Trust in a box of the view's own array, float32."""
+    assert view.trust is not None
+    trust = np.asarray(view.trust[box.slices]).astype(np.float32)
+    odd = ~((trust >= 0) & (trust <= 1))
+    if odd.any():
+        place = np.argwhere(odd)[0]
+        value = trust[tuple(place)]
+        raise InputError(
+            f"the weights of {view.label} have the value {value:g} at (z, y, x) = {triple(place + box.start)}: they lie "
+            f"from 0 to 1{', so divide them by the largest' if value > 1 else ''}"
+        )
+    return trust
+
+
 def to_view(view: View, grid: Grid) -> np.ndarray:
     """4 x 4 matrix from voxels of the grid to pixels of the view; rounding noise becomes exact zero."""
     if view.affine is None:

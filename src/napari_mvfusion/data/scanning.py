@@ -13,7 +13,14 @@ from napari_mvfusion.data.fourth_differences import NoiseSums
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.hot_pixels import HotVoxels
 from napari_mvfusion.data.overviews import Overview, OverviewSums
-from napari_mvfusion.data.sampling import covered_pixels, mark_covered, pixels_with_hot, read_view, source_of
+from napari_mvfusion.data.sampling import (
+    covered_pixels,
+    mark_covered,
+    mark_trusted,
+    pixels_with_hot,
+    read_view,
+    source_of,
+)
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
@@ -28,9 +35,9 @@ class ViewStatistics:
     """Whole-volume numbers of one view as it is read, camera offset already subtracted.
 
     `sha256` identifies the pixels: it is taken over the float32 values on the fused grid, in z, y, x order. `mask_sha256`
-    does so with where a view with a mask has data; it is empty for one without. `overview` is
-    the view in large cells, None where it is not known. `noise` is the variance of white noise that is as rough as the
-    view is along y and x; interpolated views are smoother than they were recorded.
+    does so with where a view with a mask has data, `trust_sha256` with how much one counts from place to place; they are
+    empty for one without. `overview` is the view in large cells, None where it is not known. `noise` is the variance of
+    white noise that is as rough as the view is along y and x; interpolated views are smoother than they were recorded.
 
     Hot pixels, `hot` of them in the view's own array (None where that is not known), count in `sha256` alone, whether
     they are removed or not: one of them would else decide on the scale of a whole volume. A view that is the same
@@ -47,6 +54,7 @@ class ViewStatistics:
     noise: float = field(default=0.0, compare=False)
     hot: int | None = field(default=None, compare=False)
     mask_sha256: str = ""
+    trust_sha256: str = ""
 
     def divided(self, unit: float) -> ViewStatistics:
         """The numbers of the same view with all pixels divided by a unit, without the hash."""
@@ -95,6 +103,31 @@ class HotCount:
         return len(self._places)
 
 
+class TrustSum:
+    """How much a view counts from place to place, summed up and hashed as it would be read.
+
+    Attributes
+    ----------
+    total : sum over all voxels
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._digest = hashlib.sha256()
+
+    def add(self, view: View, grid: Grid, box: Box) -> None:
+        """The next box, in the order of the volume."""
+        trust = np.ones(box.shape, np.float32)
+        mark_trusted(view, grid, box, trust)
+        self.total += float(trust.sum(dtype=np.float64))
+        self._digest.update(trust.data)
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was added."""
+        return self._digest.hexdigest()
+
+
 def scan_views(
     views: Sequence[View], grid: Grid, window: Box, spare_hot: Sequence[bool] | None = None
 ) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
@@ -118,7 +151,7 @@ def scan_views(
     Raises
     ------
     InputError
-        If a pixel is NaN or infinite, or a view has no data inside the window.
+        If a pixel is NaN or infinite, or a view has no data inside the window, or counts nowhere there.
     """
     shape = window.shape
     spare_hot = [True] * len(views) if spare_hot is None else spare_hot
@@ -133,6 +166,7 @@ def scan_views(
     noises = [NoiseSums() for _ in views]
     hot = [HotCount(view) for view in views]
     masks = [None if view.mask is None else hashlib.sha256() for view in views]
+    trusts = [None if view.trust is None else TrustSum() for view in views]
     for done, slab in enumerate(slabs, 1):
         for i, view in enumerate(views):
             values, spared = _look(view, grid, slab.within(window), hot[i] if spare_hot[i] else None)
@@ -141,6 +175,8 @@ def scan_views(
             inside = _inside(view, grid, slab.within(window))
             if (mask := masks[i]) is not None and inside is not None:
                 mask.update(np.packbits(inside).tobytes())
+            if (trust := trusts[i]) is not None:
+                trust.add(view, grid, slab.within(window))
             overviews[i].add(slab, values, inside)
             every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
             noises[i].add(values[every], None if inside is None else inside[every])
@@ -159,6 +195,11 @@ def scan_views(
             raise InputError(
                 f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
             )
+    for view, trust in zip(views, trusts, strict=True):
+        if trust is not None and not trust.total:
+            raise InputError(
+                f"the weights of {view.label} are 0 in all of the fused volume: change them, or leave it out"
+            )
     nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
     if any(nothing_else):
         spare = [spared and not alone for spared, alone in zip(spare_hot, nothing_else, strict=True)]
@@ -175,8 +216,9 @@ def scan_views(
             noise.variance,
             hot[i].count,
             "" if mask is None else mask.hexdigest(),
+            "" if trust is None else trust.sha256,
         )
-        for i, (sha, sums, noise, mask) in enumerate(zip(digests, overviews, noises, masks, strict=True))
+        for i, (sha, sums, noise, mask, trust) in enumerate(zip(digests, overviews, noises, masks, trusts, strict=True))
     )
 
 

@@ -43,6 +43,8 @@ class View:
     no_data : which pixels are no measurement either: "none"; every "0"; every "nan"; or "auto", what is recognised:
         where 0 lies outside the field of the view (see `RegisteredViews.detect_no_data`), and NaN where some reach the
         border of the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
+    trust : array (z, y, x) from 0 to 1, how much the view counts at each of its pixels beside its weight, or None where that
+        is the same everywhere; see `napari_mvfusion.data.trust`
     """
 
     data: VolumeLike
@@ -59,6 +61,7 @@ class View:
     psf_flaw: str = ""
     gain: float = 1.0
     no_data: NoData = "none"
+    trust: VolumeLike | None = None
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -93,6 +96,10 @@ class View:
             raise InputError(f"{self.label} has no_data '{self.no_data}': choose {', '.join(NO_DATA)}")
         if self.mask is not None and tuple(self.mask.shape) != tuple(self.data.shape):
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
+        if self.trust is not None and tuple(self.trust.shape) != tuple(self.data.shape):
+            raise InputError(
+                f"{self.label} has shape {self.shape}, its weights {tuple(self.trust.shape)}: weights need one value a voxel"
+            )
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
             if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or is_flat(matrix[:3, :3]):

@@ -18,7 +18,7 @@ from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Grid, float_triple
 from napari_mvfusion.data.no_data import detect_no_data_of, is_no_data_known
 from napari_mvfusion.data.overviews import Overview
-from napari_mvfusion.data.sampling import mark_covered, positions, read_view, to_view
+from napari_mvfusion.data.sampling import mark_covered, mark_trusted, positions, read_view, to_view
 from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.scanning import ViewStatistics, sample_views, scan_views
 from napari_mvfusion.data.view import View
@@ -256,19 +256,21 @@ class RegisteredViews:
         return block
 
     def coverage(self, box: Box, which: Sequence[int] | None = None) -> np.ndarray | None:
-        """Where the views have data: float32 (view, z, y, x), 1 inside a view's field and 0 outside.
+        """Where the views have data, and count: float32 (view, z, y, x), 1 inside a view's field and 0 outside.
 
-        None stands for "everywhere", which costs no memory: no view of `which` has an affine or a mask.
+        Where a view is trusted in part (`View.trust`) it lies between. None stands for 1 everywhere, which costs no memory:
+        no view of `which` has an affine, a mask or weights.
         """
         self._check(box)
         self._detect_no_data_now()
         box = self.in_frame(box)
         indices = range(len(self)) if which is None else which
-        if all(self.views[i].affine is None and self.views[i].mask is None for i in indices):
+        if all(_is_everywhere(self.views[i]) for i in indices):
             return None
         block = np.ones((len(indices), *box.shape), np.float32)
         for slot, index in enumerate(indices):
             mark_covered(self.views[index], self._frame, box, block[slot])
+            mark_trusted(self.views[index], self._frame, box, block[slot])
         return block
 
     def positions(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -318,6 +320,11 @@ class RegisteredViews:
     def in_frame(self, box: Box) -> Box:
         """The box in voxels of the whole grid, of which these views may be a region."""
         return box if self._window is None else box.within(self._window)
+
+
+def _is_everywhere(view: View) -> bool:
+    """Whether a view counts alike at every voxel of the fused volume."""
+    return view.affine is None and view.mask is None and view.trust is None
 
 
 def drain(generator: Generator[object, None, T]) -> T:

@@ -243,6 +243,7 @@ def _unread(views: RegisteredViews) -> RegisteredViews:
                 view,
                 data=like(view.data),
                 mask=None if view.mask is None else like(view.mask),
+                trust=None if view.trust is None else like(view.trust),
                 no_data="none",
                 remove_hot=False,
                 offset=0.0,

@@ -348,7 +348,10 @@ def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None =
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
     here = [path for path in said if address_of(path) is None]
     named = [place for path in here if is_there(place := place_of(path))]
-    places = [*named, *(path for view in known for array in (view.data, view.mask) for path in files_of(array))]
+    places = [
+        *named,
+        *(path for view in known for array in (view.data, view.mask, view.trust) for path in files_of(array)),
+    ]
     pattern, source = (None, None) if inputs is None else (inputs.get("pattern"), inputs.get("source"))
     if pattern is not None and source is not None:
         return [*places, *(path for path, _ in read_names(source, pattern).matched)]

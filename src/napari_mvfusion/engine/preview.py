@@ -223,8 +223,9 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
         values = _binned(views.read(box, [index])[0], factor)
         covered = views.coverage(box, [index])
         psf = None if view.psf is None else resample_psf(view.psf, np.eye(3) / factor)
-        mask = None if covered is None else _binned(covered[0], factor) > 1 - 1e-3
-        coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask))
+        mask = None if covered is None else _binned(covered[0] > 0, factor) > 1 - 1e-3
+        trust = None if covered is None or view.trust is None else _binned(covered[0], factor)
+        coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask, trust=trust))
     # Overviews are of the fine grid: the coarse picture does without them. Means have less noise.
     statistics = tuple(replace(numbers, overview=None, noise=numbers.noise / factor**3) for numbers in statistics)
     size = float_triple(s * factor for s in views.grid.voxel_size_um)

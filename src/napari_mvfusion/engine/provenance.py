@@ -106,4 +106,5 @@ def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
         **({"gain": view.gain} if view.gain != 1 else {}),
         **({"remove_hot": True} if view.remove_hot else {}),
         **({"mask_sha256": numbers.mask_sha256} if numbers.mask_sha256 else {}),
+        **({"trust_sha256": numbers.trust_sha256} if numbers.trust_sha256 else {}),
     }

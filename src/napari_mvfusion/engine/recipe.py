@@ -16,6 +16,7 @@ from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, same_affine, triple
+from napari_mvfusion.data.trust import Fade, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
@@ -25,7 +26,7 @@ from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.formats import is_volume
 from napari_mvfusion.io.guessing import find_psfs
 from napari_mvfusion.io.name_table import choose_files, read_names
-from napari_mvfusion.io.opening import guessed_in, open_views, pattern_in, read_recipe
+from napari_mvfusion.io.opening import guessed_in, open_views, open_volume, pattern_in, read_recipe
 from napari_mvfusion.io.placing import GridChoice
 from napari_mvfusion.io.view_files import as_used, called
 from napari_mvfusion.io.volume_choice import VolumeChoice
@@ -73,6 +74,10 @@ class Inputs(_Part):
         lie on the grid of the first
     box_um : first and last place (z, y, x) of the fused volume in the world, um; None for all views
     stage : files that say nothing else of where they lie lie where the stage was
+    trust : files of weights from 0 to 1, by the name of the view, see `napari_mvfusion.data.trust`
+    trust_box_um : first and last place (z, y, x) in the world within which views count, um, by name
+    fade_um : depths along the detection axis, um, to which every view counts fully and from which on not at all
+    fades_um : other ones for some views, by name
     """
 
     source: str | list[str] | dict[str, str]
@@ -101,6 +106,10 @@ class Inputs(_Part):
     grid: Literal["isotropic", "first", "same"] | tuple[float, float, float] = "same"
     box_um: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     stage: bool = False
+    trust: dict[str, str] = Field(default_factory=dict)
+    trust_box_um: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = Field(default_factory=dict)
+    fade_um: tuple[float, float] | None = None
+    fades_um: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
@@ -213,6 +222,7 @@ class Inputs(_Part):
         weights = as_used(self.weights, opened.names, "a weight")
         gains = as_used(self.gains, opened.names, "a gain")
         offsets = as_used(self.offsets, opened.names, "an offset")
+        opened = self._trusted(opened)
         if not (self.offset or self.remove_hot or weights or gains or offsets):
             return opened
         remarks: list[str] = []
@@ -238,6 +248,28 @@ class Inputs(_Part):
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
+
+    def _trusted(self, opened: RegisteredViews) -> RegisteredViews:
+        """The views, counting from place to place as they should."""
+        files = as_used(self.trust, opened.names, "weights")
+        boxes = as_used(self.trust_box_um, opened.names, "a box of trust")
+        fades = as_used(self.fades_um, opened.names, "a fade")
+        if self.fade_um is not None:
+            fades = dict.fromkeys(opened.names, self.fade_um) | fades
+        if not (files or boxes or fades):
+            return opened
+        changed = []
+        for view in opened.views:
+            name = view.name
+            if name in files or name in boxes or name in fades:
+                weights = None
+                if name in files:
+                    at = {"timepoint": self.timepoint, "channel": self.channel}
+                    weights = open_volume(files[name], **at, one_will_do=True)[0]
+                fade = Fade(*fades[name]) if name in fades else None
+                view = with_trust(view, opened.grid, weights=weights, box_um=boxes.get(name), fade=fade)
+            changed.append(view)
+        return RegisteredViews(changed, opened.grid, remarks=opened.remarks)
 
 
 def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[str, T]]:
@@ -270,6 +302,7 @@ class ViewEntry(_Part):
     gain: float = 1.0
     remove_hot: bool = False
     mask_sha256: str | None = None
+    trust_sha256: str | None = None
 
 
 class RunEntry(BaseModel):
@@ -404,6 +437,11 @@ class Recipe(_Part):
             elif numbers.mask_sha256 != (entry.mask_sha256 or ""):
                 raise InputError(
                     f"where {view.label} has data changed since the recipe was made: restore its mask or fuse anew"
+                )
+            if numbers.trust_sha256 != (entry.trust_sha256 or ""):
+                raise InputError(
+                    f"how much {view.label} counts from place to place changed since the recipe was made: restore its "
+                    "weights or fuse anew"
                 )
             if numbers.sha256 != entry.sha256:
                 raise InputError(

@@ -82,6 +82,10 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
                 f"{view.label} lies elsewhere than the first, or has other voxels, and the views of a file share one grid: "
                 f"save as {scene().name}, untick it, or give it the place and size of the first"
             )
+        if view.trust is not None:
+            raise InputError(
+                f"{view.label} counts more in some places than in others, which is not saved with views: untick it"
+            )
         if view.mask is not None:
             raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
         if kind.in_folder and (view.angle is None or angles.count(view.angle) > 1):

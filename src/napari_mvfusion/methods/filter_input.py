@@ -10,8 +10,9 @@ from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import ViewStatistics
 from napari_mvfusion.methods.base import TileInput
 
-# Light of all views together below which a voxel counts as seen by none.
+# Light of all views together, relative to the trust in them, below which a voxel counts as seen by none.
 _LEAST_LIGHT = 0.05
+_TINY = 1e-6
 
 
 def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
@@ -42,5 +43,7 @@ def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tupl
         return tile.values[inner], None
     values, covered = tile.values[inner], tile.coverage[inner]
     light = covered if transmission is None else covered * transmission
-    mean = (values * covered).sum(dim=0).div_(light.sum(dim=0).clamp_(min=_LEAST_LIGHT))
+    # A view that is trusted little still counts fully where there is no other.
+    least = covered.amax(dim=0).mul_(_LEAST_LIGHT).clamp_(min=_TINY)
+    mean = (values * covered).sum(dim=0).div_(torch.maximum(light.sum(dim=0), least))
     return torch.lerp(mean.expand_as(values) if transmission is None else mean * transmission, values, covered), covered

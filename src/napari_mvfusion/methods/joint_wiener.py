@@ -262,7 +262,7 @@ class JointUpdates:
             energy = share if seen.passed is None else share.square_().mul_(expected[v].add_(_DARK))
             if seen.covered is not None:
                 missing[v].mul_(seen.covered[v])
-                energy.mul_(seen.covered[v])
+                energy.mul_(seen.covered[v]).mul_(seen.covered[v])
             noise.add_(energy, alpha=gain * self._noise[v])
         step = self._bank.at_base_level(missing, margin)
         weight = point + _DARK

@@ -24,6 +24,7 @@ _MOST_BLOCKS = 3
 _OUTER, _INNER, _STEP = 64, 32, 16
 _MARGIN = (_OUTER - _INNER) // 2
 _FLOAT_BYTES = 4
+_LEAST_COVERED = 1e-6
 
 
 def bind_paper(
@@ -151,7 +152,7 @@ def _filled(values: torch.Tensor, coverage: torch.Tensor | None) -> torch.Tensor
     """Views (view, z, y, x); where one has no data it gets the mean of those that have."""
     if coverage is None:
         return values
-    mean = (values * coverage).sum(dim=0) / coverage.sum(dim=0).clamp(min=1)
+    mean = (values * coverage).sum(dim=0) / coverage.sum(dim=0).clamp(min=_LEAST_COVERED)
     return torch.lerp(mean.expand_as(values), values, coverage)
 
 

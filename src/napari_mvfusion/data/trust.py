@@ -1,0 +1,176 @@
+"""Trust in a view that changes from place to place: a volume of weights, a box, and a fade with depth.
+
+All three are kept as rules, and computed where one looks: a view of a terabyte needs no second one beside it. What they
+say is multiplied. 1 is full trust, and where a view has 0 it does not count, as if it had no data there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_mvfusion.data.field_of_view import VolumeLike
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, is_aligned, triple
+from napari_mvfusion.data.view import View
+from napari_mvfusion.errors import InputError
+
+# Over so many voxels inside a box trust rises from its faces on, so that none of them is seen in the fused volume.
+EDGE_VOXELS = 8
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Trust that falls with depth along the detection axis of a view.
+
+    Depth is counted from the side on which the view's own z begins. A fade whose `none_um` is less than its `full_um`
+    drops that side instead of the far one.
+
+    Attributes
+    ----------
+    full_um : depth to which the view counts fully, um
+    none_um : depth from which on it does not count, um; another one
+    """
+
+    full_um: float
+    none_um: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.full_um, self.none_um]).all() and self.full_um != self.none_um):
+            raise InputError(
+                f"a fade from {self.full_um:g} to {self.none_um:g} um has no width: give the depth to which the view counts "
+                "fully, and another one from which on it does not"
+            )
+
+    def at(self, depth: np.ndarray) -> np.ndarray:
+        """Trust at depths in um, from 0 to 1."""
+        return ((depth - self.none_um) / (self.full_um - self.none_um)).clip(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedTrust:
+    """How much a view counts at each of its own voxels: a lazy float32 array (z, y, x) from 0 to 1.
+
+    Attributes
+    ----------
+    shape : of the view
+    to_world : 4 x 4, from its voxels to the world, um
+    weights : array (z, y, x) of the same shape, from 0 to 1, or None
+    box_um : first and last place (z, y, x) in the world within which it counts, um, or None
+    fade : with depth, or None
+    axis : unit vector (z, y, x) of the world along which depth is counted
+    """
+
+    shape: Triple
+    to_world: np.ndarray
+    weights: VolumeLike | None = None
+    box_um: tuple[FloatTriple, FloatTriple] | None = None
+    fade: Fade | None = None
+    axis: FloatTriple = (1.0, 0.0, 0.0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what it holds."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Trust in a box of voxels, given as three slices without steps."""
+        ranges = [each.indices(n) for each, n in zip(index, self.shape, strict=True)]
+        box = Box(triple(each[0] for each in ranges), triple(each[1] for each in ranges))
+        trust = np.ones(box.shape, np.float32)
+        if self.weights is not None:
+            trust *= np.asarray(self.weights[box.slices]).astype(np.float32)
+        if self.fade is not None:
+            toward = np.asarray(self.axis) @ self.to_world[:3]
+            trust *= self.fade.at(_along(toward, box) - self._nearest(toward)).astype(np.float32)
+        if self.box_um is not None:
+            for row, low, high in zip(self.to_world[:3], *self.box_um, strict=True):
+                # The shortest way from voxel to voxel along this axis of the world.
+                step = np.abs(row[:3]).max()
+                place = _along(row, box)
+                inside = np.minimum(place - low, high - place) / step
+                trust *= ((inside + 1) / EDGE_VOXELS).clip(0, 1) * (inside >= 0)
+        return trust
+
+    def _nearest(self, toward: np.ndarray) -> float:
+        """The least depth of a corner of the view."""
+        ends = np.minimum(0, toward[:3] * (np.asarray(self.shape) - 1))
+        return float(ends.sum() + toward[3])
+
+
+def with_trust(
+    view: View,
+    grid: Grid,
+    *,
+    weights: VolumeLike | None = None,
+    box_um: tuple[FloatTriple, FloatTriple] | None = None,
+    fade: Fade | None = None,
+) -> View:
+    """A view that counts more in some places than in others.
+
+    Parameters
+    ----------
+    view : the view; what it had of `View.trust` is replaced
+    grid : of the fused volume, on which views without an affine lie
+    weights : array (z, y, x) of the shape of the view, from 0 to 1; at each place one view at least should have about 1
+    box_um : first and last place (z, y, x) in the world within which it counts, um; over its outermost `EDGE_VOXELS`
+        voxels trust rises
+    fade : with depth along its detection axis, which follows from its angle, or is its own z where its affine turns it
+
+    Raises
+    ------
+    InputError
+        If there is nothing to be said, weights have another shape, a box holds nothing of the view, or the detection axis
+        is not known.
+    """
+    if weights is None and box_um is None and fade is None:
+        raise InputError(f"{view.label}: trust needs weights, a box or a fade")
+    if weights is not None and tuple(weights.shape) != view.shape:
+        raise InputError(
+            f"{view.label} has shape {view.shape}, its weights {tuple(weights.shape)}: weights need one value a voxel"
+        )
+    to_world = grid.affine if view.affine is None else view.affine
+    if box_um is not None:
+        _check_box(view, to_world, box_um)
+    axis = (1.0, 0.0, 0.0) if fade is None else _detection_axis(view, to_world)
+    return replace(view, trust=PlacedTrust(view.shape, to_world, weights, box_um, fade, axis))
+
+
+def _detection_axis(view: View, to_world: np.ndarray) -> FloatTriple:
+    """Where the own z of a view points in the world."""
+    if view.affine is not None and not is_aligned(view.affine):
+        own = to_world[:3, 0] / np.linalg.norm(to_world[:3, 0])
+        return float(own[0]), float(own[1]), float(own[2])
+    if view.angle is None:
+        raise InputError(
+            f"{view.label} has no known angle, so its detection axis is not known: name its angle (--view ANGLE=FILE), or "
+            "give a box or weights"
+        )
+    turn = np.radians(view.angle)
+    return float(np.cos(turn)), float(np.sin(turn)), 0.0
+
+
+def _check_box(view: View, to_world: np.ndarray, box_um: tuple[FloatTriple, FloatTriple]) -> None:
+    low, high = box_um
+    if not all(a < b for a, b in zip(low, high, strict=True)):
+        raise InputError(
+            f"{view.label}: the box of trust {_said(box_um)} has no extent: give its first place, then its last"
+        )
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in view.shape], indexing="ij")).reshape(3, -1)
+    places = to_world[:3, :3] @ corners + to_world[:3, 3:]
+    first, last = places.min(axis=1), places.max(axis=1)
+    if (first > high).any() or (last < low).any():
+        field = (tuple(first), tuple(last))
+        raise InputError(f"{view.label} lies {_said(field)}, outside of its box of trust {_said(box_um)}")
+
+
+def _said(box: Any) -> str:
+    first, last = (", ".join(f"{place:.6g}" for place in corner) for corner in box)
+    return f"from ({first}) to ({last}) um"
+
+
+def _along(row: np.ndarray, box: Box) -> np.ndarray:
+    """One coordinate of the voxels of a box, from a row of a matrix; broadcasts to the shape of the box."""
+    z, y, x = np.ogrid[box.slices]
+    return np.asarray(row[0] * z + row[1] * y + row[2] * x + row[3])
