@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.n5 import N5Volume, open_n5
 from napari_mvfusion.io.opening import open_views
 
@@ -78,3 +79,29 @@ def test_a_project_of_pybdv_has_its_values_at_their_places_at_all_levels(tmp_pat
             place = (model @ [*middle[::-1], 1])[2::-1]
             own = views.grid.affine if view.affine is None else view.affine
             np.testing.assert_allclose((own @ [7, 4, 3, 1])[:3], place)
+
+
+@pytest.mark.filterwarnings("ignore:Setup . is present:UserWarning")
+@pytest.mark.parametrize("ending", ["h5", "n5"])
+def test_a_view_that_pybdv_did_not_write_at_a_time_point_was_not_recorded(tmp_path, rng, ending):
+    """Nothing lists it as missing: it has neither pixels nor a registration."""
+    pybdv = pytest.importorskip("pybdv")
+    pixels = rng.integers(0, 255, (5, 6, 7)).astype(np.uint8)
+    for setup, time in ((0, 0), (1, 0), (0, 2)):
+        where = {"setup_id": setup, "timepoint": time, "attributes": {"angle": {"id": setup}}}
+        pybdv.make_bdv(pixels + setup, str(tmp_path / f"d.{ending}"), unit="micrometer", **where)
+    xml = str(tmp_path / "d.xml")
+    assert open_views(xml, timepoint=0, no_data="none").names == ("0", "1")
+    views = open_views(xml, timepoint=2, no_data="none")
+    assert views.names == ("0",)
+    assert f"{xml} has neither pixels nor a registration of 1: not recorded" in views.remarks
+    np.testing.assert_array_equal(views.views[0].data[:], pixels)
+    with pytest.raises(InputError, match=r"the pixels of setup . at time point 1"):
+        open_views(xml, timepoint=1)
+
+
+def test_a_project_of_pybdv_that_says_n5_of_a_zarr_says_what_to_write(tmp_path):
+    pybdv = pytest.importorskip("pybdv")
+    pybdv.make_bdv(np.ones((5, 6, 7), np.uint8), str(tmp_path / "d.zarr"), unit="micrometer")
+    with pytest.raises(InputError, match=r"s0 is an array of Zarr, and its project says N5.*that ends in \.n5"):
+        open_views(str(tmp_path / "d.xml"))

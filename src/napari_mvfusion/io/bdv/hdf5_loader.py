@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import LazyVolume
-from napari_mvfusion.io.bdv.pixels import PixelLoader, Reinterpreted, ViewLevel, called
+from napari_mvfusion.io.bdv.pixels import NotRecordedError, PixelLoader, Reinterpreted, ViewLevel, called
 from napari_mvfusion.io.bdv.project import ViewId, stored_path
 from napari_mvfusion.io.hdf5.reader import open_dataset, opened_file
 from napari_mvfusion.system.file_checks import check_file, check_there, parsing
@@ -103,7 +103,7 @@ class Hdf5Loader(PixelLoader):
                 link, rest = _first_link(opened, name)
                 if link is None:
                     if name not in opened:
-                        raise InputError(
+                        raise NotRecordedError(
                             f"{file} holds no '{name}', the pixels of {called(view)}: {_DAMAGED}, or list it as missing"
                         )
                     return file, name

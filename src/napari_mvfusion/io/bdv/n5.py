@@ -190,6 +190,11 @@ def open_n5(folder: Path) -> N5Dataset:
     InputError
         If it is missing, no such dataset, damaged, or larger than it may be.
     """
+    if is_there(folder / ".zarray") or is_there(folder / "zarr.json"):
+        raise InputError(
+            f"{folder} is an array of Zarr, and its project says N5, as pybdv does of names that end in .zarr: save it in a "
+            "container that ends in .n5"
+        )
     if not is_there(folder / "attributes.json"):
         raise InputError(f"{folder} is no dataset of an N5 container: it has no attributes.json; {_DAMAGED}")
     said = attributes_of(folder)

@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.n5 import N5Volume, attributes_of, open_n5
-from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
+from napari_mvfusion.io.bdv.pixels import NotRecordedError, PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.project import ViewId, stored_path
-from napari_mvfusion.system.file_checks import check_there, parsing
+from napari_mvfusion.system.file_checks import check_there, is_there, parsing
 
 _DAMAGED = "copy it again"
 
@@ -35,7 +35,11 @@ class N5Loader(PixelLoader):
         """A view at a level; see `PixelLoader.open`."""
         timepoint, setup = view
         place = self.places.below(self._root, f"setup{setup}/timepoint{timepoint}")
-        check_there(place, f"it holds the pixels of {called(view)}; {_DAMAGED}, or list it as missing in the project")
+        if not is_there(place):
+            raise NotRecordedError(
+                f"{place} does not exist: it holds the pixels of {called(view)}; {_DAMAGED}, or list it as missing in the "
+                "project"
+            )
         own = attributes_of(self.places.below(self._root, f"setup{setup}"))
         with parsing(f"{self._root}/setup{setup} is damaged: its levels cannot be understood", _DAMAGED):
             factors = np.atleast_2d(np.asarray(own.get("downsamplingFactors", [[1, 1, 1]]), float))[:, ::-1]

@@ -53,6 +53,10 @@ class ViewLevel:
         return cls(data, sizes, float_triple((f - 1) / 2 for f in sizes), len(levels))
 
 
+class NotRecordedError(InputError):
+    """A project has no pixels of a view, nor lists it as missing."""
+
+
 class PixelLoader(ABC):
     """Opens the pixels of views as one kind of project keeps them.
 
@@ -84,7 +88,7 @@ class PixelLoader(ABC):
         Raises
         ------
         InputError
-            If it is missing or damaged, or there is no such level.
+            If it is missing or damaged, or there is no such level; a `NotRecordedError` where nothing of it is there.
         """
 
     def check_level(self, view: ViewId, level: int, count: int) -> None:

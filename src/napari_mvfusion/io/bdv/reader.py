@@ -15,7 +15,7 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.grouping import grouped, meets
 from napari_mvfusion.io.bdv.loaders import loader_of
-from napari_mvfusion.io.bdv.pixels import PixelLoader, ViewLevel, called
+from napari_mvfusion.io.bdv.pixels import NotRecordedError, PixelLoader, ViewLevel, called
 from napari_mvfusion.io.bdv.places import Places
 from napari_mvfusion.io.bdv.project import NamedPart, Project, ViewId
 from napari_mvfusion.io.bdv.project_file import read_project
@@ -69,7 +69,7 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
     places = Places(project, choice.outside)
     loader = loader_of(places)
     unit = project_unit(project, choice.world_unit_um)
-    placed = placed_views(project, unit, *chosen_place(project, choice))
+    placed, absent = _recorded(project, loader, placed_views(project, unit, *chosen_place(project, choice)))
     every = grouped_views(project, placed, apart=choice.apart or choice.own_psfs)
     groups, by_number = _named(project, every, choice)
     chosen = [view for members in groups.values() for view in members]
@@ -95,7 +95,7 @@ def open_project_views(path: Path, choice: ProjectChoice, *, clean: bool) -> Reg
         to_grid = None if choice.own_psfs else own_to_fused(view.affine, found.grid)
         adjusted = _adjusted(plain, project.adjustments.get(view.place))
         made[view] = with_psf(adjusted, view.place, to_grid, places, clean=clean)
-    views, remarks = [], [*by_number, *_remarks(project, chosen, unit), *_twice(project, levels)]
+    views, remarks = [], [*by_number, *absent, *_remarks(project, chosen, unit), *_twice(project, levels)]
     for name, members in groups.items():
         met = [view for view in members if view in inside]
         if len(met) > 1:
@@ -267,6 +267,37 @@ def _adjusted(view: View, adjustment: tuple[float, float] | None) -> View:
         return view
     scale, offset = adjustment
     return replace(view, gain=1 / scale, offset=-offset / scale)
+
+
+def _recorded(
+    project: Project, loader: PixelLoader, views: Sequence[PlacedView]
+) -> tuple[list[PlacedView], tuple[str, ...]]:
+    """Views without those that have neither registration nor pixels, as of setups that pybdv wrote at other times.
+
+    Returns
+    -------
+    The others, and a line about these.
+
+    Raises
+    ------
+    NotRecordedError
+        If there are no others.
+    """
+    absent: list[PlacedView] = []
+    for view in views:
+        if view.place not in project.transforms:
+            try:
+                loader.open(view.place, 0)
+            except NotRecordedError:
+                if len(absent) == len(views) - 1:
+                    raise
+                absent.append(view)
+    if not absent:
+        return list(views), ()
+    said = (
+        f"{project.path} has neither pixels nor a registration of {_some([view.name for view in absent])}: not recorded"
+    )
+    return [view for view in views if view not in absent], (said,)
 
 
 def _remarks(project: Project, views: Sequence[PlacedView], unit: WorldUnit) -> list[str]:
