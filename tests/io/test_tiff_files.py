@@ -105,6 +105,16 @@ def test_time_points_and_channels_are_choices(tmp_path, rng, how):
         open_stack(path).volume(3, 0)
 
 
+def test_channels_are_asked_for_by_the_names_that_ome_gives_them(tmp_path):
+    names = {"Channel": {"Name": ["GFP", "RFP"]}}
+    for path in (tmp_path / "v.ome.tif", tmp_path / "one.ome.tif"):
+        tifffile.imwrite(path, np.zeros((2, 3, 4, 5), np.uint8), **GREY, metadata={"axes": "CZYX", **names})
+    with pytest.raises(InputError, match=r"has 2 channels \(GFP, RFP\): choose one with --channel 0 to 1"):
+        open_stack(tmp_path / "v.ome.tif").volume()
+    path.write_bytes(path.read_bytes().replace(b'Name="RFP"', b'Nome="RFP"').replace(b'Name="GFP"', b'Nome="GFP"'))
+    assert open_stack(path).channel_names == ()
+
+
 @pytest.mark.parametrize(
     ("how", "seconds"),
     [

@@ -105,6 +105,7 @@ def open_stack(path: str | Path) -> StoredVolumes:
                 *doubts_of(file, tiff, number or 0),
             ),
             stage_um=stage_position_of(tiff, number or 0),
+            channel_names=_channel_names(tiff, number, sizes.get("c", 1)),
             units=units_of(tiff, number or 0),
         )
 
@@ -256,6 +257,14 @@ def _promised_planes(tiff: tifffile.TiffFile, number: int | None) -> int | None:
 def _in_several_files(tiff: tifffile.TiffFile) -> bool:
     """Whether a file may be whole although it counts more planes: Bio-Formats counts those of all files in each."""
     return bool(tiff.is_imagej) and by_bio_formats(tiff) and not is_cut_off(tiff)
+
+
+def _channel_names(tiff: tifffile.TiffFile, number: int | None, count: int) -> tuple[str, ...]:
+    """What the OME-XML of a file calls its channels; () where it does not say it of each."""
+    if not tiff.is_ome or number is None:
+        return ()
+    names = tuple(channel.get("Name", "") for channel in ome_images(tiff)[number].iterfind("{*}Channel"))
+    return names if len(names) == count and any(names) else ()
 
 
 def _time_step(tiff: tifffile.TiffFile, number: int | None) -> float:
