@@ -10,6 +10,7 @@ from views_person import choose_in_dialog, in_front_of_the_views
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
+from napari_mvfusion.engine.recipe import load_recipe, save_recipe
 from napari_mvfusion.engine.savable_views import kinds
 from napari_mvfusion.gui.jobs.saving import views_steps
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
@@ -192,3 +193,37 @@ def test_a_volume_is_watched_without_being_changed(rng):
     watched = Watched(volume, seen.append)
     np.testing.assert_array_equal(watched[1:3], volume[1:3])
     assert (watched.shape, watched.dtype, watched.chunks, seen) == (volume.shape, volume.dtype, None, [60])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if not kind.in_folder], ids=lambda kind: kind.name)
+def test_what_is_no_data_is_kept_in_files(model, person, views_person, two, tmp_path, kind):
+    for layer, choice in zip(two, ("0", "none"), strict=True):
+        data = np.array(layer.data)
+        data[:, :, :30] = 0
+        layer.data = data
+        annotate(layer, no_data=choice)
+    save_as(views_person, kind.name, tmp_path / "mine")
+    place = tmp_path / f"mine{kind.ending}"
+    assert "no data" not in views_person.messages("done")[0]
+    assert [view.no_data for view in open_views(place).views] == ["0", "none"]
+    assert [view.no_data for view in open_views(place, no_data="nan").views] == ["nan", "nan"]
+    chosen = {open_views(place).names[0]: "auto"}
+    assert [view.no_data for view in open_views(place, no_data_views=chosen).views] == ["auto", "none"]
+    # As its file says, and as somebody says of it since.
+    for choice in ("0", "auto"):
+        annotate(two[0], no_data=choice)
+        person.press("fuse")
+        person.wait_until_done()
+        result = model.layers[-1]
+        recipe = tmp_path / f"{choice}.recipe.json"
+        save_recipe(notes(result)["recipe"], recipe)
+        again = drain(load_recipe(recipe).repeat(tmp_path / f"{choice}.zarr"))
+        np.testing.assert_array_equal(np.asarray(again.data[:]), np.asarray(result.data))
+
+
+def test_files_of_a_folder_do_not_say_what_is_no_data_and_that_is_said(views_person, two, tmp_path):
+    annotate(two[0], no_data="0")
+    save_as(views_person, "TIFF folder", tmp_path / "mine")
+    assert (
+        "What is no data is not in the files, but goes with a run that is copied." in views_person.messages("done")[0]
+    )

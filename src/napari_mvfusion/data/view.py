@@ -45,6 +45,7 @@ class View:
         border of the volume. A mask takes the place of "auto". Values are those of `data`, before the camera offset.
     trust : array (z, y, x) from 0 to 1, how much the view counts at each of its pixels beside its weight, or None where that
         is the same everywhere; see `napari_mvfusion.data.trust`
+    no_data_stated : whether its file or somebody says so, be it "none" or "auto"; files that are written then say it too
     """
 
     data: VolumeLike
@@ -62,6 +63,7 @@ class View:
     gain: float = 1.0
     no_data: NoData = "none"
     trust: VolumeLike | None = None
+    no_data_stated: bool = False
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:

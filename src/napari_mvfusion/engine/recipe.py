@@ -163,6 +163,9 @@ class Inputs(_Part):
         # Where there is a mask it says all.
         fields = {view.name: view.no_data for view in views.views if view.mask is None}
         no_data, no_data_views = _common_and_others(fields, "none")
+        # Files that say otherwise are not asked.
+        recognised = [view for view in views.views if view.no_data_stated and fields.get(view.name) == "auto"]
+        no_data_views |= {view.name: "auto" for view in recognised}
         # Views on different grids have the sizes that their files say.
         elsewhere = any(view.affine is not None for view in views.views)
         own = views.grid.voxel_size_um if views.grid.size_known and not elsewhere else self.voxel_size_um

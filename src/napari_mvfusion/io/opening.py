@@ -98,7 +98,8 @@ def open_views(
         volume, which has cubes of the finest size of its views where none is named
     clean_psfs : make PSFs ready to fuse with (see `prepare_psf`), on the voxels of the views, whatever their own are;
         what was done stands in `View.psf_notes`. False takes them as they are, voxel for voxel
-    no_data : which pixels are no measurement, see `View.no_data`; found out when pixels are first read
+    no_data : which pixels are no measurement, see `View.no_data`; "auto" is what files say, else it is found out when pixels
+        are first read
     no_data_views : another choice for some views, by their names
     masks : a file for each view, by its name, that is neither 0 nor NaN where the view holds a measurement; one volume for
         all time points and channels, or one for each
@@ -175,12 +176,14 @@ def open_views(
     files = by_name(masks or {}, "mask", opened.names)
     check_names(files, opened.names, "a mask")
     choices = as_used(no_data_views or {}, opened.names, "what is no data")
-    if no_data != "none" or files or choices:
+    fields = {view.name: choices.get(view.name) or _no_data(view, no_data) for view in opened.views}
+    if files or any(view.no_data != fields[view.name] for view in opened.views):
         opened = RegisteredViews(
             [
                 replace(
                     view,
-                    no_data=choices.get(view.name, no_data),
+                    no_data=fields[view.name],
+                    no_data_stated=view.no_data_stated and view.no_data == fields[view.name],
                     mask=_mask(files[view.name], at) if view.name in files else view.mask,
                 )
                 for view in opened.views
@@ -192,6 +195,11 @@ def open_views(
     if named is None or (by_pattern is None and isinstance(source, (str, Path)) and is_project(source)):
         return opened
     return opened.select(once([each if each in opened.names else called(each)[0] for each in named]))
+
+
+def _no_data(view: View, asked: NoData) -> NoData:
+    """Which pixels of a view are no measurement: what its file says, where nothing else is asked for."""
+    return view.no_data if asked == "auto" and view.no_data_stated else asked
 
 
 def _mask(file: Path, at: VolumeChoice) -> VolumeLike:

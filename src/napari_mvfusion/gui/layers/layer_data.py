@@ -88,7 +88,8 @@ def view_layers(
             "gain": view.gain,
             "remove_hot": view.remove_hot,
             "mask": view.mask,
-            **({} if view.no_data == "none" else {"no_data": view.no_data}),
+            **({"no_data": view.no_data} if view.no_data != "none" or view.no_data_stated else {}),
+            **({"file_no_data": view.no_data} if view.no_data_stated else {}),
             "source": view.source,
             "absent": absent_chunks_of(view),
             "sample": sample,
@@ -186,7 +187,7 @@ def set_pixels(layer: Image, pixels: Any) -> None:
 def resampled_views(views: RegisteredViews) -> RegisteredViews:
     """The same views on the voxels of their grid, computed where they are looked at; masks say where they have pixels."""
     # What lies beyond a view is known from where it is; nothing has to be read to tell it.
-    plain = RegisteredViews([replace(view, no_data="none") for view in views.views], views.grid)
+    plain = RegisteredViews([replace(view, no_data="none", no_data_stated=False) for view in views.views], views.grid)
     return RegisteredViews(
         [
             replace(

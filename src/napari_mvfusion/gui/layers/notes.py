@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.view import View
@@ -78,6 +79,7 @@ class Notes(TypedDict, total=False):
     included : whether the view is fused
     unticked : why it is not ticked, where nobody has decided that; counts while it is not
     angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`
+    file_no_data : what the files of a view say of it, None where they say nothing
     psf : of a view, on the voxels of the fused volume, (z, y, x)
     psf_said : that PSF, and what was done to it; or why it, or the one of a file, cannot be used
     psf_source : where it came from, in words
@@ -108,6 +110,7 @@ class Notes(TypedDict, total=False):
     gain: float
     remove_hot: bool
     no_data: Any
+    file_no_data: NoData | None
     source: str
     psf: np.ndarray | None
     psf_said: ViewPSF | None

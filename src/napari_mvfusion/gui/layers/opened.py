@@ -153,6 +153,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
                 remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
                 no_data=known.get("no_data", "auto"),
+                no_data_stated=known.get("no_data", "auto") != "auto" or known.get("file_no_data") is not None,
                 source=known.get("source") or layer.source.path or "",
             )
         )
@@ -220,6 +221,7 @@ def _as_kept(kept: Kept, set_as: View, grid: Grid) -> View:
         affine=moved,
         mask=own.mask,
         no_data=own.no_data,
+        no_data_stated=own.no_data_stated,
         offset=own.offset + own.gain * set_as.offset,
         gain=own.gain * set_as.gain,
         remove_hot=own.remove_hot or set_as.remove_hot,

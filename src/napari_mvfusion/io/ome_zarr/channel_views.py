@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_mvfusion.data.field_of_view import NO_DATA, NoData
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
@@ -21,6 +22,7 @@ from napari_mvfusion.psf import check_size
 from napari_mvfusion.system.file_checks import parsing
 
 _DAMAGED = "copy it again"
+_NO_DATA: dict[str | None, NoData | None] = {None: None, **{choice: choice for choice in NO_DATA}}
 
 
 def dressed(view: View, path: Path) -> View:
@@ -46,6 +48,8 @@ def dressed(view: View, path: Path) -> View:
         offset=entry.offset,
         gain=entry.gain,
         remove_hot=entry.remove_hot,
+        no_data=entry.no_data or "none",
+        no_data_stated=entry.no_data is not None,
     )
 
 
@@ -85,6 +89,8 @@ def open_zarr_views(path: str | Path, at: VolumeChoice) -> RegisteredViews:
                 offset=entry.offset,
                 gain=entry.gain,
                 remove_hot=entry.remove_hot,
+                no_data=entry.no_data or "none",
+                no_data_stated=entry.no_data is not None,
                 source=str(image.path),
             )
         )
@@ -102,6 +108,7 @@ class _Entry:
     offset: float = 0.0
     gain: float = 1.0
     remove_hot: bool = False
+    no_data: NoData | None = None
 
 
 def _entries(image: ZarrImage) -> list[_Entry]:
@@ -126,6 +133,7 @@ def _stated(entry: Mapping[str, Any]) -> _Entry:
         float(entry.get("offset", 0.0)),
         float(entry.get("gain", 1.0)),
         bool(entry.get("remove_hot", False)),
+        _NO_DATA[entry.get("no_data")],
     )
 
 

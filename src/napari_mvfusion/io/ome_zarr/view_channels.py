@@ -24,8 +24,8 @@ def write_views_zarr(
 ) -> None:
     """Write views as one OME-Zarr 0.5 image with the axes (c, z, y, x), a channel a view.
 
-    Names, angles, weights, offsets and PSFs go into our own attributes and arrays, which other programs ignore; a
-    ground truth is an OME-Zarr image of its own in the subgroup `groundtruth`.
+    Names, angles, weights, offsets, which value is no data, and PSFs go into our own attributes and arrays, which other
+    programs ignore; a ground truth is an OME-Zarr image of its own in the subgroup `groundtruth`.
 
     Raises
     ------
@@ -86,6 +86,7 @@ def entry_of(view: View, psf: str | None) -> dict[str, Any]:
     entry = {"name": view.name, "angle": view.angle, "weight": view.weight, "offset": view.offset, "psf": psf}
     entry |= {"gain": view.gain} if view.gain != 1 else {}
     entry |= {"remove_hot": True} if view.remove_hot else {}
+    entry |= {"no_data": view.no_data} if view.no_data_stated else {}
     return entry
 
 

@@ -113,6 +113,13 @@ class SaveViews(QPushButton):
             )
             return
         take_over(layers, views, saved)
-        weighed = any(view.weight != 1 for view in views.views) and saved.inputs["tag"] is not None
-        lost = " Weights are not in the files, but go with a run that is copied." if weighed else ""
+        lost = "".join(f" {what} not in the files, but goes with a run that is copied." for what in _lost(views, saved))
         self._status.say("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}")
+
+
+def _lost(views: RegisteredViews, saved: SavedViews) -> list[str]:
+    """What was set of views that their files do not hold."""
+    if saved.inputs["tag"] is None:
+        return []
+    weights = ["The weight of views is"] if any(view.weight != 1 for view in views.views) else []
+    return weights + (["What is no data is"] if any(view.no_data_stated for view in views.views) else [])
