@@ -314,3 +314,24 @@ def test_planes_before_a_cut_are_taken_with_a_word(tmp_path, rng):
     stack = open_stack(path)
     assert "is truncated: its last plane leads to another beyond its end; the 4 planes" in stack.notes[0]
     np.testing.assert_array_equal(stack.volume()[:], pixels[:4])
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"tile": (32, 32)}], ids=str)
+def test_a_file_that_lacks_its_last_tenth_is_called_truncated(tmp_path, rng, how):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, rng.integers(1, 999, (16, 64, 64)).astype(np.uint16), metadata={"axes": "ZYX"}, **how)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    with pytest.raises(
+        InputError, match=r"x\.tif is truncated: its planes go on beyond its end; copy or export it again"
+    ):
+        open_stack(path)
+
+
+def test_planes_of_a_stack_of_imagej_that_was_cut_off_are_counted(tmp_path, rng):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, rng.integers(1, 999, (16, 64, 64)).astype(np.uint16), imagej=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    with pytest.raises(
+        InputError, match=r"x\.tif is truncated: it promises 16 planes and holds 14; copy or export it again"
+    ):
+        open_stack(path)

@@ -506,6 +506,71 @@ def test_series_of_images_are_named_in_their_order(tmp_path):
         open_volume(tmp_path / "v.zarr")
 
 
+def uint16_image(path, zarr_format=3, **how):
+    group = zarr.create_group(path, zarr_format=zarr_format)
+    pixels = np.arange(8 * 16 * 16, dtype=np.uint16).reshape(8, 16, 16)
+    group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=(4, 8, 8), **how)[:] = pixels
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+    scale = {"type": "scale", "scale": [1, 1, 1]}
+    scales = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]
+    ome = {"version": "0.5" if zarr_format == 3 else "0.4", "multiscales": scales}
+    group.attrs.update({"ome": ome} if zarr_format == 3 else {"multiscales": [scales[0] | {"version": "0.4"}]})
+    return pixels
+
+
+@pytest.mark.parametrize(("zarr_format", "name"), [(2, ".zarray"), (3, "zarr.json")])
+@pytest.mark.parametrize("value", [-1, 70_000, 1.5, "x", "NaN", [1, 2]])
+def test_a_fill_value_that_does_not_fit_the_pixels_is_no_damage_and_named(tmp_path, zarr_format, name, value):
+    path = tmp_path / "v.zarr"
+    uint16_image(path, zarr_format)
+    change(path / "0" / name, set_at("fill_value", value=value))
+    with pytest.raises(InputError) as refused:
+        open_image(path)
+    said = f"{path / '0' / name} gives pixels that were never written the value {json.dumps(value)} (fill_value), which"
+    assert str(refused.value) == f"{said} uint16 cannot hold: correct it, 0 is usual"
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        ([0, 8, 8], "says that the chunks in its shards have 0 x 8 x 8 pixels, and none can have less than 1"),
+        ([-4, 8, 8], "have -4 x 8 x 8 pixels"),
+        ([3, 8, 8], "says that shards of 8 x 16 x 16 pixels hold chunks of 3 x 8 x 8, which do not fill them"),
+        ([8, 8], "hold chunks of 8 x 8, which do not fill them"),
+        (["a", 8, 8], "names no sizes of the chunks in its shards"),
+    ],
+)
+def test_chunks_that_fit_no_shard_are_named(tmp_path, inner, words):
+    path = tmp_path / "v.zarr"
+    uint16_image(path, shards=(8, 16, 16))
+    change(path / "0/zarr.json", set_at("codecs", 0, "configuration", "chunk_shape", value=inner))
+    with pytest.raises(InputError) as refused:
+        open_image(path)
+    assert str(refused.value).startswith(str(path / "0/zarr.json"))
+    assert words in str(refused.value)
+    assert "Error" not in str(refused.value)
+
+
+def test_a_level_behind_a_link_is_read_and_where_it_leads_is_told(tmp_path):
+    """As facilities keep large data: the image here, its pixels on another disk."""
+    path, far = tmp_path / "v.zarr", tmp_path / "disk" / "pixels"
+    pixels = uint16_image(path)
+    far.parent.mkdir()
+    (path / "0").rename(far)
+    (path / "0").symlink_to(far)
+    (told,) = open_stored(path).notes
+    assert told == f"{path} keeps its pixels behind a link, in {far}"
+    (sample,) = describe(path).samples
+    assert told in sample.said
+    assert told not in sample.problems
+    np.testing.assert_array_equal(open_views(path).views[0].data[:], pixels)
+    # One that stays inside is nobody's business.
+    (path / "0").unlink()
+    far.rename(path / "data")
+    (path / "0").symlink_to("data")
+    assert open_stored(path).notes == ()
+
+
 @pytest.mark.parametrize("case", DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_told_without_the_words_of_the_language(views_zarr, case):
     name, edit = case

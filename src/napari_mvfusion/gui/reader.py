@@ -199,7 +199,7 @@ def _read_file(file: Path) -> list[LayerData]:
     data, leading = stacked_levels(stack)
     name = file.name[: len(file.name) - len(file.suffix)].removesuffix(".ome").removesuffix(".OME")
     for message in stack.notes:
-        show_warning(message)
+        (show_info if isinstance(message, Statement) else show_warning)(message)
     grid, affine = _own_voxels(stack)
     return [volume_layer(data, grid, name=name, recipe=stack.recipe, leading=leading, affine=affine)]
 

@@ -234,7 +234,9 @@ def _volume(path: Path, at: VolumeChoice) -> SampleContents:
     (stored, data), _, said = one_of(look, at)
     view = ViewContents(path.stem, None, triple(data.shape), str(data.dtype), None)
     absent = tuple(about_absent([(view.name, data)]))
-    return SampleContents("", (view,), _known(stored.grid), False, (*said, *stored.notes), said=absent)
+    problems = (*said, *(note for note in stored.notes if not isinstance(note, Statement)))
+    stated = (*(note for note in stored.notes if isinstance(note, Statement)), *absent)
+    return SampleContents("", (view,), _known(stored.grid), False, problems, said=stated)
 
 
 def one_of(look: Callable[[VolumeChoice], T], at: VolumeChoice) -> tuple[T, VolumeChoice, list[str]]:

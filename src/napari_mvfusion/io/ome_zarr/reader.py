@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_mvfusion.addresses import address_of
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.geometry import NO_SIZE, Grid, refuse_impossible_size, triple
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import StoredVolumes
+from napari_mvfusion.io.ome_zarr.array_flaws import flaw_in
 from napari_mvfusion.io.ome_zarr.array_volume import ArrayVolume
 from napari_mvfusion.io.ome_zarr.axes import SPACE, axes_of
 from napari_mvfusion.io.ome_zarr.checked_store import weigh
@@ -48,6 +51,7 @@ class ZarrImage:
     axes : what its axes are, t, c, z, y and x or other names, in the order of the file
     placement : where its voxels lie
     attributes : all attributes of the group
+    elsewhere : the folder outside of `path` that its level is a link to, None where it is none
     """
 
     path: Path
@@ -55,6 +59,7 @@ class ZarrImage:
     axes: tuple[str, ...]
     placement: ZarrPlacement
     attributes: dict[str, Any]
+    elsewhere: Path | None = None
 
     @property
     def leading(self) -> dict[str, int]:
@@ -110,7 +115,9 @@ class ZarrImage:
         """What is left out of a folder that holds several images under one name, and versions that nobody knows."""
         ome = of_ome(self.attributes)
         scales = ome.get("multiscales", [])
-        said = []
+        said: list[str] = []
+        if self.elsewhere is not None:
+            said.append(Statement(f"{self.path} keeps its pixels behind a link, in {self.elsewhere}"))
         version = ome.get("version", scales[0].get("version") if scales else None)
         if version is not None and not _KNOWN_VERSION.fullmatch(str(version)):
             said.append(
@@ -194,10 +201,14 @@ def reading(path: Path) -> Iterator[Any]:
             yield zarr.open(store_of(path), mode="r")
         except zarr.errors.UnknownCodecError as error:
             raise _not_read(path, error) from error
-        except ValueError as error:
-            if not any(said in str(error) for said in _NOT_KNOWN):
+        except (ValueError, TypeError, ArithmeticError) as error:
+            if isinstance(error, InputError):
                 raise
-            raise _not_read(path, error) from error
+            if any(said in str(error) for said in _NOT_KNOWN):
+                raise _not_read(path, error) from error
+            if flaw := flaw_in(path):
+                raise InputError(flaw) from error
+            raise
 
 
 def _not_read(path: Path, error: Exception) -> InputError:
@@ -284,7 +295,15 @@ def open_image(path: str | Path, at: VolumeChoice | None = None) -> ZarrImage:
             f"{path} is damaged: it names the axes {', '.join(axes)}, but its pixels have {len(array.shape)}"
         )
     weigh(path, array)
-    return ZarrImage(path, array, axes, place, attributes)
+    return ZarrImage(path, array, axes, place, attributes, _elsewhere(path, str(level["path"])))
+
+
+def _elsewhere(path: Path, level: str) -> Path | None:
+    """Where the pixels of a local image lie that is a link to another folder, as facilities keep large data."""
+    if address_of(path) is not None or not (path / level).is_dir():
+        return None
+    place = (path / level).resolve()
+    return None if place.is_relative_to(path.resolve()) else place
 
 
 def coarser_affines(image: ZarrImage, levels: int) -> list[np.ndarray]:

@@ -80,7 +80,17 @@ def opened_tiff(path: Path, called: str = "") -> Iterator[tifffile.TiffFile]:
         _check_description(path, tiff)
         if len(tiff.pages) > _MOST_PLANES:
             raise InputError(f"{path} has more than {_MOST_PLANES:,} planes: split it, or save it as OME-Zarr")
-        yield tiff
+        try:
+            yield tiff
+        except InputError:
+            raise
+        except (IndexError, KeyError, ValueError, struct.error, tifffile.TiffFileError) as error:
+            # What is read of a file that was cut off contradicts itself somewhere.
+            if not _ends_early(tiff):
+                raise
+            raise InputError(
+                f"{path} is truncated: its planes go on beyond its end; copy or export it again"
+            ) from error
 
 
 def _as_described(known: OMESet) -> tifffile.TiffFile:
@@ -212,6 +222,14 @@ def is_cut_off(tiff: tifffile.TiffFile) -> bool:
     file.seek(tags * known.tagsize, 1)
     (following,) = struct.unpack(known.offsetformat, file.read(known.offsetsize))
     return bool(following > file.size or (following == file.size and not by_bio_formats(tiff)))
+
+
+def _ends_early(tiff: tifffile.TiffFile) -> bool:
+    """As `is_cut_off`, of a file that could not be read; False where not even that can be told."""
+    try:
+        return is_cut_off(tiff)
+    except (IndexError, KeyError, ValueError, struct.error, tifffile.TiffFileError):
+        return False
 
 
 def file_of(page: Any) -> Path:

@@ -187,6 +187,10 @@ def _pixels_of(path: Path, series: Any, sizes: dict[str, int]) -> _Pixels:
 def _refuse_missing(path: Path, tiff: tifffile.TiffFile, series: Any, number: int | None) -> None:
     """Refuse a file that was cut off, or a set that lacks a file."""
     promised, held = _promised_planes(tiff, number), math.prod(series.shape[:-2])
+    page = tiff.pages.first
+    if tiff.is_imagej and page.is_final and page.nbytes:
+        # Stacks of ImageJ have one page; the other planes lie behind its pixels.
+        held = max(held, (tiff.filehandle.size - page.dataoffsets[0]) // page.nbytes)
     lacking = lacking_files(path, tiff.ome_metadata) if tiff.is_ome and tiff.ome_metadata else ""
     if promised is not None and promised > held and lacking:
         raise InputError(
