@@ -112,7 +112,7 @@ def test_files_without_their_companion_open_as_far_as_is_known_and_say_so(compan
         open_volume(companion.parent / "d.ome.tif")
 
 
-def test_a_folder_of_one_set_opens_whole(tmp_path, volume):
+def test_a_folder_of_one_set_opens_whole(tmp_path, volume, monkeypatch):
     """As exporters write a file a channel, plane or time point, whatever these are called."""
     folder = tmp_path / "fish"
     folder.mkdir()
@@ -124,6 +124,8 @@ def test_a_folder_of_one_set_opens_whole(tmp_path, volume):
     assert f"the 2 files of {folder} are one image, which p_0.ome.tif stands for" in views.remarks[0]
     np.testing.assert_array_equal(views.views[0].data[:], volume)
     assert files_without_scheme(folder) == [folder / "p_0.ome.tif"]
+    monkeypatch.chdir(folder)
+    assert open_views(".", no_data="none").names == ("fish",)
 
 
 def test_a_set_an_angle_is_a_view_an_angle(tmp_path, volume):

@@ -170,7 +170,7 @@ def guess_files(folder: Path) -> GuessedFiles | None:
     several, files = len(files), _without_parts(files)
     if len(files) == 1 < several:
         said = f"the {several} files of {folder} are one image, which {files[0].name} stands for"
-        return GuessedFiles({folder.name: files[0]}, {}, None, said)
+        return GuessedFiles({folder.absolute().name or files[0].name: files[0]}, {}, None, said)
     if len(files) > MOST_FILES:
         return None
     first, inside = _only_set(files)
