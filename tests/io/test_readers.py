@@ -3,8 +3,10 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -275,6 +277,20 @@ def write_mislabelled(path):
     tifffile.imwrite(path, np.ones(SHAPE, np.uint16), imagej=True, metadata={"axes": "TYX"})
 
 
+def write_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["pixels"] = np.ones(SHAPE)
+
+
+def write_zip(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("v.tif", b"pixels")
+
+
+def write_ome_xml(path):
+    path.write_text('<?xml version="1.0"?><OME/>')
+
+
 def write_entities(path):
     evil = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><OME>&a;</OME>'
     tifffile.imwrite(path, np.ones(SHAPE, np.uint16), description=evil, metadata=None)
@@ -283,6 +299,9 @@ def write_entities(path):
 BAD_FILES = {
     "text": (write_text, r"is no TIFF file \(it begins with '.+'\): name another"),
     "zeros": (write_zeros, "is damaged: it begins with zeros; copy or export it again"),
+    "HDF5": (write_hdf5, r"is no TIFF file: it is HDF5: give it a name that ends in \.h5"),
+    "zip": (write_zip, r"is no TIFF file: it is a zip file: unpack it, or"),
+    "OME-XML": (write_ome_xml, r"is no TIFF file: it is XML: name the files that it describes, or save it as TIFF"),
     "zero bytes": (write_nothing, r"is empty \(0 bytes\)"),
     "truncated": (write_truncated, "copy or export it again"),
     "truncated ImageJ": (write_truncated_imagej, "copy or export it again"),

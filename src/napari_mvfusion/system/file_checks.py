@@ -19,6 +19,12 @@ MOST_TEXT_BYTES = 2**24
 OVER_NETWORK = "only OME-Zarr folders open over the network; copy the file here first"
 _SHOWN_LETTERS = 80
 _FIRST_BYTES = 8
+# What files of other kinds begin with, and what to do with these.
+_BEGINNINGS = (
+    (b"\x89HDF", "it is HDF5: give it a name that ends in .h5"),
+    (b"PK\3\4", "it is a zip file: unpack it, or let the name of an OME-Zarr end in .zarr.zip"),
+    (b"<?xml", "it is XML: name the files that it describes, or save it as {kind}"),
+)
 _LONGEST_MESSAGE = 1500
 # Paths of usual length are repeated, so that they can be copied.
 _LONG_WORD = re.compile(r"\S{161,}")
@@ -164,13 +170,16 @@ def refuse_other(path: Path, kind: str, called: str = "") -> NoReturn:
     Raises
     ------
     InputError
-        Always; says that it is damaged where it begins with zeros.
+        Always; says that it is damaged where it begins with zeros, and what to do with one of a kind that is known.
     """
     named = f"{called} {path}".strip()
     with path.open("rb") as file:
         first = file.read(_FIRST_BYTES)
     if not any(first):
         raise DamagedError(f"{named} is damaged: it begins with zeros; copy or export it again")
+    for beginning, advice in _BEGINNINGS:
+        if first.startswith(beginning) and kind not in advice:
+            raise InputError(f"{named} is no {kind} file: {advice.format(kind=kind)}")
     text = first.decode("latin-1")
     shown = f"'{text}'" if text.isascii() and text.isprintable() else f"the bytes {first.hex(' ')}"
     raise InputError(f"{named} is no {kind} file (it begins with {shown}): name another, or save it as {kind}")
