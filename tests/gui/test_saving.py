@@ -12,6 +12,7 @@ from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, save_recipe
 from napari_mvfusion.engine.savable_views import kinds
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.saving import views_steps
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
 from napari_mvfusion.gui.layers.notes import annotate, notes
@@ -193,6 +194,36 @@ def test_a_volume_is_watched_without_being_changed(rng):
     watched = Watched(volume, seen.append)
     np.testing.assert_array_equal(watched[1:3], volume[1:3])
     assert (watched.shape, watched.dtype, watched.chunks, seen) == (volume.shape, volume.dtype, None, [60])
+
+
+def test_a_recipe_says_which_psf_was_changed_by_hand_and_repeats_once_views_are_saved(
+    model, person, views_person, two, tmp_path
+):
+    save_as(views_person, kinds()[0].name, tmp_path / "mine")
+    assert not person.see("hint", QLabel).isVisible()
+    row = views_person.rows()[1]
+    row.choose("Mirror")
+    views_person.settle()
+    name = two[1].name
+    person.bot.waitUntil(lambda: person.see("hint", QLabel).isVisible())
+    hint = person.see("hint", QLabel).text()
+    assert f"no file says what was done to the PSF of '{name}' (PSF mirrored)" in hint
+    assert "Save views…" in hint
+    person.press("fuse")
+    person.wait_until_done()
+    recipe = tmp_path / "a.recipe.json"
+    save_recipe(notes(model.layers[-1])["recipe"], recipe)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"what was done to the PSF of view '180' \(PSF mirrored\) in napari"):
+        drain(load_recipe(recipe).repeat(tmp_path / "again.zarr"))
+    assert set(tmp_path.iterdir()) == before
+    save_as(views_person, kinds()[0].name, tmp_path / "changed")
+    person.bot.waitUntil(lambda: not person.see("hint", QLabel).isVisible())
+    person.press("fuse")
+    person.wait_until_done()
+    save_recipe(notes(model.layers[-1])["recipe"], recipe)
+    again = drain(load_recipe(recipe).repeat(tmp_path / "again.zarr"))
+    np.testing.assert_array_equal(np.asarray(again.data[:]), np.asarray(model.layers[-1].data))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in kinds() if not kind.in_folder], ids=lambda kind: kind.name)

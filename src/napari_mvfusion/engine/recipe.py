@@ -33,12 +33,14 @@ from napari_mvfusion.io.volume_choice import VolumeChoice
 from napari_mvfusion.methods import method_of_recipe
 from napari_mvfusion.system.file_checks import parsing, read_text
 
-__all__ = ["Inputs", "Recipe", "load_recipe", "recipe_path", "save_recipe"]
+__all__ = ["Inputs", "Recipe", "by_hand", "load_recipe", "recipe_path", "save_recipe"]
 
 _EDIT_INPUTS = (
     "change its inputs, which say how views are opened, or restore the recipe, whose views say what that gave"
 )
 _WHERE = "a fused volume that was made here, or the .recipe.json file that lies beside it"
+
+_BY_HAND = "by hand: "
 
 T = TypeVar("T")
 
@@ -392,6 +394,17 @@ class Recipe(_Part):
 
     def _known_inputs(self) -> Inputs:
         if self.inputs is None:
+            changed = [
+                f"view '{view.name}' ({note.removeprefix(_BY_HAND)})"
+                for view in self.views
+                for note in view.psf_notes
+                if note.startswith(_BY_HAND)
+            ]
+            if changed:
+                raise InputError(
+                    f"this recipe cannot be repeated, as no file says what was done to the PSF of {', '.join(changed)} in "
+                    "napari: save the views there with Save views…, and fuse them again"
+                )
             raise InputError(
                 "this recipe was made from arrays in memory, so it does not say where its views are: "
                 "open them yourself and run its method on them"
@@ -507,6 +520,11 @@ def _refuse_edited(key: str, view: View, made: object, now: object) -> None:
 def _plain(value: object) -> str:
     """A value of a recipe as it stands in it."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def by_hand(what: str) -> str:
+    """What was done to a PSF that no file says, as a note of its view, which recipes keep."""
+    return _BY_HAND + what
 
 
 def save_recipe(recipe: Mapping[str, Any], path: str | Path) -> None:

@@ -83,6 +83,7 @@ class Notes(TypedDict, total=False):
     psf : of a view, on the voxels of the fused volume, (z, y, x)
     psf_said : that PSF, and what was done to it; or why it, or the one of a file, cannot be used
     psf_source : where it came from, in words
+    psf_by_hand : what was done to the PSF of opened files that these do not say, "" for nothing
     psf_own, psf_matrix, psf_placed : a PSF in the frame of the view itself, the matrix by which it was brought to the fused
         volume, 3 x 3, and what came out
     kept : the view itself, where the layer shows it on another grid
@@ -115,6 +116,7 @@ class Notes(TypedDict, total=False):
     psf: np.ndarray | None
     psf_said: ViewPSF | None
     psf_source: str
+    psf_by_hand: str
     psf_own: np.ndarray | None
     psf_matrix: np.ndarray | None
     psf_placed: np.ndarray | None

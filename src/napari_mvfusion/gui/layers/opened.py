@@ -13,7 +13,7 @@ from napari.layers import Image
 from napari_mvfusion.data.fused_grid import Placed, Voxels, WorldBox, choose_grid
 from napari_mvfusion.data.geometry import Grid, float_triple, same_affine, triple
 from napari_mvfusion.data.views import RegisteredViews, View
-from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.recipe import Inputs, by_hand
 from napari_mvfusion.engine.savable_views import open_for_scene
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
@@ -143,7 +143,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
                 data,
                 name,
                 psf=None if said.flaw else said.psf,
-                psf_notes=said.notes,
+                psf_notes=(*said.notes, *([by_hand(known["psf_by_hand"])] if known.get("psf_by_hand") else [])),
                 psf_flaw=said.flaw,
                 angle=known.get("angle"),
                 affine=None if move is None and _lies_on(data, matrix, frame) else matrix,

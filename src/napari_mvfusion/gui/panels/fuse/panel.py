@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import napari.viewer
+from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.cli.script import as_command, as_python
@@ -128,6 +130,7 @@ class FusePanel(Panel):
                 # What is odd from here on may be about PSFs.
                 checked = True
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
+                remarks += _about_recipe(self._views.chosen())
                 target = self._output.target(opened.views.grid)
                 on_disk = target.outs is not None
                 self._forecast.show_for(self._views.chosen(), opened, methods, target.device, on_disk=on_disk)
@@ -216,3 +219,14 @@ class FusePanel(Panel):
         inputs = Inputs(**opened.inputs)
         texts = [write(inputs, m, str(out), device=target.device) for m, out in zip(methods, outs, strict=True)]
         return "\n".join(texts)
+
+
+def _about_recipe(layers: Sequence[Image]) -> list[str]:
+    """That recipes will not repeat a fusion, where PSFs are no longer those of files."""
+    changed = [f"'{layer.name}' ({what})" for layer in layers if (what := notes(layer).get("psf_by_hand"))]
+    if not changed:
+        return []
+    return [
+        f"Its recipe cannot repeat this, as no file says what was done to the PSF of {', '.join(changed)}: press Save "
+        "views… in Views & PSFs first, and it can."
+    ]

@@ -214,8 +214,10 @@ class PSFCache(_Cache):
         self._known |= {given.layer: known for given, _, known in found}
         for given, said, known in found:
             # Whatever the layer got meanwhile is looked at in its turn.
-            if known.used is not given.used and notes(given.layer).get("psf") is given.used:
-                annotate(given.layer, psf=said.psf, psf_said=said, inputs=None)
+            now = notes(given.layer)
+            if known.used is not given.used and now.get("psf") is given.used:
+                by_hand = now.get("psf_by_hand") or ("made ready" if now.get("inputs") is not None else "")
+                annotate(given.layer, psf=said.psf, psf_said=said, inputs=None, psf_by_hand=by_hand)
         self.changed.emit()
 
 

@@ -275,10 +275,13 @@ class FileOpener(QObject):
             if layer not in self._viewer.layers:
                 continue
             if (as_in_run := read.of_layers.get(layer)) is not None:
-                as_in_run["psf_source"] = file.name
+                as_in_run |= Notes(psf_source=file.name, psf_by_hand="")
                 annotate(layer, **as_in_run)
             elif (said := read.of_files.get(file)) is not None:
+                opened = notes(layer).get("inputs") is not None or notes(layer).get("psf_by_hand")
+                by_hand = f"{file.name} is the PSF now" if opened else ""
                 annotate(layer, psf=said.psf, psf_said=said, psf_own=None, psf_source=file.name, inputs=None)
+                annotate(layer, psf_by_hand=by_hand)
             else:
                 continue
             given[layer] = f"{layer.name}: {file.name}"

@@ -142,9 +142,11 @@ class PSFFixes(QObject):
 
     def _change(self, layer: Image, entries: dict[str, Any], what: str) -> None:
         # A mask that was chosen among the layers may come from a file.
+        known = notes(layer)
+        if {"psf", "psf_own"} & entries.keys() and (known.get("inputs") is not None or known.get("psf_by_hand")):
+            entries = {**entries, "psf_by_hand": what}
         if _BEYOND_FILES & entries.keys() and "mask_file" not in entries:
             entries = {**entries, "inputs": None}
-        known = notes(layer)
         keys = entries.keys() | _PSF_ENTRIES if _PSF_ENTRIES & entries.keys() else entries.keys()
         self._before[layer] = (what, {key: known.get(key) for key in keys})
         annotate(layer, **entries)
