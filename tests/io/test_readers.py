@@ -361,8 +361,11 @@ def test_views_that_disagree_on_the_voxel_size_are_named(tmp_path, volume):
 
 
 def test_no_views_says_what_names_are_expected_and_what_is_there(tmp_path):
+    (tmp_path / "stack.png").touch()
+    with pytest.raises(InputError, match=r"embryo_view_0\.tif.*found stack\.png"):
+        open_views(tmp_path)
     (tmp_path / "stack.tif").touch()
-    with pytest.raises(InputError, match=r"embryo_view_0.tif.*found stack.tif"):
+    with pytest.raises(InputError, match=r"holds no views that can be opened: .*stack\.tif is empty \(0 bytes\)"):
         open_views(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         open_views(tmp_path / "missing")
