@@ -1,6 +1,7 @@
 """A training run in a process of its own: what it is told, how it ends, and that nobody else ends with it."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from safetensors import safe_open
 
 import warm_process
+from napari_mvfusion.data.trust import with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.io.saved_views import write_views_folder
@@ -341,10 +343,19 @@ def test_views_travel_as_what_they_are(tmp_path, views):
         "lazy": da.from_array(pixels, chunks=16)[4:, ::2, ::-1],
         "unpicklable": da.from_array(pixels, chunks=16).map_blocks(Unpicklable())[4:, ::2, ::-1],
     }
-    given = RegisteredViews([View(data, name, psf=views.views[0].psf) for name, data in cases.items()])
-    sent = picklable(job(tmp_path, given)).data[0]
+    plain = RegisteredViews([View(data, name, psf=views.views[0].psf) for name, data in cases.items()])
+    weighed = [
+        with_trust(
+            view, plain.grid, weights=view.data[(slice(None),) * 3] > pixels.mean(), box_um=((0, 0, 0), (9, 9, 9))
+        )
+        for view in plain.views[1:]
+    ]
+    given = RegisteredViews([replace(plain.views[0], trust=plain.views[0].data), *weighed])
+    sent = pickle.loads(pickle.dumps(picklable(job(tmp_path, given)).data[0]))
     assert isinstance(sent.views[0].data, MappedPixels)
+    assert isinstance(sent.views[0].trust, MappedPixels)
     np.testing.assert_array_equal(sent.read(sent.grid.box), given.read(given.grid.box))
+    np.testing.assert_array_equal(sent.coverage(sent.grid.box, [1, 2, 3]), given.coverage(given.grid.box, [1, 2, 3]))
 
 
 class Unpicklable:

@@ -144,8 +144,8 @@ def _detection_axis(view: View, to_world: np.ndarray) -> FloatTriple:
         return float(own[0]), float(own[1]), float(own[2])
     if view.angle is None:
         raise InputError(
-            f"{view.label} has no known angle, so its detection axis is not known: name its angle (--view ANGLE=FILE), or "
-            "give a box or weights"
+            f"{view.label} has no known angle, so its detection axis is not known: enter its angle (on the command line "
+            "--view ANGLE=FILE), or give a box or weights"
         )
     turn = np.radians(view.angle)
     return float(np.cos(turn)), float(np.sin(turn)), 0.0

@@ -36,6 +36,11 @@ def coarser_levels(inputs: Inputs, views: RegisteredViews, levels: int) -> list[
                 "box": None,
                 "box_um": (grid.origin_um, float_triple(last)),
                 "voxel_size_um": grid.voxel_size_um,
+                # Pictures show views as they are, and weights have the voxels of the finest level.
+                "trust": {},
+                "trust_box_um": {},
+                "fade_um": None,
+                "fades_um": {},
             }
         )
         try:

@@ -16,7 +16,7 @@ from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, same_affine, triple
-from napari_mvfusion.data.trust import Fade, with_trust
+from napari_mvfusion.data.trust import Fade, PlacedTrust, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
@@ -149,6 +149,7 @@ class Inputs(_Part):
         voxels: GridChoice | None = None,
         *,
         keeps_grid: bool = False,
+        weights: Mapping[str, str] | None = None,
     ) -> Inputs | None:
         """The same for views that it opened and that were set otherwise since; None where it cannot say how they are set.
 
@@ -158,6 +159,7 @@ class Inputs(_Part):
         masks : the files of masks, by name; of other views too
         voxels : of the fused volume, where views do not lie on its grid; as for these when None
         keeps_grid : views of a project lie on the grid that they get when they are opened
+        weights : the files of how much views count from place to place, by name; of other views too
         """
         if len({view.remove_hot for view in views.views}) > 1:
             return None
@@ -168,6 +170,9 @@ class Inputs(_Part):
         # Files that say otherwise are not asked.
         recognised = [view for view in views.views if view.no_data_stated and fields.get(view.name) == "auto"]
         no_data_views |= {view.name: "auto" for view in recognised}
+        trust = _trust_of(views, weights or {})
+        if trust is None:
+            return None
         # Views on different grids have the sizes that their files say.
         elsewhere = any(view.affine is not None for view in views.views)
         own = views.grid.voxel_size_um if views.grid.size_known and not elsewhere else self.voxel_size_um
@@ -184,6 +189,7 @@ class Inputs(_Part):
                 "no_data": no_data,
                 "no_data_views": no_data_views,
                 "masks": {name: file for name, file in masks.items() if name in views.names},
+                **trust,
             }
         )
 
@@ -275,6 +281,26 @@ class Inputs(_Part):
                 view = with_trust(view, opened.grid, weights=weights, box_um=boxes.get(name), fade=fade)
             changed.append(view)
         return RegisteredViews(changed, opened.grid, remarks=opened.remarks)
+
+
+def _trust_of(views: RegisteredViews, files: Mapping[str, str]) -> dict[str, Any] | None:
+    """The entries of `Inputs` that say how much views count from place to place; None where they cannot say it."""
+    placed: dict[str, PlacedTrust] = {}
+    for view in views.views:
+        if isinstance(view.trust, PlacedTrust):
+            placed[view.name] = view.trust
+        elif view.trust is not None:
+            return None
+    if any(trust.weights is not None and name not in files for name, trust in placed.items()):
+        return None
+    fades = {name: (trust.fade.full_um, trust.fade.none_um) for name, trust in placed.items() if trust.fade is not None}
+    alike = len(fades) == len(views) and len(set(fades.values())) == 1
+    return {
+        "trust": {name: files[name] for name, trust in placed.items() if trust.weights is not None},
+        "trust_box_um": {name: trust.box_um for name, trust in placed.items() if trust.box_um is not None},
+        "fade_um": next(iter(fades.values())) if alike else None,
+        "fades_um": {} if alike else fades,
+    }
 
 
 def _common_and_others(values: Mapping[str, T], where_none: T) -> tuple[T, dict[str, T]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_mvfusion.data.trust import PlacedTrust
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import InputError
@@ -66,7 +67,17 @@ def _picklable_views(views: RegisteredViews) -> RegisteredViews:
 def _picklable_view(view: View) -> View:
     mask = None if view.mask is None else _picklable_volume(view.mask, view.label)
     psf = None if view.psf is None else np.ascontiguousarray(view.psf)
-    return replace(view, data=_picklable_volume(view.data, view.label), mask=mask, psf=psf)
+    trust = None if view.trust is None else _picklable_trust(view.trust, view.label)
+    return replace(view, data=_picklable_volume(view.data, view.label), mask=mask, psf=psf, trust=trust)
+
+
+def _picklable_trust(trust: VolumeLike, label: str) -> VolumeLike:
+    """A rule stays a rule, which is small; the weights that it may hold are pixels."""
+    if not isinstance(trust, PlacedTrust):
+        return _picklable_volume(trust, label)
+    if trust.weights is None:
+        return trust
+    return replace(trust, weights=_picklable_trust(trust.weights, label))
 
 
 def _picklable_volume(volume: VolumeLike, label: str) -> VolumeLike:

@@ -172,7 +172,7 @@ def _blocks(views: RegisteredViews, config: TrainConfig) -> list[Triple]:
 
 def _held(views: RegisteredViews, config: TrainConfig, architecture: Architecture) -> int:
     """Bytes of the arrays that are held of a volume."""
-    covered = any(view.affine is not None or view.mask is not None for view in views.views)
+    covered = any(not (view.affine is None and view.mask is None and view.trust is None) for view in views.views)
     arrays = len(views) * (1 + covered)
     if isinstance(architecture, UniversalArchitecture):
         arrays += (2 if architecture.light else 1) * len(views) + len(architecture.levels) + 1

@@ -21,6 +21,7 @@ from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.engine.project_levels import coarsened
 from napari_mvfusion.gui.layers.notes import KEY, Notes, PlacedPSF, Recorded, annotate, notes, unsized
 from napari_mvfusion.gui.layers.shown_stack import ShownStack
+from napari_mvfusion.gui.layers.trusted_views import chosen_for
 from napari_mvfusion.io.absent_pieces import about_absent
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored
@@ -90,6 +91,7 @@ def view_layers(
             "mask": view.mask,
             **({"no_data": view.no_data} if view.no_data != "none" or view.no_data_stated else {}),
             **({"file_no_data": view.no_data} if view.no_data_stated else {}),
+            "trust": chosen_for(view, inputs),
             "source": view.source,
             "absent": absent_chunks_of(view),
             "sample": sample,
@@ -187,7 +189,9 @@ def set_pixels(layer: Image, pixels: Any) -> None:
 def resampled_views(views: RegisteredViews) -> RegisteredViews:
     """The same views on the voxels of their grid, computed where they are looked at; masks say where they have pixels."""
     # What lies beyond a view is known from where it is; nothing has to be read to tell it.
-    plain = RegisteredViews([replace(view, no_data="none", no_data_stated=False) for view in views.views], views.grid)
+    plain = RegisteredViews(
+        [replace(view, no_data="none", no_data_stated=False, trust=None) for view in views.views], views.grid
+    )
     return RegisteredViews(
         [
             replace(

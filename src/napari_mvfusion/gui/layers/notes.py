@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, Grid
+from napari_mvfusion.data.trust import Fade
 from napari_mvfusion.data.view import View
 from napari_mvfusion.io.psf_files import ViewPSF
 
@@ -68,6 +69,27 @@ class PlacedPSF:
     said: ViewPSF
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenTrust:
+    """How much the view of a layer counts from place to place, as it was chosen; all that is said holds at once.
+
+    Attributes
+    ----------
+    weights : (z, y, x) from 0 to 1, or None
+    on_shown : whether they have the voxels that the layer shows; else they have those of the pixels that are fused
+    weights_layer, weights_file : the layer that they were chosen from, and its file, "" where it has none
+    box_um : first and last place (z, y, x) in the world within which it counts, um, or None
+    fade : with depth, or None
+    """
+
+    weights: Any = None
+    on_shown: bool = True
+    weights_layer: str = ""
+    weights_file: str = ""
+    box_um: tuple[FloatTriple, FloatTriple] | None = None
+    fade: Fade | None = None
+
+
 class Notes(TypedDict, total=False):
     """The notes of a layer, a plain dict; whatever is not known is left out or None.
 
@@ -90,6 +112,7 @@ class Notes(TypedDict, total=False):
     psf_in_run : the PSF as a run on the files of the view has it, where it was opened so
     mask : of a view, (z, y, x), nonzero where there is data
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
+    trust : how much a view counts from place to place, or None where that is the same everywhere
     recorded : the pixels of a view that is shown resampled; its mask, and its own PSF, are on their voxels
     placed : 4 x 4, where a view lay when it was opened, um
     absent : what is to be said of chunks that the files of a view leave out; may be empty
@@ -125,6 +148,7 @@ class Notes(TypedDict, total=False):
     mask: Any
     mask_layer: str
     mask_file: str
+    trust: ChosenTrust | None
     recorded: Recorded
     placed: np.ndarray
     absent: str

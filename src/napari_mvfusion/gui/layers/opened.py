@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from napari_mvfusion.gui.layers.conversion import (
 from napari_mvfusion.gui.layers.fused_frame import FusedFrame, chosen_frame, grid_of
 from napari_mvfusion.gui.layers.layer_data import placed_psf
 from napari_mvfusion.gui.layers.notes import Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
+from napari_mvfusion.gui.layers.trusted_views import trusted
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.psf_problems import bring_to_frame
@@ -56,6 +57,7 @@ class Opened:
     _views: tuple[View, ...]
     _stacks: tuple[Any, ...]
     _moves: tuple[list[np.ndarray] | None, ...]
+    _trusts: tuple[Callable[[View], View], ...]
 
     @property
     def indices(self) -> list[tuple[int, ...]]:
@@ -77,15 +79,17 @@ class Opened:
         """The views at one position; nothing is read yet."""
         if not self.leading:
             return self.views
-        several = zip(self._views, self._stacks, self._moves, strict=True)
+        several = zip(self._views, self._stacks, self._moves, self._trusts, strict=True)
         views = [
-            replace(
-                view,
-                data=stack[index],
-                # What moves from time point to time point lies on the grid at none.
-                affine=view.affine if moves is None or view.affine is None else _moved(view.affine, moves, index),
+            as_trusted(
+                replace(
+                    view,
+                    data=stack[index],
+                    # What moves from time point to time point lies on the grid at none.
+                    affine=view.affine if moves is None or view.affine is None else _moved(view.affine, moves, index),
+                )
             )
-            for view, stack, moves in several
+            for view, stack, moves, as_trusted in several
         ]
         return RegisteredViews(views, self.frame.grid)
 
@@ -126,7 +130,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         if (lacking := lacks_size(layer, layers[0])) is not None:
             raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
     frame = chosen_frame(layers, voxels)
-    views, stacks, moves = [], [], []
+    views, stacks, moves, trusts = [], [], [], []
     for layer, name in zip(layers, _names(layers), strict=True):
         known = notes(layer)
         said = psf_on(layer, own_to_fused(frame.to_frame @ own_to_world_um(layer), frame.grid))
@@ -138,6 +142,15 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         own = kept_view(layer) if np.array_equal(frame.to_frame, np.eye(4)) else None
         stacks.append(stack)
         moves.append(move)
+        trusts.append(
+            partial(
+                trusted,
+                chosen=known.get("trust"),
+                grid=frame.grid,
+                to_frame=frame.to_frame,
+                to_fused=_shown_to_fused(layer, own),
+            )
+        )
         views.append(
             View(
                 data,
@@ -159,8 +172,19 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         )
         if own is not None:
             views[-1] = _as_kept(own, views[-1], frame.grid)
+        views[-1] = trusts[-1](views[-1])
     inputs = None if frame.leading else _inputs(layers, views, frame, grid_of(layers) if voxels is None else voxels)
-    return Opened(frame.leading, inputs, frame, tuple(views), tuple(stacks), tuple(moves))
+    return Opened(frame.leading, inputs, frame, tuple(views), tuple(stacks), tuple(moves), tuple(trusts))
+
+
+def _shown_to_fused(layer: Image, kept: Kept | None) -> np.ndarray:
+    """4 x 4, from the voxels (z, y, x, 1) that a layer shows to those of the pixels that are fused of it."""
+    if kept is not None:
+        own = kept.grid.affine if kept.view.affine is None else kept.view.affine
+        return np.eye(4) if same_affine(own, kept.grid.affine) else np.linalg.inv(own) @ kept.grid.affine
+    if pixels_of(layer) is stack_of(layer):
+        return np.eye(4)
+    return np.linalg.inv(notes(layer)["recorded"].to_shown)
 
 
 def _lies_on(data: Any, matrix: np.ndarray, frame: FusedFrame) -> bool:
@@ -177,7 +201,7 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
         kept = [one for layer in layers if (one := kept_view(layer)) is not None]
         if len(kept) < len(layers) or not all(map(_is_in_run, layers, views)):
             return None
-        return _kept_inputs(Inputs(**opened), kept, views, frame.grid)
+        return _kept_inputs(Inputs(**opened), kept, views, frame.grid, _weights_files(layers, kept))
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
     if any(view.affine is not None for view in views) and not all(map(_is_in_run, layers, views)):
@@ -190,13 +214,34 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
             if not known.get("mask_file"):
                 return None
             masks[view.name] = known["mask_file"]
+    if any(_has_box(layer) and not _begins_as_opened(layer) for layer in layers):
+        # In the world of the files it would lie elsewhere.
+        return None
     if voxels == "first" and any(view.affine is not None for view in views):
         upright = np.array_equal(frame.to_frame, np.eye(4))
         if pixels_of(layers[0]) is not stack_of(layers[0]) or not upright:
             # The voxels on which a turned view is shown, which no file has.
             return None
-    inputs = Inputs(**opened).set_as(RegisteredViews(views, frame.grid), masks, voxels)
+    weights = _weights_files(layers, [None] * len(layers))
+    inputs = Inputs(**opened).set_as(RegisteredViews(views, frame.grid), masks, voxels, weights=weights)
     return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def _has_box(layer: Image) -> bool:
+    chosen = notes(layer).get("trust")
+    return chosen is not None and chosen.box_um is not None
+
+
+def _weights_files(layers: Sequence[Image], kept: Sequence[Kept | None]) -> dict[str, str]:
+    """Files of the weights of views, by name, of those whose files hold them on the voxels that are fused."""
+    files = {}
+    for layer, name, own in zip(layers, _names(layers), kept, strict=True):
+        chosen = notes(layer).get("trust")
+        if chosen is None or not chosen.weights_file:
+            continue
+        if not chosen.on_shown or np.array_equal(_shown_to_fused(layer, own), np.eye(4)):
+            files[name] = chosen.weights_file
+    return files
 
 
 def kept_view(layer: Image) -> Kept | None:
@@ -228,12 +273,14 @@ def _as_kept(kept: Kept, set_as: View, grid: Grid) -> View:
     )
 
 
-def _kept_inputs(inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid) -> dict[str, Any] | None:
+def _kept_inputs(
+    inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid, weights: Mapping[str, str]
+) -> dict[str, Any] | None:
     """How to open views of a project on a grid, also some of them, or on another one than all of them were given.
 
     None where they would not be given this grid.
     """
-    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True)
+    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True, weights=weights)
     if set_as is None:
         return None
     if len(views) < len(kept[0].together) or kept[0].grid != grid:
@@ -252,6 +299,12 @@ def _is_as_opened(layer: Image) -> bool:
     """Whether a layer lies where its file was opened, beside views on other grids."""
     placed = notes(layer).get("placed")
     return placed is not None and same_affine(placed, pixels_to_world_um(layer))
+
+
+def _begins_as_opened(layer: Image) -> bool:
+    """Whether the first voxel of a layer lies where its file was opened."""
+    placed = notes(layer).get("placed")
+    return placed is not None and np.allclose(placed[:3, 3], pixels_to_world_um(layer)[:3, 3])
 
 
 def _is_in_run(layer: Image, view: View) -> bool:

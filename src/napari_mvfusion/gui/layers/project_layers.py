@@ -24,6 +24,7 @@ from napari_mvfusion.gui.layers.layer_data import (
 )
 from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF, notes
 from napari_mvfusion.gui.layers.outlines import Outline, OutlineData, outline_layer
+from napari_mvfusion.gui.layers.trusted_views import chosen_for
 from napari_mvfusion.io.base import ListedView, ProjectContents
 from napari_mvfusion.io.formats import format_of
 from napari_mvfusion.io.volume_choice import ProjectChoice
@@ -142,7 +143,7 @@ def _on_grid(
     # How bright they are is told from the coarsest level, without a look at whole planes of the finest.
     small = RegisteredViews(
         [
-            replace(view, data=seen.data, mask=seen.mask)
+            replace(view, data=seen.data, mask=seen.mask, trust=None)
             for view, seen in zip(finest.views, coarsest.views, strict=True)
         ],
         coarsest.grid,
@@ -153,6 +154,7 @@ def _on_grid(
         shown = [lazy(each.views[number].data) for each in levels]
         known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask, "placed": views.grid.affine})
         known["absent"] = absent_chunks_of(views.views[number])
+        known["trust"] = chosen_for(views.views[number], inputs.model_dump())
         if is_resampled:
             known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
         if (psf := known.get("psf")) is not None and (said := known.get("psf_said")) is not None:

@@ -250,6 +250,6 @@ def identity(layer: Image) -> tuple[Any, ...]:
     known = layer.metadata.get(KEY, {})
     place = to_world_um(layer).tobytes(), known_sizes(layer), known.get("grid")
     numbers = tuple(known.get(name, usual) for name, usual in (("weight", 1.0), ("offset", 0.0), ("gain", 1.0)))
-    choices = (known.get("remove_hot", False), known.get("no_data", "auto"))
+    choices = (known.get("remove_hot", False), known.get("no_data", "auto"), known.get("trust"))
     settings = (*numbers, *choices, known.get("name"), layer.name)
     return (id(layer.data), id(known.get("psf")), id(known.get("mask")), *place, *settings)

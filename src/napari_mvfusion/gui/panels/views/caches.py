@@ -101,7 +101,7 @@ class ViewCache(_Cache):
 def _compared(layer: Image) -> tuple[Any, ...]:
     """What a comparison depends on: pixels and mask of a layer, and what else."""
     known, place = notes(layer), to_world_um(layer).tobytes()
-    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name, known.get("grid")
+    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name, known.get("grid"), known.get("trust")
     return finest(layer), known.get("mask"), (finest(layer).shape, place, *said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -10,6 +11,7 @@ from napari.layers import Image
 
 from napari_mvfusion.data.geometry import Grid, StatedSize, is_upright, same_affine, triple
 from napari_mvfusion.data.resampled_view import ResampledView
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
     common_leading,
@@ -24,8 +26,9 @@ from napari_mvfusion.gui.layers.conversion import (
 )
 from napari_mvfusion.gui.layers.fused_frame import chosen_frame
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy
-from napari_mvfusion.gui.layers.notes import KEY, notes
+from napari_mvfusion.gui.layers.notes import KEY, ChosenTrust, notes
 from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.gui.layers.trusted_views import on_other_voxels
 from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.frames import own_to_fused
 from napari_mvfusion.system.words import sentence, size_words, times
@@ -153,11 +156,17 @@ def resampled(layer: Image, layers: list[Image]) -> LayerData:
     shown = da.stack(volumes).reshape((*leading, *shape)) if leading else volumes[0]
     moving = drift_of(layer) is not None
     # What moves has no field that is the same at all time points: there, what it does not see is 0.
-    mask = None if moving else lazy(ResampledView(opened, number, covered=True))
-    psf = opened.views[number].psf
+    view = opened.views[number]
+    everywhere = RegisteredViews([replace(other, trust=None) for other in opened.views], opened.grid)
+    mask = None if moving else lazy(ResampledView(everywhere, number, covered=True))
+    psf = view.psf
     known = {key: value for key, value in notes(layer).items() if key not in ("recorded", "placed", "kept")}
     known |= {"role": "view", "name": opened.names[number], "inputs": None, "psf": psf, "psf_own": None}
     known |= {"offset": 0.0, "gain": 1.0, "remove_hot": False}
+    if view.trust is not None:
+        own = opened.grid.affine if view.affine is None else view.affine
+        weights = on_other_voxels(view.trust, np.linalg.inv(opened.grid.affine) @ own, shape)
+        known |= {"trust": ChosenTrust(weights, weights_layer=layer.name)}
     known |= {"no_data": "0" if moving else "none", "mask": mask, "mask_layer": "", "mask_file": ""}
     look = {
         "name": f"{layer.name} resampled",

@@ -1,0 +1,104 @@
+"""How much the views of layers count from place to place: from what was chosen to `View.trust`, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from napari_mvfusion.data.geometry import Grid, Triple
+from napari_mvfusion.data.resampled_view import ResampledView
+from napari_mvfusion.data.trust import PlacedTrust, with_trust
+from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.gui.layers.notes import ChosenTrust
+
+# Interpolation gives 1.0000001 between ones, which is no weight.
+_DECIMALS = 6
+
+
+def trusted(view: View, chosen: ChosenTrust | None, grid: Grid, to_frame: np.ndarray, to_fused: np.ndarray) -> View:
+    """A view that counts as it was chosen for its layer.
+
+    Parameters
+    ----------
+    view : as it is fused
+    chosen : for its layer; None for the same everywhere
+    grid : of the fused volume
+    to_frame : 4 x 4, from world micrometres to those of the grid
+    to_fused : 4 x 4, from the voxels (z, y, x, 1) that the layer shows to those of the view
+
+    Raises
+    ------
+    InputError
+        As `with_trust`.
+    """
+    if chosen is None:
+        return view
+    weights, box_um = chosen.weights, chosen.box_um
+    if weights is not None and chosen.on_shown and not np.array_equal(to_fused, np.eye(4)):
+        weights = on_other_voxels(weights, to_fused, view.shape)
+    if box_um is not None and not np.array_equal(to_frame, np.eye(4)):
+        # The box is upright in the world, where the frame is not; depth is counted in the frame, as angles are.
+        in_world = np.linalg.inv(to_frame) @ (grid.affine if view.affine is None else view.affine)
+        weights = with_trust(replace(view, affine=in_world), grid, weights=weights, box_um=box_um).trust
+        box_um = None
+    return with_trust(view, grid, weights=weights, box_um=box_um, fade=chosen.fade)
+
+
+def on_other_voxels(weights: Any, matrix: np.ndarray, shape: Triple) -> da.Array:
+    """Weights interpolated where they are read.
+
+    Parameters
+    ----------
+    weights : (z, y, x)
+    matrix : 4 x 4, from their voxels (z, y, x, 1) to the others
+    shape : (z, y, x) of these
+    """
+    moved = ResampledView(RegisteredViews([View(weights, "weights", affine=matrix)], Grid(shape)), 0)
+    return da.from_array(moved, chunks=moved.chunks, name=False, meta=np.empty((0, 0, 0), np.float32)).round(_DECIMALS)
+
+
+def chosen_for(view: View, inputs: Mapping[str, Any] | None) -> ChosenTrust | None:
+    """What is noted for a view that counts from place to place as it was opened; None where it is the same everywhere.
+
+    Parameters
+    ----------
+    inputs : how it was opened, as `napari_mvfusion.engine.recipe.Inputs` holds it
+    """
+    trust = view.trust
+    if trust is None:
+        return None
+    if not isinstance(trust, PlacedTrust):
+        return ChosenTrust(trust, on_shown=False)
+    file = ((inputs or {}).get("trust") or {}).get(view.name, "") if trust.weights is not None else ""
+    return ChosenTrust(
+        trust.weights,
+        on_shown=False,
+        weights_layer=Path(file).name,
+        weights_file=file,
+        box_um=trust.box_um,
+        fade=trust.fade,
+    )
+
+
+def in_words(chosen: ChosenTrust) -> str:
+    """How much a view counts, a sentence."""
+    said = []
+    if chosen.weights is not None:
+        said.append(
+            f"as '{chosen.weights_layer}' says" if chosen.weights_layer else "as the weights say that came with it"
+        )
+    if chosen.box_um is not None:
+        sides = zip("zyx", *chosen.box_um, strict=True)
+        said.append(f"within {', '.join(f'{axis} {low:.4g} to {high:.4g}' for axis, low, high in sides)} µm")
+    if chosen.fade is not None:
+        full, none = chosen.fade.full_um, chosen.fade.none_um
+        if full < none:
+            said.append(f"to {full:.4g} µm of depth, and not at all from {none:.4g} µm on")
+        else:
+            said.append(f"from {full:.4g} µm of depth on, and not at all to {none:.4g} µm")
+    return f"It counts {'; '.join(said)}."
