@@ -139,7 +139,11 @@ def test_the_resolution_is_that_of_the_views_a_result_was_fused_from(sample, tmp
     said = run("evaluate", two, "--resolution", "--views", sample, "--json")
     expected = find_resolution(open_views(sample).select(["0", "90"]), Average()).as_dict()
     assert json.loads(said.stdout)["resolution"] == expected
-    assert "the resolution is that of the views 0, 90, which two.zarr was fused from" in said.stderr
+    assert "measured on the views 0, 90, which two.zarr was fused from, and not on 180, 270" in said.stderr
+    assert [one["view"] for one in json.loads(said.stdout)["reprojection"]] == ["0", "90"]
+    named = [word for angle in (0, 90, 180) for word in ("--view", f"{angle}={sample / f'embryo_view_{angle}.tif'}")]
+    more = json.loads(run("evaluate", two, *named, "--psf-folder", sample, "--json").stdout)["reprojection"]
+    assert [one["view"] for one in more] == ["0", "90", "180"], "what is named is measured"
     run("fuse", sample, "--method", "average", "-o", all_four)
     fewer = ("--view", f"0={sample / 'embryo_view_0.tif'}", "--view", f"90={sample / 'embryo_view_90.tif'}")
     said = run("evaluate", all_four, "--resolution", *fewer, "--json", "--psf-folder", sample)

@@ -155,7 +155,12 @@ def test_a_view_without_a_psf_opens_and_a_psf_without_a_view_is_reported(tmp_pat
     assert views.views[1].psf is None
     found = describe(folder)
     assert found.problems == ("psf_45.tif has no view at 45 degrees",)
-    assert found.samples[0].problems == ("view '90' has no PSF: it can be averaged, but not deblurred",)
+    (said,) = found.samples[0].problems
+    assert said.startswith("view '90' has no PSF: average and CBIF need none; to deblur, measure one from beads")
+    assert "mvfusion psf measure" in said
+    (folder / "psf_0.tif").unlink()
+    (said,) = describe(folder).samples[0].problems
+    assert said.startswith("views '0', '90' have no PSF")
     assert found.samples[0].has_truth
 
 

@@ -88,6 +88,8 @@ def evaluate(
             )
         for note in opened.notes:
             show.say_warning(note)
+        if views is not None:
+            opened = _that_made(fused, opened)
     found = _resolution(fused, opened, reading, device, quiet=as_json) if resolution else None
     measured = Measured(volume, truth=reference, views=opened, device=pick_device(device))
     values = measure(measured)
@@ -138,6 +140,20 @@ def _those_of(recipe: Recipe, views: RegisteredViews, fused: Path) -> Registered
         f"{', '.join(views.names)}"
     )
     return views
+
+
+def _that_made(fused: Path, views: RegisteredViews) -> RegisteredViews:
+    """Of the views in a folder those that a volume was fused from, as its recipe says, where it has one."""
+    stated = (read_recipe(fused) or {}).get("views")
+    used = [str(view.get("name")) for view in stated if isinstance(view, dict)] if isinstance(stated, list) else []
+    if not used or not set(used) < set(views.names):
+        return views
+    others = ", ".join(name for name in views.names if name not in used)
+    show.note(
+        f"measured on the views {', '.join(used)}, which {fused.name} was fused from, and not on {others}: name views with "
+        "--view to measure on others"
+    )
+    return views.select(used)
 
 
 def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from napari_mvfusion.psf.directions import about_one_direction, about_psfs_acros
 from napari_mvfusion.system.file_checks import check_there, is_folder
 
 T = TypeVar("T")
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -299,11 +300,8 @@ def _sample(
         )
         for v in views.views
     )
-    without = [
-        view.psf_flaw or f"view '{view.name}' has no PSF: it can be averaged, but not deblurred"
-        for view in views.views
-        if view.psf is None
-    ]
+    without = [view.psf_flaw for view in views.views if view.psf is None and view.psf_flaw]
+    without += _no_psfs([view.name for view in views.views if view.psf is None and not view.psf_flaw])
     directions = [*about_one_direction(views), *about_psfs_across(views)]
     return SampleContents(
         tag or "",
@@ -318,6 +316,18 @@ def _sample(
             *about_absent((view.name, view.data) for view in views.views),
         ),
     )
+
+
+def _no_psfs(names: Sequence[str]) -> list[str]:
+    """What can be done with views that have no PSF, in one line for all of them."""
+    if not names:
+        return []
+    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")
+    several = len(names) > 1
+    return [
+        f"{'views' if several else 'view'} {shown} {'have' if several else 'has'} no PSF: average and CBIF need none; "
+        "to deblur, measure one from beads (mvfusion psf measure) and name it with --psf VIEW=FILE (psfs=)"
+    ]
 
 
 def _known(grid: Grid) -> StatedSize | None:
