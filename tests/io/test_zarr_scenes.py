@@ -15,6 +15,9 @@ from napari_mvfusion.io.formats import format_of, is_project, open_stored
 from napari_mvfusion.io.opening import open_views
 from napari_mvfusion.io.volume_choice import NotChosenError, ProjectChoice, VolumeChoice
 
+# Older ones have no OME-Zarr 0.6; this one needs a dask that we do not.
+pytest.importorskip("ngff_zarr", minversion="0.43", reason="OME-Zarr 0.6 is checked with ngff-zarr 0.43 or newer")
+
 SHAPE = (12, 16, 20)
 SCALE, ORIGIN = np.array([2.0, 0.5, 0.5]), np.array([10.0, 20.0, 30.0])
 AFFINE = [[0, 0, 1, 5], [0, 1, 0, 6], [-1, 0, 0, 7]]
