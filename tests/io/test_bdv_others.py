@@ -2,9 +2,12 @@
 
 from itertools import product
 
+import h5py
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from command_line import run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.bdv.n5 import N5Volume, open_n5
 from napari_mvfusion.io.opening import open_views
@@ -105,3 +108,53 @@ def test_a_project_of_pybdv_that_says_n5_of_a_zarr_says_what_to_write(tmp_path):
     pybdv.make_bdv(np.ones((5, 6, 7), np.uint8), str(tmp_path / "d.zarr"), unit="micrometer")
     with pytest.raises(InputError, match=r"s0 is an array of Zarr, and its project says N5.*that ends in \.n5"):
         open_views(str(tmp_path / "d.xml"))
+
+
+@pytest.mark.filterwarnings("ignore:Setup . is present:UserWarning")
+def test_what_is_fused_of_a_project_of_pybdv_lies_on_its_views(tmp_path, rng):
+    """One view is turned; oracles: places by pybdv, pixels by h5py, and those between them by scipy."""
+    pybdv = pytest.importorskip("pybdv")
+    from pybdv.metadata import get_affine
+
+    placed = {"turn": [0.0, 0.0, 1.0, 5.0, 0.0, 1.0, 0.0, -3.0, -1.0, 0.0, 0.0, 7.0]}
+    calibration = {"calibration": [0.5, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]}
+    views = rng.integers(0, 30_000, (2, 6, 12, 20)).astype(np.uint16)
+    for setup, pixels in enumerate(views):
+        how = {"resolution": (2.0, 0.5, 0.5), "unit": "micrometer", "attributes": {"angle": {"id": setup}}}
+        affine = (placed if setup else {}) | calibration
+        pybdv.make_bdv(pixels, str(tmp_path / "d.h5"), setup_id=setup, affine=affine, **how)
+    run(
+        "fuse",
+        tmp_path / "d.xml",
+        "--method",
+        "average",
+        "--no-data",
+        "none",
+        "-o",
+        tmp_path / "f.bdv",
+        "--device",
+        "cpu",
+    )
+
+    def model(xml, setup):
+        whole = np.eye(4)
+        for row in get_affine(str(xml), setup, 0).values():
+            whole = whole @ np.vstack([np.reshape(row, (3, 4)), [0, 0, 0, 1]])
+        return whole
+
+    with h5py.File(tmp_path / "f.bdv" / "dataset.h5") as file:
+        fused = file["t00000/s00/0/cells"][:]
+    voxels = np.argwhere(np.ones(fused.shape, bool))
+    world = model(tmp_path / "f.bdv" / "dataset.xml", 0) @ np.c_[voxels[:, ::-1], np.ones(len(voxels))].T
+    found = []
+    for setup, pixels in enumerate(views):
+        at = (np.linalg.inv(model(tmp_path / "d.xml", setup)) @ world)[2::-1].round(9)
+        found.append(ndimage.map_coordinates(pixels.astype(float), at, order=1, cval=np.nan))
+    values = np.reshape(found, (2, *fused.shape))
+    seen = np.isfinite(values).sum(0)
+    assert {0, 1, 2} == set(seen.ravel())
+    assert not fused[seen == 0].any()
+    np.testing.assert_allclose(fused[seen == 1], np.nansum(values, 0)[seen == 1], atol=0.02)
+    # Where both are, they fade into each other.
+    both, most = values[:, seen == 2], 0.02
+    assert ((fused[seen == 2] >= both.min(0) - most) & (fused[seen == 2] <= both.max(0) + most)).all()
