@@ -20,6 +20,8 @@ from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
+from napari_mvfusion.io.streaming import LeadingAxis
+from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.io.watched import Watched
 from napari_mvfusion.methods import Average
 
@@ -258,3 +260,29 @@ def test_files_of_a_folder_do_not_say_what_is_no_data_and_that_is_said(views_per
     assert (
         "What is no data is not in the files, but goes with a run that is copied." in views_person.messages("done")[0]
     )
+
+
+@pytest.mark.parametrize("kind", ["files", "OME-Zarr"])
+def test_the_recipe_of_each_volume_of_a_series_repeats_it(model, person, views_person, tmp_path, rng, kind):
+    series = rng.integers(1, 900, (2, 2, 8, 9, 10)).astype(np.uint16)
+    if kind == "files":
+        for angle, data in zip((0, 90), series, strict=True):
+            write_tiff(tmp_path / f"Angle{angle}.ome.tif", data, Grid((8, 9, 10)), leading=[LeadingAxis("t", 2)])
+        views_person.drop(*(tmp_path / f"Angle{angle}.ome.tif" for angle in (0, 90)))
+    else:
+        leading = [LeadingAxis("t", 2), LeadingAxis("c", 2)]
+        write_zarr(tmp_path / "fish.zarr", series.swapaxes(0, 1), Grid((8, 9, 10)), leading=leading)
+        views_person.drop(tmp_path / "fish.zarr")
+    person.bot.waitUntil(lambda: len(model.layers) == 2)
+    views_person.settle()
+    person.press("fuse")
+    person.wait_until_done()
+    result = model.layers[-1]
+    save_result_as(person, tmp_path / "all.zarr", "OME-Zarr (")
+    with pytest.raises(InputError, match=r"all\.zarr holds the recipes of a series of 2 volumes"):
+        load_recipe(tmp_path / "all.zarr")
+    recipes = notes(result)["recipe"]["series"]
+    for time, recipe in enumerate(recipes):
+        save_recipe(recipe, tmp_path / f"{time}.recipe.json")
+        again = drain(load_recipe(tmp_path / f"{time}.recipe.json").repeat(tmp_path / f"again{time}.zarr"))
+        np.testing.assert_array_equal(np.asarray(again.data[:]), np.asarray(result.data[time]))

@@ -602,6 +602,11 @@ def _written(path: Path) -> dict[str, Any]:
 def _inside(path: Path) -> dict[str, Any]:
     """What a volume holds."""
     values = read_recipe(path)
+    if values is not None and isinstance(values.get("series"), list):
+        raise InputError(
+            f"{path} holds the recipes of a series of {len(values['series'])} volumes, and one is repeated at a time: fuse "
+            "to disk in napari, where each volume is a file with its recipe"
+        )
     if values is None or values.get("format") != FORMAT:
         raise InputError(f"{path} holds no recipe: name {_WHERE}")
     return values

@@ -41,11 +41,13 @@ class SeriesPart:
     index : position along the axes before z, () for a plain volume
     views : what is fused
     out : a new file or folder, or None for memory
+    inputs : how the views were opened, for the recipe
     """
 
     index: tuple[int, ...]
     views: RegisteredViews
     out: Path | None = None
+    inputs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,6 @@ class FuseJob:
     threads : of the CPU, 0 for all
     memory_share : of the memory that is free when a part begins
     resume, overwrite : what to do with files that are there; with `resume`, finished parts are kept
-    inputs : how the views were opened, for the recipe
     """
 
     parts: tuple[SeriesPart, ...]
@@ -72,7 +73,6 @@ class FuseJob:
     memory_share: float = 0.5
     resume: bool = False
     overwrite: bool = False
-    inputs: dict[str, Any] | None = None
 
     @property
     def views(self) -> RegisteredViews:
@@ -206,7 +206,7 @@ def _one_after_the_other(
                 overwrite=job.overwrite,
                 cancel=cancel,
                 memory_bytes=budget,
-                inputs=job.inputs,
+                inputs=part.inputs,
             ):
                 match event:
                     case Finished(fused):
@@ -260,7 +260,7 @@ def _finished_before(
     if recipe["method"] != {"name": job.method.name, "parameters": parameters_of(job.method)}:
         return None
     yield from until(part.views.scan(), cancel)
-    if not made_alike(recipe, describe_run(part.views, job.method, pick_device(job.device), job.inputs)):
+    if not made_alike(recipe, describe_run(part.views, job.method, pick_device(job.device), part.inputs)):
         return None
     yield from until(check_finished(part.out, recipe), cancel)
     return Fused(open_output(part.out), part.views.grid, recipe, part.out)

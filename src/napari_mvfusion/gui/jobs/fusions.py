@@ -191,7 +191,10 @@ def jobs_of(opened: Opened, methods: Sequence[Method], target: Target) -> list[F
     jobs = []
     for number, method in enumerate(methods):
         outs: list[Any] = [None] * each if target.outs is None else list(target.outs[number * each :][:each])
-        parts = tuple(SeriesPart(index, opened.at(index), out) for index, out in zip(opened.indices, outs, strict=True))
+        parts = tuple(
+            SeriesPart(index, opened.at(index), out, opened.inputs_at(index))
+            for index, out in zip(opened.indices, outs, strict=True)
+        )
         jobs.append(
             FuseJob(
                 parts,
@@ -202,7 +205,6 @@ def jobs_of(opened: Opened, methods: Sequence[Method], target: Target) -> list[F
                 memory_share=target.memory_share,
                 resume=target.resume,
                 overwrite=target.overwrite,
-                inputs=opened.inputs,
             )
         )
     return jobs

@@ -38,6 +38,16 @@ from napari_mvfusion.psf.frames import is_same_frame, own_to_fused
 
 _SPATIAL = 3
 _KEPT_PSFS = 16
+# Names of axes before z, and how files call their positions.
+_COUNTED = {"t": "timepoint", "c": "channel"}
+
+
+@dataclass(frozen=True, eq=False)
+class _SeriesInputs:
+    """How the views of a series are opened, and which of these arguments count along its axes."""
+
+    inputs: dict[str, Any]
+    axes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,7 @@ class Opened:
     Attributes
     ----------
     leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
-    inputs : how to open the views from their files, where that is known, for a recipe
+    inputs : how to open the views from their files, where that is known, for a recipe; None for a series
     frame : where the fused volume lies
     """
 
@@ -58,6 +68,7 @@ class Opened:
     _stacks: tuple[Any, ...]
     _moves: tuple[list[np.ndarray] | None, ...]
     _trusts: tuple[Callable[[View], View], ...]
+    _series: _SeriesInputs | None = None
 
     @property
     def indices(self) -> list[tuple[int, ...]]:
@@ -92,6 +103,12 @@ class Opened:
             for view, stack, moves, as_trusted in several
         ]
         return RegisteredViews(views, self.frame.grid)
+
+    def inputs_at(self, index: tuple[int, ...]) -> dict[str, Any] | None:
+        """How to open the views of one position from their files, where that is known."""
+        if self._series is None:
+            return self.inputs
+        return self._series.inputs | dict(zip(self._series.axes, index, strict=True))
 
     @property
     def folder(self) -> str:
@@ -173,8 +190,21 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         if own is not None:
             views[-1] = _as_kept(own, views[-1], frame.grid)
         views[-1] = trusts[-1](views[-1])
-    inputs = None if frame.leading else _inputs(layers, views, frame, grid_of(layers) if voxels is None else voxels)
-    return Opened(frame.leading, inputs, frame, tuple(views), tuple(stacks), tuple(moves), tuple(trusts))
+    inputs = _inputs(layers, views, frame, grid_of(layers) if voxels is None else voxels)
+    axes, series = _counted(layers, frame), None
+    if axes is not None and inputs is not None and all(move is None for move in moves):
+        # A time point that is named already is not one of those of the layers.
+        series = _SeriesInputs(inputs, axes) if all(inputs[axis] is None for axis in axes) else None
+    return Opened(
+        frame.leading,
+        None if frame.leading else inputs,
+        frame,
+        tuple(views),
+        tuple(stacks),
+        tuple(moves),
+        tuple(trusts),
+        series,
+    )
 
 
 def _shown_to_fused(layer: Image, kept: Kept | None) -> np.ndarray:
@@ -185,6 +215,14 @@ def _shown_to_fused(layer: Image, kept: Kept | None) -> np.ndarray:
     if pixels_of(layer) is stack_of(layer):
         return np.eye(4)
     return np.linalg.inv(notes(layer)["recorded"].to_shown)
+
+
+def _counted(layers: Sequence[Image], frame: FusedFrame) -> tuple[str, ...] | None:
+    """What the axes before z count in files, all layers alike; None where there are none, or that is not clear."""
+    labels = {tuple(layer.axis_labels[: stack_of(layer).ndim - _SPATIAL]) for layer in layers}
+    axes = next(iter(labels))
+    known = len(labels) == 1 and len(axes) == len(frame.leading) > 0
+    return tuple(_COUNTED[axis] for axis in axes) if known and set(axes) <= _COUNTED.keys() else None
 
 
 def _lies_on(data: Any, matrix: np.ndarray, frame: FusedFrame) -> bool:

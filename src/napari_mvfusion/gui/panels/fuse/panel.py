@@ -155,7 +155,9 @@ class FusePanel(Panel):
         if problem or running or none:
             self._forecast.clear_away()
         problem = in_window(problem)
-        text = problem or " ".join(remarks)
+        text = problem or (
+            remarks[0] if len(remarks) == 1 else " ".join(f"{sentence(said).rstrip('.')}." for said in remarks)
+        )
         self._hint.setText(sentence(text))
         self._hint.setVisible(bool(text))
         obstacle = "A run is going on" if running else NO_VIEWS if none else problem
