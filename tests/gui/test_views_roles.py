@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from napari._app_model import get_app_model
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QComboBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
 from views_person import ViewsPerson, in_front_of_the_views, known
 
 from napari_mvfusion.data.events import Warned
@@ -17,7 +17,7 @@ from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.panels.views.panel import ViewsPanel
 from napari_mvfusion.gui.panels.views.roles_dialog import Given, RolesDialog
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
-from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.io.roles import guess_roles
 from napari_mvfusion.methods import EBMD
@@ -328,3 +328,34 @@ def test_why_files_cannot_be_opened_stands_below_the_table(qtbot, files):
         assert said.isVisibleTo(dialog) == shown
     assert said.text().startswith("bad.tif cannot be read as a TIFF file")
     assert said.text().count("bad.tif") == 1
+
+
+@pytest.mark.parametrize("stage", [False, True])
+def test_files_that_state_where_the_stage_was_ask_whether_it_counts(model, person, tmp_path, rng, stage):
+    files = []
+    for number, place in enumerate((0.0, 7.0)):
+        plane = {f"Position{axis}": [place * (axis == "Y")] * 8 for axis in "XYZ"}
+        plane |= {f"Position{axis}Unit": ["µm"] * 8 for axis in "XYZ"}
+        metadata = {"axes": "ZYX", "Plane": plane} | {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"}
+        files.append(tmp_path / f"angle_{90 * number}.ome.tif")
+        tifffile.imwrite(files[-1], rng.integers(1, 900, (8, 30, 30)).astype(np.uint16), metadata=metadata)
+    person.drop(*files)
+    dialog = dialog_of(person.panel, person.bot)
+    box = dialog.findChild(QCheckBox, "stage")
+    assert box.isVisible()
+    assert not box.isChecked()
+    box.setChecked(stage)
+    open_all(dialog, person.bot)
+    person.bot.waitUntil(lambda: len(model.layers) == 2, timeout=20_000)
+    person.settle()
+    opened = open_layers(list(model.layers))
+    expected = open_views(files, stage=stage, no_data="none")
+    assert opened.views.grid == expected.grid
+    assert opened.views.grid.shape == (8, 37 if stage else 30, 30)
+    assert opened.inputs["stage"] is stage
+
+
+def test_files_without_stage_positions_offer_none(qtbot, files):
+    dialog = RolesDialog(guess_roles([files / "left.tif", files / "right.tif"]))
+    qtbot.addWidget(dialog)
+    assert not dialog.findChild(QCheckBox, "stage").isVisibleTo(dialog)

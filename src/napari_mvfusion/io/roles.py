@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.geometry import FloatTriple, Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
 from napari_mvfusion.io.formats import open_stored, plane_of
@@ -44,12 +44,14 @@ class Guess:
     role : what it seems to be; "ignore" where it can be none of the others
     shape : (z, y, x) of each of its volumes, or None where it holds none
     reason : why, in words
+    stage_um : (z, y, x), where the stage was, of a file that says nothing else of where it lies; None where it says nothing
     """
 
     path: Path
     role: Role
     shape: Triple | None
     reason: str
+    stage_um: FloatTriple | None = None
 
 
 def guess_roles(files: Iterable[str | Path]) -> list[Guess]:
@@ -63,8 +65,14 @@ def guess_roles(files: Iterable[str | Path]) -> list[Guess]:
     One guess a file, in their order. A file that is no volume is to be ignored, with the reason.
     """
     looked = [_look(Path(file)) for file in files]
-    largest = max((_voxels(shape) for _, shape, _ in looked if shape is not None), default=0)
-    return [_guess(path, shape, problem, largest) for path, shape, problem in looked]
+    largest = max((_voxels(shape) for _, shape, _, _ in looked if shape is not None), default=0)
+    return [replace(_guess(path, shape, problem, largest), stage_um=stage) for path, shape, problem, stage in looked]
+
+
+def have_stages(guesses: Sequence[Guess]) -> bool:
+    """Whether what seem to be views state where the stage was, all of them, and not all the same place."""
+    stages = [guess.stage_um for guess in guesses if guess.role == "view"]
+    return len(set(stages)) > 1 and None not in stages
 
 
 def has_views(guesses: Sequence[Guess]) -> bool:
@@ -93,11 +101,12 @@ def angles_of(guesses: Sequence[Guess]) -> list[float | None]:
     return [found[guess.path] for guess in guesses]
 
 
-def _look(path: Path) -> tuple[Path, Triple | None, str]:
+def _look(path: Path) -> tuple[Path, Triple | None, str, FloatTriple | None]:
     try:
-        return path, open_stored(path).shape, ""
+        stored = open_stored(path)
     except InputError as error:
-        return path, plane_of(path), str(error)
+        return path, plane_of(path), str(error), None
+    return path, stored.shape, "", stored.stage_um if stored.origin_um is None else None
 
 
 def _guess(path: Path, shape: Triple | None, problem: str, largest: int) -> Guess:

@@ -50,7 +50,7 @@ from napari_mvfusion.io.name_table import called_by
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.proposals import pattern_for, propose
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
-from napari_mvfusion.io.roles import Guess, Role, guess_roles
+from napari_mvfusion.io.roles import Guess, Role, guess_roles, have_stages
 from napari_mvfusion.io.view_files import ViewFile, called
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
 from napari_mvfusion.system.words import sentence
@@ -178,7 +178,7 @@ class FileOpener(QObject):
 
     def _take_guesses(self, guesses: list[Guess]) -> None:
         # What cannot be opened is said so by opening it.
-        if not propose(guesses, pattern_for(guesses)).ask:
+        if not propose(guesses, pattern_for(guesses)).ask and not have_stages(guesses):
             files = [guess.path for guess in guesses]
             self._tasks.start(f"files {files[0]}", open_files, files, done=self._show_with_psfs)
         else:
@@ -186,12 +186,18 @@ class FileOpener(QObject):
 
     def _ask_roles(self, guesses: list[Guess]) -> None:
         dialog = RolesDialog(guesses, self._parent)
-        dialog.accepted.connect(lambda: self.open_given(dialog.given()))
+        dialog.accepted.connect(lambda: self.open_given(dialog.given(), stage=dialog.stage))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def open_given(self, given: Sequence[Given]) -> None:
-        """Open files as what they are: views, ground truths and beads as layers; PSFs go to the views."""
+    def open_given(self, given: Sequence[Given], *, stage: bool = False) -> None:
+        """Open files as what they are: views, ground truths and beads as layers; PSFs go to the views.
+
+        Parameters
+        ----------
+        given : the files
+        stage : as for `open_views`
+        """
         views = {one.path: one.angle for one in given if one.role == "view"}
         psfs = [one for one in given if one.role == "psf"]
         others = [(one.path, one.role) for one in given if one.role in ("truth", "beads")]
@@ -199,7 +205,7 @@ class FileOpener(QObject):
             self._tasks.start(f"others {others[0][0]}", open_others, others, done=self._show)
         if views:
             task = f"files {next(iter(views))}"
-            self._tasks.start(task, open_with_psfs, views, psfs, done=self._show_with_psfs)
+            self._tasks.start(task, open_with_psfs, views, psfs, stage, done=self._show_with_psfs)
         elif psfs:
             self._give(psfs)
 
@@ -406,7 +412,7 @@ def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None
 
 
 def open_with_psfs(
-    check: Checkpoint, files: Mapping[Path, float | None], psfs: Sequence[Given]
+    check: Checkpoint, files: Mapping[Path, float | None], psfs: Sequence[Given], stage: bool = False
 ) -> Generator[None, None, OpenedFiles]:
     """View files as layers, as `open_files`, with PSFs, which are opened as those of a run.
 
@@ -414,6 +420,7 @@ def open_with_psfs(
     ----------
     files : with the angle of each, None where it is not known
     psfs : of these views
+    stage : as for `open_views`
 
     Raises
     ------
@@ -425,13 +432,13 @@ def open_with_psfs(
     found, problems = _psfs_of([Wanted(each.name, each.name, each.angle) for each in inside], psfs)
     own = {inside[number].file: psf for number, psf in found.items()}
     try:
-        layers = _together([each.file for each in inside], own) if inside else []
+        layers = _together([each.file for each in inside], own, stage=stage) if inside else []
     except InputError:
         layers, usable = [], []
         for each in inside:
             check()
             try:
-                layers += _together([each.file], own)
+                layers += _together([each.file], own, stage=stage)
                 usable.append(each)
             except InputError as error:
                 failures.append(error)
@@ -509,16 +516,16 @@ def _inside(files: Mapping[Path, float | None]) -> tuple[list[ViewFile], list[In
     return found, failures
 
 
-def _together(files: Sequence[Path], psfs: Mapping[Path, Path]) -> list[LayerData]:
+def _together(files: Sequence[Path], psfs: Mapping[Path, Path], *, stage: bool) -> list[LayerData]:
     """View files of one grid as layers, with all their time points and channels, and with their PSFs, by these files."""
     first = first_volume(files)
-    opened = partial(open_views, files, timepoint=first.timepoint, channel=first.channel)
+    opened = partial(open_views, files, timepoint=first.timepoint, channel=first.channel, stage=stage)
     own = [psfs.get(file) for file in files]
     named = {}
     if any(own):
         named = {name: absolute(psf) for name, psf in zip(opened().names, own, strict=True) if psf is not None}
     source = [str(path.resolve()) for path in files]
-    inputs = Inputs(source=source, psfs=named or None, grid="isotropic").model_dump(mode="json")
+    inputs = Inputs(source=source, psfs=named or None, grid="isotropic", stage=stage).model_dump(mode="json")
     views, layers = views_as_layers(partial(opened, psfs=named or None), sample="", inputs=inputs)
     return view_series(views, layers)
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDialogButtonBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDialogButtonBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.panels.views.dialogs import Question
@@ -16,12 +25,16 @@ from napari_mvfusion.gui.widgets.layout import discard, row, scrolled
 from napari_mvfusion.gui.widgets.names import NameLabel, tell_apart
 from napari_mvfusion.io.name_pattern import FIELDS
 from napari_mvfusion.io.proposals import Proposal, Proposals, pattern_for, propose
-from napari_mvfusion.io.roles import Guess, Role
+from napari_mvfusion.io.roles import Guess, Role, have_stages
 from napari_mvfusion.system.words import times
 
 _ROLES = [("View", "view"), ("PSF", "psf"), ("Ground truth", "truth"), ("Beads", "beads"), ("Leave out", "ignore")]
 _WIDTH, _HEIGHT = 1000, 560
 _FILES = "The pattern says what their names mean, and each row what a file is; both can be changed."
+_STAGE = (
+    "The files state where the stage was. Off, the views are taken to be registered, on one grid; on, they lie beside each "
+    "other as the stage says, as with --stage"
+)
 _MOST_ROWS = 300
 _TYPED_MS = 250
 _SHOWN = 3
@@ -103,9 +116,18 @@ class RolesDialog(Question):
         inner.addLayout(self._table, 1)
         inner.addWidget(_refused(guesses))
         inner.addLayout(self._choices)
+        self._stage = QCheckBox("Use &stage positions")
+        describe(self._stage, "stage", "Use stage positions", _STAGE)
+        self._stage.setVisible(have_stages(guesses))
+        inner.addWidget(self._stage)
         self._ask(_FILES, (inner, 1))
         self._proposals: Proposals | None = None
         self._read()
+
+    @property
+    def stage(self) -> bool:
+        """Whether views are to lie where the stage was."""
+        return self._stage.isChecked()
 
     def given(self) -> list[Given]:
         """What the user has said, in the order of the rows; those of other time points and so on are left out."""
