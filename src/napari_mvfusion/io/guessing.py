@@ -89,7 +89,7 @@ def _without_parts(files: Sequence[Path]) -> list[Path]:
     """Files of which one stands for each image in several of them, as in a set of OME-TIFF files."""
     found, left = [], list(files)
     # Where the first is whole, no other is opened for this.
-    while left and (parts := parts_of_volume(left[0])):
+    while left and (parts := frozenset(parts_of_volume(left[0]))):
         found.append(left[0])
         left = [file for file in left[1:] if file not in parts]
     return [*found, *left]
