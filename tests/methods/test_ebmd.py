@@ -296,6 +296,26 @@ def test_attenuated_updates_follow_the_formula(rng):
     np.testing.assert_allclose(estimate.numpy(), psi, rtol=3e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_specimen_that_explains_its_attenuated_views_is_left_as_it_is(rng, kind):
+    """Views without noise, made by the model with transmissions that are given."""
+    shape = (17, 16, 18)
+    truth = specimen(shape, rng, sigma=1.5)
+    psfs = asymmetric_psfs(rng, [(5, 3, 3), (3, 5, 3)])
+    views = []
+    for axis, psf in enumerate(psfs):
+        passed = np.linspace(0.2, 1, shape[axis]).reshape([-1 if a == axis else 1 for a in range(3)])
+        passed = np.broadcast_to(passed, shape)
+        image = seen_through(truth * passed, [psf]).views[0]
+        views.append(replace(image, name=f"v{axis}", transmission=passed))
+    views = RegisteredViews(views)
+    start = torch.from_numpy(truth)
+    same, _ = fuse(views, bind(EBMD(kernel=kind, iterations=3, lambda_=0, attenuation="given"), views), start=start)
+    np.testing.assert_allclose(same, truth, rtol=2e-5)
+    other, _ = fuse(views, bind(EBMD(kernel=kind, iterations=3, lambda_=0, attenuation="none"), views), start=start)
+    assert np.abs(other.numpy() / truth - 1).max() > 0.2
+
+
 def test_attenuated_tiles_equal_the_whole(rng):
     """Transmissions are interpolated between cells of two voxels, at the same places in every tile and region."""
     shape = (44, 41, 46)

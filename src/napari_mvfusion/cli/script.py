@@ -183,6 +183,8 @@ def _opening(inputs: Inputs) -> list[str]:
     words += ["--fade", ",".join(f"{n:.12g}" for n in inputs.fade_um)] if inputs.fade_um is not None else []
     for name, depths in inputs.fades_um.items():
         words += ["--fade", f"{name}={','.join(f'{n:.12g}' for n in depths)}"]
+    for name, path in inputs.transmissions.items():
+        words += ["--transmission", f"{name}={path}"]
     return words
 
 

@@ -240,6 +240,15 @@ class SelectionOptions(ViewOptions):
     remove_hot: Annotated[
         bool, _option("--remove-hot", help="Put the median of the neighbours in the place of hot pixels.")
     ] = False
+    transmission: Annotated[
+        list[str] | None,
+        _option(
+            "--transmission",
+            metavar="VIEW=FILE",
+            help="Share of the light that reached a view, above 0 and at most 1, for each voxel of the fused volume; used "
+            "with --set attenuation=given.",
+        ),
+    ] = None
 
     def as_said(self, paths: Sequence[Path], tag: str | None = None) -> Inputs:
         """As `ViewOptions.as_said`, with what is set on the views."""
@@ -260,6 +269,7 @@ class SelectionOptions(ViewOptions):
                     "trust_box_um": options.boxes_of(self.trust_box or [], "--trust-box"),
                     "fade_um": fade,
                     "fades_um": fades,
+                    "transmissions": options.files_of(self.transmission or [], "--transmission"),
                 }
             )
         )

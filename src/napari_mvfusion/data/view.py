@@ -46,6 +46,9 @@ class View:
     trust : array (z, y, x) from 0 to 1, how much the view counts at each of its pixels beside its weight, or None where that
         is the same everywhere; see `napari_mvfusion.data.trust`
     no_data_stated : whether its file or somebody says so, be it "none" or "auto"; files that are written then say it too
+    transmission : array (z, y, x) on the voxels of the fused volume, above 0 and at most 1: the share of the light of each
+        voxel of the specimen that reached this view. None where it is not known beforehand. Methods use it where they are
+        told to.
     """
 
     data: VolumeLike
@@ -64,6 +67,7 @@ class View:
     no_data: NoData = "none"
     trust: VolumeLike | None = None
     no_data_stated: bool = False
+    transmission: VolumeLike | None = None
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:

@@ -50,7 +50,7 @@ class RegisteredViews:
     Raises
     ------
     InputError
-        If there is no view, names repeat, or a view without an affine has another shape than the grid.
+        If there is no view, names repeat, or a view without an affine, or a transmission, has another shape than the grid.
     """
 
     def __init__(
@@ -81,6 +81,11 @@ class RegisteredViews:
                 raise InputError(
                     f"{view.label} has shape {view.shape}, but the fused volume has {grid.shape}: "
                     "registered views must have one shape (resample it, or give its affine)"
+                )
+            if view.transmission is not None and tuple(view.transmission.shape) != grid.shape:
+                raise InputError(
+                    f"the transmission of {view.label} has shape {tuple(view.transmission.shape)}, but the fused volume has "
+                    f"{grid.shape}: it needs a value for each voxel of that"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None
         self._no_data_known = all(map(is_no_data_known, self.views))

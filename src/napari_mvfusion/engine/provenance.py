@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.methods.generator import LearnedFusion
@@ -90,6 +91,14 @@ def psf_sha256(psf: np.ndarray) -> str:
     return hashlib.sha256(str(values.shape).encode() + values.tobytes()).hexdigest()
 
 
+def volume_sha256(volume: VolumeLike) -> str:
+    """SHA-256 of a volume's shape and float32 values, read plane by plane."""
+    found = hashlib.sha256(str(tuple(volume.shape)).encode())
+    for z in range(volume.shape[0]):
+        found.update(np.ascontiguousarray(volume[z], np.float32).tobytes())
+    return found.hexdigest()
+
+
 def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
     return {
         "name": view.name,
@@ -107,4 +116,5 @@ def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:
         **({"remove_hot": True} if view.remove_hot else {}),
         **({"mask_sha256": numbers.mask_sha256} if numbers.mask_sha256 else {}),
         **({"trust_sha256": numbers.trust_sha256} if numbers.trust_sha256 else {}),
+        **({} if view.transmission is None else {"transmission_sha256": volume_sha256(view.transmission)}),
     }

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.events import Event, Warned
-from napari_mvfusion.data.field_of_view import NoData
+from napari_mvfusion.data.field_of_view import NoData, VolumeLike
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, same_affine, triple
 from napari_mvfusion.data.trust import Fade, PlacedTrust, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
-from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
+from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions, volume_sha256
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.formats import is_volume
@@ -70,6 +70,7 @@ class Inputs(_Part):
         made when all were
     no_data_views : another choice for some views, by name
     masks : files of masks, by the name of the view
+    transmissions : files of transmissions, by the name of the view, see `napari_mvfusion.data.views.View.transmission`
     timepoint, channel : which volume of each file, counted from 0, where files have several
     level, registration, box, world_unit_um, outside, apart : what of files and projects, see `open_views`
     grid : voxels of the fused volume, as for `open_views`; recipes that do not say it were made when all files were taken to
@@ -97,6 +98,7 @@ class Inputs(_Part):
     no_data: NoData = "none"
     no_data_views: dict[str, NoData] = Field(default_factory=dict)
     masks: dict[str, str] = Field(default_factory=dict)
+    transmissions: dict[str, str] = Field(default_factory=dict)
     timepoint: int | None = None
     channel: int | None = None
     box: str | None = None
@@ -190,6 +192,7 @@ class Inputs(_Part):
                 "no_data_views": no_data_views,
                 "masks": {name: file for name, file in masks.items() if name in views.names},
                 **trust,
+                "transmissions": {name: file for name, file in self.transmissions.items() if name in views.names},
             }
         )
 
@@ -234,7 +237,8 @@ class Inputs(_Part):
         gains = as_used(self.gains, opened.names, "a gain")
         offsets = as_used(self.offsets, opened.names, "an offset")
         opened = self._trusted(opened)
-        if not (self.offset or self.remove_hot or weights or gains or offsets):
+        passed = as_used(self.transmissions, opened.names, "a transmission")
+        if not (self.offset or self.remove_hot or weights or gains or offsets or passed):
             return opened
         remarks: list[str] = []
 
@@ -255,10 +259,15 @@ class Inputs(_Part):
                 weight=chosen("weight", view, weights.get(view.name), view.weight, 1.0),
                 gain=chosen("gain", view, gains.get(view.name), view.gain, 1.0),
                 remove_hot=self.remove_hot or view.remove_hot,
+                transmission=self._transmission(passed[view.name]) if view.name in passed else view.transmission,
             )
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
+
+    def _transmission(self, file: str) -> VolumeLike:
+        """A transmission: that of the volume that is chosen, or the only one for all of them."""
+        return open_volume(Path(file), timepoint=self.timepoint, channel=self.channel, one_will_do=True)[0]
 
     def _trusted(self, opened: RegisteredViews) -> RegisteredViews:
         """The views, counting from place to place as they should."""
@@ -334,6 +343,7 @@ class ViewEntry(_Part):
     remove_hot: bool = False
     mask_sha256: str | None = None
     trust_sha256: str | None = None
+    transmission_sha256: str | None = None
 
 
 class RunEntry(BaseModel):
@@ -484,6 +494,11 @@ class Recipe(_Part):
                 raise InputError(
                     f"how much {view.label} counts from place to place changed since the recipe was made: restore its "
                     "weights or fuse anew"
+                )
+            passed = None if view.transmission is None else volume_sha256(view.transmission)
+            if passed != entry.transmission_sha256:
+                raise InputError(
+                    f"the transmission of {view.label} changed since the recipe was made: restore it or fuse anew"
                 )
             if numbers.sha256 != entry.sha256:
                 raise InputError(

@@ -13,7 +13,7 @@ from napari_mvfusion.io.base import LazyVolume
 from napari_mvfusion.io.formats import is_volume_folder, place_of
 
 # Of the arguments that open views, those that name files or folders.
-_PLACES = ("source", "psfs", "psf_folder", "mask", "masks", "trust")
+_PLACES = ("source", "psfs", "psf_folder", "mask", "masks", "trust", "transmissions")
 
 
 def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:

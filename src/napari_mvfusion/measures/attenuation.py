@@ -16,14 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, prod
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
 from scipy import ndimage, optimize
 
+from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import Overview, RegisteredViews
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.psf import resample_psf
 
@@ -45,6 +48,8 @@ _LEAST, _MOST = 0.05, 8.0
 # Views in which attenuation cannot be told from an edge of the field.
 _COVERED = 0.99
 _FEWEST_CELLS = 50
+# About how many cells a view of a given transmission has: 128 a side.
+_GIVEN_CELLS = 2**21
 
 
 # What the brightest view of a place may have got, on average, relative to the specimen; from where on it is much, and must
@@ -63,7 +68,7 @@ class _DoubtfulError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Transmission:
-    """How much of the specimen each view saw, relative to the mean over all views and voxels.
+    """How much of the specimen each view saw; what was found is relative to the mean over all views and voxels.
 
     Attributes
     ----------
@@ -71,7 +76,7 @@ class Transmission:
     values : float32 (view, z, y, x), one value a cell of the whole volume
     strengths : of each way of the light, in the order +y, -y, +x, -x, +z, -z, each named after the side of the view's own
         axis that it comes from: share of the light absorbed, logarithmic, over as many cells as the volume is wide, all as
-        bright as the brightest
+        bright as the brightest; empty where the transmission was given
     """
 
     cell: int
@@ -103,6 +108,43 @@ class Transmission:
         """The transmission of each view over the mean of all, which counts views by how much they are trusted."""
         mean = np.tensordot(np.asarray(trust, np.float64) / np.sum(trust), self.values, 1)
         return replace(self, values=(self.values / mean).astype(np.float32))
+
+
+def given_transmission(views: RegisteredViews) -> Transmission:
+    """The transmissions that came with the views, averaged over cells so small that few voxels share one.
+
+    Parameters
+    ----------
+    views : each with its `View.transmission`
+
+    Raises
+    ------
+    InputError
+        If a view has none, or one with a value that is not above 0 and at most 1.
+    """
+    volumes: list[VolumeLike] = []
+    for view in views.views:
+        if view.transmission is None:
+            raise InputError(f"{view.label} has no transmission: give one for each view, or choose estimated or none")
+        volumes.append(view.transmission)
+    shape = triple(volumes[0].shape)
+    cell = max(1, ceil((prod(shape) / _GIVEN_CELLS) ** (1 / 3)))
+    values = np.empty((len(volumes), *(-(-n // cell) for n in shape)), np.float32)
+    for v, (view, volume) in enumerate(zip(views.views, volumes, strict=True)):
+        for row, first in enumerate(range(0, shape[0], cell)):
+            slab = np.asarray(volume[first : first + cell], np.float64)
+            wrong = ~((slab > 0) & (slab <= 1))
+            if wrong.any():
+                z, y, x = np.argwhere(wrong)[0].tolist()
+                raise InputError(
+                    f"the transmission of {view.label} is {slab[z, y, x]:g} at voxel {(first + z, y, x)}: a share of light "
+                    "is above 0 and at most 1"
+                )
+            for axis in (1, 2):
+                slab = np.add.reduceat(slab, np.arange(0, shape[axis], cell), axis)
+            voxels = np.multiply.outer(*(np.minimum(cell, n - np.arange(0, n, cell)) for n in shape[1:]))
+            values[v, row] = slab.sum(axis=0) / (voxels * min(cell, shape[0] - first))
+    return Transmission(cell, values, ())
 
 
 def find_transmission(views: RegisteredViews) -> Transmission | None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.base import OneStage, TileInput
 from napari_mvfusion.methods.blending import blending_weights
+from napari_mvfusion.methods.lost_light import (
+    Attenuation,
+    attenuation_field,
+    known_transmission,
+    look_at_transmissions,
+)
 
 _BLENDING_RANGE = 40.0
 _PLANE_VOXELS = 2**17
@@ -22,17 +29,29 @@ _PLANE_VOXELS = 2**17
 class Average(OneStage):
     """Mean over the views that have data, weighted with `View.weight`.
 
-    Where fields differ, a view counts less near the border of its field, so that borders leave no seams.
+    Where fields differ, a view counts less near the border of its field, so that borders leave no seams. Lost light is
+    allowed for as `weighted_mean` says.
     """
 
     name: ClassVar[str] = "average"
     title: ClassVar[str] = "Average"
     summary: ClassVar[str] = "The mean of the views: a quick look, as blurred as they are."
     stage: ClassVar[str] = "averaging"
+    unsaid: ClassVar[Mapping[str, Any]] = {"attenuation": "none"}
 
-    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: Any) -> torch.Tensor:
+    attenuation: Attenuation = attenuation_field("none")
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at the number of views, and at transmissions that are given."""
+        return [*super().check(views), *look_at_transmissions(views, self.attenuation)]
+
+    def precompute(self, views: RegisteredViews, device: torch.device) -> Generator[Event, None, Transmission | None]:
+        """Find the transmission of the views."""
+        return (yield from known_transmission(views, self.attenuation))
+
+    def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: Transmission | None) -> torch.Tensor:
         """Average one tile."""
-        return weighted_mean(views, tile, _BLENDING_RANGE)
+        return weighted_mean(views, tile, _BLENDING_RANGE, transmission=precomputed)
 
     def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: Any) -> int:
         """Inputs, the sum of weighted views, and a few planes of weights."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from pydantic import Field
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.average import mean_bytes, weighted_mean
 from napari_mvfusion.methods.base import OneStage, TileInput
 from napari_mvfusion.methods.coarse import CoarseGrid
@@ -23,6 +24,12 @@ from napari_mvfusion.methods.content import (
     gaussian_content,
     gaussian_grid,
     window_shape,
+)
+from napari_mvfusion.methods.lost_light import (
+    Attenuation,
+    attenuation_field,
+    known_transmission,
+    look_at_transmissions,
 )
 
 # What all views get beside their content, relative to the largest: where no view has any it is the plain mean. Above
@@ -38,7 +45,8 @@ class CBIF(OneStage):
 
     `fused = sum_v w_v x_v / sum_v w_v` with the weight `w_v = G_s2 (x) (x_v - G_s1 (x) x_v)^2`, or `100^H` with the local
     entropy H, times the blending weight of the view. The weights are smooth: they are computed on a coarse grid for
-    the whole volume and interpolated, so tiles need no halo.
+    the whole volume and interpolated, so tiles need no halo. Lost light is allowed for as
+    `napari_mvfusion.methods.average.weighted_mean` says.
 
     References
     ----------
@@ -50,6 +58,7 @@ class CBIF(OneStage):
     title: ClassVar[str] = "Content-based fusion"
     summary: ClassVar[str] = "A mean in which each view counts where it has detail: quick, but not deblurred."
     stage: ClassVar[str] = "weighting"
+    unsaid: ClassVar[Mapping[str, Any]] = {"attenuation": "none"}
 
     weights: Literal["gaussian", "entropy"] = Field(
         "gaussian",
@@ -84,6 +93,11 @@ class CBIF(OneStage):
         title="Blending width",
         description="Over this many voxels a view fades towards the border of its field, where fields differ.",
     )
+    attenuation: Attenuation = attenuation_field("none")
+
+    def check(self, views: RegisteredViews) -> list[str]:
+        """Look at the number of views, and at transmissions that are given."""
+        return [*super().check(views), *look_at_transmissions(views, self.attenuation)]
 
     def context(self, views: RegisteredViews) -> Triple:
         """As far as the weights reach."""
@@ -105,7 +119,8 @@ class CBIF(OneStage):
             grid = entropy_grid(views, self.window)
             entropy = yield from entropy_content(spared, grid, self.window)
             content = _ENTROPY_BASE**entropy / _ENTROPY_BASE
-        return ContentWeights(grid, torch.from_numpy(content.astype(np.float32)).to(device))
+        transmission = yield from known_transmission(views, self.attenuation)
+        return ContentWeights(grid, torch.from_numpy(content.astype(np.float32)).to(device), transmission)
 
     def fuse_tile(self, tile: TileInput, views: RegisteredViews, precomputed: ContentWeights) -> torch.Tensor:
         """Fuse one tile."""
@@ -113,7 +128,7 @@ class CBIF(OneStage):
         def weight(view: int, box: Box) -> torch.Tensor:
             return precomputed.grid.interpolate(precomputed.content[view], box)
 
-        return weighted_mean(views, tile, self.blending_range, weight)
+        return weighted_mean(views, tile, self.blending_range, weight, precomputed.transmission)
 
     def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: ContentWeights) -> int:
         """Those of the mean, the coarse weights, and three steps of their interpolation to a few planes."""
@@ -122,7 +137,8 @@ class CBIF(OneStage):
 
 @dataclass(frozen=True, eq=False)
 class ContentWeights:
-    """Weights of the whole volume: (view, z, y, x) on the points of a coarse grid."""
+    """Weights of the whole volume: (view, z, y, x) on the points of a coarse grid; and how much light each view got."""
 
     grid: CoarseGrid
     content: torch.Tensor
+    transmission: Transmission | None

@@ -20,7 +20,12 @@ from napari_mvfusion.methods.back_projection import KernelType, back_projection_
 from napari_mvfusion.methods.base import FusionMethod
 from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.ebmd_updates import BoundEBMD, ViewKernels
-from napari_mvfusion.methods.lost_light import Attenuation, attenuation_field, known_transmission
+from napari_mvfusion.methods.lost_light import (
+    Attenuation,
+    attenuation_field,
+    known_transmission,
+    look_at_transmissions,
+)
 from napari_mvfusion.psf.usable import normalised
 
 
@@ -101,8 +106,8 @@ class EBMD(FusionMethod):
     )
 
     def check(self, views: RegisteredViews) -> list[str]:
-        """Look at the PSFs; see `look_at_psfs`."""
-        return look_at_psfs(views)
+        """Look at the PSFs, and at transmissions that are given; see `look_at_psfs`."""
+        return [*look_at_psfs(views), *look_at_transmissions(views, self.attenuation)]
 
     def context(self, views: RegisteredViews) -> Triple:
         """Most of the reach of the largest PSF; what lies beyond comes in by later iterations, and faintly.

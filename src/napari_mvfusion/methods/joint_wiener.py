@@ -28,7 +28,12 @@ from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
 from napari_mvfusion.methods.filter_input import brightness_scale, filled
-from napari_mvfusion.methods.lost_light import Attenuation, attenuation_field, known_transmission
+from napari_mvfusion.methods.lost_light import (
+    Attenuation,
+    attenuation_field,
+    known_transmission,
+    look_at_transmissions,
+)
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.psf.usable import normalised
 from napari_mvfusion.system.devices import free_bytes
@@ -97,8 +102,8 @@ class JointWiener(OneStage):
     attenuation: Attenuation = attenuation_field("estimated")
 
     def check(self, views: RegisteredViews) -> list[str]:
-        """Look at the PSFs; see `look_at_psfs`."""
-        return look_at_psfs(views)
+        """Look at the PSFs, and at transmissions that are given; see `look_at_psfs`."""
+        return [*look_at_psfs(views), *look_at_transmissions(views, self.attenuation)]
 
     def context(self, views: RegisteredViews) -> Triple:
         """What a voxel visibly depends on: most of the reach of the PSFs."""

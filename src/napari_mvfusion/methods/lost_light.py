@@ -9,9 +9,15 @@ from pydantic import Field
 
 from napari_mvfusion.data.events import Event, Warned
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.measures.attenuation import (
+    Transmission,
+    doubt_about_transmission,
+    find_transmission,
+    given_transmission,
+)
 
-Attenuation = Literal["estimated", "none"]
+Attenuation = Literal["estimated", "given", "none"]
 
 
 def attenuation_field(default: Attenuation) -> Any:
@@ -20,7 +26,7 @@ def attenuation_field(default: Attenuation) -> Any:
         default=default,
         title="Lost light",
         description="estimated finds how much light each view lost in the specimen, where angles are known, and allows for "
-        "it; none takes all views as equally bright.",
+        "it; given takes the transmission that was given for each view; none takes all views as equally bright.",
     )
 
 
@@ -30,10 +36,40 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
     Yields
     ------
     The progress of a scan of the views, and a warning where the attenuation was looked for and cannot be known.
+
+    Raises
+    ------
+    InputError
+        If transmissions are to be given and one is missing, or has values that are no shares of light.
     """
     if attenuation == "none":
         return None
+    if attenuation == "given":
+        return given_transmission(views)
     yield from views.scan()
     if doubt := doubt_about_transmission(views):
         yield Warned(doubt)
     return find_transmission(views)
+
+
+def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> list[str]:
+    """Whether transmissions are there if they are to be used, and used if they are there.
+
+    Returns
+    -------
+    A warning where some were given and are not used.
+
+    Raises
+    ------
+    InputError
+        If one is to be used and missing.
+    """
+    missing = [view.label for view in views.views if view.transmission is None]
+    if attenuation == "given" and missing:
+        raise InputError(
+            f"{missing[0]} has no transmission: give one for each view (--transmission VIEW=FILE), or choose attenuation "
+            "estimated or none"
+        )
+    if attenuation != "given" and len(missing) < len(views):
+        return [f"transmissions were given and are not used: attenuation is {attenuation}, choose given"]
+    return []

@@ -92,6 +92,7 @@ def view_layers(
             **({"no_data": view.no_data} if view.no_data != "none" or view.no_data_stated else {}),
             **({"file_no_data": view.no_data} if view.no_data_stated else {}),
             "trust": chosen_for(view, inputs),
+            **({} if view.transmission is None else {"transmission": view.transmission}),
             "source": view.source,
             "absent": absent_chunks_of(view),
             "sample": sample,

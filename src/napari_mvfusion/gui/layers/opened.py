@@ -182,6 +182,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
                 gain=known.get("gain", 1.0),
                 remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
+                transmission=known.get("transmission"),
                 no_data=known.get("no_data", "auto"),
                 no_data_stated=known.get("no_data", "auto") != "auto" or known.get("file_no_data") is not None,
                 source=known.get("source") or layer.source.path or "",
