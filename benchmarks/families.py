@@ -26,7 +26,7 @@ from scipy import ndimage
 
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.preview import stage_results
+from napari_mvfusion.engine.one_tile import stage_results
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import make_method

@@ -25,7 +25,7 @@ import torch
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.preview import stage_results
+from napari_mvfusion.engine.one_tile import stage_results
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.comparison import comparison_figure, save_comparison

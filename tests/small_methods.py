@@ -4,22 +4,17 @@ from collections.abc import Generator
 from typing import ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
-from napari_mvfusion.methods.base import Stage
+from napari_mvfusion.methods.base import FusionMethod, Stage
 
 
-class Diffuse(BaseModel):
+class Diffuse(FusionMethod):
     """Each update averages the estimate with its six neighbours (borders mirrored) and moves it towards one view."""
 
-    model_config = ConfigDict(frozen=True)
     name: ClassVar[str] = "diffuse"
     title: ClassVar[str] = "Diffuse"
     summary: ClassVar[str] = "Smooths."
     coarse_first: ClassVar[bool] = True
-    removes_hot: ClassVar[bool] = False
-    presets: ClassVar[dict] = {}
-    unsaid: ClassVar[dict] = {}
     iterations: int = 3
     stop_at_change: float = 0.0
     extrapolates_above: float = 0.0

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from napari_mvfusion.data.noise_density import coarse_noise
 from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.simulation import PHANTOMS, light_sheet_psf, simulate
 
 
 def interpolated(rng: np.random.Generator, spacing: int, axis: int) -> np.ndarray:
@@ -41,6 +42,13 @@ def test_blurred_structure_is_no_noise() -> None:
     structure = 1000 * (structure - structure.min()) / np.ptp(structure)
     views = RegisteredViews([View(rng.poisson(20 + structure).astype(np.float32), "a")])
     assert coarse_noise(views) == [1.0]
+
+
+def test_fine_structure_in_the_light_is_no_noise_where_noise_is_white_in_the_dark() -> None:
+    rng = np.random.default_rng(4)
+    psfs = [light_sheet_psf(angle, axial_fwhm=5, lateral_fwhm=2, shape=(11, 11, 11)) for angle in (0, 90)]
+    views = simulate(PHANTOMS["embryo"](32, rng), (0, 90), psfs, rng=rng, snr=30.0, attenuation=0.0).views
+    assert coarse_noise(views) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (40, 1, 4), (7, 7, 7)])

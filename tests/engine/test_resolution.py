@@ -6,7 +6,8 @@ import pytest
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
-from napari_mvfusion.engine.resolution import find_resolution, structured_box
+from napari_mvfusion.engine.resolution import find_resolution
+from napari_mvfusion.engine.structured_part import structured_box
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.measures.fsc import resolution_of_halves

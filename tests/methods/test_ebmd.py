@@ -515,7 +515,8 @@ def test_stages_tell_what_they_do(rng):
 def test_parameters_have_the_names_of_the_paper():
     assert EBMD(**{"lambda": 0.1}) == EBMD(lambda_=0.1)
     assert EBMD().model_dump(mode="json", by_alias=True)["lambda"] == 0.02
-    assert EBMD().iterations == 24
+    assert EBMD().iterations == "auto"
+    assert EBMD(iterations="7").iterations == 7
     for wrong in ({"iterations": 0}, {"lambda": -1}, {"kernel": "best"}, {"osem": 0}, {"lamda": 1}):
         with pytest.raises(ValidationError):
             EBMD(**wrong)

@@ -37,7 +37,9 @@ def fuse(
     method: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="EBMD: more gives a sharper picture and more noise.")] = None,
+    iterations: Annotated[
+        str | None, typer.Option(help="EBMD: more gives a sharper picture and more noise; auto finds how many.")
+    ] = None,
     lambda_: Annotated[
         float | None, typer.Option("--lambda", help="EBMD: Tikhonov regularisation; more gives a smoother picture.")
     ] = None,

@@ -15,6 +15,7 @@ import torch
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, VolumeLike, drain
 from napari_mvfusion.engine.outputs import chunk_of
 from napari_mvfusion.engine.planning import plan_run
+from napari_mvfusion.engine.stopping import Trial
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method
@@ -151,6 +152,11 @@ def kind_of(method: Method, views: int, device: str, threads: int) -> str:
     return json.dumps([method.name, words, views, where, threads], sort_keys=True)
 
 
+def passes_told(method: Method, passes: int) -> int:
+    """How many passes of a run the forecast tells its time from: where the run finds how many it takes, it counts as one."""
+    return passes if method.trial is None else 1
+
+
 class Forecaster:
     """Forecasts runs on some views; looks at a sample of their planes once.
 
@@ -212,6 +218,12 @@ class Forecaster:
         key, voxels = kind_of(method, len(views), device, threads), views.grid.box.size
         if bound is None:
             return Forecast(None, self._speeds.seconds(key, voxels, None))
+        memory = 0
+        if method.trial is not None:
+            with interruptible(cancel):
+                trial = Trial(views, method, where)
+            trial.check_fits(memory_bytes)
+            memory = trial.memory_bytes
         plan = plan_run(
             bound,
             views,
@@ -221,7 +233,8 @@ class Forecaster:
             array_result=not to_file,
             scratch=to_file,
         )
-        return Forecast(plan.bound_bytes, self._speeds.seconds(key, voxels, len(bound.stages)))
+        passes = passes_told(method, len(bound.stages))
+        return Forecast(max(plan.bound_bytes, memory), self._speeds.seconds(key, voxels, passes))
 
 
 def _sampled(views: RegisteredViews) -> RegisteredViews:

@@ -27,9 +27,10 @@ from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
-from napari_mvfusion.engine.provenance import describe_run, fingerprint
+from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
 from napari_mvfusion.engine.run import Run, Stop
-from napari_mvfusion.engine.workspace import Workspace, check_free, check_output
+from napari_mvfusion.engine.stopping import IterationChoice, choice_of, choose_iterations
+from napari_mvfusion.engine.workspace import Workspace, check_free, check_output, found_before
 from napari_mvfusion.errors import DiskFullError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
 from napari_mvfusion.io.absent_pieces import about_absent
@@ -100,6 +101,7 @@ def fuse_events(
     cancel: Callable[[], bool] = lambda: False,
     memory_bytes: int | None = None,
     inputs: Mapping[str, Any] | None = None,
+    like: IterationChoice | None = None,
 ) -> Generator[Event, None, Fused | None]:
     """Fuse registered views, step by step.
 
@@ -117,6 +119,8 @@ def fuse_events(
     cancel : polled between steps; when it returns True the run ends with a `Cancelled` event
     memory_bytes : memory that the run may take, or None for half of what is free (0.8 of it on a GPU)
     inputs : how the views were opened, for the recipe: arguments of `open_views`
+    like : how many iterations another volume of the same series took, where the method leaves that to be found; None to
+        find it
 
     Yields
     ------
@@ -155,6 +159,7 @@ def fuse_events(
             cancel=cancel,
             memory_bytes=memory_bytes,
             inputs=inputs,
+            like=like,
         )
         try:
             fused = yield from (_silent_where_finished(events) if resume else events)
@@ -227,6 +232,7 @@ def _fuse(
     cancel: Callable[[], bool],
     memory_bytes: int | None,
     inputs: Mapping[str, Any] | None,
+    like: IterationChoice | None,
 ) -> Generator[Event, None, Fused | None]:
     """The run itself, which has the place of its output for itself."""
     started = time.perf_counter()
@@ -257,11 +263,23 @@ def _fuse(
         for message in [*said, *about_gains(views, dark)]:
             yield Warned(message)
         views, unit = views.in_safe_unit()
+        recipe = describe_run(given, method, target_device, inputs)
+        asked = fingerprint(recipe)
+        choice = None
+        if method.trial is not None:
+            choice = _choice_before(named, asked) if resume else None
+            choice = choice or like
+            if choice is None:
+                budget = _budget(target_device, memory_bytes)
+                finding = choose_iterations(views, method, target_device, budget=budget, cancel=cancel)
+                choice = yield from until(finding, cancel)
+            yield Noted(choice.words)
+            method = method.with_iterations(choice.number)
+            recipe = with_iterations(recipe, choice.number, choice.because)
         bound = yield from until(method.prepare(views, target_device), cancel)
     except Stop:
         yield Cancelled(0, 0, None)
         return None
-    recipe = describe_run(given, method, target_device, inputs)
     workspace = None
     output: Output
     if named is None:
@@ -270,11 +288,12 @@ def _fuse(
         path = place_of(named)
         workspace = Workspace(
             path,
-            fingerprint(recipe),
+            asked,
             resume=resume,
             overwrite=overwrite,
-            made_with=_made_with(path) if resume else None,
+            made_with=_made_with(path) if resume else (),
             inside=str(named)[len(str(path)) :].strip(":/"),
+            found=None if choice is None else {"iterations": choice.number, "because": choice.because},
         )
         if workspace.finished and named != path:
             _check_holds(path, named)
@@ -311,7 +330,7 @@ def _fuse(
             len(plan.tiles.boxes),
             len(bound.stages),
             run.finished_tiles,
-            plan.bound_bytes,
+            plan.bound_bytes if choice is None else max(plan.bound_bytes, choice.memory_bytes),
         )
         try:
             yield from run.events()
@@ -363,12 +382,26 @@ def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None =
     return places
 
 
-def _made_with(out: Path) -> str | None:
-    """The fingerprint in the recipe beside an output, None where there is none."""
-    try:
-        return fingerprint(json.loads(recipe_path(out).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+def _choice_before(named: Path | None, asked: str) -> IterationChoice | None:
+    """What an earlier run of the same, finished or not, has found; a resumed one must not find otherwise."""
+    if named is None:
         return None
+    path = place_of(named)
+    found = found_before(path, asked)
+    if found is not None:
+        return IterationChoice(int(found["iterations"]), str(found["because"]))
+    if asked not in _made_with(path):
+        return None
+    return choice_of(json.loads(recipe_path(path).read_text(encoding="utf-8")))
+
+
+def _made_with(out: Path) -> tuple[str, ...]:
+    """The fingerprints of runs that make what an output is, by the recipe beside it; none where there is no recipe."""
+    try:
+        recipe = json.loads(recipe_path(out).read_text(encoding="utf-8"))
+        return fingerprint(recipe), fingerprint(as_done(recipe))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _finished_before(
@@ -439,6 +472,12 @@ def _about_tiles(wanted: Triple | None, plan: TilePlan, chunk: Triple, *, begun:
     return f"tiles are {taken} voxels, not {asked}, {why}"
 
 
+def _budget(device: torch.device, memory_bytes: int | None) -> int:
+    """Bytes that a run may take."""
+    share = _CPU_SHARE if device.type == "cpu" else _GPU_SHARE
+    return int(free_bytes(device) * share) if memory_bytes is None else memory_bytes
+
+
 def _plan(
     bound: BoundMethod,
     views: RegisteredViews,
@@ -457,12 +496,11 @@ def _plan(
             bool(old["keep_views"]),
             int(old["bound_bytes"]),
         )
-    share = _CPU_SHARE if device.type == "cpu" else _GPU_SHARE
     plan = plan_run(
         bound,
         views,
         chunk=output.chunk,
-        budget=int(free_bytes(device) * share) if memory_bytes is None else memory_bytes,
+        budget=_budget(device, memory_bytes),
         tile=tile,
         array_result=workspace is None,
         scratch=workspace is not None,

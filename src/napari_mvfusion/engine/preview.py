@@ -20,10 +20,11 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
-from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, begins_iteration
+from napari_mvfusion.engine.one_tile import stage_results
+from napari_mvfusion.engine.stopping import Trial
 from napari_mvfusion.engine.view_reader import ViewReader
-from napari_mvfusion.imaging.threads import Interrupted, interruptible
-from napari_mvfusion.methods.base import BoundMethod, Method, TileInput, finished
+from napari_mvfusion.imaging.threads import interruptible
+from napari_mvfusion.methods.base import BoundMethod, Method
 from napari_mvfusion.methods.joint_wiener import JointWiener
 from napari_mvfusion.psf import resample_psf
 
@@ -72,6 +73,8 @@ class Previewer:
         self._unit = 1.0
         self._device = device
         self._statistics: tuple[ViewStatistics, ...] | None = None
+        # Of methods that leave it to the views how many iterations they take, how many that is.
+        self._iterations: dict[Method, int] = {}
         self._regions: OrderedDict[tuple[Box, int, bool], tuple[RegisteredViews, ViewReader]] = OrderedDict()
         self._shown: Box | None = None
 
@@ -104,19 +107,27 @@ class Previewer:
         wide = box.grow(method.context(self._views)).clip(self._views.grid.shape)
         inside = box.inside(wide).slices
         views, reader = self._region(wide, 1, spare_hot=method.removes_hot)
+        if method.trial is not None and method in self._iterations:
+            method = method.with_iterations(self._iterations[method])
         bound = self._prepare(method, views, cancel)
         if coarse_first and method.coarse_first:
             for values, label in self._quick(method, wide, cancel, started):
                 yield Preview(box, values[inside] * self._unit, label, False, time.perf_counter() - started)
         self._shown = wide
+        # Which iteration is the last the views tell, beside the picture that is shown meanwhile.
+        verdicts = None if method.trial is None else self._trial(method, cancel).verdicts(cancel)
         shown = time.perf_counter()
         for step in stage_results(bound, views, reader, cancel):
+            last, label = step.last, step.label
+            if verdicts is not None and step.iteration and not next(verdicts):
+                self._iterations[method] = step.iteration
+                last, label = True, f"iteration {step.iteration}"
             now = time.perf_counter()
-            if step.last or (step.iteration and now - shown > _SHOW_EVERY_S):
+            if last or (step.iteration and now - shown > _SHOW_EVERY_S):
                 shown = now
-                yield Preview(
-                    box, (step.values[inside] * self._unit).cpu().numpy(), step.label, step.last, now - started
-                )
+                yield Preview(box, (step.values[inside] * self._unit).cpu().numpy(), label, last, now - started)
+            if last:
+                return
 
     def _quick(
         self, method: Method, wide: Box, cancel: Callable[[], bool], started: float
@@ -150,6 +161,10 @@ class Previewer:
         with interruptible(cancel):
             return drain(method.prepare(views, self._device))
 
+    def _trial(self, method: Method, cancel: Callable[[], bool]) -> Trial:
+        with interruptible(cancel):
+            return Trial(self._spared if method.removes_hot else self._views, method, self._device)
+
     def _region(self, box: Box, factor: int, *, spare_hot: bool) -> tuple[RegisteredViews, ViewReader]:
         """The views over a box, made coarser by a whole factor; their pixels stay in memory for the next time."""
         key = (box, factor, spare_hot)
@@ -164,54 +179,6 @@ class Previewer:
         while len(self._regions) > _KEPT_REGIONS:
             self._regions.popitem(last=False)
         return self._regions[key]
-
-
-@dataclass(frozen=True, eq=False)
-class StageResult:
-    """What a stage left: the fused region so far, the iteration that it completed or 0, and whether it is the last."""
-
-    values: torch.Tensor
-    label: str
-    iteration: int
-    last: bool
-
-
-def stage_results(
-    bound: BoundMethod, views: RegisteredViews, reader: ViewReader, cancel: Callable[[], bool]
-) -> Generator[StageResult, None, None]:
-    """Run all stages of a method, the whole volume or region of the views being one tile.
-
-    Parameters
-    ----------
-    bound : the method, prepared for the views
-    views : the views
-    reader : of these views
-    cancel : polled; `Interrupted` is raised when it returns True
-
-    Yields
-    ------
-    What each stage left, until the last one or until the method has converged.
-    """
-    whole = views.grid.box
-    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
-    for index, stage in enumerate(bound.stages):
-        pixels, coverage = reader.read(whole, stage.views)
-        known = None if stage.estimate_halo is None else estimate.read(whole)
-        tile = TileInput(whole, whole, pixels, coverage, None if known is None else whole, known)
-        if cancel():
-            raise Interrupted
-        with interruptible(cancel):
-            values = finished(bound.run(stage, tile))
-        last = stage is bound.stages[-1]
-        sums = estimate.change(whole, values) if stage.iteration else None
-        estimate.write(whole, values)
-        estimate.end_stage(mark=begins_iteration(stage, index))
-        if sums is not None:
-            estimate.note_step(sums[2])
-            last = last or bound.converged(sums[0] / sums[1])
-        yield StageResult(values, stage.label, stage.iteration, last)
-        if last:
-            return
 
 
 def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatistics, ...]) -> RegisteredViews:

@@ -66,9 +66,43 @@ def software_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _SOFTWARE}
 
 
+def with_iterations(recipe: Mapping[str, Any], number: int, why: str) -> dict[str, Any]:
+    """The recipe of a run that found its number of iterations: it holds the number, so that repeating it finds nothing anew.
+
+    Parameters
+    ----------
+    recipe : of the run as it was asked for
+    number : of iterations
+    why : in words
+    """
+    parameters = recipe["method"]["parameters"]
+    return {
+        **recipe,
+        "method": recipe["method"] | {"parameters": parameters | {"iterations": number}},
+        "run": recipe["run"] | {"iterations_asked": parameters["iterations"], "iterations_because": why},
+    }
+
+
+def method_asked_for(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The method of a recipe as the run was asked for it, before it found the number of iterations."""
+    method: dict[str, Any] = recipe["method"]
+    if "iterations_asked" not in recipe["run"]:
+        return method
+    return method | {"parameters": method["parameters"] | {"iterations": recipe["run"]["iterations_asked"]}}
+
+
+def as_done(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a run that was asked for what this one found, and so makes the same volume."""
+    return {**recipe, "run": {key: value for key, value in recipe["run"].items() if key != "iterations_asked"}}
+
+
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """SHA-256 of a recipe: equal for runs that give the same volume, whatever the tiles and the output."""
-    same = {key: recipe[key] for key in ("grid", "method", "software")} | {"device": recipe["run"]["device"]}
+    """SHA-256 of a recipe: equal for runs that give the same volume, whatever the tiles and the output.
+
+    What a run finds by itself does not count, only what it was asked for.
+    """
+    same = {key: recipe[key] for key in ("grid", "software")} | {"device": recipe["run"]["device"]}
+    same["method"] = method_asked_for(recipe)
     # Notes only tell how the PSFs came about, whose values have hashes.
     same["views"] = [{key: value for key, value in view.items() if key != "psf_notes"} for view in recipe["views"]]
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
@@ -80,7 +114,7 @@ def made_alike(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     def origin(of: Mapping[str, Any]) -> str:
         # Notes only tell how the PSFs came about, whose values have hashes.
         views = [{key: value for key, value in view.items() if key != "psf_notes"} for view in of["views"]]
-        return json.dumps([of["grid"], of["method"], views], sort_keys=True)
+        return json.dumps([of["grid"], method_asked_for(of), views], sort_keys=True)
 
     return origin(recipe) == origin(other)
 

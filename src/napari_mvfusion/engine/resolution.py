@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
-from scipy import ndimage
 
-from napari_mvfusion.data.geometry import Box, Grid, Triple, triple
+from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.sampling import source_of
 from napari_mvfusion.data.view_noise import Noise, halves_of_light
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.preview import Previewer
+from napari_mvfusion.engine.stopping import as_the_views_bear
+from napari_mvfusion.engine.structured_part import structured_box
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.measures.fsc import Resolution, resolution_of_halves
@@ -66,7 +66,7 @@ def find_resolution(
     method.check(views)
     report("measuring the noise", 0.0)
     drain(views.detect_no_data())
-    box = structured_box(views) if box is None else box.clip(views.grid.shape)
+    box = structured_box(views, LONGEST_SIDE) if box is None else box.clip(views.grid.shape)
     if not box.size:
         raise InputError(
             f"the part {box.start} to {box.stop} of the volume is empty: choose one inside {views.grid.shape}"
@@ -77,8 +77,12 @@ def find_resolution(
         if cancel():
             raise Interrupted
         noise.append(_noise_as_recorded(views, index, box))
-    halves = []
     target = device if isinstance(device, torch.device) else pick_device(device)
+    if method.trial is not None:
+        # Halves have more noise than the views, whose resolution this is: they take as many iterations as those.
+        report("finding how many iterations the views bear", _NOISE_SHARE)
+        method = as_the_views_bear(views, method, target, cancel)
+    halves = []
     for number, half in enumerate(halves_of_light(views, noise, seed)):
         begun = _NOISE_SHARE + (_FUSED_SHARE - _NOISE_SHARE) * number / 2
         report(f"fusing half {number + 1} of 2", begun)
@@ -90,42 +94,6 @@ def find_resolution(
     found = resolution_of_halves(halves[0], halves[1], grid)
     report("comparing the halves", 1.0)
     return found if box == views.grid.box else replace(found, box=box)
-
-
-def structured_box(views: RegisteredViews, longest: int = LONGEST_SIDE) -> Box:
-    """The part of a volume with most structure that all views saw, of at most so many voxels a side.
-
-    Parameters
-    ----------
-    views : the views; of a large volume some planes are read
-    longest : voxels
-    """
-    shape = views.grid.shape
-    side = triple(min(n, longest) for n in shape)
-    if side == shape:
-        return views.grid.box
-    overviews = [known.overview for known in views.sample() if known.overview is not None]
-    cell = overviews[0].cell
-    light = np.stack([one.values for one in overviews]).mean(axis=0, dtype=np.float64)
-    seen = np.stack([one.covered for one in overviews]).min(axis=0)
-    window = triple(max(1, round(n / cell)) for n in side)
-    # Steps between cells that are neighbours: brightness alone, or one border of the specimen, is little of them.
-    steps = [np.diff(light, axis=axis, append=light.take([-1], axis)) for axis in range(3)]
-    structure = _mean(np.square(np.stack(steps)).sum(axis=0), window)
-    # A border of a field is a structure too, and none of the specimen.
-    return _placed(structure * _mean(seen, window) ** 2, window, cell, side, shape)
-
-
-def _mean(values: np.ndarray, window: Triple) -> np.ndarray:
-    return np.asarray(ndimage.uniform_filter(np.asarray(values, np.float64), window, mode="nearest"))
-
-
-def _placed(worth: np.ndarray, window: Triple, cell: int, side: Triple, shape: Triple) -> Box:
-    """The box round the best cell, of those round which there is room for it."""
-    room = [slice(w // 2, max(n - (w - w // 2), w // 2) + 1) for n, w in zip(worth.shape, window, strict=True)]
-    best = np.unravel_index(int(worth[tuple(room)].argmax()), worth[tuple(room)].shape)
-    start = triple(min(int(b) * cell, n - s) for b, n, s in zip(best, shape, side, strict=True))
-    return Box(start, triple(a + s for a, s in zip(start, side, strict=True)))
 
 
 def _noise_as_recorded(views: RegisteredViews, index: int, box: Box) -> Noise:

@@ -20,9 +20,10 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished
 from napari_mvfusion.engine.fusion import fuse_events, until
 from napari_mvfusion.engine.outputs import open_output
-from napari_mvfusion.engine.provenance import describe_run, made_alike, parameters_of
+from napari_mvfusion.engine.provenance import describe_run, made_alike, method_asked_for, parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
 from napari_mvfusion.engine.run import Stop
+from napari_mvfusion.engine.stopping import choice_of
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.measures.contrast import contrast_limits
@@ -207,6 +208,8 @@ def _one_after_the_other(
                 cancel=cancel,
                 memory_bytes=budget,
                 inputs=part.inputs,
+                # All volumes of a series have to be alike, so the first of them decides for all.
+                like=choice_of(results[0].recipe) if results else None,
             ):
                 match event:
                     case Finished(fused):
@@ -257,7 +260,7 @@ def _finished_before(
     load_recipe(written)  # says what is wrong with it
     recipe = json.loads(written.read_text(encoding="utf-8"))
     # Quick where it differs: the views need not be read.
-    if recipe["method"] != {"name": job.method.name, "parameters": parameters_of(job.method)}:
+    if method_asked_for(recipe) != {"name": job.method.name, "parameters": parameters_of(job.method)}:
         return None
     yield from until(part.views.scan(), cancel)
     if not made_alike(recipe, describe_run(part.views, job.method, pick_device(job.device), part.inputs)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,9 @@ class Workspace:
     fingerprint : identifies the recipe; a run goes on only where it is the same
     resume : go on with an unfinished run when there is one
     overwrite : discard an unfinished run when there is one and it is not to be resumed
-    made_with : fingerprint of the output that exists, if that is known
+    made_with : fingerprints of what makes the output that exists, if that is known
     inside : what the volume is called in the file, where a file holds several
+    found : what the run has found of its parameters, JSON types, to be told by `found_before`; None for nothing
 
     Raises
     ------
@@ -101,8 +102,9 @@ class Workspace:
         *,
         resume: bool,
         overwrite: bool,
-        made_with: str | None = None,
+        made_with: Collection[str] = (),
         inside: str = "",
+        found: Mapping[str, Any] | None = None,
     ) -> None:
         self.out = out
         self.finishing = Finishing(out)
@@ -117,7 +119,7 @@ class Workspace:
             if self.entries and (overwrite or not out.exists() or self.last("placing") is not None):
                 return
             if out.exists() and not overwrite:
-                self.finished = made_with == fingerprint and not self.folder.exists()
+                self.finished = fingerprint in made_with and not self.folder.exists()
                 if not self.finished:
                     raise OutputError(
                         f"{out} exists already and was made otherwise: choose another output, or allow it to be "
@@ -127,7 +129,8 @@ class Workspace:
             if self.folder.exists():
                 self.discard()
             self.folder.mkdir()
-        self.log({"fingerprint": fingerprint} | ({"inside": inside} if inside else {}))
+        first: dict[str, Any] = {"fingerprint": fingerprint} | ({"inside": inside} if inside else {})
+        self.log(first | ({"found": dict(found)} if found is not None else {}))
 
     @property
     def plan(self) -> dict[str, Any] | None:
@@ -231,6 +234,15 @@ def discard(out: Path) -> None:
         return
     finishing.undo()
     finishing.remove()
+
+
+def found_before(out: Path, fingerprint: str) -> dict[str, Any] | None:
+    """What the unfinished run of an output has found of its parameters, where it is the one with this fingerprint."""
+    entries, _ = journal.read(partial_folder(out) / _JOURNAL)
+    if not entries or entries[0].get("fingerprint") != fingerprint:
+        return None
+    found: dict[str, Any] | None = entries[0].get("found")
+    return found
 
 
 def is_unfinished_run(folder: Path) -> bool:

@@ -52,12 +52,14 @@ def make_method(name: str, /, **parameters: Any) -> Any:
         return kind(**parameters)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             known = ", ".join(field.alias or key for key, field in kind.model_fields.items()) or "none"
             raise InputError(f"method '{name}' has no parameter '{place}': its parameters are {known}") from error
         raise InputError(
-            f"parameter '{place}' of method '{name}' cannot be {_shown(first['input'])}: {first['msg']}"
+            f"parameter '{place}' of method '{name}' cannot be {_shown(first['input'])}: "
+            # Where a number may be a word, each has something to say.
+            f"{'; or: '.join(each['msg'] for each in error.errors() if each['loc'][0] == place)}"
         ) from error
 
 

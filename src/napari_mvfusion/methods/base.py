@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -144,6 +144,16 @@ class Method(Protocol):
     def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
         """The parameters as JSON types; pydantic gives this."""
 
+    @property
+    def trial(self) -> Method | None:
+        """The method with the most iterations that it may take, where the views tell how many; None where that is given.
+
+        It is tried on a part of the views, see `napari_mvfusion.engine.stopping`.
+        """
+
+    def with_iterations(self, number: int) -> Method:
+        """The same method with a number of iterations, where `trial` is not None."""
+
     def check(self, views: RegisteredViews) -> list[str]:
         """Look at views and PSFs before any long work.
 
@@ -176,6 +186,15 @@ class FusionMethod(BaseModel):
     removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unsaid: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def trial(self) -> Self | None:
+        """None: nothing is left to be found."""
+        return None
+
+    def with_iterations(self, number: int) -> Self:
+        """The same method with another number of iterations."""
+        return self.model_copy(update={"iterations": number})
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Warn about a single view, or very many."""

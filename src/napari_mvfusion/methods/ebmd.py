@@ -8,7 +8,7 @@ of all views. An iteration is one update with each view, one after the other.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -27,6 +27,9 @@ from napari_mvfusion.methods.lost_light import (
     look_at_transmissions,
 )
 from napari_mvfusion.psf.usable import normalised
+
+# With accelerated iterations more gained nothing on simulated specimens at 30 times the signal of the noise.
+_MOST_FOUND = 40
 
 
 class EBMD(FusionMethod):
@@ -67,12 +70,11 @@ class EBMD(FusionMethod):
         description="How much an iteration sharpens the picture, and its noise: least with independent, then "
         "efficient_bayesian, optimisation_1, and most with optimisation_2.",
     )
-    iterations: int = Field(
-        default=24,
-        ge=1,
-        le=1000,
+    iterations: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = Field(
+        default="auto",
         title="Iterations",
-        description="More iterations make the picture sharper, and in the end noisier.",
+        description="More iterations make the picture sharper, and in the end noisier. auto tries on a part of the volume "
+        f"how many the views bear before noise is fitted, {_MOST_FOUND} at most.",
     )
     lambda_: float = Field(
         default=0.02,
@@ -104,6 +106,13 @@ class EBMD(FusionMethod):
         title="Stop at change",
         description="Ends early once an iteration changes the picture by less than this share; 0 runs them all.",
     )
+
+    @property
+    def trial(self) -> Self | None:
+        """All iterations that may be taken, whatever they change; None where their number is given."""
+        if self.iterations != "auto":
+            return None
+        return self.model_copy(update={"iterations": _MOST_FOUND, "stop_at_change": 0.0})
 
     def check(self, views: RegisteredViews) -> list[str]:
         """Look at the PSFs, and at transmissions that are given; see `look_at_psfs`."""
@@ -138,7 +147,7 @@ class EBMD(FusionMethod):
             statistics,
             device,
             transmission=transmission,
-            iterations=self.iterations,
+            iterations=_MOST_FOUND if self.iterations == "auto" else self.iterations,
             accelerated=self.accelerated,
             tikhonov=self.lambda_,
             osem=self.osem,

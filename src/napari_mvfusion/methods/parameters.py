@@ -9,7 +9,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -85,7 +85,8 @@ def describe_field(name: str, field: FieldInfo) -> Parameter:
     Parameters
     ----------
     name : as the model calls it
-    field : bool, int, float, str, a Literal, or `float | Literal[WORD]`. A str whose schema says `"choices": "models"` is
+    field : bool, int, float, str, a Literal, or `float | Literal[WORD]`, the number also an int, or Annotated with its
+        bounds. A str whose schema says `"choices": "models"` is
         chosen from the models, and one with `"recipe"` is hidden.
 
     Raises
@@ -115,7 +116,7 @@ def describe_field(name: str, field: FieldInfo) -> Parameter:
 
 def _kind_of(field: FieldInfo, source: str) -> tuple[Kind, tuple[str, ...]]:
     annotation = field.annotation
-    kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else {annotation}
+    kinds = {get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in _alternatives(annotation)}
     plain: Mapping[Any, Kind] = {
         bool: "switch",
         int: "whole",
@@ -127,14 +128,21 @@ def _kind_of(field: FieldInfo, source: str) -> tuple[Kind, tuple[str, ...]]:
     if not rest and words:
         return "choice", words
     kind = plain.get(next(iter(rest))) if len(rest) == 1 else None
-    if kind is not None and (not words or (kind == "real" and len(words) == 1)):
+    if kind is not None and (not words or (kind in ("whole", "real") and len(words) == 1)):
         return kind, words
     raise TypeError(f"there is no editor for parameters of type {annotation}")
 
 
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types of which any may be meant."""
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
 def _bounds(field: FieldInfo) -> tuple[float, float, bool, bool]:
     low, high, open_low, open_high = -math.inf, math.inf, False, False
-    for bound in field.metadata:
+    # Where a word may stand for the number, bounds are those of the number.
+    inner = [said for kind in _alternatives(field.annotation) for said in get_args(kind) if isinstance(said, FieldInfo)]
+    for bound in (bound for said in (field, *inner) for bound in said.metadata):
         for name in ("ge", "gt"):
             value = getattr(bound, name, None)
             if value is not None and value >= low:

@@ -311,7 +311,10 @@ def _widget_of(parameter: Parameter) -> tuple[type[ValueWidget], dict[str, Any]]
             return Words, {"choices": choices, "letters": _LETTERS}
     word = parameter.choices[0] if parameter.choices else ""
     bounds = {"word": word, "open_low": parameter.open_low, "open_high": parameter.open_high}
-    low = max(parameter.low, 0.0) if word else parameter.low
+    low = parameter.low
+    if word:
+        # The lowest position is the word's: of whole numbers it lies below the least that may be entered.
+        low = max(low, 1.0) - 1 if parameter.kind == "whole" else max(low, 0.0)
     return Number, {"low": low, "high": parameter.high, "decimals": _decimals(parameter), "bounds": bounds}
 
 

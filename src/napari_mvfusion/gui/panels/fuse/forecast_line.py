@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Prepared
-from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of
+from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of, passes_told
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.layers.opened import Opened
@@ -93,7 +93,8 @@ class ForecastLine(QLabel):
                 if job.resume or self._prepared.resumed_tiles:
                     return
                 key = kind_of(job.method, len(job.views), job.device, job.threads)
-                self._speeds.add(key, job.views.grid.box.size, self._prepared.passes, seconds / len(job.parts))
+                passes = passes_told(job.method, self._prepared.passes)
+                self._speeds.add(key, job.views.grid.box.size, passes, seconds / len(job.parts))
                 keep(_NAME, self._speeds.state())
                 self._answers.clear()
 
