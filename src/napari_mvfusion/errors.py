@@ -54,15 +54,18 @@ class DiskFullError(OutputError):
     ----------
     path : of the file
     then : what to do when there is space
+    too_long : whether it is the system that lets no file be that long, however much space there is
     """
 
-    def __init__(self, path: object, then: str = "run the command again") -> None:
-        super().__init__(f"the disk is full while writing {path}: free some space, then {then}")
-        self.path, self._then = path, then
+    def __init__(self, path: object, then: str = "run the command again", too_long: bool = False) -> None:
+        full = f"the disk is full while writing {path}: free some space"
+        limited = f"the system lets no file be as long as {path} would be: raise that limit (ulimit -f)"
+        super().__init__(f"{limited if too_long else full}, then {then}")
+        self.path, self.too_long, self._then = path, too_long, then
 
-    def __reduce__(self) -> tuple[type[DiskFullError], tuple[object, str]]:
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[object, str, bool]]:
         """What makes it again, in another process too."""
-        return DiskFullError, (self.path, self._then)
+        return DiskFullError, (self.path, self._then, self.too_long)
 
 
 class MemoryShortage(MVFusionError, MemoryError):  # noqa: N818 - it says what is short

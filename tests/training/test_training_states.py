@@ -1,6 +1,8 @@
 """The state of a training run: no damage is taken for weights, and the state before it takes over."""
 
 import os
+import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -196,16 +198,34 @@ def test_a_state_that_does_not_come_back_from_the_disk_is_not_taken_for_saved(tm
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to how long a file may be")
 @pytest.mark.parametrize("longest", [100, 20_000])
-def test_a_full_disk_is_said_and_what_goes_on(tmp_path, longest):
+def test_a_limit_to_how_long_a_file_may_be_is_said_and_what_goes_on(tmp_path, longest):
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (longest, before[1]))
     try:
         with pytest.raises(
-            DiskFullError, match=r"^the disk is full while writing .*toy\.train.*: free some space, .*--resume"
-        ):
+            DiskFullError, match=r"^the system lets no file be as long as .*toy\.train.*\(ulimit -f\), then .*--resume"
+        ) as limited:
             list(events(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(pickle.loads(pickle.dumps(limited.value))) == str(limited.value), "in the window it comes from a process"
     assert not (tmp_path / "toy.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no small disk at hand")
+def test_a_full_disk_is_said_and_what_goes_on(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        with pytest.raises(
+            DiskFullError, match=r"^the disk is full while writing .*toy\.train.*: free some space, .*--resume"
+        ):
+            list(events(disk))
+        assert not (disk / "toy.safetensors").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -164,7 +164,7 @@ def fuse_events(
         try:
             fused = yield from (_silent_where_finished(events) if resume else events)
         except DiskFullError as full:
-            raise DiskFullError(full.path, "go on with --resume: finished tiles are kept") from full
+            raise DiskFullError(full.path, "go on with --resume: finished tiles are kept", full.too_long) from full
     return fused
 
 

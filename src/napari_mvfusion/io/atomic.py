@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         # numpy, which tifffile writes with, gives no number but these words.
         if error.errno in DISK_FULL or "requested and" in str(error):
-            raise DiskFullError(path) from error
+            raise DiskFullError(path, too_long=error.errno == errno.EFBIG) from error
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

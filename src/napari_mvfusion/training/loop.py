@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import json
 import math
@@ -139,8 +140,11 @@ def train_events(
             # Logs, states and models are written by different libraries.
             if not (isinstance(error, DiskFullError) or error.errno in DISK_FULL):
                 raise
-            path = error.path if isinstance(error, DiskFullError) else error.filename or folder
-            raise DiskFullError(path, "go on with --resume: the last state that was saved is kept") from error
+            if isinstance(error, DiskFullError):
+                path, too_long = error.path, error.too_long
+            else:
+                path, too_long = error.filename or folder, error.errno == errno.EFBIG
+            raise DiskFullError(path, "go on with --resume: the last state that was saved is kept", too_long) from error
         finally:
             training.close()
 
