@@ -195,11 +195,11 @@ def test_time_points_count_alike(viewer, recorded, rng):
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        (ChosenTrust(fade=Fade(120, 180)), "It counts to 120 µm of depth, and not at all from 180 µm on."),
-        (ChosenTrust(fade=Fade(180, 120)), "It counts from 180 µm of depth on, and not at all to 120 µm."),
+        (ChosenTrust(fade=Fade(120, 180)), "counts to 120 µm of depth, and not at all from 180 µm on"),
+        (ChosenTrust(fade=Fade(180, 120)), "counts from 180 µm of depth on, and not at all to 120 µm"),
         (
             ChosenTrust(1, weights_layer="w", box_um=((0, 1, 2), (3.5, 4, 5))),
-            "It counts as 'w' says; within z 0 to 3.5, y 1 to 4, x 2 to 5 µm.",
+            "counts as 'w' says; within z 0 to 3.5, y 1 to 4, x 2 to 5 µm",
         ),
     ],
 )

@@ -74,6 +74,12 @@ class PlacedTrust:
         """Of what it holds."""
         return np.dtype(np.float32)
 
+    @property
+    def depth_um(self) -> float:
+        """How far its voxels reach along the axis, um."""
+        toward = np.asarray(self.axis) @ self.to_world[:3]
+        return float(np.abs(toward[:3]) @ (np.asarray(self.shape) - 1))
+
     def __getitem__(self, index: Any, /) -> np.ndarray:
         """Trust in a box of voxels, given as three slices without steps."""
         ranges = [each.indices(n) for each, n in zip(index, self.shape, strict=True)]

@@ -84,7 +84,8 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
             )
         if view.trust is not None:
             raise InputError(
-                f"{view.label} counts more in some places than in others, which is not saved with views: untick it"
+                f"{view.label} counts more in some places than in others, which is not saved with views: let it count alike "
+                "everywhere, or untick it"
             )
         if view.mask is not None:
             raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")

@@ -21,7 +21,7 @@ KEY = "mvfusion"
 
 _MOST_SAID = 3
 
-Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile", "outlines"]
+Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile", "outlines", "trust"]
 
 
 @dataclass(frozen=True, eq=False)

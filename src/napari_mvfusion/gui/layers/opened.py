@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ from napari_mvfusion.gui.layers.conversion import (
 )
 from napari_mvfusion.gui.layers.fused_frame import FusedFrame, chosen_frame, grid_of
 from napari_mvfusion.gui.layers.layer_data import placed_psf
-from napari_mvfusion.gui.layers.notes import Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
-from napari_mvfusion.gui.layers.trusted_views import trusted
+from napari_mvfusion.gui.layers.notes import ChosenTrust, Kept, Notes, PlacedPSF, annotate, notes, said_of_psf
+from napari_mvfusion.gui.layers.trusted_views import TrustPlace
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.psf_problems import bring_to_frame
@@ -59,15 +59,17 @@ class Opened:
     leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
     inputs : how to open the views from their files, where that is known, for a recipe; None for a series
     frame : where the fused volume lies
+    places : where what is chosen of how much each view counts lies
     """
 
     leading: tuple[int, ...]
     inputs: dict[str, Any] | None
     frame: FusedFrame
+    places: tuple[TrustPlace, ...]
     _views: tuple[View, ...]
     _stacks: tuple[Any, ...]
     _moves: tuple[list[np.ndarray] | None, ...]
-    _trusts: tuple[Callable[[View], View], ...]
+    _chosen: tuple[ChosenTrust | None, ...]
     _series: _SeriesInputs | None = None
 
     @property
@@ -90,17 +92,18 @@ class Opened:
         """The views at one position; nothing is read yet."""
         if not self.leading:
             return self.views
-        several = zip(self._views, self._stacks, self._moves, self._trusts, strict=True)
+        several = zip(self._views, self._stacks, self._moves, self.places, self._chosen, strict=True)
         views = [
-            as_trusted(
+            place.trusted(
                 replace(
                     view,
                     data=stack[index],
                     # What moves from time point to time point lies on the grid at none.
                     affine=view.affine if moves is None or view.affine is None else _moved(view.affine, moves, index),
-                )
+                ),
+                chosen,
             )
-            for view, stack, moves, as_trusted in several
+            for view, stack, moves, place, chosen in several
         ]
         return RegisteredViews(views, self.frame.grid)
 
@@ -124,7 +127,7 @@ def _moved(affine: np.ndarray, moves: Sequence[np.ndarray], index: tuple[int, ..
     return moved
 
 
-def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened:
+def open_layers(layers: Sequence[Image], voxels: Voxels | None = None, *, everywhere: Sequence[Image] = ()) -> Opened:
     """Registered views from image layers.
 
     Layers that do not lie on the grid of the fused volume, see `chosen_frame`, are resampled to it; those that are shown
@@ -134,6 +137,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
     ----------
     layers : in order
     voxels : of the fused volume; those that were chosen for these layers when None
+    everywhere : layers whose views count alike everywhere, whatever was chosen for them
 
     Raises
     ------
@@ -147,7 +151,8 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         if (lacking := lacks_size(layer, layers[0])) is not None:
             raise InputError(f"{lacking}: set its scale, or press Same voxels in its row of Views & PSFs")
     frame = chosen_frame(layers, voxels)
-    views, stacks, moves, trusts = [], [], [], []
+    views, stacks, moves, places = [], [], [], []
+    chosen: list[ChosenTrust | None] = []
     for layer, name in zip(layers, _names(layers), strict=True):
         known = notes(layer)
         said = psf_on(layer, own_to_fused(frame.to_frame @ own_to_world_um(layer), frame.grid))
@@ -159,15 +164,8 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         own = kept_view(layer) if np.array_equal(frame.to_frame, np.eye(4)) else None
         stacks.append(stack)
         moves.append(move)
-        trusts.append(
-            partial(
-                trusted,
-                chosen=known.get("trust"),
-                grid=frame.grid,
-                to_frame=frame.to_frame,
-                to_fused=_shown_to_fused(layer, own),
-            )
-        )
+        chosen.append(None if layer in everywhere else known.get("trust"))
+        places.append(TrustPlace(frame.grid, frame.to_frame, _shown_to_fused(layer, own)))
         views.append(
             View(
                 data,
@@ -190,7 +188,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         )
         if own is not None:
             views[-1] = _as_kept(own, views[-1], frame.grid)
-        views[-1] = trusts[-1](views[-1])
+        views[-1] = places[-1].trusted(views[-1], chosen[-1])
     inputs = _inputs(layers, views, frame, grid_of(layers) if voxels is None else voxels)
     axes, series = _counted(layers, frame), None
     if axes is not None and inputs is not None and all(move is None for move in moves):
@@ -200,10 +198,11 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None) -> Opened
         frame.leading,
         None if frame.leading else inputs,
         frame,
+        tuple(places),
         tuple(views),
         tuple(stacks),
         tuple(moves),
-        tuple(trusts),
+        tuple(chosen),
         series,
     )
 

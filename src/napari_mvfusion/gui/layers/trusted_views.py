@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 
-from napari_mvfusion.data.geometry import Grid, Triple
-from napari_mvfusion.data.resampled_view import ResampledView
+from napari_mvfusion.data.fused_grid import Placed
+from napari_mvfusion.data.geometry import FloatTriple, Grid, Triple, float_triple
+from napari_mvfusion.data.resampled_view import ResampledStack, ResampledView
 from napari_mvfusion.data.trust import PlacedTrust, with_trust
-from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.gui.layers.notes import ChosenTrust
+from napari_mvfusion.gui.layers.shown_stack import ShownStack
 
 # Interpolation gives 1.0000001 between ones, which is no weight.
 _DECIMALS = 6
 
 
-def trusted(view: View, chosen: ChosenTrust | None, grid: Grid, to_frame: np.ndarray, to_fused: np.ndarray) -> View:
-    """A view that counts as it was chosen for its layer.
+@dataclass(frozen=True, eq=False)
+class TrustPlace:
+    """Where what is chosen for the view of a layer lies.
 
-    Parameters
+    Attributes
     ----------
-    view : as it is fused
-    chosen : for its layer; None for the same everywhere
     grid : of the fused volume
     to_frame : 4 x 4, from world micrometres to those of the grid
     to_fused : 4 x 4, from the voxels (z, y, x, 1) that the layer shows to those of the view
-
-    Raises
-    ------
-    InputError
-        As `with_trust`.
     """
-    if chosen is None:
-        return view
-    weights, box_um = chosen.weights, chosen.box_um
-    if weights is not None and chosen.on_shown and not np.array_equal(to_fused, np.eye(4)):
-        weights = on_other_voxels(weights, to_fused, view.shape)
-    if box_um is not None and not np.array_equal(to_frame, np.eye(4)):
-        # The box is upright in the world, where the frame is not; depth is counted in the frame, as angles are.
-        in_world = np.linalg.inv(to_frame) @ (grid.affine if view.affine is None else view.affine)
-        weights = with_trust(replace(view, affine=in_world), grid, weights=weights, box_um=box_um).trust
-        box_um = None
-    return with_trust(view, grid, weights=weights, box_um=box_um, fade=chosen.fade)
+
+    grid: Grid
+    to_frame: np.ndarray
+    to_fused: np.ndarray
+
+    def trusted(self, view: View, chosen: ChosenTrust | None) -> View:
+        """A view that counts as it was chosen for its layer, None for the same everywhere.
+
+        Raises
+        ------
+        InputError
+            As `with_trust`.
+        """
+        if chosen is None:
+            return replace(view, trust=None)
+        weights, box_um = chosen.weights, chosen.box_um
+        if weights is not None and chosen.on_shown and not np.array_equal(self.to_fused, np.eye(4)):
+            weights = on_other_voxels(weights, self.to_fused, view.shape)
+        if box_um is not None and not np.array_equal(self.to_frame, np.eye(4)):
+            # The box is upright in the world, where the frame is not; depth is counted in the frame, as angles are.
+            in_world = replace(view, affine=self._to_world(view))
+            weights = with_trust(in_world, self.grid, weights=weights, box_um=box_um).trust
+            box_um = None
+        return with_trust(view, self.grid, weights=weights, box_um=box_um, fade=chosen.fade)
+
+    def extent_um(self, view: View) -> tuple[FloatTriple, FloatTriple]:
+        """The first and the last place (z, y, x) in the world that a view has."""
+        low, high = Placed(view.shape, self._to_world(view), view.label).bounds_um
+        return float_triple(low), float_triple(high)
+
+    def shown(self, trust: VolumeLike, shape: Triple) -> ShownStack:
+        """How much a view counts as pixels of a layer, on the voxels (z, y, x) that the layer of the view shows."""
+        affine = None if np.array_equal(self.to_fused, np.eye(4)) else np.linalg.inv(self.to_fused)
+        views = RegisteredViews([View(trust, "trust", affine=affine)], Grid(shape))
+        return ShownStack(ResampledStack([ResampledView(views, 0)]))
+
+    def _to_world(self, view: View) -> np.ndarray:
+        """4 x 4, from the voxels of a view to world micrometres."""
+        own = self.grid.affine if view.affine is None else view.affine
+        matrix: np.ndarray = np.linalg.inv(self.to_frame) @ own
+        return matrix
 
 
 def on_other_voxels(weights: Any, matrix: np.ndarray, shape: Triple) -> da.Array:
@@ -86,7 +112,7 @@ def chosen_for(view: View, inputs: Mapping[str, Any] | None) -> ChosenTrust | No
 
 
 def in_words(chosen: ChosenTrust) -> str:
-    """How much a view counts, a sentence."""
+    """How much a view counts, what is said after its name."""
     said = []
     if chosen.weights is not None:
         said.append(
@@ -101,4 +127,4 @@ def in_words(chosen: ChosenTrust) -> str:
             said.append(f"to {full:.4g} µm of depth, and not at all from {none:.4g} µm on")
         else:
             said.append(f"from {full:.4g} µm of depth on, and not at all to {none:.4g} µm")
-    return f"It counts {'; '.join(said)}."
+    return f"counts {'; '.join(said)}"

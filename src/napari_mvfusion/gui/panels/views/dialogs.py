@@ -33,8 +33,8 @@ class Question(QDialog):
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
 
-    def _ask(self, words: str, entered: Part) -> None:
-        fill(QVBoxLayout(self), (text_label("explained", words), entered, self._buttons))
+    def _ask(self, words: str, *entered: Part) -> None:
+        fill(QVBoxLayout(self), (text_label("explained", words), *entered, self._buttons))
 
     def _let_answer(self, lacking: str) -> None:
         """Let it be answered, or say what is lacking."""

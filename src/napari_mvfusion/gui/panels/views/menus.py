@@ -179,7 +179,7 @@ def _and(source: str, more: str) -> str:
     return f"{source}, {more}" if source else more
 
 
-def _file_of(layer: Layer) -> str:
+def file_of(layer: Layer) -> str:
     """The file that a layer shows as it is; labels may have been painted since."""
     if not isinstance(layer, Image) or layer.source.path is None:
         return ""
@@ -203,11 +203,11 @@ def field_choices(view: Image, layers: Sequence[Layer]) -> list[MenuEntry]:
     ]
     if masked and not known.get("mask_layer"):
         entries.append(MenuEntry(Fix("Its own mask", "The mask that came with the view, or what was left out of it")))
-    masks = [layer for layer in layers if layer is not view and _can_mask(layer, view)]
+    masks = [layer for layer in layers if layer is not view and is_as_large(layer, view)]
     for mask in masks:
         said = f"has data where '{mask.name}' is not 0"
         tip = f"Use the view where '{mask.name}' is not 0, and leave the rest to the other views"
-        shown = {"mask": stack_of(mask), "mask_layer": mask.name, "mask_file": _file_of(mask)}
+        shown = {"mask": stack_of(mask), "mask_layer": mask.name, "mask_file": file_of(mask)}
         checked = masked and known.get("mask_layer") == mask.name
         entries.append(MenuEntry(_with_mask(mask.name, tip, said, known, **shown), _MASK, checked=checked))
     if not masks:
@@ -215,7 +215,8 @@ def field_choices(view: Image, layers: Sequence[Layer]) -> list[MenuEntry]:
     return entries
 
 
-def _can_mask(layer: Layer, view: Image) -> bool:
+def is_as_large(layer: Layer, view: Image) -> bool:
+    """Whether a layer is a volume with a voxel for each one that a view shows."""
     if not isinstance(layer, Image | Labels) or layer.ndim != 3 or getattr(layer, "rgb", False):
         return False
     return tuple(stack_of(layer).shape) == tuple(stack_of(view).shape[-3:])

@@ -26,6 +26,8 @@ from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
 from napari_mvfusion.gui.panels.views.save_views import SaveViews
 from napari_mvfusion.gui.panels.views.states import row_state
+from napari_mvfusion.gui.panels.views.trust_choice import TrustChoice
+from napari_mvfusion.gui.panels.views.trust_menu import trust_choices
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.gui.widgets.layout import Fold, column
 from napari_mvfusion.gui.widgets.names import tell_apart
@@ -63,6 +65,7 @@ class ViewsPanel(Panel):
         self._pixels = PixelCache(self._tasks, self)
         self._compared = ViewCache(self._tasks, self)
         self._fixes = PSFFixes(viewer, self._tasks, self.status.say, self)
+        self._trust = TrustChoice(viewer, self.status.say, self)
         self.files = FileOpener(viewer, self._tasks, self.status, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks, self.status)
@@ -75,6 +78,7 @@ class ViewsPanel(Panel):
         for source in (self._layers, self._psfs, self._pixels, self._compared, self._fixes):
             source.changed.connect(self._due.ask)
         self._table.added.connect(self._connect_row)
+        self._trust.chosen.connect(self._fix)
         self._beads.accepted.connect(self._use_measured)
         self._tasks.failed.connect(self._show_failure)
         self._check()
@@ -233,10 +237,14 @@ class ViewsPanel(Panel):
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
-        fill_menu(menu, field_choices(layer, self.viewer.layers), partial(self._fix, layer))
+        choices = field_choices(layer, self.viewer.layers) + trust_choices(layer, self.viewer.layers)
+        fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fix(self, layer: Image, fix: Fix) -> None:
         self.status.clear()
+        if fix.request in ("box", "fade"):
+            self._trust.ask(layer, fix.request, self._included)
+            return
         self._fixes.do(layer, fix, self._included)
 
     def _mend_all(self) -> None:

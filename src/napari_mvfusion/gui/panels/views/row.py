@@ -55,8 +55,8 @@ _WEIGHT_TIP = (
     "How much this view counts beside the others. At 2 it counts twice: the fused volume follows it where they disagree"
 )
 _FIELD_TIP = (
-    "Where this view has data: recognised by itself, everywhere, or where a mask says so. The rest is left to the other "
-    "views"
+    "Where this view has data: recognised by itself, everywhere, or where a mask says so; the rest is left to the other "
+    "views. And where it counts more or less than they do"
 )
 _NUMBERS_TIP = (
     "Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this view"

@@ -56,7 +56,8 @@ class SaveViews(QPushButton):
     def _ask(self, kind: Kind) -> None:
         layers = list(self.layers)
         try:
-            opened = open_layers(layers)
+            # How much views count from place to place stays with the layers.
+            opened = open_layers(layers, everywhere=layers)
             if opened.leading:
                 raise InputError(
                     "a series is not saved as views: save one time point or channel, or each layer for itself"
@@ -109,12 +110,19 @@ class SaveViews(QPushButton):
             self._status.say(
                 "done",
                 f"Saved {len(saved.views)} views in their places, with their PSFs, as {saved.path}. Open it to fuse from "
-                "there.",
+                f"there.{_trust_lost(layers)}",
             )
             return
         take_over(layers, views, saved)
         lost = "".join(f" {what} not in the files, but goes with a run that is copied." for what in _lost(views, saved))
-        self._status.say("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}")
+        self._status.say("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}{_trust_lost(layers)}")
+
+
+def _trust_lost(layers: list[Image]) -> str:
+    """What is said of views that count more in some places than in others."""
+    if all(notes(layer).get("trust") is None for layer in layers):
+        return ""
+    return " How much views count from place to place is not in the files, but stays with the layers."
 
 
 def _lost(views: RegisteredViews, saved: SavedViews) -> list[str]:

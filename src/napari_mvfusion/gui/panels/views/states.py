@@ -24,6 +24,7 @@ from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCa
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.row import RowState
+from napari_mvfusion.gui.panels.views.trust_menu import trust_problems
 from napari_mvfusion.io.placing import direction_of
 from napari_mvfusion.measures.psf_problems import CHOOSE, orientation_problem
 from napari_mvfusion.measures.view_facts import ViewFacts
@@ -84,6 +85,7 @@ def row_state(
                 nan_is_no_data=_leaves_out_nan(known, compared),
             )
         problems += _compared_problems(known, compared)
+        problems += trust_problems(layer)
         if absent := known.get("absent"):
             problems.append(Problem("note", sentence(f"{absent}.")))
         if own is None and used is None:
