@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QPushButton
 from views_person import choose_in_dialog, in_front_of_the_views
 
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.data.trust import Fade
 from napari_mvfusion.data.views import drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, save_recipe
@@ -15,7 +16,7 @@ from napari_mvfusion.engine.savable_views import kinds
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.saving import views_steps
 from napari_mvfusion.gui.jobs.tasks import Checkpoint
-from napari_mvfusion.gui.layers.notes import annotate, notes
+from napari_mvfusion.gui.layers.notes import ChosenTrust, annotate, notes
 from napari_mvfusion.gui.panels.compare.panel import ComparePanel
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
@@ -70,6 +71,23 @@ def test_saved_views_are_the_same_and_a_run_on_their_layers_can_be_copied(
     person.wait_until_done()
     fused = np.asarray(model.layers[-1].data)
     np.testing.assert_array_equal(fused_elsewhere(person, copied, tmp_path / "elsewhere", monkeypatch), fused)
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
+def test_how_much_views_count_stays_with_layers_that_are_saved(
+    model, person, views_person, two, tmp_path, monkeypatch, kind
+):
+    for layer in two:
+        layer.scale, layer.translate = (1, 0.5, 0.5), (5, 6, 7)
+    annotate(two[0], trust=ChosenTrust(box_um=((5.0, 6.0, 7.0), (30.0, 15.0, 20.0)), fade=Fade(4, 12)))
+    annotate(two[1], trust=ChosenTrust(fade=Fade(10, 3)))
+    save_as(views_person, kind.name, tmp_path / "mine")
+    assert "How much views count from place to place is not in the files" in views_person.messages("done")[0]
+    assert all(view.trust is None for view in open_views(tmp_path / f"mine{kind.ending}").views)
+    person.press("fuse")
+    person.wait_until_done()
+    fused = np.asarray(model.layers[-1].data)
+    np.testing.assert_array_equal(fused_elsewhere(person, "Command", tmp_path / "elsewhere", monkeypatch), fused)
 
 
 def test_saving_ends_where_it_is_stopped_and_leaves_nothing(small_views, tmp_path):

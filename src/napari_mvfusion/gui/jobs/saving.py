@@ -133,6 +133,7 @@ def take_over(layers: Sequence[Image], before: RegisteredViews, saved: SavedView
             psf=view.psf,
             psf_said=ViewPSF(view.psf, view.psf_notes, view.psf_flaw),
             inputs=saved.inputs,
+            placed=before.grid.affine if old.affine is None else old.affine,
             psf_by_hand="",
             file_no_data=old.no_data if old.no_data_stated and saved.inputs["tag"] is None else None,
         )

@@ -115,7 +115,9 @@ class SaveViews(QPushButton):
             return
         take_over(layers, views, saved)
         lost = "".join(f" {what} not in the files, but goes with a run that is copied." for what in _lost(views, saved))
-        self._status.say("done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}{_trust_lost(layers)}")
+        self._status.say(
+            "done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}{_trust_lost(layers)}"
+        )
 
 
 def _trust_lost(layers: list[Image]) -> str:
