@@ -36,6 +36,7 @@ NOT_IMPORTED = {
     ("remote", "aiohttp"): "fsspec asks http servers with it",
     ("remote", "s3fs"): "fsspec asks S3 with it",
     ("test", "aiohttp"): "tests read from a server of their own",
+    ("test", "lxml"): "ome-types validates OME-XML with it",
     ("dev", "import-linter"): _COMMAND,
     ("dev", "mypy"): _COMMAND,
     ("dev", "pre-commit"): "a command before each commit",
