@@ -90,6 +90,41 @@ def test_how_much_views_count_stays_with_layers_that_are_saved(
     np.testing.assert_array_equal(fused_elsewhere(person, "Command", tmp_path / "elsewhere", monkeypatch), fused)
 
 
+def test_a_run_with_weights_is_copied_once_they_are_in_a_file(
+    model, person, views_person, two, tmp_path, monkeypatch, rng
+):
+    save_as(views_person, "OME-Zarr…", tmp_path / "mine")
+    annotate(two[0], trust=ChosenTrust(fade=Fade(4, 12)))
+    weights = rng.random(two[0].data.shape, np.float32)
+    model.add_image(weights, name="w", metadata={"mvfusion": {"role": "trust"}})
+    views_person.settle()
+    row = views_person.rows()[0]
+    row.choose("Counts > As 'w' says", row.row.field_menu)
+    views_person.settle()
+    person.bot.waitUntil(lambda: any("Its recipe cannot repeat this: how much" in each for each in shown(person)))
+    next(action for action in person.see("copy").menu().actions() if action.text() == "Command").trigger()
+    assert "is in no file with the voxels of the view: save that layer" in person.messages("error")[0]
+    model.layers["w"].save(str(tmp_path / "w.zarr"), plugin="napari-mvfusion")
+    model.layers.remove("w")
+    (opened,) = model.open(str(tmp_path / "w.zarr"), plugin="napari-mvfusion")
+    annotate(opened, included=False)
+    views_person.settle()
+    row = views_person.rows()[0]
+    row.choose(f"Counts > As '{opened.name}' says", row.row.field_menu)
+    views_person.settle()
+    assert notes(two[0])["trust"].fade == Fade(4, 12), "both hold at once"
+    person.press("fuse")
+    person.wait_until_done()
+    assert not any("cannot repeat" in each for each in shown(person))
+    fused = np.asarray(model.layers[-1].data)
+    np.testing.assert_array_equal(fused_elsewhere(person, "Command", tmp_path / "elsewhere", monkeypatch), fused)
+
+
+def shown(person):
+    """All that the panel says."""
+    return [label.text() for label in person.panel.findChildren(QLabel) if label.isVisibleTo(person.panel)]
+
+
 def test_saving_ends_where_it_is_stopped_and_leaves_nothing(small_views, tmp_path):
     check = Checkpoint()
     shares = []

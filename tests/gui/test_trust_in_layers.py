@@ -22,6 +22,7 @@ from napari_mvfusion.gui.layers.notes import ChosenTrust, annotate, can_be_view,
 from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.gui.layers.project_layers import project_layers
 from napari_mvfusion.gui.layers.trusted_views import in_words
+from napari_mvfusion.gui.panels.fuse.live_preview import identity
 from napari_mvfusion.gui.panels.views.grids import resampled
 from napari_mvfusion.io.formats import write_volume
 from napari_mvfusion.io.opening import open_volume
@@ -125,6 +126,13 @@ def test_a_run_is_copied_with_trust_and_repeated(viewer, recorded, tmp_path, rng
     reopened = open_layers([viewer.add_image(data, **look) for data, look, _ in found])
     assert reopened.inputs == opened.inputs
     np.testing.assert_array_equal(fused(reopened.views), made)
+
+
+def test_what_is_noted_is_seen_by_the_live_preview(layers):
+    before = identity(layers[0])
+    annotate(layers[0], trust=ChosenTrust(fade=Fade(4, 12)))
+    assert identity(layers[0]) != before
+    assert identity(layers[0]) == identity(layers[0])
 
 
 def test_weights_that_are_in_no_file_are_in_no_recipe(layers, recorded, tmp_path):

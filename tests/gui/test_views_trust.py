@@ -15,6 +15,7 @@ from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import sample
 
@@ -123,16 +124,19 @@ def test_a_fade_needs_an_angle(model, person, layers):
     assert person.rows()[1].kinds() == ["error"]
 
 
-def test_the_layer_of_a_dialog_can_stay_and_say_how_much_another_view_counts(model, person, layers):
+def test_the_layer_of_a_dialog_can_stay_and_say_how_much_another_view_counts(model, person, layers, tmp_path):
     asked = Asked(person, person.rows()[0], "Fading with depth")
     asked.enter("full_um", "5")
     asked.enter("none_um", "15")
-    person.bot.mouseClick(asked.dialog.findChild(QCheckBox, "keep_trust"), Qt.MouseButton.LeftButton)
-    asked.dialog.findChild(QCheckBox, "keep_trust").setChecked(True)
+    asked.dialog.findChild(QCheckBox, "keep_trust").click()
     asked.press(CANCEL)
     assert known(layers[0]).get("trust") is None
     kept = model.layers["counts s view 0"]
     assert len(person.rows()) == 2, "it is no view"
+    kept.save(str(tmp_path / "w.zarr"), plugin="napari-mvfusion")
+    written, grid = open_volume(tmp_path / "w.zarr")
+    np.testing.assert_array_equal(written[:], np.asarray(kept.data))
+    assert grid == GRID
     row = person.rows()[1]
     row.choose("Counts > As 'counts s view 0' says", row.row.field_menu)
     person.settle()

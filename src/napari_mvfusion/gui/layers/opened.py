@@ -270,6 +270,17 @@ def _has_box(layer: Image) -> bool:
     return chosen is not None and chosen.box_um is not None
 
 
+def weighed_in_memory(layers: Sequence[Image]) -> list[Image]:
+    """Those of some layers whose views count as weights say that are in no file on the voxels that are fused."""
+    files = _weights_files(layers, [kept_view(layer) for layer in layers])
+    trusts = [notes(layer).get("trust") for layer in layers]
+    return [
+        layer
+        for layer, name, chosen in zip(layers, _names(layers), trusts, strict=True)
+        if chosen is not None and chosen.weights is not None and name not in files
+    ]
+
+
 def _weights_files(layers: Sequence[Image], kept: Sequence[Kept | None]) -> dict[str, str]:
     """Files of the weights of views, by name, of those whose files hold them on the voxels that are fused."""
     files = {}

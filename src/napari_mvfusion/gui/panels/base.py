@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import napari.viewer
+from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtGui import QGuiApplication
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QMessageBox, QPushBu
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.follower import LayerFollower
+from napari_mvfusion.gui.layers.opened import weighed_in_memory
 from napari_mvfusion.gui.settings import keep, last_used
 from napari_mvfusion.gui.widgets.inputs import wrapped
 from napari_mvfusion.gui.widgets.layout import Part, fill, neighbour, scrolled
@@ -24,6 +26,24 @@ NOT_IN_FILES = (
     "the views, as they are now, cannot be opened from files elsewhere: press Save views… in Views & PSFs, which writes "
     "them with their PSFs"
 )
+
+
+def not_in_files(layers: Sequence[Image]) -> str:
+    """Why no command opens the views of these layers as they are now, and what helps."""
+    weighed = weighed_in_memory(layers)
+    return no_file_weighs(weighed) if weighed else NOT_IN_FILES
+
+
+def no_file_weighs(weighed: Sequence[Image]) -> str:
+    """What is to be said of views that count as weights say that are in no file."""
+    named = " and ".join(f"'{layer.name}'" for layer in weighed)
+    count = "counts" if len(weighed) == 1 else "count"
+    return (
+        f"how much {named} {count} is in no file with the voxels of the view: save that layer as a file, open it, and "
+        "choose it in Field > Counts"
+    )
+
+
 # What napari calls the cross of a dock, and what marks our docks and their crosses.
 _CLOSE, _MARK = "QTitleBarCloseButton", "mvfusion_panel"
 
