@@ -536,7 +536,7 @@ def test_presets_set_the_parameters_and_name_what_is_entered(model, person, smal
     assert person.see("iterations").value() == 10
     assert person.see("kernel").value() == "optimisation_1"
     person.pick("presets", "Paper")
-    paper = EBMD(iterations=48, lambda_=0.004, accelerated=False)
+    paper = EBMD(iterations=48, lambda_=0.004, accelerated=False, attenuation="none")
     assert person.panel.findChild(MethodForm).current() == paper
     assert presets.currentText() == "Paper"
     person.pick("presets", "Best")
@@ -661,7 +661,7 @@ def movie(simulation, lazily):
     """Two time points of each view, as layers with a time axis in seconds."""
     for view in simulation.views.views:
         data = np.stack([np.asarray(view.data), 2 * np.asarray(view.data)])
-        notes = {"role": "view", "name": view.name, "psf": view.psf, "sample": "movie"}
+        notes = {"role": "view", "name": view.name, "angle": view.angle, "psf": view.psf, "sample": "movie"}
         yield Image(
             da.from_array(data, chunks=(1, 16, 16, 16)) if lazily else data,
             name=f"movie {view.name}",
