@@ -84,7 +84,8 @@ class ViewCache(_Cache):
         if _still_so(self._known, included) or (_still_so(self._asked, included) and self._tasks.runs("views")):
             return
         try:
-            views = open_layers(included).views
+            # What views are like does not depend on how much they count, and is not found out anew when that is changed.
+            views = open_layers(included, everywhere=included).views
         except MVFusionError:
             # The row of the view that cannot be opened says so.
             self._tasks.stop("views")
@@ -101,7 +102,7 @@ class ViewCache(_Cache):
 def _compared(layer: Image) -> tuple[Any, ...]:
     """What a comparison depends on: pixels and mask of a layer, and what else."""
     known, place = notes(layer), to_world_um(layer).tobytes()
-    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name, known.get("grid"), known.get("trust")
+    said = known.get("no_data", "auto"), known.get("offset", 0.0), layer.name, known.get("grid")
     return finest(layer), known.get("mask"), (finest(layer).shape, place, *said)
 
 
