@@ -25,8 +25,10 @@ from napari_mvfusion.gui.layers.trusted_views import in_words
 from napari_mvfusion.gui.panels.fuse.live_preview import identity
 from napari_mvfusion.gui.panels.views.grids import resampled
 from napari_mvfusion.io.formats import write_volume
+from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.saved_views import write_views_folder
+from napari_mvfusion.io.streaming import LeadingAxis
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import sample
 
@@ -198,6 +200,25 @@ def test_time_points_count_alike(viewer, recorded, rng):
     second = open_layers(layers).at((1,))
     np.testing.assert_array_equal(second.views[0].trust[WHOLE], weights)
     assert notes(layers[0])["trust"].weights is weights
+
+
+def test_each_time_point_is_repeated_as_its_views_count(viewer, tmp_path, rng):
+    grid = Grid((12, 14, 16))
+    pixels = rng.random((2, 2, *grid.shape), np.float32) + 1
+    write_zarr(tmp_path / "fish.zarr", pixels, grid, leading=[LeadingAxis("t", 2), LeadingAxis("c", 2)])
+    weights, file = rng.random(grid.shape, np.float32), tmp_path / "w.zarr"
+    write_zarr(file, weights, grid)
+    viewer.open(tmp_path / "fish.zarr", plugin="napari-mvfusion")
+    layers = [layer for layer in viewer.layers if can_be_view(layer)]
+    box = ((0.0, 0.0, 0.0), (9.0, 20.0, 20.0))
+    annotate(layers[0], trust=ChosenTrust(weights, weights_layer="w", weights_file=str(file), box_um=box))
+    opened = open_layers(layers)
+    assert opened.indices == [(0,), (1,)]
+    for index in opened.indices:
+        again = Inputs(**opened.inputs_at(index))
+        assert list(again.trust.values()) == [str(file)]
+        assert list(again.trust_box_um.values()) == [box]
+        np.testing.assert_array_equal(fused(again.open()), fused(opened.at(index)))
 
 
 @pytest.mark.parametrize(
