@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from napari_mvfusion.data.views import drain
+from napari_mvfusion.engine.iteration_choice import Trial, choose_iterations
 from napari_mvfusion.engine.one_tile import stage_results
-from napari_mvfusion.engine.stopping import Trial, choose_iterations
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD

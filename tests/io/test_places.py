@@ -574,3 +574,11 @@ def test_only_the_views_that_are_fused_decide_on_the_grid(tmp_path):
     two = open_views(files, views=["b", "a"], no_data="none", grid="first")
     assert two.grid.origin_um == (0, 3, 0)
     check_scene(two)
+
+
+def test_voxels_that_are_unlikely_are_said_and_those_that_are_stated_are_not(tmp_path):
+    for size, said in (((0.002, 0.0005, 0.0005), True), ((500.0, 0.5, 0.5), True), ((2.0, 0.5, 0.5), False)):
+        path = tmp_path / f"{size[0]}.zarr"
+        write_zarr(path, np.ones((4, 5, 6), np.float32), Grid((4, 5, 6), size))
+        assert any("unlikely" in remark for remark in open_views([path]).remarks) == said
+        assert not open_views([path], voxel_size_um=size).remarks

@@ -107,6 +107,8 @@ def assumed_size(stated: StatedSize) -> tuple[FloatTriple, Known]:
 
 # From far below an atom to a metre; beyond, a unit is wrong, and files cannot state it.
 _SMALLEST_UM, _LARGEST_UM = 1e-5, 1e6
+# From expanded specimens to whole brains at low magnification.
+_FINEST_UM, _COARSEST_UM = 0.005, 100.0
 
 
 @dataclass(frozen=True, order=True)
@@ -191,6 +193,11 @@ def box_of(index: Sequence[slice | int], shape: Sequence[int]) -> tuple[Box, tup
 def is_impossible_size(voxel_size_um: Sequence[float]) -> bool:
     """Whether voxels (z, y, x) are such as no microscope has: below 0.01 nm, or above 1 m."""
     return any(0 < size < _SMALLEST_UM or _LARGEST_UM < size < np.inf for size in voxel_size_um)
+
+
+def is_unlikely_size(voxel_size_um: Sequence[float]) -> bool:
+    """Whether voxels (z, y, x) are such as light-sheet microscopes do not record: below 5 nm, or above 0.1 mm."""
+    return any(not _FINEST_UM <= size <= _COARSEST_UM for size in voxel_size_um)
 
 
 def refuse_impossible_size(voxel_size_um: Sequence[float], file: str = "", units: Sequence[str] = ()) -> None:

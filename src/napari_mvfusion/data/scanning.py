@@ -198,7 +198,8 @@ def scan_views(
     for view, trust in zip(views, trusts, strict=True):
         if trust is not None and not trust.total:
             raise InputError(
-                f"the weights of {view.label} are 0 in all of the fused volume: change them, or leave it out"
+                f"{view.label} is trusted nowhere in the fused volume (trust, trust box or fade): change that, or leave it "
+                "out"
             )
     nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
     if any(nothing_else):

@@ -16,8 +16,10 @@ from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, is_ali
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
-# Over so many voxels inside a box trust rises from its faces on, so that none of them is seen in the fused volume.
+# Over so many voxels inside a box, or a quarter of a thin one, trust rises from those of its faces that lie within the
+# view, so that none of them is seen in the fused volume.
 EDGE_VOXELS = 8
+_THIN = 4
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,22 @@ class PlacedTrust:
             trust *= self.fade.at(_along(toward, box) - self._nearest(toward)).astype(np.float32)
         if self.box_um is not None:
             for row, low, high in zip(self.to_world[:3], *self.box_um, strict=True):
-                # The shortest way from voxel to voxel along this axis of the world.
-                step = np.abs(row[:3]).max()
-                place = _along(row, box)
-                inside = np.minimum(place - low, high - place) / step
-                trust *= ((inside + 1) / EDGE_VOXELS).clip(0, 1) * (inside >= 0)
+                trust *= self._within(row, low, high, box)
         return trust
+
+    def _within(self, row: np.ndarray, low: float, high: float, box: Box) -> np.ndarray:
+        """Trust between two faces across an axis of the world, whose row of the matrix this is."""
+        # The shortest way from voxel to voxel along this axis.
+        step = np.abs(row[:3]).max()
+        edge = min(EDGE_VOXELS, max(1.0, (high - low) / step / _THIN))
+        first = self._nearest(row)
+        last = -self._nearest(-row)
+        place = _along(row, box)
+        within = np.asarray((place >= low) & (place <= high), np.float32)
+        for face, inside in ((low > first, place - low), (high < last, high - place)):
+            if face:
+                within = within * ((inside / step + 1) / edge).clip(0, 1)
+        return within
 
     def _nearest(self, toward: np.ndarray) -> float:
         """The least depth of a corner of the view."""

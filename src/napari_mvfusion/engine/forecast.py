@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, VolumeLike, drain
+from napari_mvfusion.engine.iteration_choice import Trial
 from napari_mvfusion.engine.outputs import chunk_of
 from napari_mvfusion.engine.planning import plan_run
-from napari_mvfusion.engine.stopping import Trial
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method

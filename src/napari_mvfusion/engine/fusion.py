@@ -25,11 +25,11 @@ from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
+from napari_mvfusion.engine.iteration_choice import IterationChoice, choice_of, choose_iterations
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
 from napari_mvfusion.engine.run import Run, Stop
-from napari_mvfusion.engine.stopping import IterationChoice, choice_of, choose_iterations
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output, found_before
 from napari_mvfusion.errors import DiskFullError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child

@@ -20,8 +20,8 @@ from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.engine.iteration_choice import Trial
 from napari_mvfusion.engine.one_tile import stage_results
-from napari_mvfusion.engine.stopping import Trial
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.imaging.threads import interruptible
 from napari_mvfusion.methods.base import BoundMethod, Method

@@ -11,8 +11,8 @@ from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.sampling import source_of
 from napari_mvfusion.data.view_noise import Noise, halves_of_light
 from napari_mvfusion.data.views import RegisteredViews, drain
+from napari_mvfusion.engine.iteration_choice import as_the_views_bear
 from napari_mvfusion.engine.preview import Previewer
-from napari_mvfusion.engine.stopping import as_the_views_bear
 from napari_mvfusion.engine.structured_part import structured_box
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted

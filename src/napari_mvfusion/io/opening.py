@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mvfusion.data.field_of_view import NoData
 from napari_mvfusion.data.fused_grid import WorldBox
-from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, assumed_size
+from napari_mvfusion.data.geometry import FloatTriple, Grid, StatedSize, assumed_size, is_unlikely_size
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.angles import angles_in
@@ -170,6 +170,7 @@ def open_views(
         told=pattern is not None,
         clean=clean_psfs,
     )
+    opened = _with_doubts(opened) if voxel_size_um is None else opened
     if by_pattern is not None:
         at = by_pattern.rest
         masks = {**by_pattern.masks, **(masks or {})}
@@ -200,6 +201,24 @@ def open_views(
 def _no_data(view: View, asked: NoData) -> NoData:
     """Which pixels of a view are no measurement: what its file says, where nothing else is asked for."""
     return view.no_data if asked == "auto" and view.no_data_stated else asked
+
+
+def _with_doubts(opened: RegisteredViews) -> RegisteredViews:
+    """The views, with a remark where a file states voxels that no light-sheet microscope is likely to record."""
+    remarks: dict[str, list[str]] = {}
+    for view in opened.views:
+        affine = opened.grid.affine if view.affine is None else view.affine
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        if opened.grid.size_known and is_unlikely_size(sizes.tolist()):
+            remarks.setdefault(" x ".join(f"{size:g}" for size in sizes), []).append(view.name)
+    if not remarks:
+        return opened
+    said = [
+        f"voxels of {size} um (z, y, x) are unlikely for a light-sheet microscope (view {', '.join(names)}): check the unit "
+        "in the file, or say their size with --voxel-size"
+        for size, names in remarks.items()
+    ]
+    return RegisteredViews(opened.views, opened.grid, remarks=[*opened.remarks, *said])
 
 
 def _mask(file: Path, at: VolumeChoice) -> VolumeLike:

@@ -148,7 +148,7 @@ class Method(Protocol):
     def trial(self) -> Method | None:
         """The method with the most iterations that it may take, where the views tell how many; None where that is given.
 
-        It is tried on a part of the views, see `napari_mvfusion.engine.stopping`.
+        It is tried on a part of the views, see `napari_mvfusion.engine.iteration_choice`.
         """
 
     def with_iterations(self, number: int) -> Method:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from napari_mvfusion.data.events import Event, Warned
+from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.attenuation import (
@@ -35,7 +35,7 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
 
     Yields
     ------
-    The progress of a scan of the views, and a warning where the attenuation was looked for and cannot be known.
+    The progress of a scan of the views, and what was found in a line; a warning where it was looked for and cannot be known.
 
     Raises
     ------
@@ -49,7 +49,13 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
     yield from views.scan()
     if doubt := doubt_about_transmission(views):
         yield Warned(doubt)
-    return find_transmission(views)
+    found = find_transmission(views)
+    if found is not None:
+        yield Noted(
+            f"light that views lost in the specimen is allowed for: where they differ most, one got {found.least_share:.0%} "
+            "of what another got (attenuation none takes all as equally bright)"
+        )
+    return found
 
 
 def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> list[str]:

@@ -45,6 +45,7 @@ from napari_mvfusion.training.training_samples import (
 )
 
 # The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
+_LEAST_COVERED = 1e-6
 _PLANES = 8
 _FIRST_STREAM = 3
 _SPLIT_STREAM = 6
@@ -419,7 +420,7 @@ def _seen_mean(values: np.ndarray, covered: np.ndarray | None) -> np.ndarray:
     if covered is None:
         return np.asarray(values.mean(axis=0, dtype=np.float32))
     light = np.einsum("vzyx,vzyx->zyx", values, covered, dtype=np.float32)
-    return np.asarray(light / np.maximum(covered.sum(axis=0, dtype=np.float32), 1))
+    return np.asarray(light / np.maximum(covered.sum(axis=0, dtype=np.float32), _LEAST_COVERED))
 
 
 def _detail(views: RegisteredViews, box: Box) -> float:

@@ -11,13 +11,13 @@ from napari_mvfusion.data.events import Cancelled, IterationDone, Noted, Prepare
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.iteration_choice import LEAST_ITERATIONS, Trial, choose_iterations
 from napari_mvfusion.engine.one_tile import stage_results
 from napari_mvfusion.engine.planning import LIBRARY_BYTES
 from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.engine.series import FuseJob, PartDone, SeriesPart, fuse_series
-from napari_mvfusion.engine.stopping import LEAST_ITERATIONS, Trial, choose_iterations
 from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.imaging.threads import Interrupted
