@@ -40,7 +40,8 @@ def test_sizes_tell_as_much_memory_as_pixels_do(nuclei, method, placed):
         make(which, Speeds()).forecast(method, "cpu", memory_bytes=GIB, to_file=True)
         for make, which in ((Forecaster, views), (Forecaster.of_sizes, unread))
     )
-    assert seen.memory_bytes == told.memory_bytes > 2**20
+    # How much light was lost, which sizes do not tell, takes a little.
+    assert 2**20 < told.memory_bytes <= seen.memory_bytes <= 1.05 * told.memory_bytes
 
 
 def test_the_largest_volumes_are_told_at_once():

@@ -144,16 +144,17 @@ def test_a_region_smaller_than_the_psf_is_fused_too():
     np.testing.assert_allclose(last.values, whole[30:33, 30:32, 30:31], rtol=0.05)
 
 
-def test_pixels_are_read_once():
+def test_pixels_are_read_once_for_each_kind_of_picture():
     views = two_views()
     counted = [Counted(np.asarray(view.data)) for view in views.views]
     watched = RegisteredViews(
         [View(data, view.name, psf=view.psf) for data, view in zip(counted, views.views, strict=True)]
     )
     previewer = Previewer(watched, CPU)
-    list(previewer.run(EBMD(iterations=1), BOX))
+    for iterations in (1, 2):  # a filtered picture first, then a coarse one
+        list(previewer.run(EBMD(iterations=iterations), BOX))
     reads = [data.reads for data in counted]
-    list(previewer.run(EBMD(iterations=2, lambda_=0.1), BOX))
+    list(previewer.run(EBMD(iterations=3, lambda_=0.1), BOX))
     assert [data.reads for data in counted] == reads
 
 
