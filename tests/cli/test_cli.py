@@ -318,7 +318,7 @@ BAD = {
     "unknown ending": (lambda s, t: ["fuse", s, "-o", t / "o.png"], 3, "no known ending"),
     "no folder": (lambda s, t: ["fuse", s, "-o", t / "none" / "o.tif"], 3, "does not exist"),
     "no cuda": (lambda s, t: ["fuse", s, "--device", "cuda:9", "-o", t / "o.tif"], 5, ""),
-    "too little memory": (lambda s, t: ["fuse", s, "--memory", "1M", "-o", t / "o.tif"], 4, "does not fit into"),
+    "too little memory": (lambda s, t: ["fuse", s, "--memory", "1M", "-o", t / "o.tif"], 4, "allow more memory"),
     "memory without a unit": (lambda s, t: ["fuse", s, "--memory", "4", "-o", t / "o.tif"], 2, "'4' would be bytes"),
     "bad memory": (lambda s, t: ["fuse", s, "--memory", "lots", "-o", t / "o.tif"], 2, "is no size such as 4G"),
     "no recipe": (lambda s, t: ["fuse", "--recipe", s / "psf_0.tif", "-o", t / "o.tif"], 2, "holds no recipe"),
@@ -396,8 +396,7 @@ def test_the_demo_goes_the_whole_way(tmp_path, monkeypatch):
         volume, grid = open_volume(out / f"{method}.zarr")
         assert grid.shape == (64, 64, 64)
         errors[method] = evaluate(volume, truth).all.nrmse
-    assert errors["wiener"] < errors["ebmd"] < errors["cbif"]
-    assert errors["generator"] < errors["cbif"]
+    assert max(errors[method] for method in ("generator", "wiener", "ebmd")) < 0.8 * errors["cbif"]
     assert f"Closest to the truth over all voxels: {min(errors, key=lambda name: errors[name])}" in done.stdout
     (out / ".made-by-mvfusion-demo").unlink()
     assert "was not made by a demo" in run("demo", out, code=3).stderr

@@ -19,6 +19,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.layer_data import view_layers
 from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.gui.panels.views.roles_dialog import RolesDialog
 from napari_mvfusion.io.psf_files import open_psf, prepare_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import EBMD, Average
@@ -302,6 +303,10 @@ def test_dropped_files_that_hold_several_views_bring_all_of_them(model, person, 
         planes = [CziPlane({"V": part, "Z": z}, plane + part) for z, plane in enumerate(volume)]
         write_czi(file, planes, "" if part else xml, part=part)
     person.drop(*files)
+    # Its parts state different places of the stage, which may count or not.
+    (dialog,) = (dialog for dialog in person.panel.window().findChildren(RolesDialog) if dialog.isVisible())
+    dialog.accept()
+    person.settle()
     assert [layer.name for layer in model.layers] == ["fish view 0", "fish view 90"]
     assert [known(layer)["angle"] for layer in model.layers] == [0, 90]
     np.testing.assert_array_equal(model.layers[1].data, volume + 1)
