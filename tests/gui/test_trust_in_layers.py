@@ -89,7 +89,7 @@ def test_a_moved_layer_takes_its_box_from_the_world_and_no_recipe_says_it(viewer
     inputs = Inputs(source=str(tmp_path / "in"), no_data="auto")
     _, found = views_as_layers(inputs.open, sample="s", inputs=inputs.model_dump(mode="json"))
     layers = [viewer.add_image(data, **look) for data, look, _ in found]
-    annotate(layers[0], trust=ChosenTrust(box_um=((4.0, 4.0, 4.0), (30.0, 30.0, 15.0))))
+    annotate(layers[0], trust=ChosenTrust(box_um=((4.0, 4.0, 8.0), (30.0, 30.0, 15.0))))
     there = open_layers(layers)
     assert there.inputs is not None
     before = there.views.views[0].trust[WHOLE]
