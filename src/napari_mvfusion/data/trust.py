@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.data.field_of_view import VolumeLike
+from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, is_aligned, triple
+from napari_mvfusion.data.sampling import positions
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
@@ -89,22 +91,23 @@ class PlacedTrust:
         trust = np.ones(box.shape, np.float32)
         if self.weights is not None:
             trust *= np.asarray(self.weights[box.slices]).astype(np.float32)
+        places = positions(self.to_world, box)
         if self.fade is not None:
             toward = np.asarray(self.axis) @ self.to_world[:3]
-            trust *= self.fade.at(_along(toward, box) - self._nearest(toward)).astype(np.float32)
+            depth = sum((share * place for share, place in zip(self.axis, places, strict=True)), np.zeros((1, 1, 1)))
+            trust *= self.fade.at(depth - self._nearest(toward)).astype(np.float32)
         if self.box_um is not None:
-            for row, low, high in zip(self.to_world[:3], *self.box_um, strict=True):
-                trust *= self._within(row, low, high, box)
+            for row, place, low, high in zip(self.to_world[:3], places, *self.box_um, strict=True):
+                trust *= self._within(row, place, low, high)
         return trust
 
-    def _within(self, row: np.ndarray, low: float, high: float, box: Box) -> np.ndarray:
-        """Trust between two faces across an axis of the world, whose row of the matrix this is."""
+    def _within(self, row: np.ndarray, place: np.ndarray, low: float, high: float) -> np.ndarray:
+        """Trust at places between two faces across an axis of the world, whose row of the matrix this is."""
         # The shortest way from voxel to voxel along this axis.
         step = np.abs(row[:3]).max()
         edge = min(EDGE_VOXELS, max(1.0, (high - low) / step / _THIN))
         first = self._nearest(row)
         last = -self._nearest(-row)
-        place = _along(row, box)
         within = np.asarray((place >= low) & (place <= high), np.float32)
         for face, inside in ((low > first, place - low), (high < last, high - place)):
             if face:
@@ -175,9 +178,7 @@ def _check_box(view: View, to_world: np.ndarray, box_um: tuple[FloatTriple, Floa
         raise InputError(
             f"{view.label}: the box of trust {_said(box_um)} has no extent: give its first place, then its last"
         )
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in view.shape], indexing="ij")).reshape(3, -1)
-    places = to_world[:3, :3] @ corners + to_world[:3, 3:]
-    first, last = places.min(axis=1), places.max(axis=1)
+    first, last = Placed(view.shape, to_world, view.label).bounds_um
     if (first > high).any() or (last < low).any():
         field = (tuple(first), tuple(last))
         raise InputError(f"{view.label} lies {_said(field)}, outside of its box of trust {_said(box_um)}")
@@ -186,9 +187,3 @@ def _check_box(view: View, to_world: np.ndarray, box_um: tuple[FloatTriple, Floa
 def _said(box: Any) -> str:
     first, last = (", ".join(f"{place:.6g}" for place in corner) for corner in box)
     return f"from ({first}) to ({last}) um"
-
-
-def _along(row: np.ndarray, box: Box) -> np.ndarray:
-    """One coordinate of the voxels of a box, from a row of a matrix; broadcasts to the shape of the box."""
-    z, y, x = np.ogrid[box.slices]
-    return np.asarray(row[0] * z + row[1] * y + row[2] * x + row[3])

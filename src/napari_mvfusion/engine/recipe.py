@@ -259,14 +259,14 @@ class Inputs(_Part):
                 weight=chosen("weight", view, weights.get(view.name), view.weight, 1.0),
                 gain=chosen("gain", view, gains.get(view.name), view.gain, 1.0),
                 remove_hot=self.remove_hot or view.remove_hot,
-                transmission=self._transmission(passed[view.name]) if view.name in passed else view.transmission,
+                transmission=self._beside(passed[view.name]) if view.name in passed else view.transmission,
             )
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
 
-    def _transmission(self, file: str) -> VolumeLike:
-        """A transmission: that of the volume that is chosen, or the only one for all of them."""
+    def _beside(self, file: str) -> VolumeLike:
+        """Weights or a transmission: those of the volume that is chosen, or the only ones for all of them."""
         return open_volume(Path(file), timepoint=self.timepoint, channel=self.channel, one_will_do=True)[0]
 
     def _trusted(self, opened: RegisteredViews) -> RegisteredViews:
@@ -282,10 +282,7 @@ class Inputs(_Part):
         for view in opened.views:
             name = view.name
             if name in files or name in boxes or name in fades:
-                weights = None
-                if name in files:
-                    at = {"timepoint": self.timepoint, "channel": self.channel}
-                    weights = open_volume(files[name], **at, one_will_do=True)[0]
+                weights = self._beside(files[name]) if name in files else None
                 fade = Fade(*fades[name]) if name in fades else None
                 view = with_trust(view, opened.grid, weights=weights, box_um=boxes.get(name), fade=fade)
             changed.append(view)

@@ -44,8 +44,8 @@ from napari_mvfusion.training.training_samples import (
     rather_bright,
 )
 
-# The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
 _LEAST_COVERED = 1e-6
+# The coarse pass looks at every eighth plane, averaged over cells of 4 x 4 voxels.
 _PLANES = 8
 _FIRST_STREAM = 3
 _SPLIT_STREAM = 6
