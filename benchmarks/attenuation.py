@@ -49,13 +49,12 @@ def dose(truth: np.ndarray, angles: tuple[int, ...]) -> float:
 
 
 def wrong_by(views: RegisteredViews, exponent: float) -> RegisteredViews:
-    """The views with the estimated transmission to a power, brought to at most 1, which changes the brightness alone."""
+    """The views with the estimated transmission to a power, as it is given."""
     found = find_transmission(views)
     if found is None:
         light = np.ones((len(views), *views.grid.shape), np.float32)
     else:
         light = found.over(views.grid.box, torch.device("cpu")).numpy() ** np.float32(exponent)
-    light /= light.max()
     given = [replace(view, transmission=one) for view, one in zip(views.views, light, strict=True)]
     return RegisteredViews(given, views.grid)
 

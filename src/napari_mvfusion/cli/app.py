@@ -19,6 +19,7 @@ COMMANDS = {
     "fuse": "Fuse registered views into one volume. The recipe that repeats it lands beside the result.",
     "evaluate": "Measure a fused volume: against the truth, and by blurring it again and comparing it with its views.",
     "scene": "Write views in their places, and a fused volume of them, as one OME-Zarr 0.6 scene that other programs open.",
+    "transmission": "Find how much light each view lost in the specimen, and write it as files that a run can be given.",
     "info": "Say which samples, views, PSFs and ground truths an input holds.",
     "train": "Train a generator. The best weights on what is never trained on are kept; Ctrl-C stops and keeps them.",
     "clean": "Remove what killed runs left: half-written files, old versions that were replaced, locks.",

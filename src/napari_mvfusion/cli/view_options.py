@@ -245,8 +245,8 @@ class SelectionOptions(ViewOptions):
         _option(
             "--transmission",
             metavar="VIEW=FILE",
-            help="Share of the light that reached a view, above 0 and at most 1, for each voxel of the fused volume; used "
-            "with --set attenuation=given.",
+            help="Share of the light that reached a view, above 0, for each voxel of the fused volume, as mvfusion "
+            "transmission writes it; used with --set attenuation=given.",
         ),
     ] = None
 

@@ -46,9 +46,9 @@ class View:
     trust : array (z, y, x) from 0 to 1, how much the view counts at each of its pixels beside its weight, or None where that
         is the same everywhere; see `napari_mvfusion.data.trust`
     no_data_stated : whether its file or somebody says so, be it "none" or "auto"; files that are written then say it too
-    transmission : array (z, y, x) on the voxels of the fused volume, above 0 and at most 1: the share of the light of each
-        voxel of the specimen that reached this view. None where it is not known beforehand. Methods use it where they are
-        told to.
+    transmission : array (z, y, x) on the voxels of the fused volume, above 0: the share of the light of each voxel of the
+        specimen that reached this view, at most 1, or relative to the mean of all views, at most 8. None where it is not
+        known beforehand. Methods use it where they are told to.
     """
 
     data: VolumeLike

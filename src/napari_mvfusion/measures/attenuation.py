@@ -99,11 +99,17 @@ class Transmission:
 
         Interpolated linearly between the centres of cells, and the same beyond the outer ones.
         """
-        values = torch.from_numpy(self.values[view]).to(device)
+        places = [
+            ((np.arange(start, stop) + 0.5) / self.cell - 0.5).clip(0, count - 1)
+            for start, stop, count in zip(box.start, box.stop, self.values.shape[1:], strict=True)
+        ]
+        # Of a plane of a large volume all the others would be interpolated too.
+        needed = tuple(slice(int(at[0]), int(at[-1]) + 2) for at in places)
+        values = torch.from_numpy(np.ascontiguousarray(self.values[view][needed])).to(device)
         # z last: arrays grow as late as possible.
         for axis in (2, 1, 0):
             count = values.shape[axis]
-            at = ((np.arange(box.start[axis], box.stop[axis]) + 0.5) / self.cell - 0.5).clip(0, count - 1)
+            at = places[axis] - needed[axis].start
             below = at.astype(np.int64)
             low = values.index_select(axis, torch.from_numpy(below).to(device))
             high = values.index_select(axis, torch.from_numpy(np.minimum(below + 1, count - 1)).to(device))
@@ -111,10 +117,10 @@ class Transmission:
             values = low.lerp_(high, share.reshape([-1 if a == axis else 1 for a in range(3)]))
         return values
 
-    def relative(self, trust: Sequence[float]) -> Transmission:
-        """The transmission of each view over the mean of all, which counts views by how much they are trusted."""
+    def mean(self, trust: Sequence[float]) -> Transmission:
+        """The mean over all views as that of a single one, which counts views by how much they are trusted."""
         mean = np.tensordot(np.asarray(trust, np.float64) / np.sum(trust), self.values, 1)
-        return replace(self, values=(self.values / mean).astype(np.float32))
+        return replace(self, values=mean[None].astype(np.float32))
 
 
 def given_transmission(views: RegisteredViews) -> Transmission:
@@ -127,7 +133,7 @@ def given_transmission(views: RegisteredViews) -> Transmission:
     Raises
     ------
     InputError
-        If a view has none, or one with a value that is not above 0 and at most 1.
+        If a view has none, or one with a value that is not above 0, or too large for a share of the mean as well.
     """
     volumes: list[VolumeLike] = []
     for view in views.views:
@@ -140,12 +146,12 @@ def given_transmission(views: RegisteredViews) -> Transmission:
     for v, (view, volume) in enumerate(zip(views.views, volumes, strict=True)):
         for row, first in enumerate(range(0, shape[0], cell)):
             slab = np.asarray(volume[first : first + cell], np.float64)
-            wrong = ~((slab > 0) & (slab <= 1))
+            wrong = ~((slab > 0) & (slab <= _MOST))
             if wrong.any():
                 z, y, x = np.argwhere(wrong)[0].tolist()
                 raise InputError(
                     f"the transmission of {view.label} is {slab[z, y, x]:g} at voxel {(first + z, y, x)}: a share of light "
-                    "is above 0 and at most 1"
+                    f"is above 0 and at most 1, or at most {_MOST:g} where it is relative to the mean of the views"
                 )
             for axis in (1, 2):
                 slab = np.add.reduceat(slab, np.arange(0, shape[axis], cell), axis)
@@ -175,6 +181,21 @@ def doubt_about_transmission(views: RegisteredViews) -> str:
     if not doubt:
         return ""
     return f"the attenuation of the views cannot be told from other differences: {doubt}; it is taken as none"
+
+
+def why_no_transmission(views: RegisteredViews) -> str:
+    """Why `find_transmission` finds none, in a line that says what would help; empty where it finds one."""
+    if find_transmission(views) is not None:
+        return ""
+    if len(views) < 2:
+        return "lost light is found by comparing views, and there is one: give two or more"
+    for view in views.views:
+        lacking = "angle" if view.angle is None else "PSF" if view.psf is None else ""
+        if lacking:
+            return f"{view.label} has no {lacking}, without which lost light cannot be found: give it one"
+    return doubt_about_transmission(views) or (
+        "the views do not differ as if they had lost light in the specimen: it is taken as none"
+    )
 
 
 def _found(views: RegisteredViews) -> tuple[Transmission | None, str]:

@@ -48,7 +48,8 @@ class UpdateWeights:
         # Views without an affine fill the grid and blend alike: the first of them stands for all.
         own = [v for v, view in enumerate(views.views) if view.affine is None]
         self._like = [own[0] if v in own else v for v in range(len(views))]
-        self._light = None if transmission is None else transmission.relative(self._trust.tolist())
+        self._light = transmission
+        self._mean_light = None if transmission is None else transmission.mean(self._trust.tolist())
         self._kept: dict[tuple[int, float], torch.Tensor] = {}
 
     def of(self, v: int, box: Box) -> torch.Tensor:
@@ -98,6 +99,8 @@ class UpdateWeights:
             np.divide(np.float32(self._osem * self._trust[v]) * blending[self._like[v]], planes, out=planes)
             np.minimum(planes, 1, out=planes)
         made = torch.from_numpy(weight).to(self._device)
-        if self._light is not None:
-            made.mul_(self._light.of(v, self._views.in_frame(box), self._device)).clamp_(max=1)
+        if self._light is not None and self._mean_light is not None:
+            # One after the other, and interpolated before they are divided: cells of any size give the same.
+            made.mul_(self._light.of(v, self._views.in_frame(box), self._device))
+            made.div_(self._mean_light.of(0, self._views.in_frame(box), self._device)).clamp_(max=1)
         return made

@@ -56,7 +56,7 @@ def write_scene(
         group: Any = zarr.create_group(aside, zarr_format=3)
         group.create_group(VIEWS)
         ways = []
-        for name, view in zip(_folders(views.names), views.views, strict=True):
+        for name, view in zip(plain_names(views.names), views.views, strict=True):
             affine = views.grid.affine if view.affine is None else view.affine
             ways.append(
                 _way(f"{VIEWS}/{name}", _write_view(aside / VIEWS / name, view, affine, views.grid), views.grid)
@@ -128,8 +128,8 @@ def _transform(path: str, stated: Mapping[str, Any]) -> dict[str, Any]:
     return {**stated, "input": {"path": path, "name": PHYSICAL}, "output": {"name": WORLD}}
 
 
-def _folders(names: Sequence[str]) -> list[str]:
-    """Names of folders for views, which keep what every file system takes, and differ in more than upper case."""
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Names of files or folders for views, which keep what every file system takes, and differ in more than upper case."""
     found: list[str] = []
     for number, name in enumerate(names):
         plain = _NO_NAME.sub("_", name).strip("._") or f"view{number}"
