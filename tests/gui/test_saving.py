@@ -208,6 +208,15 @@ def test_a_result_becomes_a_scene_with_its_views(model, person, views_person, tw
     assert grid == small_views.views.grid
     assert "is a fused volume, and left out" in again.remarks[0]
     np.testing.assert_array_equal(drain(fuse_events(again, Average())).data, np.asarray(result.data))
+    assert "place to place" not in person.messages("done")[0]
+    annotate(two[0], trust=ChosenTrust(fade=Fade(4, 12)))
+    person.press("fuse")
+    person.wait_until_done()
+    model.layers.selection.active = model.layers[-1]
+    save_result_as(person, tmp_path / "trusting", "OME-Zarr scene")
+    assert person.messages("error") == []
+    assert "How much views count from place to place is not in the scene" in person.messages("done")[0]
+    assert all(view.trust is None for view in open_views(tmp_path / f"trusting{kinds()[0].ending}").views)
 
 
 def test_a_result_can_be_saved_when_it_is_no_longer_computed(model, person, small_views, show_views):

@@ -13,7 +13,7 @@ from napari_mvfusion.data.trust import Fade
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.gui.layers.layer_data import view_layers
-from napari_mvfusion.gui.layers.notes import annotate
+from napari_mvfusion.gui.layers.notes import ChosenTrust, annotate
 from napari_mvfusion.gui.layers.opened import open_layers
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.methods import Average
@@ -180,6 +180,7 @@ def test_a_box_is_typed_or_taken_from_shapes(model, person, layers):
     asked = Asked(person, person.rows()[0], "In a box")
     low = [asked.dialog.findChild(QWidget, f"first_{axis}").number() for axis in "zyx"]
     assert low == [10, 20, 30], "it begins as large as the view"
+    assert "its outermost 8 voxels (z 8, y 4, x 4 µm; a quarter of a thin box)" in asked.reads()
     asked.press("take_shapes")
     asked.enter("last_z", "20")
     trust = np.asarray(model.layers["counts s view 0"].data)
@@ -212,3 +213,21 @@ def test_a_dialog_goes_with_its_view(model, person, layers):
     person.settle()
     assert names(model) == ["s view 90"]
     assert not [d for d in person.panel.findChildren(QDialog) if d.isVisible()]
+
+
+def test_what_no_view_would_see_is_said_while_it_is_entered(model, person, layers):
+    annotate(layers[1], trust=ChosenTrust(box_um=((10.0, 20.0, 30.0), (33.0, 35.5, 41.9))))
+    person.settle()
+    asked = Asked(person, person.rows()[0], "In a box")
+    unseen = asked.dialog.findChild(QLabel, "unseen")
+    person.bot.wait(300)
+    assert unseen.text() == "", "it is seen by this view everywhere"
+    asked.enter("last_x", "35.9")
+    said = "No view has data, or is trusted, in about 25.0% of the fused volume: it is 0 there."
+    person.bot.waitUntil(lambda: unseen.text() == said)
+    asked.enter("last_x", "29")
+    assert unseen.text() == "", "what was said of another box is gone"
+    asked.enter("last_x", "46")
+    person.bot.wait(300)
+    assert unseen.text() == ""
+    asked.press(CANCEL)

@@ -10,7 +10,8 @@ import typer
 from napari_mvfusion.cli import show
 from napari_mvfusion.cli.view_options import SelectionOptions, reads_views
 from napari_mvfusion.data.fused import Fused
-from napari_mvfusion.engine.savable_views import open_for_scene
+from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.savable_views import not_in_scene, open_for_scene
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_new
 from napari_mvfusion.io.formats import known_endings
@@ -42,10 +43,12 @@ def scene(
     inputs = reading.inputs(sources or [])
     refuse_overlap([out], [*places_in(inputs.model_dump(mode="json")), *([] if fused is None else [fused])])
     views = open_for_scene(inputs)
-    volume = None
+    volume, lost = None, ""
     if fused is not None:
-        volume = Fused(*open_volume(fused, one_will_do=True), read_recipe(fused) or {})
+        recipe = read_recipe(fused) or {}
+        volume = Fused(*open_volume(fused, one_will_do=True), recipe)
+        lost = not_in_scene(Inputs.model_validate(recipe["inputs"]) if recipe.get("inputs") else None)
     write_scene(out, views, fused=volume, overwrite=overwrite)
-    for note in views.remarks:
+    for note in (*views.remarks, *filter(None, [lost])):
         show.say_warning(note)
     show.say(str(out))

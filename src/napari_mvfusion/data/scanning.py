@@ -155,7 +155,7 @@ def scan_views(
     """
     shape = window.shape
     spare_hot = [True] * len(views) if spare_hot is None else spare_hot
-    slabs = _slabs(shape)
+    parts = slabs(shape)
     low = np.full(len(views), np.inf)
     high = np.full(len(views), -np.inf)
     total = np.zeros(len(views))
@@ -167,7 +167,7 @@ def scan_views(
     hot = [HotCount(view) for view in views]
     masks = [None if view.mask is None else hashlib.sha256() for view in views]
     trusts = [None if view.trust is None else TrustSum() for view in views]
-    for done, slab in enumerate(slabs, 1):
+    for done, slab in enumerate(parts, 1):
         for i, view in enumerate(views):
             values, spared = _look(view, grid, slab.within(window), hot[i] if spare_hot[i] else None)
             digests[i].update(values.data)
@@ -189,7 +189,7 @@ def scan_views(
                 flat = values.ravel()
                 squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
                 count[i] += values.size
-        yield Preparing("reading the views", done / len(slabs))
+        yield Preparing("reading the views", done / len(parts))
     for view, n in zip(views, count, strict=True):
         if n == 0:
             raise InputError(
@@ -293,6 +293,7 @@ def _inside(view: View, grid: Grid, box: Box) -> np.ndarray | None:
     return covered > 0
 
 
-def _slabs(shape: Triple) -> list[Box]:
+def slabs(shape: Triple) -> list[Box]:
+    """A volume cut across z into boxes that are small enough to hold at once."""
     thickness = max(1, _SCAN_VOXELS // (shape[1] * shape[2]))
     return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.fused_grid import Placed
-from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, is_aligned, triple
+from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, float_triple, is_aligned, triple
 from napari_mvfusion.data.sampling import positions
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
@@ -103,8 +103,7 @@ class PlacedTrust:
 
     def _within(self, row: np.ndarray, place: np.ndarray, low: float, high: float) -> np.ndarray:
         """Trust at places between two faces across an axis of the world, whose row of the matrix this is."""
-        # The shortest way from voxel to voxel along this axis.
-        step = np.abs(row[:3]).max()
+        step = _step(row)
         edge = min(EDGE_VOXELS, max(1.0, (high - low) / step / _THIN))
         first = self._nearest(row)
         last = -self._nearest(-row)
@@ -156,6 +155,21 @@ def with_trust(
         _check_box(view, to_world, box_um)
     axis = (1.0, 0.0, 0.0) if fade is None else _detection_axis(view, to_world)
     return replace(view, trust=PlacedTrust(view.shape, to_world, weights, box_um, fade, axis))
+
+
+def edge_um(to_world: np.ndarray) -> FloatTriple:
+    """How wide the edges of a box are within which trust rises, along (z, y, x) of the world, um.
+
+    Parameters
+    ----------
+    to_world : 4 x 4, from the voxels of the view to the world, um
+    """
+    return float_triple(EDGE_VOXELS * _step(row) for row in to_world[:3])
+
+
+def _step(row: np.ndarray) -> float:
+    """The shortest way from voxel to voxel along an axis of the world, whose row of the matrix to it this is."""
+    return float(np.abs(row[:3]).max())
 
 
 def _detection_axis(view: View, to_world: np.ndarray) -> FloatTriple:

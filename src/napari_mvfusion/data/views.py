@@ -21,6 +21,7 @@ from napari_mvfusion.data.overviews import Overview
 from napari_mvfusion.data.sampling import mark_covered, mark_trusted, positions, read_view, to_view
 from napari_mvfusion.data.scaled_volume import ScaledVolume, unit_for
 from napari_mvfusion.data.scanning import ViewStatistics, sample_views, scan_views
+from napari_mvfusion.data.seen import counts_everywhere, find_unseen, seen_by_any
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
@@ -270,13 +271,24 @@ class RegisteredViews:
         self._detect_no_data_now()
         box = self.in_frame(box)
         indices = range(len(self)) if which is None else which
-        if all(_is_everywhere(self.views[i]) for i in indices):
+        if all(counts_everywhere(self.views[i]) for i in indices):
             return None
         block = np.ones((len(indices), *box.shape), np.float32)
         for slot, index in enumerate(indices):
             mark_covered(self.views[index], self._frame, box, block[slot])
             mark_trusted(self.views[index], self._frame, box, block[slot])
         return block
+
+    def seen(self, box: Box) -> np.ndarray | None:
+        """Where at least one view has data and counts: bool (z, y, x) of the box, None where that is everywhere."""
+        self._check(box)
+        self._detect_no_data_now()
+        return seen_by_any(self.views, self._frame, self.in_frame(box))
+
+    def unseen_share(self, planes: int | None = None) -> Generator[Preparing, None, float]:
+        """The share of the voxels at which no view has data and counts; see `napari_mvfusion.data.seen.find_unseen`."""
+        yield from self.detect_no_data()
+        return (yield from find_unseen(self.views, self._frame, self.in_frame(self.grid.box), planes))
 
     def positions(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the voxels of a box lie in a view's own pixels.
@@ -325,11 +337,6 @@ class RegisteredViews:
     def in_frame(self, box: Box) -> Box:
         """The box in voxels of the whole grid, of which these views may be a region."""
         return box if self._window is None else box.within(self._window)
-
-
-def _is_everywhere(view: View) -> bool:
-    """Whether a view counts alike at every voxel of the fused volume."""
-    return view.affine is None and view.mask is None and view.trust is None
 
 
 def drain(generator: Generator[object, None, T]) -> T:

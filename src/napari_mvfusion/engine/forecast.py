@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_mvfusion.data.seen import about_unseen
 from napari_mvfusion.data.views import RegisteredViews, ViewStatistics, VolumeLike, drain
 from napari_mvfusion.engine.iteration_choice import Trial
 from napari_mvfusion.engine.outputs import chunk_of
@@ -27,6 +28,8 @@ from napari_mvfusion.system.words import duration, sentence
 _WORK_S, _WAIT_S = 3.0, 20.0
 # Speeds are known for volumes up to this many times smaller or larger than one that was fused.
 _ALIKE = 32
+# So many planes tell how much of the volume no view saw.
+_PLANES = 12
 _KEPT_SIZES = 6
 _KEPT_KINDS = 64
 
@@ -98,7 +101,9 @@ def forecast_words(
                 )
         except MemoryShortage as error:
             return sentence(str(error))
-    return words_of(found, volumes)
+    unseen = forecaster.unseen_share()
+    needs = words_of(found, volumes)
+    return f"{needs}. {sentence(about_unseen(unseen, sampled=True))}" if unseen else needs
 
 
 class Speeds:
@@ -174,6 +179,7 @@ class Forecaster:
         self.views = views
         self._speeds = speeds
         self._sampled: RegisteredViews | None = None
+        self._unseen: float | None = None
 
     @classmethod
     def of_sizes(cls, views: RegisteredViews, speeds: Speeds) -> Forecaster:
@@ -181,6 +187,12 @@ class Forecaster:
         made = cls(views, speeds)
         made._sampled = _unread(views)
         return made
+
+    def unseen_share(self) -> float:
+        """Which share of the fused volume no view sees, found on some planes and once."""
+        if self._unseen is None:
+            self._unseen = drain(self.views.unseen_share(_PLANES))
+        return self._unseen
 
     def forecast(
         self,

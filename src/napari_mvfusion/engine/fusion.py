@@ -21,6 +21,7 @@ from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Statement, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
+from napari_mvfusion.data.seen import about_unseen
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
@@ -255,6 +256,9 @@ def _fuse(
         for note in views.notes:
             yield Noted(note) if isinstance(note, Statement) else Warned(note)
         _reject_constant(views)
+        unseen = yield from until(views.unseen_share(), cancel)
+        if unseen:
+            yield Noted(about_unseen(unseen))
         given = views
         if method.removes_hot:
             views = views.without_hot()
@@ -264,6 +268,7 @@ def _fuse(
             yield Warned(message)
         views, unit = views.in_safe_unit()
         recipe = describe_run(given, method, target_device, inputs)
+        recipe["run"] |= {"unseen_share": unseen} if unseen else {}
         asked = fingerprint(recipe)
         choice = None
         if method.trial is not None:
@@ -317,7 +322,7 @@ def _fuse(
         raise
     if note := _about_tiles(tile, plan.tiles, output.chunk, begun=begun):
         yield Noted(note)
-    output = CheckedOutput(output, unit)
+    output = CheckedOutput(output, unit, views.seen if unseen else None)
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
     with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
         if run.lost_tiles:

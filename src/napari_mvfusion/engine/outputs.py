@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,17 +39,21 @@ class Output(Protocol):
 
 
 class CheckedOutput:
-    """Brings values to the units of the views, and lets none through that is no finite number.
+    """Brings values to the units of the views, lets none through that is no finite number, and holds 0 where no view saw.
 
     Parameters
     ----------
     output : where they go
     unit : of the values
+    seen : where at least one view has data and counts, as `RegisteredViews.seen`; None where that is everywhere
     """
 
-    def __init__(self, output: Output, unit: float = 1.0) -> None:
+    def __init__(
+        self, output: Output, unit: float = 1.0, seen: Callable[[Box], np.ndarray | None] | None = None
+    ) -> None:
         self._output = output
         self._unit = unit
+        self._seen = seen
         self.chunk = output.chunk
 
     def write(self, box: Box, values: torch.Tensor) -> str | None:
@@ -65,6 +69,8 @@ class CheckedOutput:
         if not bool(values.isfinite().all()):
             place = torch.nonzero(~values.isfinite())[0].tolist()
             raise InputError(not_finite(triple(a + i for a, i in zip(box.start, place, strict=True))))
+        if self._seen is not None:
+            values = without_unseen(values, self._seen(box))
         return self._output.write(box, values)
 
     def holds(self, box: Box, wanted: str | None) -> bool:
@@ -74,6 +80,11 @@ class CheckedOutput:
     def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
         """See `Output`."""
         return self._output.finish(recipe, changes)
+
+
+def without_unseen(values: torch.Tensor, seen: np.ndarray | None) -> torch.Tensor:
+    """Fused values (z, y, x), 0 where no view saw; `seen` is bool of the same shape, or None for everywhere."""
+    return values if seen is None else values.masked_fill(~torch.from_numpy(seen).to(values.device), 0)
 
 
 def not_finite(place: Triple | None = None) -> str:

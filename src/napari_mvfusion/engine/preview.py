@@ -110,9 +110,11 @@ class Previewer:
         if method.trial is not None and method in self._iterations:
             method = method.with_iterations(self._iterations[method])
         bound = self._prepare(method, views, cancel)
+        seen = views.seen(box.inside(wide))
         if coarse_first and method.coarse_first:
             for values, label in self._quick(method, wide, cancel, started):
-                yield Preview(box, values[inside] * self._unit, label, False, time.perf_counter() - started)
+                values = _without_unseen(values[inside] * self._unit, seen)
+                yield Preview(box, values, label, False, time.perf_counter() - started)
         self._shown = wide
         # Which iteration is the last the views tell, beside the picture that is shown meanwhile.
         verdicts = None if method.trial is None else self._trial(method, cancel).verdicts(cancel)
@@ -125,7 +127,8 @@ class Previewer:
             now = time.perf_counter()
             if last or (step.iteration and now - shown > _SHOW_EVERY_S):
                 shown = now
-                yield Preview(box, (step.values[inside] * self._unit).cpu().numpy(), label, last, now - started)
+                values = (step.values[inside] * self._unit).cpu().numpy()
+                yield Preview(box, _without_unseen(values, seen), label, last, now - started)
             if last:
                 return
 
@@ -198,6 +201,13 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
     size = float_triple(s * factor for s in views.grid.voxel_size_um)
     made = RegisteredViews(coarse, Grid(shape, size, known=views.grid.known))
     return made.region(made.grid.box, statistics, rough_border=True)
+
+
+def _without_unseen(values: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """Fused values of one's own, set to 0 where no view saw, as a run does; None for everywhere."""
+    if seen is not None:
+        values[~seen] = 0
+    return values
 
 
 def _binned(values: np.ndarray, factor: int) -> np.ndarray:

@@ -115,6 +115,15 @@ class Inputs(_Part):
     fade_um: tuple[float, float] | None = None
     fades_um: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
+    @property
+    def says_trust(self) -> bool:
+        """Whether a view counts more in some places than in others."""
+        return bool(self.trust or self.trust_box_um or self.fade_um or self.fades_um)
+
+    def without_trust(self) -> Inputs:
+        """The same with views that count alike everywhere."""
+        return self.model_copy(update={"trust": {}, "trust_box_um": {}, "fade_um": None, "fades_um": {}})
+
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.
 

@@ -97,14 +97,14 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
 
 
 def open_for_scene(inputs: Inputs) -> RegisteredViews:
-    """Open views as a scene holds them: each with its PSF in the frame of its own pixels.
+    """Open views as a scene holds them: each with its PSF in the frame of its own pixels, and counting alike everywhere.
 
     Raises
     ------
     InputError
         If they cannot be opened, or have PSFs on other voxels than those that are opened of them.
     """
-    views = inputs.open(own_psfs=True)
+    views = inputs.without_trust().open(own_psfs=True)
     with_psf = [view for view in views.views if view.psf is not None]
     if inputs.level and with_psf:
         raise InputError(
@@ -112,6 +112,21 @@ def open_for_scene(inputs: Inputs) -> RegisteredViews:
             f"level {inputs.level}: take level 0"
         )
     return views
+
+
+def not_in_scene(inputs: Inputs | None) -> str:
+    """What a scene does not hold of the views of a result, in a sentence; "" where it holds all.
+
+    Parameters
+    ----------
+    inputs : how they were opened, as the recipe of the result says; None where it does not
+    """
+    if inputs is None or not inputs.says_trust:
+        return ""
+    return (
+        "How much views count from place to place is not in the scene: the recipe of the result says it, and fusing the "
+        "views of the scene needs it said again."
+    )
 
 
 def save_views(path: Path, views: RegisteredViews, kind: Kind, tag: str, report: Callable[[float], None]) -> SavedViews:

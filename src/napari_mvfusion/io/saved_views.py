@@ -36,13 +36,17 @@ def write_views_folder(
     Raises
     ------
     OutputError
-        If a view has no angle or its own affine, a PSF that lies there differs, or a file cannot be written.
+        If a view has no angle, its own affine, a mask or trust, a PSF that lies there differs, or a file cannot be written.
     """
     folder = Path(folder)
     for view in views.views:
         if view.angle is None or view.affine is not None:
             raise OutputError(
                 f"{view.label} needs an angle, and no affine, to be written into a folder of files: use a .zarr"
+            )
+        if view.mask is not None or view.trust is not None:
+            raise OutputError(
+                f"{view.label} has a mask or trust, which a folder of files does not hold: save it without"
             )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

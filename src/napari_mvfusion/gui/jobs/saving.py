@@ -24,7 +24,7 @@ from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.views import RegisteredViews, drain
 from napari_mvfusion.engine.recipe import Inputs
-from napari_mvfusion.engine.savable_views import Kind, SavedViews, open_for_scene, save_views
+from napari_mvfusion.engine.savable_views import Kind, SavedViews, not_in_scene, open_for_scene, save_views
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Steps, Task
@@ -156,6 +156,11 @@ class Writing:
     overwrite: bool
     beside: Inputs | None = None
 
+    @property
+    def lost(self) -> str:
+        """What is not in the files, in a sentence; "" where all is."""
+        return not_in_scene(self.beside)
+
 
 def volume_steps(check: Checkpoint, writing: Writing) -> Generator[None, None, Path]:
     """Write a result with its place and recipe; `check` ends it. A folder is never replaced."""
@@ -254,7 +259,11 @@ def save_from_menu(viewer: napari.viewer.Viewer) -> None:
     except MVFusionError as error:
         show_error(str(error))
         return
-    show_info(f"Saved {layer.name} as {writing.path}.")
+    show_info(_saved(layer, writing))
+
+
+def _saved(layer: Image, writing: Writing) -> str:
+    return " ".join(filter(None, [f"Saved {layer.name} as {writing.path}.", writing.lost]))
 
 
 class SaveResult(QPushButton):
@@ -309,8 +318,8 @@ class SaveResult(QPushButton):
             self._status.say("error", str(error))
             return
         if writing is not None:
-            self.saver.start(writing.path.name, volume_steps, writing, done=partial(self._finish, layer))
+            self.saver.start(writing.path.name, volume_steps, writing, done=partial(self._finish, layer, writing))
 
-    def _finish(self, layer: Image, path: Path | None) -> None:
+    def _finish(self, layer: Image, writing: Writing, path: Path | None) -> None:
         if path is not None:
-            self._status.say("done", f"Saved {layer.name} as {path}.")
+            self._status.say("done", _saved(layer, writing))

@@ -13,7 +13,7 @@ import numpy as np
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import FloatTriple, Grid, Triple, float_triple
 from napari_mvfusion.data.resampled_view import ResampledStack, ResampledView
-from napari_mvfusion.data.trust import PlacedTrust, with_trust
+from napari_mvfusion.data.trust import PlacedTrust, edge_um, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.gui.layers.notes import ChosenTrust
 from napari_mvfusion.gui.layers.shown_stack import ShownStack
@@ -61,6 +61,10 @@ class TrustPlace:
         """The first and the last place (z, y, x) in the world that a view has."""
         low, high = Placed(view.shape, self._to_world(view), view.label).bounds_um
         return float_triple(low), float_triple(high)
+
+    def edge_um(self, view: View) -> FloatTriple:
+        """How wide the edges of a box are along (z, y, x) of the world, where it is not thin."""
+        return edge_um(self._to_world(view))
 
     def shown(self, trust: VolumeLike, shape: Triple) -> ShownStack:
         """How much a view counts as pixels of a layer, on the voxels (z, y, x) that the layer of the view shows."""

@@ -47,11 +47,15 @@ def write_scene(
     Raises
     ------
     OutputError
-        If a view has a mask, there is something already, or it cannot be written.
+        If a view has a mask or trust, there is something already, or it cannot be written.
     """
     for view in views.views:
         if view.mask is not None:
             raise OutputError(f"{view.label} has a mask, which a scene does not hold: save it without")
+        if view.trust is not None:
+            raise OutputError(
+                f"{view.label} counts more in some places than in others, which a scene does not hold: save it without trust"
+            )
     with written_aside(path, overwrite=overwrite) as aside:
         group: Any = zarr.create_group(aside, zarr_format=3)
         group.create_group(VIEWS)

@@ -30,9 +30,14 @@ def write_views_zarr(
     Raises
     ------
     OutputError
-        If a view has its own affine or a mask, or the folder exists or cannot be written.
+        If a view has its own affine, a mask or trust, or the folder exists or cannot be written.
     """
     for view in views.views:
+        if view.trust is not None:
+            raise OutputError(
+                f"{view.label} counts more in some places than in others, which an OME-Zarr of views does not hold: save it "
+                "without trust"
+            )
         if view.affine is not None or view.mask is not None:
             raise OutputError(
                 f"{view.label} has an affine or a mask, which one OME-Zarr cannot hold: resample it first"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,21 +14,37 @@ from qtpy.QtCore import QObject, QPoint, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.data.seen import about_unseen
 from napari_mvfusion.data.trust import Fade, PlacedTrust
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.status import Say
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Latest
 from napari_mvfusion.gui.layers.conversion import micrometres, place_of_volume, stack_of
 from napari_mvfusion.gui.layers.notes import KEY, ChosenTrust, notes
 from napari_mvfusion.gui.layers.opened import open_layers
+from napari_mvfusion.gui.layers.shown_stack import ShownStack
 from napari_mvfusion.gui.layers.trusted_views import in_words
 from napari_mvfusion.gui.panels.views.trust_dialogs import BoxDialog, FadeDialog, TrustDialog
 from napari_mvfusion.gui.panels.views.trust_menu import chosen_or_none
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.measures.view_problems import setting
+from napari_mvfusion.system.words import sentence
 
 _LOOK_MS = 80
 _LIST_EVENTS = ("inserted", "removed", "reordered")
 _OPACITY = 0.3
+# So many planes tell how much of the volume no view would see.
+_PLANES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Counting:
+    """How much a view would count: its trust, that as the pixels of a layer, and all views with it."""
+
+    trust: PlacedTrust
+    shown: ShownStack
+    views: RegisteredViews
 
 
 class TrustChoice(QObject):
@@ -51,6 +67,9 @@ class TrustChoice(QObject):
         self._included: list[Image] = []
         self._shown: Image | None = None
         self._due = Later(_LOOK_MS, self._show, self)
+        self._looking = Latest(self)
+        self._looking.succeeded.connect(self._say_unseen)
+        self._looking.failed.connect(lambda failed: self._say_unseen(failed.message))
         for name in _LIST_EVENTS:
             getattr(viewer.layers.events, name).connect(self._notice)
 
@@ -87,6 +106,7 @@ class TrustChoice(QObject):
         """Close the dialog, if there is one; its layer goes with it unless it is to stay."""
         dialog, self._dialog = self._dialog, None
         self._due.cancel()
+        self._looking.cancel()
         if dialog is None:
             return
         shown, self._shown = self._shown, None
@@ -104,7 +124,7 @@ class TrustChoice(QObject):
 
     def _fade_dialog(self, given: ChosenTrust) -> FadeDialog:
         assert self._view is not None
-        trust = self._trust(ChosenTrust(fade=given.fade or Fade(0, 1)))[0]
+        trust = self._counting(ChosenTrust(fade=given.fade or Fade(0, 1))).trust
         return FadeDialog(self._view.name, trust.axis, trust.depth_um, given.fade, self._parent)
 
     def _box_dialog(self, given: ChosenTrust) -> BoxDialog:
@@ -112,20 +132,29 @@ class TrustChoice(QObject):
         opened = open_layers(self._included, everywhere=[self._view])
         number = self._included.index(self._view)
         extent = opened.places[number].extent_um(opened.views.views[number])
-        dialog = BoxDialog(self._view.name, extent, given.box_um, self._parent)
+        edge_um = opened.places[number].edge_um(opened.views.views[number])
+        dialog = BoxDialog(self._view.name, extent, edge_um, given.box_um, self._parent)
         dialog.wanted.connect(self._take_shapes)
         dialog.offer(self._shapes())
         return dialog
 
-    def _trust(self, chosen: ChosenTrust) -> tuple[PlacedTrust, Any]:
-        """How much the view would count, and that as it is shown."""
+    def _counting(self, chosen: ChosenTrust) -> _Counting:
+        """How much the view would count."""
         assert self._view is not None
         opened = open_layers(self._included, everywhere=[self._view])
         number = self._included.index(self._view)
         place = opened.places[number]
-        trust = place.trusted(opened.views.views[number], chosen).trust
+        views = list(opened.views.views)
+        views[number] = place.trusted(views[number], chosen)
+        trust = views[number].trust
         assert isinstance(trust, PlacedTrust)
-        return trust, place.shown(trust, triple(stack_of(self._view).shape[-3:]))
+        # To recognise fields takes a look at all pixels, which the run takes.
+        known = [replace(view, no_data="none") if view.no_data == "auto" else view for view in views]
+        return _Counting(
+            trust,
+            place.shown(trust, triple(stack_of(self._view).shape[-3:])),
+            RegisteredViews(known, opened.views.grid),
+        )
 
     def _as_entered(self) -> ChosenTrust:
         assert self._view is not None
@@ -136,12 +165,16 @@ class TrustChoice(QObject):
         """Show how much the view would count as it is entered, or say why it cannot be meant."""
         if self._dialog is None or self._view is None:
             return
+        self._dialog.say_unseen("")
+        self._looking.cancel()
         try:
-            _, shown = self._trust(self._as_entered())
+            counting = self._counting(self._as_entered())
         except MVFusionError as error:
             self._dialog.say(str(error))
             return
+        shown = counting.shown
         self._dialog.say("")
+        self._looking.start(_unseen_steps, counting.views)
         if self._shown is not None and self._shown in self._viewer.layers:
             self._shown.data = shown
             return
@@ -159,13 +192,17 @@ class TrustChoice(QObject):
         self._viewer.add_layer(self._shown)
         self._viewer.layers.selection.active = active
 
+    def _say_unseen(self, words: str) -> None:
+        if self._dialog is not None:
+            self._dialog.say_unseen(words)
+
     def _choose(self) -> None:
         if self._view is None:
             return
         try:
             # It may have been answered before it was looked at.
             chosen = self._as_entered()
-            self._trust(chosen)
+            self._counting(chosen)
         except MVFusionError as error:
             self._say("error", str(error))
             return
@@ -197,6 +234,18 @@ class TrustChoice(QObject):
             self.end()
         elif isinstance(self._dialog, BoxDialog):
             self._dialog.offer(self._shapes())
+
+
+def _unseen_steps(check: Checkpoint, views: RegisteredViews) -> Generator[None, None, str]:
+    """What no view would see, in words: "" where that is nothing."""
+    steps = views.unseen_share(_PLANES)
+    while True:
+        check()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return f"{sentence(about_unseen(end.value, sampled=True))}." if end.value else ""
+        yield
 
 
 def box_round(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:

@@ -47,6 +47,7 @@ class TrustDialog(Question):
         self._keep = QCheckBox("Show as layer also when this is closed")
         describe(self._keep, "keep_trust", "Keep the layer")
         self._lacking = text_label("lacking", "")
+        self._unseen = text_label("unseen", "")
         if is_set:
             away: QPushButton = self._buttons.addButton("Take away", QDialogButtonBox.ButtonRole.ResetRole)
             away.setObjectName("take_away")
@@ -72,8 +73,12 @@ class TrustDialog(Question):
         self._let_answer(lacking)
         self._lacking.setText(lacking)
 
+    def say_unseen(self, words: str) -> None:
+        """Say what no view would see; "" where there is no such place, or that is not known yet."""
+        self._unseen.setText(words)
+
     def _rest(self) -> tuple[Part, ...]:
-        return self._lacking, self._keep
+        return self._lacking, self._unseen, self._keep
 
     def _number(self, name: str, called: str, value: float) -> NumberField:
         field = NumberField(-_FARTHEST_UM, _FARTHEST_UM, _DECIMALS)
@@ -130,13 +135,16 @@ class BoxDialog(TrustDialog):
     ----------
     name : of the layer
     extent : of the view
+    edge_um : how wide the edges of the box are along (z, y, x), over which the view counts less and less
     box : that it has, or None
     parent : the panel
     """
 
     wanted = Signal(str)
 
-    def __init__(self, name: str, extent: BoxUm, box: BoxUm | None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, name: str, extent: BoxUm, edge_um: FloatTriple, box: BoxUm | None, parent: QWidget | None = None
+    ) -> None:
         super().__init__("box_dialog", "In a box", parent, is_set=box is not None)
         self._extent = extent
         grid = QGridLayout()
@@ -156,8 +164,8 @@ class BoxDialog(TrustDialog):
         grid.addWidget(self._shapes, 3, 0, 1, 3)
         grid.addWidget(self._take, 3, 3)
         self._ask(
-            f"Where does {name} count? Within this box of the world; over its outermost {EDGE_VOXELS} voxels less and "
-            "less, so that no edge is seen.",
+            f"Where does {name} count? Within this box of the world; over its outermost {EDGE_VOXELS} voxels "
+            f"({_edges(edge_um)}; a quarter of a thin box) less and less, so that no edge is seen.",
             grid,
             *self._rest(),
         )
@@ -180,6 +188,13 @@ class BoxDialog(TrustDialog):
         """The box."""
         first, last = (float_triple(float(pair[end].value()) for pair in self._fields) for end in (0, 1))
         return {"box_um": (first, last)}
+
+
+def _edges(edge_um: FloatTriple) -> str:
+    """Widths along z, y and x, in words: one where they are alike."""
+    said = [f"{width:.3g}" for width in edge_um]
+    each = said[:1] if len(set(said)) == 1 else [f"{axis} {width}" for axis, width in zip("zyx", said, strict=True)]
+    return f"{', '.join(each)} µm"
 
 
 def side_of(axis: FloatTriple) -> str:
