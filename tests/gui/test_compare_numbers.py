@@ -15,6 +15,8 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.gui.layers.notes import annotate
 from napari_mvfusion.gui.panels.compare.curves_plot import CurvesPlot, PlottedCurve
 from napari_mvfusion.gui.panels.compare.profile_tab import ProfileTab
 from napari_mvfusion.measures.brightness import fit_brightness
@@ -22,6 +24,7 @@ from napari_mvfusion.measures.metrics import METRICS, PARTS
 from napari_mvfusion.measures.profiles import line_profile
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.measures.residuals import reprojection, residual_map
+from napari_mvfusion.methods import Average
 
 empty, person = compare_window.empty, compare_window.person
 
@@ -211,6 +214,32 @@ def test_what_is_known_stays_until_the_data_change(person):
     assert person.words("metrics_hint").startswith("1 row is not computed yet")
     compute(person)
     assert person.table()[3][1][0] != before[3][1][0]
+
+
+def test_the_residual_takes_lost_light_as_the_run_did_and_says_so(person, small_views):
+    compute(person)
+    assert person.words("metrics_hint") == (
+        "Attenuation in the residual: fitted, as no recipe says what the volume was fused with."
+    )
+    layer = person.viewer.layers["nuclei average"]
+    fused = fuse(small_views.views, Average())
+    annotate(layer, recipe=fused.recipe)
+    layer.data = np.asarray(fused.data)
+    compute(person)
+    plain = reprojection(fused.data, small_views.views, attenuation=False)
+    (row,) = (row for row in person.table() if row[0][0] == "average")
+    assert row[RESIDUAL_COLUMN][0] == f"{np.mean([one.rms for one in plain]):.2f}"
+    told = person.words("metrics_hint").splitlines()
+    assert told[0].startswith(
+        "Attenuation in the residual of 'nuclei view 0', 'nuclei view 180', 'nuclei cbif': fitted"
+    )
+    assert told[1] == "Attenuation in the residual of 'nuclei average': none, as in its run."
+    person.turn_to("Difference")
+    person.choose("fused", "nuclei average")
+    person.press("explain")
+    person.wait_until_computed()
+    assert f"{plain[0].rms:.2f} times the expected noise" in person.messages("done")[0]
+    assert "Attenuation: none, as in its run." in person.messages("done")[0]
 
 
 def test_a_volume_on_another_grid_is_told_in_words(person):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_vie
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
+from napari_mvfusion.engine.run_attenuation import attenuation_of_run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.formats import known_endings
@@ -91,13 +93,15 @@ def evaluate(
         if views is not None:
             opened = _that_made(fused, opened)
     found = _resolution(fused, opened, reading, device, quiet=as_json) if resolution else None
-    measured = Measured(volume, truth=reference, views=opened, device=pick_device(device))
+    allowing = partial(attenuation_of_run, read_recipe(fused))
+    measured = Measured(volume, truth=reference, views=opened, allowing=allowing, device=pick_device(device))
     values = measure(measured)
     if reference is not None:
         result["metrics"] = _as_json(values, "truth") | {"foreground_fraction": measured.scores.foreground_fraction}
     if opened is not None:
         by_view = _as_json(values, "views")
         result["reprojection"] = [one.as_dict() | by_view[one.view] for one in measured.residuals]
+        result["reprojection_attenuation"] = measured.attenuation.words
     if alone := _as_json(values, "nothing"):
         result["volume"] = alone["all"]
     if found is not None:
@@ -181,7 +185,7 @@ def _print(name: str, measured: Measured, values: Mapping[str, Values]) -> None:
             ]
             for one in measured.residuals
         ]
-        title = "Against the views (residual 1 is the noise of the view; attenuation is allowed for)"
+        title = f"Against the views (residual 1 is the noise of the view; attenuation: {measured.attenuation.words})"
         show.print_table(title, ["view", *(metric.title.lower() for metric in metrics), "attenuation"], rows)
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics
+from napari_mvfusion.data.volume_digest import volume_sha256
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.methods.generator import LearnedFusion
 
@@ -123,14 +123,6 @@ def psf_sha256(psf: np.ndarray) -> str:
     """SHA-256 of a PSF's shape and float32 values."""
     values = np.ascontiguousarray(psf, np.float32)
     return hashlib.sha256(str(values.shape).encode() + values.tobytes()).hexdigest()
-
-
-def volume_sha256(volume: VolumeLike) -> str:
-    """SHA-256 of a volume's shape and float32 values, read plane by plane."""
-    found = hashlib.sha256(str(tuple(volume.shape)).encode())
-    for z in range(volume.shape[0]):
-        found.update(np.ascontiguousarray(volume[z], np.float32).tobytes())
-    return found.hexdigest()
 
 
 def _describe_view(view: View, numbers: ViewStatistics) -> dict[str, Any]:

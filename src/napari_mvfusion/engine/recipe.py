@@ -18,9 +18,10 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, same_affine, triple
 from napari_mvfusion.data.trust import Fade, PlacedTrust, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.volume_digest import volume_sha256
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
-from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions, volume_sha256
+from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.formats import is_volume
@@ -268,13 +269,13 @@ class Inputs(_Part):
                 weight=chosen("weight", view, weights.get(view.name), view.weight, 1.0),
                 gain=chosen("gain", view, gains.get(view.name), view.gain, 1.0),
                 remove_hot=self.remove_hot or view.remove_hot,
-                transmission=self._beside(passed[view.name]) if view.name in passed else view.transmission,
+                transmission=self.open_beside(passed[view.name]) if view.name in passed else view.transmission,
             )
             for view in opened.views
         ]
         return RegisteredViews(changed, opened.grid, remarks=[*opened.remarks, *remarks])
 
-    def _beside(self, file: str) -> VolumeLike:
+    def open_beside(self, file: str) -> VolumeLike:
         """Weights or a transmission: those of the volume that is chosen, or the only ones for all of them."""
         return open_volume(Path(file), timepoint=self.timepoint, channel=self.channel, one_will_do=True)[0]
 
@@ -291,7 +292,7 @@ class Inputs(_Part):
         for view in opened.views:
             name = view.name
             if name in files or name in boxes or name in fades:
-                weights = self._beside(files[name]) if name in files else None
+                weights = self.open_beside(files[name]) if name in files else None
                 fade = Fade(*fades[name]) if name in fades else None
                 view = with_trust(view, opened.grid, weights=weights, box_um=boxes.get(name), fade=fade)
             changed.append(view)

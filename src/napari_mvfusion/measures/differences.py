@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.brightness import fit_brightness
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
 from napari_mvfusion.measures.residuals import Residual, reprojection, residual_map
+from napari_mvfusion.measures.used_attenuation import UsedAttenuation
 from napari_mvfusion.system.devices import pick_device
 
 _SAMPLED_PLANES = 7
@@ -42,11 +43,13 @@ class ResidualVolume:
     """Where a fused volume fails to explain a view, in units of the expected noise, float32 (z, y, x).
 
     `limit` is what most voxels stay within, at least 5, so that noise stays dim and errors are not all one colour.
+    `attenuation` says what was taken for the attenuation of the view.
     """
 
     data: np.ndarray
     residual: Residual
     limit: float
+    attenuation: str
 
     @property
     def words(self) -> str:
@@ -54,9 +57,10 @@ class ResidualVolume:
         transmission = self.residual.transmission
         depth = 0.0 if transmission is None else transmission.depth
         noise = f"{self.residual.rms:.2f} times the expected noise (1 is the noise itself)."
+        said = f"{noise} Attenuation: {self.attenuation}."
         if depth < _TOLD_DEPTH:
-            return noise
-        return f"{noise} Up to {depth:.0%} of the light is attenuated in this view, which is allowed for."
+            return said
+        return f"{said} Up to {depth:.0%} of the light is attenuated in this view, which is allowed for."
 
 
 def difference(a: PlacedVolume, b: PlacedVolume, report: Report) -> Generator[Difference, None, None]:
@@ -84,14 +88,19 @@ def difference(a: PlacedVolume, b: PlacedVolume, report: Report) -> Generator[Di
 
 
 def residual(
-    fused: PlacedVolume, views: RegisteredViews, name: str, report: Report
+    fused: PlacedVolume,
+    views: RegisteredViews,
+    name: str,
+    allowing: Callable[[RegisteredViews], UsedAttenuation],
+    report: Report,
 ) -> Generator[ResidualVolume, None, None]:
     """The residual of one view.
 
     Parameters
     ----------
     fused : on the grid of the views
-    views : among them the one that is called `name`, with its PSF
+    views : those that it was fused from, among them the one that is called `name`, with its PSF
+    allowing : tells what is taken for their attenuation
 
     Raises
     ------
@@ -99,11 +108,20 @@ def residual(
         If they do not belong together, or the view has no PSF.
     """
     device = pick_device("auto")
+    report("Finding how much light was lost", 0.0)
+    used = allowing(views)
     one = views.select([name])
-    (found,) = reprojection(fused.data, one, device, progress=partial(report, f"Blurring with the PSF of view {name}"))
+    (found,) = reprojection(
+        fused.data,
+        one,
+        device,
+        attenuation=used.fitted,
+        transmission=used.of([name]),
+        progress=partial(report, f"Blurring with the PSF of view {name}"),
+    )
     data = residual_map(fused.data, one, found, device, progress=partial(report, "Computing the residual"))
     limit = max(_LEAST_LIMIT, float(np.percentile(np.abs(data), _SHOWN_PERCENT)))
-    yield ResidualVolume(data, found, limit)
+    yield ResidualVolume(data, found, limit, used.words)
 
 
 def _as_dask(data: Any) -> da.Array:

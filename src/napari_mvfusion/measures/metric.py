@@ -14,6 +14,7 @@ from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.measures.quality import Metrics, evaluate
 from napari_mvfusion.measures.residuals import Residual, reprojection
+from napari_mvfusion.measures.used_attenuation import FITTED, UsedAttenuation
 
 # What a metric needs beside the fused volume: the ground truth, the views with their PSFs, or nothing.
 Needs = Literal["truth", "views", "nothing"]
@@ -29,6 +30,7 @@ class Measured:
     fused : (z, y, x)
     truth : (z, y, x) of the same shape, or None
     views : on the grid of the fused volume, each with its PSF, or None
+    allowing : tells what is taken for the attenuation of the views, as `attenuation_of_run` does; fitted when None
     device : where blurs are computed
     progress : called with the share that is done, 0 to 1; an error that it raises ends the work
     """
@@ -39,12 +41,14 @@ class Measured:
         *,
         truth: VolumeLike | None = None,
         views: RegisteredViews | None = None,
+        allowing: Callable[[RegisteredViews], UsedAttenuation] | None = None,
         device: torch.device | str = "cpu",
         progress: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.fused = fused
         self.truth = truth
         self.views = views
+        self._allowing = allowing
         self.device = device
         self._progress = progress
 
@@ -59,10 +63,24 @@ class Measured:
         return evaluate(self.fused, self.truth, progress=self._progress)
 
     @cached_property
+    def attenuation(self) -> UsedAttenuation:
+        """What the residuals take for the attenuation of the views."""
+        assert self.views is not None
+        return FITTED if self._allowing is None else self._allowing(self.views)
+
+    @cached_property
     def residuals(self) -> tuple[Residual, ...]:
         """Residual of every view, see `residuals.reprojection` for its errors."""
         assert self.views is not None
-        return reprojection(self.fused, self.views, self.device, progress=self._progress)
+        used = self.attenuation
+        return reprojection(
+            self.fused,
+            self.views,
+            self.device,
+            attenuation=used.fitted,
+            transmission=used.of(self.views.names),
+            progress=self._progress,
+        )
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ RESIDUAL = Metric(
     2,
     "views",
     "Reprojection residual: the volume, blurred with the PSF of each view, against that view, in units of the noise "
-    "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. Light "
-    "that fades with depth is allowed for, as a smooth factor. Compare methods on the same views only.",
+    "that is expected; mean over the views, lower is better, 1 is the noise itself. It needs no ground truth. What views "
+    "lost of their light is taken as in the run that made the volume; where no recipe says that, it is fitted. Compare "
+    "methods on the same views only.",
     lambda measured: {residual.view: residual.rms for residual in measured.residuals},
 )
 NRMSE = Metric(

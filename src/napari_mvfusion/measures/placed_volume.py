@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,14 @@ class PlacedVolume:
     data : (z, y, x) at full resolution
     matrix : 4 x 4, from voxels (z, y, x, 1) to world micrometres
     known : along which axes (z, y, x) the voxel size is known
+    recipe : what made it, where that is known
     """
 
     name: str
     data: VolumeLike
     matrix: np.ndarray
     known: Known = ALL_KNOWN
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def shape(self) -> Triple:

@@ -1,7 +1,8 @@
 """How well a fused volume explains its views, without a ground truth: the reprojection residual.
 
-The fused volume is attenuated as in the view, blurred with the PSF of the view, brought to the
-view's units by a scale and an offset, and the difference is compared with the noise that the view itself shows.
+The fused volume is attenuated as in the view, blurred with the PSF of the view, brought to the view's units by a scale
+and an offset, and the difference is compared with the noise that the view itself shows. The attenuation is that of the
+run which made the volume, where it is known, and else fitted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from napari_mvfusion.data.views import RegisteredViews, View, VolumeLike
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
+from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.measures.fitted_transmission import FittedTransmission, TransmissionSums
+from napari_mvfusion.measures.used_attenuation import KnownTransmission, known_transmission_of
 from napari_mvfusion.psf.usable import psf_of
 
 # With the largest halos in use a tile of this side keeps a blur below about 1 GiB.
@@ -63,10 +66,10 @@ class Residual:
     scale: float
     offset: float
     noise: Noise
-    transmission: FittedTransmission | None = field(default=None, repr=False, compare=False)
+    transmission: FittedTransmission | KnownTransmission | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, as they are written; "attenuation" is the `FittedTransmission.depth`, also as "lost_light"."""
+        """Plain numbers, as they are written; "attenuation" is the depth of the transmission, also as "lost_light"."""
         depth = None if self.transmission is None else self.transmission.depth
         return {
             "view": self.view,
@@ -91,13 +94,15 @@ def reprojection(
     tile: int = _TILE,
     progress: Callable[[float], None] = lambda share: None,
     lost_light: bool | None = None,
+    transmission: Transmission | None = None,
 ) -> tuple[Residual, ...]:
     """Blur a fused volume with the PSF of each view and compare it with the view.
 
     For each view, `scale * blurred + offset` is fitted to the pixels by least squares and
     `rms = sqrt(sum (pixel - fit)^2 / sum (gain * fit + read variance))` over the voxels where the view has data. A
-    fused volume that explains the view up to its noise has 1. Attenuation is allowed for: a smooth
-    factor before the blur, found by comparing smoothed images, so that what fades with depth does not count as an error.
+    fused volume that explains the view up to its noise has 1. Attenuation is allowed for, as a factor before the blur: the
+    transmission that is known, or else a smooth one, found by comparing smoothed images, so that what fades with depth does
+    not count as an error. One that is fitted forgives shadows in the fused volume too.
     What is otherwise not in the model `fused (x) PSF` raises it, as does noise that interpolation has smoothed (see
     `estimate_noise`). Hot pixels are no light that could be explained: what lies round them stands in their place.
 
@@ -107,13 +112,15 @@ def reprojection(
     views : each with its PSF
     device : where the blur is computed
     with_offset : fit an offset too; False takes the blurred volume to be zero where the view is dark
-    attenuation : allow for the attenuation of each view; False compares with `fused (x) PSF` alone
+    attenuation : fit the attenuation of each view where `transmission` does not say it; False compares with `fused (x) PSF`
+        alone then
     border : "mirror" takes the fused volume to go on beyond its border as its mirror image, as the methods do; "zero"
         takes it to be dark there, which is right for a specimen in empty medium and for simulated views
     noise : the noise of each view, where it is known; estimated from the views when None
     tile : longest side of the blocks that are blurred at once, voxels; no result depends on it
     progress : called with the share that is done, 0 to 1; an error that it raises ends the work
     lost_light : the old name of `attenuation`
+    transmission : of the views, in their order, as the run that made the volume used it
 
     Returns
     -------
@@ -133,24 +140,28 @@ def reprojection(
         raise InputError(f"{len(noise)} noise models were given for {len(views)} views: give one a view, or none")
     residuals = []
     boxes = _tiles(views.grid.box, tile)
-    scales = (*_TRANSMISSION_SCALES, None) if attenuation else (None,)
+    scales = (*_TRANSMISSION_SCALES, None) if attenuation and transmission is None else (None,)
     for index, view in enumerate(views.views):
-        transmission: FittedTransmission | None = None
+        passed: FittedTransmission | KnownTransmission | None = None
+        if transmission is not None:
+            passed = known_transmission_of(transmission, index, views.statistics()[index].overview)
         for turn, sigma in enumerate(scales):
             moments, sums = PairMoments(), TransmissionSums(views.grid.shape)
             for number, box in enumerate(boxes):
                 progress((index + (turn + number / len(boxes)) / len(scales)) / len(views))
                 observed, inside = _observed(views, index, box)
-                blurred = _blurred(fused, view, box, border, device, transmission)
+                blurred = _blurred(fused, view, box, border, device, passed)
                 moments.add(observed[inside], blurred[inside])
-                sums.add(box, observed, blurred, inside)
+                if sigma is not None:
+                    sums.add(box, observed, blurred, inside)
             if moments.count == 0:
                 raise InputError(
                     f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
                 )
             scale, offset = moments.fit(with_offset=with_offset)
             if sigma is not None:
-                transmission = sums.transmission(transmission, scale, offset, sigma)
+                before = passed if isinstance(passed, FittedTransmission) else None
+                passed = sums.transmission(before, scale, offset, sigma)
         known = estimate_noise(views, index, tile=tile) if noise is None else noise[index]
         expected = moments.count * (known.gain * float(scale * moments.means[1] + offset) + known.read_variance)
         if not expected > 0:
@@ -158,7 +169,7 @@ def reprojection(
                 f"the noise given for {view.label} has no variance: give a gain or a read variance above 0"
             )
         rms = sqrt(moments.left_over(scale, offset) / expected)
-        residuals.append(Residual(view.name, rms, scale, offset, known, transmission))
+        residuals.append(Residual(view.name, rms, scale, offset, known, passed))
     return tuple(residuals)
 
 
@@ -349,7 +360,7 @@ def _blurred(
     box: Box,
     border: Border,
     device: torch.device | str,
-    transmission: FittedTransmission | None,
+    transmission: FittedTransmission | KnownTransmission | None,
 ) -> np.ndarray:
     """Blur a box of the fused volume as the view sees it, float32."""
     psf = _psf(view)

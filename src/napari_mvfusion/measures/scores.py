@@ -13,6 +13,7 @@ from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.measures.metric import Measured, Metric, Needs, Values
 from napari_mvfusion.measures.metrics import METRICS, PARTS, PSNR, RESIDUAL, SSIM, measure
 from napari_mvfusion.measures.placed_volume import PlacedVolume, Report, require_one_grid
+from napari_mvfusion.measures.used_attenuation import UsedAttenuation
 from napari_mvfusion.system.devices import pick_device
 
 _LABELS: Mapping[Needs, str] = {"truth": "ground truth", "views": "reprojection", "nothing": "the volume itself"}
@@ -36,22 +37,27 @@ class Key:
 
 @dataclass(frozen=True, eq=False)
 class ScoringTask:
-    """A piece of work: one volume, compared with its views or with the ground truth."""
+    """A piece of work: one volume, compared with its views or with the ground truth; see `Measured` for `allowing`."""
 
     key: Key
     volume: PlacedVolume
     views: RegisteredViews | None = None
+    allowing: Callable[[RegisteredViews], UsedAttenuation] | None = None
     truth: PlacedVolume | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What became of a part: the values of each metric by its name, or the reason in words why there are none."""
+    """What became of a part: the values of each metric by its name, or the reason in words why there are none.
+
+    `attenuation` says what residuals took for the attenuation of the views, "" for other metrics.
+    """
 
     key: Key
     values: Mapping[str, Values] = field(default_factory=dict)
     problem: str = ""
+    attenuation: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +78,12 @@ class Row:
         """The number to show, where it is known; `part` is the set of voxels."""
         values = self.values(metric)
         return metric.number(values, part) if values else None
+
+    @property
+    def attenuation(self) -> str:
+        """What the residual took for the attenuation of the views, "" where there is none."""
+        score = self.known.get("views")
+        return "" if score is None else score.attenuation
 
     def problem(self, metric: Metric) -> str:
         """Why there is no number."""
@@ -95,8 +107,16 @@ def compute(parts: Sequence[ScoringTask], report: Report) -> Generator[Score, No
             if part.truth is not None:
                 require_one_grid([part.truth, part.volume])
             truth = None if part.truth is None else part.truth.data
-            measured = Measured(part.volume.data, truth=truth, views=part.views, device=device, progress=progress)
-            yield Score(part.key, measure(measured, part.key.needs))
+            measured = Measured(
+                part.volume.data,
+                truth=truth,
+                views=part.views,
+                allowing=part.allowing,
+                device=device,
+                progress=progress,
+            )
+            values = measure(measured, part.key.needs)
+            yield Score(part.key, values, attenuation="" if part.views is None else measured.attenuation.words)
         except InputError as error:
             yield Score(part.key, problem=str(error))
 

@@ -21,6 +21,7 @@ from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.methods.base import BoundMethod, FusionMethod, warn_few
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.deblurring import context_of_psfs
+from napari_mvfusion.methods.lost_light import Attenuation
 from napari_mvfusion.methods.paper_fusion import bind_paper
 from napari_mvfusion.methods.universal_fusion import bind_universal
 from napari_mvfusion.models import ModelCard, ModelEntry, find_model, load_model, weights_sha256
@@ -136,6 +137,13 @@ class LearnedFusion(FusionMethod):
         order = channel_order(views, card).indices
         published = self.tiles == "published"
         return (yield from bind_paper(views, network, order, device, autocast, published=published))
+
+    @property
+    def attenuation(self) -> Attenuation:
+        """What it takes of lost light: universal networks that are told of it estimate it."""
+        architecture = self._model()[1].architecture
+        told = isinstance(architecture, UniversalArchitecture) and architecture.light
+        return "estimated" if told else "none"
 
     def weights(self) -> str:
         """SHA-256 of the model's weights, which a recipe holds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,19 @@ def volume_at(layer: Image, point: Sequence[float]) -> PlacedVolume:
         If the layer's units are no lengths.
     """
     data, index = stack_of(layer), leading_index(layer, point)
-    return PlacedVolume(layer.name, data[index] if index else data, to_world_um(layer), known_sizes(layer))
+    return PlacedVolume(
+        layer.name, data[index] if index else data, to_world_um(layer), known_sizes(layer), _recipe_at(layer, index)
+    )
+
+
+def _recipe_at(layer: Image, index: tuple[int, ...]) -> Mapping[str, Any] | None:
+    """The recipe of the volume that a layer shows; None where there is none."""
+    recipe = notes(layer).get("recipe")
+    if recipe is None or "series" not in recipe:
+        return recipe
+    series = recipe["series"]
+    number = int(np.ravel_multi_index(index, leading_shape(layer))) if index else 0
+    return series[number] if number < len(series) else None
 
 
 def leading_index(layer: Image, point: Sequence[float]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from napari.utils.colormaps import Colormap
 from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
+from napari_mvfusion.engine.run_attenuation import attenuation_of_run
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
 from napari_mvfusion.gui.layers.conversion import place_of_volume
@@ -33,7 +34,7 @@ _DIVERGING = Colormap(
 _ABOUT_DIFFERENCE = "B is brought to the brightness of A first. Orange: A is brighter. Blue: B is."
 _ABOUT_RESIDUAL = (
     "The view minus the volume as the view would see it, in units of the noise that is expected: noise alone stays within "
-    "±3. Light that fades with depth is allowed for. Orange: the view is brighter than explained."
+    "±3. Attenuation is that of the run which made the volume, or fitted. Orange: the view is brighter than explained."
 )
 
 
@@ -112,9 +113,15 @@ class DifferenceTab(ComparePart):
         assert view is not None
         with self._told():
             volume = self._volume(fused)
-            views = views_of(volume, [view], self._viewer.dims.point)
+            point, listed = self._viewer.dims.point, self._compared.listed()
+            one = views_of(volume, [view], point)
+            # How much light a view lost is told from all of them.
+            views = one if volume.recipe is None else views_of(volume, listed, point)
+            views = views if one.names[0] in views.names else one
             self._place = place_of_volume(fused) | {"name": f"Residual of {fused.name} in {view.name}"}
-            self._start("Blurring", partial(residual, volume, views, views.names[0]))
+            self._start(
+                "Blurring", partial(residual, volume, views, one.names[0], partial(attenuation_of_run, volume.recipe))
+            )
 
     def _start(self, words: str, work: Any) -> None:
         self._bar.begin(words)

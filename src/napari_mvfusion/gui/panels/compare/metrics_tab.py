@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -11,6 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 
+from napari_mvfusion.engine.run_attenuation import attenuation_of_run
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Latest
@@ -124,7 +126,8 @@ class MetricsTab(ComparePart):
         if needs == "truth" and truth is not None:
             return {"truth": self._volume(truth)}
         if needs == "views":
-            return {"views": views_of(volume, self._compared.listed(), self._viewer.dims.point)}
+            views = views_of(volume, self._compared.listed(), self._viewer.dims.point)
+            return {"views": views, "allowing": partial(attenuation_of_run, volume.recipe)}
         return {}
 
     def _start(self) -> None:
@@ -166,7 +169,8 @@ class MetricsTab(ComparePart):
             scores = "" if self._compared.truth() is not None else " Name a ground truth above to get scores too."
             return f"{rows} not computed yet.{scores}"
         problems = dict.fromkeys(score.problem for row in self._rows for score in row.known.values())
-        return "\n".join(problem[:1].upper() + problem[1:] + "." for problem in problems if problem)
+        said = [problem[:1].upper() + problem[1:] + "." for problem in problems if problem]
+        return "\n".join([*said, *_attenuation_words(self._rows)])
 
     def _save_table(self) -> None:
         with self._told():
@@ -256,6 +260,17 @@ def _shared_words(names: Sequence[str]) -> int:
     return sum(len(words[0]) + 1 for words in takewhile(lambda words: len(set(words)) == 1, columns))
 
 
+def _attenuation_words(rows: Sequence[Row]) -> list[str]:
+    """What residuals took for the attenuation of the views, a line for all volumes of which it is alike."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.attenuation:
+            said.setdefault(row.attenuation, []).append(f"'{row.name}'")
+    if len(said) == 1:
+        return [f"Attenuation in the residual: {next(iter(said))}."]
+    return [f"Attenuation in the residual of {', '.join(names)}: {words}." for words, names in said.items()]
+
+
 def _cell(row: Row, metric: Metric, part: str) -> str:
     number = row.number(metric, part)
     if number is None:
@@ -269,5 +284,6 @@ def _tip(row: Row, metric: Metric, part: str) -> str:
         return row.problem(metric) or "Not computed yet"
     values = row.values(metric)
     if metric.needs == "views":
-        return "\n".join(f"view {view}: {value:.{metric.decimals + 1}f}" for view, value in values.items())
+        lines = [f"view {view}: {value:.{metric.decimals + 1}f}" for view, value in values.items()]
+        return "\n".join([*lines, f"Attenuation: {row.attenuation}"])
     return "\n".join(f"{value:.6g} over {PARTS[name]}" for name, value in values.items())
