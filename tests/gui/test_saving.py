@@ -348,3 +348,10 @@ def test_the_recipe_of_each_volume_of_a_series_repeats_it(model, person, views_p
         save_recipe(recipe, tmp_path / f"{time}.recipe.json")
         again = drain(load_recipe(tmp_path / f"{time}.recipe.json").repeat(tmp_path / f"again{time}.zarr"))
         np.testing.assert_array_equal(np.asarray(again.data[:]), np.asarray(result.data[time]))
+
+
+def test_transmissions_stay_with_layers_that_are_saved(views_person, two, tmp_path):
+    annotate(two[0], transmission=np.ones(two[0].data.shape, np.float32), transmission_layer="t")
+    save_as(views_person, "OME-Zarr…", tmp_path / "mine")
+    assert "Transmissions that were given are not in the files" in views_person.messages("done")[0]
+    assert all(view.transmission is None for view in open_views(tmp_path / "mine.zarr").views)

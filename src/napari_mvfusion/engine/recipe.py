@@ -162,6 +162,7 @@ class Inputs(_Part):
         *,
         keeps_grid: bool = False,
         weights: Mapping[str, str] | None = None,
+        transmissions: Mapping[str, str] | None = None,
     ) -> Inputs | None:
         """The same for views that it opened and that were set otherwise since; None where it cannot say how they are set.
 
@@ -172,6 +173,7 @@ class Inputs(_Part):
         voxels : of the fused volume, where views do not lie on its grid; as for these when None
         keeps_grid : views of a project lie on the grid that they get when they are opened
         weights : the files of how much views count from place to place, by name; of other views too
+        transmissions : the files of transmissions alike; those that it has when None
         """
         if len({view.remove_hot for view in views.views}) > 1:
             return None
@@ -184,6 +186,10 @@ class Inputs(_Part):
         no_data_views |= {view.name: "auto" for view in recognised}
         trust = _trust_of(views, weights or {})
         if trust is None:
+            return None
+        passed = self.transmissions if transmissions is None else transmissions
+        given = [view.name for view in views.views if view.transmission is not None]
+        if not set(given) <= passed.keys():
             return None
         # Views on different grids have the sizes that their files say.
         elsewhere = any(view.affine is not None for view in views.views)
@@ -202,7 +208,7 @@ class Inputs(_Part):
                 "no_data_views": no_data_views,
                 "masks": {name: file for name, file in masks.items() if name in views.names},
                 **trust,
-                "transmissions": {name: file for name, file in self.transmissions.items() if name in views.names},
+                "transmissions": {name: passed[name] for name in given},
             }
         )
 

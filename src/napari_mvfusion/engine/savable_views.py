@@ -87,6 +87,10 @@ def check_savable(views: RegisteredViews, kind: Kind) -> None:
                 f"{view.label} counts more in some places than in others, which is not saved with views: let it count alike "
                 "everywhere, or untick it"
             )
+        if view.transmission is not None:
+            raise InputError(
+                f"{view.label} has a transmission, which is not saved with views: keep its file, and save it without"
+            )
         if view.mask is not None:
             raise InputError(f"{view.label} has a mask, which is not saved with views: untick it")
         if kind.in_folder and (view.angle is None or angles.count(view.angle) > 1):

@@ -146,18 +146,38 @@ def given_transmission(views: RegisteredViews) -> Transmission:
     for v, (view, volume) in enumerate(zip(views.views, volumes, strict=True)):
         for row, first in enumerate(range(0, shape[0], cell)):
             slab = np.asarray(volume[first : first + cell], np.float64)
-            wrong = ~((slab > 0) & (slab <= _MOST))
-            if wrong.any():
-                z, y, x = np.argwhere(wrong)[0].tolist()
-                raise InputError(
-                    f"the transmission of {view.label} is {slab[z, y, x]:g} at voxel {(first + z, y, x)}: a share of light "
-                    f"is above 0 and at most 1, or at most {_MOST:g} where it is relative to the mean of the views"
-                )
+            if flaw := _flaw_of(slab, first):
+                raise InputError(f"the transmission of {view.label} {flaw}")
             for axis in (1, 2):
                 slab = np.add.reduceat(slab, np.arange(0, shape[axis], cell), axis)
             voxels = np.multiply.outer(*(np.minimum(cell, n - np.arange(0, n, cell)) for n in shape[1:]))
             values[v, row] = slab.sum(axis=0) / (voxels * min(cell, shape[0] - first))
     return Transmission(cell, values, ())
+
+
+def check_transmission(volume: VolumeLike) -> None:
+    """Refuse a volume (z, y, x) whose values are no shares of light; it is read plane by plane.
+
+    Raises
+    ------
+    InputError
+        If a value is not above 0, or too large for a share of the mean; names it and its voxel.
+    """
+    for z in range(volume.shape[0]):
+        if flaw := _flaw_of(np.asarray(volume[z : z + 1], np.float64), z):
+            raise InputError(f"it {flaw}")
+
+
+def _flaw_of(slab: np.ndarray, first: int) -> str:
+    """What is wrong with planes of a transmission, the first of which has this number; "" where nothing is."""
+    wrong = ~((slab > 0) & (slab <= _MOST))
+    if not wrong.any():
+        return ""
+    z, y, x = np.argwhere(wrong)[0].tolist()
+    return (
+        f"is {slab[z, y, x]:g} at voxel {(first + z, y, x)}: a share of light is above 0 and at most 1, or at most "
+        f"{_MOST:g} where it is relative to the mean of the views"
+    )
 
 
 def find_transmission(views: RegisteredViews) -> Transmission | None:

@@ -16,7 +16,7 @@ from napari_mvfusion.measures.pixel_facts import PixelFacts
 from napari_mvfusion.system.words import times
 
 Kind = Literal["error", "warning", "note"]
-Request = Literal["", "choose", "save", "undo", "stretch", "same", "size", "copy", "box", "fade"]
+Request = Literal["", "choose", "save", "undo", "stretch", "same", "size", "copy", "box", "fade", "light"]
 
 
 @dataclass(frozen=True, eq=False)

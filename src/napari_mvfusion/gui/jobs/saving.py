@@ -242,7 +242,8 @@ def _views_of(layer: Image) -> Inputs:
         )
     if not np.allclose(frame_of(layer)[1], np.eye(4)):
         raise InputError(f"{layer.name} was turned after it was fused: undo that, or save it alone")
-    return Inputs.model_validate(recipe["inputs"])
+    # The recipe of the result names them; a scene holds none.
+    return Inputs.model_validate(recipe["inputs"]).model_copy(update={"transmissions": {}})
 
 
 def save_from_menu(viewer: napari.viewer.Viewer) -> None:

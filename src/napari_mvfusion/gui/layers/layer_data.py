@@ -92,7 +92,7 @@ def view_layers(
             **({"no_data": view.no_data} if view.no_data != "none" or view.no_data_stated else {}),
             **({"file_no_data": view.no_data} if view.no_data_stated else {}),
             "trust": chosen_for(view, inputs),
-            **({} if view.transmission is None else {"transmission": view.transmission}),
+            **_transmission_notes(view, inputs),
             "source": view.source,
             "absent": absent_chunks_of(view),
             "sample": sample,
@@ -114,6 +114,14 @@ def view_layers(
         else:
             layers.append((recorded.shown, look | placement(views.grid), "image"))
     return layers
+
+
+def _transmission_notes(view: View, inputs: Mapping[str, Any] | None) -> Notes:
+    """What is noted of a transmission that a view was opened with."""
+    if view.transmission is None:
+        return {}
+    file = ((inputs or {}).get("transmissions") or {}).get(view.name, "")
+    return {"transmission": view.transmission, "transmission_layer": Path(file).name, "transmission_file": file}
 
 
 def views_as_layers(

@@ -21,7 +21,19 @@ KEY = "mvfusion"
 
 _MOST_SAID = 3
 
-Role = Literal["view", "truth", "fused", "preview", "residual", "difference", "curtain", "profile", "outlines", "trust"]
+Role = Literal[
+    "view",
+    "truth",
+    "fused",
+    "preview",
+    "residual",
+    "difference",
+    "curtain",
+    "profile",
+    "outlines",
+    "trust",
+    "transmission",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +125,8 @@ class Notes(TypedDict, total=False):
     mask : of a view, (z, y, x), nonzero where there is data
     mask_layer, mask_file : the layer that the mask was chosen from, and its file, "" where it has none
     trust : how much a view counts from place to place, or None where that is the same everywhere
-    transmission : of a view, as in `View`
+    transmission : of a view, as in `View`, or None
+    transmission_layer, transmission_file : the layer that it was chosen from, and its file, "" where it has none
     recorded : the pixels of a view that is shown resampled; its mask, and its own PSF, are on their voxels
     placed : 4 x 4, where a view lay when it was opened, um
     absent : what is to be said of chunks that the files of a view leave out; may be empty
@@ -151,6 +164,8 @@ class Notes(TypedDict, total=False):
     mask_file: str
     trust: ChosenTrust | None
     transmission: Any
+    transmission_layer: str
+    transmission_file: str
     recorded: Recorded
     placed: np.ndarray
     absent: str

@@ -180,7 +180,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None, *, everyw
                 gain=known.get("gain", 1.0),
                 remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
-                transmission=known.get("transmission"),
+                transmission=transmission_on(layer, frame.grid),
                 no_data=known.get("no_data", "auto"),
                 no_data_stated=known.get("no_data", "auto") != "auto" or known.get("file_no_data") is not None,
                 source=known.get("source") or layer.source.path or "",
@@ -239,7 +239,8 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
         kept = [one for layer in layers if (one := kept_view(layer)) is not None]
         if len(kept) < len(layers) or not all(map(_is_in_run, layers, views)):
             return None
-        return _kept_inputs(Inputs(**opened), kept, views, frame.grid, _weights_files(layers, kept))
+        files = _weights_files(layers, kept), _transmission_files(layers)
+        return _kept_inputs(Inputs(**opened), kept, views, frame.grid, *files)
     if any(view.affine is not None and not _is_as_opened(layer) for layer, view in zip(layers, views, strict=True)):
         return None
     if any(view.affine is not None for view in views) and not all(map(_is_in_run, layers, views)):
@@ -261,8 +262,33 @@ def _inputs(layers: Sequence[Image], views: Sequence[View], frame: FusedFrame, v
             # The voxels on which a turned view is shown, which no file has.
             return None
     weights = _weights_files(layers, [None] * len(layers))
-    inputs = Inputs(**opened).set_as(RegisteredViews(views, frame.grid), masks, voxels, weights=weights)
+    inputs = Inputs(**opened).set_as(
+        RegisteredViews(views, frame.grid), masks, voxels, weights=weights, transmissions=_transmission_files(layers)
+    )
     return None if inputs is None else inputs.model_dump(mode="json")
+
+
+def transmission_on(layer: Image, grid: Grid) -> Any:
+    """The transmission that was given for the view of a layer; None where there is none, or on other voxels."""
+    given = notes(layer).get("transmission")
+    return None if given is None or tuple(given.shape) != grid.shape else given
+
+
+def transmitted_in_memory(layers: Sequence[Image]) -> list[Image]:
+    """Those of some layers whose views were given a transmission that is in no file."""
+    return [
+        layer
+        for layer in layers
+        if notes(layer).get("transmission") is not None and not notes(layer).get("transmission_file")
+    ]
+
+
+def _transmission_files(layers: Sequence[Image]) -> dict[str, str]:
+    """Files of the transmissions of views, by name."""
+    files = {
+        name: notes(layer).get("transmission_file", "") for layer, name in zip(layers, _names(layers), strict=True)
+    }
+    return {name: file for name, file in files.items() if file}
 
 
 def _has_box(layer: Image) -> bool:
@@ -323,13 +349,19 @@ def _as_kept(kept: Kept, set_as: View, grid: Grid) -> View:
 
 
 def _kept_inputs(
-    inputs: Inputs, kept: Sequence[Kept], views: Sequence[View], grid: Grid, weights: Mapping[str, str]
+    inputs: Inputs,
+    kept: Sequence[Kept],
+    views: Sequence[View],
+    grid: Grid,
+    weights: Mapping[str, str],
+    transmissions: Mapping[str, str],
 ) -> dict[str, Any] | None:
     """How to open views of a project on a grid, also some of them, or on another one than all of them were given.
 
     None where they would not be given this grid.
     """
-    set_as = inputs.set_as(RegisteredViews(views, grid), {}, keeps_grid=True, weights=weights)
+    registered = RegisteredViews(views, grid)
+    set_as = inputs.set_as(registered, {}, keeps_grid=True, weights=weights, transmissions=transmissions)
     if set_as is None:
         return None
     if len(views) < len(kept[0].together) or kept[0].grid != grid:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QMessageBox, QPushBu
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.layers.follower import LayerFollower
-from napari_mvfusion.gui.layers.opened import weighed_in_memory
+from napari_mvfusion.gui.layers.opened import transmitted_in_memory, weighed_in_memory
 from napari_mvfusion.gui.settings import keep, last_used
 from napari_mvfusion.gui.widgets.inputs import wrapped
 from napari_mvfusion.gui.widgets.layout import Part, fill, neighbour, scrolled
@@ -30,18 +30,27 @@ NOT_IN_FILES = (
 
 def not_in_files(layers: Sequence[Image]) -> str:
     """Why no command opens the views of these layers as they are now, and what helps."""
-    weighed = weighed_in_memory(layers)
-    return no_file_weighs(weighed) if weighed else NOT_IN_FILES
+    return no_file_holds(layers) or NOT_IN_FILES
 
 
-def no_file_weighs(weighed: Sequence[Image]) -> str:
-    """What is to be said of views that count as weights say that are in no file."""
-    named = " and ".join(f"'{layer.name}'" for layer in weighed)
-    count = "counts" if len(weighed) == 1 else "count"
-    return (
-        f"how much {named} {count} is in no file with the voxels of the view: save that layer as a file, open it, and "
-        "choose it in Field > Counts"
-    )
+def no_file_holds(layers: Sequence[Image]) -> str:
+    """What is to be said of views whose weights or transmission are in no file; "" where there are none."""
+    if weighed := weighed_in_memory(layers):
+        count = "counts" if len(weighed) == 1 else "count"
+        return (
+            f"how much {_named(weighed)} {count} is in no file with the voxels of the view: save that layer as a file, open "
+            "it, and choose it in Field > Counts"
+        )
+    if given := transmitted_in_memory(layers):
+        return (
+            f"the transmission that was given for {_named(given)} is in no file: save that layer as a file, open it, and "
+            "choose it in Field > Lost light"
+        )
+    return ""
+
+
+def _named(layers: Sequence[Image]) -> str:
+    return " and ".join(f"'{layer.name}'" for layer in layers)
 
 
 # What napari calls the cross of a dock, and what marks our docks and their crosses.

@@ -47,7 +47,7 @@ def write_scene(
     Raises
     ------
     OutputError
-        If a view has a mask or trust, there is something already, or it cannot be written.
+        If a view has a mask, trust or a transmission, there is something already, or it cannot be written.
     """
     for view in views.views:
         if view.mask is not None:
@@ -56,6 +56,8 @@ def write_scene(
             raise OutputError(
                 f"{view.label} counts more in some places than in others, which a scene does not hold: save it without trust"
             )
+        if view.transmission is not None:
+            raise OutputError(f"{view.label} has a transmission, which a scene does not hold: save it without")
     with written_aside(path, overwrite=overwrite) as aside:
         group: Any = zarr.create_group(aside, zarr_format=3)
         group.create_group(VIEWS)

@@ -252,4 +252,5 @@ def identity(layer: Image) -> tuple[Any, ...]:
     numbers = tuple(known.get(name, usual) for name, usual in (("weight", 1.0), ("offset", 0.0), ("gain", 1.0)))
     choices = (known.get("remove_hot", False), known.get("no_data", "auto"), known.get("trust"))
     settings = (*numbers, *choices, known.get("name"), layer.name)
-    return (id(layer.data), id(known.get("psf")), id(known.get("mask")), *place, *settings)
+    volumes = (id(known.get(name)) for name in ("psf", "mask", "transmission"))
+    return (id(layer.data), *volumes, *place, *settings)

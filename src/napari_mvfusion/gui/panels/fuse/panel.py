@@ -17,9 +17,9 @@ from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
 from napari_mvfusion.gui.jobs.status import in_window
 from napari_mvfusion.gui.layers.notes import notes, why_no_views
-from napari_mvfusion.gui.layers.opened import Opened, open_layers, weighed_in_memory
+from napari_mvfusion.gui.layers.opened import Opened, open_layers
 from napari_mvfusion.gui.layers.view_list import NO_VIEWS, ViewList
-from napari_mvfusion.gui.panels.base import CopyAs, Panel, no_file_weighs, not_in_files
+from napari_mvfusion.gui.panels.base import CopyAs, Panel, no_file_holds, not_in_files
 from napari_mvfusion.gui.panels.fuse.forecast_line import ForecastLine
 from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
@@ -224,10 +224,10 @@ class FusePanel(Panel):
 
 
 def _about_recipe(layers: Sequence[Image]) -> list[str]:
-    """That recipes will not repeat a fusion, where PSFs are no longer those of files, or weights are in none."""
-    weighed = weighed_in_memory(layers)
-    if weighed and all(notes(layer).get("inputs") is not None for layer in layers):
-        return [f"Its recipe cannot repeat this: {no_file_weighs(weighed)}."]
+    """That recipes will not repeat a fusion, where PSFs, weights or transmissions are not those of files."""
+    lacking = no_file_holds(layers)
+    if lacking and all(notes(layer).get("inputs") is not None for layer in layers):
+        return [f"Its recipe cannot repeat this: {lacking}."]
     changed = [f"'{layer.name}' ({what})" for layer in layers if (what := notes(layer).get("psf_by_hand"))]
     if not changed:
         return []

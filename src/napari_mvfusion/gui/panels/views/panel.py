@@ -21,6 +21,8 @@ from napari_mvfusion.gui.panels.views.beads_form import BeadsForm
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache
 from napari_mvfusion.gui.panels.views.file_opener import FileOpener, wanted_of
 from napari_mvfusion.gui.panels.views.grids import fused_grid, known_size_um, own_matrix
+from napari_mvfusion.gui.panels.views.light_layers import LightLayers
+from napari_mvfusion.gui.panels.views.light_menu import light_choices
 from napari_mvfusion.gui.panels.views.menus import field_choices, fill_menu, psf_choices
 from napari_mvfusion.gui.panels.views.psf_fixes import PSFFixes
 from napari_mvfusion.gui.panels.views.row import ViewRow, ViewTable
@@ -66,6 +68,7 @@ class ViewsPanel(Panel):
         self._compared = ViewCache(self._tasks, self)
         self._fixes = PSFFixes(viewer, self._tasks, self.status.say, self)
         self._trust = TrustChoice(viewer, self.status.say, self)
+        self._light = LightLayers(viewer, self._tasks, self.status.say, self)
         self.files = FileOpener(viewer, self._tasks, self.status, self)
         self._table = ViewTable()
         self._beads = BeadsForm(self._tasks, self.status)
@@ -238,12 +241,16 @@ class ViewsPanel(Panel):
 
     def _fill_field_menu(self, layer: Image, menu: QMenu) -> None:
         choices = field_choices(layer, self.viewer.layers) + trust_choices(layer, self.viewer.layers)
+        choices += light_choices(layer, self.viewer.layers, self._grid)
         fill_menu(menu, choices, partial(self._fix, layer))
 
     def _fix(self, layer: Image, fix: Fix) -> None:
         self.status.clear()
         if fix.request in ("box", "fade"):
             self._trust.ask(layer, fix.request, self._included)
+            return
+        if fix.request == "light":
+            self._light.show_for(layer, self._included)
             return
         self._fixes.do(layer, fix, self._included)
 

@@ -56,7 +56,7 @@ _WEIGHT_TIP = (
 )
 _FIELD_TIP = (
     "Where this view has data: recognised by itself, everywhere, or where a mask says so; the rest is left to the other "
-    "views. And where it counts more or less than they do"
+    "views. Where it counts more or less than they do, and how much light it lost"
 )
 _NUMBERS_TIP = (
     "Sides of the PSF, and its full width at half maximum: details smaller than that are blurred in this view"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,13 +57,14 @@ class SaveViews(QPushButton):
     def _ask(self, kind: Kind) -> None:
         layers = list(self.layers)
         try:
-            # How much views count from place to place stays with the layers.
+            # How much views count from place to place stays with the layers, as transmissions do.
             opened = open_layers(layers, everywhere=layers)
             if opened.leading:
                 raise InputError(
                     "a series is not saved as views: save one time point or channel, or each layer for itself"
                 )
             views = in_places(layers, opened) if kind.in_places else opened.views
+            views = RegisteredViews([replace(view, transmission=None) for view in views.views], views.grid)
             shown_elsewhere = kind.in_places and not opened.on_own_voxels
             check_savable(views, kind)
         except MVFusionError as error:
@@ -110,21 +112,24 @@ class SaveViews(QPushButton):
             self._status.say(
                 "done",
                 f"Saved {len(saved.views)} views in their places, with their PSFs, as {saved.path}. Open it to fuse from "
-                f"there.{_trust_lost(layers)}",
+                f"there.{_kept_by(layers)}",
             )
             return
         take_over(layers, views, saved)
         lost = "".join(f" {what} not in the files, but goes with a run that is copied." for what in _lost(views, saved))
         self._status.say(
-            "done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}{_trust_lost(layers)}"
+            "done", f"Saved {len(saved.views)} views with their PSFs as {saved.path}.{lost}{_kept_by(layers)}"
         )
 
 
-def _trust_lost(layers: list[Image]) -> str:
-    """What is said of views that count more in some places than in others."""
-    if all(notes(layer).get("trust") is None for layer in layers):
-        return ""
-    return " How much views count from place to place is not in the files, but stays with the layers."
+def _kept_by(layers: list[Image]) -> str:
+    """What is said of what stays with the layers, and is not in the files."""
+    said = ""
+    if any(notes(layer).get("trust") is not None for layer in layers):
+        said += " How much views count from place to place is not in the files, but stays with the layers."
+    if any(notes(layer).get("transmission") is not None for layer in layers):
+        said += " Transmissions that were given are not in the files, but stay with the layers."
+    return said
 
 
 def _lost(views: RegisteredViews, saved: SavedViews) -> list[str]:

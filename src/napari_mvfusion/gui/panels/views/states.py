@@ -22,6 +22,7 @@ from napari_mvfusion.gui.layers.conversion import (
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf, why_unticked
 from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
+from napari_mvfusion.gui.panels.views.light_menu import light_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.row import RowState
 from napari_mvfusion.gui.panels.views.trust_menu import trust_problems
@@ -85,7 +86,7 @@ def row_state(
                 nan_is_no_data=_leaves_out_nan(known, compared),
             )
         problems += _compared_problems(known, compared)
-        problems += trust_problems(layer)
+        problems += [*trust_problems(layer), *light_problems(layer, grid)]
         if absent := known.get("absent"):
             problems.append(Problem("note", sentence(f"{absent}.")))
         if own is None and used is None:
