@@ -1,16 +1,20 @@
 """Means that allow for lost light, and transmissions that are given: in Python, by files, and in recipes."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+import warm_process
 from command_line import run
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.engine.fusion import fuse
+from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume
@@ -91,6 +95,69 @@ def test_what_is_no_transmission_is_named(rng):
         RegisteredViews([first, replace(second, transmission=np.ones((2, 2, 2)))])
     assert "not used" in Average().check(RegisteredViews([first, second]))[0]
     assert truth.min() > 0
+
+
+_PEAK = """
+import sys
+import numpy as np, torch
+sys.path[:0] = sys.argv[1:3]
+from test_contract import QUICK, pixels_of, views_of
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import drain
+from napari_mvfusion.methods import make_method
+from napari_mvfusion.methods.base import TileInput, finished
+torch.set_num_threads(2)
+def resident(what):
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status[what].split()[0]) * 1024
+def tile_of(views, stage, box):
+    wide = box.grow(stage.view_halo).clip(views.grid.shape)
+    values = torch.from_numpy(np.ascontiguousarray(views.read(wide, stage.views)))
+    if stage.estimate_halo is None:
+        return TileInput(box, wide, values, None, None, None)
+    around = box.grow(stage.estimate_halo).clip(views.grid.shape)
+    return TileInput(box, wide, values, None, around, torch.ones(around.shape))
+name = sys.argv[3]
+method = make_method(name, attenuation="given", **QUICK.get(name, {}))
+for shape, side in (((30, 30, 30), 30), ((96, 100, 104), 64), ((96, 100, 104), 104)):
+    light = [np.linspace(0.5, 1, shape[0], dtype=np.float32)[:, None, None] * np.ones(shape, np.float32)] * 3
+    views = views_of([values.astype(np.float32) for values in pixels_of(shape)], transmission=light)
+    bound = drain(method.prepare(views, torch.device("cpu")))
+    box = Box(tuple((n - min(n, side)) // 2 for n in shape), tuple((n + min(n, side)) // 2 for n in shape))
+    tiles = [tile_of(views, stage, box) for stage in bound.stages]
+    open("/proc/self/clear_refs", "w").write("5")  # the peak so far, that of preparing, is forgotten
+    held = resident("VmRSS")
+    for stage, tile in zip(bound.stages, tiles):
+        finished(bound.run(stage, tile))
+    print(resident("VmHWM") - held, bound.working_bytes(box.shape))
+    bound.release()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux tells it")
+@pytest.mark.parametrize("name", ["average", "cbif", "wiener", "ebmd"])
+@pytest.mark.long
+def test_memory_with_transmissions_stays_within_the_stated_bound(name):
+    """In a process of its own, for a tile in the middle and for the whole volume, after a small one."""
+    here = Path(__file__).parent
+    done = warm_process.run(_PEAK, here, here.parent, name)
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines()[1:]:
+        used, bound = map(int, line.split())
+        assert used < bound
+
+
+def test_the_coarse_preview_takes_what_is_given(rng):
+    truth = 50 + 100 * rng.random((40, 40, 40), np.float32)
+    light = [passed(axis, truth.shape) for axis in (0, 1)]
+    psf = np.pad(np.ones((1, 1, 1)), 1)
+    views = RegisteredViews([View(truth * t, f"{i}", psf=psf, transmission=t) for i, t in enumerate(light)])
+    previewer = Previewer(views, torch.device("cpu"))
+    method = EBMD(iterations=2, attenuation="given")
+    list(previewer.run(method, views.grid.box))  # the first picture of a region is a filtered one
+    coarse, *_ = previewer.run(EBMD(iterations=3, attenuation="given"), views.grid.box)
+    assert coarse.label == "coarse"
+    assert np.corrcoef(coarse.values.ravel(), truth.ravel())[0, 1] > 0.3
 
 
 def test_files_of_transmissions_on_the_command_line_and_in_recipes(rng, tmp_path):

@@ -42,6 +42,8 @@ class ViewStatistics:
     Hot pixels, `hot` of them in the view's own array (None where that is not known), count in `sha256` alone, whether
     they are removed or not: one of them would else decide on the scale of a whole volume. A view that is the same
     everywhere else has none.
+
+    `stand_in` tells that they are no numbers of pixels, but stand for those of a view of which only the size is known.
     """
 
     minimum: float
@@ -55,6 +57,7 @@ class ViewStatistics:
     hot: int | None = field(default=None, compare=False)
     mask_sha256: str = ""
     trust_sha256: str = ""
+    stand_in: bool = False
 
     def divided(self, unit: float) -> ViewStatistics:
         """The numbers of the same view with all pixels divided by a unit, without the hash."""

@@ -269,6 +269,7 @@ def _unread(views: RegisteredViews) -> RegisteredViews:
                 data=like(view.data),
                 mask=None if view.mask is None else like(view.mask),
                 trust=None if view.trust is None else like(view.trust),
+                transmission=None if view.transmission is None else like(view.transmission),
                 no_data="none",
                 remove_hot=False,
                 offset=0.0,
@@ -278,7 +279,7 @@ def _unread(views: RegisteredViews) -> RegisteredViews:
         ],
         views.grid,
     )
-    numbers = ViewStatistics(0.0, 1.0, 0.5, 0.5, views.grid.box.size, "", hot=0)
+    numbers = ViewStatistics(0.0, 1.0, 0.5, 0.5, views.grid.box.size, "", hot=0, stand_in=True)
     return alike.region(alike.grid.box, (numbers,) * len(alike))
 
 

@@ -19,7 +19,7 @@ import torch
 from scipy import ndimage
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, triple
-from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, drain
+from napari_mvfusion.data.views import RegisteredViews, View, ViewStatistics, VolumeLike, drain
 from napari_mvfusion.engine.iteration_choice import Trial
 from napari_mvfusion.engine.one_tile import stage_results
 from napari_mvfusion.engine.view_reader import ViewReader
@@ -195,7 +195,19 @@ def _coarser(views: RegisteredViews, factor: int, statistics: tuple[ViewStatisti
         psf = None if view.psf is None else resample_psf(view.psf, np.eye(3) / factor)
         mask = None if covered is None else _binned(covered[0] > 0, factor) > 1 - 1e-3
         trust = None if covered is None or view.trust is None else _binned(covered[0], factor)
-        coarse.append(View(values, view.name, psf=psf, angle=view.angle, weight=view.weight, mask=mask, trust=trust))
+        passed = None if view.transmission is None else _of_box(view.transmission, views.in_frame(box), factor)
+        coarse.append(
+            View(
+                values,
+                view.name,
+                psf=psf,
+                angle=view.angle,
+                weight=view.weight,
+                mask=mask,
+                trust=trust,
+                transmission=passed,
+            )
+        )
     # Overviews are of the fine grid: the coarse picture does without them. Means have less noise.
     statistics = tuple(replace(numbers, overview=None, noise=numbers.noise / factor**3) for numbers in statistics)
     size = float_triple(s * factor for s in views.grid.voxel_size_um)
@@ -208,6 +220,11 @@ def _without_unseen(values: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     if seen is not None:
         values[~seen] = 0
     return values
+
+
+def _of_box(volume: VolumeLike, box: Box, factor: int) -> np.ndarray:
+    """The part of a volume in a box, with every `factor`^3 voxels brought to their mean."""
+    return _binned(np.asarray(volume[box.slices], np.float32), factor)
 
 
 def _binned(values: np.ndarray, factor: int) -> np.ndarray:

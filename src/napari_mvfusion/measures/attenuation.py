@@ -195,6 +195,20 @@ def find_transmission(views: RegisteredViews) -> Transmission | None:
     return _found(views)[0]
 
 
+def possible_transmission(views: RegisteredViews) -> Transmission | None:
+    """What stands for the transmission that pixels which nobody has read may tell; None where they cannot tell any."""
+    return uniform_transmission(views) if _can_be_found(views) else None
+
+
+def uniform_transmission(views: RegisteredViews) -> Transmission:
+    """The transmission of views that got all of their light: it takes as much memory where it is used as any other one."""
+    return Transmission(max(views.grid.shape), np.ones((len(views), 1, 1, 1), np.float32), ())
+
+
+def _can_be_found(views: RegisteredViews) -> bool:
+    return len(views) > 1 and all(view.angle is not None and view.psf is not None for view in views.views)
+
+
 def doubt_about_transmission(views: RegisteredViews) -> str:
     """Why the attenuation was looked for and not found, in a line; empty where that is not so."""
     doubt = _found(views)[1]
@@ -223,7 +237,7 @@ def _found(views: RegisteredViews) -> tuple[Transmission | None, str]:
     known = [overview for overview in overviews if overview is not None]
     psfs = [view.psf for view in views.views if view.psf is not None]
     angles = [view.angle for view in views.views if view.angle is not None]
-    if len(views) < 2 or not len(known) == len(psfs) == len(angles) == len(views):
+    if not _can_be_found(views) or len(known) < len(views):
         return None, ""
     # Previews and blocks of one volume ask again and again.
     key = (tuple(map(ref, known)), tuple(psf.tobytes() for psf in psfs), tuple(angles), views.grid.voxel_size_um)

@@ -15,6 +15,8 @@ from napari_mvfusion.measures.attenuation import (
     doubt_about_transmission,
     find_transmission,
     given_transmission,
+    possible_transmission,
+    uniform_transmission,
 )
 
 Attenuation = Literal["estimated", "given", "none"]
@@ -44,9 +46,11 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
     """
     if attenuation == "none":
         return None
+    statistics = yield from views.scan()
+    if any(numbers.stand_in for numbers in statistics):
+        return possible_transmission(views) if attenuation == "estimated" else uniform_transmission(views)
     if attenuation == "given":
         return given_transmission(views)
-    yield from views.scan()
     if doubt := doubt_about_transmission(views):
         yield Warned(doubt)
     found = find_transmission(views)
