@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import warm_process
 from napari_mvfusion.data.events import Cancelled, IterationDone, Noted, Prepared, Preparing
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews, View, drain
@@ -184,6 +185,55 @@ def test_memory_of_the_trial_is_counted(dim):
         for method in (EBMD(iterations=3), EBMD())
     )
     assert found.memory_bound_bytes == max(told.memory_bound_bytes, needed)
+
+
+PEAK = """
+import json, sys, threading, time
+import numpy as np, psutil, torch
+from napari_mvfusion.data.views import RegisteredViews, View, drain
+from napari_mvfusion.engine.iteration_choice import Trial, choose_iterations
+from napari_mvfusion.methods import EBMD
+from napari_mvfusion.simulation import light_sheet_psf
+size, attenuation, trusted = (96,) * 3, sys.argv[1], sys.argv[2] == "True"
+rng = np.random.default_rng(0)
+light = 50 + 40 * np.sin(np.arange(size[2]) / 5)
+views = RegisteredViews([
+    View(
+        rng.poisson(light, size).astype(np.float32),
+        f"{angle:g}",
+        angle=angle,
+        psf=light_sheet_psf(angle, axial_fwhm=9, lateral_fwhm=4, shape=(51,) * 3),
+        transmission=np.broadcast_to(np.float32(0.5 + angle / 1000), size),
+        trust=np.broadcast_to(np.linspace(0.5, 1, size[2], dtype=np.float32), size) if trusted else None,
+    )
+    for angle in (0.0, 90.0, 180.0, 270.0)
+])
+drain(views.scan())
+me = psutil.Process()
+peak = base = me.memory_info().rss
+def watch():
+    global peak
+    while True:
+        peak = max(peak, me.memory_info().rss)
+        time.sleep(0.002)
+threading.Thread(target=watch, daemon=True).start()
+method = EBMD(attenuation=attenuation)
+steps = choose_iterations(views, method, torch.device("cpu"), budget=2**40)
+for _ in range(3):
+    next(steps)
+used = peak - base
+steps.close()
+print(json.dumps([used, Trial(views, method, torch.device("cpu")).memory_bytes]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("attenuation", "trusted"), [("none", False), ("estimated", False), ("given", True)])
+def test_the_trial_takes_no_more_memory_than_it_states(attenuation, trusted):
+    done = warm_process.run(PEAK, attenuation, str(trusted))
+    assert done.returncode == 0, done.stderr
+    used, stated = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < used <= stated
 
 
 def test_of_large_views_the_part_with_most_structure_is_tried(dim):
