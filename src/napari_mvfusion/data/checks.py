@@ -7,10 +7,18 @@ from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
 
+def check_image(view: View, numbers: ViewStatistics) -> None:
+    """Refuse a view that is the same everywhere, as one that no photon reached."""
+    if numbers.minimum == numbers.maximum:
+        raise InputError(
+            f"{view.label} has the same value {numbers.minimum:g} everywhere, so it holds no image: leave it out, "
+            "or check its file and camera offset"
+        )
+
+
 def check_light(view: View, numbers: ViewStatistics) -> None:
     """Refuse a view that is the same everywhere, or negative somewhere."""
-    if numbers.minimum == numbers.maximum:
-        raise InputError(f"{view.label} has the value {numbers.minimum:g} everywhere: leave it out, or check its file")
+    check_image(view, numbers)
     if numbers.minimum < 0:
         raise InputError(
             f"{view.label} has negative values (down to {numbers.minimum:g}), but light cannot be negative: "

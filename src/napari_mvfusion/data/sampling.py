@@ -96,8 +96,8 @@ def _weights_of(view: View, box: Box) -> np.ndarray:
         place = np.argwhere(odd)[0]
         value = trust[tuple(place)]
         raise InputError(
-            f"the trust in {view.label} has the value {value:g} at (z, y, x) = {triple(place + box.start)}: it lies "
-            f"from 0 to 1{', so divide all of it by the largest' if value > 1 else ''}"
+            f"the trust in {view.label} has the value {value:g} at (z, y, x) = {triple(place + box.start)}, and lies from 0 "
+            f"to 1: {'divide all of it by the largest' if value > 1 else 'write 0 where the view is not to count'}"
         )
     return trust
 

@@ -15,7 +15,7 @@ from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, float_triple, is_aligned, triple
 from napari_mvfusion.data.sampling import positions
-from napari_mvfusion.data.view import View
+from napari_mvfusion.data.view import View, check_real
 from napari_mvfusion.errors import InputError
 
 # Over so many voxels inside a box, or a quarter of a thin one, trust rises from those of its faces that lie within the
@@ -141,8 +141,8 @@ def with_trust(
     Raises
     ------
     InputError
-        If there is nothing to be said, weights have another shape, a box holds nothing of the view, or the detection axis
-        is not known.
+        If there is nothing to be said, weights have another shape or are no real numbers, a box holds nothing of the view,
+        or the detection axis is not known.
     """
     if weights is None and box_um is None and fade is None:
         raise InputError(f"{view.label}: trust needs weights, a box or a fade")
@@ -151,6 +151,8 @@ def with_trust(
             f"{view.label} has shape {view.shape}, its weights {tuple(weights.shape)}: weights need one value a voxel"
         )
     to_world = grid.affine if view.affine is None else view.affine
+    if weights is not None:
+        check_real(weights, f"the weights of {view.label}")
     if box_um is not None:
         _check_box(view, to_world, box_um)
     axis = (1.0, 0.0, 0.0) if fade is None else _detection_axis(view, to_world)

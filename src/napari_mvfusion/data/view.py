@@ -16,6 +16,14 @@ _MOST_WEIGHT = 1e6
 _LEAST_GAIN = 1e-6
 _MOST_GAIN = 1e6
 _MOST_OFFSET = 1e30
+# Kinds of types of numpy: bool, signed and unsigned, floating point.
+_REAL = "buif"
+
+
+def check_real(volume: VolumeLike, called: str) -> None:
+    """Refuse a volume whose values are no real numbers; `called` is what a message calls it."""
+    if np.dtype(volume.dtype).kind not in _REAL:
+        raise InputError(f"the values of {called} are of type {volume.dtype}: real numbers are needed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +85,7 @@ class View:
             )
         if 0 in self.data.shape:
             raise InputError(f"{self.label} is empty: its shape is {tuple(self.data.shape)}")
-        kind = np.dtype(self.data.dtype).kind
-        if kind not in "buif":
-            raise InputError(f"{self.label} has pixels of type {self.data.dtype}: real numbers are needed")
+        check_real(self.data, self.label)
         if not (np.isfinite(self.weight) and self.weight > 0):
             raise InputError(f"{self.label} has weight {self.weight}: give a positive one, or leave the view out")
         if not _LEAST_WEIGHT <= self.weight <= _MOST_WEIGHT:
@@ -106,6 +112,9 @@ class View:
             raise InputError(
                 f"{self.label} has shape {self.shape}, its weights {tuple(self.trust.shape)}: weights need one value a voxel"
             )
+        for what, volume in (("mask", self.mask), ("weights", self.trust), ("transmission", self.transmission)):
+            if volume is not None:
+                check_real(volume, f"the {what} of {self.label}")
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
             if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or is_flat(matrix[:3, :3]):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.addresses import address_of
+from napari_mvfusion.data.checks import check_image
 from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Statement, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
@@ -255,7 +256,8 @@ def _fuse(
         yield from until(views.scan(), cancel)
         for note in views.notes:
             yield Noted(note) if isinstance(note, Statement) else Warned(note)
-        _reject_constant(views)
+        for view, numbers in zip(views.views, views.statistics(), strict=True):
+            check_image(view, numbers)
         unseen = yield from until(views.unseen_share(), cancel)
         if unseen:
             yield Noted(about_unseen(unseen))
@@ -457,15 +459,6 @@ def until(steps: Generator[Event, None, T], cancel: Callable[[], bool]) -> Gener
         except Interrupted:
             raise Stop from None
         yield event
-
-
-def _reject_constant(views: RegisteredViews) -> None:
-    for view, numbers in zip(views.views, views.statistics(), strict=True):
-        if numbers.minimum == numbers.maximum:
-            raise InputError(
-                f"{view.label} has the same value {numbers.minimum:g} everywhere, so it holds no image: leave it out, "
-                "or check its file and camera offset"
-            )
 
 
 def _about_tiles(wanted: Triple | None, plan: TilePlan, chunk: Triple, *, begun: bool) -> str:

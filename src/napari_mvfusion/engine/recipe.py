@@ -287,7 +287,7 @@ class Inputs(_Part):
 
     def _trusted(self, opened: RegisteredViews) -> RegisteredViews:
         """The views, counting from place to place as they should."""
-        files = as_used(self.trust, opened.names, "weights")
+        files = as_used(self.trust, opened.names, "a volume of weights")
         boxes = as_used(self.trust_box_um, opened.names, "a box of trust")
         fades = as_used(self.fades_um, opened.names, "a fade")
         if self.fade_um is not None:

@@ -217,18 +217,25 @@ def doubt_about_transmission(views: RegisteredViews) -> str:
     return f"the attenuation of the views cannot be told from other differences: {doubt}; it is taken as none"
 
 
+def lacking_for_transmission(views: RegisteredViews) -> str:
+    """Which view lacks the angle or the PSF that `find_transmission` needs, in a line; empty where none does."""
+    for view in views.views:
+        lacking = "angle" if view.angle is None else "PSF" if view.psf is None else ""
+        if lacking:
+            return f"{view.label} has no {lacking}, without which lost light cannot be found: give it one"
+    return ""
+
+
 def why_no_transmission(views: RegisteredViews) -> str:
     """Why `find_transmission` finds none, in a line that says what would help; empty where it finds one."""
     if find_transmission(views) is not None:
         return ""
     if len(views) < 2:
         return "lost light is found by comparing views, and there is one: give two or more"
-    for view in views.views:
-        lacking = "angle" if view.angle is None else "PSF" if view.psf is None else ""
-        if lacking:
-            return f"{view.label} has no {lacking}, without which lost light cannot be found: give it one"
-    return doubt_about_transmission(views) or (
-        "the views do not differ as if they had lost light in the specimen: it is taken as none"
+    return (
+        lacking_for_transmission(views)
+        or doubt_about_transmission(views)
+        or ("the views do not differ as if they had lost light in the specimen: it is taken as none")
     )
 
 

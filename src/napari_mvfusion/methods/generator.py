@@ -89,7 +89,7 @@ class LearnedFusion(FusionMethod):
 
         Returns
         -------
-        Warnings: an odd PSF, an order of views that had to be guessed.
+        Warnings: an odd PSF, an order of views that had to be guessed, transmissions that are not used.
 
         Raises
         ------
@@ -106,12 +106,17 @@ class LearnedFusion(FusionMethod):
                 f"the model '{card.name}' takes {card.view_count} views, and there are {len(views)}: "
                 "choose other views, or another model"
             )
+        unused = [
+            f"the transmission of {view.label} was given and is not used: the model '{card.name}' takes none"
+            for view in views.views
+            if view.transmission is not None
+        ][:1]
         if isinstance(card.architecture, UniversalArchitecture):
             if self.tiles == "published":
                 raise InputError(f"published tiles are for the paper's networks: '{card.name}' has seam_free tiles")
             notes = [note for view in views.views for note in look_at_psf(view, views.grid.shape, "this generator")]
-            return [*notes, *warn_few(views)]
-        return channel_order(views, card).warnings
+            return [*unused, *notes, *warn_few(views)]
+        return [*unused, *channel_order(views, card).warnings]
 
     def context(self, views: RegisteredViews) -> Triple:
         """What a voxel visibly depends on: most of the reach of the PSFs, and of the network."""

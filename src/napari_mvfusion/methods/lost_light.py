@@ -15,9 +15,11 @@ from napari_mvfusion.measures.attenuation import (
     doubt_about_transmission,
     find_transmission,
     given_transmission,
+    lacking_for_transmission,
     possible_transmission,
     uniform_transmission,
 )
+from napari_mvfusion.psf.usable import look_at_psf
 
 Attenuation = Literal["estimated", "given", "none"]
 
@@ -37,7 +39,8 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
 
     Yields
     ------
-    The progress of a scan of the views, and what was found in a line; a warning where it was looked for and cannot be known.
+    The progress of a scan of the views, and what was found in a line, or what is lacking to find it; a warning where it was
+    looked for and cannot be known.
 
     Raises
     ------
@@ -54,6 +57,8 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
     if doubt := doubt_about_transmission(views):
         yield Warned(doubt)
     found = find_transmission(views)
+    if len(views) > 1 and (lacking := lacking_for_transmission(views)):
+        yield Noted(f"{lacking}, or choose attenuation none")
     if found is not None:
         yield Noted(
             f"light that views lost in the specimen is allowed for: where they differ most, one got {found.least_share:.0%} "
@@ -63,7 +68,7 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
 
 
 def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> list[str]:
-    """Whether transmissions are there if they are to be used, and used if they are there.
+    """Whether transmissions are there if they are to be used, and used if they are there, and PSFs can find them.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> l
     Raises
     ------
     InputError
-        If one is to be used and missing.
+        If one is to be used and missing, or to be found with a PSF that cannot be used.
     """
     missing = [view.label for view in views.views if view.transmission is None]
     if attenuation == "given" and missing:
@@ -80,6 +85,9 @@ def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> l
             f"{missing[0]} has no transmission: give one for each view (--transmission VIEW=FILE), or choose attenuation "
             "estimated or none"
         )
+    if attenuation == "estimated" and len(views) > 1 and not lacking_for_transmission(views):
+        for view in views.views:
+            look_at_psf(view, views.grid.shape, "finding lost light")
     if attenuation != "given" and len(missing) < len(views):
         return [f"transmissions were given and are not used: attenuation is {attenuation}, choose given"]
     return []

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch.nn import functional
 
-from napari_mvfusion.data.events import Event, Warned
+from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.measures.attenuation import doubt_about_transmission
+from napari_mvfusion.measures.attenuation import doubt_about_transmission, lacking_for_transmission
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, transmission_for
 from napari_mvfusion.methods.deblurring import scan_light
@@ -168,6 +168,9 @@ def bind_universal(
     yield from scan_light(views)
     order = sorted(range(len(views)), key=lambda v: (views.views[v].angle or 0.0, views.names[v]))
     ordered = views.select([views.names[v] for v in order])
-    if network.architecture.light and (doubt := doubt_about_transmission(ordered)):
-        yield Warned(doubt)
+    if network.architecture.light:
+        if lacking := lacking_for_transmission(ordered):
+            yield Noted(lacking)
+        if doubt := doubt_about_transmission(ordered):
+            yield Warned(doubt)
     return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored)
