@@ -15,7 +15,8 @@ from napari_mvfusion.engine.saved_transmissions import save_transmissions
 from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.opening import open_volume
 from napari_mvfusion.io.saved_views import write_views_folder
-from napari_mvfusion.measures.attenuation import Transmission, find_transmission, given_transmission
+from napari_mvfusion.measures.attenuation import Transmission, find_transmission
+from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.measures.transmission_volume import TransmissionVolume
 from napari_mvfusion.methods import CBIF, EBMD, Average, JointWiener
 from napari_mvfusion.simulation import sample
@@ -70,7 +71,7 @@ def test_cells_of_large_volumes_are_averaged_again(dimmed, monkeypatch):
     cells = np.random.default_rng(0).uniform(0.5, 1.5, (1, 4, 4, 4)).astype(np.float32)
     shape = (48, 48, 48)
     found = Transmission(12, cells, ())
-    monkeypatch.setattr("napari_mvfusion.measures.attenuation._GIVEN_CELLS", 16**3)
+    monkeypatch.setattr("napari_mvfusion.measures.given_transmission._CELLS", 16**3)
     (view,) = sample("nuclei", 32).views.views[:1]
     volume = TransmissionVolume(found, 0, shape)
     views = RegisteredViews([replace(view, data=np.ones(shape, np.float32), psf=None, transmission=volume)])

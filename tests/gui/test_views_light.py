@@ -107,7 +107,7 @@ def test_layers_that_are_no_transmission_are_refused(model, person, layers):
     person.settle()
     row = person.row("s view 0")
     assert "Lost light > As 'small' says" not in row.entries(row.row.field_menu)
-    for name, said in (("percent", "'percent' is no transmission: it is 80 at voxel"), ("hole", "is 0 at voxel")):
+    for name, said in (("percent", "'percent' is no transmission, as it is 80 at voxel"), ("hole", "is 0 at voxel")):
         row.choose(f"Lost light > As '{name}' says", row.row.field_menu)
         person.settle()
         assert any(said in text for text in person.messages("error")), person.messages("error")

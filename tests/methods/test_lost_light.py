@@ -18,7 +18,7 @@ from napari_mvfusion.engine.preview import Previewer
 from napari_mvfusion.engine.recipe import load_recipe
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.opening import open_volume
-from napari_mvfusion.measures.attenuation import given_transmission
+from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.methods import CBIF, EBMD, Average, make_method, method_of_recipe
 
 SHAPE = (14, 16, 18)
@@ -72,7 +72,7 @@ def test_given_transmissions_are_averaged_over_cells(monkeypatch):
     found = given_transmission(views)
     assert found.cell == 1
     np.testing.assert_array_equal(found.values[0], passed(2))
-    monkeypatch.setattr("napari_mvfusion.measures.attenuation._GIVEN_CELLS", 64)
+    monkeypatch.setattr("napari_mvfusion.measures.given_transmission._CELLS", 64)
     coarse = given_transmission(views)
     assert coarse.cell == 4
     for cell in np.ndindex(coarse.values.shape[1:]):
@@ -80,6 +80,21 @@ def test_given_transmissions_are_averaged_over_cells(monkeypatch):
         assert coarse.values[0][cell] == pytest.approx(passed(2)[part].mean(), rel=1e-6)
     smooth = coarse.of(0, Box((2, 2, 2), (12, 12, 14)), torch.device("cpu"))
     np.testing.assert_allclose(smooth, passed(2)[2:12, 2:12, 2:14], rtol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [2**21, 300])
+def test_of_a_region_only_what_lies_in_it_is_read(monkeypatch, rng, cells):
+    monkeypatch.setattr("napari_mvfusion.measures.given_transmission._CELLS", cells)
+    whole = rng.uniform(0.5, 1, SHAPE).astype(np.float32)
+    box = Box((5, 6, 3), (9, 12, 11))
+    around = whole.copy()
+    cell = 1 if cells > whole.size else 3
+    around[: (5 // cell - 1) * cell] = around[:, :, (11 // cell + 2) * cell :] = np.nan
+    views, part = (RegisteredViews([View(np.ones(SHAPE), "0", transmission=each)]) for each in (whole, around))
+    expected = given_transmission(views)
+    assert expected.cell == cell
+    found = given_transmission(part.region(box))
+    np.testing.assert_array_equal(found.over(box, torch.device("cpu")), expected.over(box, torch.device("cpu")))
 
 
 def test_what_is_no_transmission_is_named(rng):

@@ -13,7 +13,8 @@ from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.data.volume_digest import volume_sha256
 from napari_mvfusion.engine.recipe import Recipe, ViewEntry
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.measures.attenuation import find_transmission, given_transmission
+from napari_mvfusion.measures.attenuation import find_transmission
+from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.measures.used_attenuation import FITTED, UsedAttenuation
 from napari_mvfusion.methods import method_of_recipe
 

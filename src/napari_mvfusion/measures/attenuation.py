@@ -16,17 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, prod
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
 from scipy import ndimage, optimize
 
-from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import Overview, RegisteredViews
-from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import Blur
 from napari_mvfusion.psf import resample_psf
 
@@ -44,12 +41,10 @@ _NEARLY_DARK = 1e-3
 # Pulls strengths and gains towards 0, in units of what the data say about them.
 _PULL = 1e-3
 _GAIN_PULL = 1e-6
-_LEAST, _MOST = 0.05, 8.0
+_LEAST, MOST = 0.05, 8.0
 # Views in which attenuation cannot be told from an edge of the field.
 _COVERED = 0.99
 _FEWEST_CELLS = 50
-# About how many cells a view of a given transmission has: 128 a side.
-_GIVEN_CELLS = 2**21
 
 
 # What the brightest view of a place may have got, on average, relative to the specimen; from where on it is so much that
@@ -121,63 +116,6 @@ class Transmission:
         """The mean over all views as that of a single one, which counts views by how much they are trusted."""
         mean = np.tensordot(np.asarray(trust, np.float64) / np.sum(trust), self.values, 1)
         return replace(self, values=mean[None].astype(np.float32))
-
-
-def given_transmission(views: RegisteredViews) -> Transmission:
-    """The transmissions that came with the views, averaged over cells so small that few voxels share one.
-
-    Parameters
-    ----------
-    views : each with its `View.transmission`
-
-    Raises
-    ------
-    InputError
-        If a view has none, or one with a value that is not above 0, or too large for a share of the mean as well.
-    """
-    volumes: list[VolumeLike] = []
-    for view in views.views:
-        if view.transmission is None:
-            raise InputError(f"{view.label} has no transmission: give one for each view, or choose estimated or none")
-        volumes.append(view.transmission)
-    shape = triple(volumes[0].shape)
-    cell = max(1, ceil((prod(shape) / _GIVEN_CELLS) ** (1 / 3)))
-    values = np.empty((len(volumes), *(-(-n // cell) for n in shape)), np.float32)
-    for v, (view, volume) in enumerate(zip(views.views, volumes, strict=True)):
-        for row, first in enumerate(range(0, shape[0], cell)):
-            slab = np.asarray(volume[first : first + cell], np.float64)
-            if flaw := _flaw_of(slab, first):
-                raise InputError(f"the transmission of {view.label} {flaw}")
-            for axis in (1, 2):
-                slab = np.add.reduceat(slab, np.arange(0, shape[axis], cell), axis)
-            voxels = np.multiply.outer(*(np.minimum(cell, n - np.arange(0, n, cell)) for n in shape[1:]))
-            values[v, row] = slab.sum(axis=0) / (voxels * min(cell, shape[0] - first))
-    return Transmission(cell, values, ())
-
-
-def check_transmission(volume: VolumeLike) -> None:
-    """Refuse a volume (z, y, x) whose values are no shares of light; it is read plane by plane.
-
-    Raises
-    ------
-    InputError
-        If a value is not above 0, or too large for a share of the mean; names it and its voxel.
-    """
-    for z in range(volume.shape[0]):
-        if flaw := _flaw_of(np.asarray(volume[z : z + 1], np.float64), z):
-            raise InputError(f"it {flaw}")
-
-
-def _flaw_of(slab: np.ndarray, first: int) -> str:
-    """What is wrong with planes of a transmission, the first of which has this number; "" where nothing is."""
-    wrong = ~((slab > 0) & (slab <= _MOST))
-    if not wrong.any():
-        return ""
-    z, y, x = np.argwhere(wrong)[0].tolist()
-    return (
-        f"is {slab[z, y, x]:g} at voxel {(first + z, y, x)}: a share of light is above 0 and at most 1, or at most "
-        f"{_MOST:g} where it is relative to the mean of the views"
-    )
 
 
 def find_transmission(views: RegisteredViews) -> Transmission | None:
@@ -321,7 +259,7 @@ class _Fit:
             return None
         found = np.zeros(len(_WAYS))
         found[ways] = strengths
-        return Transmission(self._cell, transmission.clip(_LEAST, _MOST).astype(np.float32), tuple(found.tolist()))
+        return Transmission(self._cell, transmission.clip(_LEAST, MOST).astype(np.float32), tuple(found.tolist()))
 
     def _explains(self, seen: np.ndarray, transmission: np.ndarray, gains: np.ndarray) -> bool:
         """Whether it explains most of what views differ by; refuses what cannot be right, and much that does not."""

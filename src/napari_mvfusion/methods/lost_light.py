@@ -14,11 +14,11 @@ from napari_mvfusion.measures.attenuation import (
     Transmission,
     doubt_about_transmission,
     find_transmission,
-    given_transmission,
     lacking_for_transmission,
     possible_transmission,
     uniform_transmission,
 )
+from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.psf.usable import look_at_psf
 
 Attenuation = Literal["estimated", "given", "none"]

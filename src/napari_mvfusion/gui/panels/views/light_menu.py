@@ -12,7 +12,7 @@ from napari_mvfusion.gui.layers.conversion import stack_of
 from napari_mvfusion.gui.layers.notes import notes
 from napari_mvfusion.gui.layers.opened import transmission_on
 from napari_mvfusion.gui.panels.views.menus import MenuEntry, file_of
-from napari_mvfusion.measures.attenuation import check_transmission
+from napari_mvfusion.measures.given_transmission import check_transmission
 from napari_mvfusion.measures.view_problems import Fix, Mended, Problem, setting
 
 _LOST = "Lost light"
@@ -80,7 +80,7 @@ def _as_layer_says(layer: Layer) -> Fix:
         try:
             check_transmission(stack)
         except InputError as error:
-            raise InputError(f"'{name}' is no transmission: {error}") from error
+            raise InputError(f"'{name}' is no transmission, as it {error}") from error
         entries = {"transmission": stack, "transmission_layer": name, "transmission_file": file}
         return Mended(entries, f"saw of the specimen what '{name}' says; choose Lost light: given in Fuse to use it")
 
