@@ -1,5 +1,7 @@
 """The resolution that a method reaches, from two halves of the light."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,21 @@ def test_views_without_light_of_a_specimen_have_no_signal():
         [View(100 + 2.0 * rng.poisson(30, (32, 32, 32)) + rng.normal(0, 4, (32, 32, 32)), name) for name in "ab"]
     )
     assert {one.outcome for one in find_resolution(views, Average(), device="cpu").axes} == {"no signal"}
+
+
+def test_views_in_their_places_have_transmissions_on_other_voxels(simulated):
+    shape = simulated.views.grid.shape
+    shift = np.diag([1.0, 1, 1, 1])
+    shift[0, 3] = 4
+    views = [
+        replace(view, data=view.data[4:], affine=shift, transmission=np.ones(shape, np.float32))
+        for view in simulated.views.views
+    ]
+    given, plain = Average(attenuation="given"), Average()
+    found = find_resolution(RegisteredViews(views, simulated.views.grid), given, device="cpu")
+    bare = [replace(view, transmission=None) for view in views]
+    expected = find_resolution(RegisteredViews(bare, simulated.views.grid), plain, device="cpu")
+    assert [axis.period for axis in found.axes] == pytest.approx([axis.period for axis in expected.axes])
 
 
 def test_pixels_are_dealt_out_before_views_are_turned():

@@ -120,6 +120,8 @@ def test_given_transmissions_are_taken_from_the_files_of_the_recipe(dimmed, tmp_
     rms = [one.rms for one in reprojection(fused, dimmed, transmission=find_transmission(dimmed))]
     assert [one["rms"] for one in told["reprojection"]] == pytest.approx(rms, rel=1e-3)
     assert all(one["attenuation"] > 0.1 for one in told["reprojection"])
+    told = json.loads(run("evaluate", out, "--views", tmp_path / "views", "--resolution", "--json").stdout)
+    assert {"z", "y", "x"} < told["resolution"].keys()
     files["180"].rename(tmp_path / "away.tif")
     said = run("evaluate", out, "--views", tmp_path / "views").stdout
     assert "fitted, as what its run used is not known" in " ".join(said.split())

@@ -16,7 +16,7 @@ from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_vie
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
-from napari_mvfusion.engine.run_attenuation import attenuation_of_run
+from napari_mvfusion.engine.run_attenuation import attenuation_of_run, with_transmissions_of
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.formats import known_endings
@@ -124,6 +124,8 @@ def _resolution(
     else:
         views = _those_of(recipe, views, fused)
     method = method_of_recipe(recipe.method.name, recipe.method.parameters)
+    if method.attenuation == "given" and {entry.name for entry in recipe.views} >= set(views.names):
+        views = with_transmissions_of(recipe, views)
     with stopped_by_signals() as cancel, show.working("resolution", quiet=quiet) as report:
         try:
             return find_resolution(views, method, device=device, report=report, cancel=cancel)

@@ -41,6 +41,7 @@ def coarser_levels(inputs: Inputs, views: RegisteredViews, levels: int) -> list[
                 "trust_box_um": {},
                 "fade_um": None,
                 "fades_um": {},
+                "transmissions": {},
             }
         )
         try:

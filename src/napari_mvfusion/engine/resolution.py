@@ -104,6 +104,6 @@ def _noise_as_recorded(views: RegisteredViews, index: int, box: Box) -> Noise:
     view = views.views[index]
     interpolated = view.affine is not None
     source = source_of(view, views.grid, box)[1] if interpolated else views.in_frame(box)
-    alone = RegisteredViews([replace(view, affine=None, gain=1.0)], Grid(view.shape)).region(source)
+    alone = RegisteredViews([replace(view, affine=None, gain=1.0, transmission=None)], Grid(view.shape)).region(source)
     # Its PSF is that on the voxels of the fused volume; planes are recorded across the detection axis.
     return estimate_noise(alone, 0, across=(1, 2) if interpolated or view.psf is None else None)

@@ -50,6 +50,20 @@ def attenuation_of_run(recipe: Mapping[str, Any] | None, views: RegisteredViews)
         return replace(FITTED, words=f"fitted, as what its run used is not known: {error}")
 
 
+def with_transmissions_of(run: Recipe, views: RegisteredViews) -> RegisteredViews:
+    """Views with the transmissions that a run was given: those that they have, or what the files of its recipe hold.
+
+    Raises
+    ------
+    InputError
+        If one is not there, or is not the one of the run.
+    """
+    files = {} if run.inputs is None else run.inputs.transmissions
+    entries = {entry.name: entry for entry in run.views}
+    given = [_with_its_own(run, view, entries[view.name], files.get(view.name)) for view in views.views]
+    return RegisteredViews(given, views.grid, remarks=views.remarks)
+
+
 def _found_again(run: Recipe, views: RegisteredViews) -> UsedAttenuation:
     pixels = [numbers.sha256 for numbers in views.statistics()]
     changed = any(now and now != entry.sha256 for now, entry in zip(pixels, run.views, strict=True))
@@ -61,12 +75,7 @@ def _found_again(run: Recipe, views: RegisteredViews) -> UsedAttenuation:
 
 
 def _given_again(run: Recipe, views: RegisteredViews) -> UsedAttenuation:
-    files = {} if run.inputs is None else run.inputs.transmissions
-    given = [
-        _with_its_own(run, view, entry, files.get(view.name))
-        for view, entry in zip(views.views, run.views, strict=True)
-    ]
-    found = given_transmission(RegisteredViews(given, views.grid))
+    found = given_transmission(with_transmissions_of(run, views))
     return UsedAttenuation("given, as in its run", transmission=found, names=views.names)
 
 

@@ -92,7 +92,7 @@ def view_layers(
             **({"no_data": view.no_data} if view.no_data != "none" or view.no_data_stated else {}),
             **({"file_no_data": view.no_data} if view.no_data_stated else {}),
             "trust": chosen_for(view, inputs),
-            **_transmission_notes(view, inputs),
+            **transmission_notes(view, inputs),
             "source": view.source,
             "absent": absent_chunks_of(view),
             "sample": sample,
@@ -116,7 +116,7 @@ def view_layers(
     return layers
 
 
-def _transmission_notes(view: View, inputs: Mapping[str, Any] | None) -> Notes:
+def transmission_notes(view: View, inputs: Mapping[str, Any] | None) -> Notes:
     """What is noted of a transmission that a view was opened with."""
     if view.transmission is None:
         return {}

@@ -20,6 +20,7 @@ from napari_mvfusion.gui.layers.layer_data import (
     lazy,
     placement,
     resampled_views,
+    transmission_notes,
     view_layers,
 )
 from napari_mvfusion.gui.layers.notes import KEY, Kept, Notes, PlacedPSF, notes
@@ -143,7 +144,7 @@ def _on_grid(
     # How bright they are is told from the coarsest level, without a look at whole planes of the finest.
     small = RegisteredViews(
         [
-            replace(view, data=seen.data, mask=seen.mask, trust=None)
+            replace(view, data=seen.data, mask=seen.mask, trust=None, transmission=None)
             for view, seen in zip(finest.views, coarsest.views, strict=True)
         ],
         coarsest.grid,
@@ -155,6 +156,7 @@ def _on_grid(
         known = cast("Notes", {**look["metadata"][KEY], "mask": view.mask, "placed": views.grid.affine})
         known["absent"] = absent_chunks_of(views.views[number])
         known["trust"] = chosen_for(views.views[number], inputs.model_dump())
+        known.update(transmission_notes(views.views[number], inputs.model_dump()))
         if is_resampled:
             known["kept"] = Kept(views.views[number], views.grid, shown[0], view.mask, views.views)
         if (psf := known.get("psf")) is not None and (said := known.get("psf_said")) is not None:
