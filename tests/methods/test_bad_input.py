@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from command_line import run
-from napari_mvfusion.data.events import Event, Noted, Prepared, Warned
+from napari_mvfusion.data.events import Event, Noted, Prepared, Preparing, Warned
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.trust import Fade, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View
@@ -258,6 +258,21 @@ def test_it_is_refused_before_a_tile_is_fused(make, tmp_path: Path, name, attenu
         events.extend(fuse_events(RegisteredViews(views(), GRID), make(name, attenuation), device="cpu", out=out))
     assert not any(isinstance(event, Prepared) for event in events)
     assert [path.name for path in tmp_path.iterdir() if "fused" in path.name] == []
+
+
+def test_a_transmission_is_looked_at_as_a_whole_before_a_trial_on_a_part(make) -> None:
+    shape = (24, 24, 200)
+    far = np.full(shape, 0.5, np.float32)
+    far[20, 3, 190] = 0
+    made = [
+        replace(view, data=np.pad(view.data, ((0, 2), (0, 0), (0, 174)), mode="wrap"), transmission=far)
+        for view in (ONE, OTHER)
+    ]
+    events: list[Event] = []
+    views = RegisteredViews(made, Grid(shape))
+    with pytest.raises(InputError, match=rf"the transmission of {NAMED} is 0 at voxel \(20, 3, 190\)"):
+        events.extend(fuse_events(views, make_method("ebmd", attenuation="given"), device="cpu"))
+    assert not any(isinstance(event, Preparing) and "how many iterations" in event.label for event in events)
 
 
 def without_angle(view: View) -> View:

@@ -277,6 +277,7 @@ def _fuse(
             choice = _choice_before(named, asked) if resume else None
             choice = choice or like
             if choice is None:
+                method.look_through(views)
                 budget = _budget(target_device, memory_bytes)
                 finding = choose_iterations(views, method, target_device, budget=budget, cancel=cancel)
                 choice = yield from until(finding, cancel)

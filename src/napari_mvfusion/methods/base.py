@@ -167,6 +167,15 @@ class Method(Protocol):
             If the method cannot run on these views.
         """
 
+    def look_through(self, views: RegisteredViews) -> None:
+        """Look at all that comes with the views and that a trial on a part of them would see no more of than that part.
+
+        Raises
+        ------
+        InputError
+            If it cannot be used.
+        """
+
     def context(self, views: RegisteredViews) -> Triple:
         """Voxels round a small region beyond which nothing visibly changes the picture inside; for previews."""
 
@@ -199,6 +208,9 @@ class FusionMethod(BaseModel):
     def check(self, views: RegisteredViews) -> list[str]:
         """Warn about a single view, or very many."""
         return warn_few(views)
+
+    def look_through(self, views: RegisteredViews) -> None:
+        """There is no trial."""
 
     def context(self, views: RegisteredViews) -> Triple:
         """None: every voxel stands for itself."""

@@ -25,6 +25,7 @@ from napari_mvfusion.methods.lost_light import (
     attenuation_field,
     known_transmission,
     look_at_transmissions,
+    look_through_given,
 )
 from napari_mvfusion.psf.usable import normalised
 
@@ -117,6 +118,10 @@ class EBMD(FusionMethod):
     def check(self, views: RegisteredViews) -> list[str]:
         """Look at the PSFs, and at transmissions that are given; see `look_at_psfs`."""
         return [*look_at_psfs(views), *look_at_transmissions(views, self.attenuation)]
+
+    def look_through(self, views: RegisteredViews) -> None:
+        """Look at transmissions that are given."""
+        look_through_given(views, self.attenuation)
 
     def context(self, views: RegisteredViews) -> Triple:
         """Most of the reach of the largest PSF; what lies beyond comes in by later iterations, and faintly.

@@ -18,7 +18,7 @@ from napari_mvfusion.measures.attenuation import (
     possible_transmission,
     uniform_transmission,
 )
-from napari_mvfusion.measures.given_transmission import given_transmission
+from napari_mvfusion.measures.given_transmission import check_transmission, given_transmission
 from napari_mvfusion.psf.usable import look_at_psf
 
 Attenuation = Literal["estimated", "given", "none"]
@@ -65,6 +65,22 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
             "of what another got (attenuation none takes all as equally bright)"
         )
     return found
+
+
+def look_through_given(views: RegisteredViews, attenuation: Attenuation) -> None:
+    """Look at all voxels of transmissions that are to be used.
+
+    Raises
+    ------
+    InputError
+        If one is no share of light; names the view and the voxel.
+    """
+    for view in views.views if attenuation == "given" else ():
+        if view.transmission is not None:
+            try:
+                check_transmission(view.transmission)
+            except InputError as error:
+                raise InputError(f"the transmission of {view.label} {error}") from error
 
 
 def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> list[str]:
