@@ -19,7 +19,7 @@ from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.methods import LearnedFusion, cells, cellwise_filter, make_method, universal_fusion
 from napari_mvfusion.methods.base import TileInput
-from napari_mvfusion.methods.cells import FilterSteps
+from napari_mvfusion.methods.cells import FILTER_MARGIN, Cells, FilterSteps
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, network_input_of, updates_for
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.filter_input import brightness_scale
@@ -132,8 +132,8 @@ def test_steps_of_several_tiles_lie_between_those_that_are_done(models: Path) ->
 def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
     models: Path, monkeypatch: pytest.MonkeyPatch, shape: Triple, architecture: UniversalArchitecture
 ) -> None:
-    """Cells of 16 voxels stand for those of 192, so that a small volume has several along each axis."""
-    for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
+    """Blocks of 17 voxels stand for those of 320, so that a small volume has several along each axis."""
+    for name, value in (("_BLOCK_SIDE", 17), ("FILTER_MARGIN", 4), ("_FADE", 2)):
         monkeypatch.setattr(cells, name, value)
     views = specimen(shape)
     method = LearnedFusion(model=save(models, "small", architecture))
@@ -143,14 +143,14 @@ def test_cells_of_the_filter_depend_on_the_volume_and_not_on_the_tiles(
 
 
 def test_cells_fade_into_each_other_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Filtered in nine cells is filtered as a whole: a little less so at the strongest levels, which reach farthest."""
+    """Filtered in eight cells is filtered as a whole: a little less so at the strongest levels, which reach farthest."""
     rng = np.random.default_rng(0)
     truth = ndimage.gaussian_filter(rng.random((264, 24, 24)), 1.5).astype(np.float32)
     psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in ANGLES]
     views = simulate(np.clip((truth - 0.5) * 20, 0, None), ANGLES, psfs, rng=rng).views
-    monkeypatch.setattr(cells, "_CELL_SIDE", 300)
+    assert Cells(truth.shape, 1).largest_block == truth.shape
     whole = network_input_of(views, SMALL, torch.device("cpu"))
-    monkeypatch.setattr(cells, "_CELL_SIDE", 33)
+    monkeypatch.setattr(cells, "_BLOCK_SIDE", 33 + 2 * (8 + FILTER_MARGIN))
     monkeypatch.setattr(cells, "_FADE", 8)
     in_cells = network_input_of(views, SMALL, torch.device("cpu"))
     for a, b, most in zip(whole.sharp, in_cells.sharp, (1e-5, 1e-5, 3e-5, 2e-4, 5e-4), strict=True):
@@ -271,7 +271,8 @@ def test_the_filter_alone_is_one_level_and_blurs_as_the_views_do() -> None:
     np.testing.assert_allclose(bank.at_base_level(views, (6, 6, 6)), sharp[1], rtol=1e-4, atol=1e-4)
     # What lies beyond the border is the filtered image's own there, and its mirror image here.
     inner = np.s_[:, 8:-8, 7:-7, 8:-8]
-    np.testing.assert_allclose(bank.blurred(sharp[1], (6, 6, 6))[inner], blurred[inner], rtol=0.02)
+    again = torch.stack(list(bank.blurred(sharp[1], (6, 6, 6))))
+    np.testing.assert_allclose(again[inner], blurred[inner], rtol=0.02)
 
 
 def test_updates_bring_the_filter_closer_to_the_views_and_to_the_truth() -> None:
@@ -327,9 +328,9 @@ def test_a_part_of_an_update_lies_between(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_CELL_SIDE", 16), ("FILTER_MARGIN", 8), ("_FADE", 3)):
+    for name, value in (("_BLOCK_SIDE", 27), ("FILTER_MARGIN", 8), ("_FADE", 3)):
         monkeypatch.setattr(cells, name, value)
-    views = specimen((32, 20, 18))
+    views = specimen((32, 30, 28))
     method = LearnedFusion(model=save(models, "small", SMALL))
     made: list[Box] = []
     filtered = CellwiseFilter._filter
@@ -339,11 +340,11 @@ def test_tiles_share_the_cells_that_they_meet(models: Path, monkeypatch: pytest.
         return filtered(self, tile, block, part)
 
     monkeypatch.setattr(CellwiseFilter, "_filter", counted)
-    whole = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
+    whole = np.asarray(fuse(views, method, tile=(16, 30, 28)).data)
     assert len(made) == 2 * 2 * 2
     made.clear()
-    monkeypatch.setattr(universal_fusion, "_KEPT_BYTES", 3 * 19 * 13 * 12 * 4 * (4 + len(SMALL.levels)))
-    few = np.asarray(fuse(views, method, tile=(16, 20, 18)).data)
+    monkeypatch.setattr(universal_fusion, "_KEPT_BYTES", 3 * 19 * 18 * 17 * 4 * (4 + len(SMALL.levels)))
+    few = np.asarray(fuse(views, method, tile=(16, 30, 28)).data)
     assert len(made) > 8
     assert difference(whole, few) < 1e-6
 

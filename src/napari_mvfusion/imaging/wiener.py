@@ -10,7 +10,7 @@ A small level undoes more of the blur and lets more noise through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -24,6 +24,8 @@ from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, tra
 
 _AXES = (-3, -2, -1)
 _KEPT_BYTES = 2**30
+# Allocators keep pieces up to this size when they are given back.
+_PIECE_BYTES = 2**25
 
 
 class WienerBank:
@@ -55,12 +57,12 @@ class WienerBank:
         self._kept_power: tuple[Triple, torch.Tensor] | None = None
         self._kept_gains: tuple[Triple, list[float]] | None = None
 
-    def __call__(self, views: torch.Tensor, target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, views: Iterable[torch.Tensor], target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter a block.
 
         Parameters
         ----------
-        views : float32 (view, z, y, x)
+        views : float32 (z, y, x), each asked for when it is its turn
         target : part of the block to compute
         margin : voxels that the block is mirrored beyond its border, before it wraps round
 
@@ -73,28 +75,28 @@ class WienerBank:
         Interrupted
             If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
-        layout, power = self._layout(triple(views.shape[1:]), margin), self._power(triple(views.shape[1:]), margin)
-        projected = self._project(views, layout)
+        projected, block = self._project(views, margin)
+        layout, power = self._layout(block, margin), self._power(block, margin)
         inner = target.slices
-        sharp = torch.empty((len(self._levels), *target.shape), device=views.device)
+        sharp = torch.empty((len(self._levels), *target.shape), device=projected.device)
         for number, level in enumerate(self._levels):
             poll()
             filtered = _scaled(projected.clone(), self._strength(power, level))
             sharp[number] = torch.fft.irfftn(filtered, s=layout.sizes, dim=_AXES, norm="forward")[inner]
         # Transfer functions come divided by the number of samples, for the inverse transform.
         _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(layout.sizes)))
-        blurred = torch.empty((len(self._kernels), *target.shape), device=views.device)
+        blurred = torch.empty((len(self._kernels), *target.shape), device=projected.device)
         for number, kernel in enumerate(self._kernels):
             poll()
             seen = projected * self._transfer(kernel, layout.sizes)
             blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
         return blurred, sharp
 
-    def at_base_level(self, views: torch.Tensor, margin: Triple) -> torch.Tensor:
+    def at_base_level(self, views: Iterable[torch.Tensor], margin: Triple) -> torch.Tensor:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
-        block = triple(views.shape[1:])
+        projected, block = self._project(views, margin)
         layout, power = self._layout(block, margin), self._power(block, margin)
-        projected = _scaled(self._project(views, layout), self._strength(power, self._levels[self._base_level]))
+        _scaled(projected, self._strength(power, self._levels[self._base_level]))
         image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES, norm="forward")
         return image[Box.whole(block).slices]
 
@@ -118,46 +120,55 @@ class WienerBank:
         self._kept_gains = layout.sizes, gains
         return gains
 
-    def blurred(self, image: torch.Tensor, margin: Triple) -> torch.Tensor:
-        """What each view would look like if an image were the truth.
+    def blurred(self, image: torch.Tensor, margin: Triple) -> Iterator[torch.Tensor]:
+        """What each view would look like if an image were the truth, one after the other.
 
         Parameters
         ----------
         image : float32 (z, y, x), a block as for a call
         margin : likewise
 
-        Returns
-        -------
-        float32 (view, z, y, x), without what the weights say.
+        Yields
+        ------
+        float32 (z, y, x), without what the weights say; it may be written to.
         """
         block = triple(image.shape)
         layout = self._layout(block, margin)
         spectrum = torch.fft.rfftn(to_circle(image, layout), dim=_AXES)
-        blurred = torch.empty((len(self._kernels), *block), device=image.device)
-        for number, kernel in enumerate(self._kernels):
+        for kernel in self._kernels:
             poll()
             seen = spectrum * self._transfer(kernel, layout.sizes)
-            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[Box.whole(block).slices]
-        return blurred
+            yield torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[Box.whole(block).slices]
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
         """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
-        # Block on the circle, its spectrum, the sum, the power and it with a level, a product and two temporaries; and as
-        # much as six of them of what the allocator has been given back, in pieces too small: with many updates that grows.
+        # Block on the circle, its spectrum, the sum, the power and it with a level, a product and two temporaries; and six
+        # pieces of what the allocator has been given back, where they are small: with many updates that grows.
         sizes = self._sizes(block, margin)
-        kept = min(_KEPT_BYTES, len(self._kernels) * transfer_bytes(sizes, HALVED))
-        return 14 * transfer_bytes(sizes, HALVED) + kept
+        one = transfer_bytes(sizes, HALVED)
+        kept = min(_KEPT_BYTES, len(self._kernels) * one)
+        return 8 * one + 6 * min(one, _PIECE_BYTES) + kept
+
+    def kept_bytes(self, block: Triple, margin: Triple) -> int:
+        """What of that is kept between calls, for blocks up to this one."""
+        one = transfer_bytes(self._sizes(block, margin), HALVED)
+        return min(_KEPT_BYTES, len(self._kernels) * one) + one // 2
 
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._transfers.clear()
         self._kept_power = self._kept_gains = None
 
-    def _project(self, views: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Spectra of the views brought back to the image, the sum over the views: conj(H_v) X_v a_v over the samples."""
+    def _project(self, views: Iterable[torch.Tensor], margin: Triple) -> tuple[torch.Tensor, Triple]:
+        """Spectra of the views of a block brought back to the image, the sum over the views, and the block's shape.
+
+        The sum is that of conj(H_v) X_v a_v over the samples.
+        """
         conjugate: torch.Tensor | None = None
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
+            block = triple(view.shape)
+            layout = self._layout(block, margin)
             transfer = self._transfer(kernel, layout.sizes)
             spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).conj_physical_()
             if conjugate is None:
@@ -167,7 +178,7 @@ class WienerBank:
             else:
                 conjugate.addcmul_(spectrum, transfer, value=float(weight))
         assert conjugate is not None
-        return conjugate.conj_physical_()
+        return conjugate.conj_physical_(), block
 
     def _strength(self, power: torch.Tensor, level: float) -> torch.Tensor:
         """What the sum of the projected views is multiplied by at a level."""

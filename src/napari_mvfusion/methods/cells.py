@@ -2,7 +2,7 @@
 
 A tile may not depend on how the volume was cut, but such a filter has no end: each voxel depends on all others, ever
 less. So the volume is filtered in cells that depend on its shape alone, each with a margin, which fade into each other.
-A volume up to the size of a cell is filtered as a whole.
+A volume up to the size of a block is filtered as a whole.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.methods.steps import map_steps
 
-# Longest side of a cell, what is filtered around it, and over how many voxels on each side cells fade into each other.
-_CELL_SIDE = 192
+# Longest side of a block, which is a cell with its margins, what is filtered around a cell, and over how many voxels on
+# each side cells fade into each other. Few large blocks are much less work than many small ones, most of which is margin.
+_BLOCK_SIDE = 320
 FILTER_MARGIN = 48
 _FADE = 16
 _FLOAT_BYTES = 4
@@ -49,20 +50,17 @@ class Cells:
     @property
     def halo(self) -> Triple:
         """Voxels that a target needs around it, at most."""
-        return triple(min(n, ceil(n / ceil(n / _CELL_SIDE)) + _FADE + FILTER_MARGIN) for n in self._shape)
+        return triple(min(n, ceil(n / _count(n)) + _FADE + FILTER_MARGIN) for n in self._shape)
 
     @property
     def largest_block(self) -> Triple:
         """Shape of the largest block that a filter is given."""
-        around = _FADE + FILTER_MARGIN
-        counts = [ceil(n / _CELL_SIDE) for n in self._shape]
-        # A cell in the middle has others on both sides, one of two on one.
-        return triple(min(n, ceil(n / c) + min(c - 1, 2) * around) for n, c in zip(self._shape, counts, strict=True))
+        return triple(_block(n, _count(n)) for n in self._shape)
 
     @property
     def kept_bytes(self) -> int:
         """The most that filtered cells may come to take."""
-        cells = prod(n + 2 * _FADE * (ceil(n / _CELL_SIDE) - 1) for n in self._shape)
+        cells = prod(n + 2 * _FADE * (_count(n) - 1) for n in self._shape)
         return min(_FLOAT_BYTES * cells * self._channels, self._keep_bytes)
 
     def assemble(
@@ -115,7 +113,7 @@ class Cells:
         """The cells that meet a target, with the axes and sides on which they fade."""
         axes = []
         for n, first, last in zip(self._shape, target.start, target.stop, strict=True):
-            count = ceil(n / _CELL_SIDE)
+            count = _count(n)
             edges = [round(n * i / count) for i in range(count + 1)]
             here = []
             for low, high in pairwise(edges):
@@ -128,6 +126,16 @@ class Cells:
                 Box(triple(side[0] for side in sides), triple(side[1] for side in sides)),
                 [(side[2], side[3]) for side in sides],
             )
+
+
+def _count(side: int) -> int:
+    """The fewest cells along a side of the volume whose blocks are no longer than they may be."""
+    return next(cells for cells in range(1, side + 1) if _block(side, cells) <= _BLOCK_SIDE)
+
+
+def _block(side: int, cells: int) -> int:
+    """The longest block when a side has so many cells: one in the middle has others on both sides, one of two on one."""
+    return min(side, ceil(side / cells) + min(cells - 1, 2) * (_FADE + FILTER_MARGIN))
 
 
 def _share_of_cells(done: int, cells: int, share: float) -> float:

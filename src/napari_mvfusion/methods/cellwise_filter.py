@@ -5,7 +5,7 @@ Why in cells says `napari_mvfusion.methods.cells`.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import log2
@@ -173,26 +173,29 @@ class CellwiseFilter:
         pixels, covered = filled(block, tile, transmission)
         # Photon noise grows with the root of the light: divided by what passed on average, every view counts by its light.
         mean = None if transmission is None else (transmission * self._shares).sum(dim=0)
-        values = pixels if mean is None else pixels / mean
+        values = iter(pixels) if mean is None else (view / mean for view in pixels)
         if not self._updates:
             return self._bank(values, part, margin)
         image = self._bank.at_base_level(values, margin).clamp_(min=0)
+        explained = torch.empty((self._count, *part.shape), device=image.device)
+
+        def missing() -> Iterator[torch.Tensor]:
+            """What the image does not say yet of each view; one after the other, as all together take much memory."""
+            for v, expected in enumerate(self._bank.blurred(image, margin)):
+                explained[v] = expected[part.slices]
+                rest = pixels[v] - (expected if transmission is None else expected.mul_(transmission[v]))
+                if covered is not None:
+                    rest.mul_(covered[v])
+                yield rest if mean is None else rest.div_(mean)
+
         # Whole steps, and a smaller one for what is left of a number that is not whole.
         left = self._updates - 1
-        while True:
-            reblurred = self._bank.blurred(image, margin)
-            missing = pixels - (reblurred if transmission is None else transmission * reblurred)
-            if covered is not None:
-                missing.mul_(covered)
-            if mean is not None:
-                missing.div_(mean)
-            if left < _LEAST_STEP:
-                break
+        while left >= _LEAST_STEP:
             yield 1 - left / self._updates
-            image = self._bank.at_base_level(missing, margin).mul_(min(left, 1.0)).add_(image).clamp_(min=0)
+            image = self._bank.at_base_level(missing(), margin).mul_(min(left, 1.0)).add_(image).clamp_(min=0)
             left -= 1
-        more, sharp = self._bank(missing, part, margin)
-        return more.add_(reblurred[(slice(None), *part.slices)]), sharp.add_(image[part.slices])
+        more, sharp = self._bank(missing(), part, margin)
+        return more.add_(explained), sharp.add_(image[part.slices])
 
     def _transmission_over(self, box: Box) -> torch.Tensor | None:
         """Share of the light that each view got over a box, (view, z, y, x)."""
@@ -206,17 +209,25 @@ class CellwiseFilter:
 
     def working_bytes(self, target: Triple, *, alone: bool = True) -> int:
         """An upper bound of the memory in use, with evidence of a target of this shape; if not alone, others follow."""
-        cell = self._cells.largest_block
-        voxels = cell[0] * cell[1] * cell[2]
+        block = self._cells.largest_block
+        voxels = block[0] * block[1] * block[2]
         size = target[0] * target[1] * target[2]
-        # Views, what they are expected to be, what passed and what is missing, of a cell; then the evidence.
-        mine = voxels * (2 * self._count + self._levels) + size * (3 * self._count + self._levels)
+        # Of a block what it gives, and the views where pixels are filled; what is missing of one, and the image. Before
+        # the first update as much is taken by what pixels are filled from.
+        mine = voxels * (3 * self._count + self._levels + 6) + size * (self._count + self._levels)
         if self._architecture.light:
             mine += voxels * (self._count + 1) + size * self._count
-        if self._architecture.updates:
-            mine += voxels * (2 * self._count + self._levels)
+        filtering = _FLOAT_BYTES * mine + self._bank.working_bytes(block, (_MIRRORED,) * 3)
         kept = 0 if alone else self._cells.kept_bytes
-        return _FLOAT_BYTES * mine + kept + self._bank.working_bytes(cell, (_MIRRORED,) * 3)
+        return kept + max(filtering, self._held_bytes(size) + 2 * _FLOAT_BYTES * size * self._count)
+
+    def held_bytes(self, target: Triple, *, alone: bool = True) -> int:
+        """What of that is still held when the evidence is there."""
+        return self._held_bytes(target[0] * target[1] * target[2]) + (0 if alone else self._cells.kept_bytes)
+
+    def _held_bytes(self, size: int) -> int:
+        volumes = (3 if self._architecture.light else 2) * self._count + self._levels + 1
+        return _FLOAT_BYTES * size * volumes + self._bank.kept_bytes(self._cells.largest_block, (_MIRRORED,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""

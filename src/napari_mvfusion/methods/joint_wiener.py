@@ -8,7 +8,7 @@ would make, it changes nothing, voxel by voxel: so further updates do no harm, a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -224,10 +224,9 @@ class JointUpdates:
         """An upper bound of the memory in use, with what is kept; the pixels of the tile not counted."""
         block, count = self.cells.largest_block, len(self._views)
         voxels = block[0] * block[1] * block[2]
-        # Of a block the views, what they should look like and what is missing; where it matters their coverage and
-        # transmission, and what is made of these. Then the image, those before it, what an update takes, and the places
-        # at which transmissions are interpolated.
-        mine = voxels * (6 * count + 16)
+        # Of a block the views and, where it matters, their transmission, and what pixels that are filled are made of. Then
+        # the image, those before it, what an update takes, and the places at which transmissions are interpolated.
+        mine = voxels * (4 * count + 16)
         kept = self.cells.kept_bytes if tile_shape != self._shape else 0
         return _FLOAT_BYTES * mine + kept + self._bank.working_bytes(block, (self._margin,) * 3)
 
@@ -240,7 +239,7 @@ class JointUpdates:
         """What the updates make of a block: one volume over a part of it."""
         margin = triple(min(self._margin, n - 1) for n in block.shape)
         seen = self._seen(tile, block)
-        first = seen.pixels if seen.passed is None else seen.pixels / seen.passed
+        first = iter(seen.pixels) if seen.passed is None else (view / seen.passed for view in seen.pixels)
         image = before = self._bank.at_base_level(first, margin).clamp_(min=0)
         gains = self._bank.noise_gains(block.shape, margin)
         for update in range(2, self._iterations + 1):
@@ -252,24 +251,27 @@ class JointUpdates:
 
     def _update(self, point: torch.Tensor, seen: _Block, gains: list[float], margin: Triple) -> torch.Tensor:
         """The image after an update from a point; all (z, y, x)."""
-        expected = self._bank.blurred(point, margin)
-        if seen.transmission is not None:
-            expected.mul_(seen.transmission)
-        missing = seen.pixels - expected
-        expected.clamp_(min=0)
         noise = torch.zeros_like(point)
-        for v, gain in enumerate(gains):
-            poll()
-            dark = _DARK if seen.passed is None else _DARK * seen.passed
-            share = (expected[v] + dark).reciprocal_()
-            missing[v].mul_(share)
-            # Variance of what is seen over the square of what it is divided by; the two are alike where no light is lost.
-            energy = share if seen.passed is None else share.square_().mul_(expected[v].add_(_DARK))
-            if seen.covered is not None:
-                missing[v].mul_(seen.covered[v])
-                energy.mul_(seen.covered[v]).mul_(seen.covered[v])
-            noise.add_(energy, alpha=gain * self._noise[v])
-        step = self._bank.at_base_level(missing, margin)
+        dark = _DARK if seen.passed is None else _DARK * seen.passed
+
+        def missing() -> Iterator[torch.Tensor]:
+            """What the point does not say of each view, in parts of it, while what noise would make is added up."""
+            for v, expected in enumerate(self._bank.blurred(point, margin)):
+                if seen.transmission is not None:
+                    expected.mul_(seen.transmission[v])
+                left = seen.pixels[v] - expected
+                expected.clamp_(min=0)
+                share = (expected + dark).reciprocal_()
+                left.mul_(share)
+                # Variance of what is seen over the square of what it is divided by; alike where no light is lost.
+                energy = share if seen.passed is None else share.square_().mul_(expected.add_(_DARK))
+                if seen.covered is not None:
+                    left.mul_(seen.covered[v])
+                    energy.mul_(seen.covered[v]).mul_(seen.covered[v])
+                noise.add_(energy, alpha=gains[v] * self._noise[v])
+                yield left
+
+        step = self._bank.at_base_level(missing(), margin)
         weight = point + _DARK
         step.mul_(weight)
         noise.mul_(weight.square_())

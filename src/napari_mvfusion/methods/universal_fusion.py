@@ -32,8 +32,8 @@ _KEPT_SHARE = 8
 # Share of the filter in the time of a tile, and how many views the decoder is worth; for the progress.
 _FILTER_SHARE = 0.55
 _DECODER_VIEWS = 16
-# Working memory of a convolution beside its input and output, as a multiple of both.
-_CONVOLUTION_COPIES = 3.0
+# Allocators hold back small pieces that they are given: as much as the network takes, but no more than this.
+_HELD_BACK_BYTES = 2**29
 
 
 class BoundUniversal:
@@ -106,7 +106,9 @@ class BoundUniversal:
             yield step(v + 1)
         assert pooled is not None
         with torch.no_grad(), self._autocast():
-            return network.decode(pooled, encoded)[0, 0].flip(axes)
+            half, roots = network.joined(pooled, encoded), encoded.roots
+            del pooled, encoded  # the widest moments are still to come
+            return network.decode(half, roots)[0, 0].flip(axes)
 
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
@@ -123,14 +125,14 @@ class BoundUniversal:
             min(-(-n // stride) * stride, t + 2 * (reach + stride))
             for n, t in zip(self._shape, tile_shape, strict=True)
         )
-        a = self._network.architecture
-        # Full resolution: roots and cells of the levels, a view and what is expected of it. Then the widest moment at
-        # half resolution, with the copies that convolutions make.
-        full = 4.0 * len(a.levels) + 8
-        half = (3 * a.view_maps + 3 * a.maps + a.deep_maps / 4) / 8 * _CONVOLUTION_COPIES
-        voxels = block[0] * block[1] * block[2]
-        filtering = self._cellwise.working_bytes(block, alone=tile_shape == self._shape)
-        return filtering + int(_FLOAT_BYTES * voxels * (full + half))
+        alone = tile_shape == self._shape
+        generating = int(_FLOAT_BYTES * block[0] * block[1] * block[2] * self._network.widest)
+        generating += min(generating, _HELD_BACK_BYTES)
+        # One after the other, so that what only one of them takes counts once.
+        return max(
+            self._cellwise.working_bytes(block, alone=alone),
+            self._cellwise.held_bytes(block, alone=alone) + generating,
+        )
 
     def _block(self, tile: Box) -> Box:
         """The box that the network sees for a tile; it begins and ends at multiples of the stride or at the border."""

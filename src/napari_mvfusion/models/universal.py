@@ -31,6 +31,7 @@ _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
 _SLOPE = 0.1
+_CHANNELS_LAST = torch.channels_last_3d
 
 
 class UniversalArchitecture(BaseModel):
@@ -75,8 +76,10 @@ class _Residual(nn.Module):
         nn.init.zeros_(torch.as_tensor(self.second.bias))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        change: torch.Tensor = self.second(functional.leaky_relu(self.first(functional.leaky_relu(x, _SLOPE)), _SLOPE))
-        return x + change
+        # In place where nothing else reads what a convolution made: on a CPU, memory costs more than the sum.
+        inner = functional.leaky_relu(self.first(functional.leaky_relu(x, _SLOPE)), _SLOPE, inplace=True)
+        change: torch.Tensor = self.second(inner)
+        return change.add_(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +139,15 @@ class UniversalGenerator(nn.Module):
         cells = 3 + 2 * 2 * self.architecture.blocks + 2 * 2 * self.architecture.deep_blocks + 1
         return self.stride * -(-_FACTOR * cells // self.stride)
 
+    @property
+    def widest(self) -> float:
+        """How many volumes as large as a block a pass holds where it takes most memory, without what it is given."""
+        a, of_levels = self.architecture, _CELL * len(self.architecture.levels)
+        joining = 2 * a.view_maps + of_levels + 2 * (3 * a.view_maps + of_levels) + a.maps
+        decoding = a.maps + max(3 * a.maps, 2 * a.maps + 3 * of_levels)
+        # Beside them stand the roots, and what an earlier pass gave.
+        return max(joining, decoding) / _CELL + len(a.levels) + 1
+
     def forward(
         self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -158,14 +170,18 @@ class UniversalGenerator(nn.Module):
             share = None if transmission is None else transmission[:, v]
             pooled = self.accumulate(pooled, encoded, views[:, v], blurred[:, v], share)
         assert pooled is not None
-        return self.decode(pooled, encoded)
+        return self.decode(self.joined(pooled, encoded), encoded.roots)
 
     def encode(self, sharp: torch.Tensor) -> EncodedImages:
         """Encode the filtered images, (batch, level, z, y, x)."""
         roots = signed_root(sharp)
         # What each level adds to the one before is small beside it: made as large, the first layer learns at once.
         added = torch.cat([roots[:, :1], roots.diff(dim=1).mul_(_GAIN)], dim=1).clamp_(-_MOST, _MOST)
-        return EncodedImages(space_to_depth(added), roots)
+        features = space_to_depth(added)
+        if self.join.weight.is_contiguous(memory_format=_CHANNELS_LAST):
+            # As the responses to the views come, which these are joined with.
+            features = features.contiguous(memory_format=_CHANNELS_LAST)
+        return EncodedImages(features, roots)
 
     def accumulate(
         self,
@@ -185,19 +201,27 @@ class UniversalGenerator(nn.Module):
         if self.architecture.light:
             inputs.append(torch.zeros_like(view) if transmission is None else transmission.sqrt() - 1)
         cells = space_to_depth(torch.stack(inputs, dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST))
-        response = functional.leaky_relu(self.of_view(cells), _SLOPE)
-        response = functional.leaky_relu(self.of_view_2(response), _SLOPE)
+        response = functional.leaky_relu(self.of_view(cells), _SLOPE, inplace=True)
+        response = functional.leaky_relu(self.of_view_2(response), _SLOPE, inplace=True)
         if pooled is None:
             return PooledViews(response, response, 1)
         return PooledViews(pooled.total + response, torch.maximum(pooled.largest, response), pooled.count + 1)
 
-    def decode(self, pooled: PooledViews, encoded: EncodedImages) -> torch.Tensor:
-        """The latent image from the filtered images and the pooled responses: (batch, 1, z, y, x)."""
-        half = self.before(self.join(torch.cat([pooled.total / pooled.count, pooled.largest, encoded.features], dim=1)))
-        half = self.after(half + self.up(self.deep(self.down(half))))
+    def joined(self, pooled: PooledViews, encoded: EncodedImages) -> torch.Tensor:
+        """Features of the block from the filtered images and the pooled responses, at half resolution."""
+        joined: torch.Tensor = self.join(
+            torch.cat([pooled.total / pooled.count, pooled.largest, encoded.features], dim=1)
+        )
+        return joined
+
+    def decode(self, half: torch.Tensor, roots: torch.Tensor) -> torch.Tensor:
+        """The latent image from what `joined` gives and the roots of the filtered images: (batch, 1, z, y, x)."""
+        half = self.before(half)
+        half = self.up(self.deep(self.down(half))).add_(half)
+        half = self.after(half)
         change, *shares = depth_to_space(self.out(functional.leaky_relu(half, _SLOPE))).float().unbind(dim=1)
-        root = encoded.roots[:, 0] + change
-        for level, (share, added) in enumerate(zip(shares, encoded.roots.diff(dim=1).unbind(dim=1), strict=True), 1):
+        root = roots[:, 0] + change
+        for level, (share, added) in enumerate(zip(shares, roots.diff(dim=1).unbind(dim=1), strict=True), 1):
             root = root + (share + (level <= self.architecture.base)) * added
         return smooth_square(root)[:, None]
 
@@ -234,7 +258,7 @@ def smooth_square(root: torch.Tensor) -> torch.Tensor:
 
 def signed_root(x: torch.Tensor) -> torch.Tensor:
     """The root of the magnitude, with the sign."""
-    return x.sign() * x.abs().sqrt()
+    return x.abs().sqrt().copysign(x)
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:
