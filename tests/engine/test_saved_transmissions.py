@@ -66,6 +66,26 @@ def test_a_run_that_is_given_what_was_found_is_the_same(dimmed, tmp_path, method
     assert np.abs(np.asarray(none.data) - estimated.data).max() > 0.02 * most
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("method", [EBMD(iterations=4), JointWiener()], ids=lambda method: method.name)
+def test_shares_of_the_light_give_what_relative_ones_give_but_for_the_brightness(dimmed, method):
+    method = method.model_copy(update={"attenuation": "given"})
+    found = find_transmission(dimmed).over(dimmed.grid.box, torch.device("cpu")).numpy()
+    shares = 0.5 * found / found.max()
+    relative = shares / shares.mean()
+    fused = [
+        mv.fuse(
+            RegisteredViews(
+                [replace(v, transmission=t) for v, t in zip(dimmed.views, light, strict=True)], dimmed.grid
+            ),
+            method,
+        ).data
+        for light in (shares, relative)
+    ]
+    most = float(np.max(fused[1]))
+    np.testing.assert_allclose(fused[0] * shares.mean(), fused[1], rtol=1e-3, atol=1e-4 * most)
+
+
 def test_cells_of_large_volumes_are_averaged_again(dimmed, monkeypatch):
     """Where given transmissions are kept in cells too, they are what was found but for where it bends."""
     cells = np.random.default_rng(0).uniform(0.5, 1.5, (1, 4, 4, 4)).astype(np.float32)

@@ -85,6 +85,11 @@ class Transmission:
         """Light of the darkest view over that of the brightest, where views differ most (but for 1 % of the cells)."""
         return float(np.percentile(self.values.min(axis=0) / self.values.max(axis=0), 1))
 
+    @property
+    def mean_share(self) -> float:
+        """Mean of all values, where they are shares of the light, none above 1; 1 where they are relative to a mean."""
+        return 1.0 if self.values.max() > 1 else float(self.values.mean(dtype=np.float64))
+
     def over(self, box: Box, device: torch.device) -> torch.Tensor:
         """That of all views: float32 (view, z, y, x) over a box of the whole volume, see `of`."""
         return torch.stack([self.of(view, box, device) for view in range(len(self.values))])

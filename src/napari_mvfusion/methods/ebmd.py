@@ -38,7 +38,8 @@ class EBMD(FusionMethod):
 
     Every update is `psi += w (max(S(psi * (r (x) k)), eps) - psi)` with the ratio `r = view / ((T psi) (x) PSF)`, or 1
     where the view has no data, and the Tikhonov step `S(u) = M (sqrt(1 + 2 lambda u / M) - 1) / lambda`, M being the
-    view's maximum. Borders are mirrored. eps is 1e-4 of the mean of the views, so that the result scales with them.
+    view's maximum. Borders are mirrored. eps is 1e-4 of the mean of the views, so that the result scales with them. Where
+    transmissions are shares of the light, M and eps are divided by their mean: so is the estimate.
 
     `T` is the transmission of the view, 1 where nothing is known of it. Light is lost before the lens blurs it, so views x_v
     with photon noise have the mean `m_v = (T_v psi) (x) P_v` and the likelihood `sum_v x_v log m_v - m_v`. Its EM step is

@@ -107,8 +107,10 @@ class BoundEBMD:
     ) -> None:
         self._views = views
         self._kernels = tuple(kernels)
-        self._maxima = [numbers.maximum for numbers in statistics]
-        self._floor = _FLOOR * float(np.mean([numbers.mean for numbers in statistics]))
+        # Of the specimen, which is brighter than what views saw of it: what is smoothed must not depend on that.
+        brighter = 1.0 if transmission is None else 1 / transmission.mean_share
+        self._maxima = [brighter * numbers.maximum for numbers in statistics]
+        self._floor = _FLOOR * brighter * float(np.mean([numbers.mean for numbers in statistics]))
         self._device = device
         self._transmission = transmission
         self._light: dict[int, torch.Tensor] = {}

@@ -9,10 +9,11 @@ would make, it changes nothing, voxel by voxel: so further updates do no harm, a
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -199,10 +200,15 @@ class JointUpdates:
     ) -> None:
         self._views = views
         self._shape = views.grid.shape
+        # Relative to their mean: units are those of what the views saw, and the specimen is brighter.
+        share = 1.0 if transmission is None else transmission.mean_share
         self._transmission = transmission
+        if transmission is not None and share != 1:
+            self._transmission = replace(transmission, values=(transmission.values / share).astype(np.float32))
         self._iterations = iterations
         self._device = device
         self._scale = brightness_scale(statistics)
+        self._result_scale = self._scale / share
         weights = [view.weight for view in views.views]
         self._shares = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
         psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
@@ -218,7 +224,7 @@ class JointUpdates:
         fused = torch.zeros((1, *tile.tile.shape), device=tile.values.device)
         work = self.cells.assemble(tile.tile, partial(self._filter, tile), [fused], keep=tile.tile.shape != self._shape)
         yield from map_steps(work, lambda share: Step("updates", share))
-        return fused[0].mul_(self._scale)
+        return fused[0].mul_(self._result_scale)
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the memory in use, with what is kept; the pixels of the tile not counted."""
