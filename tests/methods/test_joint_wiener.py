@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD, JointWiener
 from napari_mvfusion.methods.joint_wiener import level_for
-from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
+from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
 CPU = torch.device("cpu")
@@ -44,9 +47,15 @@ def recorded(size: int, folder: Path | None = None, **microscope: float) -> tupl
     return made.views, made.truth
 
 
-def double_precision(views: RegisteredViews, level: float, iterations: int, scale: float) -> np.ndarray:
-    """The updates with whole arrays in float64, on a volume that is mirrored by hand so that nothing wraps round."""
+def double_precision(
+    views: RegisteredViews, level: float, iterations: int, scale: float, light: np.ndarray
+) -> np.ndarray:
+    """The updates with whole arrays in float64, on a volume that is mirrored by hand so that nothing wraps round.
+
+    `light` (view, z, y, x) is the share of it that each view got.
+    """
     shape = views.grid.shape
+    passed = light.mean(axis=0)
     pad = [min(32, n - 1) for n in shape]
     wide = [(p, p) for p in pad]
     sizes = [n + 2 * p for n, p in zip(shape, pad, strict=True)]
@@ -74,46 +83,61 @@ def double_precision(views: RegisteredViews, level: float, iterations: int, scal
         return volume[tuple(slice(n) for n in shape)]
 
     def blurred(volume: np.ndarray) -> list[np.ndarray]:
-        spectrum = np.fft.fftn(circle(volume))
-        return [crop(np.fft.ifftn(spectrum * h).real) for h in transfers]
+        return [
+            crop(np.fft.ifftn(np.fft.fftn(circle(volume * t)) * h).real) for h, t in zip(transfers, light, strict=True)
+        ]
 
     def back(volumes: list[np.ndarray]) -> np.ndarray:
         total = sum(np.conj(h) * np.fft.fftn(circle(v)) for h, v in zip(transfers, volumes, strict=True))
         return crop(np.fft.ifftn(total / len(transfers) / power).real)
 
     gains = [float((np.abs(h) ** 2 / power**2).mean()) / len(transfers) ** 2 for h in transfers]
+    lit = np.pad(np.ones(shape), [(0, n - m) for n, m in zip(sizes, shape, strict=True)])
+    within = [crop(np.fft.ifftn(np.fft.fftn(lit) * h).real) for h in transfers]
     statistics = views.statistics()
     dark = 0.03
-    image = before = np.maximum(back(list(seen)), 0)
+    image = before = np.maximum(back(list(seen / passed)), 0)
     for update in range(2, iterations + 1):
         ahead = (update - 2) / (update + 1)
         point = np.maximum(image + ahead * (image - before), 0)
         raw = blurred(point)
         expected = [np.maximum(r, 0) for r in raw]
-        step = (point + dark) * back([(x - r) / (e + dark) for x, r, e in zip(seen, raw, expected, strict=True)])
+        weight = np.sqrt(point * np.mean(expected, axis=0) / passed) + dark
+        differences = [
+            w * (x - r) / (e + dark * passed) for w, x, r, e in zip(within, seen, raw, expected, strict=True)
+        ]
+        step = weight * back(differences)
         noise = sum(
-            gain * n.noise / scale**2 / (n.mean / scale + dark) / (e + dark)
-            for gain, n, e in zip(gains, statistics, expected, strict=True)
+            w**2 * gain * n.noise / scale**2 / (n.mean / scale + dark) * (e + dark) / (e + dark * passed) ** 2
+            for w, gain, n, e in zip(within, gains, statistics, expected, strict=True)
         )
-        noise = noise * (point + dark) ** 2
+        noise = noise * weight**2
         local = [ndimage.gaussian_filter(v, 1.5, mode="nearest", truncate=3) for v in (step**2, noise)]
         share = np.maximum(1 - local[1] / (local[0] + 1e-20), 0)
         before, image = image, np.maximum(point + share * step, 0)
     return np.asarray(image * scale)
 
 
-def test_updates_are_those_of_the_formula_in_double_precision() -> None:
+@pytest.mark.parametrize("attenuation", ["none", "given"])
+def test_updates_are_those_of_the_formula_in_double_precision(attenuation: Literal["none", "given"]) -> None:
     rng = np.random.default_rng(3)
     truth = ndimage.gaussian_filter(rng.random((18, 24, 20)), 1.2).astype(np.float32)
     truth = np.clip(truth - 0.45, 0, None)
     psfs = [light_sheet_psf(angle, axial_fwhm=5, lateral_fwhm=2, shape=(11, 11, 11)) for angle in ANGLES]
     views = simulate(truth, ANGLES, psfs, attenuation=0.0, snr=12.0, rng=rng).views
+    light = np.ones((len(ANGLES), *truth.shape), np.float32)
+    if attenuation == "given":
+        light = rng.uniform(0.3, 1.0, light.shape).astype(np.float32)
+        light = np.stack([ndimage.gaussian_filter(one, 3) for one in light])
+        given = [replace(view, transmission=one) for view, one in zip(views.views, light, strict=True)]
+        views = RegisteredViews(given, views.grid)
     drain(views.scan())
     statistics = views.statistics()
     squares = sum(n.mean_square * n.covered_voxels for n in statistics)
     scale = squares / sum(n.mean * n.covered_voxels for n in statistics)
-    expected = double_precision(views, level_for(statistics, [n.noise for n in statistics]), 5, scale)
-    found = fused(views, JointWiener(iterations=5, attenuation="none"))
+    level = level_for(statistics, [n.noise for n in statistics])
+    expected = double_precision(views, level, 5, scale, light.astype(np.float64))
+    found = fused(views, JointWiener(iterations=5, attenuation=attenuation))
     assert np.abs(found - expected).max() < 2e-4 * np.ptp(expected)
 
 
@@ -128,6 +152,51 @@ def test_noise_gains_are_the_energy_of_the_back_projectors(shape: Triple, weight
         # With no margin the block is its own circle where its sizes are good lengths; else only most of the energy is.
         spread = float(bank.at_base_level(point, (0, 0, 0)).square().sum())
         assert gain == pytest.approx(spread, rel=1e-4 if all(n % 4 == 0 for n in shape) else 0.5)
+
+
+def test_what_comes_from_within_is_a_blur_in_the_dark() -> None:
+    psf = light_sheet_psf(0.0, axial_fwhm=6, lateral_fwhm=2, shape=(15, 9, 9))
+    psf = np.roll(psf, 1, axis=2) / psf.sum()
+    found = WienerBank([psf], [1.0], (0.02,), 0, CPU).from_within((12, 10, 14), (6, 6, 6))
+    expected = ndimage.convolve(np.ones((12, 10, 14)), psf, mode="constant")
+    assert np.abs(found[0].numpy() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(("snr", "attenuation"), [(4.0, 0.0), (20.0, 0.0), (20.0, 0.02)])
+def test_updates_end_by_themselves_where_more_would_gain_nothing(snr: float, attenuation: float) -> None:
+    views, truth = recorded(40, snr=snr, attenuation=attenuation)
+    run = fuse(views, JointWiener(), device="cpu")
+    found = re.fullmatch(
+        r"ended after (\d+) iterations: what is left to be found is noise", run.recipe["run"]["outcome"]
+    )
+    assert found
+    number = int(found[1])
+    np.testing.assert_array_equal(np.asarray(run.data), fused(views, JointWiener(iterations=number)))
+    errors = [error(fused(views, JointWiener(iterations=n)), truth) for n in (2, 4, 8, 16, 24)]
+    assert error(np.asarray(run.data), truth) < 1.02 * min(errors)
+
+
+def test_a_number_that_is_given_is_taken_and_not_spoken_of() -> None:
+    views, _ = recorded(32, snr=4.0)
+    run = fuse(views, JointWiener(iterations=20), device="cpu")
+    assert "outcome" not in run.recipe["run"]
+    assert not np.array_equal(np.asarray(run.data), fused(views, JointWiener(iterations=19)))
+
+
+def test_where_it_ends_does_not_depend_on_tiles() -> None:
+    views, _ = recorded(32, snr=10.0)
+    whole, tiled = (fuse(views, JointWiener(), device="cpu", tile=tile) for tile in (None, (16, 16, 32)))
+    np.testing.assert_array_equal(np.asarray(whole.data), np.asarray(tiled.data))
+    assert whole.recipe["run"]["outcome"] == tiled.recipe["run"]["outcome"]
+
+
+@pytest.mark.long
+def test_what_is_cut_off_by_the_border_does_no_harm(test_data: Path) -> None:
+    # Two opposed views and little noise: what the border does not tell would be made up for inside.
+    rng = np.random.default_rng(4)
+    psfs = [prepare_psf(test_data / "psf" / "two_view" / f"psf_{angle:g}.tif").psf for angle in (0.0, 180.0)]
+    made = simulate(nuclei(48, rng), (0.0, 180.0), psfs, snr=31.6, attenuation=0.0, rng=rng)
+    assert error(fused(made.views, JointWiener()), made.truth) < 0.97 * error(fused(made.views, EBMD()), made.truth)
 
 
 @pytest.mark.parametrize("snr", [4.0, 20.0])

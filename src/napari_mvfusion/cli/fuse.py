@@ -38,7 +38,8 @@ def fuse(
         str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
     ] = None,
     iterations: Annotated[
-        str | None, typer.Option(help="EBMD: more gives a sharper picture and more noise; auto finds how many.")
+        str | None,
+        typer.Option(help="EBMD, wiener: more gives a sharper picture; auto finds how many before noise is fitted."),
     ] = None,
     lambda_: Annotated[
         float | None, typer.Option("--lambda", help="EBMD: Tikhonov regularisation; more gives a smoother picture.")

@@ -346,6 +346,9 @@ def _fuse(
             kept = None if workspace is None else workspace.folder
             yield Cancelled(run.finished_tiles, run.total_tiles, kept)
             return None
+    if outcome := bound.outcome():
+        recipe["run"]["outcome"] = outcome
+        yield Noted(outcome)
     recipe["run"] |= {"iterations_done": len(run.changes)} if run.changes else {}
     recipe["run"] |= voxels_entry(run.digests) if workspace is not None else {}
     fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, named, tuple(run.changes))

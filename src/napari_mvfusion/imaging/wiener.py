@@ -15,10 +15,11 @@ from math import prod
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from napari_mvfusion.data.geometry import Box, Triple, triple
-from napari_mvfusion.imaging.borders import Layout, good_size, lay_out
-from napari_mvfusion.imaging.spectral import HALVED, to_circle
+from napari_mvfusion.imaging.borders import good_size
+from napari_mvfusion.imaging.spectral import HALVED
 from napari_mvfusion.imaging.threads import poll
 from napari_mvfusion.imaging.transfer import TransferCache, crop, radius_of, transfer_bytes
 
@@ -55,6 +56,7 @@ class WienerBank:
         self.device = device
         self._transfers = TransferCache(_KEPT_BYTES)
         self._kept_power: tuple[Triple, torch.Tensor] | None = None
+        self._kept_strength: tuple[Triple, torch.Tensor] | None = None
         self._kept_gains: tuple[Triple, list[float]] | None = None
 
     def __call__(self, views: Iterable[torch.Tensor], target: Box, margin: Triple) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,88 +78,119 @@ class WienerBank:
             If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
         projected, block = self._project(views, margin)
-        layout, power = self._layout(block, margin), self._power(block, margin)
-        inner = target.slices
+        sizes = self._sizes(block, margin)
+        power, inner = self._power(sizes), _after_margin(target, margin)
         sharp = torch.empty((len(self._levels), *target.shape), device=projected.device)
         for number, level in enumerate(self._levels):
             poll()
             filtered = _scaled(projected.clone(), self._strength(power, level))
-            sharp[number] = torch.fft.irfftn(filtered, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+            sharp[number] = torch.fft.irfftn(filtered, s=sizes, dim=_AXES, norm="forward")[inner]
         # Transfer functions come divided by the number of samples, for the inverse transform.
-        _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(layout.sizes)))
+        _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(sizes)))
         blurred = torch.empty((len(self._kernels), *target.shape), device=projected.device)
         for number, kernel in enumerate(self._kernels):
-            poll()
-            seen = projected * self._transfer(kernel, layout.sizes)
-            blurred[number] = torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[inner]
+            blurred[number] = self._seen_by(kernel, projected, sizes)[inner]
         return blurred, sharp
 
     def at_base_level(self, views: Iterable[torch.Tensor], margin: Triple) -> torch.Tensor:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
         projected, block = self._project(views, margin)
-        layout, power = self._layout(block, margin), self._power(block, margin)
-        _scaled(projected, self._strength(power, self._levels[self._base_level]))
-        image: torch.Tensor = torch.fft.irfftn(projected, s=layout.sizes, dim=_AXES, norm="forward")
-        return image[Box.whole(block).slices]
+        sizes = self._sizes(block, margin)
+        _scaled(projected, self._base_strength(sizes))
+        image: torch.Tensor = torch.fft.irfftn(projected, s=sizes, dim=_AXES, norm="forward")
+        return image[_after_margin(Box.whole(block), margin)]
 
     def noise_gains(self, block: Triple, margin: Triple) -> list[float]:
         """Variance that white noise of variance 1 in each view, on its own, has in the image at the base level."""
-        layout, power = self._layout(block, margin), self._power(block, margin)
-        if self._kept_gains is not None and self._kept_gains[0] == layout.sizes:
+        sizes = self._sizes(block, margin)
+        if self._kept_gains is not None and self._kept_gains[0] == sizes:
             return self._kept_gains[1]
-        samples = prod(layout.sizes)
+        power, samples = self._power(sizes), prod(sizes)
         # By Parseval's theorem; all frequencies along x but the first (and the last, of an even length) stand for two.
         twice = torch.full((power.shape[-1],), 2.0, device=power.device)
         twice[0] = 1
-        if layout.sizes[-1] % 2 == 0:
+        if sizes[-1] % 2 == 0:
             twice[-1] = 1
         gains = []
         for kernel, weight in zip(self._kernels, self._weights, strict=True):
             poll()
-            strength = self._transfer(kernel, layout.sizes).abs().mul_(float(weight) * samples / len(self._kernels))
+            strength = self._transfer(kernel, sizes).abs().mul_(float(weight) * samples / len(self._kernels))
             strength.div_(power + self._levels[self._base_level]).square_()
             gains.append(float((strength.sum(dim=(0, 1), dtype=torch.float64) * twice).sum()) / samples)
-        self._kept_gains = layout.sizes, gains
+        self._kept_gains = sizes, gains
         return gains
 
-    def blurred(self, image: torch.Tensor, margin: Triple) -> Iterator[torch.Tensor]:
+    def blurred(
+        self, image: torch.Tensor, margin: Triple, transmission: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
         """What each view would look like if an image were the truth, one after the other.
 
         Parameters
         ----------
         image : float32 (z, y, x), a block as for a call
         margin : likewise
+        transmission : float32 (view, z, y, x), the share of its light that reaches each view, before it is blurred; all of
+            it when None
 
         Yields
         ------
         float32 (z, y, x), without what the weights say; it may be written to.
         """
         block = triple(image.shape)
-        layout = self._layout(block, margin)
-        spectrum = torch.fft.rfftn(to_circle(image, layout), dim=_AXES)
-        for kernel in self._kernels:
-            poll()
-            seen = spectrum * self._transfer(kernel, layout.sizes)
-            yield torch.fft.irfftn(seen, s=layout.sizes, dim=_AXES, norm="forward")[Box.whole(block).slices]
+        sizes, inner = self._sizes(block, margin), _after_margin(Box.whole(block), margin)
+        spectrum: torch.Tensor | None = None
+        for number, kernel in enumerate(self._kernels):
+            if transmission is not None or spectrum is None:
+                seen = image if transmission is None else image * transmission[number]
+                spectrum = torch.fft.rfftn(_mirrored(seen, margin), s=sizes, dim=_AXES)
+            yield self._seen_by(kernel, spectrum, sizes)[inner]
+
+    def from_within(self, block: Triple, margin: Triple) -> torch.Tensor:
+        """Of evenly lit surroundings, the share of what each view sees in a voxel that comes from within the block.
+
+        Parameters
+        ----------
+        block : shape of the block
+        margin : as for a call
+
+        Returns
+        -------
+        float32 (view, z, y, x), 0 to 1; 1 away from the border of the block.
+        """
+        sizes, inner = self._sizes(block, margin), _after_margin(Box.whole(block), margin)
+        lit = torch.zeros(sizes, device=self.device)
+        lit[inner] = 1
+        spectrum = torch.fft.rfftn(lit, dim=_AXES)
+        within = torch.empty((len(self._kernels), *block), device=self.device)
+        for number, kernel in enumerate(self._kernels):
+            torch.clamp(self._seen_by(kernel, spectrum, sizes)[inner], 0, 1, out=within[number])
+        return within
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
         """An upper bound of the memory in use for a block, with what is kept; its inputs and results not counted."""
-        # Block on the circle, its spectrum, the sum, the power and it with a level, a product and two temporaries; and six
-        # pieces of what the allocator has been given back, where they are small: with many updates that grows.
+        # Block on the circle, its spectrum, the sum, the power and it with two levels, a product and two temporaries; and
+        # six pieces of what the allocator has been given back, where they are small: with many updates that grows.
         sizes = self._sizes(block, margin)
         one = transfer_bytes(sizes, HALVED)
         kept = min(_KEPT_BYTES, len(self._kernels) * one)
-        return 8 * one + 6 * min(one, _PIECE_BYTES) + kept
+        return 17 * one // 2 + 6 * min(one, _PIECE_BYTES) + kept
 
     def kept_bytes(self, block: Triple, margin: Triple) -> int:
         """What of that is kept between calls, for blocks up to this one."""
         one = transfer_bytes(self._sizes(block, margin), HALVED)
-        return min(_KEPT_BYTES, len(self._kernels) * one) + one // 2
+        return min(_KEPT_BYTES, len(self._kernels) * one) + one
 
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._transfers.clear()
-        self._kept_power = self._kept_gains = None
+        self._kept_power = self._kept_strength = self._kept_gains = None
+
+    def _seen_by(self, kernel: np.ndarray, spectrum: torch.Tensor, sizes: Triple) -> torch.Tensor:
+        """An image blurred with a kernel, from its spectrum: the whole circle."""
+        poll()
+        light = spectrum * self._transfer(kernel, sizes)
+        blurred: torch.Tensor = torch.fft.irfftn(light, s=sizes, dim=_AXES, norm="forward")
+        return blurred
 
     def _project(self, views: Iterable[torch.Tensor], margin: Triple) -> tuple[torch.Tensor, Triple]:
         """Spectra of the views of a block brought back to the image, the sum over the views, and the block's shape.
@@ -168,9 +201,9 @@ class WienerBank:
         for view, kernel, weight in zip(views, self._kernels, self._weights, strict=True):
             poll()
             block = triple(view.shape)
-            layout = self._layout(block, margin)
-            transfer = self._transfer(kernel, layout.sizes)
-            spectrum = torch.fft.rfftn(to_circle(view, layout), dim=_AXES).conj_physical_()
+            sizes = self._sizes(block, margin)
+            transfer = self._transfer(kernel, sizes)
+            spectrum = torch.fft.rfftn(_mirrored(view, margin), s=sizes, dim=_AXES).conj_physical_()
             if conjugate is None:
                 conjugate = spectrum.mul_(transfer)
                 if weight != 1:
@@ -184,9 +217,14 @@ class WienerBank:
         """What the sum of the projected views is multiplied by at a level."""
         return (power + level).mul_(len(self._kernels)).reciprocal_()
 
-    def _power(self, block: Triple, margin: Triple) -> torch.Tensor:
+    def _base_strength(self, sizes: Triple) -> torch.Tensor:
+        """That of the base level: the same for all updates of blocks of a shape."""
+        if self._kept_strength is None or self._kept_strength[0] != sizes:
+            self._kept_strength = sizes, self._strength(self._power(sizes), self._levels[self._base_level])
+        return self._kept_strength[1]
+
+    def _power(self, sizes: Triple) -> torch.Tensor:
         """How much of each frequency the views saw, mean_v(a_v |H_v|^2): the same for all blocks of a shape."""
-        sizes = self._sizes(block, margin)
         if self._kept_power is None or self._kept_power[0] != sizes:
             power: torch.Tensor | None = None
             for kernel, weight in zip(self._kernels, self._weights, strict=True):
@@ -197,10 +235,6 @@ class WienerBank:
             self._kept_power = sizes, power.div_(len(self._kernels))
         return self._kept_power[1]
 
-    def _layout(self, block: Triple, margin: Triple) -> Layout:
-        whole = Box.whole(block)
-        return lay_out(block, whole, whole, margin, "mirror", self._sizes(block, margin))
-
     def _sizes(self, block: Triple, margin: Triple) -> Triple:
         return triple(
             good_size(max(n + 2 * m, *(kernel.shape[axis] for kernel in self._kernels)))
@@ -209,6 +243,18 @@ class WienerBank:
 
     def _transfer(self, kernel: np.ndarray, sizes: Triple) -> torch.Tensor:
         return self._transfers.get(kernel, sizes, halved=HALVED, device=self.device)
+
+
+def _mirrored(block: torch.Tensor, margin: Triple) -> torch.Tensor:
+    """A block (z, y, x) and what it is mirrored to round it; the voxels at the border are not repeated."""
+    z, y, x = margin
+    mirrored: torch.Tensor = functional.pad(block[None], (x, x, y, y, z, z), mode="reflect")
+    return mirrored[0]
+
+
+def _after_margin(part: Box, margin: Triple) -> tuple[slice, ...]:
+    """Where a part of a block lies in the block with its margin."""
+    return tuple(slice(a + m, b + m) for a, b, m in zip(part.start, part.stop, margin, strict=True))
 
 
 def _scaled(spectrum: torch.Tensor, by: torch.Tensor) -> torch.Tensor:

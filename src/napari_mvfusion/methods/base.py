@@ -114,6 +114,9 @@ class BoundMethod(Protocol):
     def converged(self, change: float) -> bool:
         """Whether to stop after an iteration whose relative change was `change`."""
 
+    def outcome(self) -> str | None:
+        """What is to be said of how it went, once all tiles are done: a line, or None."""
+
     def release(self) -> None:
         """Drop cached transfer functions and work buffers: memory ran out, smaller tiles come next."""
 
@@ -250,6 +253,10 @@ class OneStage(FusionMethod):
         wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views, precomputed), strict=True))
         return 4 * wide * (2 * len(views) + self.copies)
 
+    def outcome(self, precomputed: Any) -> str | None:
+        """What is to be said of how it went, see `BoundMethod.outcome`: nothing."""
+        return None
+
     def release(self, precomputed: Any) -> None:
         """Drop what the formula keeps from tile to tile, see `BoundMethod.release`: nothing."""
 
@@ -280,6 +287,10 @@ class BoundOneStage:
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
         return True
+
+    def outcome(self) -> str | None:
+        """What the method says."""
+        return self._method.outcome(self._precomputed)
 
     def release(self) -> None:
         """What the method says."""

@@ -129,6 +129,10 @@ class BoundEBMD:
         self._allow(self._transfer_budget(tile.tile.shape))
         return self._start(tile) if tile.estimate is None else self._update(stage.views[0], tile)
 
+    def outcome(self) -> str | None:
+        """Nothing: all that there is to say is said before."""
+        return None
+
     def converged(self, change: float) -> bool:
         """Whether the change of an iteration is small enough to stop."""
         return change < self._stop_at_change

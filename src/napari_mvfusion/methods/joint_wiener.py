@@ -3,7 +3,7 @@
 An update blurs the image with the PSF of every view, compares that with the views, and carries what they differ by back
 with the Wiener filter of all views together. A back-projector that undoes the blur, where Richardson-Lucy has one that
 blurs once more, needs a few updates instead of a hundred. Where what it finds is no more than the noise of the views
-would make, it changes nothing, voxel by voxel: so further updates do no harm, and their number decides little.
+would make, it changes nothing, voxel by voxel: so the updates come to an end by themselves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -48,6 +48,11 @@ _LEVEL_OF_NOISE = 6.0
 _LEAST_LEVEL, _MOST_LEVEL = 0.003, 0.06
 # Light below which differences count no more for being in the dark, in units of the brightness that counts as 1.
 _DARK = 0.03
+# Updates end when one changes the picture by less than this share of it (root mean square), or after so many.
+_LEAST_CHANGE = 0.003
+_MOST_UPDATES = 24
+# How many it mostly takes, for the progress.
+_LIKELY_UPDATES = 10
 # Width of the surroundings in which an update is compared with what noise would make, voxels.
 _SURROUNDINGS = 1.5
 _CONTEXT_VOXELS = 16
@@ -63,12 +68,15 @@ class JointWiener(OneStage):
     `T_v` (1 where nothing is known), their mean `T`, and all brightness in units of that of the specimen, the image begins
     as `max(B[X_v / T], 0)`, and every further update is
 
-        I' = max(I + m (I - I_before), 0),   d_v = (X_v - T_v (I' (x) P_v)) / (T_v (I' (x) P_v) + c T)
-        I <- max(I' + s (I' + c) B[d_v], 0)
+        I' = max(I + m (I - I_before), 0),   E_v = (T_v I') (x) P_v,   d_v = (X_v - E_v) / (E_v + c T)
+        I <- max(I' + s (sqrt(I' E) + c) B[d_v], 0),   E = mean of E_v over T
 
-    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03: in the light an update is multiplicative, as photon noise
-    is, and in the dark it is not without bounds. The share `s = max(0, 1 - n / e)` compares the energy e of the update in
-    a Gaussian of 1.5 voxels round a voxel with what the noise that was measured would bring there on its own, n.
+    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03. Beyond its border the volume is mirrored, which nobody has seen:
+    `d_v` counts by the share of `P_v` that lies within. In the light an update is multiplicative, as photon noise is,
+    and in the dark it is not without bounds. The factor is the mean of the image and its blur: with the image alone
+    peaks are brighter than what the views see of them, and updates grew without end where there was little noise; with
+    the blur alone two opposed views took twice as many. The share `s = max(0, 1 - n / e)` compares the energy e of the
+    update in a Gaussian of 1.5 voxels round a voxel with what the noise that was measured would bring there on its own, n.
 
     References
     ----------
@@ -86,12 +94,11 @@ class JointWiener(OneStage):
     removes_hot: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"Best": {}, "Fast": {"iterations": 4}}
 
-    iterations: int = Field(
-        default=8,
-        ge=1,
-        le=100,
+    iterations: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
+        default="auto",
         title="Iterations",
-        description="More make the picture sharper, until all that is left to be found is noise, which is left alone.",
+        description="More make the picture sharper, until all that is left to be found is noise, which is left alone. auto "
+        f"goes on until that is so, {_MOST_UPDATES} at most.",
     )
     smoothness: float = Field(
         default=1.0,
@@ -123,7 +130,8 @@ class JointWiener(OneStage):
         noise = [numbers.noise * share for numbers, share in zip(statistics, coarse_noise(views), strict=True)]
         level = level_for(statistics, noise) * self.smoothness
         yield Noted(f"the filter allows for noise of {level:.2%} of what the views see best")
-        return JointUpdates(views, statistics, noise, transmission, level, self.iterations, device)
+        most = None if self.iterations == "auto" else self.iterations
+        return JointUpdates(views, statistics, noise, transmission, level, most, device)
 
     def halo(self, views: RegisteredViews, precomputed: JointUpdates) -> Triple:
         """What the cells need."""
@@ -136,6 +144,10 @@ class JointWiener(OneStage):
     def tile_bytes(self, tile_shape: Triple, views: RegisteredViews, precomputed: JointUpdates) -> int:
         """See `BoundMethod.working_bytes`."""
         return precomputed.working_bytes(tile_shape)
+
+    def outcome(self, precomputed: JointUpdates) -> str | None:
+        """After how many updates it ended and why, where that was left to it."""
+        return precomputed.outcome
 
     def release(self, precomputed: JointUpdates) -> None:
         """Drop transfer functions, and cells that are kept for the next tile."""
@@ -164,13 +176,13 @@ class _Block:
     Attributes
     ----------
     pixels : the views
-    covered : where they have data; None for everywhere
+    counted : how much what they differ by counts: where they have data, and less at the border of the block
     transmission : share of the light that each got; None for all
     passed : (z, y, x), mean of the transmissions; None likewise
     """
 
     pixels: torch.Tensor
-    covered: torch.Tensor | None
+    counted: torch.Tensor
     transmission: torch.Tensor | None
     passed: torch.Tensor | None
 
@@ -184,7 +196,7 @@ class JointUpdates:
     statistics, noise : of each of them; the density of the noise at coarse patterns, where the light is the mean
     transmission : how much of the light each view got; None for all
     level : of the filter
-    iterations : how many updates
+    iterations : how many updates; until they change little when None
     device : where it computes
     """
 
@@ -195,7 +207,7 @@ class JointUpdates:
         noise: Sequence[float],
         transmission: Transmission | None,
         level: float,
-        iterations: int,
+        iterations: int | None,
         device: torch.device,
     ) -> None:
         self._views = views
@@ -205,12 +217,16 @@ class JointUpdates:
         self._transmission = transmission
         if transmission is not None and share != 1:
             self._transmission = replace(transmission, values=(transmission.values / share).astype(np.float32))
-        self._iterations = iterations
+        self._most = _MOST_UPDATES if iterations is None else iterations
+        self._least_change = _LEAST_CHANGE if iterations is None else 0.0
+        self._likely = _LIKELY_UPDATES if iterations is None else iterations
+        self._taken: set[int] = set()
         self._device = device
         self._scale = brightness_scale(statistics)
         self._result_scale = self._scale / share
         weights = [view.weight for view in views.views]
-        self._shares = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
+        self._trusts = [weight / sum(weights) for weight in weights]
+        self._shares = torch.tensor(self._trusts, device=device)[:, None, None, None]
         psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
         self._bank = WienerBank(psfs, weights, (level,), 0, device)
         # Photon noise: its variance follows the light, and is what was measured where the light is the mean of a view.
@@ -218,6 +234,17 @@ class JointUpdates:
         self._margin = _MIRRORED_ROUGHLY if views.rough_border else _MIRRORED
         keep = min(_KEPT_BYTES, free_bytes(device) // _KEPT_SHARE)
         self.cells = Cells(self._shape, 1, keep)
+
+    @property
+    def outcome(self) -> str | None:
+        """After how many updates blocks ended and why; None where the number was given."""
+        if not self._taken or not self._least_change:
+            return None
+        least, most = min(self._taken), max(self._taken)
+        number = f"{most}" if least == most else f"{least} to {most}, by the place"
+        if least == _MOST_UPDATES:
+            return f"ended after {number} iterations, the most that it may take: there is still structure to be found"
+        return f"ended after {number} iterations: what is left to be found is noise"
 
     def fuse(self, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""
@@ -230,9 +257,10 @@ class JointUpdates:
         """An upper bound of the memory in use, with what is kept; the pixels of the tile not counted."""
         block, count = self.cells.largest_block, len(self._views)
         voxels = block[0] * block[1] * block[2]
-        # Of a block the views and, where it matters, their transmission, and what pixels that are filled are made of. Then
-        # the image, those before it, what an update takes, and the places at which transmissions are interpolated.
-        mine = voxels * (4 * count + 16)
+        # Of a block the views, how much they count, where it matters their transmission, and what pixels that are filled are
+        # made of. Then the image, those before it, what an update takes, and the places at which transmissions are
+        # interpolated.
+        mine = voxels * (4 * count + 18)
         kept = self.cells.kept_bytes if tile_shape != self._shape else 0
         return _FLOAT_BYTES * mine + kept + self._bank.working_bytes(block, (self._margin,) * 3)
 
@@ -244,52 +272,62 @@ class JointUpdates:
     def _filter(self, tile: TileInput, block: Box, part: Box) -> FilterSteps:
         """What the updates make of a block: one volume over a part of it."""
         margin = triple(min(self._margin, n - 1) for n in block.shape)
-        seen = self._seen(tile, block)
+        seen = self._seen(tile, block, margin)
         first = iter(seen.pixels) if seen.passed is None else (view / seen.passed for view in seen.pixels)
         image = before = self._bank.at_base_level(first, margin).clamp_(min=0)
         gains = self._bank.noise_gains(block.shape, margin)
-        for update in range(2, self._iterations + 1):
-            yield (update - 1) / self._iterations
+        update = 1
+        while update < self._most:
+            yield update / max(self._likely, update + 1)
+            update += 1
             ahead = (update - 2) / (update + 1)
             point = torch.lerp(before, image, 1 + ahead).clamp_(min=0)
-            before, image = image, self._update(point, seen, gains, margin)
+            step = self._step(point, seen, gains, margin)
+            change = float(torch.linalg.vector_norm(step) / torch.linalg.vector_norm(point).clamp(min=_TINY))
+            before, image = image, point.add_(step).clamp_(min=0)
+            if change < self._least_change:
+                break
+        self._taken.add(update)
         return [image[part.slices][None]]
 
-    def _update(self, point: torch.Tensor, seen: _Block, gains: list[float], margin: Triple) -> torch.Tensor:
-        """The image after an update from a point; all (z, y, x)."""
-        noise = torch.zeros_like(point)
+    def _step(self, point: torch.Tensor, seen: _Block, gains: list[float], margin: Triple) -> torch.Tensor:
+        """What an update adds at a point; all (z, y, x)."""
+        noise, weight = torch.zeros_like(point), torch.zeros_like(point)
         dark = _DARK if seen.passed is None else _DARK * seen.passed
 
         def missing() -> Iterator[torch.Tensor]:
-            """What the point does not say of each view, in parts of it, while what noise would make is added up."""
-            for v, expected in enumerate(self._bank.blurred(point, margin)):
-                if seen.transmission is not None:
-                    expected.mul_(seen.transmission[v])
+            """What the point does not say of each view, in parts of it, while noise and light of all are added up."""
+            for v, expected in enumerate(self._bank.blurred(point, margin, seen.transmission)):
                 left = seen.pixels[v] - expected
                 expected.clamp_(min=0)
+                weight.add_(expected, alpha=self._trusts[v])
                 share = (expected + dark).reciprocal_()
-                left.mul_(share)
+                left.mul_(share).mul_(seen.counted[v])
                 # Variance of what is seen over the square of what it is divided by; alike where no light is lost.
                 energy = share if seen.passed is None else share.square_().mul_(expected.add_(_DARK))
-                if seen.covered is not None:
-                    left.mul_(seen.covered[v])
-                    energy.mul_(seen.covered[v]).mul_(seen.covered[v])
+                energy.mul_(seen.counted[v]).mul_(seen.counted[v])
                 noise.add_(energy, alpha=gains[v] * self._noise[v])
                 yield left
 
         step = self._bank.at_base_level(missing(), margin)
-        weight = point + _DARK
+        # The mean of the light at the voxels and of what is seen of it.
+        if seen.passed is not None:
+            weight.div_(seen.passed)
+        weight.mul_(point).sqrt_().add_(_DARK)
         step.mul_(weight)
         noise.mul_(weight.square_())
         poll()
         found, brought = smoothed([step.square(), noise], _SURROUNDINGS)
         share = found.sub(brought).div_(found.add_(_TINY)).clamp_(min=0)
-        return step.mul_(share).add_(point).clamp_(min=0)
+        return step.mul_(share)
 
-    def _seen(self, tile: TileInput, block: Box) -> _Block:
+    def _seen(self, tile: TileInput, block: Box, margin: Triple) -> _Block:
         transmission = passed = None
         if self._transmission is not None:
             transmission = self._transmission.over(self._views.in_frame(block), self._device)
             passed = (transmission * self._shares).sum(dim=0)
         pixels, covered = filled(block, tile, transmission)
-        return _Block(pixels / self._scale, covered, transmission, passed)
+        counted = self._bank.from_within(block.shape, margin)
+        if covered is not None:
+            counted.mul_(covered)
+        return _Block(pixels / self._scale, counted, transmission, passed)

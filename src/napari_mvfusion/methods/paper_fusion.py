@@ -89,6 +89,10 @@ class BoundPaper:
         fused = (yield from self._windows(tile, views)) if self._published else self._block(tile, views)
         return fused.mul_(self._scale)
 
+    def outcome(self) -> str | None:
+        """Nothing: all that there is to say is said before."""
+        return None
+
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
         return True

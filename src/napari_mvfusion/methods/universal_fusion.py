@@ -110,6 +110,10 @@ class BoundUniversal:
             del pooled, encoded  # the widest moments are still to come
             return network.decode(half, roots)[0, 0].flip(axes)
 
+    def outcome(self) -> str | None:
+        """Nothing: all that there is to say is said before."""
+        return None
+
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
         return True
