@@ -84,12 +84,12 @@ class WienerBank:
         for number, level in enumerate(self._levels):
             poll()
             filtered = _scaled(projected.clone(), self._strength(power, level))
-            sharp[number] = torch.fft.irfftn(filtered, s=sizes, dim=_AXES, norm="forward")[inner]
+            sharp[number] = _brought_back(filtered, sizes, inner)
         # Transfer functions come divided by the number of samples, for the inverse transform.
         _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(sizes)))
         blurred = torch.empty((len(self._kernels), *target.shape), device=projected.device)
         for number, kernel in enumerate(self._kernels):
-            blurred[number] = self._seen_by(kernel, projected, sizes)[inner]
+            blurred[number] = self._seen_by(kernel, projected, sizes, inner)
         return blurred, sharp
 
     def at_base_level(self, views: Iterable[torch.Tensor], margin: Triple) -> torch.Tensor:
@@ -97,8 +97,7 @@ class WienerBank:
         projected, block = self._project(views, margin)
         sizes = self._sizes(block, margin)
         _scaled(projected, self._base_strength(sizes))
-        image: torch.Tensor = torch.fft.irfftn(projected, s=sizes, dim=_AXES, norm="forward")
-        return image[_after_margin(Box.whole(block), margin)]
+        return _brought_back(projected, sizes, _after_margin(Box.whole(block), margin))
 
     def noise_gains(self, block: Triple, margin: Triple) -> list[float]:
         """Variance that white noise of variance 1 in each view, on its own, has in the image at the base level."""
@@ -143,7 +142,7 @@ class WienerBank:
             if transmission is not None or spectrum is None:
                 seen = image if transmission is None else image * transmission[number]
                 spectrum = torch.fft.rfftn(_mirrored(seen, margin), s=sizes, dim=_AXES)
-            yield self._seen_by(kernel, spectrum, sizes)[inner]
+            yield self._seen_by(kernel, spectrum, sizes, inner)
 
     def from_within(self, block: Triple, margin: Triple) -> torch.Tensor:
         """Of evenly lit surroundings, the share of what each view sees in a voxel that comes from within the block.
@@ -163,7 +162,7 @@ class WienerBank:
         spectrum = torch.fft.rfftn(lit, dim=_AXES)
         within = torch.empty((len(self._kernels), *block), device=self.device)
         for number, kernel in enumerate(self._kernels):
-            torch.clamp(self._seen_by(kernel, spectrum, sizes)[inner], 0, 1, out=within[number])
+            torch.clamp(self._seen_by(kernel, spectrum, sizes, inner), 0, 1, out=within[number])
         return within
 
     def working_bytes(self, block: Triple, margin: Triple) -> int:
@@ -185,12 +184,12 @@ class WienerBank:
         self._transfers.clear()
         self._kept_power = self._kept_strength = self._kept_gains = None
 
-    def _seen_by(self, kernel: np.ndarray, spectrum: torch.Tensor, sizes: Triple) -> torch.Tensor:
-        """An image blurred with a kernel, from its spectrum: the whole circle."""
+    def _seen_by(
+        self, kernel: np.ndarray, spectrum: torch.Tensor, sizes: Triple, part: tuple[slice, ...]
+    ) -> torch.Tensor:
+        """A part of an image blurred with a kernel, from its spectrum."""
         poll()
-        light = spectrum * self._transfer(kernel, sizes)
-        blurred: torch.Tensor = torch.fft.irfftn(light, s=sizes, dim=_AXES, norm="forward")
-        return blurred
+        return _brought_back(spectrum * self._transfer(kernel, sizes), sizes, part)
 
     def _project(self, views: Iterable[torch.Tensor], margin: Triple) -> tuple[torch.Tensor, Triple]:
         """Spectra of the views of a block brought back to the image, the sum over the views, and the block's shape.
@@ -261,3 +260,12 @@ def _scaled(spectrum: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     """A spectrum times real numbers, in place: without the complex copy of them that a product of the two makes."""
     torch.view_as_real(spectrum).mul_(by[..., None])
     return spectrum
+
+
+def _brought_back(spectrum: torch.Tensor, sizes: Triple, part: tuple[slice, ...]) -> torch.Tensor:
+    """A part of the inverse transform, float32 (z, y, x); what lies beyond it along one axis is left out of the next."""
+    z, y, x = part
+    rows = torch.fft.ifft(spectrum, dim=-3, norm="forward")[z]
+    rows = torch.fft.ifft(rows, dim=-2, norm="forward")[:, y]
+    values: torch.Tensor = torch.fft.irfft(rows, n=sizes[-1], dim=-1, norm="forward")
+    return values[..., x]
