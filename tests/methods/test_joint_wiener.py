@@ -241,8 +241,8 @@ def test_the_level_follows_the_noise_within_bounds() -> None:
         levels.append(level_for(views.statistics(), [n.noise for n in views.statistics()]))
     assert levels == sorted(levels, reverse=True)
     assert levels[0] == 0.06
-    assert levels[-1] == 0.003
-    assert 0.003 < levels[2] < 0.06
+    assert levels[-1] == 0.01
+    assert 0.01 < levels[2] < 0.06
 
 
 def test_a_view_without_a_psf_is_named() -> None:

@@ -45,7 +45,7 @@ _MIRRORED = 32
 _MIRRORED_ROUGHLY = 8
 # Level of the filter: this many times the variance of the noise over that of the structure, for each view, in bounds.
 _LEVEL_OF_NOISE = 6.0
-_LEAST_LEVEL, _MOST_LEVEL = 0.003, 0.06
+_LEAST_LEVEL, _MOST_LEVEL = 0.01, 0.06
 # Light below which differences count no more for being in the dark, in units of the brightness that counts as 1.
 _DARK = 0.03
 # Updates end when one changes the picture by less than this share of it (root mean square), or after so many.
