@@ -3,8 +3,9 @@
     python benchmarks/gpu.py --psfs FOLDER --json gpu.json [--only agreement ebmd ...] [--device cuda]
 
 FOLDER holds psf_ANGLE.tif of four views at 0, 90, 180 and 270 degrees. Parts run one after the other, each in a process
-of its own, so that one that fails or is killed costs no other; what is known is written after each. `benchmarks/gpu.sh`
-runs the tests that need a GPU too. With `--device cpu --small` all of it runs, slowly, where there is no GPU.
+of its own, so that one that fails or is killed costs no other; what is known is written after each, and what there is no
+time for is left out. `benchmarks/gpu.sh` runs the tests that need a GPU too. With `--device cpu --small` all of it runs,
+slowly, where there is no GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,23 +25,27 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.events import Cancelled, Finished, Prepared
-from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.geometry import Box, triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
+from napari_mvfusion.engine.one_tile import stage_results
 from napari_mvfusion.engine.preview import Previewer
+from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.quality import evaluate
-from napari_mvfusion.methods import EBMD, make_method
-from napari_mvfusion.methods.base import BoundMethod, Method, TileInput
+from napari_mvfusion.methods import EBMD, METHODS, make_method
+from napari_mvfusion.methods.base import Method
 from napari_mvfusion.models import ModelCard, build, save_model
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.simulation import PHANTOMS, simulate
 from napari_mvfusion.training import TrainConfig, fine_tune_config, train_events
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)
-SECONDS_A_PART = 200
-_RUNS = ("average", "cbif", "ebmd", "paper's network", "universal", "universal, mixed")
-_LARGE = ("ebmd", "universal")
+SECONDS_A_PART = 150
+_RUNS = ("average", "cbif", "ebmd", "ebmd, 12 iterations", "wiener", "paper's network", "universal", "universal, mixed")
+_LARGE = ("ebmd, 12 iterations", "wiener", "universal")
+# Iterations that are not counted, while caches fill.
+_WARM = 3
 
 
 def psfs_of(options: argparse.Namespace) -> list[np.ndarray]:
@@ -68,7 +73,7 @@ def speckle(options: argparse.Namespace, size: int) -> RegisteredViews:
 
 
 def methods(folder: Path) -> dict[str, Method]:
-    """Every method that has a GPU path of its own."""
+    """Every method, as it comes and with parameters that lead another way."""
     torch.manual_seed(0)
     path = folder / "paper.safetensors"
     architecture = PaperArchitecture(views=4, feature_maps=16)
@@ -77,10 +82,9 @@ def methods(folder: Path) -> dict[str, Method]:
     )
     save_model(path, build(architecture), card)
     return {
-        "average": make_method("average"),
-        "cbif": make_method("cbif"),
+        **{name: make_method(name) for name in METHODS if name != "generator"},
         "cbif, entropy": make_method("cbif", weights="entropy"),
-        "ebmd": make_method("ebmd", iterations=12),
+        "ebmd, 12 iterations": make_method("ebmd", iterations=12),
         "paper's network": make_method("generator", model=str(path)),
         "universal": make_method("generator"),
         "universal, mixed": make_method("generator", precision="mixed"),
@@ -101,44 +105,40 @@ def agreement(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def ebmd(options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds of an iteration on whole volumes that lie on the device."""
+    """Milliseconds of an iteration on whole volumes that lie on the device, as the engine iterates."""
     found: dict[str, Any] = {}
-    for size, rounds in ((32, 3),) if options.small else ((128, 30), (256, 30), (512, 8)):
+    device = torch.device(options.device)
+    for size, rounds in ((32, 4),) if options.small else ((128, 30), (256, 30), (512, 8)):
         views = speckle(options, size)
-        device = torch.device(options.device)
-        bound = drain(EBMD(iterations=1).prepare(views, device))
-        iterate = one_iteration(views, bound, device)
-        found[str(size)] = {"ms": timed(iterate, device, rounds), "bytes": peak_bytes(device)}
-        del bound, iterate
+        dimmed = RegisteredViews(replace(view, transmission=shade(size)) for view in views.views)
+        for label, seen, parameters in (
+            ("plain", views, {"accelerated": False, "attenuation": "none"}),
+            ("accelerated", views, {"attenuation": "none"}),
+            ("accelerated, lost light", dimmed, {"attenuation": "given"}),
+        ):
+            peak_bytes(device)
+            taken = iteration_times(seen, EBMD(iterations=_WARM + rounds, **parameters), device)
+            found[f"{size}, {label}"] = {"ms": [min(taken), median(taken)], "bytes": peak_bytes(device)}
     return found
 
 
-def one_iteration(views: RegisteredViews, bound: BoundMethod, device: torch.device) -> Callable[[], None]:
-    """An iteration over all views, which goes on from the one before."""
-    box = views.grid.box
-    pixels = [torch.from_numpy(views.read(box, [v])).to(device) for v in range(len(views))]
-    stages = bound.stages[1 : len(views) + 1]
-    estimate = torch.full(box.shape, 105.0, device=device)
-
-    def iterate() -> None:
-        nonlocal estimate
-        for stage in stages:
-            estimate = bound.run(stage, TileInput(box, box, pixels[stage.views[0]], None, box, estimate))
-
-    return iterate
+def shade(size: int) -> np.ndarray:
+    """A transmission that falls along z."""
+    return np.broadcast_to(np.linspace(1, 0.5, size, dtype=np.float32)[:, None, None], (size,) * 3)
 
 
-def timed(work: Callable[[], None], device: torch.device, rounds: int) -> list[float]:
-    """Fastest and median milliseconds, after two rounds to warm up."""
+def iteration_times(views: RegisteredViews, method: EBMD, device: torch.device) -> list[float]:
+    """Milliseconds of each iteration over all views but the first few."""
+    bound = drain(method.prepare(views, device))
+    reader = ViewReader(views, device, keep=True, whole=True)
     taken = []
-    for turn in range(rounds + 2):
-        wait_for(device)
-        began = time.perf_counter()
-        work()
-        wait_for(device)
-        if turn > 1:
+    began = time.perf_counter()
+    for step in stage_results(bound, views, reader, lambda: False):
+        if step.iteration:
+            wait_for(device)
             taken.append(1000 * (time.perf_counter() - began))
-    return [min(taken), median(taken)]
+            began = time.perf_counter()
+    return taken[_WARM:]
 
 
 def wait_for(device: torch.device) -> None:
@@ -154,6 +154,11 @@ def peak_bytes(device: torch.device) -> int:
     most = int(torch.cuda.max_memory_allocated(device))
     torch.cuda.reset_peak_memory_stats(device)
     return most
+
+
+def held_bytes(device: torch.device) -> int:
+    """Memory that tensors hold on the device now."""
+    return int(torch.cuda.memory_allocated(device)) if device.type == "cuda" else 0
 
 
 def runs(options: argparse.Namespace) -> dict[str, Any]:
@@ -176,33 +181,35 @@ def runs(options: argparse.Namespace) -> dict[str, Any]:
                             figures["seconds"].append(event.seconds)
                             figures["storage"] = event.fused.recipe["run"]["storage"]
                     figures["peak"] = peak_bytes(device)
-                    figures["left"] = int(torch.cuda.memory_allocated(device)) if device.type == "cuda" else 0
+                    figures["left"] = held_bytes(device)
                 found[f"{name} {size}"] = figures
                 print(f"  {name} {size}: {figures}", flush=True)
     return found
 
 
 def preview(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds until the first and until the full picture of 32 x 128 x 128, the second time that it is asked for."""
-    size = 64 if options.small else 256
+    """Seconds until the first and until the full picture of a region: the first, the same again, and another one."""
+    size, shape = (64, (32, 48, 48)) if options.small else (256, (32, 128, 128))
     views = speckle(options, size)
-    box = Box((size // 2 - 16, size // 2 - 32, 0), (size // 2 + 16, size // 2 + 32, 64))
-    if not options.small:
-        box = Box((112, 64, 64), (144, 192, 192))
+    boxes = [Box(triple(n // 4 + turn for n in shape), triple(n // 4 + turn + n for n in shape)) for turn in (0, 4)]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, method in methods(Path(folder)).items():
             previewer = Previewer(views, torch.device(options.device))
-            for turn in ("first", "again"):
+            for turn, box in (("first", boxes[0]), ("again", boxes[0]), ("elsewhere", boxes[1])):
                 steps = [(step.label, step.seconds) for step in previewer.run(method, box)]
-                found[f"{name}, {turn}"] = {"first picture": steps[0][1], "full": steps[-1][1]}
+                found[f"{name}, {turn}"] = {"first picture": steps[0], "full": steps[-1][1]}
     return found
 
 
 def cancel(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds from the wish to cancel until the run has ended."""
+    """Seconds from the wish to cancel until the run has ended, and the memory of the device that is held then."""
     views = speckle(options, 48 if options.small else 384)
-    return {name: cancelled(views, make_method(name), options.device) for name in ("ebmd", "generator")}
+    device = torch.device(options.device)
+    found: dict[str, Any] = {}
+    for name in ("ebmd", "wiener", "generator"):
+        found[name] = {"seconds": cancelled(views, make_method(name), options.device), "left": held_bytes(device)}
+    return found
 
 
 def cancelled(views: RegisteredViews, method: Method, device: str) -> float | None:
@@ -224,7 +231,7 @@ def cancelled(views: RegisteredViews, method: Method, device: str) -> float | No
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """Steps a second, supervised from random weights and self-supervised on a view from the shipped ones."""
     found: dict[str, Any] = {}
-    minutes = 0.05 if options.small else 0.4
+    minutes = 0.05 if options.small else 0.3
     views, _ = embryo(options, 96 if options.small else 128)
     for name in ("supervised", "supervised, mixed", "self"):
         with tempfile.TemporaryDirectory() as folder:
@@ -250,7 +257,7 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-PARTS = {part.__name__: part for part in (agreement, ebmd, runs, preview, cancel, training)}
+PARTS = {part.__name__: part for part in (agreement, ebmd, preview, runs, training, cancel)}
 
 
 def main() -> None:
@@ -260,6 +267,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="sizes with which a CPU can try the script")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--minutes", type=float, default=60, help="after which no part goes on")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -271,16 +279,18 @@ def main() -> None:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
     }
+    end = time.perf_counter() + 60 * options.minutes
     for part in options.only:
         began = time.perf_counter()
+        most = max(0.0, min(SECONDS_A_PART, end - began))
         with tempfile.TemporaryDirectory() as folder:
             one = Path(folder) / "part.json"
             words = [sys.executable, __file__, *sys.argv[1:], "--inside", part, "--json", str(one)]
             try:
-                done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False, timeout=SECONDS_A_PART)
+                done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False, timeout=most)
                 failed = done.stderr[-3000:] if done.returncode else None
             except subprocess.TimeoutExpired:
-                failed = f"not done after {SECONDS_A_PART} s"
+                failed = f"not done after {most:.0f} s"
             known[part] = json.loads(one.read_text()) if failed is None else {"failed": failed}
         print(f"{part}, {time.perf_counter() - began:.0f} s: {json.dumps(known[part])}", flush=True)
         options.json.write_text(json.dumps(known, indent=1) + "\n")

@@ -21,12 +21,15 @@ METHODS = {
     "cbif": make_method("cbif"),
     "ebmd": make_method("ebmd", iterations=3),
     "generator": make_method("generator"),
+    "wiener": make_method("wiener"),
 }
+# Of the Wiener filter a cell is what takes the memory, and its size depends on the volume alone.
+HALVED = [name for name in METHODS if name != "wiener"]
 
 
-def views_of(side, seed=0):
+def views_of(*shape, seed=0):
     rng = np.random.default_rng(seed)
-    glow = 20 + 300 * np.prod(np.meshgrid(*(np.hanning(side),) * 3, indexing="ij"), axis=0)
+    glow = 20 + 300 * np.prod(np.meshgrid(*map(np.hanning, shape), indexing="ij"), axis=0)
     return RegisteredViews(
         View(
             rng.poisson(glow).astype(np.uint16),
@@ -42,9 +45,9 @@ def views_of(side, seed=0):
 KEPT_BYTES = 2**23
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", HALVED)
 def test_when_the_memory_of_the_gpu_runs_out_tiles_are_halved(name):
-    views = views_of(160)
+    views = views_of(400, 96, 96)  # two cells of the filter of the generator
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     whole = np.asarray(fuse(views, METHODS[name], device="cuda").data)
@@ -62,7 +65,7 @@ def test_when_the_memory_of_the_gpu_runs_out_tiles_are_halved(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_memory_comes_back(name):
-    views = views_of(64)
+    views = views_of(64, 64, 64)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     fuse(views, METHODS[name], device="cuda")
@@ -71,7 +74,7 @@ def test_memory_comes_back(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_tile_takes_stays_below_what_was_said(name):
-    views = views_of(128)
+    views = views_of(128, 128, 128)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -83,7 +86,7 @@ def test_what_a_tile_takes_stays_below_what_was_said(name):
 
 
 def test_an_estimate_on_disk_gives_what_one_on_the_gpu_gives(tmp_path):
-    views = views_of(96)
+    views = views_of(96, 96, 96)
     whole = fuse(views, METHODS["ebmd"], device="cuda").data
     tiled = fuse(views, METHODS["ebmd"], device="cuda", tile=(64, 64, 64), out=tmp_path / "fused.zarr").data
     np.testing.assert_allclose(np.asarray(tiled), whole, rtol=0, atol=1e-4 * np.ptp(whole))
@@ -91,7 +94,7 @@ def test_an_estimate_on_disk_gives_what_one_on_the_gpu_gives(tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_cancelled_run_gives_the_gpu_back(name):
-    views = views_of(96)
+    views = views_of(96, 96, 96)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     begun: list[Prepared] = []
@@ -104,7 +107,7 @@ def test_a_cancelled_run_gives_the_gpu_back(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_preview_shows_what_the_cpu_shows(name):
-    views, box = views_of(64), Box((20, 10, 12), (36, 50, 52))
+    views, box = views_of(64, 64, 64), Box((20, 10, 12), (36, 50, 52))
     there, here = (list(Previewer(views, torch.device(device)).run(METHODS[name], box)) for device in ("cuda", "cpu"))
     assert there[-1].final
     np.testing.assert_allclose(there[-1].values, here[-1].values, rtol=0, atol=1e-3 * np.ptp(here[-1].values))
