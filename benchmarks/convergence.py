@@ -38,6 +38,7 @@ RUNS: list[tuple[str, str, dict[str, Any], list[Any]]] = [
     ("ebmd", "EBMD", {}, [6, 12, 24, 48]),
     ("ebmd", "EBMD, as it comes", {}, [None]),
     ("wiener", "wiener", {}, [1, 2, 4, 8, 16]),
+    ("wiener", "wiener, as it comes", {}, [None]),
     ("generator", "universal", {}, [None]),
 ]
 

@@ -1,11 +1,13 @@
 """Quality of the methods on simulated specimens that are blurred with measured PSFs.
 
     python benchmarks/quality.py --psfs QUAD --two-view-psfs TWO --json quality.json [--cases embryo nuclei ...]
+    python benchmarks/quality.py --psfs QUAD --two-view-psfs TWO --json quality.json --as-they-come
     python benchmarks/quality.py --psfs QUAD --two-view-psfs TWO --json quality.json --table
 
 QUAD holds psf_ANGLE.tif of four views (0, 90, 180 and 270 degrees), TWO those of two (0 and 180). Views at other angles
 get the PSF of view 0, turned. EBMD runs with every lambda and number of iterations of a grid on the first specimen; the
-combination with the least NRMSE over all voxels is used for all of them. What stands in the JSON file is not computed
+combination with the least NRMSE over all voxels is used for all of them. With `--as-they-come` only EBMD, `wiener` and
+`universal` run, with what they take by default, in a table of their own. What stands in the JSON file is not computed
 again, so a run can be cut short and models can be added.
 """
 
@@ -44,6 +46,7 @@ LAMBDAS = (0.004, 0.02, 0.1)
 # A lambda is given up when its error is this much above its least: more iterations then only add noise.
 WORSE = 1.02
 FIGURES = tuple(metric.name for metric in METRICS if metric.needs == "truth")
+AS_THEY_COME = ("ebmd", "wiener", "generator")
 QUAD = (0.0, 90.0, 180.0, 270.0)
 
 
@@ -144,6 +147,39 @@ def methods_of(case: Case, tuned: dict[str, float]) -> dict[str, Callable[[Regis
     return methods
 
 
+def compute_as_they_come(name: str, known: dict[str, Any], options: argparse.Namespace) -> None:
+    """Add what is missing of a case of the methods that nobody tunes."""
+    found = known.setdefault(f"{name}, as they come", {})
+    for seed in options.seeds:
+        views, truth = record(CASES[name], seed, options)
+        for method in AS_THEY_COME:
+            entries = found.setdefault(method, {})
+            if str(seed) not in entries:
+                started = time.perf_counter()
+                error = evaluate(np.asarray(fuse(views, make_method(method), device="cpu").data), truth)
+                seconds = time.perf_counter() - started
+                entries[str(seed)] = {"all": error.all.nrmse, "foreground": error.foreground.nrmse, "seconds": seconds}
+                print(f"{name}, seed {seed}, {method}: {entries[str(seed)]}", flush=True)
+                save(known, options)
+
+
+def table_as_they_come(known: dict[str, Any]) -> str:
+    """Means over the specimens, all voxels / foreground, as Markdown; ratios are those of the means."""
+    lines = ["| case | EBMD | `wiener` | `universal` | `universal` / the better of both |", "|---|---|---|---|---|"]
+    for case, found in known.items():
+        if "tuned" in found:
+            continue
+        means = {
+            method: [float(np.mean([one[part] for one in entries.values()])) for part in ("all", "foreground")]
+            for method, entries in found.items()
+        }
+        best = [min(means["ebmd"][part], means["wiener"][part]) for part in (0, 1)]
+        ratios = " / ".join(f"{own / other:.2f}" for own, other in zip(means["generator"], best, strict=True))
+        cells = [f"{means[method][0]:.4f} / {means[method][1]:.4f}" for method in AS_THEY_COME]
+        lines.append(f"| {case.removesuffix(', as they come')} | {' | '.join(cells)} | {ratios} |")
+    return "\n".join(lines)
+
+
 def compute(name: str, known: dict[str, Any], options: argparse.Namespace) -> None:
     """Add what is missing of a case to the known figures."""
     case = CASES[name]
@@ -183,6 +219,8 @@ def table(known: dict[str, Any]) -> str:
     """All figures as Markdown: means over the specimens, all voxels / foreground."""
     lines = []
     for case, found in known.items():
+        if "tuned" not in found:
+            continue
         tuned = found["tuned"]
         lines += [
             f"**{case}** (EBMD: {tuned['iterations']:g} iterations, lambda {tuned['lambda']:g})",
@@ -227,14 +265,15 @@ def main() -> None:
     parser.add_argument("--most-iterations", type=int, default=max(ITERATIONS), help="of EBMD, where it is tuned")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--picture", type=Path, help="slices of the first specimen of the first case")
+    parser.add_argument("--as-they-come", action="store_true", help="EBMD, wiener and universal with their defaults")
     parser.add_argument("--table", action="store_true", help="only print what is known as Markdown")
     options = parser.parse_args()
     known = json.loads(options.json.read_text()) if options.json.exists() else {}
     if not options.table:
         for name in options.cases:
-            compute(name, known, options)
+            (compute_as_they_come if options.as_they_come else compute)(name, known, options)
             options.picture = None
-    print(table(known))
+    print(table_as_they_come(known) if options.as_they_come else table(known))
 
 
 if __name__ == "__main__":
