@@ -114,24 +114,25 @@ def table(known: dict[str, Any]) -> str:
 
 
 def picture(known: dict[str, Any], path: Path) -> None:
-    """Curves of the error and of the resolution against time, a row each, a column a case with the right PSFs."""
-    shown = [name for name in known if "wide" not in name]
-    figure = Figure(figsize=(2.6 * len(shown), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(shown), squeeze=False)
-    for column, name in enumerate(shown):
-        for row, (key, label) in enumerate((("nrmse", "NRMSE, all voxels"), ("resolution", "resolution, voxels"))):
-            ax = axes[row, column]
+    """Curves against time of the cases with the right PSFs: the error of each specimen in a row, then the resolution."""
+    shown = {phantom: [name for name in known if name.startswith(phantom) and "wide" not in name] for phantom in SIZES}
+    rows = [(phantom, key) for key in ("nrmse", "resolution") for phantom in SIZES]
+    figure = Figure(figsize=(2.3 * max(map(len, shown.values())), 2.2 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), max(map(len, shown.values())), squeeze=False)
+    for (phantom, key), of_row in zip(rows, axes, strict=True):
+        for ax, name in zip(of_row, shown[phantom], strict=False):
             for number, (_, called, _, counts) in enumerate(RUNS):
                 there = [one for one in points(known[name], called, counts) if one[key] is not None]
                 values = [one[key][0] if key == "nrmse" else one[key] for one in there]
                 ax.plot([one["seconds"] for one in there], values, "o-", markersize=3, color=f"C{number}", label=called)
             ax.set_xscale("log")
-            ax.set_xlabel("seconds")
-            ax.set_title(name if row == 0 else "", fontsize=8)
-            if column == 0:
-                ax.set_ylabel(label)
-    axes[0, 0].legend(fontsize=6)
-    figure.savefig(path, dpi=110)
+            ax.set_title(name, fontsize=7)
+            ax.tick_params(labelsize=7)
+        of_row[0].set_ylabel("NRMSE, all voxels" if key == "nrmse" else "resolution, voxels", fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds", fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RUNS), fontsize=7)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
