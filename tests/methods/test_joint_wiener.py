@@ -111,7 +111,8 @@ def double_precision(
             w**2 * gain * n.noise / scale**2 / (n.mean / scale + dark) * (e + dark) / (e + dark * passed) ** 2
             for w, gain, n, e in zip(within, gains, statistics, expected, strict=True)
         )
-        noise = noise * weight**2
+        unsure = np.mean([w * (1 - w) for w in within], axis=0) / 4
+        noise = (noise + unsure**2) * weight**2
         local = [ndimage.gaussian_filter(v, 1.5, mode="nearest", truncate=3) for v in (step**2, noise)]
         share = np.maximum(1 - local[1] / (local[0] + 1e-20), 0)
         before, image = image, np.maximum(point + share * step, 0)
@@ -159,7 +160,7 @@ def test_noise_gains_are_the_energy_of_the_back_projectors(shape: Triple, weight
 def test_what_comes_from_within_is_a_blur_in_the_dark() -> None:
     psf = light_sheet_psf(0.0, axial_fwhm=6, lateral_fwhm=2, shape=(15, 9, 9))
     psf = np.roll(psf, 1, axis=2) / psf.sum()
-    found = WienerBank([psf], [1.0], (0.02,), 0, CPU).from_within((12, 10, 14), (6, 6, 6))
+    found = WienerBank([psf], [1.0], (0.02,), 0, CPU).from_within(torch.ones((12, 10, 14)), (6, 6, 6))
     expected = ndimage.convolve(np.ones((12, 10, 14)), psf, mode="constant")
     assert np.abs(found[0].numpy() - expected).max() < 1e-5
 

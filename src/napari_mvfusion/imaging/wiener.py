@@ -144,22 +144,23 @@ class WienerBank:
                 spectrum = torch.fft.rfftn(_mirrored(seen, margin), s=sizes, dim=_AXES)
             yield self._seen_by(kernel, spectrum, sizes, inner)
 
-    def from_within(self, block: Triple, margin: Triple) -> torch.Tensor:
-        """Of evenly lit surroundings, the share of what each view sees in a voxel that comes from within the block.
+    def from_within(self, known: torch.Tensor, margin: Triple) -> torch.Tensor:
+        """Of evenly lit surroundings, the share of what each view sees in a voxel that comes from where all is known.
 
         Parameters
         ----------
-        block : shape of the block
+        known : float32 (z, y, x) of a block, 1 where it is known what is there; beyond the block it is not
         margin : as for a call
 
         Returns
         -------
-        float32 (view, z, y, x), 0 to 1; 1 away from the border of the block.
+        float32 (view, z, y, x), 0 to 1; 1 away from what is not known.
         """
+        block = triple(known.shape)
         sizes, inner = self._sizes(block, margin), _after_margin(Box.whole(block), margin)
-        lit = torch.zeros(sizes, device=self.device)
-        lit[inner] = 1
-        spectrum = torch.fft.rfftn(lit, dim=_AXES)
+        surrounded = torch.zeros(sizes, device=self.device)
+        surrounded[inner] = known
+        spectrum = torch.fft.rfftn(surrounded, dim=_AXES)
         within = torch.empty((len(self._kernels), *block), device=self.device)
         for number, kernel in enumerate(self._kernels):
             torch.clamp(self._seen_by(kernel, spectrum, sizes, inner), 0, 1, out=within[number])

@@ -53,6 +53,8 @@ _LEAST_CHANGE = 0.003
 _MOST_UPDATES = 24
 # How many it mostly takes, for the progress.
 _LIKELY_UPDATES = 10
+# How wrong the guess is about light from where no view has data, in parts of the light at hand.
+_GUESS = 0.25
 # Width of the surroundings in which an update is compared with what noise would make, voxels.
 _SURROUNDINGS = 1.5
 _CONTEXT_VOXELS = 16
@@ -71,12 +73,15 @@ class JointWiener(OneStage):
         I' = max(I + m (I - I_before), 0),   E_v = (T_v I') (x) P_v,   d_v = (X_v - E_v) / (E_v + c T)
         I <- max(I' + s (sqrt(I' E) + c) B[d_v], 0),   E = mean of E_v over T
 
-    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03. Beyond its border the volume is mirrored, which nobody has seen:
-    `d_v` counts by the share of `P_v` that lies within. In the light an update is multiplicative, as photon noise is,
+    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03. In the light an update is multiplicative, as photon noise is,
     and in the dark it is not without bounds. The factor is the mean of the image and its blur: with the image alone
     peaks are brighter than what the views see of them, and updates grew without end where there was little noise; with
-    the blur alone two opposed views took twice as many. The share `s = max(0, 1 - n / e)` compares the energy e of the
-    update in a Gaussian of 1.5 voxels round a voxel with what the noise that was measured would bring there on its own, n.
+    the blur alone two opposed views took twice as many.
+
+    Beyond its border the volume is mirrored, and where no view has data the mean of others stands, which nobody has seen.
+    So `d_v` counts by the share w of `P_v` that lies where there are data, and w (1 - w) / 4 of the light counts as noise.
+    The share `s = max(0, 1 - n / e)` compares the energy e of the update in a Gaussian of 1.5 voxels round a voxel with
+    what that and the noise that was measured would bring there on their own, n.
 
     References
     ----------
@@ -176,13 +181,15 @@ class _Block:
     Attributes
     ----------
     pixels : the views
-    counted : how much what they differ by counts: where they have data, and less at the border of the block
+    counted : how much what they differ by counts: where they have data, and less where light comes from what none sees
+    unsure : (z, y, x), energy of what guesses about that light may make of them, in parts of their light
     transmission : share of the light that each got; None for all
     passed : (z, y, x), mean of the transmissions; None likewise
     """
 
     pixels: torch.Tensor
     counted: torch.Tensor
+    unsure: torch.Tensor
     transmission: torch.Tensor | None
     passed: torch.Tensor | None
 
@@ -273,8 +280,7 @@ class JointUpdates:
         """What the updates make of a block: one volume over a part of it."""
         margin = triple(min(self._margin, n - 1) for n in block.shape)
         seen = self._seen(tile, block, margin)
-        first = iter(seen.pixels) if seen.passed is None else (view / seen.passed for view in seen.pixels)
-        image = before = self._bank.at_base_level(first, margin).clamp_(min=0)
+        image = before = self._first(tile, block, seen, margin)
         gains = self._bank.noise_gains(block.shape, margin)
         update = 1
         while update < self._most:
@@ -315,19 +321,30 @@ class JointUpdates:
             weight.div_(seen.passed)
         weight.mul_(point).sqrt_().add_(_DARK)
         step.mul_(weight)
-        noise.mul_(weight.square_())
+        noise.add_(seen.unsure).mul_(weight.square_())
         poll()
         found, brought = smoothed([step.square(), noise], _SURROUNDINGS)
         share = found.sub(brought).div_(found.add_(_TINY)).clamp_(min=0)
         return step.mul_(share)
+
+    def _first(self, tile: TileInput, block: Box, seen: _Block, margin: Triple) -> torch.Tensor:
+        """What the updates begin with, (z, y, x): the filter of the views, filled where they have no data."""
+        views = seen.pixels if tile.coverage is None else filled(block, tile, seen.transmission)[0].div_(self._scale)
+        passed = (view if seen.passed is None else view / seen.passed for view in views)
+        return self._bank.at_base_level(passed, margin).clamp_(min=0)
 
     def _seen(self, tile: TileInput, block: Box, margin: Triple) -> _Block:
         transmission = passed = None
         if self._transmission is not None:
             transmission = self._transmission.over(self._views.in_frame(block), self._device)
             passed = (transmission * self._shares).sum(dim=0)
-        pixels, covered = filled(block, tile, transmission)
-        counted = self._bank.from_within(block.shape, margin)
+        inner = (slice(None), *block.inside(tile.view_box).slices)
+        covered = None if tile.coverage is None else tile.coverage[inner]
+        lit = torch.ones(block.shape, device=self._device) if covered is None else (covered.amax(dim=0) > 0).float()
+        counted = self._bank.from_within(lit, margin)
+        unsure = torch.zeros_like(lit)
+        for within, trust in zip(counted, self._trusts, strict=True):
+            unsure.add_(within * (1 - within), alpha=_GUESS * trust)
         if covered is not None:
             counted.mul_(covered)
-        return _Block(pixels / self._scale, counted, transmission, passed)
+        return _Block(tile.values[inner] / self._scale, counted, unsure.square_(), transmission, passed)
