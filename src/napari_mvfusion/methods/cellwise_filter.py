@@ -18,7 +18,7 @@ from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
-from napari_mvfusion.methods.filter_input import brightness_scale, filled
+from napari_mvfusion.methods.filter_input import brightness_scale, filled, recorded
 from napari_mvfusion.models.universal import UniversalArchitecture
 
 _FLOAT_BYTES = 4
@@ -148,7 +148,7 @@ class CellwiseFilter:
         transmission = self._transmission_over(target)
         keep = tile.tile.shape != self._shape
         yield from self._cells.assemble(target, partial(self._filter, tile), (blurred, sharp), keep=keep)
-        pixels, covered = filled(target, tile, transmission)
+        pixels, covered = recorded(target, tile)
         if covered is not None:
             # Where a view has no data, it agrees with what is expected.
             pixels = torch.lerp(blurred if transmission is None else transmission * blurred, pixels, covered)
@@ -177,6 +177,8 @@ class CellwiseFilter:
         if not self._updates:
             return self._bank(values, part, margin)
         image = self._bank.at_base_level(values, margin).clamp_(min=0)
+        # What stood in for others must not be explained.
+        pixels, covered = recorded(block, tile)
         explained = torch.empty((self._count, *part.shape), device=image.device)
 
         def missing() -> Iterator[torch.Tensor]:

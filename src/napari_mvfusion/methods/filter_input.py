@@ -25,6 +25,15 @@ def brightness_scale(statistics: Sequence[ViewStatistics]) -> float:
     return squares / total if total > 0 else 1.0
 
 
+def recorded(box: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Views over a box of the volume, within the pixels of the tile, and how much of each voxel they have; None for all.
+
+    Both float32 (view, z, y, x), not to be written to.
+    """
+    inner = (slice(None), *box.inside(tile.view_box).slices)
+    return tile.values[inner], None if tile.coverage is None else tile.coverage[inner]
+
+
 def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Views over a box; where one has no data it gets the mean of those that have, and loses light as it would.
 
@@ -38,10 +47,9 @@ def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tupl
     -------
     The views and, where any has no data somewhere, how much of each voxel they have; float32 (view, z, y, x).
     """
-    inner = (slice(None), *box.inside(tile.view_box).slices)
-    if tile.coverage is None:
-        return tile.values[inner], None
-    values, covered = tile.values[inner], tile.coverage[inner]
+    values, covered = recorded(box, tile)
+    if covered is None:
+        return values, None
     light = covered if transmission is None else covered * transmission
     # A view that is trusted little still counts fully where there is no other.
     least = covered.amax(dim=0).mul_(_LEAST_LIGHT).clamp_(min=_TINY)

@@ -28,7 +28,7 @@ from napari_mvfusion.measures.attenuation import Transmission
 from napari_mvfusion.methods.base import OneStage, Step, Steps, TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.methods.deblurring import context_of_psfs, look_at_psfs, scan_light
-from napari_mvfusion.methods.filter_input import brightness_scale, filled
+from napari_mvfusion.methods.filter_input import brightness_scale, filled, recorded
 from napari_mvfusion.methods.lost_light import (
     Attenuation,
     attenuation_field,
@@ -338,8 +338,7 @@ class JointUpdates:
         if self._transmission is not None:
             transmission = self._transmission.over(self._views.in_frame(block), self._device)
             passed = (transmission * self._shares).sum(dim=0)
-        inner = (slice(None), *block.inside(tile.view_box).slices)
-        covered = None if tile.coverage is None else tile.coverage[inner]
+        values, covered = recorded(block, tile)
         lit = torch.ones(block.shape, device=self._device) if covered is None else (covered.amax(dim=0) > 0).float()
         counted = self._bank.from_within(lit, margin)
         unsure = torch.zeros_like(lit)
@@ -347,4 +346,4 @@ class JointUpdates:
             unsure.add_(within * (1 - within), alpha=_GUESS * trust)
         if covered is not None:
             counted.mul_(covered)
-        return _Block(tile.values[inner] / self._scale, counted, unsure.square_(), transmission, passed)
+        return _Block(values / self._scale, counted, unsure.square_(), transmission, passed)
