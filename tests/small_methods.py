@@ -70,6 +70,9 @@ class BoundDiffuse:
         )
         return 0.7 * ((core + around) / 7) + 0.3 * tile.values[0]
 
+    def outcome(self):
+        return None
+
     def converged(self, change):
         return change < self.method.stop_at_change
 
