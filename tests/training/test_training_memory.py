@@ -93,7 +93,7 @@ def run_limited(tmp_path, spare_mib, when, **changes):
 def test_a_run_that_is_short_of_memory_goes_on_with_less_and_so_does_its_resume(tmp_path, monkeypatch):
     config = {"tile": (40, 40, 40), "batch": 2, "steps": 5, "architecture": BIGGER, "checkpoint_seconds": 60}
     # Far more than the smallest tile takes, and far less than the first.
-    said = run_limited(tmp_path, 64, "StepDone", **config)
+    said = run_limited(tmp_path, 32, "StepDone", **config)
     assert said[2].startswith("MemoryFallback(step=1, tile=(40, 40, 40), batch=1)"), said
     smaller = [line for line in said if line.startswith("MemoryFallback") and "(40, 40, 40)" not in line]
     assert smaller, said
