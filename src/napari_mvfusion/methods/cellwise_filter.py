@@ -170,7 +170,7 @@ class CellwiseFilter:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
         margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         transmission = self._transmission_over(block)
-        pixels, covered = filled(block, tile, transmission)
+        pixels = filled(block, tile, transmission)
         # Photon noise grows with the root of the light: divided by what passed on average, every view counts by its light.
         mean = None if transmission is None else (transmission * self._shares).sum(dim=0)
         values = iter(pixels) if mean is None else (view / mean for view in pixels)

@@ -34,7 +34,7 @@ def recorded(box: Box, tile: TileInput) -> tuple[torch.Tensor, torch.Tensor | No
     return tile.values[inner], None if tile.coverage is None else tile.coverage[inner]
 
 
-def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> torch.Tensor:
     """Views over a box; where one has no data it gets the mean of those that have, and loses light as it would.
 
     Parameters
@@ -45,13 +45,13 @@ def filled(box: Box, tile: TileInput, transmission: torch.Tensor | None) -> tupl
 
     Returns
     -------
-    The views and, where any has no data somewhere, how much of each voxel they have; float32 (view, z, y, x).
+    float32 (view, z, y, x); the pixels of the tile themselves where all have data.
     """
     values, covered = recorded(box, tile)
     if covered is None:
-        return values, None
+        return values
     light = covered if transmission is None else covered * transmission
     # A view that is trusted little still counts fully where there is no other.
     least = covered.amax(dim=0).mul_(_LEAST_LIGHT).clamp_(min=_TINY)
     mean = (values * covered).sum(dim=0).div_(torch.maximum(light.sum(dim=0), least))
-    return torch.lerp(mean.expand_as(values) if transmission is None else mean * transmission, values, covered), covered
+    return torch.lerp(mean.expand_as(values) if transmission is None else mean * transmission, values, covered)

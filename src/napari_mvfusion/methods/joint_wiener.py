@@ -329,7 +329,7 @@ class JointUpdates:
 
     def _first(self, tile: TileInput, block: Box, seen: _Block, margin: Triple) -> torch.Tensor:
         """What the updates begin with, (z, y, x): the filter of the views, filled where they have no data."""
-        views = seen.pixels if tile.coverage is None else filled(block, tile, seen.transmission)[0].div_(self._scale)
+        views = seen.pixels if tile.coverage is None else filled(block, tile, seen.transmission).div_(self._scale)
         passed = (view if seen.passed is None else view / seen.passed for view in views)
         return self._bank.at_base_level(passed, margin).clamp_(min=0)
 
