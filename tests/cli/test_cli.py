@@ -339,6 +339,11 @@ BAD = {
         2,
         "compare equal volumes",
     ),
+    "nothing but numbers for iterations": (
+        lambda s, t: ["fuse", s, "--iterations", "abc", "-o", t / "o.tif"],
+        2,
+        "takes a whole number from 1 to 1000, or auto, not 'abc'",
+    ),
     "no beads": (lambda s, t: ["psf", "measure", s / "psf_0.tif", t / "p.tif"], 2, ""),
 }
 
@@ -349,6 +354,21 @@ def test_what_is_wrong_is_said_in_one_line_with_an_exit_code_that_means_somethin
     done = run(*arguments(sample, tmp_path), code=code)
     assert words in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize("against", ["--truth", "--views"])
+def test_what_is_no_number_in_a_volume_is_named_with_its_file_and_the_fix(sample, tmp_path, against):
+    values = open_volume(sample / "embryo_groundtruth.tif")[0][:].astype(np.float32)
+    values[3, 4, 5] = np.nan
+    tifffile.imwrite(tmp_path / "fused.tif", values)
+    said = run(
+        "evaluate",
+        tmp_path / "fused.tif",
+        against,
+        sample / "embryo_groundtruth.tif" if against == "--truth" else sample,
+        code=2,
+    ).stderr
+    assert "fused.tif) has a NaN or infinite value at (z, y, x) = (3, 4, 5): replace such voxels, by 0" in said
 
 
 def test_an_output_that_exists_is_kept_unless_overwriting_is_asked_for(sample, tmp_path):

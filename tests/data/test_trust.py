@@ -102,7 +102,7 @@ def test_trust_of_a_view_elsewhere_is_interpolated_with_it():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"weights": np.ones((3, 3, 3))}, r"shape \(24, 26, 28\), its weights \(3, 3, 3\)"),
+        ({"weights": np.ones((3, 3, 3))}, r"shape \(3, 3, 3\), but the view \(24, 26, 28\)"),
         ({"box_um": ((0, 0, 0), (5, 5, 5))}, r"lies from \(10, 20, 30\) to \(56, 45, 43.5\) um, outside of its box"),
         ({"box_um": ((20, 20, 30), (20, 30, 40))}, "has no extent"),
         ({}, "needs weights, a box or a fade"),

@@ -150,7 +150,9 @@ def test_what_cannot_be_scored_is_refused(fused: np.ndarray, truth: np.ndarray) 
     for name, broken in (("fused volume", 0), ("ground truth", 1)):
         pair = [fused.copy(), truth.copy()]
         pair[broken][3, 4, 5] = np.nan
-        with pytest.raises(InputError, match=rf"{name} has a NaN or infinite value at \(z, y, x\) = \(3, 4, 5\)"):
+        with pytest.raises(
+            InputError, match=rf"{name} has a NaN or infinite value at \(z, y, x\) = \(3, 4, 5\): replace"
+        ):
             evaluate(*pair)
 
 

@@ -142,7 +142,7 @@ REFUSED: dict[str, Bad] = {
         ALL,
         None,
         lambda: [with_trust(ONE, GRID, weights=np.ones((3, 3, 3))), OTHER],
-        rf"{NAMED} has shape \(22, 24, 26\), its weights \(3, 3, 3\): weights need one value a voxel",
+        rf"the trust in {NAMED} has shape \(3, 3, 3\), but the view \(22, 24, 26\): it needs one value for each voxel",
     ),
     "weights of 0": (
         ALL,
@@ -172,13 +172,19 @@ REFUSED: dict[str, Bad] = {
         ALL,
         None,
         lambda: [with_trust(ONE, GRID, weights=np.full(SHAPE, 255, np.uint8)), OTHER],
-        f"trust in {NAMED} has the value 255 .* from 0 to 1: divide all of it by the largest",
+        f"trust in {NAMED} has the value 255 .* from 0 to 1: divide all of it by the largest$",
+    ),
+    "weights in percent": (
+        ALL,
+        None,
+        lambda: [with_trust(ONE, GRID, weights=100 * HALF), OTHER],
+        f"trust in {NAMED} has the value 50 .*: divide all of it by the largest, or by 100 if it is in percent",
     ),
     "complex weights": (
         ALL,
         None,
         lambda: [with_trust(ONE, GRID, weights=HALF.astype(complex)), OTHER],
-        f"the values of the weights of {NAMED} are of type complex128: real numbers are needed",
+        f"the values of the trust in {NAMED} are of type complex128: real numbers are needed",
     ),
     "a fade without an angle": (
         ALL,
@@ -232,7 +238,13 @@ REFUSED: dict[str, Bad] = {
         TELL_LOST_LIGHT,
         "given",
         lambda: [passed(ONE, np.full(SHAPE, 128, np.uint8)), passed(OTHER, HALF)],
-        rf"the transmission of {NAMED} is 128 at voxel \(0, 0, 0\)",
+        rf"the transmission of {NAMED} is 128 at voxel \(0, 0, 0\): .* the mean of the views$",
+    ),
+    "a transmission in percent": (
+        TELL_LOST_LIGHT,
+        "given",
+        lambda: [passed(ONE, 100 * HALF), passed(OTHER, HALF)],
+        rf"the transmission of {NAMED} is 50 at voxel \(0, 0, 0\): .*; divide all of it by 100 if it is in percent",
     ),
     "a complex transmission": (
         ALL,
@@ -374,9 +386,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Options of the command beside the views and their PSFs, the exit code, and what is said.
 OPTIONS: dict[str, tuple[Sequence[str], int, str]] = {
-    "trust of another shape": (["--trust", "0={}/plane.tif"], 2, "its weights (1, 24, 26)"),
+    "trust of another shape": (["--trust", "0={}/plane.tif"], 2, "plane.tif) has shape (1, 24, 26), but the view"),
     "trust of 0": (["--trust", "0={}/zero.tif"], 2, "is trusted nowhere"),
-    "negative trust": (["--trust", "0={}/negative.tif"], 2, "write 0 where the view is not to count"),
+    "negative trust": (["--trust", "0={}/negative.tif"], 2, "negative.tif) has the value -1 at"),
     "trust for no view": (["--trust", "45={}/half.tif"], 2, "a volume of weights is given for view '45'"),
     "trust without a view": (["--trust", "{}/half.tif"], 2, "is not of the form 90=FILE"),
     "trust of no file": (["--trust", "0={}/none.tif"], 2, "does not exist"),
@@ -391,12 +403,12 @@ OPTIONS: dict[str, tuple[Sequence[str], int, str]] = {
     "transmission of 0": (
         ["--set", "attenuation=given", "--transmission", "0={}/zero.tif", "--transmission", "90={}/half.tif"],
         2,
-        "is 0 at voxel (0, 0, 0): a share of light is above 0",
+        "zero.tif) is 0 at voxel (0, 0, 0): a share of light is above 0",
     ),
     "transmission of another shape": (
         ["--set", "attenuation=given", "--transmission", "0={}/plane.tif", "--transmission", "90={}/half.tif"],
         2,
-        "has shape (1, 24, 26), but the fused volume has (22, 24, 26)",
+        "plane.tif) has shape (1, 24, 26), but the fused volume has (22, 24, 26)",
     ),
     "transmission for no view": (["--transmission", "45={}/half.tif"], 2, "a transmission is given for view '45'"),
 }

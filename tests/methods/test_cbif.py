@@ -214,8 +214,12 @@ def test_unknown_methods_and_bad_parameters_are_said_in_one_line():
     for arguments, words in [
         (("magic", {}), "choose one of average, cbif"),
         (("cbif", {"sigma": 3}), "has no parameter 'sigma': its parameters are weights, sigma1"),
-        (("cbif", {"sigma1": -3}), "parameter 'sigma1' of .*cbif.* cannot be -3"),
-        (("cbif", {"weights": "best"}), "parameter 'weights'"),
+        (("cbif", {"sigma1": -3}), "parameter 'sigma1' of method 'cbif' takes a number above 0, up to 500, not -3$"),
+        (("cbif", {"weights": "best"}), "parameter 'weights' .* takes gaussian or entropy, not 'best'$"),
+        (("ebmd", {"iterations": "abc"}), "takes a whole number from 1 to 1000, or auto, not 'abc'$"),
+        (("ebmd", {"accelerated": "maybe"}), "takes true or false, not 'maybe'$"),
+        (("generator", {"sha256": "zz"}), "takes what recipes hold, not 'zz'$"),
+        (("generator", {"attenuation": "given"}), "belongs to average, cbif, wiener, ebmd: models .* estimate it$"),
     ]:
         with pytest.raises(InputError, match=words) as caught:
             make_method(arguments[0], **arguments[1])

@@ -95,9 +95,12 @@ def _weights_of(view: View, box: Box) -> np.ndarray:
     if odd.any():
         place = np.argwhere(odd)[0]
         value = trust[tuple(place)]
+        fix = "write 0 where the view is not to count"
+        if value > 1:
+            fix = "divide all of it by the largest" + (", or by 100 if it is in percent" if value <= 100 else "")
         raise InputError(
-            f"the trust in {view.label} has the value {value:g} at (z, y, x) = {triple(place + box.start)}, and lies from 0 "
-            f"to 1: {'divide all of it by the largest' if value > 1 else 'write 0 where the view is not to count'}"
+            f"{view.trust_label} has the value {value:g} at (z, y, x) = {triple(place + box.start)}, and lies from 0 to 1: "
+            f"{fix}"
         )
     return trust
 

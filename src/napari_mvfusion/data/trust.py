@@ -15,7 +15,7 @@ from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Box, FloatTriple, Grid, Triple, float_triple, is_aligned, triple
 from napari_mvfusion.data.sampling import positions
-from napari_mvfusion.data.view import View, check_real
+from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
 
 # Over so many voxels inside a box, or a quarter of a thin one, trust rises from those of its faces that lie within the
@@ -126,6 +126,7 @@ def with_trust(
     weights: VolumeLike | None = None,
     box_um: tuple[FloatTriple, FloatTriple] | None = None,
     fade: Fade | None = None,
+    source: str = "",
 ) -> View:
     """A view that counts more in some places than in others.
 
@@ -137,6 +138,7 @@ def with_trust(
     box_um : first and last place (z, y, x) in the world within which it counts, um; over its outermost `EDGE_VOXELS`
         voxels trust rises
     fade : with depth along its detection axis, which follows from its angle, or is its own z where its affine turns it
+    source : the file or layer that the weights came from, for messages
 
     Raises
     ------
@@ -146,13 +148,8 @@ def with_trust(
     """
     if weights is None and box_um is None and fade is None:
         raise InputError(f"{view.label}: trust needs weights, a box or a fade")
-    if weights is not None and tuple(weights.shape) != view.shape:
-        raise InputError(
-            f"{view.label} has shape {view.shape}, its weights {tuple(weights.shape)}: weights need one value a voxel"
-        )
+    view = replace(view, trust=weights, trust_source=source)
     to_world = grid.affine if view.affine is None else view.affine
-    if weights is not None:
-        check_real(weights, f"the weights of {view.label}")
     if box_um is not None:
         _check_box(view, to_world, box_um)
     axis = (1.0, 0.0, 0.0) if fade is None else _detection_axis(view, to_world)

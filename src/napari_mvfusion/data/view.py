@@ -57,6 +57,7 @@ class View:
     transmission : array (z, y, x) on the voxels of the fused volume, above 0: the share of the light of each voxel of the
         specimen that reached this view, at most 1, or relative to the mean of all views, at most 8. None where it is not
         known beforehand. Methods use it where they are told to.
+    trust_source, transmission_source : the files or layers that these two came from, for messages
     """
 
     data: VolumeLike
@@ -76,6 +77,8 @@ class View:
     trust: VolumeLike | None = None
     no_data_stated: bool = False
     transmission: VolumeLike | None = None
+    trust_source: str = ""
+    transmission_source: str = ""
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -110,11 +113,16 @@ class View:
             raise InputError(f"{self.label} has shape {self.shape}, its mask {tuple(self.mask.shape)}: make them equal")
         if self.trust is not None and tuple(self.trust.shape) != tuple(self.data.shape):
             raise InputError(
-                f"{self.label} has shape {self.shape}, its weights {tuple(self.trust.shape)}: weights need one value a voxel"
+                f"{self.trust_label} has shape {tuple(self.trust.shape)}, but the view {self.shape}: it needs one value for "
+                "each voxel of the view"
             )
-        for what, volume in (("mask", self.mask), ("weights", self.trust), ("transmission", self.transmission)):
+        for what, volume in (
+            (f"the mask of {self.label}", self.mask),
+            (self.trust_label, self.trust),
+            (self.transmission_label, self.transmission),
+        ):
             if volume is not None:
-                check_real(volume, f"the {what} of {self.label}")
+                check_real(volume, what)
         if self.affine is not None:
             matrix = np.asarray(self.affine, dtype=np.float64)
             if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or is_flat(matrix[:3, :3]):
@@ -124,7 +132,20 @@ class View:
     @property
     def label(self) -> str:
         """The view's name for a message, with its source where it is known."""
-        return f"view '{self.name}' ({self.source})" if self.source else f"view '{self.name}'"
+        return self._named(self.source)
+
+    @property
+    def trust_label(self) -> str:
+        """How much it counts from place to place, for a message: with the file of that, or else its own."""
+        return f"the trust in {self._named(self.trust_source or self.source)}"
+
+    @property
+    def transmission_label(self) -> str:
+        """The transmission that it was given, for a message: with the file of that, or else its own."""
+        return f"the transmission of {self._named(self.transmission_source or self.source)}"
+
+    def _named(self, file: str) -> str:
+        return f"view '{self.name}' ({file})" if file else f"view '{self.name}'"
 
     @property
     def shape(self) -> Triple:

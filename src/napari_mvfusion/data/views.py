@@ -85,7 +85,7 @@ class RegisteredViews:
                 )
             if view.transmission is not None and tuple(view.transmission.shape) != grid.shape:
                 raise InputError(
-                    f"the transmission of {view.label} has shape {tuple(view.transmission.shape)}, but the fused volume has "
+                    f"{view.transmission_label} has shape {tuple(view.transmission.shape)}, but the fused volume has "
                     f"{grid.shape}: it needs a value for each voxel of that"
                 )
         self._statistics: tuple[ViewStatistics, ...] | None = None

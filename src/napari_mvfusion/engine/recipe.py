@@ -276,6 +276,7 @@ class Inputs(_Part):
                 gain=chosen("gain", view, gains.get(view.name), view.gain, 1.0),
                 remove_hot=self.remove_hot or view.remove_hot,
                 transmission=self.open_beside(passed[view.name]) if view.name in passed else view.transmission,
+                transmission_source=passed.get(view.name, view.transmission_source),
             )
             for view in opened.views
         ]
@@ -300,7 +301,14 @@ class Inputs(_Part):
             if name in files or name in boxes or name in fades:
                 weights = self.open_beside(files[name]) if name in files else None
                 fade = Fade(*fades[name]) if name in fades else None
-                view = with_trust(view, opened.grid, weights=weights, box_um=boxes.get(name), fade=fade)
+                view = with_trust(
+                    view,
+                    opened.grid,
+                    weights=weights,
+                    box_um=boxes.get(name),
+                    fade=fade,
+                    source=files.get(name, ""),
+                )
             changed.append(view)
         return RegisteredViews(changed, opened.grid, remarks=opened.remarks)
 
@@ -511,7 +519,7 @@ class Recipe(_Part):
             passed = None if view.transmission is None else volume_sha256(view.transmission)
             if passed != entry.transmission_sha256:
                 raise InputError(
-                    f"the transmission of {view.label} changed since the recipe was made: restore it or fuse anew"
+                    f"{view.transmission_label} changed since the recipe was made: restore it or fuse anew"
                 )
             if numbers.sha256 != entry.sha256:
                 raise InputError(

@@ -88,5 +88,5 @@ def _with_its_own(run: Recipe, view: View, entry: ViewEntry, file: str | None) -
     if view.transmission is None:
         raise InputError(f"{view.label} has no transmission here")
     if volume_sha256(view.transmission) != entry.transmission_sha256:
-        raise InputError(f"the transmission of {view.label} changed since")
+        raise InputError(f"{view.transmission_label} changed since")
     return view

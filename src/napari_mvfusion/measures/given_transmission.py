@@ -37,7 +37,7 @@ def given_transmission(views: RegisteredViews) -> Transmission:
         try:
             found.append(_in_cells(view.transmission, cell, views.in_frame(views.grid.box)))
         except InputError as error:
-            raise InputError(f"the transmission of {view.label} {error}") from error
+            raise InputError(f"{view.transmission_label} {error}") from error
     return Transmission(cell, np.stack(found), ())
 
 
@@ -81,8 +81,9 @@ def _check(part: np.ndarray, first: Triple) -> None:
     wrong = ~((part > 0) & (part <= MOST))
     if wrong.any():
         place = np.argwhere(wrong)[0]
-        at = tuple((place + first).tolist())
+        at, value = tuple((place + first).tolist()), part[tuple(place)]
+        percent = "; divide all of it by 100 if it is in percent" if MOST < value <= 100 else ""
         raise InputError(
-            f"is {part[tuple(place)]:g} at voxel {at}: a share of light is above 0 and at most 1, or at most {MOST:g} where "
-            "it is relative to the mean of the views"
+            f"is {value:g} at voxel {at}: a share of light is above 0 and at most 1, or at most {MOST:g} where it is "
+            f"relative to the mean of the views{percent}"
         )

@@ -13,11 +13,12 @@ from math import inf, isfinite, log10, sqrt
 import numpy as np
 from scipy import ndimage
 
-from napari_mvfusion.data.geometry import Triple, triple
+from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.moments import PairMoments
 from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import InputError
+from napari_mvfusion.measures.finite_values import finite_values
 from napari_mvfusion.measures.residuals import Residual, estimate_noise, reprojection, residual_map
 
 __all__ = [
@@ -231,13 +232,8 @@ def _slabs(shape: Triple) -> Iterator[slice]:
 
 def _values(volume: VolumeLike, slab: slice, name: str) -> np.ndarray:
     """Read a slab as float32."""
-    values = np.asarray(volume[slab, :, :]).astype(np.float32)
-    if not np.isfinite(values).all():
-        z, y, x = np.argwhere(~np.isfinite(values))[0]
-        raise InputError(
-            f"the {name} has a NaN or infinite value at (z, y, x) = {(int(z) + slab.start, int(y), int(x))}"
-        )
-    return values
+    _, height, width = volume.shape
+    return finite_values(volume, Box((slab.start, 0, 0), (slab.stop, height, width)), f"the {name}")
 
 
 def _normalised(truth: VolumeLike, slab: slice, low: float, high: float) -> np.ndarray:

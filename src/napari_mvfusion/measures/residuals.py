@@ -27,6 +27,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging.blur import Blur
 from napari_mvfusion.imaging.borders import Border
 from napari_mvfusion.measures.attenuation import Transmission
+from napari_mvfusion.measures.finite_values import finite_values
 from napari_mvfusion.measures.fitted_transmission import FittedTransmission, TransmissionSums
 from napari_mvfusion.measures.used_attenuation import KnownTransmission, known_transmission_of
 from napari_mvfusion.psf.usable import psf_of
@@ -365,10 +366,7 @@ def _blurred(
     """Blur a box of the fused volume as the view sees it, float32."""
     psf = _psf(view)
     wide = box.grow(triple(n // 2 for n in psf.shape)).clip(triple(fused.shape))
-    values = np.asarray(fused[wide.slices]).astype(np.float32)
-    if not np.isfinite(values).all():
-        z, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0] + wide.start)
-        raise InputError(f"the fused volume has a NaN or infinite value at (z, y, x) = {(z, y, x)}")
+    values = finite_values(fused, wide, "the fused volume")
     if transmission is not None:
         values *= transmission.over(wide)
     blur = Blur([psf], wide.shape, border, device)

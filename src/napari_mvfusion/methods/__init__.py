@@ -14,6 +14,7 @@ from napari_mvfusion.methods.cbif import CBIF
 from napari_mvfusion.methods.ebmd import EBMD
 from napari_mvfusion.methods.generator import LearnedFusion
 from napari_mvfusion.methods.joint_wiener import JointWiener
+from napari_mvfusion.methods.parameters import Parameter, parameters_of
 
 # The order in which methods are listed.
 METHODS: dict[str, type[FusionMethod]] = {kind.name: kind for kind in (Average, CBIF, JointWiener, EBMD, LearnedFusion)}
@@ -52,14 +53,12 @@ def make_method(name: str, /, **parameters: Any) -> Any:
         return kind(**parameters)
     except ValidationError as error:
         first = error.errors()[0]
-        place = str(first["loc"][0])
+        given = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(field.alias or key for key, field in kind.model_fields.items()) or "none"
-            raise InputError(f"method '{name}' has no parameter '{place}': its parameters are {known}") from error
+            raise InputError(_unknown(kind, given)) from error
+        (parameter,) = (one for one in parameters_of(kind) if given in (one.name, one.field))
         raise InputError(
-            f"parameter '{place}' of method '{name}' cannot be {_shown(first['input'])}: "
-            # Where a number may be a word, each has something to say.
-            f"{'; or: '.join(each['msg'] for each in error.errors() if each['loc'][0] == place)}"
+            f"parameter '{parameter.name}' of method '{name}' takes {parameter.wanted}, not {_shown(first['input'])}"
         ) from error
 
 
@@ -73,6 +72,19 @@ def method_of_recipe(name: str, parameters: Mapping[str, Any]) -> Any:
     """
     unsaid = METHODS[name].unsaid if name in METHODS else {}
     return make_method(name, **{**unsaid, **parameters})
+
+
+def _unknown(kind: type[FusionMethod], given: str) -> str:
+    """What to say of a parameter that a method has not, also where others have it."""
+    known = ", ".join(one.name for one in parameters_of(kind) if not one.hidden) or "none"
+    said = f"method '{kind.name}' has no parameter '{given}': its parameters are {known}"
+    others: dict[str, Parameter] = {
+        name: one for name, other in METHODS.items() for one in parameters_of(other) if one.name == given
+    }
+    if not others:
+        return said
+    title = next(iter(others.values())).title
+    return f"{said}; '{given}' ({title}) belongs to {', '.join(others)}{kind.without.get(given, '')}"
 
 
 def _shown(value: object) -> str:

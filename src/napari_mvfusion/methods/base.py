@@ -198,6 +198,8 @@ class FusionMethod(BaseModel):
     removes_hot: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unsaid: ClassVar[Mapping[str, Any]] = {}
+    without: ClassVar[Mapping[str, str]] = {}
+    """What it does in the place of parameters that other methods have, in words that go on from these."""
 
     @property
     def trial(self) -> Self | None:

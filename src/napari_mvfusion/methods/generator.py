@@ -51,6 +51,9 @@ class LearnedFusion(FusionMethod):
         "Best": {},
         "Fast": {"precision": "mixed", "mirrored": False},
     }
+    without: ClassVar[Mapping[str, str]] = {
+        "attenuation": ": models that are told of lost light, as universal is, always estimate it"
+    }
 
     model: str = Field(
         default="universal",
@@ -107,7 +110,7 @@ class LearnedFusion(FusionMethod):
                 "choose other views, or another model"
             )
         unused = [
-            f"the transmission of {view.label} was given and is not used: the model '{card.name}' takes none"
+            f"{view.transmission_label} was given and is not used: the model '{card.name}' takes none"
             for view in views.views
             if view.transmission is not None
         ][:1]

@@ -80,7 +80,7 @@ def look_through_given(views: RegisteredViews, attenuation: Attenuation) -> None
             try:
                 check_transmission(view.transmission)
             except InputError as error:
-                raise InputError(f"the transmission of {view.label} {error}") from error
+                raise InputError(f"{view.transmission_label} {error}") from error
 
 
 def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> list[str]:

@@ -57,15 +57,27 @@ class Parameter:
             return "name or file of a model"
         if self.kind in ("choice", "text"):
             return words or "text"
+        bounds = self._range("") or "any number"
+        return f"{bounds}, or {words}" if words else bounds
+
+    @property
+    def wanted(self) -> str:
+        """What should have been entered, in words that follow "takes": "a whole number from 1 to 1000, or auto"."""
+        if self.hidden:
+            return "what recipes hold"
+        if self.kind not in ("whole", "real"):
+            return self.allowed
+        number = "a whole number" if self.kind == "whole" else "a number"
+        return ", or ".join((f"{number} {self._range('from ')}".strip(), *self.choices))
+
+    def _range(self, begun: str) -> str:
+        """The bounds of a number, "" without any; what has both begins with the words that are given."""
         low = f"above {self.low:g}" if self.open_low else f"from {self.low:g}"
         high = f"below {self.high:g}" if self.open_high else f"up to {self.high:g}"
         if math.isfinite(self.low) and math.isfinite(self.high):
-            bounds = f"{low}, {high}" if self.open_low or self.open_high else f"{self.low:g} to {self.high:g}"
-        elif math.isfinite(self.high):
-            bounds = high
-        else:
-            bounds = low if math.isfinite(self.low) else "any number"
-        return f"{bounds}, or {words}" if words else bounds
+            closed = not (self.open_low or self.open_high)
+            return f"{begun}{self.low:g} to {self.high:g}" if closed else f"{low}, {high}"
+        return high if math.isfinite(self.high) else low if math.isfinite(self.low) else ""
 
 
 def parameters_of(kind: type[BaseModel]) -> tuple[Parameter, ...]:

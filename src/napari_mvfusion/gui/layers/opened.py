@@ -181,6 +181,7 @@ def open_layers(layers: Sequence[Image], voxels: Voxels | None = None, *, everyw
                 remove_hot=known.get("remove_hot", False),
                 mask=known.get("mask"),
                 transmission=transmission_on(layer, frame.grid),
+                transmission_source=known.get("transmission_file") or "",
                 no_data=known.get("no_data", "auto"),
                 no_data_stated=known.get("no_data", "auto") != "auto" or known.get("file_no_data") is not None,
                 source=known.get("source") or layer.source.path or "",

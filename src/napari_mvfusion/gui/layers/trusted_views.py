@@ -55,7 +55,8 @@ class TrustPlace:
             in_world = replace(view, affine=self._to_world(view))
             weights = with_trust(in_world, self.grid, weights=weights, box_um=box_um).trust
             box_um = None
-        return with_trust(view, self.grid, weights=weights, box_um=box_um, fade=chosen.fade)
+        source = chosen.weights_file or chosen.weights_layer
+        return with_trust(view, self.grid, weights=weights, box_um=box_um, fade=chosen.fade, source=source)
 
     def extent_um(self, view: View) -> tuple[FloatTriple, FloatTriple]:
         """The first and the last place (z, y, x) in the world that a view has."""
