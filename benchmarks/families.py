@@ -40,7 +40,7 @@ WORSE = 1.02
 QUAD = (0.0, 90.0, 180.0, 270.0)
 WRONG = Flaws(width=1.1, tilt=(2.0, -2.0), off_centre=(0.3, -0.3, 0.3), noise=0.003, background=0.001)
 DARK, BRIGHT, NEAR = 0.01, 0.1, 7
-CLASSICAL = ("average", "CBIF", "EBMD")
+CLASSICAL = ("average", "CBIF", "EBMD", "wiener")
 NOISE = "noise alone"
 
 
@@ -190,8 +190,8 @@ def save(known: dict[str, Any], options: argparse.Namespace) -> None:
 def table(known: dict[str, Any], model: str) -> str:
     """All figures as Markdown, means over the scenes."""
     lines = [
-        f"| case | average | CBIF | EBMD | {model} | NRMSE ratio | worst scene | light | false |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| case | average | CBIF | EBMD | wiener | {model} | NRMSE ratio | worst scene | light | false |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in known.items():
         scenes = [entries for entries in found.values() if name != NOISE and model in entries]

@@ -28,7 +28,7 @@ from napari_mvfusion.models import ModelCard, build, load_model
 from napari_mvfusion.models.paper import PaperArchitecture
 from napari_mvfusion.models.universal import UniversalArchitecture, with_transmission_input
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
-from small_models import LIGHT, SMALL, save
+from small_models import FROM_WIENER, LIGHT, SMALL, save
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("one_thread")]
 
@@ -64,7 +64,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.ptp(a))
 
 
-UNIVERSAL = pytest.mark.parametrize("architecture", [SMALL, LIGHT], ids=["filter alone", "attenuation and updates"])
+UNIVERSAL = pytest.mark.parametrize(
+    "architecture",
+    [SMALL, LIGHT, FROM_WIENER],
+    ids=["filter alone", "attenuation and updates", "begins with wiener"],
+)
 PAPER = {
     "no norm": PaperArchitecture(views=4, feature_maps=3, norm="none", activation="leaky_relu", output="softplus"),
     "instance norm": PaperArchitecture(views=4, feature_maps=3),

@@ -21,7 +21,7 @@ from napari_mvfusion.imaging.smoothing import convolved, smoothed
 from napari_mvfusion.io.psf_files import prepare_psf
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD, JointWiener
-from napari_mvfusion.methods.joint_wiener import level_for
+from napari_mvfusion.methods.joint_updates import level_for
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)

@@ -78,19 +78,22 @@ class WienerBank:
             If the work was cancelled between two transforms, see `napari_mvfusion.imaging.threads.interruptible`.
         """
         projected, block = self._project(views, margin)
-        sizes = self._sizes(block, margin)
-        power, inner = self._power(sizes), _after_margin(target, margin)
-        sharp = torch.empty((len(self._levels), *target.shape), device=projected.device)
-        for number, level in enumerate(self._levels):
-            poll()
-            filtered = _scaled(projected.clone(), self._strength(power, level))
-            sharp[number] = _brought_back(filtered, sizes, inner)
+        sizes, inner = self._sizes(block, margin), _after_margin(target, margin)
+        sharp = self._filtered(projected, sizes, inner, self._levels)
+        power = self._power(sizes)
         # Transfer functions come divided by the number of samples, for the inverse transform.
         _scaled(projected, self._strength(power, self._levels[self._base_level]).mul_(prod(sizes)))
         blurred = torch.empty((len(self._kernels), *target.shape), device=projected.device)
         for number, kernel in enumerate(self._kernels):
             blurred[number] = self._seen_by(kernel, projected, sizes, inner)
         return blurred, sharp
+
+    def at_levels(
+        self, views: Iterable[torch.Tensor], target: Box, margin: Triple, levels: Sequence[float]
+    ) -> torch.Tensor:
+        """The filter of a block at other levels, see a call: float32 (level, z, y, x) over the target."""
+        projected, block = self._project(views, margin)
+        return self._filtered(projected, self._sizes(block, margin), _after_margin(target, margin), levels)
 
     def at_base_level(self, views: Iterable[torch.Tensor], margin: Triple) -> torch.Tensor:
         """The filter of a block at the level whose result is blurred again: float32 (z, y, x) over the whole block."""
@@ -212,6 +215,17 @@ class WienerBank:
                 conjugate.addcmul_(spectrum, transfer, value=float(weight))
         assert conjugate is not None
         return conjugate.conj_physical_(), block
+
+    def _filtered(
+        self, projected: torch.Tensor, sizes: Triple, part: tuple[slice, ...], levels: Sequence[float]
+    ) -> torch.Tensor:
+        """Projected views filtered at some levels, over a part of the block: (level, z, y, x)."""
+        power = self._power(sizes)
+        found = torch.empty((len(levels), *(along.stop - along.start for along in part)), device=projected.device)
+        for number, level in enumerate(levels):
+            poll()
+            found[number] = _brought_back(_scaled(projected.clone(), self._strength(power, level)), sizes, part)
+        return found
 
     def _strength(self, power: torch.Tensor, level: float) -> torch.Tensor:
         """What the sum of the projected views is multiplied by at a level."""

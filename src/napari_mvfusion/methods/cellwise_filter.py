@@ -19,6 +19,7 @@ from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.cells import Cells, FilterSteps
 from napari_mvfusion.methods.filter_input import brightness_scale, filled, recorded
+from napari_mvfusion.methods.joint_updates import JointUpdates
 from napari_mvfusion.models.universal import UniversalArchitecture
 
 _FLOAT_BYTES = 4
@@ -122,13 +123,15 @@ class CellwiseFilter:
         self._architecture = architecture
         self._shape = views.grid.shape
         self._count = len(views)
-        self._levels = len(architecture.levels)
+        self._levels = architecture.images
         self._base = architecture.base
         self._scale = scale
+        self._device = device
         psfs = [view.psf / view.psf.sum(dtype=float) for view in views.views if view.psf is not None]
         weights = [view.weight for view in views.views]
         self._shares = torch.tensor(weights, device=device)[:, None, None, None] / sum(weights)
         self._bank = WienerBank(psfs, weights, architecture.levels, architecture.base, device)
+        self._joint = JointUpdates(views, transmission, device) if architecture.starts_from == "wiener" else None
         self._cells = Cells(self._shape, self._count + self._levels, keep_bytes)
 
     @property
@@ -168,6 +171,8 @@ class CellwiseFilter:
 
     def _filter(self, tile: TileInput, block: Box, part: Box) -> FilterSteps:
         """Filter a block of the views: what they should look like, and the levels, over a part of the block."""
+        if self._joint is not None:
+            return (yield from self._begun_with(self._joint, tile, block, part))
         margin = triple(min(_MIRRORED, n - 1) for n in block.shape)
         transmission = self._transmission_over(block)
         pixels = filled(block, tile, transmission)
@@ -199,15 +204,23 @@ class CellwiseFilter:
         more, sharp = self._bank(missing(), part, margin)
         return more.add_(explained), sharp.add_(image[part.slices])
 
+    def _begun_with(self, joint: JointUpdates, tile: TileInput, block: Box, part: Box) -> FilterSteps:
+        """The same, where the first image is what the updates of `wiener` end with."""
+        seen, image = yield from joint.updated(tile, block)
+        expected, finer = joint.sharper(image, seen, self._architecture.levels, part)
+        sharp = torch.cat([image[part.slices][None], finer]).mul_(joint.scale / joint.share)
+        transmission = self._transmission_over(part.within(block))
+        # They are dimmed before the blur; the network dims what it is given by the light at the voxel.
+        return [
+            expected.mul_(joint.scale) if transmission is None else expected.mul_(joint.scale / transmission),
+            sharp,
+        ]
+
     def _transmission_over(self, box: Box) -> torch.Tensor | None:
         """Share of the light that each view got over a box, (view, z, y, x)."""
         if isinstance(self._transmission, torch.Tensor):
             return self._transmission[(slice(None), *box.slices)]
-        return (
-            None
-            if self._transmission is None
-            else self._transmission.over(self._views.in_frame(box), self._bank.device)
-        )
+        return None if self._transmission is None else self._transmission.over(self._views.in_frame(box), self._device)
 
     def working_bytes(self, target: Triple, *, alone: bool = True) -> int:
         """An upper bound of the memory in use, with evidence of a target of this shape; if not alone, others follow."""
@@ -219,7 +232,8 @@ class CellwiseFilter:
         mine = voxels * (3 * self._count + self._levels + 6) + size * (self._count + self._levels)
         if self._architecture.light:
             mine += voxels * (self._count + 1) + size * self._count
-        filtering = _FLOAT_BYTES * mine + self._bank.working_bytes(block, (_MIRRORED,) * 3)
+        bank = self._bank.working_bytes(block, (_MIRRORED,) * 3) if self._joint is None else self._joint.block_bytes()
+        filtering = _FLOAT_BYTES * mine + bank
         kept = 0 if alone else self._cells.kept_bytes
         return kept + max(filtering, self._held_bytes(size) + 2 * _FLOAT_BYTES * size * self._count)
 
@@ -229,9 +243,13 @@ class CellwiseFilter:
 
     def _held_bytes(self, size: int) -> int:
         volumes = (3 if self._architecture.light else 2) * self._count + self._levels + 1
+        if self._joint is not None:
+            return _FLOAT_BYTES * size * volumes + self._joint.kept_bytes()
         return _FLOAT_BYTES * size * volumes + self._bank.kept_bytes(self._cells.largest_block, (_MIRRORED,) * 3)
 
     def release(self) -> None:
         """Drop what is kept between calls."""
+        if self._joint is not None:
+            self._joint.release()
         self._bank.release()
         self._cells.release()

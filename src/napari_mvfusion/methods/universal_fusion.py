@@ -108,7 +108,7 @@ class BoundUniversal:
         with torch.no_grad(), self._autocast():
             half, roots = network.joined(pooled, encoded), encoded.roots
             del pooled, encoded  # the widest moments are still to come
-            return network.decode(half, roots)[0, 0].flip(axes)
+            return network.decode(half, roots)[0][0, 0].flip(axes)
 
     def outcome(self) -> str | None:
         """Nothing: all that there is to say is said before."""

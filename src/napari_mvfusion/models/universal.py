@@ -31,6 +31,9 @@ _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
 _SLOPE = 0.1
+# Light below which an error counts no less for being in the dark, and bounds of the logarithm of a relative error.
+_DARK = 0.03
+_LEAST_ERROR, _MOST_ERROR, _FIRST_ERROR = -7.0, 2.0, -3.0
 _CHANNELS_LAST = torch.channels_last_3d
 
 
@@ -44,10 +47,13 @@ class UniversalArchitecture(BaseModel):
     maps, deep_maps : feature maps at half and at quarter resolution
     blocks, deep_blocks : residual blocks before and after the deep level, and in it
     levels : of the Wiener filter, falling; see `napari_mvfusion.imaging.WienerBank`
-    base : index of the level that training starts from, and that is compared with the views
+    starts_from : "filter" brings the views back at every level; "wiener" begins with what the method of that name makes,
+        its first image, and brings back at every level what that lacks
+    base : index of the image that training starts from, and that is compared with the views
     light : whether the transmission of each view is looked for, and undone before the filter
     updates : how often the filter goes on from what it made before, without what is negative
     by_noise : whether it does so less often where views have more noise, and `updates` is the most
+    uncertainty : whether it says too how far it may be off
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,10 +65,17 @@ class UniversalArchitecture(BaseModel):
     blocks: int = Field(default=1, ge=0, le=16)
     deep_blocks: int = Field(default=2, ge=0, le=16)
     levels: tuple[float, ...] = Field(default=(0.03, 0.006, 0.0012, 0.00025, 0.00005), min_length=1, max_length=8)
+    starts_from: Literal["filter", "wiener"] = "filter"
     base: int = Field(default=1, ge=0, le=7)
     light: bool = False
     updates: int = Field(default=0, ge=0, le=8)
     by_noise: bool = False
+    uncertainty: bool = False
+
+    @property
+    def images(self) -> int:
+        """How many filtered images there are."""
+        return len(self.levels) + (self.starts_from == "wiener")
 
 
 class _Residual(nn.Module):
@@ -113,7 +126,7 @@ class UniversalGenerator(nn.Module):
     def __init__(self, architecture: UniversalArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
-        sharp = len(a.levels) * _CELL
+        sharp = a.images * _CELL
         inputs = _VIEW_INPUTS + _TRANSMISSION_INPUTS * a.light
         self.of_view = nn.Conv3d(inputs * _CELL, a.view_maps, 3, padding=1)
         self.of_view_2 = nn.Conv3d(a.view_maps, a.view_maps, 1)
@@ -130,6 +143,10 @@ class UniversalGenerator(nn.Module):
         # The first step of training starts from the filtered image itself.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(torch.as_tensor(self.out.bias))
+        if a.uncertainty:
+            self.of_error = nn.Conv3d(a.maps, _CELL, 3, padding=1)
+            nn.init.zeros_(self.of_error.weight)
+            nn.init.constant_(torch.as_tensor(self.of_error.bias), _FIRST_ERROR)
 
     @property
     def reach(self) -> int:
@@ -142,11 +159,11 @@ class UniversalGenerator(nn.Module):
     @property
     def widest(self) -> float:
         """How many volumes as large as a block a pass holds where it takes most memory, without what it is given."""
-        a, of_levels = self.architecture, _CELL * len(self.architecture.levels)
+        a, of_levels = self.architecture, _CELL * self.architecture.images
         joining = 2 * a.view_maps + of_levels + 2 * (3 * a.view_maps + of_levels) + a.maps
         decoding = a.maps + max(3 * a.maps, 2 * a.maps + 3 * of_levels)
         # Beside them stand the roots, and what an earlier pass gave.
-        return max(joining, decoding) / _CELL + len(a.levels) + 1
+        return max(joining, decoding) / _CELL + a.images + 1
 
     def forward(
         self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
@@ -164,6 +181,12 @@ class UniversalGenerator(nn.Module):
         -------
         (batch, 1, z, y, x), not negative, in the brightness of the views
         """
+        return self.generate(views, blurred, sharp, transmission)[0]
+
+    def generate(
+        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What a call gives, and how far it may be off; see `decode`."""
         encoded = self.encode(sharp)
         pooled = None
         for v in range(views.shape[1]):
@@ -214,34 +237,57 @@ class UniversalGenerator(nn.Module):
         )
         return joined
 
-    def decode(self, half: torch.Tensor, roots: torch.Tensor) -> torch.Tensor:
-        """The latent image from what `joined` gives and the roots of the filtered images: (batch, 1, z, y, x)."""
+    def decode(self, half: torch.Tensor, roots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The latent image from what `joined` gives and the roots of the filtered images: (batch, 1, z, y, x).
+
+        And, where the architecture has it, the error that two thirds of the voxels stay below, likewise; it is found from
+        the same features, which do not learn from it.
+        """
         half = self.before(half)
         half = self.up(self.deep(self.down(half))).add_(half)
-        half = self.after(half)
-        change, *shares = depth_to_space(self.out(functional.leaky_relu(half, _SLOPE))).float().unbind(dim=1)
+        half = functional.leaky_relu(self.after(half), _SLOPE)
+        change, *shares = depth_to_space(self.out(half)).float().unbind(dim=1)
         root = roots[:, 0] + change
         for level, (share, added) in enumerate(zip(shares, roots.diff(dim=1).unbind(dim=1), strict=True), 1):
             root = root + (share + (level <= self.architecture.base)) * added
-        return smooth_square(root)[:, None]
+        image = smooth_square(root)[:, None]
+        if not self.architecture.uncertainty:
+            return image, None
+        relative = depth_to_space(self.of_error(half.detach())).float().clamp(_LEAST_ERROR, _MOST_ERROR).exp()
+        return image, relative * (image.detach().sqrt() + _DARK)
 
 
 def adapted_weights(
     state: Mapping[str, torch.Tensor], given: BaseModel, wanted: BaseModel
 ) -> Mapping[str, torch.Tensor] | None:
-    """Weights of a network for another that differs only in what is done before it.
+    """Weights of a network for another that differs in what is done before it, or has more blocks.
 
-    Transmission may be looked for where it was not, and the filter may go on for longer or shorter. None where
-    architectures differ in anything else.
+    Transmission may be looked for where it was not, the filter may go on for longer or shorter, or begin with what `wiener`
+    makes in the place of its first level: then the last layer begins anew, and with it the network from that image.
+    Blocks that are added change nothing at first; their weights, and all that begin anew, are left out.
+
+    Returns
+    -------
+    What is to be loaded, or None where architectures differ in anything else.
     """
     if given == wanted:
         return state
     if not (isinstance(given, UniversalArchitecture) and isinstance(wanted, UniversalArchitecture)):
         return None
-    before = {name: getattr(wanted, name) for name in ("light", "updates", "by_noise")}
-    if given.model_copy(update=before) != wanted or (given.light and not wanted.light):
+    free = ("light", "updates", "by_noise", "levels", "starts_from", "base", "blocks", "deep_blocks", "uncertainty")
+    if given.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         return None
-    return state if given.light == wanted.light else with_transmission_input(state)
+    if (given.light and not wanted.light) or given.blocks > wanted.blocks or given.deep_blocks > wanted.deep_blocks:
+        return None
+    if given.uncertainty and not wanted.uncertainty:
+        return None
+    if given.light != wanted.light:
+        state = with_transmission_input(state)
+    if (given.starts_from, given.levels, given.base) == (wanted.starts_from, wanted.levels, wanted.base):
+        return state
+    if (given.starts_from, wanted.starts_from) == ("filter", "wiener") and given.levels[1:] == wanted.levels:
+        return {name: values for name, values in state.items() if not name.startswith("out.")}
+    return None
 
 
 def with_transmission_input(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -40,7 +40,7 @@ def average_models(first: str | Path, second: str | Path, share: float, name: st
     (before, card), (after, new) = load_model(first), load_model(second)
     added = after.state_dict()
     weights = adapted_weights(before.state_dict(), card.architecture, new.architecture)
-    if weights is None:
+    if weights is None or weights.keys() != added.keys():
         raise InputError(f"the networks of '{card.name}' and '{new.name}' differ: average models of one architecture")
     network = build(new.architecture)
     network.load_state_dict(

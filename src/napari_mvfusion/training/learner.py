@@ -163,7 +163,7 @@ def _first_network(config: TrainConfig, start_from: str | Path | None) -> Networ
             "the configuration to take the model's"
         )
     changed = build(config.architecture)
-    changed.load_state_dict(weights)
+    changed.load_state_dict({**changed.state_dict(), **weights})
     return changed.train()
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import LossWeights
-from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, cut, run_network
+from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, cut, generate, run_network
 
 _VALIDATION_SIDE = 64
 _KNEE = 1.0
@@ -20,6 +20,8 @@ _LIGHT_KNEE = 0.03
 _MOST = 2.0
 # Tiles with less error than this hold nothing to learn.
 _EASY = 0.04
+# Share of the errors that are within one standard deviation, where they are normal.
+_WITHIN = 0.683
 
 
 class Objective(Protocol):
@@ -50,7 +52,8 @@ class Supervised:
 
     def losses(self, network: Generator, sample: TrainingSample) -> dict[str, torch.Tensor]:
         """See `Objective`."""
-        parts = self._parts(run_network(network, sample), sample)
+        generated, error = generate(network, sample)
+        parts = self._parts(generated, sample)
         with torch.no_grad():
             start = (
                 sample.tensors["estimate"] if "estimate" in sample.tensors else sample.tensors["views"].mean(1, True)
@@ -58,13 +61,23 @@ class Supervised:
             hard = torch.stack(list(self._parts(start, sample).values())).sum() + _EASY
             excess = (torch.stack(list(parts.values())).sum() / (hard * _MOST)).clamp(min=1)
             hard = hard * excess / (1 + excess.log())
-        return {name: part / hard for name, part in parts.items()}
+        found = {name: part / hard for name, part in parts.items()}
+        return found if error is None else found | {"uncertainty": _quantile_loss(error, generated, sample.target)}
 
     def _parts(self, generated: torch.Tensor, sample: TrainingSample) -> dict[str, torch.Tensor]:
         error = (generated - sample.target) / sample.span
         weights = self._weights
         parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * _square(error, _KNEE)}
         return parts | ({"light": weights.light * _square(error.mean(), _LIGHT_KNEE)} if weights.light else {})
+
+
+def _quantile_loss(error: torch.Tensor, generated: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Least where errors are below what is said of them in the share of cases that are within one standard deviation.
+
+    Relative to what is said, so that dark and bright places count alike.
+    """
+    beyond = (generated.detach() - target).abs() / error.detach() - error / error.detach()
+    return torch.maximum(_WITHIN * beyond, (_WITHIN - 1) * beyond).mean()
 
 
 def _square(error: torch.Tensor, knee: float) -> torch.Tensor:

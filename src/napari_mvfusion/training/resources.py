@@ -175,7 +175,7 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     covered = any(not (view.affine is None and view.mask is None and view.trust is None) for view in views.views)
     arrays = len(views) * (1 + covered)
     if isinstance(architecture, UniversalArchitecture):
-        arrays += (2 if architecture.light else 1) * len(views) + len(architecture.levels) + 1
+        arrays += (2 if architecture.light else 1) * len(views) + architecture.images + 1
     weights, copies = config.weights, config.data.copies
     resimulated = copies * (arrays + 1) if config.resimulates else 0
     transmissions = len(views) if config.has_transmissions else 0
@@ -242,5 +242,5 @@ def _inputs(architecture: Architecture, views: int, tile: Triple, device: torch.
     """What a network reads of one tile."""
     if isinstance(architecture, PaperArchitecture):
         return [torch.rand(1, views, *tile, device=device)]
-    levels = len(architecture.levels)
+    levels = architecture.images
     return [torch.rand(1, channels, *tile, device=device) for channels in (views, views, levels)]

@@ -182,12 +182,16 @@ def upright(values: torch.Tensor, sample: TrainingSample) -> torch.Tensor:
 
 def run_network(network: Generator, sample: TrainingSample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
+    return generate(network, sample)[0]
+
+
+def generate(network: Generator, sample: TrainingSample) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The same, and how far it may be off where the network says so; see `UniversalGenerator.decode`."""
     t = sample.tensors
-    if isinstance(network, UniversalGenerator):
-        generated: torch.Tensor = network(t["views"], t["blurred"], t["sharp"], t.get("transmission"))
-    else:
-        generated = network(t["views"])
-    return generated.float()
+    if not isinstance(network, UniversalGenerator):
+        return network(t["views"]).float(), None
+    generated, error = network.generate(t["views"], t["blurred"], t["sharp"], t.get("transmission"))
+    return generated.float(), error
 
 
 def _corner(shape: Triple, tile: Triple, rng: np.random.Generator) -> Triple:
