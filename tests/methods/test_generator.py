@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch import nn
 from torch.nn import functional
 
 from napari_mvfusion.data.events import TileDone, TileStep
@@ -24,9 +25,9 @@ from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, network_inpu
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.filter_input import brightness_scale
 from napari_mvfusion.methods.paper_fusion import _INNER, _MARGIN, _OUTER, _STEP
-from napari_mvfusion.models import ModelCard, build, load_model
+from napari_mvfusion.models import ModelCard, build, load_model, save_model
 from napari_mvfusion.models.paper import PaperArchitecture
-from napari_mvfusion.models.universal import UniversalArchitecture, with_transmission_input
+from napari_mvfusion.models.universal import UniversalArchitecture, adapted_weights, with_transmission_input
 from napari_mvfusion.simulation import embryo, light_sheet_psf, simulate
 from small_models import FROM_WIENER, LIGHT, SMALL, save
 
@@ -364,6 +365,36 @@ def test_weights_with_the_transmission_begin_as_those_without() -> None:
     sharp, transmission = torch.rand(1, len(SMALL.levels), 8, 8, 8), torch.rand(1, 3, 8, 8, 8)
     assert torch.equal(without(views, blurred, sharp), along(views, blurred, sharp))
     assert torch.equal(along(views, blurred, sharp, torch.ones_like(transmission)), along(views, blurred, sharp))
+
+
+def test_a_network_that_begins_with_wiener_begins_with_its_image(models: Path) -> None:
+    wanted = FROM_WIENER.model_copy(update={"blocks": 2, "deep_blocks": 3, "uncertainty": True})
+    torch.manual_seed(0)
+    given = build(LIGHT)
+    nn.init.normal_(given.out.weight)
+    weights = adapted_weights(given.state_dict(), LIGHT, wanted)
+    assert weights is not None
+    network = build(wanted)
+    network.load_state_dict({**network.state_dict(), **weights})
+    assert torch.equal(network.of_view.weight, given.of_view.weight)
+    card = ModelCard(name="begun", architecture=wanted, least_views=2, most_views=8, normalisation="brightness")
+    save_model(models / "begun.safetensors", network, card)
+    views = specimen()
+    fused = np.asarray(fuse(views, LearnedFusion(model="begun", mirrored=False)).data)
+    assert difference(np.asarray(fuse(views, make_method("wiener")).data), fused) < 1e-2
+    assert adapted_weights(build(wanted).state_dict(), wanted, LIGHT) is None
+
+
+def test_blocks_that_are_added_change_nothing_at_first() -> None:
+    more = LIGHT.model_copy(update={"blocks": 2, "deep_blocks": 2})
+    torch.manual_seed(0)
+    given, wanted = build(LIGHT), build(more)
+    nn.init.normal_(given.out.weight, std=0.1)
+    weights = adapted_weights(given.state_dict(), LIGHT, more)
+    assert weights is not None
+    wanted.load_state_dict({**wanted.state_dict(), **weights})
+    inputs = [torch.rand(1, count, 16, 16, 16) for count in (3, 3, len(LIGHT.levels), 3)]
+    assert torch.equal(given(*inputs), wanted(*inputs))
 
 
 @UNIVERSAL
