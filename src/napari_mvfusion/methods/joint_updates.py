@@ -222,14 +222,11 @@ class JointUpdates:
         """
         expected = torch.empty((len(self._views), *part.shape), device=image.device)
         weight = torch.zeros_like(image)
-        dark = _DARK if seen.passed is None else _DARK * seen.passed
 
         def missing() -> Iterator[torch.Tensor]:
-            for v, blurred in enumerate(self._bank.blurred(image, seen.margin, seen.transmission)):
-                left = seen.pixels[v] - blurred
-                expected[v] = blurred.clamp_(min=0)[part.slices]
-                weight.add_(blurred, alpha=self._trusts[v])
-                yield left.div_(blurred.add_(dark)).mul_(seen.counted[v])
+            for v, (blurred, _, left) in enumerate(self._compared(image, seen, weight)):
+                expected[v] = blurred[part.slices]
+                yield left
 
         finer = self._bank.at_levels(missing(), part, seen.margin, levels)
         return expected, finer.mul_(_step_length(weight, image, seen)[part.slices]).add_(image[part.slices])
@@ -237,21 +234,14 @@ class JointUpdates:
     def _step(self, point: torch.Tensor, seen: SeenBlock, gains: list[float]) -> torch.Tensor:
         """What an update adds at a point; all (z, y, x)."""
         noise, weight = torch.zeros_like(point), torch.zeros_like(point)
-        dark = _DARK if seen.passed is None else _DARK * seen.passed
 
         def missing() -> Iterator[torch.Tensor]:
-            """What the point does not say of each view, in parts of it, while noise and light of all are added up."""
-            for v, expected in enumerate(self._bank.blurred(point, seen.margin, seen.transmission)):
-                left = seen.pixels[v] - expected
-                expected.clamp_(min=0)
-                weight.add_(expected, alpha=self._trusts[v])
-                share = (expected + dark).reciprocal_()
-                left.mul_(share).mul_(seen.counted[v])
+            for v, (expected, share, left) in enumerate(self._compared(point, seen, weight)):
+                yield left
                 # Variance of what is seen over the square of what it is divided by; alike where no light is lost.
                 energy = share if seen.passed is None else share.square_().mul_(expected.add_(_DARK))
                 energy.mul_(seen.counted[v]).mul_(seen.counted[v])
                 noise.add_(energy, alpha=gains[v] * self._noise[v])
-                yield left
 
         step = self._bank.at_base_level(missing(), seen.margin)
         weight = _step_length(weight, point, seen)
@@ -259,8 +249,22 @@ class JointUpdates:
         noise.add_(seen.unsure).mul_(weight.square_())
         poll()
         found, brought = smoothed([step.square(), noise], _SURROUNDINGS)
-        share = found.sub(brought).div_(found.add_(_TINY)).clamp_(min=0)
-        return step.mul_(share)
+        return step.mul_(found.sub(brought).div_(found.add_(_TINY)).clamp_(min=0))
+
+    def _compared(
+        self, image: torch.Tensor, seen: SeenBlock, weight: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """View after view what is expected of it, 1 over its light, and what the image does not say of it, in parts of that.
+
+        The light that all see is added up in `weight`.
+        """
+        dark = _DARK if seen.passed is None else _DARK * seen.passed
+        for v, expected in enumerate(self._bank.blurred(image, seen.margin, seen.transmission)):
+            left = seen.pixels[v] - expected
+            expected.clamp_(min=0)
+            weight.add_(expected, alpha=self._trusts[v])
+            share = (expected + dark).reciprocal_()
+            yield expected, share, left.mul_(share).mul_(seen.counted[v])
 
     def _first(self, tile: TileInput, block: Box, seen: SeenBlock) -> torch.Tensor:
         """What the updates begin with, (z, y, x): the filter of the views, filled where they have no data."""
