@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.saved_views import write_views_folder
-from napari_mvfusion.measures.gains import compare_brightness, find_gains
+from napari_mvfusion.measures.attenuation import find_transmission
+from napari_mvfusion.measures.gains import BesideOthers, compare_brightness, find_gains
 from napari_mvfusion.methods import Average
 from napari_mvfusion.simulation import embryo, light_sheet_psf, nuclei, simulate
 from napari_mvfusion.training.verdict import judge
@@ -61,9 +63,45 @@ def test_an_offset_of_one_view_alone_is_no_gain(angles: tuple[float, ...]) -> No
         changed[1] = replace(changed[1], data=np.asarray(changed[1].data) + np.float32(added))
         shifted = RegisteredViews(changed, views.grid)
         assert find_gains(shifted) == (1.0,) * len(angles)
-        assert compare_brightness(shifted)[1][1] == pytest.approx(added, rel=0.2)
-        assert sum(map(bool, compare_brightness(shifted)[1])) == 1
-    assert compare_brightness(brighter(views, 1, 4.0))[1] == (0.0,) * len(angles)
+        additions = [beside.added for beside in compare_brightness(shifted)]
+        assert additions[1] == pytest.approx(added, rel=0.2)
+        assert sum(map(bool, additions)) == 1
+    assert not any(beside.added for beside in compare_brightness(brighter(views, 1, 4.0)))
+
+
+@pytest.mark.parametrize("attenuation", [0.003, 0.01])
+@pytest.mark.parametrize("angles", [(0.0, 90.0), (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)])
+def test_a_gain_beside_lost_light_is_told_by_most_places(attenuation: float, angles: tuple[float, ...]) -> None:
+    views = specimen(attenuation, angles)
+    assert compare_brightness(views) == (BesideOthers(),) * len(angles)
+    for index, factor in ((0, 2.2), (1, 0.45)):
+        found = compare_brightness(brighter(views, index, factor))
+        # Of two views the brighter one stands out.
+        named, ratio = (1 - index, 1 / factor) if len(angles) == 2 and factor < 1 else (index, factor)
+        assert [n for n, beside in enumerate(found) if beside != BesideOthers()] == [named]
+        assert found[named].gain * found[named].mostly == pytest.approx(ratio, rel=0.25)
+        assert not found[named].added
+
+
+def test_where_hardly_any_light_is_left_nothing_wrong_is_said() -> None:
+    views = specimen(0.03, (0.0, 180.0))
+    assert compare_brightness(views) == (BesideOthers(),) * 2
+    for index, factor in ((0, 2.2), (1, 0.45)):
+        found = compare_brightness(brighter(views, index, factor))
+        assert found[1] == BesideOthers()
+        assert (found[0].gain, found[0].added) == (1, 0)
+
+
+def test_a_run_says_which_view_is_darker_at_most_places_and_that_lost_light_allows_for_it() -> None:
+    views = brighter(specimen(0.01), 1, 0.45)
+    for attenuation in ("none", "estimated"):
+        events = [*fuse_events(views, Average(attenuation=attenuation))]
+        (warned,) = [event.message for event in events if isinstance(event, Warned)]
+        assert re.search(r"view '90' is 2\.\d+ times darker than the others at most places", warned)
+        assert "allows for both; else divide it by its gain (--gain 90=0.4" in warned
+    found = find_transmission(views)
+    assert found is not None
+    assert found.values[1].mean() / found.values[0].mean() == pytest.approx(0.45, rel=0.1)
 
 
 def test_of_two_views_the_brighter_one_has_the_gain() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mvfusion.data.views import drain
-from napari_mvfusion.measures.gains import find_gains
+from napari_mvfusion.measures.gains import BesideOthers, find_gains
 from napari_mvfusion.measures.view_facts import ViewFacts, compare_views
 from napari_mvfusion.simulation import sample
 
@@ -20,8 +20,8 @@ def test_a_view_that_is_brighter_everywhere_is_found_also_when_its_gain_is_set(v
     first, second = views.views
     bright = replace(second, data=np.asarray(second.data, np.float32) * 4)
     found = drain(compare_views([first, bright], views.grid))
-    assert (found[0].gain, found[0].left_out) == (1, "")
-    assert found[1].gain == pytest.approx(4, rel=0.2)
+    assert (found[0].beside, found[0].left_out) == (BesideOthers(), "")
+    assert found[1].beside.gain == pytest.approx(4, rel=0.2)
     assert drain(compare_views([first, replace(bright, gain=4.0)], views.grid)) == found
     assert find_gains(views) == (1, 1)
 

@@ -20,6 +20,7 @@ from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.io.atomic import check_place
 from napari_mvfusion.io.overlap import places_in, refuse_overlap
 from napari_mvfusion.measures.attenuation import find_transmission
+from napari_mvfusion.psf.directions import about_psfs_across
 
 
 @reads_views
@@ -47,6 +48,8 @@ def transmission(
             f"{out} is the folder of the views, where these files would be taken for views: choose another"
         )
     views = open_inputs(inputs)
+    for said in about_psfs_across(views):
+        show.say_warning(said)
     refuse_overlap(transmission_files(out, views.names).values(), read)
     with stopped_by_signals() as cancel, show.working("transmission", quiet=as_json) as report:
 

@@ -82,16 +82,18 @@ def find_unseen(
     return unseen / looked_at
 
 
-def about_unseen(share: float, *, sampled: bool = False) -> str:
+def about_unseen(share: float, *, sampled: bool = False, by_trust: bool = False) -> str:
     """What is said of voxels that no view saw, more than none.
 
     Parameters
     ----------
     share : of the voxels of the fused volume, above 0
     sampled : whether it was found on some planes
+    by_trust : whether it would be less if views counted wherever they have data
     """
     said = f"{share:.1%}" if share >= _LEAST_SAID else "less than 0.1%"
-    return f"no view has data, or is trusted, in {'about ' * sampled}{said} of the fused volume: it is 0 there"
+    fix = "; let one that has data count there (trust, trust box or fade)" if by_trust else ""
+    return f"no view has data, or is trusted, in {'about ' * sampled}{said} of the fused volume: it is 0 there{fix}"
 
 
 def _spread_planes(shape: Triple, count: int) -> list[Box]:

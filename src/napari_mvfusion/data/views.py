@@ -290,6 +290,12 @@ class RegisteredViews:
         yield from self.detect_no_data()
         return (yield from find_unseen(self.views, self._frame, self.in_frame(self.grid.box), planes))
 
+    def counting_everywhere(self) -> RegisteredViews:
+        """The same views, which count alike wherever they have data (see `View.trust`)."""
+        self._detect_no_data_now()
+        views = [replace(view, trust=None) for view in self.views]
+        return RegisteredViews(views, self._frame, window=self._window)
+
     def positions(self, index: int, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the voxels of a box lie in a view's own pixels.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,12 +243,13 @@ def _fuse(
         yield Warned(
             "this process was forked, so one thread computes: start processes with 'spawn' or 'forkserver' to use all"
         )
-    for message in method.check(views):
+    checked = method.check(views)
+    for message in checked:
         yield Warned(message)
     for message in about_one_direction(views):
         yield Warned(message)
     if any(view.psf is not None or view.psf_flaw for view in views.views):
-        yield from _say_psfs(views, method)
+        yield from _say_psfs(views, method, checked)
     for message in about_absent((view.name, view.data) for view in views.views):
         yield Noted(message)
     recognised = {view.name for view in views.views if view.no_data == "auto"}
@@ -260,7 +261,11 @@ def _fuse(
             check_image(view, numbers)
         unseen = yield from until(views.unseen_share(), cancel)
         if unseen:
-            yield Noted(about_unseen(unseen))
+            # Fields seldom fill a volume; that views count nowhere at a place was hardly meant.
+            by_trust = any(view.trust is not None for view in views.views)
+            if by_trust:
+                by_trust = (yield from until(views.counting_everywhere().unseen_share(), cancel)) < unseen
+            yield (Warned if by_trust else Noted)(about_unseen(unseen, by_trust=by_trust))
         given = views
         if method.removes_hot:
             views = views.without_hot()
@@ -356,13 +361,14 @@ def _fuse(
     return fused
 
 
-def _say_psfs(views: RegisteredViews, method: Method) -> Generator[Event, None, None]:
-    """What was done to the PSFs, and whether they lie across the views, where the method needs them."""
+def _say_psfs(views: RegisteredViews, method: Method, said: Sequence[str]) -> Generator[Event, None, None]:
+    """What was done to the PSFs, and whether they lie across the views, where the method needs them, unless it was said."""
     try:
         method.check(views.with_psfs([None] * len(views)))
     except InputError:
         for message in about_psfs_across(views):
-            yield Warned(message)
+            if message not in said:
+                yield Warned(message)
         for view in views.views:
             if view.psf_notes:
                 yield Noted(f"PSF of view '{view.name}': {'; '.join(view.psf_notes)}")

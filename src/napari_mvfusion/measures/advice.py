@@ -93,21 +93,28 @@ def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> lis
     dark : what `find_dark_levels` found; a camera offset that is still to be subtracted is allowed for
     """
     found = []
-    gains, additions = compare_brightness(views, light_of_nothing(views, dark))
-    for view, added in zip(views.views, additions, strict=True):
-        if added:
-            offset = offset_text(view.offset + added * view.gain)
+    compared = list(zip(views.views, compare_brightness(views, light_of_nothing(views, dark)), strict=True))
+    for view, beside in compared:
+        if beside.added:
+            added = beside.added * view.gain
+            offset = offset_text(view.offset + added)
             found.append(
-                f"{view.label} is higher than the others by about {offset_text(added * view.gain)} everywhere, as with a "
+                f"{view.label} is higher than the others by about {offset_text(added)} everywhere, as with a "
                 f"camera offset that was subtracted from the others alone (--offset {view.name}={offset}, or offset of "
                 "the view)"
             )
-    for view, gain in zip(views.views, gains, strict=True):
-        if gain != 1:
-            brighter = f"{gain:.3g} times as bright as" if gain > 1 else f"{1 / gain:.3g} times darker than"
+    for view, beside in compared:
+        ratio = beside.gain * beside.mostly
+        brighter = f"{ratio:.3g} times as bright as" if ratio > 1 else f"{1 / ratio:.3g} times darker than"
+        divide = f"divide it by its gain (--gain {view.name}={view.gain * ratio:.3g}, or gain of the view)"
+        if beside.gain != 1:
             found.append(
-                f"{view.label} is {brighter} the others everywhere, so it counts too much or too little: divide it by its "
-                f"gain (--gain {view.name}={view.gain * gain:.3g}, or gain of the view)"
+                f"{view.label} is {brighter} the others everywhere, so it counts too much or too little: {divide}"
+            )
+        elif beside.mostly != 1:
+            found.append(
+                f"{view.label} is {brighter} the others at most places, and views differ otherwise too, as by lost light: "
+                f"lost light that is estimated and found, which is noted, allows for both; else {divide}"
             )
     return found
 

@@ -1,12 +1,15 @@
 """Whether one view is brighter than the others everywhere, as with another exposure, found on overviews of the volume.
 
 Light that a view lost on its way through the specimen makes it darker on one side, and there alone. A gain acts
-everywhere: the share of cells that say otherwise tells the two apart.
+everywhere: the share of cells that say otherwise tells the two apart. Where views have both, a gain shows at most places:
+of views of 168 simulated specimens without one, which lost up to most of their light and look from two to four directions,
+none is brighter or darker than the others by more than 1.21 in the median.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -27,6 +30,24 @@ _COVERED = 0.99
 _ADDED = 0.7
 
 
+@dataclass(frozen=True)
+class BesideOthers:
+    """How bright a view is beside the others.
+
+    Attributes
+    ----------
+    gain : how many times as bright it is everywhere, 1 where it is not
+    added : what it has more than the others everywhere, as with a camera offset that was subtracted from them alone, in the
+        units in which it is read; 0 where there is none, or a factor says as much
+    mostly : how many times as bright it is in the median, where that is not so everywhere, as views lost light too; 1 where
+        it is as bright, or has a gain
+    """
+
+    gain: float = 1.0
+    added: float = 0.0
+    mostly: float = 1.0
+
+
 def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[float, ...]:
     """By how much each view is brighter than the others at the same place.
 
@@ -40,13 +61,11 @@ def find_gains(views: RegisteredViews, nothing: Sequence[float] | None = None) -
     One number a view: the median ratio to the median of the others where that is beyond 1.5, or below 1 / 1.5, nearly
     everywhere; 1 for all others, and where nothing can be compared. Of two views the brighter one has the gain.
     """
-    return compare_brightness(views, nothing)[0]
+    return tuple(beside.gain for beside in compare_brightness(views, nothing))
 
 
-def compare_brightness(
-    views: RegisteredViews, nothing: Sequence[float] | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """By how much each view is brighter than the others everywhere: by a factor, or by an addition.
+def compare_brightness(views: RegisteredViews, nothing: Sequence[float] | None = None) -> tuple[BesideOthers, ...]:
+    """How bright each view is beside the others: by a factor, by an addition, or by a factor at most places.
 
     Parameters
     ----------
@@ -54,14 +73,13 @@ def compare_brightness(
 
     Returns
     -------
-    The gains, as `find_gains` gives them; and what each view has more than the others everywhere, as with a camera offset
-    that was subtracted from them alone, in the units in which it is read: 0 where there is none, or a factor says as much.
+    One a view, in their order. Of two views the brighter one is said to be so.
     """
     overviews = [numbers.overview for numbers in views.statistics()]
     known = [overview for overview in overviews if overview is not None]
-    ordinary, none = (1.0,) * len(views), (0.0,) * len(views)
+    found = [BesideOthers()] * len(views)
     if len(views) < 2 or len(known) < len(views):
-        return ordinary, none
+        return tuple(found)
     seen = np.stack([ndimage.gaussian_filter(overview.values.astype(np.float64), _SIGMA) for overview in known])
     if nothing is not None:
         seen -= np.asarray(nothing)[:, None, None, None]
@@ -69,31 +87,49 @@ def compare_brightness(
     shared = np.median(seen, axis=0)
     chosen = covered & (shared > _DARK * shared.max(where=covered, initial=0.0)) & (seen > 0).all(axis=0)
     if chosen.sum() < _FEWEST_CELLS:
-        return ordinary, none
-    gains, additions = list(ordinary), list(none)
-    left = list(range(len(views)))
-    # One at a time, the one that stands out most: it would make others stand out, as the median of two is their mean.
-    while len(left) > 1:
-        found = [_gain(seen[u][chosen], np.median(seen[[w for w in left if w != u]], axis=0)[chosen]) for u in left]
-        if len(left) == 2:
-            found = [max(gain, 1.0) for gain in found]
-        most = int(np.argmax(np.abs(np.log(found))))
-        if found[most] == 1:
-            break
-        view = left.pop(most)
-        others = np.median(seen[left], axis=0)[chosen]
-        added = float(np.median(seen[view][chosen] - others))
-        as_added = np.median(np.abs(seen[view][chosen] - others - added))
-        as_gain = np.median(np.abs(seen[view][chosen] - others * found[most]))
-        if added > 0 and as_added < _ADDED * as_gain:
-            additions[view] = added
-        else:
-            gains[view] = found[most]
-    return tuple(gains), tuple(additions)
+        return tuple(found)
+    left = dict(enumerate(seen[:, chosen]))
+    for ratio, named in ((_gain, "gain"), (_median, "mostly")):
+        while (standing_out := _most(left, ratio)) is not None:
+            view, factor = standing_out
+            mine = left.pop(view)
+            others = np.median(list(left.values()), axis=0)
+            added = float(np.median(mine - others))
+            as_added = np.median(np.abs(mine - others - added))
+            as_factor = np.median(np.abs(mine - others * factor))
+            if not (added > 0 and as_added < _ADDED * as_factor):
+                found[view] = BesideOthers(**{named: factor})
+            elif named == "gain":
+                # Beside lost light an addition cannot be told from it.
+                found[view] = BesideOthers(added=added)
+    return tuple(found)
 
 
-def _gain(one: np.ndarray, others: np.ndarray) -> float:
-    """Median ratio of the cells of one view to the others, 1 where that is not noticeable nearly everywhere."""
-    ratio = one / others
+def _most(left: dict[int, np.ndarray], ratio: Callable[[np.ndarray], float]) -> tuple[int, float] | None:
+    """The view that stands out most by a ratio to the others, and that; None where none does.
+
+    One at a time: it would make others stand out, as the median of two is their mean.
+
+    Parameters
+    ----------
+    left : brightness of cells, (cells,) for each view by its number
+    """
+    if len(left) < 2:
+        return None
+    found = {u: ratio(left[u] / np.median([left[w] for w in left if w != u], axis=0)) for u in left}
+    if len(left) == 2:
+        found = {u: max(factor, 1.0) for u, factor in found.items()}
+    most = max(found, key=lambda u: abs(np.log(found[u])))
+    return None if found[most] == 1 else (most, found[most])
+
+
+def _gain(ratio: np.ndarray) -> float:
+    """The median of the cells, 1 where that is not noticeable nearly everywhere."""
     least, middle, most = np.quantile(ratio, [_ELSEWHERE, 0.5, 1 - _ELSEWHERE])
     return float(middle) if least > _NOTICEABLE or most < 1 / _NOTICEABLE else 1.0
+
+
+def _median(ratio: np.ndarray) -> float:
+    """The median of the cells, 1 where that is not noticeable."""
+    middle = float(np.median(ratio))
+    return middle if middle > _NOTICEABLE or middle < 1 / _NOTICEABLE else 1.0

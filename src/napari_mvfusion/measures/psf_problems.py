@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import Triple
+from napari_mvfusion.data.geometry import FloatTriple, Triple
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.psf_files import ViewPSF
 from napari_mvfusion.measures.view_problems import Fix, Mended, Problem
 from napari_mvfusion.psf import MirrorVerdict, PreparedPSF, check_psf, describe_psf, prepare_values, resample_psf
+from napari_mvfusion.psf.directions import across_in_words
 from napari_mvfusion.psf.frames import fit_into
 from napari_mvfusion.psf.kernel import check_light
 from napari_mvfusion.psf.mirror import flipped
@@ -155,6 +156,21 @@ def _remedy(psf: np.ndarray, notes: tuple[str, ...], label: str, volume_shape: T
         return Fix("Set to 0", tip, lambda: mended)
     tip = "Keep the middle of the PSF, as large as the volume is, and bring its sum to 1"
     return Fix("Crop", tip, lambda: mended)
+
+
+def direction_problem(long: FloatTriple | None, angle: float | None) -> Problem | None:
+    """What to say of a PSF that lies across the angle of its view, or None.
+
+    Parameters
+    ----------
+    long : in which direction it is long, see `long_axis`
+    angle : of the view, degrees, None where it is not known
+    """
+    said = "" if angle is None else across_in_words(long, angle)
+    if not said:
+        return None
+    text = f"It {said}: check its angle, by which lost light is looked for, and whether the PSF is its own."
+    return Problem("warning", text, (CHOOSE,))
 
 
 def orientation_problem(verdict: MirrorVerdict, psf: np.ndarray) -> Problem:

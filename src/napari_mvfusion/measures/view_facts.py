@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from napari_mvfusion.data.events import Preparing
 from napari_mvfusion.data.geometry import Grid
@@ -11,7 +11,7 @@ from napari_mvfusion.data.no_data import detect_no_data_of
 from napari_mvfusion.data.views import RegisteredViews, View
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.measures.camera_offset import DarkLevel, find_dark_levels, light_of_nothing
-from napari_mvfusion.measures.gains import compare_brightness
+from napari_mvfusion.measures.gains import BesideOthers, compare_brightness
 
 _UNREADABLE = (MVFusionError, OSError, RuntimeError, ValueError)
 
@@ -23,14 +23,12 @@ class ViewFacts:
     Attributes
     ----------
     left_out : what is no data, in words; "" where that is nothing
-    gain : how many times as bright as the others it is everywhere, 1 where it is not
-    added : what it has more than the others everywhere, as with a camera offset that was subtracted from them alone
+    beside : how bright it is beside the others
     dark : what it has where no view shows light, None where that is not known
     """
 
     left_out: str = ""
-    gain: float = 1.0
-    added: float = 0.0
+    beside: BesideOthers = field(default_factory=BesideOthers)
     dark: DarkLevel | None = None
 
 
@@ -56,10 +54,9 @@ def compare_views(views: Sequence[View], grid: Grid) -> Generator[Preparing, Non
     try:
         dark = find_dark_levels(compared)
         sample = compared.region(grid.box, compared.sample())
-        gains, additions = compare_brightness(sample, light_of_nothing(compared, dark))
+        brightness = compare_brightness(sample, light_of_nothing(compared, dark))
     except _UNREADABLE:
         return found
     return [
-        replace(each, gain=gain, added=added, dark=level)
-        for each, gain, added, level in zip(found, gains, additions, dark, strict=True)
+        replace(each, beside=beside, dark=level) for each, beside, level in zip(found, brightness, dark, strict=True)
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from napari_mvfusion.data.geometry import FloatTriple, StatedSize
 from napari_mvfusion.measures.advice import offset_text
 from napari_mvfusion.measures.camera_offset import DarkLevel
+from napari_mvfusion.measures.gains import BesideOthers
 from napari_mvfusion.measures.pixel_facts import PixelFacts
 from napari_mvfusion.system.words import times
 
@@ -104,17 +105,18 @@ def size_problem(
     return Problem("warning", f"Its voxel size{along} is not known: {words} µm is taken.", (fix,))
 
 
-def gain_problem(found: float, set_to: float) -> Problem | None:
+def gain_problem(beside: BesideOthers, set_to: float) -> Problem | None:
     """What to say about the brightness of a view beside the others, or None.
 
     Parameters
     ----------
-    found : how many times as bright as the others it is everywhere, as it is in its file
+    beside : how bright it is beside the others, as it is in its file
     set_to : what its pixels are divided by already
     """
     if set_to != 1:
         fix = setting("Undo", _AS_THEY_ARE, "its brightness is as it was", gain=1.0)
         return Problem("note", f"Its pixels are divided by {set_to:.3g}, to be as bright as the others.", (fix,))
+    found = beside.gain * beside.mostly
     if found == 1:
         return None
     brighter = f"{found:.3g} times brighter" if found > 1 else f"{1 / found:.3g} times darker"
@@ -124,7 +126,12 @@ def gain_problem(found: float, set_to: float) -> Problem | None:
     )
     gain = float(f"{found:.4g}")
     fix = setting("Balance", tip, f"its pixels are divided by {gain:.3g}", gain=gain)
-    return Problem("warning", f"About {brighter} than the others everywhere.", (fix,))
+    if beside.gain != 1:
+        return Problem("warning", f"About {brighter} than the others everywhere.", (fix,))
+    text = (
+        f"About {brighter} than the others at most places. Lost light, where it is estimated and found, allows for it."
+    )
+    return Problem("warning", text, (fix,))
 
 
 def offset_problem(dark: DarkLevel, set_to: float) -> Problem | None:

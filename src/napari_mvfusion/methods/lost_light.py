@@ -19,6 +19,7 @@ from napari_mvfusion.measures.attenuation import (
     uniform_transmission,
 )
 from napari_mvfusion.measures.given_transmission import check_transmission, given_transmission
+from napari_mvfusion.psf.directions import about_psfs_across
 from napari_mvfusion.psf.usable import look_at_psf
 
 Attenuation = Literal["estimated", "given", "none"]
@@ -88,7 +89,7 @@ def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> l
 
     Returns
     -------
-    A warning where some were given and are not used.
+    Warnings: some were given and are not used, or are to be found with angles that PSFs contradict.
 
     Raises
     ------
@@ -104,6 +105,7 @@ def look_at_transmissions(views: RegisteredViews, attenuation: Attenuation) -> l
     if attenuation == "estimated" and len(views) > 1 and not lacking_for_transmission(views):
         for view in views.views:
             look_at_psf(view, views.grid.shape, "finding lost light")
+    found = about_psfs_across(views) if attenuation == "estimated" else []
     if attenuation != "given" and len(missing) < len(views):
-        return [f"transmissions were given and are not used: attenuation is {attenuation}, choose given"]
-    return []
+        found.append(f"transmissions were given and are not used: attenuation is {attenuation}, choose given")
+    return found

@@ -6,16 +6,17 @@ from itertools import combinations
 
 import numpy as np
 
-from napari_mvfusion.data.geometry import FloatTriple, same_affine, same_direction
+from napari_mvfusion.data.geometry import FloatTriple, float_triple, is_aligned, same_affine, same_direction
 from napari_mvfusion.data.views import RegisteredViews
 
 # The part of a PSF above this share of its peak has its direction; noise and rings lie below.
 _CORE = 0.2
-# So many times as long as wide, seen along x, a PSF has a direction.
-_LONG = 1.3
-# About 45 degrees a turn one way and the other are not told apart.
-_NEAR_AN_AXIS = 25.0
-_ACROSS = 60.0
+# So many times as long as wide, whichever way one measures its width, a PSF has a direction.
+_LONG = 1.5
+# Degrees between the long axis of a PSF and the detection axis. Frames of the first view leave up to 45 between them.
+_ACROSS = 50.0
+# Degrees within which a direction is said to be that of an axis.
+_NEAR_AN_AXIS = 20.0
 
 
 def about_one_direction(views: RegisteredViews) -> list[str]:
@@ -33,47 +34,70 @@ def about_one_direction(views: RegisteredViews) -> list[str]:
 
 
 def about_psfs_across(views: RegisteredViews) -> list[str]:
-    """A line where the PSFs of all views lie across their angles, as those of 0 and 90 degrees do that were swapped.
+    """A line for each view whose PSF lies across its angle, as those of 0 and 90 degrees do that were swapped.
 
-    The long axis of a PSF is that of detection, which the angle of the view tells. Round PSFs and views halfway between
-    the axes say nothing, nor do views that lie along one of the axes alone, or have an affine of their own.
+    See `across_in_words`. Views that are turned by an affine of their own say by that how they were recorded.
     """
-    crossing: dict[int, str] = {}
+    found = []
     for view in views.views:
-        if view.psf is None or view.angle is None or view.affine is not None:
+        if view.psf is None or view.angle is None or (view.affine is not None and not is_aligned(view.affine)):
             continue
-        quarter = round(view.angle / 90)
-        direction = long_axis(view.psf, views.grid.voxel_size_um)
-        if direction is None or abs(view.angle - 90 * quarter) > _NEAR_AN_AXIS:
-            continue
-        if abs((direction - view.angle + 90) % 180 - 90) <= _ACROSS:
-            return []
-        crossing.setdefault(quarter % 2, view.name)
-    if len(crossing) < 2:
-        return []
-    along, across = crossing[0], crossing[1]
-    return [
-        f"the PSFs lie across the angles of their views, as if they were swapped: that of view '{along}' is long along y, "
-        f"that of view '{across}' along z; check which PSF is whose, and the angles"
-    ]
+        said = across_in_words(long_axis(view.psf, views.grid.voxel_size_um), view.angle)
+        if said:
+            found.append(
+                f"view '{view.name}' {said}: check its angle (--view ANGLE=FILE), by which lost light is looked for, and "
+                f"that the PSF is its own (--psf {view.name}=FILE), as it lies in the fused volume"
+            )
+    return found
 
 
-def long_axis(psf: np.ndarray, voxel_size_um: FloatTriple) -> float | None:
-    """The direction in which a PSF is long, seen along x: degrees from z to y, as angles of views; None for a round one.
+def across_in_words(long: FloatTriple | None, angle: float) -> str:
+    """How the angle of a view and its PSF contradict each other, what is said after its name; "" where they do not.
+
+    The long axis of a PSF is that of detection, which the angle tells. Views from opposite sides, as 0 and 180 degrees, have
+    the same one and cannot be told apart by it.
+
+    Parameters
+    ----------
+    long : of the PSF, see `long_axis`; nothing is said of a round one
+    angle : of the view, degrees
+    """
+    turn = np.radians(angle)
+    detection = np.array([np.cos(turn), np.sin(turn), 0.0])
+    if long is None or abs(float(detection @ long)) >= np.cos(np.radians(_ACROSS)):
+        return ""
+    return (
+        f"looks {_named(detection)} by its angle of {angle:g} degrees, but its PSF is long {_named(np.asarray(long))}"
+    )
+
+
+def long_axis(psf: np.ndarray, voxel_size_um: FloatTriple) -> FloatTriple | None:
+    """The direction in which a PSF is long, as a unit vector (z, y, x) of the world; None for one that is not, or no PSF.
 
     Parameters
     ----------
     psf : (z, y, x)
     voxel_size_um : (z, y, x)
     """
-    core = np.maximum(np.asarray(psf, np.float64) - _CORE * float(psf.max()), 0).sum(axis=2)
-    if not core.any():
+    if not np.isfinite(psf).all():
         return None
-    z, y = (np.arange(n) * size for n, size in zip(core.shape, voxel_size_um[:2], strict=True))
-    total = core.sum()
-    z, y = z - core.sum(axis=1) @ z / total, y - core.sum(axis=0) @ y / total
-    zz, yy, zy = core.sum(axis=1) @ z**2, core.sum(axis=0) @ y**2, z @ core @ y
-    widths, axes = np.linalg.eigh([[zz, zy], [zy, yy]])
-    if widths[1] < _LONG**2 * widths[0]:
+    core = np.maximum(np.asarray(psf, np.float64) - _CORE * float(psf.max()), 0)
+    places = np.argwhere(core > 0) * np.asarray(voxel_size_um)
+    if not len(places):
         return None
-    return float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])) % 180)
+    light = core[core > 0]
+    apart = places - np.average(places, axis=0, weights=light)
+    widths, axes = np.linalg.eigh((apart * light[:, None]).T @ apart / light.sum())
+    if widths[2] <= _LONG**2 * widths[1]:
+        return None
+    return float_triple(axes[:, 2])
+
+
+def _named(direction: np.ndarray) -> str:
+    """A direction in words: "along z", or degrees from z to y."""
+    nearest = int(np.abs(direction).argmax())
+    if abs(direction[nearest]) >= np.cos(np.radians(_NEAR_AN_AXIS)):
+        return f"along {'zyx'[nearest]}"
+    if abs(direction[2]) >= np.sin(np.radians(_NEAR_AN_AXIS)):
+        return "aslant to all axes"
+    return f"at {np.degrees(np.arctan2(direction[1], direction[0])) % 180:.0f} degrees from z to y"

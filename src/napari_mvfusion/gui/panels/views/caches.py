@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_mvfusion.data.geometry import NOT_KNOWN, Grid
+from napari_mvfusion.data.geometry import NOT_KNOWN, FloatTriple, Grid
 from napari_mvfusion.errors import MVFusionError
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Tasks
 from napari_mvfusion.gui.layers.conversion import finest, pixels_of, to_world_um
@@ -24,6 +24,7 @@ from napari_mvfusion.measures.psf_problems import bring_to_frame, judge_own, jud
 from napari_mvfusion.measures.view_facts import ViewFacts, compare_views
 from napari_mvfusion.measures.view_problems import Fix, Problem
 from napari_mvfusion.psf.cuts import PSFLook, look_of
+from napari_mvfusion.psf.directions import long_axis
 
 
 class _Cache(QObject):
@@ -118,13 +119,14 @@ def _still_so(before: dict[Image, tuple[Any, ...]], layers: Sequence[Image]) -> 
 
 @dataclass(frozen=True, eq=False)
 class CachedPSF:
-    """What was found out about a PSF, and of what: it holds as long as that stays."""
+    """What was found out about a PSF, `long` as by `long_axis`, and of what: it holds as long as that stays."""
 
     own: np.ndarray | None
     used: np.ndarray | None
     grid: Grid | None
     look: PSFLook | None
     problems: tuple[Problem, ...]
+    long: FloatTriple | None
 
     def holds(self, own: np.ndarray | None, used: np.ndarray | None, grid: Grid | None) -> bool:
         """Whether this is still about the same."""
@@ -248,7 +250,8 @@ def _look_at_psfs(
         elif given.own is not None:
             problems = judge_own(given.own, given.label)
         look = None if used is None else look_of(used, size, sizes_known)
-        found.append((given, said, CachedPSF(given.own, used, grid, look, problems)))
+        long = None if used is None or look is None else long_axis(used, size)
+        found.append((given, said, CachedPSF(given.own, used, grid, look, problems, long)))
         yield
         check()
     return found

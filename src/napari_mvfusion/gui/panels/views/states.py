@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from napari_mvfusion.data.geometry import Grid, float_triple
+from napari_mvfusion.data.geometry import Grid, float_triple, is_aligned
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.layers.conversion import (
     NO_UNITS,
@@ -20,14 +20,14 @@ from napari_mvfusion.gui.layers.conversion import (
     to_world_um,
 )
 from napari_mvfusion.gui.layers.notes import notes, said_of_psf, why_unticked
-from napari_mvfusion.gui.panels.views.caches import PixelCache, PSFCache, ViewCache, psfs_of
+from napari_mvfusion.gui.panels.views.caches import CachedPSF, PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.light_menu import light_problems
 from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
 from napari_mvfusion.gui.panels.views.row import RowState
 from napari_mvfusion.gui.panels.views.trust_menu import trust_problems
 from napari_mvfusion.io.placing import direction_of
-from napari_mvfusion.measures.psf_problems import CHOOSE, orientation_problem
+from napari_mvfusion.measures.psf_problems import CHOOSE, direction_problem, orientation_problem
 from napari_mvfusion.measures.view_facts import ViewFacts
 from napari_mvfusion.measures.view_problems import (
     Problem,
@@ -94,6 +94,7 @@ def row_state(
             problems.append(Problem("error", sentence(f"{flaw}."), (CHOOSE,)) if flaw else _NO_PSF)
         elif about is not None:
             problems += about.problems
+            problems += _direction_problems(layer, about)
         if verdict is not None and verdict[0] is used:
             problems.append(orientation_problem(verdict[1], verdict[0]))
     elif why := why_unticked(layer):
@@ -124,6 +125,19 @@ def _direction(layer: Image) -> str:
         return ""
     share = abs(affine[2, 0]) / np.linalg.norm(affine[:3, 0])
     return "along x" if share > np.cos(np.deg2rad(_NEAR_X)) else "oblique"
+
+
+def _direction_problems(layer: Image, about: CachedPSF) -> list[Problem]:
+    """What the PSF of a layer says about its angle; one that is turned says itself how it was recorded."""
+    if any(problem.kind == "error" for problem in about.problems):
+        return []
+    try:
+        turned = not is_aligned(own_to_world_um(layer))
+    except InputError:
+        # Its units are no lengths, which is said as a problem of its grid.
+        return []
+    found = None if turned else direction_problem(about.long, notes(layer).get("angle"))
+    return [] if found is None else [found]
 
 
 def _size_problems(layer: Image, included: list[Image]) -> list[Problem]:
@@ -162,8 +176,8 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
     offset = float(known.get("offset") or 0.0)
     said = (
         None if facts.dark is None else offset_problem(facts.dark, offset),
-        addition_problem(facts.added, offset),
-        gain_problem(facts.gain, float(known.get("gain") or 1.0)),
+        addition_problem(facts.beside.added, offset),
+        gain_problem(facts.beside, float(known.get("gain") or 1.0)),
     )
     return [*found, *filter(None, said)]
 
