@@ -259,6 +259,10 @@ def test_the_resolution_of_a_result_needs_its_recipe_alone(sample, tmp_path):
     found = json.loads(run("evaluate", out, "--resolution", "--views", sample, "--json").stdout)["resolution"]
     expected = find_resolution(open_views(sample), Average()).as_dict()
     assert found == expected
+    assert found["caution"] == ""
+    run("fuse", sample, "--method", "average", "--views", "0,180", "-o", tmp_path / "opposed.zarr")
+    said = run("evaluate", tmp_path / "opposed.zarr", "--resolution").stdout
+    assert "All views look along z: " in said.splitlines()[1]
     (sample / "embryo_groundtruth.tif").rename(plain := tmp_path / "plain.tif")
     refused = run("evaluate", plain, "--resolution", code=2)
     plain.rename(sample / "embryo_groundtruth.tif")

@@ -31,6 +31,10 @@ def test_it_is_where_the_whole_agrees_with_the_truth_by_a_half(simulated):
         assert halves.outcome == "found"
         below = int(np.argmax(truth.correlation < 0.5))
         assert 1 / halves.period == pytest.approx(truth.frequency[below], abs=2.5 / 48)
+    assert found.caution.startswith(
+        "All views look along z: what deconvolution or a network fills in there is the same"
+    )
+    assert with_truth.caution == ""
 
 
 def test_the_halves_of_dim_views_agree_on_less(simulated):

@@ -48,6 +48,7 @@ def test_the_resolution_is_that_of_the_core(with_recipes, small_views, tmp_path)
     shown = [one.number or short[one.outcome] for one in expected.axes]
     assert cells(person)[0] == ["nuclei average", *shown]
     assert any(one.period for one in expected.axes)
+    assert person.words("resolution_hint").count("All views look along z: ") == 1
     assert not person.see("find_resolution").isEnabled()
     assert any(plot.isVisible() for plot in person.panel.findChildren(CurvesPlot))
     save_as(tmp_path / "found.csv")

@@ -13,7 +13,7 @@ from napari_mvfusion.io.psf_files import load_psf
 from napari_mvfusion.io.tiff.writer import write_tiff
 from napari_mvfusion.methods import make_method
 from napari_mvfusion.psf import rotate_psf
-from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across, long_axis
+from napari_mvfusion.psf.directions import about_one_direction, about_psfs_across, long_axis, one_direction_of_all
 
 SHAPE = (24, 26, 28)
 
@@ -95,6 +95,24 @@ def test_a_psf_along_x_or_aslant_is_told_in_words():
     turned[:2, :2] = [[0, -1], [1, 0]]
     view = View(np.ones(SHAPE, np.float32), "own", psf=LONG, angle=90, affine=turned)
     assert about_psfs_across(RegisteredViews([view], Grid(SHAPE))) == []
+
+
+@pytest.mark.parametrize(
+    ("angles", "psfs", "said"),
+    [
+        ((0, 180), (None, None), "along z"),
+        ((90, 270, 90), (None,) * 3, "along y"),
+        ((45, 225), (None, None), "at 45 degrees from z to y"),
+        ((0, 90), (None, None), ""),
+        ((0, 45), (None, None), ""),
+        ((None, None), (LONG, LONG), "along z"),
+        ((None, 0), (None, None), ""),
+    ],
+)
+def test_views_that_look_along_one_axis_alone_are_told_by_angles_or_else_psfs(angles, psfs, said):
+    data = np.zeros(SHAPE, np.float32)
+    views = [View(data, f"v{n}", angle=a, psf=psf) for n, (a, psf) in enumerate(zip(angles, psfs, strict=True))]
+    assert one_direction_of_all(RegisteredViews(views)) == said
 
 
 def test_the_measured_psfs_are_right_and_their_swap_is_told(test_data):

@@ -109,7 +109,7 @@ def evaluate(
     if not as_json:
         _print(fused.name, measured, values)
         if found is not None:
-            show.say(found.sentence)
+            show.say("\n".join(filter(None, [found.sentence, found.caution])))
     if as_json:
         show.print_json(result)
 

@@ -19,6 +19,7 @@ from napari_mvfusion.imaging.threads import Interrupted
 from napari_mvfusion.measures.fsc import Resolution, resolution_of_halves
 from napari_mvfusion.measures.residuals import estimate_noise
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.psf.directions import one_direction_of_all
 from napari_mvfusion.system.devices import pick_device
 
 LONGEST_SIDE = 160
@@ -93,7 +94,18 @@ def find_resolution(
     grid = replace(views.grid, shape=box.shape)
     found = resolution_of_halves(halves[0], halves[1], grid)
     report("comparing the halves", 1.0)
-    return found if box == views.grid.box else replace(found, box=box)
+    return replace(found, box=None if box == views.grid.box else box, caution=_caution(views))
+
+
+def _caution(views: RegisteredViews) -> str:
+    """What makes numbers too fine where no view looks across the others; "" where one does."""
+    direction = one_direction_of_all(views)
+    if not direction:
+        return ""
+    return (
+        f"All views look {direction}: what deconvolution or a network fills in there is the same in both halves, so the "
+        "true resolution in this direction may be much coarser than that."
+    )
 
 
 def _noise_as_recorded(views: RegisteredViews, index: int, box: Box) -> Noise:

@@ -73,10 +73,12 @@ class Resolution:
     ----------
     axes : in this order
     box : the part of the volume that was looked at, None for all of it
+    caution : what may make a number too fine here, a sentence; "" where nothing is known to
     """
 
     axes: tuple[AxisResolution, AxisResolution, AxisResolution]
     box: Box | None = None
+    caution: str = ""
 
     @property
     def sentence(self) -> str:
@@ -93,9 +95,9 @@ class Resolution:
         return f", in the part with voxels z, y, x from {ranges}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, by axis and as "box", first voxel and the one after the last; None for all of it."""
+        """Plain numbers and words, by axis, as "caution", and as "box": first voxel and the one after the last, or None."""
         box = None if self.box is None else [list(self.box.start), list(self.box.stop)]
-        return {"box": box} | {
+        return {"box": box, "caution": self.caution} | {
             one.axis: {
                 "resolution": one.period,
                 "outcome": one.outcome,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from napari_mvfusion.io.atomic import written_aside
-from napari_mvfusion.measures.fsc import Resolution
+from napari_mvfusion.measures.fsc import AXES, Resolution
 
 
 def write_resolutions(path: Path, found: Mapping[str, Resolution]) -> None:
@@ -27,9 +27,9 @@ def write_resolutions(path: Path, found: Mapping[str, Resolution]) -> None:
         writer = csv.writer(file)
         writer.writerow(["volume", "axis", "outcome", "resolution", "unit", "frequency", "correlation"])
         for name, resolution in found.items():
-            for axis, one in resolution.as_dict().items():
-                if axis == "box":
-                    continue
+            found_along = resolution.as_dict()
+            for axis in AXES:
+                one = found_along[axis]
                 period = "" if one["resolution"] is None else repr(one["resolution"])
                 for frequency, correlation in zip(one["frequency"], one["correlation"], strict=True):
                     numbers = repr(frequency), repr(correlation)

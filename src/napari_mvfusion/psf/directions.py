@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from napari_mvfusion.data.geometry import FloatTriple, float_triple, is_aligned, same_affine, same_direction
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, View
 
 # The part of a PSF above this share of its peak has its direction; noise and rings lie below.
 _CORE = 0.2
@@ -31,6 +31,22 @@ def about_one_direction(views: RegisteredViews) -> list[str]:
         # Tiles of one recording lie side by side.
         and (one.affine is None or other.affine is None or same_affine(one.affine, other.affine))
     ]
+
+
+def one_direction_of_all(views: RegisteredViews) -> str:
+    """The direction along which all views look, from one side or both, in words; "" where they do not, or one is unknown."""
+    found = [detection_axis(view, views.grid.voxel_size_um) for view in views.views]
+    known = [np.asarray(axis) for axis in found if axis is not None]
+    if len(known) < len(found) or any(abs(axis @ known[0]) < np.cos(np.radians(_NEAR_AN_AXIS)) for axis in known):
+        return ""
+    return _named(known[0])
+
+
+def detection_axis(view: View, voxel_size_um: FloatTriple) -> FloatTriple | None:
+    """The direction of detection by the angle of a view, or else by its PSF: a unit vector (z, y, x); None if unknown."""
+    if view.angle is None:
+        return None if view.psf is None else long_axis(view.psf, voxel_size_um)
+    return float_triple(_of_angle(view.angle))
 
 
 def about_psfs_across(views: RegisteredViews) -> list[str]:
@@ -62,8 +78,7 @@ def across_in_words(long: FloatTriple | None, angle: float) -> str:
     long : of the PSF, see `long_axis`; nothing is said of a round one
     angle : of the view, degrees
     """
-    turn = np.radians(angle)
-    detection = np.array([np.cos(turn), np.sin(turn), 0.0])
+    detection = _of_angle(angle)
     if long is None or abs(float(detection @ long)) >= np.cos(np.radians(_ACROSS)):
         return ""
     return (
@@ -91,6 +106,12 @@ def long_axis(psf: np.ndarray, voxel_size_um: FloatTriple) -> FloatTriple | None
     if widths[2] <= _LONG**2 * widths[1]:
         return None
     return float_triple(axes[:, 2])
+
+
+def _of_angle(angle: float) -> np.ndarray:
+    """The detection axis of a view at an angle in degrees, as a unit vector (z, y, x)."""
+    turn = np.radians(angle)
+    return np.array([np.cos(turn), np.sin(turn), 0.0])
 
 
 def _named(direction: np.ndarray) -> str:

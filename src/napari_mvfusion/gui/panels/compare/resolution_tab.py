@@ -171,6 +171,7 @@ class ResolutionTab(ComparePart):
         said = [_NOTHING] if not layers else [_WHAT] if missing == len(layers) else []
         said += [problem[:1].upper() + problem[1:] + "." for problem in problems]
         said += [f"Found{part.removeprefix(',')}." for part in parts]
+        said += dict.fromkeys(one.caution for one in found.values() if one.caution)
         self._hint.setText("\n".join(said))
         self._hint.setVisible(bool(said))
         self._table.setVisible(bool(layers))
