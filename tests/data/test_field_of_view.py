@@ -133,7 +133,7 @@ def test_small_volumes_are_read_a_few_times_wherever_a_field_ends_and_large_ones
         views = auto(recorded, {0: masked("planes")})
         lazy = [Counted(np.asarray(view.data)) for view in views.views]
         given = [replace(view, data=data) for view, data in zip(views.views, lazy, strict=True)]
-        settled, _ = drain(no_data.detect_no_data_of(given, views.grid))
+        settled, _, _ = drain(no_data.detect_no_data_of(given, views.grid))
         assert (max(data.reads for data in lazy) <= 10) == (small > 0)
         assert settled[0].mask is not None
         masks.append(np.asarray(settled[0].mask[:, :, :]))
@@ -172,6 +172,26 @@ def test_a_crop_that_takes_a_twentieth_of_the_light_is_recognised() -> None:
     )
     assert not any(shares(whole))
     assert shares(cropped) == [pytest.approx(cut / 64, abs=0.02), 0, 0, 0]
+
+
+def cut_to(k: int) -> Change:
+    """A crop on all six sides, by so many voxels."""
+    return lambda data: np.pad(data[k:-k, k:-k, k:-k], k)
+
+
+def test_a_crop_on_all_sides_is_recognised_where_one_side_is_sure_and_else_named_with_what_tells_it() -> None:
+    simulation = sample("embryo", 64, seed=2)
+    first = np.asarray(simulation.views.views[0].data)
+    sides = {k: 1 - cut_to(k)(first).sum(dtype=float) / first.sum(dtype=float) for k in (11, 12, 13)}
+    assert list(sides.values()) == pytest.approx([0.04, 0.08, 0.13], abs=0.01)
+    doubtful, *sure = (auto(simulation, {0: cut_to(k)}) for k in sides)
+    assert [shares(views)[0] for views in sure] == pytest.approx([1 - (40 / 64) ** 3, 1 - (38 / 64) ** 3], abs=0.01)
+    assert shares(doubtful) == [0, 0, 0, 0]
+    (said,) = doubtful.notes
+    assert "of its voxels are 0 beyond flat faces, where others still show some light" in said
+    assert said.endswith("if nothing was recorded there, give --no-data 0=0, or --mask 0=FILE")
+    whole = auto(simulation)
+    assert (shares(whole), whole.notes) == ([0] * 4, ())
 
 
 def test_views_turned_by_odd_angles_end_where_the_simulator_says() -> None:

@@ -87,6 +87,26 @@ def test_zeros_outside_a_field_are_said_and_can_be_called_data(model, person, re
     assert notes_of_field(person.rows()[0]) == [said]
 
 
+def test_zeros_that_may_lie_outside_a_field_are_named_and_can_be_called_no_data(model, person):
+    views = sample("embryo", 64, seed=2).views
+    show(model, views, {0: lambda data: np.pad(data[11:-11, 11:-11, 11:-11], 11)})
+    person.settle()
+    row = person.rows()[0]
+    assert row.kinds() == ["warning"]
+    assert any(
+        "are 0 beyond flat faces, where others still show some light: the outside" in said for said in row.problems
+    )
+    row.fix("Zeros are no data")
+    person.settle()
+    assert known(model.layers[0])["no_data"] == "0"
+    row = person.rows()[0]
+    assert row.kinds() == []
+    assert any("every 0 is taken as no data" in said.lower() for said in row.problems)
+    row.choose("Zeros are data", row.row.field_menu)
+    person.settle()
+    assert known(model.layers[0])["no_data"] == "none"
+
+
 def test_nan_at_the_border_is_no_error(model, person, recorded):
     layers = show(model, recorded, {0: first_planes_are(np.nan)})
     person.settle()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_mvfusion.data.events import Preparing
-from napari_mvfusion.data.field_faces import ends_abruptly
+from napari_mvfusion.data.field_faces import Verdict, ends_abruptly
 from napari_mvfusion.data.field_of_view import (
     FieldSearch,
     HullMask,
@@ -31,6 +31,8 @@ _NO_DARKNESS = 0.99
 _SMALL_VOXELS = 2**24
 # So many voxels beyond a face would hold something if the view had recorded there.
 _FEWEST_MISSED = 60
+# A view that has so many faces at which it may end is likely to be a crop; see `field_faces`.
+_SEVERAL_FACES = 3
 
 
 def is_no_data_known(view: View) -> bool:
@@ -40,7 +42,7 @@ def is_no_data_known(view: View) -> bool:
 
 def detect_no_data_of(
     views: Sequence[View], grid: Grid
-) -> Generator[Preparing, None, tuple[tuple[View, ...], dict[str, str]]]:
+) -> Generator[Preparing, None, tuple[tuple[View, ...], dict[str, str], dict[str, str]]]:
     """Give masks to views that ask for it with `View.no_data`; see `RegisteredViews.detect_no_data`.
 
     Parameters
@@ -53,7 +55,8 @@ def detect_no_data_of(
 
     Returns
     -------
-    The views, whose masks say all that is known, and what is left out of each and why, in words, by the view's name.
+    The views, whose masks say all that is known; what is left out of each and why, in words, by the view's name; and alike
+    what may be no data and was not left out.
     """
     views, notes = _without_numbers(views)
     found = [FieldSearch() for _ in views]
@@ -69,7 +72,10 @@ def detect_no_data_of(
             yield Preparing("looking for fields", (done + share) / len(auto))
     fields = _fields(views, found, grid)
     detected: list[View] = []
-    for view, what, known in zip(views, found, fields, strict=True):
+    doubts: dict[str, str] = {}
+    for view, what, (known, doubtful) in zip(views, found, fields, strict=True):
+        if doubtful:
+            doubts[view.name] = _doubt(doubtful)
         mask: VolumeLike | None = view.mask
         if view.no_data in ("0", "nan"):
             mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
@@ -83,7 +89,7 @@ def detect_no_data_of(
             if note := _note(what, known):
                 notes[view.name] = note
         detected.append(replace(view, mask=mask, no_data="none"))
-    return tuple(detected), notes
+    return tuple(detected), notes, doubts
 
 
 def _has_number_mask(view: View) -> bool:
@@ -105,10 +111,10 @@ def _without_numbers(views: Sequence[View]) -> tuple[list[View], dict[str, str]]
     return plain, notes
 
 
-def _fields(views: Sequence[View], found: Sequence[FieldSearch], grid: Grid) -> list[HullMask | None]:
-    """The field of each view, where it ends inside the view's array."""
+def _fields(views: Sequence[View], found: Sequence[FieldSearch], grid: Grid) -> list[tuple[HullMask | None, float]]:
+    """The field of each view, where it ends inside the view's array; and the share of it that may lie outside as well."""
     if not any(what.faces for what in found):
-        return [None] * len(views)
+        return [(None, 0.0)] * len(views)
     plain = [_plain(view) for view in views]
     known = [
         view if what.hull is None else replace(view, mask=what.hull) for view, what in zip(plain, found, strict=True)
@@ -127,29 +133,46 @@ def _fields(views: Sequence[View], found: Sequence[FieldSearch], grid: Grid) -> 
             mark_covered(view, grid, box, out)
         return block > 0
 
-    fields: list[HullMask | None] = []
+    fields: list[tuple[HullMask | None, float]] = []
     for v, (view, what) in enumerate(zip(plain, found, strict=True)):
         to_grid = np.linalg.inv(to_view(view, grid))
         candidates = []
         for face in what.faces:
             places = (face.points @ to_grid[:3, :3].T + to_grid[:3, 3]).round().astype(int)
             half = inside_planes(face.planes, view.shape)
-            if ends_abruptly(v, places, round(half.outside * prod(view.shape)), grid.shape, means, read, inside):
-                candidates.append((face.planes, half, places))
-        planes = []
+            beyond = round(half.outside * prod(view.shape))
+            verdict = ends_abruptly(v, places, beyond, grid.shape, means, read, inside)
+            if verdict != "no":
+                candidates.append((face.planes, half, places, verdict))
+        ends: list[tuple[np.ndarray, Verdict]] = []
         if candidates:
-            at = planes_to_look_at(grid.shape, [places for _, _, places in candidates])
-            beyond = [partial(_beyond, view, half, grid) for _, half, _ in candidates]
-            missed = missed_beyond(v, at, grid.shape, means, read, inside, beyond)
-            planes = [face for (face, _, _), count in zip(candidates, missed, strict=True) if count > _FEWEST_MISSED]
-        # Where no pixel inside is dark, those beyond are not either: one face that is an end stands for all.
-        if not planes:
-            fields.append(None)
-        elif what.filled > _NO_DARKNESS:
-            fields.append(what.hull)
-        else:
-            fields.append(inside_planes(np.concatenate(planes), view.shape))
+            at = planes_to_look_at(grid.shape, [places for _, _, places, _ in candidates])
+            parts = [partial(_beyond, view, half, grid) for _, half, _, _ in candidates]
+            missed = missed_beyond(v, at, grid.shape, means, read, inside, parts)
+            ends = [
+                (planes, verdict)
+                for (planes, _, _, verdict), count in zip(candidates, missed, strict=True)
+                if count > _FEWEST_MISSED
+            ]
+        fields.append(_field_of(view, what, ends))
     return fields
+
+
+def _field_of(
+    view: View, what: FieldSearch, ends: Sequence[tuple[np.ndarray, Verdict]]
+) -> tuple[HullMask | None, float]:
+    """The field of a view, by the faces at which it ends, or may end; and the share of it that is doubtful."""
+    sure = [planes for planes, verdict in ends if verdict == "yes"]
+    if len(ends) < _SEVERAL_FACES:
+        ends = [(planes, verdict) for planes, verdict in ends if verdict == "yes"]
+    if sure:
+        # Where no pixel inside is dark, those beyond are not either: one face that is an end stands for all. And where one
+        # face is an end, others that may be one are.
+        every = inside_planes(np.concatenate([planes for planes, _ in ends]), view.shape)
+        return (what.hull if what.filled > _NO_DARKNESS else every), 0.0
+    if not ends:
+        return None, 0.0
+    return None, inside_planes(np.concatenate([planes for planes, _ in ends]), view.shape).outside
 
 
 def _plain(view: View) -> View:
@@ -200,6 +223,14 @@ def _sampled_mean(view: View, grid: Grid) -> float:
         light += float(values.sum(dtype=np.float64))
         amount += int(np.count_nonzero(covered))
     return light / amount if amount else 0.0
+
+
+def _doubt(share: float) -> str:
+    """What is said of a view of which this share of the voxels may be no data, and counts as dark."""
+    return (
+        f"{share:.0%} of its voxels are 0 beyond flat faces, where others still show some light: the outside of its field, "
+        "or the dark round a specimen"
+    )
 
 
 def _note(found: FieldSearch, field: HullMask | None) -> str:

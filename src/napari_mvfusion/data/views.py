@@ -164,8 +164,11 @@ class RegisteredViews:
         """
         if self._no_data_known:
             return
-        self.views, found = yield from detect_no_data_of(self.views, self._frame)
+        self.views, found, doubts = yield from detect_no_data_of(self.views, self._frame)
         self._notes |= found
+        for name, doubt in doubts.items():
+            said = f"{doubt}; if nothing was recorded there, give --no-data {name}=0, or --mask {name}=FILE"
+            self._notes[name] = "; ".join([*filter(None, [self._notes.get(name)]), said])
         self._no_data_known = True
 
     def _detect_no_data_now(self) -> None:

@@ -23,11 +23,13 @@ class ViewFacts:
     Attributes
     ----------
     left_out : what is no data, in words; "" where that is nothing
+    doubt : what may be no data and is not left out, alike
     beside : how bright it is beside the others
     dark : what it has where no view shows light, None where that is not known
     """
 
     left_out: str = ""
+    doubt: str = ""
     beside: BesideOthers = field(default_factory=BesideOthers)
     dark: DarkLevel | None = None
 
@@ -46,10 +48,10 @@ def compare_views(views: Sequence[View], grid: Grid) -> Generator[Preparing, Non
     # A gain that was set must not hide itself, nor hot pixels decide.
     plain = [replace(view, gain=1.0, remove_hot=True) for view in views]
     try:
-        settled, left_out = yield from detect_no_data_of(plain, grid)
+        settled, left_out, doubts = yield from detect_no_data_of(plain, grid)
     except _UNREADABLE:
         return [ViewFacts() for _ in views]
-    found = [ViewFacts(left_out.get(view.name, "")) for view in views]
+    found = [ViewFacts(left_out.get(view.name, ""), doubts.get(view.name, "")) for view in views]
     compared = RegisteredViews(settled, grid)
     try:
         dark = find_dark_levels(compared)

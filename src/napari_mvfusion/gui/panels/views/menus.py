@@ -200,6 +200,7 @@ def field_choices(view: Image, layers: Sequence[Layer]) -> list[MenuEntry]:
     entries = [
         MenuEntry(automatic("Automatic", known), checked=now == "auto"),
         MenuEntry(zeros_are_data("Zeros are data", known), checked=now == "none"),
+        MenuEntry(zeros_are_no_data("Zeros are no data", known), checked=now == "0"),
     ]
     if masked and not known.get("mask_layer"):
         entries.append(MenuEntry(Fix("Its own mask", "The mask that came with the view, or what was left out of it")))
@@ -230,6 +231,13 @@ def automatic(label: str, known: Mapping[str, Any]) -> Fix:
     )
     said = "0 and NaN outside its field are recognised"
     return _with_mask(label, tip, said, known, mask=None, mask_layer="", mask_file="", no_data="auto")
+
+
+def zeros_are_no_data(label: str, known: Mapping[str, Any]) -> Fix:
+    """A button that takes every 0 of a view as no measurement."""
+    tip = "Take every 0 as outside the field of the view, and leave it to the other views"
+    said = "every 0 counts as no data"
+    return _with_mask(label, tip, said, known, mask=None, mask_layer="", mask_file="", no_data="0")
 
 
 def zeros_are_data(label: str, known: Mapping[str, Any]) -> Fix:

@@ -23,7 +23,7 @@ from napari_mvfusion.gui.layers.notes import notes, said_of_psf, why_unticked
 from napari_mvfusion.gui.panels.views.caches import CachedPSF, PixelCache, PSFCache, ViewCache, psfs_of
 from napari_mvfusion.gui.panels.views.grids import grid_problems
 from napari_mvfusion.gui.panels.views.light_menu import light_problems
-from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data
+from napari_mvfusion.gui.panels.views.menus import automatic, zeros_are_data, zeros_are_no_data
 from napari_mvfusion.gui.panels.views.row import RowState
 from napari_mvfusion.gui.panels.views.trust_menu import trust_problems
 from napari_mvfusion.io.placing import direction_of
@@ -172,6 +172,9 @@ def _compared_problems(known: Mapping[str, Any], compared: ViewFacts | None) -> 
     elif compared is not None and compared.left_out:
         text = sentence(f"{compared.left_out}.")
         found.append(Problem("note", text, (zeros_are_data("Zeros are data", known),)))
+    if compared is not None and compared.doubt and known.get("mask") is None:
+        text = sentence(f"{compared.doubt}.")
+        found.append(Problem("warning", text, (zeros_are_no_data("Zeros are no data", known),)))
     facts = compared or ViewFacts()
     offset = float(known.get("offset") or 0.0)
     said = (
