@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple
+from napari_mvfusion.data.trust import Fade, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.io.psf_files import prepare_psf
@@ -66,6 +67,26 @@ def test_attenuation_is_what_the_specimen_took(angles: tuple[float, ...], attenu
     for values, angle in zip(light, angles, strict=True):
         wanted = transmission(truth, angle, attenuation)
         assert error(values, wanted, truth) < 0.4 * error(np.ones_like(truth), wanted, truth)
+
+
+@pytest.mark.parametrize("attenuation", [0.0, 0.01])
+@pytest.mark.parametrize("faded", [(0,), (0, 1, 2, 3)], ids=["one view", "all views"])
+def test_how_much_views_count_says_nothing_of_the_light_that_they_lost(
+    attenuation: float, faded: tuple[int, ...]
+) -> None:
+    """Trust is what a user thinks of a view; light is found in the pixels as they were recorded."""
+    views, _ = recorded(attenuation)
+    weights = np.linspace(0, 1, 64, dtype=np.float32)[:, None, None] * np.ones(views.grid.shape, np.float32)
+    plain = find_transmission(views)
+    assert (plain is None) == (attenuation == 0)
+    for trust in ({"fade": Fade(16, 40)}, {"weights": weights}):
+        trusted = [with_trust(view, views.grid, **trust) if n in faded else view for n, view in enumerate(views.views)]
+        found = find_transmission(RegisteredViews(trusted, views.grid))
+        if plain is None or found is None:
+            assert found is plain
+        else:
+            assert found.strengths == plain.strengths
+            np.testing.assert_array_equal(found.values, plain.values)
 
 
 def test_attenuation_with_the_measured_psfs(test_data) -> None:

@@ -20,7 +20,7 @@ from napari_mvfusion.methods import make_method
 
 SHAPE = (40, 24, 22)
 SIGMA_UM = np.array([0.6, 0.3, 0.3])
-ANGLES = (0, 90)
+ANGLES = (0, 180)
 
 
 def psf_of(voxel_um, shape=(31, 21, 21)):
@@ -96,7 +96,7 @@ def test_info_says_once_for_all_views_what_was_done_to_their_psfs(tmp_path, pixe
     by_folder(tmp_path, pixels, psf_of(0.1), 0.1, 0.2)
     lines = run("info", tmp_path).stdout.splitlines()
     (said,) = [line for line in lines if "resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um" in line]
-    assert said.startswith("PSFs of view '0', view '90': ")
+    assert said.startswith("PSFs of view '0', view '180': ")
 
 
 def test_deep_voxels_of_a_psf_count_too(tmp_path, pixels):
@@ -140,7 +140,7 @@ def test_what_was_done_to_a_psf_is_in_the_messages_and_in_the_recipe(tmp_path, p
     assert done.returncode == 0, done.stderr
     said = done.stderr
     assert said.count("note: PSF of view '0': resampled from voxels of 0.1 x 0.1 x 0.1 to 0.2 x 0.2 x 0.2 um") == 1
-    assert said.count("note: PSF of view '90': ") == 1
+    assert said.count("note: PSF of view '180': ") == 1
     assert "warning" not in said
     recipe = json.loads((tmp_path / "out.zarr.recipe.json").read_text())
     assert any("resampled" in note for note in recipe["views"][1]["psf_notes"])
