@@ -11,6 +11,7 @@ from .engine.recipe import load_recipe as load_recipe
 from .engine.recipe import save_recipe as save_recipe
 from .engine.resolution import find_resolution as find_resolution
 from .engine.saved_transmissions import save_transmissions as save_transmissions
+from .engine.unsupported import find_unsupported as find_unsupported
 from .errors import MVFusionError as MVFusionError
 from .io.formats import write_volume as write_volume
 from .io.ome_zarr.scene_writer import write_scene as write_scene

@@ -17,7 +17,9 @@ from scipy.ndimage import gaussian_filter
 from command_line import run
 from napari_mvfusion.cli import evaluate as evaluate_command
 from napari_mvfusion.engine.resolution import find_resolution
-from napari_mvfusion.io.opening import open_views, open_volume
+from napari_mvfusion.engine.run_attenuation import attenuation_of_run
+from napari_mvfusion.engine.unsupported import find_unsupported
+from napari_mvfusion.io.opening import open_views, open_volume, read_recipe
 from napari_mvfusion.measures import metrics
 from napari_mvfusion.measures.metric import Metric
 from napari_mvfusion.measures.quality import evaluate
@@ -150,6 +152,26 @@ def test_the_resolution_is_that_of_the_views_a_result_was_fused_from(sample, tmp
     assert "from the views 0, 90, 180, 270, but the resolution is that of the views 0, 90" in " ".join(
         said.stderr.split()
     )
+
+
+def test_light_that_the_views_do_not_support_is_written(sample, tmp_path):
+    mean, found = tmp_path / "mean.tif", tmp_path / "found.zarr"
+    run("fuse", sample, "--method", "average", "-o", mean)
+    said = run("evaluate", mean, "--views", sample, "--unsupported", found)
+    volume, grid = open_volume(found)
+    views = open_views(sample)
+    allowed = attenuation_of_run(read_recipe(mean), views)
+    expected = find_unsupported(tifffile.imread(mean), views, attenuation=allowed)
+    assert np.array_equal(volume[:], expected.values)
+    assert grid.voxel_size_um == open_volume(mean)[1].voxel_size_um
+    assert f"{expected.sentence}: see" in " ".join(said.stdout.split())
+    again = run("evaluate", mean, "--views", sample, "--unsupported", found, code=3)
+    assert f"{found} exists already: choose another name\n" in again.stderr
+    other = tmp_path / "other.zarr"
+    as_json = json.loads(run("evaluate", mean, "--views", sample, "--unsupported", other, "--json").stdout)
+    assert as_json["unsupported"] == {"share": expected.share, "file": str(other)}
+    alone = run("evaluate", mean, "--truth", mean, "--unsupported", tmp_path / "no.zarr", code=2)
+    assert "give --views" in " ".join(alone.stderr.split())
 
 
 def test_a_recipe_repeats_a_run_bit_for_bit(sample, tmp_path):

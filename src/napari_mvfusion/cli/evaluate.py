@@ -17,10 +17,13 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.engine.run_attenuation import attenuation_of_run, with_transmissions_of
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.engine.unsupported import Unsupported, find_unsupported
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.imaging.threads import Interrupted
-from napari_mvfusion.io.formats import known_endings
+from napari_mvfusion.io.atomic import check_place
+from napari_mvfusion.io.formats import known_endings, new_endings, write_volume, writer_of
 from napari_mvfusion.io.opening import open_volume, read_recipe
+from napari_mvfusion.io.overlap import refuse_overlap
 from napari_mvfusion.measures.fsc import Resolution
 from napari_mvfusion.measures.metric import Measured, Needs, Values
 from napari_mvfusion.measures.metrics import METRICS, measure, titles
@@ -50,6 +53,13 @@ def evaluate(
             "fused as FUSED was, and compared (Fourier shell correlation).",
         ),
     ] = False,
+    unsupported: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"Also how much of the light of FUSED its views speak against, and where: a new {new_endings()}.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     *,
@@ -65,10 +75,14 @@ def evaluate(
     has_views = views is not None or bool(reading.view)
     if truth is None and not has_views and not resolution:
         raise typer.BadParameter("give --truth, --views, or both, or --resolution", param_hint="--truth")
+    if unsupported is not None:
+        if not has_views:
+            raise typer.BadParameter("give --views: what they do not support is looked for", param_hint="--unsupported")
+        _check_new_file(unsupported, [*volumes, *([] if views is None else [views])])
     # What was fused of a series is one volume, and its truth may be.
     volume, grid = open_volume(fused, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)
     result: dict[str, Any] = {"fused": str(fused)}
-    reference = opened = None
+    reference = opened = light = None
     if truth is not None:
         reference, _ = open_volume(truth, timepoint=reading.timepoint, channel=reading.channel, one_will_do=True)
         if tuple(reference.shape) != tuple(volume.shape):
@@ -106,12 +120,38 @@ def evaluate(
         result["volume"] = alone["all"]
     if found is not None:
         result["resolution"] = found.as_dict()
+    if unsupported is not None and opened is not None:
+        light = _unsupported(measured, opened, device, quiet=as_json)
+        write_volume(unsupported, light.values, grid)
+        result["unsupported"] = light.as_dict() | {"file": str(unsupported)}
     if not as_json:
         _print(fused.name, measured, values)
         if found is not None:
             show.say("\n".join(filter(None, [found.sentence, found.caution])))
+        if light is not None:
+            show.say(f"{light.sentence}: see {unsupported}")
     if as_json:
         show.print_json(result)
+
+
+def _check_new_file(path: Path, read: list[Path]) -> None:
+    """Refuse a place for a volume before any work: its name, what stands there, and what is read."""
+    place = writer_of(path).place(path)
+    refuse_overlap([place], read)
+    check_place(place)
+    if place.exists():
+        raise OutputError(f"{place} exists already: choose another name")
+
+
+def _unsupported(measured: Measured, views: RegisteredViews, device: str, *, quiet: bool) -> Unsupported:
+    """The light of a fused volume that its views do not support."""
+    with stopped_by_signals() as cancel, show.working("light without support", quiet=quiet) as report:
+        try:
+            return find_unsupported(
+                measured.fused, views, attenuation=measured.attenuation, device=device, report=report, cancel=cancel
+            )
+        except Interrupted:
+            raise typer.Exit(cancel.exit_code) from None
 
 
 def _resolution(

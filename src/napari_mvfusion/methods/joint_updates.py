@@ -100,6 +100,7 @@ class JointUpdates:
 
     Attributes
     ----------
+    device : where it computes
     level : of the filter
     scale : brightness of the views that counts as 1
     share : of the light of the specimen that the views saw: images of blocks are in units of what the views see
@@ -125,7 +126,7 @@ class JointUpdates:
         self._least_change = _LEAST_CHANGE if iterations is None else 0.0
         self._likely = _LIKELY_UPDATES if iterations is None else iterations
         self._taken: set[int] = set()
-        self._device = device
+        self.device = device
         weights = [view.weight for view in views.views]
         self._trusts = [weight / sum(weights) for weight in weights]
         self._shares = torch.tensor(self._trusts, device=device)[:, None, None, None]
@@ -204,6 +205,13 @@ class JointUpdates:
         self._taken.add(update)
         return seen, image
 
+    def step_from(self, image: torch.Tensor, tile: TileInput, block: Box) -> torch.Tensor:
+        """What an update would add to an image of a block: (z, y, x), both in the brightness of the specimen."""
+        seen = self._seen(tile, block)
+        gains = self._bank.noise_gains(block.shape, seen.margin)
+        unit = self.share / self.scale
+        return self._step((image * unit).clamp_(min=0), seen, gains).div_(unit)
+
     def sharper(
         self, image: torch.Tensor, seen: SeenBlock, levels: Sequence[float], part: Box
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -277,7 +285,7 @@ class JointUpdates:
         transmission = self._transmission_over(block)
         passed = None if transmission is None else (transmission * self._shares).sum(dim=0)
         values, covered = recorded(block, tile)
-        lit = torch.ones(block.shape, device=self._device) if covered is None else (covered.amax(dim=0) > 0).float()
+        lit = torch.ones(block.shape, device=self.device) if covered is None else (covered.amax(dim=0) > 0).float()
         counted = self._bank.from_within(lit, margin)
         unsure = torch.zeros_like(lit)
         for within, trust in zip(counted, self._trusts, strict=True):
@@ -288,7 +296,7 @@ class JointUpdates:
 
     def _transmission_over(self, block: Box) -> torch.Tensor | None:
         if isinstance(self._transmission, Transmission):
-            return self._transmission.over(self._views.in_frame(block), self._device)
+            return self._transmission.over(self._views.in_frame(block), self.device)
         return None if self._transmission is None else self._transmission[(slice(None), *block.slices)]
 
 

@@ -1,0 +1,182 @@
+"""Light of a fused volume that its views speak against: what a method invented, or brought to the wrong place.
+
+The volume is blurred as each view was and compared with it, and what is too much is carried back with the Wiener filter of
+all views, as in an update of the method `wiener`. What noise would make of it is taken off, voxel by voxel; the rest is
+light that no view supports. It takes no ground truth, and any fused volume, whatever it was made by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.imaging.threads import Interrupted, interruptible
+from napari_mvfusion.measures.attenuation import Transmission, find_transmission
+from napari_mvfusion.measures.finite_values import finite_values
+from napari_mvfusion.measures.used_attenuation import UsedAttenuation
+from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.cells import FilterSteps
+from napari_mvfusion.methods.deblurring import look_at_psfs
+from napari_mvfusion.methods.joint_updates import JointUpdates
+from napari_mvfusion.system.devices import pick_device
+
+NOTABLE = 0.01
+"""Share of the light from which on it is worth a sentence that no view supports it."""
+_LEAST_SAID = 0.001
+_SLAB = 32
+_SCAN_SHARE, _LIGHT_SHARE = 0.1, 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Unsupported:
+    """What of a fused volume its views do not support.
+
+    Attributes
+    ----------
+    values : float32 (z, y, x), light in the units of the fused volume, 0 where it is supported
+    share : of the light of the fused volume
+    """
+
+    values: np.ndarray
+    share: float
+
+    @property
+    def sentence(self) -> str:
+        """What a user reads."""
+        share = f"{self.share:.1%}" if self.share >= _LEAST_SAID else f"less than {_LEAST_SAID:.1%}"
+        return f"{share} of the light of the fused volume is not supported by the views"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is written."""
+        return {"share": self.share}
+
+
+def find_unsupported(
+    fused: VolumeLike,
+    views: RegisteredViews,
+    *,
+    attenuation: UsedAttenuation | None = None,
+    device: torch.device | str = "auto",
+    report: Callable[[str, float], None] = lambda text, share: None,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Unsupported:
+    """Find the light of a fused volume that its views speak against.
+
+    Structure that is too faint to show in the noise of the views is not found, nor what the blur hides from all of them:
+    what is left is not proven to be there.
+
+    Parameters
+    ----------
+    fused : (z, y, x) on the grid of the views, in any units
+    views : each with its PSF
+    attenuation : what the run that made the volume took, see `attenuation_of_run`; estimated when None, or when that says
+        that it is to be fitted
+    device : where it computes, see `fuse_events`
+    report : called with what is being done and the share of it that is done, 0 to 1; an error that it raises ends the work
+    cancel : polled while it computes; when it returns True, `Interrupted` is raised
+
+    Returns
+    -------
+    Unsupported. Holds the volume of its values beside a block of the views.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, a view has no PSF, cannot be read, or a value is not finite.
+    Interrupted
+        If it was cancelled.
+    """
+    if tuple(fused.shape) != views.grid.shape:
+        raise InputError(
+            f"the fused volume has shape {tuple(fused.shape)}, but its views {views.grid.shape}: do they belong together?"
+        )
+    look_at_psfs(views)
+    for event in views.scan():
+        if cancel():
+            raise Interrupted
+        report("looking at the views", _SCAN_SHARE * event.fraction)
+    views = views.without_hot()
+    transmission = (
+        find_transmission(views) if attenuation is None or attenuation.fitted else attenuation.of(views.names)
+    )
+    with interruptible(cancel):
+        updates = JointUpdates(views, transmission, pick_device(str(device)))
+    return _Comparison(fused, views, transmission, updates).all(report, cancel)
+
+
+class _Comparison:
+    """A fused volume against its views, cell by cell."""
+
+    def __init__(
+        self, fused: VolumeLike, views: RegisteredViews, transmission: Transmission | None, updates: JointUpdates
+    ) -> None:
+        self._fused = fused
+        self._views = views
+        self._transmission = transmission
+        self._updates = updates
+        self._device = torch.device("cpu")
+        self._unit = 1.0
+
+    def all(self, report: Callable[[str, float], None], cancel: Callable[[], bool]) -> Unsupported:
+        """Compare all of it."""
+        seen, light, total = 0.0, 0.0, 0.0
+        slabs = [
+            Box((z, 0, 0), (min(z + _SLAB, self._fused.shape[0]), *self._views.grid.shape[1:]))
+            for z in range(0, self._fused.shape[0], _SLAB)
+        ]
+        for number, slab in enumerate(slabs):
+            if cancel():
+                raise Interrupted
+            report("comparing the light", _SCAN_SHARE + (_LIGHT_SHARE - _SCAN_SHARE) * number / len(slabs))
+            values = self._of(slab)
+            total += float(values.clip(0).sum(dtype=np.float64))
+            seen_here, light_here = self._light(slab, values)
+            seen, light = seen + seen_here, light + light_here
+        # Blurs keep light: what all views saw over what they would have seen of the volume is its unit.
+        self._unit = seen / light if light > 0 else 0.0
+        found = torch.zeros((1, *self._views.grid.shape))
+        steps = self._updates.cells.assemble(self._views.grid.box, self._too_much, [found], keep=False)
+        while True:
+            try:
+                with interruptible(cancel):
+                    share = next(steps)
+            except StopIteration:
+                break
+            report("comparing with the views", _LIGHT_SHARE + (1 - _LIGHT_SHARE) * share)
+        self._updates.release()
+        values = found[0].numpy()
+        if self._unit > 0:
+            values *= np.float32(1 / self._unit)
+        return Unsupported(values, float(values.sum(dtype=np.float64)) / total if total > 0 else 0.0)
+
+    def _of(self, box: Box) -> np.ndarray:
+        return finite_values(self._fused, box, "the fused volume")
+
+    def _light(self, box: Box, values: np.ndarray) -> tuple[float, float]:
+        """Light of all views in a box, and what they would have of the fused volume."""
+        pixels, coverage = self._views.read(box), self._views.coverage(box)
+        volume = np.broadcast_to(values, pixels.shape)
+        if self._transmission is not None:
+            volume = volume * self._transmission.over(self._views.in_frame(box), self._device).numpy()
+        if coverage is not None:
+            pixels, volume = pixels * coverage, volume * coverage
+        return float(pixels.sum(dtype=np.float64)), float(volume.sum(dtype=np.float64))
+
+    def _too_much(self, block: Box, part: Box) -> FilterSteps:
+        """What of a block is too much, over a part of it, in the units of the views."""
+        yield 0.0
+        pixels, coverage = self._views.read(block), self._views.coverage(block)
+        device = self._updates.device
+        covered = None if coverage is None else torch.from_numpy(coverage).to(device)
+        tile = TileInput(block, block, torch.from_numpy(pixels).to(device), covered, None, None)
+        image = torch.from_numpy(self._of(block) * np.float32(self._unit)).to(device)
+        too_much = self._updates.step_from(image, tile, block).neg_()
+        # No more than there is.
+        return [torch.minimum(too_much, image)[part.slices].clamp(min=0).cpu()[None]]
