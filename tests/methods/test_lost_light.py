@@ -114,38 +114,19 @@ def test_what_is_no_transmission_is_named(rng):
 
 _PEAK = """
 import sys
-import numpy as np, torch
+import numpy as np
 sys.path[:0] = sys.argv[1:3]
+from peak_memory import used_and_stated
 from test_contract import QUICK, pixels_of, views_of
 from napari_mvfusion.data.geometry import Box
-from napari_mvfusion.data.views import drain
 from napari_mvfusion.methods import make_method
-from napari_mvfusion.methods.base import TileInput, finished
-torch.set_num_threads(2)
-def resident(what):
-    status = dict(line.split(":") for line in open("/proc/self/status"))
-    return int(status[what].split()[0]) * 1024
-def tile_of(views, stage, box):
-    wide = box.grow(stage.view_halo).clip(views.grid.shape)
-    values = torch.from_numpy(np.ascontiguousarray(views.read(wide, stage.views)))
-    if stage.estimate_halo is None:
-        return TileInput(box, wide, values, None, None, None)
-    around = box.grow(stage.estimate_halo).clip(views.grid.shape)
-    return TileInput(box, wide, values, None, around, torch.ones(around.shape))
 name = sys.argv[3]
 method = make_method(name, attenuation="given", **QUICK.get(name, {}))
 for shape, side in (((30, 30, 30), 30), ((96, 100, 104), 64), ((96, 100, 104), 104)):
     light = [np.linspace(0.5, 1, shape[0], dtype=np.float32)[:, None, None] * np.ones(shape, np.float32)] * 3
     views = views_of([values.astype(np.float32) for values in pixels_of(shape)], transmission=light)
-    bound = drain(method.prepare(views, torch.device("cpu")))
     box = Box(tuple((n - min(n, side)) // 2 for n in shape), tuple((n + min(n, side)) // 2 for n in shape))
-    tiles = [tile_of(views, stage, box) for stage in bound.stages]
-    open("/proc/self/clear_refs", "w").write("5")  # the peak so far, that of preparing, is forgotten
-    held = resident("VmRSS")
-    for stage, tile in zip(bound.stages, tiles):
-        finished(bound.run(stage, tile))
-    print(resident("VmHWM") - held, bound.working_bytes(box.shape))
-    bound.release()
+    print(*used_and_stated(method, views, box))
 """
 
 
