@@ -147,6 +147,13 @@ def main():
     shoot(viewer, "compare-light-profile")
     panel.tabs.setCurrentIndex(0)
     shoot(viewer, "compare-light")
+    panel.tabs.setCurrentIndex(2)
+    panel.tick(SHOWN[2:-1])
+    viewer.layers["embryo cbif"].visible = True
+    find = panel.widget.findChild(QPushButton, "find_unsupported")
+    find.click()
+    wait(600, find.isEnabled)
+    shoot(viewer, "compare-unsupported")
     viewer.close()
 
 

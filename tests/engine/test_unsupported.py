@@ -63,7 +63,9 @@ def test_units_of_the_volume_do_not_matter() -> None:
 def test_an_average_keeps_blurred_light_that_the_views_speak_against() -> None:
     views = recorded().views
     mean = views.read(views.grid.box).mean(axis=0)
-    assert find_unsupported(mean, views).share > 5 * max(find_unsupported(fused(), views).share, NOTABLE)
+    kept, little = find_unsupported(mean, views), find_unsupported(fused(), views)
+    assert kept.share > 5 * max(little.share, NOTABLE)
+    assert (kept.caution, little.caution) == ("may be invented or misplaced", "")
 
 
 def test_cells_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from napari_mvfusion.cli import options, show
 from napari_mvfusion.cli.stopping import stopped_by_signals
 from napari_mvfusion.cli.view_options import ViewOptions, open_inputs, reads_views
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.provenance import views_of_run
 from napari_mvfusion.engine.recipe import Recipe, load_recipe
 from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.engine.run_attenuation import attenuation_of_run, with_transmissions_of
@@ -190,16 +191,14 @@ def _those_of(recipe: Recipe, views: RegisteredViews, fused: Path) -> Registered
 
 def _that_made(fused: Path, views: RegisteredViews) -> RegisteredViews:
     """Of the views in a folder those that a volume was fused from, as its recipe says, where it has one."""
-    stated = (read_recipe(fused) or {}).get("views")
-    used = [str(view.get("name")) for view in stated if isinstance(view, dict)] if isinstance(stated, list) else []
-    if not used or not set(used) < set(views.names):
-        return views
-    others = ", ".join(name for name in views.names if name not in used)
-    show.note(
-        f"measured on the views {', '.join(used)}, which {fused.name} was fused from, and not on {others}: name views with "
-        "--view to measure on others"
-    )
-    return views.select(used)
+    used = views_of_run(read_recipe(fused), views)
+    others = ", ".join(name for name in views.names if name not in used.names)
+    if others:
+        show.note(
+            f"measured on the views {', '.join(used.names)}, which {fused.name} was fused from, and not on {others}: name "
+            "views with --view to measure on others"
+        )
+    return used
 
 
 def _as_json(values: Mapping[str, Values], needs: Needs) -> dict[str, Any]:

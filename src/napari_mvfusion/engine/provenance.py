@@ -119,6 +119,23 @@ def made_alike(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return origin(recipe) == origin(other)
 
 
+def views_of_run(recipe: Mapping[str, Any] | None, views: RegisteredViews) -> RegisteredViews:
+    """Of views those that a volume was fused from, as its recipe says.
+
+    Parameters
+    ----------
+    recipe : of the volume, from wherever; None where there is none
+    views : those that are at hand
+
+    Returns
+    -------
+    All of them, in their order, where the recipe names none, or others than are at hand.
+    """
+    stated = (recipe or {}).get("views")
+    used = [str(view.get("name")) for view in stated if isinstance(view, dict)] if isinstance(stated, list) else []
+    return views.select(used) if used and set(used) <= set(views.names) else views
+
+
 def psf_sha256(psf: np.ndarray) -> str:
     """SHA-256 of a PSF's shape and float32 values."""
     values = np.ascontiguousarray(psf, np.float32)

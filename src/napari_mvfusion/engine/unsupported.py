@@ -28,7 +28,7 @@ from napari_mvfusion.methods.joint_updates import JointUpdates
 from napari_mvfusion.system.devices import pick_device
 
 NOTABLE = 0.01
-"""Share of the light from which on it is worth a sentence that no view supports it."""
+"""Share of the light from which on it is worth a caution that no view supports it."""
 _LEAST_SAID = 0.001
 _SLAB = 32
 _SCAN_SHARE, _LIGHT_SHARE = 0.1, 0.15
@@ -52,6 +52,11 @@ class Unsupported:
         """What a user reads."""
         share = f"{self.share:.1%}" if self.share >= _LEAST_SAID else f"less than {_LEAST_SAID:.1%}"
         return f"{share} of the light of the fused volume is not supported by the views"
+
+    @property
+    def caution(self) -> str:
+        """What such light may be, said of it; "" where there is next to none."""
+        return "may be invented or misplaced" if self.share >= NOTABLE else ""
 
     def as_dict(self) -> dict[str, Any]:
         """What is written."""

@@ -28,6 +28,7 @@ Role = Literal[
     "preview",
     "residual",
     "difference",
+    "unsupported",
     "curtain",
     "profile",
     "outlines",

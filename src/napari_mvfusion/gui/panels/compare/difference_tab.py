@@ -1,4 +1,4 @@
-"""The third tab: where two volumes differ, and where a volume fails to explain a view."""
+"""The third tab: where volumes differ, fail to explain a view, or have light that no view supports."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from napari_mvfusion.gui.panels.compare.compared_layers import (
     with_role,
 )
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart, LayerChoice, PairChoice
+from napari_mvfusion.gui.panels.compare.unsupported_box import UnsupportedBox
 from napari_mvfusion.gui.widgets.forms import Field, Form
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.measures.differences import Difference, ResidualVolume, difference, residual
@@ -34,12 +35,16 @@ _DIVERGING = Colormap(
 _ABOUT_DIFFERENCE = "B is brought to the brightness of A first. Orange: A is brighter. Blue: B is."
 _ABOUT_RESIDUAL = (
     "The view minus the volume as the view would see it, in units of the noise that is expected: noise alone stays within "
-    "±3. Attenuation is that of the run which made the volume, or fitted. Orange: the view is brighter than explained."
+    "±3. Orange: the view is brighter than explained."
+)
+_RESIDUAL_TIP = (
+    "<qt>What is not in the model, as a wrong PSF or angle, shows up besides errors of the result. Attenuation is that of "
+    "the run which made the volume, or fitted.</qt>"
 )
 
 
 class DifferenceTab(ComparePart):
-    """Adds layers with the difference of two volumes, or with the residual of a view."""
+    """Adds layers with the difference of two volumes, the residual of a view, or light without support."""
 
     def __init__(self, viewer: ViewerModel, compared: ComparedLayers, status: Status) -> None:
         super().__init__(viewer, compared, status)
@@ -66,6 +71,8 @@ class DifferenceTab(ComparePart):
             for part in parts:
                 inner.addWidget(part)
             layout.addWidget(box)
+        # Before the tallest: it is in sight in a small window too.
+        layout.insertWidget(1, UnsupportedBox(viewer, compared, status))
         layout.addWidget(self._bar)
         layout.addStretch()
         compared.changed.connect(self._follow)
@@ -94,9 +101,7 @@ class DifferenceTab(ComparePart):
         missing = "" if self._fused.count() else "No result is open: fuse the views first"
         missing = busy or missing or ("" if self._view.count() else "No view with a PSF is open")
         self._explain.setEnabled(not missing)
-        self._explain.setToolTip(
-            missing or "What is not in the model, as a wrong PSF or angle, shows up besides errors of the result"
-        )
+        self._explain.setToolTip(missing or _RESIDUAL_TIP)
 
     def _start_difference(self) -> None:
         both = self._pair.both

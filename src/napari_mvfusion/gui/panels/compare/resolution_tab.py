@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout
 
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.provenance import views_of_run
 from napari_mvfusion.engine.resolution import find_resolution
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
@@ -141,8 +142,7 @@ class ResolutionTab(ComparePart):
         method = method_of_recipe(recipe["method"]["name"], recipe["method"]["parameters"])
         with_psfs = any(view["psf_sha256"] is not None for view in recipe["views"])
         views = views_of(self._volume(layer), self._compared.listed(), self._viewer.dims.point, with_psfs=with_psfs)
-        used = [view["name"] for view in recipe["views"]]
-        return (views.select(used) if set(used) <= set(views.names) else views), method
+        return views_of_run(recipe, views), method
 
     def _start(self) -> None:
         with self._told():
