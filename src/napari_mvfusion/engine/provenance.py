@@ -129,7 +129,7 @@ def views_of_run(recipe: Mapping[str, Any] | None, views: RegisteredViews) -> Re
 
     Returns
     -------
-    All of them, in their order, where the recipe names none, or others than are at hand.
+    Those, in the order of the run; all, as they are, where the recipe names none, or others than are at hand.
     """
     stated = (recipe or {}).get("views")
     used = [str(view.get("name")) for view in stated if isinstance(view, dict)] if isinstance(stated, list) else []
