@@ -211,6 +211,27 @@ def test_further_updates_do_no_harm(snr: float) -> None:
     assert errors[3] < 1.03 * min(errors)
 
 
+@pytest.mark.parametrize("specimen", ["cells", "shell"])
+def test_short_psfs_in_bright_light_do_not_make_updates_grow(specimen: str) -> None:
+    """Momentum that was never given up broke smooth bodies to pieces: peaks four times too bright after 24 updates."""
+    rng = np.random.default_rng(1)
+    z, y, x = np.indices((40, 40, 40)) - 19.5
+    if specimen == "shell":
+        radius = np.sqrt(z**2 + y**2 + x**2)
+        truth = ((radius > 9) & (radius < 14)).astype(np.float64) + 0.02
+    else:
+        truth = np.full((40, 40, 40), 0.02)
+        for place, size in zip(rng.uniform(-13, 13, (30, 3)), rng.uniform(2, 3.5, 30), strict=True):
+            inside = (z - place[0]) ** 2 + (y - place[1]) ** 2 + (x - place[2]) ** 2 < size**2
+            truth[inside] = 1
+    truth = ndimage.gaussian_filter(truth, 0.6).astype(np.float32)
+    psfs = [light_sheet_psf(angle, axial_fwhm=5, lateral_fwhm=3.5, shape=(15, 15, 15)) for angle in ANGLES]
+    views = simulate(truth, ANGLES, psfs, snr=70.0, attenuation=0.0, rng=rng).views
+    errors = [error(fused(views, JointWiener(iterations=n)), truth) for n in (8, 24, 60)]
+    assert max(errors[1:]) < 1.1 * errors[0]
+    assert error(fused(views, JointWiener()), truth) < 1.1 * errors[0]
+
+
 def test_lost_light_is_given_back_where_it_was_lost() -> None:
     dim, truth = recorded(48, snr=20.0, attenuation=0.02)
     with_it, without = (error(fused(dim, JointWiener(attenuation=a)), truth) for a in ("estimated", "none"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
@@ -191,17 +192,22 @@ class JointUpdates:
         seen = self._seen(tile, block)
         image = before = self._first(tile, block, seen)
         gains = self._bank.noise_gains(block.shape, seen.margin)
-        update = 1
+        update, ahead_for, last = 1, 1, inf
         while update < self._most:
             yield update / max(self._likely, update + 1)
             update += 1
-            ahead = (update - 2) / (update + 1)
+            ahead_for += 1
+            ahead = (ahead_for - 2) / (ahead_for + 1)
             point = torch.lerp(before, image, 1 + ahead).clamp_(min=0)
             step = self._step(point, seen, gains)
             change = float(torch.linalg.vector_norm(step) / torch.linalg.vector_norm(point).clamp(min=_TINY))
             before, image = image, point.add_(step).clamp_(min=0)
             if change < self._least_change:
                 break
+            if change > last:
+                # Too far ahead: with short PSFs and much light it would go on growing.
+                ahead_for = 1
+            last = change
         self._taken.add(update)
         return seen, image
 

@@ -40,10 +40,10 @@ class JointWiener(OneStage):
         I' = max(I + m (I - I_before), 0),   E_v = (T_v I') (x) P_v,   d_v = (X_v - E_v) / (E_v + c T)
         I <- max(I' + s (sqrt(I' E) + c) B[d_v], 0),   E = mean of E_v over T
 
-    with `m = (k - 2) / (k + 1)` in update k, and c = 0.03. In the light an update is multiplicative, as photon noise is,
-    and in the dark it is not without bounds. The factor is the mean of the image and its blur: with the image alone
-    peaks are brighter than what the views see of them, and updates grew without end where there was little noise; with
-    the blur alone two opposed views took twice as many.
+    with `m = (k - 2) / (k + 1)` in update k, counted from 1 again after an update that is larger than the one before, and
+    c = 0.03. In the light an update is multiplicative, as photon noise is, and in the dark it is not without bounds. The
+    factor is the mean of the image and its blur: with the image alone peaks are brighter than what the views see of them,
+    and updates grew without end where there was little noise; with the blur alone two opposed views took twice as many.
 
     Beyond its border the volume is mirrored, and where no view has data the mean of others stands, which nobody has seen.
     So `d_v` counts by the share w of `P_v` that lies where there are data, and w (1 - w) / 4 of the light counts as noise.
@@ -53,7 +53,8 @@ class JointWiener(OneStage):
     References
     ----------
     Guo et al., Rapid image deconvolution and multiview fusion for optical microscopy, Nature Biotechnology 38 (2020), for
-    back-projectors that do not match the blur; Nesterov, Doklady 27 (1983), for m.
+    back-projectors that do not match the blur; Nesterov, Doklady 27 (1983), for m; O'Donoghue & Candes, Adaptive restart
+    for accelerated gradient schemes, Foundations of Computational Mathematics 15 (2015).
     """
 
     name: ClassVar[str] = "wiener"
