@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def cases() -> dict[str, Case]:
 
 def compute(name: str, known: dict[str, Any], options: argparse.Namespace) -> None:
     """Add what is missing of a case."""
-    views, truth = record(cases()[name], options.seed, options)
+    case = cases()[name]
+    views, truth = record(replace(case, size=options.size or case.size), options.seed, options)
     for method, called, parameters, counts in RUNS:
+        if options.runs and called not in options.runs:
+            continue
         for count in counts:
             key = called if count is None else f"{called}, {count}"
             if key in known.setdefault(name, {}):
@@ -73,7 +77,9 @@ def compute(name: str, known: dict[str, Any], options: argparse.Namespace) -> No
             fused = np.asarray(fuse(views, wanted, device="cpu").data)
             seconds = time.perf_counter() - began
             error = evaluate(fused, truth)
-            axes = [reached(axis) for axis in find_resolution(views, wanted, device="cpu").axes]
+            axes: list[float | None] = [None]
+            if not options.no_resolution:
+                axes = [reached(axis) for axis in find_resolution(views, wanted, device="cpu").axes]
             known[name][key] = {
                 "seconds": seconds,
                 "nrmse": [error.all.nrmse, error.foreground.nrmse],
@@ -143,6 +149,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="figures, kept from run to run")
     parser.add_argument("--cases", nargs="*", choices=cases(), default=list(cases()))
     parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--size", type=int, help="voxels along a side of all specimens")
+    parser.add_argument("--runs", nargs="*", choices=[called for _, called, _, _ in RUNS], help="methods to run")
+    parser.add_argument(
+        "--no-resolution", action="store_true", help="leave out the resolution, which takes two more runs"
+    )
     parser.add_argument("--table", action="store_true", help="only print what is known as Markdown")
     parser.add_argument("--picture", type=Path, help="draw what is known")
     options = parser.parse_args()
