@@ -14,7 +14,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_mvfusion.data import no_data
-from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.field_of_view import HullMask, NoData, inside_planes, look_for_field
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
@@ -313,6 +313,15 @@ def test_every_zero_is_no_data_where_that_is_asked(recorded: Simulation) -> None
     drain(asked.detect_no_data())
     assert asked.views[0].mask is not None
     np.testing.assert_array_equal(asked.views[0].mask[:, :, :], corner)
+
+
+def test_what_was_ordered_as_no_data_is_one_note_for_all_views(recorded: Simulation) -> None:
+    ordered = RegisteredViews([replace(view, no_data="0") for view in auto(recorded, {}).views])
+    events = [*fuse_events(ordered, Average())]
+    notes = [event.message for event in events if isinstance(event, Noted) and "no data" in event.message]
+    names = ", ".join(f"'{name}'" for name in ordered.names)
+    assert notes == [f"views {names}: every 0 is taken as no data"]
+    assert not [event for event in events if isinstance(event, Warned) and "no data" in event.message]
 
 
 @pytest.mark.parametrize("shape", ["L", "hole"])

@@ -145,6 +145,28 @@ def test_an_accelerated_run_that_is_left_goes_on_to_the_identical_result(views, 
     assert again[-1].fused.changes == unbroken.changes
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_unfinished_run_beside_what_it_is_to_replace_is_named_with_how_it_goes_on(views, tmp_path, ours):
+    out = tmp_path / "fused.zarr"
+    fuse(views, Diffuse(iterations=1), out=out)
+    if not ours:
+        recipe_path(out).unlink()
+    method, tiles = Diffuse(iterations=2), {"tile": (32, 32, 32)}
+    done = []
+    for event in fuse_events(views, method, out=out, overwrite=True, cancel=lambda: len(done) == 3, **tiles):
+        if isinstance(event, TileDone):
+            done.append(event)
+    assert isinstance(event, Cancelled)
+    with pytest.raises(OutputError, match=r"exists already.*choose another output.*\(--resume --overwrite\)"):
+        fuse(views, method, out=out, resume=True, **tiles)
+    if ours:
+        with pytest.raises(OutputError, match="used other views, parameters or software"):
+            fuse(views, Diffuse(iterations=3), out=out, resume=True, **tiles)
+    again = list(fuse_events(views, method, out=out, resume=True, overwrite=True, **tiles))
+    assert sum(isinstance(event, TileDone) for event in again) > 0
+    assert np.array_equal(again[-1].fused.data[:], fuse(views, method, **tiles).data)
+
+
 def test_each_storage_was_really_used(views, tmp_path):
     seen = []
     for how in STORAGES.values():

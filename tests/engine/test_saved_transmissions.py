@@ -123,7 +123,8 @@ def test_why_there_is_none_is_said_before_anything_is_written(dimmed, tmp_path):
         ([first], "there is one: give two or more"),
         ([first, replace(second, angle=None)], r"'180' has no angle"),
         ([replace(first, psf=None), second], r"'0' has no PSF"),
-        ([first, replace(second, data=first.data)], "do not differ as if"),
+        ([first, replace(second, data=first.data)], "what looks like it leaves"),
+        ([first, replace(second, data=first.data, psf=first.psf)], "do not differ as if"),
     ):
         with pytest.raises(InputError, match=why):
             save_transmissions(RegisteredViews(views, dimmed.grid), tmp_path / "none")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -7,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.trust import Fade, with_trust
 from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.io.psf_files import prepare_psf
-from napari_mvfusion.measures.attenuation import Transmission, doubt_about_transmission, find_transmission
+from napari_mvfusion.measures.attenuation import (
+    Transmission,
+    doubt_about_transmission,
+    faint_transmission,
+    find_transmission,
+    why_no_transmission,
+)
 from napari_mvfusion.methods import Average, LearnedFusion
 from napari_mvfusion.psf import rotate_psf
 from napari_mvfusion.simulation import Simulation, embryo, light_sheet_psf, sample, simulate
@@ -302,3 +310,28 @@ def test_views_that_fade_keep_their_light(kind: str, every: bool) -> None:
     # Where one of the halves has most of the light, it has it in the result, too.
     brighter = slice(0, 16) if mean[:16].sum() > mean[16:].sum() else slice(16, 32)
     assert made[brighter].mean() == pytest.approx(mean[brighter].mean(), rel=0.25)
+
+
+def test_lost_light_that_explains_too_little_is_noted_with_the_share_and_none_where_views_do_not_differ() -> None:
+    rng = np.random.default_rng(2)
+    angles = (0.0, 90.0, 180.0, 270.0)
+    psfs = [light_sheet_psf(a, axial_fwhm=5, lateral_fwhm=2, shape=(9, 9, 9)) for a in angles]
+    made = simulate(embryo(32, rng), angles, psfs, rng=rng, attenuation=0.003).views
+    wave = 1 + 0.4 * np.sin(0.6 * np.arange(32, dtype=np.float32))
+    first = replace(made.views[0], data=np.asarray(made.views[0].data) * wave)
+    waved = RegisteredViews([first, *made.views[1:]], made.grid)
+
+    def said(views: RegisteredViews, **options: str) -> list[str]:
+        events = fuse_events(views, Average.model_validate(options))
+        said = [event.message for event in events if isinstance(event, (Noted, Warned))]
+        return [message for message in said if re.search(r"light that|lost light was|attenuation of the", message)]
+
+    (line,) = said(waved, attenuation="estimated")
+    assert re.search(r"what looks like it leaves \d\d% of what views differ by unexplained: it is taken as none", line)
+    assert "--transmission VIEW=FILE" in line
+    assert said(waved) == []
+    assert find_transmission(waved) is None
+    assert not doubt_about_transmission(waved)
+    assert faint_transmission(waved) in why_no_transmission(waved)
+    same = RegisteredViews([replace(view, data=made.views[0].data, psf=psfs[0]) for view in made.views], made.grid)
+    assert said(same, attenuation="estimated") == []

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mvfusion.cli import app
-from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.events import Noted, Warned
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, load_recipe, recipe_path
@@ -92,13 +92,34 @@ def test_where_hardly_any_light_is_left_nothing_wrong_is_said() -> None:
         assert (found[0].gain, found[0].added) == (1, 0)
 
 
-def test_a_run_says_which_view_is_darker_at_most_places_and_that_lost_light_allows_for_it() -> None:
+def said_of_brightness(views: RegisteredViews, attenuation: str) -> Warned | Noted:
+    events = fuse_events(views, Average.model_validate({"attenuation": attenuation}))
+    (event,) = [each for each in events if isinstance(each, (Warned, Noted)) and "'90'" in each.message]
+    return event
+
+
+def test_a_run_says_which_view_is_darker_at_most_places_and_whether_lost_light_allows_for_it() -> None:
     views = brighter(specimen(0.01), 1, 0.45)
-    for attenuation in ("none", "estimated"):
-        events = [*fuse_events(views, Average(attenuation=attenuation))]
-        (warned,) = [event.message for event in events if isinstance(event, Warned)]
-        assert re.search(r"view '90' is 2\.\d+ times darker than the others at most places", warned)
-        assert "allows for both; else divide it by its gain (--gain 90=0.4" in warned
+    darker = r"view '90' is 2\.\d+ times darker than the others at most places"
+    plain = said_of_brightness(views, "none")
+    assert isinstance(plain, Warned)
+    assert re.search(darker, plain.message)
+    assert "this run allows for none" in plain.message
+    assert "divide it by its gain (--gain 90=0.4" in plain.message
+    estimated = said_of_brightness(views, "estimated")
+    assert isinstance(estimated, Noted)
+    assert re.search(darker + ".*the lost light that is found allows for it$", estimated.message)
+    everywhere = brighter(specimen(), 1, 4.0)
+    assert isinstance(said_of_brightness(everywhere, "none"), Warned)
+    assert isinstance(said_of_brightness(everywhere, "estimated"), Noted)
+    known = find_transmission(everywhere)
+    assert known is not None
+    assert known.values[1].mean() / known.values[3].mean() == pytest.approx(4, rel=0.01)
+    unknown = brighter(specimen(0.03), 1, 0.25)
+    assert find_transmission(unknown) is None
+    event = said_of_brightness(unknown, "estimated")
+    assert isinstance(event, Warned)
+    assert "no lost light is found, so it counts too much or too little: divide it by its gain" in event.message
     found = find_transmission(views)
     assert found is not None
     assert found.values[1].mean() / found.values[0].mean() == pytest.approx(0.45, rel=0.1)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from scipy import ndimage, signal
 
 import warm_process
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.data.views import RegisteredViews, View, drain
@@ -628,6 +629,11 @@ def test_a_psf_whose_tails_alone_reach_beyond_the_volume_is_used_and_that_is_sai
     method = EBMD(iterations=3)
     said = method.check(RegisteredViews(views))
     assert [note for note in said if "spans (45, 5, 5) voxels" in note and "4.0% of its light lies beyond" in note]
+    assert not [note for note in said if isinstance(note, Statement) and "spans" in note]
+    faint = RegisteredViews([replace(views[0], psf=long_psf(0.004), psf_source="psf_left.tif"), views[1]])
+    (note,) = [note for note in method.check(faint) if "0.4% of its light lies beyond" in note]
+    assert isinstance(note, Statement), "too little to warn of"
+    assert note.startswith("the PSF of view 'left' (psf_left.tif) spans")
     cut = [replace(view, psf=view.psf[15:30]) for view in views]
     whole, without = (
         fuse(each, drain(method.prepare(each, CPU)))[0].numpy() for each in map(RegisteredViews, (views, cut))

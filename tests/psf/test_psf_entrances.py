@@ -177,3 +177,18 @@ def test_a_psf_of_one_plane_is_fused_with(tmp_path, pixels):
     for name, parameters in (("average", {}), ("ebmd", {"iterations": 2})):
         fused = np.asarray(fuse(views, make_method(name, **parameters), device="cpu").data)
         assert np.isfinite(fused).all()
+
+
+def test_a_psf_a_little_longer_than_the_volume_is_noted_with_its_own_file(tmp_path, pixels):
+    small = {angle: values[:11] for angle, values in pixels.items()}
+    views = by_folder(tmp_path, small, psf_of(0.3, (13, 9, 9)), 0.3, 0.3)
+    assert [view.psf.shape[0] for view in views.views] == [13, 13]
+    events = list(fuse_events(views, make_method("ebmd", iterations=1)))
+    notes = [event.message for event in events if isinstance(event, Noted) and "more than the volume" in event.message]
+    assert [f"psf_{angle}.tif" in note for angle, note in zip(ANGLES, notes, strict=True)] == [True, True]
+    assert not any("_view_" in note for note in notes)
+    assert not [event for event in events if isinstance(event, Warned) and "more than the volume" in event.message]
+    named = open_views(tmp_path, psfs={"180": tmp_path / "psf_0.tif"})
+    assert [view.label_of_psf for view in named.views] == [
+        f"view '{angle}' ({tmp_path / 'psf_0.tif'})" for angle in ANGLES
+    ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the command line lists its commands without numpy
 
 
 class Statement(str):
-    """A remark on what was opened that only states what was taken: nothing is wrong, and nobody needs to look."""
+    """A remark that only states what was taken or done: nothing is wrong, and nobody needs to look."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Noted:
     """Something that was done to what was given, in one line; nothing is wrong."""
 
     message: str
+
+
+def as_event(remark: str) -> Warned | Noted:
+    """A remark as an event: noted where it only states something (`Statement`), and else warned of."""
+    return Noted(remark) if isinstance(remark, Statement) else Warned(remark)
 
 
 @dataclass(frozen=True)

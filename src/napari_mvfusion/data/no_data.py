@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.events import Preparing, Statement
 from napari_mvfusion.data.field_faces import Verdict, ends_abruptly
 from napari_mvfusion.data.field_of_view import (
     FieldSearch,
@@ -55,8 +55,8 @@ def detect_no_data_of(
 
     Returns
     -------
-    The views, whose masks say all that is known; what is left out of each and why, in words, by the view's name; and alike
-    what may be no data and was not left out.
+    The views, whose masks say all that is known; what is left out of each and why, in words, by the view's name, as a
+    `Statement` where it was ordered; and alike what may be no data and was not left out.
     """
     views, notes = _without_numbers(views)
     found = [FieldSearch() for _ in views]
@@ -79,9 +79,9 @@ def detect_no_data_of(
         mask: VolumeLike | None = view.mask
         if view.no_data in ("0", "nan"):
             mask = ValueMask(view.data, zero=view.no_data == "0", nan=view.no_data == "nan", also=view.mask)
-            notes[view.name] = "; ".join(
-                [f"every {view.no_data} is taken as no data", *filter(None, [notes.get(view.name)])]
-            )
+            ordered = Statement(f"every {view.no_data} is taken as no data")
+            before = notes.get(view.name)
+            notes[view.name] = ordered if before is None else f"{ordered}; {before}"
         elif view.no_data == "auto" and view.mask is None:
             mask = known
             if what.nan_at_border:

@@ -57,7 +57,7 @@ class View:
     transmission : array (z, y, x) on the voxels of the fused volume, above 0: the share of the light of each voxel of the
         specimen that reached this view, at most 1, or relative to the mean of all views, at most 8. None where it is not
         known beforehand. Methods use it where they are told to.
-    trust_source, transmission_source : the files or layers that these two came from, for messages
+    trust_source, transmission_source, psf_source : the files or layers that these three came from, for messages
     """
 
     data: VolumeLike
@@ -79,6 +79,7 @@ class View:
     transmission: VolumeLike | None = None
     trust_source: str = ""
     transmission_source: str = ""
+    psf_source: str = ""
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -143,6 +144,11 @@ class View:
     def transmission_label(self) -> str:
         """The transmission that it was given, for a message: with the file of that, or else its own."""
         return f"the transmission of {self._named(self.transmission_source or self.source)}"
+
+    @property
+    def label_of_psf(self) -> str:
+        """The view's name for a message about its PSF: with the file of that, or else its own."""
+        return self._named(self.psf_source or self.source)
 
     def _named(self, file: str) -> str:
         return f"view '{self.name}' ({file})" if file else f"view '{self.name}'"

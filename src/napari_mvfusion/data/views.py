@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_mvfusion.data.events import Preparing
+from napari_mvfusion.data.events import Preparing, Statement
 from napari_mvfusion.data.field_of_view import VolumeLike
 from napari_mvfusion.data.geometry import Box, Grid, float_triple
 from napari_mvfusion.data.no_data import detect_no_data_of, is_no_data_known
@@ -131,7 +131,8 @@ class RegisteredViews:
         if len(psfs) != len(self):
             raise InputError(f"{len(psfs)} PSFs were given for {len(self)} views: each view needs one")
         changed = [
-            replace(view, psf=psf, psf_notes=(), psf_flaw="") for view, psf in zip(self.views, psfs, strict=True)
+            replace(view, psf=psf, psf_notes=(), psf_flaw="", psf_source="")
+            for view, psf in zip(self.views, psfs, strict=True)
         ]
         made = RegisteredViews(changed, self._frame, window=self._window, remarks=self.remarks)
         made._notes = dict(self._notes)
@@ -146,10 +147,22 @@ class RegisteredViews:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The remarks, and what was left out of the views, one line each; all is said once they were scanned."""
+        """The remarks, and what was left out of the views, one line each; all is said once they were scanned.
+
+        What was ordered, as that every 0 is no data, is a `Statement`, and one line for all views of which it is the same.
+        """
         self._detect_no_data_now()
-        found = (f"{view.label}: {self._notes[view.name]}" for view in self.views if view.name in self._notes)
-        return (*self.remarks, *found)
+        noted = [(view, self._notes[view.name]) for view in self.views if view.name in self._notes]
+        ordered: dict[str, list[str]] = {}
+        for view, note in noted:
+            if isinstance(note, Statement):
+                ordered.setdefault(note, []).append(f"'{view.name}'")
+        found = [f"{view.label}: {note}" for view, note in noted if not isinstance(note, Statement)]
+        said = [
+            Statement(f"view{'s' if len(names) > 1 else ''} {', '.join(names)}: {note}")
+            for note, names in ordered.items()
+        ]
+        return (*self.remarks, *found, *said)
 
     def detect_no_data(self) -> Generator[Preparing, None, None]:
         """Find out where views have no data that ask for it with `View.no_data`; once, and before anything is read.

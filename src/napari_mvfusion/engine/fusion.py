@@ -19,7 +19,7 @@ import torch
 
 from napari_mvfusion.addresses import address_of
 from napari_mvfusion.data.checks import check_image
-from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Statement, Warned
+from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, Prepared, Preparing, Warned, as_event
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple, triple
 from napari_mvfusion.data.seen import about_unseen
@@ -245,7 +245,7 @@ def _fuse(
         )
     checked = method.check(views)
     for message in checked:
-        yield Warned(message)
+        yield as_event(message)
     for message in about_one_direction(views):
         yield Warned(message)
     if any(view.psf is not None or view.psf_flaw for view in views.views):
@@ -256,7 +256,7 @@ def _fuse(
     try:
         yield from until(views.scan(), cancel)
         for note in views.notes:
-            yield Noted(note) if isinstance(note, Statement) else Warned(note)
+            yield as_event(note)
         for view, numbers in zip(views.views, views.statistics(), strict=True):
             check_image(view, numbers)
         unseen = yield from until(views.unseen_share(), cancel)
@@ -270,9 +270,11 @@ def _fuse(
         if method.removes_hot:
             views = views.without_hot()
         dark = find_dark_levels(views)
-        said = [*about_voids(views, recognised), *about_hot_pixels(views), *about_offsets(views, dark)]
-        for message in [*said, *about_gains(views, dark)]:
-            yield Warned(message)
+        found = [*about_voids(views, recognised), *about_hot_pixels(views), *about_offsets(views, dark)]
+        # A method without that parameter allows for no lost light.
+        attenuation: Any = getattr(method, "attenuation", "none")
+        for message in [*found, *about_gains(views, dark, attenuation)]:
+            yield as_event(message)
         views, unit = views.in_safe_unit()
         recipe = describe_run(given, method, target_device, inputs)
         recipe["run"] |= {"unseen_share": unseen} if unseen else {}
@@ -361,13 +363,13 @@ def _fuse(
     return fused
 
 
-def _say_psfs(views: RegisteredViews, method: Method, said: Sequence[str]) -> Generator[Event, None, None]:
+def _say_psfs(views: RegisteredViews, method: Method, before: Sequence[str]) -> Generator[Event, None, None]:
     """What was done to the PSFs, and whether they lie across the views, where the method needs them, unless it was said."""
     try:
         method.check(views.with_psfs([None] * len(views)))
     except InputError:
         for message in about_psfs_across(views):
-            if message not in said:
+            if message not in before:
                 yield Warned(message)
         for view in views.views:
             if view.psf_notes:

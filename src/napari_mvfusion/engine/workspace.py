@@ -20,6 +20,7 @@ from napari_mvfusion.io.formats import place_of, writer_of
 from napari_mvfusion.system import journal
 
 _JOURNAL = "journal.jsonl"
+_GO_ON = "have the unfinished run beside it, which is to replace it, go on (--resume --overwrite)"
 _OURS = re.compile(r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw")
 
 
@@ -42,9 +43,9 @@ def check_free(named: Path, *, overwrite: bool, resume: bool) -> None:
         # With resume, it may be what this very run has made; the fingerprint will tell.
         ours = resume and (recipe_path(out).exists() or _placing(out) is not None)
         if out.exists() and not (overwrite or ours):
-            raise OutputError(
-                f"{out} exists already: choose another output, or allow it to be overwritten (--overwrite)"
-            )
+            unfinished = resume and partial_folder(out).exists()
+            how = _GO_ON if unfinished else "allow it to be overwritten (--overwrite)"
+            raise OutputError(f"{out} exists already: choose another output, or {how}")
         if overwrite:
             known.check_replaced(named)
 
@@ -121,10 +122,8 @@ class Workspace:
             if out.exists() and not overwrite:
                 self.finished = fingerprint in made_with and not self.folder.exists()
                 if not self.finished:
-                    raise OutputError(
-                        f"{out} exists already and was made otherwise: choose another output, or allow it to be "
-                        "overwritten (--overwrite)"
-                    )
+                    how = _GO_ON if self.entries else "allow it to be overwritten (--overwrite)"
+                    raise OutputError(f"{out} exists already and was made otherwise: choose another output, or {how}")
                 return
             if self.folder.exists():
                 self.discard()

@@ -499,8 +499,10 @@ def _with_stated_psfs(
     for view, (size_um, own) in zip(views.views, onto, strict=True):
         if view.name in files:
             said += _replaced(view.name, None if view.psf is None else path, files)
-            psf = open_psf(files[view.name], size_um, clean=clean, own=own)
-            view = replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw)
+            file = files[view.name]
+            psf = open_psf(file, size_um, clean=clean, own=own)
+            named = "" if file is None else str(file)
+            view = replace(view, psf=psf.psf, psf_notes=psf.notes, psf_flaw=psf.flaw, psf_source=named)
         changed.append(view)
     return RegisteredViews(changed, views.grid, remarks=[*views.remarks, *said])
 

@@ -182,6 +182,7 @@ def open_view_files(
                 psf=psf.psf,
                 psf_notes=psf.notes,
                 psf_flaw=psf.flaw,
+                psf_source="" if each.psf is None else str(each.psf),
             )
         )
     return RegisteredViews(views, placed.grid, remarks=[*remarks, *placed.remarks])

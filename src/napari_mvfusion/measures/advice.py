@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 import numpy as np
 
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.measures.attenuation import find_transmission
 from napari_mvfusion.measures.camera_offset import DarkLevel, cut_off, light_of_nothing
 from napari_mvfusion.measures.gains import compare_brightness
 from napari_mvfusion.measures.voids import find_voids
@@ -85,12 +88,20 @@ def about_voids(views: RegisteredViews, names: Collection[str]) -> list[str]:
     return found
 
 
-def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> list[str]:
-    """One line for each view that is brighter or darker than the others everywhere, with what would mend it.
+def about_gains(
+    views: RegisteredViews, dark: Sequence[DarkLevel | None], attenuation: Literal["estimated", "given", "none"]
+) -> list[str]:
+    """One line for each view that is brighter or darker than the others, with what would mend it.
 
     Parameters
     ----------
+    views : with their statistics known
     dark : what `find_dark_levels` found; a camera offset that is still to be subtracted is allowed for
+    attenuation : what the run takes for lost light
+
+    Returns
+    -------
+    Among them a `Statement` of each view for whose brightness the lost light that is found allows.
     """
     found = []
     compared = list(zip(views.views, compare_brightness(views, light_of_nothing(views, dark)), strict=True))
@@ -108,15 +119,27 @@ def about_gains(views: RegisteredViews, dark: Sequence[DarkLevel | None]) -> lis
         brighter = f"{ratio:.3g} times as bright as" if ratio > 1 else f"{1 / ratio:.3g} times darker than"
         divide = f"divide it by its gain (--gain {view.name}={view.gain * ratio:.3g}, or gain of the view)"
         if beside.gain != 1:
-            found.append(
-                f"{view.label} is {brighter} the others everywhere, so it counts too much or too little: {divide}"
-            )
+            what = f"{view.label} is {brighter} the others everywhere"
         elif beside.mostly != 1:
-            found.append(
-                f"{view.label} is {brighter} the others at most places, and views differ otherwise too, as by lost light: "
-                f"lost light that is estimated and found, which is noted, allows for both; else {divide}"
-            )
+            what = f"{view.label} is {brighter} the others at most places, and views differ otherwise too, as by lost light"
+        else:
+            continue
+        found.append(_in_a_run(views, what, divide, attenuation, lost=beside.gain == 1))
     return found
+
+
+def _in_a_run(views: RegisteredViews, what: str, divide: str, attenuation: str, *, lost: bool) -> str:
+    """What a run makes of a view that is brighter or darker, and whether it seems to have lost light too."""
+    wrong = "so it counts too much or too little"
+    if attenuation == "estimated" and find_transmission(views) is not None:
+        return Statement(f"{what}: the lost light that is found allows for it")
+    if attenuation == "given":
+        return f"{what}: the transmissions that are given allow for it where they hold it; else {divide}"
+    if not lost:
+        return f"{what}, {wrong}: {divide}"
+    if attenuation == "estimated":
+        return f"{what}; no lost light is found, {wrong}: {divide}"
+    return f"{what}; this run allows for none, {wrong}: {divide}, or have lost light estimated, which allows for both"
 
 
 def about_hot_pixels(views: RegisteredViews) -> list[str]:

@@ -13,6 +13,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.measures.attenuation import (
     Transmission,
     doubt_about_transmission,
+    faint_transmission,
     find_transmission,
     lacking_for_transmission,
     possible_transmission,
@@ -40,8 +41,8 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
 
     Yields
     ------
-    The progress of a scan of the views, and what was found in a line, or what is lacking to find it; a warning where it was
-    looked for and cannot be known.
+    The progress of a scan of the views, and what was found in a line, or what is lacking to find it, or that it explains too
+    little; a warning where it was looked for and cannot be known. Nothing where the views do not differ like that.
 
     Raises
     ------
@@ -57,6 +58,10 @@ def known_transmission(views: RegisteredViews, attenuation: Attenuation) -> Gene
         return given_transmission(views)
     if doubt := doubt_about_transmission(views):
         yield Warned(doubt)
+    if faint := faint_transmission(views):
+        yield Noted(
+            f"{faint}; where it is known, give it (--transmission VIEW=FILE for each view, and attenuation given)"
+        )
     found = find_transmission(views)
     if len(views) > 1 and (lacking := lacking_for_transmission(views)):
         yield Noted(f"{lacking}, or choose attenuation none")

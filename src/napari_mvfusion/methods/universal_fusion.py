@@ -15,7 +15,11 @@ from torch.nn import functional
 from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.data.geometry import Box, Triple, triple
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.measures.attenuation import doubt_about_transmission, lacking_for_transmission
+from napari_mvfusion.measures.attenuation import (
+    doubt_about_transmission,
+    faint_transmission,
+    lacking_for_transmission,
+)
 from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, transmission_for
 from napari_mvfusion.methods.deblurring import scan_light
@@ -179,4 +183,6 @@ def bind_universal(
             yield Noted(lacking)
         if doubt := doubt_about_transmission(ordered):
             yield Warned(doubt)
+        if faint := faint_transmission(ordered):
+            yield Noted(faint)
     return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored)

@@ -36,7 +36,7 @@ def check_orientations(
     psfs = []
     for view in views.views:
         psf = psf_of(view, "the check of orientation")
-        check_psf(psf, view.label)
+        check_psf(psf, view.label_of_psf)
         psfs.append(psf)
     start = triple(max(0, (n - _SIDE) // 2) for n in views.grid.shape)
     stop = triple(a + min(_SIDE, n) for a, n in zip(start, views.grid.shape, strict=True))

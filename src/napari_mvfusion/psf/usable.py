@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.view import View
 from napari_mvfusion.errors import InputError
@@ -15,6 +16,8 @@ from napari_mvfusion.psf.kernel import check_psf
 
 # More than the far tails of a measured PSF hold: then the volume tells little of what the PSF gathers.
 _MOST_BEYOND = 0.1
+# From here on it is warned of; less is what a PSF cut a voxel or two wider than the volume loses.
+_MATTERS = 0.01
 _NOT_WORTH_SAYING = 0.001
 
 
@@ -60,12 +63,12 @@ def check_usable(psf: np.ndarray, label: str, volume: Triple) -> list[str]:
     Parameters
     ----------
     psf : (z, y, x)
-    label : of its view, for messages
+    label : of its view, for messages, see `View.label_of_psf`
     volume : (z, y, x) of the fused volume
 
     Returns
     -------
-    How much of it reaches beyond the volume, in words, where some does.
+    How much of it reaches beyond the volume, in words, where some does: a `Statement` below 1 % of the light.
 
     Raises
     ------
@@ -85,10 +88,11 @@ def check_usable(psf: np.ndarray, label: str, volume: Triple) -> list[str]:
         )
     if beyond < _NOT_WORTH_SAYING:
         return []
-    return [
+    words = (
         f"the PSF of {label} spans {span} voxels, more than the volume of {volume}: {beyond:.1%} of its light lies beyond, "
         "and counts as if the volume went on as its mirror image"
-    ]
+    )
+    return [words if beyond >= _MATTERS else Statement(words)]
 
 
 def _share_beyond(psf: np.ndarray, volume: Triple) -> float:
@@ -114,4 +118,5 @@ def look_at_psf(view: View, volume: Triple, needed_by: str) -> list[str]:
         As `psf_of` and `check_usable`.
     """
     psf = psf_of(view, needed_by)
-    return [*check_usable(psf, view.label, volume), *check_psf(normalised(psf), view.label)]
+    called = view.label_of_psf
+    return [*check_usable(psf, called, volume), *check_psf(normalised(psf), called)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from napari_mvfusion.data.events import Warned
+from napari_mvfusion.data.events import Statement, Warned
 from napari_mvfusion.data.geometry import Triple, triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike, drain
 from napari_mvfusion.errors import InputError, OutputError
@@ -256,7 +256,8 @@ class _Setup:
             order = channel_order(each, card)
             odd = [note for view in each.views for note in look_at_psf(view, each.grid.shape, "training on views")]
             for note in [*odd, *order.warnings]:
-                yield Warned(note)
+                if not isinstance(note, Statement):
+                    yield Warned(note)
             ordered.append(each.select([each.names[index] for index in order.indices]))
         objective: Objective
         adversary: Adversary | None = None

@@ -48,7 +48,7 @@ def with_psf(view: View, place: ViewId, to_grid: np.ndarray | None, places: Plac
             notes = (*notes, *_said(to_grid))
     except InputError as error:
         return replace(view, psf_flaw=f"the PSF of {view.label} cannot be used: {error}")
-    return replace(view, psf=values, psf_notes=notes)
+    return replace(view, psf=values, psf_notes=notes, psf_source=str(file))
 
 
 def _said(to_grid: np.ndarray) -> list[str]:
