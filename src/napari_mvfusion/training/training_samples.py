@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,16 +183,24 @@ def upright(values: torch.Tensor, sample: TrainingSample) -> torch.Tensor:
 
 def run_network(network: Generator, sample: TrainingSample) -> torch.Tensor:
     """The generated volume of a tile, (1, 1, z, y, x) float32."""
-    return generate(network, sample)[0]
+    generated: torch.Tensor = network(*_read(network, sample))
+    return generated.float()
 
 
 def generate(network: Generator, sample: TrainingSample) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The same, and how far it may be off where the network says so; see `UniversalGenerator.decode`."""
+    if not (isinstance(network, UniversalGenerator) and network.architecture.uncertainty):
+        return run_network(network, sample), None
+    generated, error = network.generate(*_read(network, sample))
+    return generated.float(), error
+
+
+def _read(network: Generator, sample: TrainingSample) -> list[Any]:
+    """What a network reads of a tile."""
     t = sample.tensors
     if not isinstance(network, UniversalGenerator):
-        return network(t["views"]).float(), None
-    generated, error = network.generate(t["views"], t["blurred"], t["sharp"], t.get("transmission"))
-    return generated.float(), error
+        return [t["views"]]
+    return [t["views"], t["blurred"], t["sharp"], t.get("transmission")]
 
 
 def _corner(shape: Triple, tile: Triple, rng: np.random.Generator) -> Triple:
