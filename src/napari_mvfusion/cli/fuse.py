@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from napari_mvfusion.cli import options, show
-from napari_mvfusion.cli.stopping import stopped_by_signals
-from napari_mvfusion.cli.view_options import FuseOptions, open_inputs, reads_views
+from napari_mvfusion.cli.show_series import follow_series, say_failures
+from napari_mvfusion.cli.stopping import StopFlag, stopped_by_signals
+from napari_mvfusion.cli.view_options import FuseOptions, open_inputs, reads_views, warn_left_out
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
+from napari_mvfusion.engine.series_recipe import load_series_recipe
+from napari_mvfusion.engine.series_run import RunEvents, fuse_chosen, repeat_series
+from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import check_place
 from napari_mvfusion.io.formats import new_endings, writer_of
 from napari_mvfusion.io.overlap import refuse_overlap
@@ -32,7 +37,12 @@ def fuse(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help=f"The result: a new {new_endings()}, or a new name in an OME-Zarr container."),
+        typer.Option(
+            "-o",
+            "--out",
+            help=f"The result: a new {new_endings()}, or a new name in an OME-Zarr container. Of a "
+            "series, an OME-Zarr has all volumes; another name is that of a file for each, as fused-000-001.tif.",
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(METHODS)}; {_DEFAULT_METHOD} by default.")
@@ -68,7 +78,7 @@ def fuse(
     *,
     reading: FuseOptions,
 ) -> None:
-    """Fuse registered views into one volume. The recipe that repeats it lands beside the result."""
+    """Fuse registered views into one volume, or a series of them. The recipe that repeats it lands beside the result."""
     if out is None:
         raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
     if (recipe is None) == (not (inputs or reading.view)):
@@ -79,46 +89,101 @@ def fuse(
     place = writer_of(out).place(out)
     check_place(place)
     with stopped_by_signals() as cancel:
-        events: Generator[Event, None, Fused | None]
-        common: dict[str, Any] = {
-            "resume": resume,
-            "overwrite": overwrite,
-            "cancel": cancel,
-            "memory_bytes": options.memory_of(memory),
-        }
+        how = _How(out, cancel, resume, overwrite, options.memory_of(memory), quiet or as_json, as_json)
         if recipe is not None:
             refuse_overlap([place, partial_folder(place)], [recipe])
+            several = load_series_recipe(recipe)
+            if several is not None:
+                _run_series(how, lambda **common: repeat_series(several, out, device=device, **common), "repeat")
+                return
             known = load_recipe(recipe)
-            title = known.method.name
-            events = known.repeat(out, device=device, **common)
-        else:
-            parameters = {key: value for key, value in chosen.items() if value is not None}
-            settings = options.settings(set_ or [])
-            if twice := sorted(parameters.keys() & settings.keys()):
-                raise typer.BadParameter(f"{twice[0]} is given twice", param_hint="--set")
-            bound_method = make_method(method or _DEFAULT_METHOD, **parameters, **settings)
-            title = method or _DEFAULT_METHOD
-            opening = reading.inputs(inputs or [])
-            read_from = opening.model_dump(mode="json")
-            check_before_reading(out, read_from, overwrite=overwrite, resume=resume)
-            events = fuse_events(
-                open_inputs(opening),
-                bound_method,
-                device=device or "auto",
-                tile=options.tile_of(tile),
-                out=out,
-                inputs=read_from,
-                **common,
-            )
-        fused = show.follow(events, title=title, quiet=quiet or as_json)
+            _run_one(how, lambda **common: known.repeat(out, device=device, **common), known.method.name)
+            return
+        parameters = {key: value for key, value in chosen.items() if value is not None}
+        settings = options.settings(set_ or [])
+        if twice := sorted(parameters.keys() & settings.keys()):
+            raise typer.BadParameter(f"{twice[0]} is given twice", param_hint="--set")
+        title = method or _DEFAULT_METHOD
+        bound_method = make_method(title, **parameters, **settings)
+        computing: dict[str, Any] = {"device": device or "auto", "tile": options.tile_of(tile)}
+        if reading.is_series:
+            check_before_reading(out, overwrite=overwrite, resume=resume)
+            choice = reading.series(inputs or [])
+            warn_left_out(choice.inputs)
+            if len(choice.indices) > 1:
+                _run_series(how, lambda **common: fuse_chosen(choice, bound_method, out, **computing, **common), title)
+                return
+        opening = choice.inputs_at(()) if reading.is_series else reading.inputs(inputs or [])
+        read_from = opening.model_dump(mode="json")
+        check_before_reading(out, read_from, overwrite=overwrite, resume=resume)
+
+        def run(**common: Any) -> Generator[Event, None, Fused | None]:
+            return fuse_events(open_inputs(opening), bound_method, out=out, inputs=read_from, **computing, **common)
+
+        _run_one(how, run, title)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a run goes on with what is there, what it may take, and what it says."""
+
+    out: Path
+    cancel: StopFlag
+    resume: bool
+    overwrite: bool
+    memory_bytes: int | None
+    quiet: bool
+    as_json: bool
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all runs are told."""
+        return {
+            "resume": self.resume,
+            "overwrite": self.overwrite,
+            "cancel": self.cancel,
+            "memory_bytes": self.memory_bytes,
+        }
+
+
+def _run_one(how: _How, run: Callable[..., Generator[Event, None, Fused | None]], title: str) -> None:
+    """Run the fusion of one volume, and say what came of it."""
+    fused = show.follow(run(**how.common), title=title, quiet=how.quiet)
+    recipe = recipe_path(writer_of(how.out).place(how.out))
     if fused is None:
-        raise typer.Exit(cancel.exit_code)
-    if as_json:
-        show.print_json({"output": str(out), "recipe": str(recipe_path(place)), "changes": list(fused.changes)})
+        raise typer.Exit(how.cancel.exit_code)
+    if how.as_json:
+        show.print_json({"output": str(how.out), "recipe": str(recipe), "changes": list(fused.changes)})
     elif fused.made_before:
-        show.say(f"{out} was finished by an earlier run: nothing is left to do")
+        show.say(f"{how.out} was finished by an earlier run: nothing is left to do")
     else:
-        show.say(f"{out}\n{recipe_path(place)}")
+        show.say(f"{how.out}\n{recipe}")
+
+
+def _run_series(how: _How, run: Callable[..., RunEvents], title: str) -> None:
+    """Run the fusion of several volumes, and say what came of it and what failed."""
+    end = follow_series(run(**how.common), title=title, quiet=how.quiet)
+    if end is None:
+        raise typer.Exit(how.cancel.exit_code)
+    recipe = recipe_path(writer_of(how.out).place(how.out))
+    if how.as_json:
+        failed = {each.words: each.reason for each in end.failed}
+        files = [str(file) for file in end.files]
+        show.print_json({"outputs": files, "recipe": str(recipe), "volumes": end.fused, "failed": failed})
+    elif end.made_before:
+        show.say(f"{how.out} was finished by an earlier run: nothing is left to do")
+    elif end.fused:
+        last = f" to {end.files[-1].name}, {len(end.files)} files" if len(end.files) > 1 else ""
+        show.say(f"{end.files[0]}{last}\n{recipe}")
+    say_failures(end.failed)
+    if end.failed:
+        show.note(
+            f"{len(end.failed)} of {end.fused + len(end.failed)} volumes failed, the others are done: mend the views and "
+            "run again with --resume"
+            if end.fused
+            else "no volume could be fused"
+        )
+        raise typer.Exit(InputError.exit_code)
 
 
 def _refuse_beside_recipe(options: Mapping[str, Any]) -> None:

@@ -133,21 +133,21 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                 case Warned(message):
                     say_warning(message)
                 case Noted(message):
-                    if not (quiet or _said_before(message)):
-                        note(f"note: {_one_line(message)}")
+                    if not quiet:
+                        note_once(message)
                 case Preparing(label, fraction):
                     bar.update(preparing, description=label, completed=fraction, visible=fraction < 1)
                 case Prepared():
                     bar.reset(task)
                     bar.update(preparing, visible=False)
                     if not quiet:
-                        _say_plan(title, event)
+                        say_plan(title, event)
                 case TileStep(label, fraction):
                     bar.update(task, description=f"{title}: {label}", completed=fraction)
                 case TileDone():
                     bar.update(task, description=f"{title}: {event.label}", completed=event.fraction)
-                case TileHalved(_, to_shape):
-                    say_warning(f"memory ran out: going on with smaller tiles of {_shape(to_shape)} voxels")
+                case TileHalved():
+                    say_halved(event)
                 case IterationDone():
                     bar.update(task, description=f"{title}: change {event.change:.2%}")
                 case Cancelled():
@@ -174,7 +174,19 @@ def working(title: str, *, quiet: bool = False) -> Iterator[Callable[[str, float
         yield report
 
 
-def _say_plan(title: str, event: Prepared) -> None:
+def note_once(message: str) -> None:
+    """A line about what was done to what was given, on stderr, unless the command has said it before."""
+    if not _said_before(message):
+        note(f"note: {_one_line(message)}")
+
+
+def say_halved(event: TileHalved) -> None:
+    """Say that memory ran out, and what happens then."""
+    say_warning(f"memory ran out: going on with smaller tiles of {_shape(event.to_shape)} voxels")
+
+
+def say_plan(title: str, event: Prepared) -> None:
+    """Where a run computes, in which tiles, and the memory that it takes at most."""
     resumed = f", {event.resumed_tiles} tiles done before" if event.resumed_tiles else ""
     tiles = "1 tile" if event.tiles == 1 else f"{event.tiles} tiles of {_shape(event.tile_shape)}"
     note(f"{title} on {event.device}: {tiles}, at most {event.memory_bound_bytes / 2**30:.1f} GiB{resumed}")

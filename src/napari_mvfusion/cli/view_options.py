@@ -15,6 +15,7 @@ from napari_mvfusion.addresses import absolute
 from napari_mvfusion.cli import options, show
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.series_choice import SeriesChoice, choose_series
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import format_of, is_project, known_endings, place_of
 from napari_mvfusion.io.name_pattern import FIELDS
@@ -277,11 +278,46 @@ class SelectionOptions(ViewOptions):
 
 @dataclass(frozen=True)
 class FuseOptions(SelectionOptions):
-    """The same, also by the name that the choice of views has had in `mvfusion fuse` from the beginning."""
+    """The same, for one volume or a series; views also by the name that they have had in `mvfusion fuse` all along."""
 
     only: Annotated[
         str | None, _option("--only", "--views", metavar="NAMES", help="Views to use, as 0,90. All by default.")
     ] = None
+    timepoints: Annotated[
+        str | None,
+        _option(
+            "--timepoints",
+            metavar="all|LIST",
+            help="Fuse these time points as one series: all, or numbers and ranges as in Python, as 0:100:2 or 0,5,10:20.",
+        ),
+    ] = None
+    channels: Annotated[
+        str | None,
+        _option("--channels", metavar="all|LIST", help="The same of channels, by number or name: all, 0,1 or GFP,RFP."),
+    ] = None
+
+    @property
+    def is_series(self) -> bool:
+        """Whether several volumes are asked for."""
+        return self.timepoints is not None or self.channels is not None
+
+    def series(self, paths: Sequence[Path]) -> SeriesChoice:
+        """The volumes that are asked for; what was guessed is said.
+
+        Parameters
+        ----------
+        paths : INPUT
+        """
+        for axis, one, several in (
+            ("timepoint", self.timepoint, self.timepoints),
+            ("channel", self.channel, self.channels),
+        ):
+            if one is not None and several is not None:
+                raise typer.BadParameter(f"give either --{axis} or --{axis}s", param_hint=f"--{axis}s")
+        choice, said = choose_series(self.as_said(paths), self.timepoints, self.channels)
+        if said:
+            show.note(f"note: {said}")
+        return choice
 
 
 def reads_views(command: Callable[..., None]) -> Callable[..., None]:
@@ -313,9 +349,14 @@ def reads_views(command: Callable[..., None]) -> Callable[..., None]:
 def open_inputs(inputs: Inputs) -> RegisteredViews:
     """Open the views, and say what beside them looks like a view or PSF and is left out."""
     views = inputs.open()
+    warn_left_out(inputs)
+    return views
+
+
+def warn_left_out(inputs: Inputs) -> None:
+    """Say what beside the views looks like a view or PSF and is left out."""
     for message in left_out(inputs.source) if inputs.pattern is None else ():
         show.say_warning(message)
-    return views
 
 
 def _source(paths: Sequence[Path], views: Sequence[str]) -> str | list[str] | dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from napari_mvfusion.data.events import Preparing
 from napari_mvfusion.data.geometry import triple
 from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.errors import OutputError, is_out_of_memory
 from napari_mvfusion.io.formats import place_of, writer_of
@@ -51,6 +52,36 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
     OutputError
         If voxels cannot be read or are not those that were written, or a coarser level is not made of them.
     """
+    flaw = yield from flaw_of_volume(lambda: open_volume(out)[0], recipe, lambda: writer_of(out).flaw(out), out)
+    if flaw:
+        raise OutputError(f"{out} is damaged: {flaw}; fuse again with --overwrite, or to another output")
+
+
+def flaw_of_volume(
+    look: Callable[[], VolumeLike], recipe: Mapping[str, Any], beside: Callable[[], str], out: Path
+) -> Generator[Preparing, None, str]:
+    """Read a finished volume once, tile by tile, and say what is wrong with it.
+
+    Parameters
+    ----------
+    look : opens it, (z, y, x)
+    recipe : of the volume, as for `check_finished`
+    beside : says what is wrong with it beside its pixels; "" for nothing
+    out : the result that it is in
+
+    Yields
+    ------
+    Preparing, after each tile.
+
+    Returns
+    -------
+    In words, "" for nothing.
+
+    Raises
+    ------
+    InputError
+        If the recipe is damaged.
+    """
     with parsing(f"{recipe_path(place_of(out))} is damaged", "fuse again with --overwrite, or to another output"):
         shape = triple(recipe["grid"]["shape"])
         tile = triple(recipe["run"].get("tile", (_PLANES, *shape[1:])))
@@ -58,20 +89,15 @@ def check_finished(out: Path, recipe: Mapping[str, Any]) -> Generator[Preparing,
         plan = TilePlan(shape, tile)
     found = []
     try:
-        volume, _ = open_volume(out)
+        volume = look()
         for number, box in enumerate(plan.boxes):
             found.append(digest(np.asarray(volume[box.slices], np.float32)))
             yield Preparing("checking the result", (number + 1) / len(plan.boxes))
-        flaw = writer_of(out).flaw(out)
+        flaw = beside()
     except Exception as error:  # a damaged file raises whatever its codec does
         if is_out_of_memory(error):
             raise
-        raise OutputError(_damaged(out, f"its voxels cannot be read ({cause_of(error)})")) from error
+        return f"its voxels cannot be read ({cause_of(error)})"
     if wanted is not None and voxels_entry(found)[_KEY] != wanted:
-        raise OutputError(_damaged(out, "its voxels are not those that were written"))
-    if flaw:
-        raise OutputError(_damaged(out, flaw))
-
-
-def _damaged(out: Path, what: str) -> str:
-    return f"{out} is damaged: {what}; fuse again with --overwrite, or to another output"
+        return "its voxels are not those that were written"
+    return flaw

@@ -26,7 +26,15 @@ from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import recipe_path as recipe_path
 from napari_mvfusion.io.atomic import removing_path
 from napari_mvfusion.io.base import Format
-from napari_mvfusion.io.formats import growing_format, is_written, writer_of, writers
+from napari_mvfusion.io.formats import (
+    format_of,
+    growing_format,
+    is_written,
+    place_of,
+    split_ending,
+    writer_of,
+    writers,
+)
 
 RECIPE = "recipe.json"
 _REPLACED = "replaced"
@@ -56,6 +64,25 @@ def fresh_name(folders: Iterable[Path | None], stem: str, endings: Sequence[str]
         return None
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     return next(folder / name for name in names if not any(_taken(folder / f"{name}{end}") for end in endings))
+
+
+def volume_suffix(numbers: Iterable[int]) -> str:
+    """What follows the name in the file of a volume of a series, from its numbers along the axes before z."""
+    return "".join(f"-{number:03}" for number in numbers)
+
+
+def named_apart(named: Path, suffix: str, ending: str = "") -> Path:
+    """What one of several results is called that are written together.
+
+    Parameters
+    ----------
+    named : what all of them are called; it may name a place inside a file
+    suffix : what follows the stem of its file
+    ending : of the file, where the name has none
+    """
+    known, place = format_of(named), place_of(named)
+    stem, own = split_ending(place.name)
+    return known.elsewhere(named, place.with_name(stem + suffix + (own or ending)))
 
 
 def _taken(path: Path) -> bool:

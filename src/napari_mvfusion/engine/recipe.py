@@ -43,7 +43,11 @@ _WHERE = "a fused volume that was made here, or the .recipe.json file that lies 
 
 _BY_HAND = "by hand: "
 
+SERIES_FORMAT: Literal["mvfusion-series"] = "mvfusion-series"
+_FORMATS = (FORMAT, SERIES_FORMAT)
+
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Part(BaseModel):
@@ -613,12 +617,34 @@ def load_recipe(path: str | Path) -> Recipe:
     InputError
         If the file is missing, is or holds no recipe, or was made by a newer version.
     """
+    values = read_values(path)
+    if values["format"] == SERIES_FORMAT:
+        raise InputError(
+            f"{path} is the recipe of a series of volumes, and that of one is needed here: mvfusion fuse --recipe repeats "
+            "all of it"
+        )
+    return validated(Recipe, values, path)
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """What the recipe of a volume or of a series holds, before it is validated; see `load_recipe`."""
     path = Path(path)
     values = _inside(path) if is_volume(path) else _written(path)
     if not isinstance(values.get("version"), int) or values["version"] > FORMAT_VERSION:
         raise InputError(f"{path} was made by a newer version of napari-mvfusion: update it to read this recipe")
+    return values
+
+
+def validated(kind: type[M], values: Mapping[str, Any], path: str | Path) -> M:
+    """The values of a recipe as a model of this kind.
+
+    Raises
+    ------
+    InputError
+        If they are none; names the file and the first that is wrong.
+    """
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -630,7 +656,7 @@ def _written(path: Path) -> dict[str, Any]:
     text = read_text(path, "recipe")
     with parsing(f"{path} is no recipe: it is not JSON", f"name {_WHERE}"):
         values = json.loads(text)
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    if not isinstance(values, dict) or values.get("format") not in _FORMATS:
         raise InputError(f"{path} is no recipe: name {_WHERE}")
     return values
 
@@ -638,11 +664,11 @@ def _written(path: Path) -> dict[str, Any]:
 def _inside(path: Path) -> dict[str, Any]:
     """What a volume holds."""
     values = read_recipe(path)
-    if values is not None and isinstance(values.get("series"), list):
+    if values is not None and values.get("format") != SERIES_FORMAT and isinstance(values.get("series"), list):
         raise InputError(
             f"{path} holds the recipes of a series of {len(values['series'])} volumes, and one is repeated at a time: fuse "
             "to disk in napari, where each volume is a file with its recipe"
         )
-    if values is None or values.get("format") != FORMAT:
+    if values is None or values.get("format") not in _FORMATS:
         raise InputError(f"{path} holds no recipe: name {_WHERE}")
     return values

@@ -216,7 +216,7 @@ def _one_after_the_other(
                         done = fused
                     case TileDone() | TileStep():
                         share = (number + event.fraction) / len(job.parts)
-                        yield replace(event, label=_label(event.label, number, job), fraction=share)
+                        yield replace(event, label=volume_label(event.label, number, len(job.parts)), fraction=share)
                     case Cancelled():
                         _keep_finished(values, number, job)
                         yield event
@@ -243,8 +243,9 @@ def _keep_finished(values: np.ndarray | None, finished: int, job: FuseJob) -> No
         values[part.index] = 0
 
 
-def _label(label: str, number: int, job: FuseJob) -> str:
-    return label if len(job.parts) == 1 else f"volume {number + 1} of {len(job.parts)}, {label}"
+def volume_label(label: str, number: int, count: int) -> str:
+    """What is done of a volume, with its number, counted from 0, among all where there are several."""
+    return label if count == 1 else f"volume {number + 1} of {count}, {label}"
 
 
 def _finished_before(

@@ -19,9 +19,13 @@ from napari_mvfusion.io.atomic import check_place, writing
 from napari_mvfusion.io.formats import place_of, writer_of
 from napari_mvfusion.system import journal
 
-_JOURNAL = "journal.jsonl"
+JOURNAL = "journal.jsonl"
 _GO_ON = "have the unfinished run beside it, which is to replace it, go on (--resume --overwrite)"
-_OURS = re.compile(r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw")
+_OURS = re.compile(
+    r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw"
+    # Of a series: the volume that is being fused.
+    r"|\.?volume(-\d+)+\.zarr(\..+)?"
+)
 
 
 def check_free(named: Path, *, overwrite: bool, resume: bool) -> None:
@@ -113,7 +117,7 @@ class Workspace:
         self.entries: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.finished = False
-        self._journal = self.folder / _JOURNAL
+        self._journal = self.folder / JOURNAL
         with writing(self.folder):
             if self.folder.exists() and resume:
                 self._take_over(fingerprint, inside, overwrite=overwrite)
@@ -237,7 +241,7 @@ def discard(out: Path) -> None:
 
 def found_before(out: Path, fingerprint: str) -> dict[str, Any] | None:
     """What the unfinished run of an output has found of its parameters, where it is the one with this fingerprint."""
-    entries, _ = journal.read(partial_folder(out) / _JOURNAL)
+    entries, _ = journal.read(partial_folder(out) / JOURNAL)
     if not entries or entries[0].get("fingerprint") != fingerprint:
         return None
     found: dict[str, Any] | None = entries[0].get("found")
@@ -246,11 +250,11 @@ def found_before(out: Path, fingerprint: str) -> dict[str, Any] | None:
 
 def is_unfinished_run(folder: Path) -> bool:
     """Whether a folder holds an unfinished run, which only its name and its journal tell from folders of one's own."""
-    return folder.suffix == ".partial" and (folder / _JOURNAL).is_file()
+    return folder.suffix == ".partial" and (folder / JOURNAL).is_file()
 
 
 def _placing(out: Path) -> dict[str, Any] | None:
     """What the journal of an unfinished run says about its last steps, None where they have not begun."""
-    entries, _ = journal.read(partial_folder(out) / _JOURNAL)
+    entries, _ = journal.read(partial_folder(out) / JOURNAL)
     placing: dict[str, Any] | None = next((e["placing"] for e in reversed(entries) if "placing" in e), None)
     return placing

@@ -331,6 +331,28 @@ class Growing(Protocol):
         """Make it a complete volume of its format; safe to repeat."""
 
 
+class Gathering(Protocol):
+    """Volumes with axes before z on the disk, made of finished ones: whatever ends it, no volume is lost.
+
+    An index is the position of a volume along the axes before z.
+    """
+
+    def take(self, index: tuple[int, ...], volume: Path) -> None:
+        """Move a finished volume of the same format to its place; safe to repeat until all of it is there."""
+
+    def forget(self, index: tuple[int, ...]) -> None:
+        """Remove what is stored of a volume, damaged or not: it is 0 then."""
+
+    def volume(self, index: tuple[int, ...]) -> VolumeLike:
+        """One of the volumes (z, y, x), read lazily; raises whatever a damaged file makes its library raise."""
+
+    def flaw(self, index: tuple[int, ...]) -> str:
+        """What is wrong with a volume beside its pixels; "" for nothing."""
+
+    def finish(self, recipe: Mapping[str, Any]) -> None:
+        """Make it a complete file of its format with its recipe; safe to repeat."""
+
+
 class Format(ABC):
     """A kind of files or folders that hold volumes. One that can be written also has `written`, `new_suffix` and `write`.
 
@@ -620,3 +642,17 @@ class Format(ABC):
         known : its description, where an earlier run has begun it; what does not fit is begun anew
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it is filled box by box")
+
+    def gather(
+        self, place: Path, leading: Sequence[LeadingAxis], channel_names: Sequence[str], *, name: str
+    ) -> Gathering:
+        """Begin, or go on with, a series that is made of finished volumes, where `grows`.
+
+        Parameters
+        ----------
+        place : the file or folder, which the first volume makes
+        leading : the axes before z, at least one
+        channel_names : of the channels, where "c" is one of the axes and they have names; else ()
+        name : what it will be called
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is gathered")

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.finishing import volume_suffix
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent, SeriesPart, fuse_series
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.status import Status
@@ -218,7 +219,7 @@ def called(method: Method) -> str:
 def suffixes(methods: Sequence[Method], opened: Opened) -> tuple[str, ...]:
     """What follows the name in the file of each volume, the volumes of one method together."""
     names = [f"-{method.name}" if len(methods) > 1 else "" for method in methods]
-    return tuple(name + "".join(f"-{i:03}" for i in index) for name in names for index in opened.indices)
+    return tuple(name + volume_suffix(index) for name in names for index in opened.indices)
 
 
 def describe(opened: Opened) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.members import Member, called_by, describe_members, open_members
 from napari_mvfusion.io.msim.reader import is_msim, levels_of, open_msim, registrations_of
+from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 from napari_mvfusion.system.file_checks import is_folder
 
@@ -89,9 +91,12 @@ class MSimFolder(Format):
 def _in(path: Path) -> Iterator[Path]:
     """The msim zarrs in a folder."""
     try:
-        found = [child for child in path.iterdir() if not child.name.startswith(".")]
+        # A folder of a series holds thousands of files, none of which has to be looked into.
+        with os.scandir(path) as inside:
+            names = [each.name for each in inside if each.is_dir() or each.name.lower().endswith(SUFFIXES)]
     except OSError as error:
         raise InputError(f"the folder {path} cannot be read: {error.strerror or error}") from error
+    found = [path / name for name in names if not name.startswith(".")]
     return (child for child in found[:_MOST_VIEWS] if is_msim(child))
 
 

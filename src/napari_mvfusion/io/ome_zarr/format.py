@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -23,10 +23,12 @@ from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
 from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.scene_reader import is_scene, members_of, read_scene
+from napari_mvfusion.io.ome_zarr.series_writer import GatheringZarr
 from napari_mvfusion.io.ome_zarr.stores import is_zarr, zip_of
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
 from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
 from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES
+from napari_mvfusion.io.streaming import LeadingAxis
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
 
 
@@ -90,6 +92,12 @@ class OMEZarr(Format):
     def grow(self, place: Path, grid: Grid, chunk: Triple, *, name: str, known: str | None) -> GrowingZarr:
         """Begin, or go on with, an image that is filled box by box; see `Format.grow`."""
         return GrowingZarr(place, grid, chunk, name=name, known=known)
+
+    def gather(
+        self, place: Path, leading: Sequence[LeadingAxis], channel_names: Sequence[str], *, name: str
+    ) -> GatheringZarr:
+        """Gather finished images of single volumes in one; see `Format.gather`."""
+        return GatheringZarr(place, leading, channel_names, name=name)
 
 
 class ZippedZarr(OMEZarr):

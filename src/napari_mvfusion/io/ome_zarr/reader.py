@@ -132,6 +132,16 @@ class ZarrImage:
         return tuple(said)
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Labels of the channels, "" for one without; () where there are none, or others than channels."""
+        shown = of_ome(self.attributes).get("omero")
+        entries = shown.get("channels") if isinstance(shown, dict) else None
+        if not isinstance(entries, list) or len(entries) != self.leading.get("c"):
+            return ()
+        names = tuple(str(each.get("label", "")) if isinstance(each, dict) else "" for each in entries)
+        return names if any(names) else ()
+
+    @property
     def recipe(self) -> dict[str, Any] | None:
         """The recipe of a fused volume, None where there is none."""
         ours = self.attributes.get("mvfusion")
@@ -186,6 +196,7 @@ def stored_of(image: ZarrImage, placement: ZarrPlacement | None = None) -> Store
         (*place.notes, *image.notes),
         in_um=place.in_um,
         affine_um=place.affine_um,
+        channel_names=image.channel_names,
         units=place.units,
     )
 

@@ -59,7 +59,7 @@ def write_views_zarr(
             for start, slab in slabs(view.data, dtype, thickness=_CHUNK):
                 pixels[number, start : start + len(slab)] = slab
                 low, high = min(low, float(slab.min())), max(high, float(slab.max()))
-            shown.append(_shown(view.name, number, low, high))
+            shown.append(shown_channel(f"view {view.name}", number, low, high))
             psf = None if view.psf is None else f"psf/{number}"
             if psf is not None:
                 group.create_array(psf, data=np.asarray(view.psf, np.float32))
@@ -95,7 +95,7 @@ def entry_of(view: View, psf: str | None) -> dict[str, Any]:
     return entry
 
 
-def _shown(name: str, number: int, low: float, high: float) -> dict[str, Any]:
+def shown_channel(name: str, number: int, low: float, high: float) -> dict[str, Any]:
     """How viewers show a channel: its label, colour, and the range of its pixels."""
     window = {"min": low, "max": high, "start": low, "end": high}
-    return {"label": f"view {name}", "active": True, "color": _COLOURS[number % len(_COLOURS)], "window": window}
+    return {"label": name, "active": True, "color": _COLOURS[number % len(_COLOURS)], "window": window}

@@ -98,8 +98,8 @@ def create_zarr(
     if Path(path).exists():
         raise OutputError(f"{path} exists already: choose another name")
     group = zarr.create_group(Path(path), zarr_format=3)
-    array = _create_level(group, 0, grid.shape, dtype, chunks, leading)
-    group.attrs["ome"] = _metadata(name or Path(path).name, grid, [(1, 1, 1)], leading)
+    array = create_level(group, 0, grid.shape, dtype, chunks, leading)
+    group.attrs["ome"] = image_metadata(name or Path(path).name, grid, [(1, 1, 1)], leading)
     return array
 
 
@@ -107,7 +107,7 @@ def restore_group(path: Path, grid: Grid, *, name: str) -> None:
     """Write the attributes of a group that `create_zarr` made for a single volume once more, whatever became of them."""
     (path / "zarr.json").unlink(missing_ok=True)
     group = zarr.create_group(path, zarr_format=3)
-    group.attrs["ome"] = _metadata(name, grid, [(1, 1, 1)], ())
+    group.attrs["ome"] = image_metadata(name, grid, [(1, 1, 1)], ())
 
 
 def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, name: str | None = None) -> None:
@@ -123,7 +123,7 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
     """
     group: Any = zarr.open_group(Path(path), mode="r+")
     level = group["0"]
-    grid, leading = _places_of(group.attrs["ome"], level.shape)
+    grid, leading = places_of(group.attrs["ome"], level.shape)
     factors: list[Triple] = [(1, 1, 1)]
     chunks = triple(level.chunks[-3:])
     while (step := halved(level.shape, _CHUNKS)) != (1, 1, 1):
@@ -132,22 +132,23 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
         # Not by its name in the group: what a kill left may be chunks without a description.
         if (Path(path) / str(number)).exists():
             shutil.rmtree(Path(path) / str(number))
-        coarser = _create_level(group, number, shape, level.dtype.name, chunks, leading)
+        coarser = create_level(group, number, shape, level.dtype.name, chunks, leading)
         for index, box in product(np.ndindex(*level.shape[:-3]), blocks(shape, chunks)):
             coarser[(*index, *box.slices)] = _coarsened(level, index, box, step)
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
-    group.attrs["ome"] = _metadata(name or Path(path).name, grid, factors, leading)
+    group.attrs["ome"] = image_metadata(name or Path(path).name, grid, factors, leading)
     if recipe is not None:
         group.attrs["mvfusion"] = {"recipe": dict(recipe)}
 
 
-def damaged_level(path: str | Path) -> str | None:
+def damaged_level(path: str | Path, at: tuple[int, ...] | None = None) -> str | None:
     """The first coarser level that is not the mean of the next finer one, as `finish_zarr` made it; None where all are.
 
     Parameters
     ----------
     path : a finished folder
+    at : the only volume to look at, by its place along the axes before z; all of them when None
     """
     group: Any = zarr.open_group(Path(path), mode="r")
     names = [dataset["path"] for dataset in group.attrs["ome"]["multiscales"][0]["datasets"]]
@@ -156,9 +157,8 @@ def damaged_level(path: str | Path) -> str | None:
             return str(name)
         fine, coarse = group[finer], group[name]
         step = halved(fine.shape, _CHUNKS)
-        for index, box in product(
-            np.ndindex(*coarse.shape[:-3]), blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))
-        ):
+        places = np.ndindex(*coarse.shape[:-3]) if at is None else [at]
+        for index, box in product(places, blocks(coarse.shape[-3:], triple(coarse.chunks[-3:]))):
             if not np.array_equal(coarse[(*index, *box.slices)], _coarsened(fine, index, box, step)):
                 return str(name)
     return None
@@ -172,9 +172,19 @@ def _coarsened(finer: Any, index: tuple[int, ...], box: Box, step: Triple) -> np
     return mean_of_blocks(np.asarray(finer[(*index, *fine)]), step)
 
 
-def _create_level(
+def create_level(
     group: Any, number: int, shape: Triple, dtype: str, chunks: Triple, leading: Sequence[LeadingAxis]
 ) -> Any:
+    """Make an empty level of an image.
+
+    Parameters
+    ----------
+    group : of the image
+    number : of the level, 0 for the full resolution
+    shape, chunks : (z, y, x)
+    dtype : of the pixels
+    leading : the axes before z
+    """
     return group.create_array(
         str(number),
         shape=(*(axis.size for axis in leading), *shape),
@@ -185,8 +195,8 @@ def _create_level(
     )
 
 
-def _metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[LeadingAxis]) -> dict[str, Any]:
-    """The "ome" attributes: axes, and scale and translation of each level.
+def image_metadata(name: str, grid: Grid, factors: list[Triple], leading: Sequence[LeadingAxis]) -> dict[str, Any]:
+    """The "ome" attributes: axes, and scale and translation of each level, which is coarser by a factor (z, y, x).
 
     A coarse voxel lies in the middle of those it is the mean of, hence the shift by half of the difference.
     """
@@ -215,8 +225,8 @@ def space_axes(grid: Grid) -> list[dict[str, str]]:
     return [{"name": axis, "type": "space", **unit} for axis, unit in zip(_AXES, units, strict=True)]
 
 
-def _places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tuple[LeadingAxis, ...]]:
-    """The grid and leading axes that `_metadata` wrote down."""
+def places_of(ome: Mapping[str, Any], shape: Sequence[int]) -> tuple[Grid, tuple[LeadingAxis, ...]]:
+    """The grid and leading axes that `image_metadata` wrote down."""
     image = ome["multiscales"][0]
     transforms = image["datasets"][0]["coordinateTransformations"]
     scale, shift = transforms[0]["scale"], transforms[1]["translation"]

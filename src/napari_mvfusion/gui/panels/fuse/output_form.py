@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.engine.finishing import fresh_name, partial_folder
+from napari_mvfusion.engine.finishing import fresh_name, named_apart, partial_folder
 from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.engine.workspace import check_output
 from napari_mvfusion.errors import OutputError
@@ -207,10 +207,7 @@ class OutputForm(Form):
         path = self._entered()
         if not path.name:
             return ()
-        known, place = format_of(path), place_of(path)
-        stem, ending = split_ending(place.name)
-        places = [place.with_name(stem + suffix + (ending or self._ending)) for suffix in self._suffixes]
-        return tuple(known.elsewhere(path, each) for each in places)
+        return tuple(named_apart(path, suffix, self._ending) for suffix in self._suffixes)
 
 
 class _File(QWidget):
