@@ -240,7 +240,10 @@ def test_a_folder_of_them_is_a_sample(folder: Path) -> None:
     (sample,) = describe(folder).samples
     assert [view.name for view in sample.views] == ["0", "90"]
     assert all(view.psf_shape is not None for view in sample.views)
-    assert (sample.has_truth, sample.problems, sample.voxel_size_um) == (True, (), SIZE)
+    assert (sample.has_truth, sample.voxel_size_um) == (True, SIZE)
+    # Both views have one PSF, which is long along z.
+    (said,) = sample.problems
+    assert said.startswith("view '90' looks along y by its angle of 90 degrees, but its PSF is long along z")
     assert read_psf(folder / "psf_0.h5").voxel_size_um == SIZE
 
 

@@ -40,7 +40,7 @@ class BesideOthers:
     added : what it has more than the others everywhere, as with a camera offset that was subtracted from them alone, in the
         units in which it is read; 0 where there is none, or a factor says as much
     mostly : how many times as bright it is in the median, where that is not so everywhere, as views lost light too; 1 where
-        it is as bright, or has a gain
+        it is as bright, or has a gain, and of views of which one is trusted by place
     """
 
     gain: float = 1.0
@@ -89,7 +89,11 @@ def compare_brightness(views: RegisteredViews, nothing: Sequence[float] | None =
     if chosen.sum() < _FEWEST_CELLS:
         return tuple(found)
     left = dict(enumerate(seen[:, chosen]))
-    for ratio, named in ((_gain, "gain"), (_median, "mostly")):
+    ways = [(_gain, "gain"), (_median, "mostly")]
+    if any(view.trust is not None for view in views.views):
+        # Cells that a view is not trusted in stand here as bright as they are recorded.
+        del ways[1:]
+    for ratio, named in ways:
         while (standing_out := _most(left, ratio)) is not None:
             view, factor = standing_out
             mine = left.pop(view)

@@ -52,11 +52,14 @@ def detection_axis(view: View, voxel_size_um: FloatTriple) -> FloatTriple | None
 def about_psfs_across(views: RegisteredViews) -> list[str]:
     """A line for each view whose PSF lies across its angle, as those of 0 and 90 degrees do that were swapped.
 
-    See `across_in_words`. Views that are turned by an affine of their own say by that how they were recorded.
+    See `across_in_words`. Views that are turned by an affine of their own say by that how they were recorded, and flat PSFs,
+    as of thin volumes, are cut where they may be long.
     """
     found = []
     for view in views.views:
         if view.psf is None or view.angle is None or (view.affine is not None and not is_aligned(view.affine)):
+            continue
+        if 1 in view.psf.shape:
             continue
         said = across_in_words(long_axis(view.psf, views.grid.voxel_size_um), view.angle)
         if said:
