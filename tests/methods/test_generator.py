@@ -385,6 +385,25 @@ def test_a_network_that_begins_with_wiener_begins_with_its_image(models: Path) -
     assert adapted_weights(build(wanted).state_dict(), wanted, LIGHT) is None
 
 
+def test_uncertainty_is_shown_where_the_model_has_it(models: Path) -> None:
+    views = specimen((32, 32, 32))
+    sure = FROM_WIENER.model_copy(update={"uncertainty": True})
+    save(models, "sure", sure)
+    save(models, "silent", FROM_WIENER)
+    shown = LearnedFusion(model="sure", mirrored=False, shows="uncertainty")
+    image = np.asarray(fuse(views, LearnedFusion(model="sure", mirrored=False)).data)
+    error = np.asarray(fuse(views, shown).data)
+    # With its first weights the layer says the same of all voxels, relative to the root of the light.
+    scale = brightness_scale(views.statistics())
+    relative = error / scale / (np.sqrt(image / scale) + 0.03)
+    assert relative.min() > 0
+    assert relative.std() < 1e-3 * relative.mean()
+    tiled = np.asarray(fuse(views, shown, tile=(16, 20, 32)).data)
+    assert difference(error, tiled) < 1e-4
+    with pytest.raises(InputError, match="'silent' does not say how sure it is"):
+        fuse(views, LearnedFusion(model="silent", shows="uncertainty"))
+
+
 def test_blocks_that_are_added_change_nothing_at_first() -> None:
     more = LIGHT.model_copy(update={"blocks": 2, "deep_blocks": 2})
     torch.manual_seed(0)

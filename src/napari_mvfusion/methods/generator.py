@@ -79,6 +79,12 @@ class LearnedFusion(FusionMethod):
         description="Shows a universal network the views and their mirror image, and takes the mean: a little better, "
         "and alike from all sides; the network takes twice as long. Others always see the views only.",
     )
+    shows: Literal["image", "uncertainty"] = Field(
+        default="image",
+        title="Shows",
+        description="image is the fused volume; uncertainty is how far its voxels may be off, in their brightness: two of "
+        "three are nearer to the truth. For models that say so.",
+    )
     sha256: str = Field(
         default="",
         pattern="^([0-9a-f]{64})?$",
@@ -108,6 +114,11 @@ class LearnedFusion(FusionMethod):
             raise InputError(
                 f"the model '{card.name}' takes {card.view_count} views, and there are {len(views)}: "
                 "choose other views, or another model"
+            )
+        sure = isinstance(card.architecture, UniversalArchitecture) and card.architecture.uncertainty
+        if self.shows == "uncertainty" and not sure:
+            raise InputError(
+                f"the model '{card.name}' does not say how sure it is: choose another model, or shows=image"
             )
         unused = [
             f"{view.transmission_label} was given and is not used: the model '{card.name}' takes none"
@@ -140,7 +151,12 @@ class LearnedFusion(FusionMethod):
         network = _network(entry.path, device)
         autocast = self._autocast(device)
         if isinstance(network, UniversalGenerator):
-            return (yield from bind_universal(views, network, device, autocast, mirrored=self.mirrored))
+            uncertain = self.shows == "uncertainty"
+            return (
+                yield from bind_universal(
+                    views, network, device, autocast, mirrored=self.mirrored, uncertainty=uncertain
+                )
+            )
         assert isinstance(network, PaperGenerator)
         order = channel_order(views, card).indices
         published = self.tiles == "published"

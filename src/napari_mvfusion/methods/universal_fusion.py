@@ -51,6 +51,7 @@ class BoundUniversal:
     device : where it computes
     autocast : makes the context in which the network runs, for mixed precision
     mirrored : whether the result is the mean with that of the mirror image
+    uncertainty : whether the result is how far the image may be off
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class BoundUniversal:
         autocast: Callable[[], AbstractContextManager[object]],
         *,
         mirrored: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         self._mirrored = mirrored
+        self._uncertainty = uncertainty
         self._shape = views.grid.shape
         self._network = network
         self._scale = brightness_scale(views.statistics())
@@ -112,7 +115,9 @@ class BoundUniversal:
         with torch.no_grad(), self._autocast():
             half, roots = network.joined(pooled, encoded), encoded.roots
             del pooled, encoded  # the widest moments are still to come
-            return network.decode(half, roots)[0][0, 0].flip(axes)
+            image, error = network.decode(half, roots)
+            shown = image if error is None or not self._uncertainty else error
+            return shown[0, 0].flip(axes)
 
     def outcome(self) -> str | None:
         """Nothing: all that there is to say is said before."""
@@ -165,6 +170,7 @@ def bind_universal(
     autocast: Callable[[], AbstractContextManager[object]],
     *,
     mirrored: bool = False,
+    uncertainty: bool = False,
 ) -> Generator[Event, None, BoundUniversal]:
     """Scan the views, and bring network and filter together.
 
@@ -185,4 +191,4 @@ def bind_universal(
             yield Warned(doubt)
         if faint := faint_transmission(ordered):
             yield Noted(faint)
-    return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored)
+    return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored, uncertainty=uncertainty)

@@ -163,7 +163,7 @@ class UniversalGenerator(nn.Module):
         joining = 2 * a.view_maps + of_levels + 2 * (3 * a.view_maps + of_levels) + a.maps
         decoding = a.maps + max(3 * a.maps, 2 * a.maps + 3 * of_levels)
         # Beside them stand the roots, and what an earlier pass gave.
-        return max(joining, decoding) / _CELL + a.images + 1
+        return max(joining, decoding) / _CELL + a.images + 1 + 3 * a.uncertainty
 
     def forward(
         self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
