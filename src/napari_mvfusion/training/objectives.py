@@ -19,7 +19,7 @@ _LIGHT_KNEE = 0.03
 # Beyond this, in units of what the start scores, tiles count by the logarithm: a few bad ones must not steer the network.
 _MOST = 2.0
 # Tiles with less error than this hold nothing to learn.
-_EASY = 0.04
+_EASY = 0.004
 # Share of the errors that are within one standard deviation, where they are normal.
 _WITHIN = 0.683
 
