@@ -12,7 +12,9 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 
 SMALL = UniversalArchitecture(view_maps=6, maps=8, deep_maps=8, blocks=1, deep_blocks=1)
 LIGHT = SMALL.model_copy(update={"light": True, "updates": 2})
-FROM_WIENER = SMALL.model_copy(update={"light": True, "starts_from": "wiener", "levels": SMALL.levels[1:], "base": 0})
+FROM_WIENER = SMALL.model_copy(
+    update={"light": True, "noise": True, "starts_from": "wiener", "levels": SMALL.levels[1:], "base": 0}
+)
 
 
 def save(folder: Path, name: str, architecture: UniversalArchitecture | PaperArchitecture, **card: object) -> str:

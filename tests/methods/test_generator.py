@@ -223,9 +223,10 @@ def test_training_reads_what_the_engine_reads(models: Path, architecture: Univer
     network, _ = load_model(name)
     network_input = network_input_of(views, architecture, torch.device("cpu"))
     assert (network_input.transmission is not None) == architecture.light
-    transmission = None if network_input.transmission is None else network_input.transmission[None]
+    assert (network_input.noise is not None) == architecture.noise
+    told = [None if each is None else each[None] for each in (network_input.transmission, network_input.noise)]
     with torch.inference_mode():
-        fused = network(network_input.views[None], network_input.blurred[None], network_input.sharp[None], transmission)
+        fused = network(network_input.views[None], network_input.blurred[None], network_input.sharp[None], *told)
     coverage = views.coverage(views.grid.box)
     # What no view saw is 0 in every result.
     seen = 1 if coverage is None else coverage.max(axis=0) > 0
@@ -376,7 +377,7 @@ def test_a_network_that_begins_with_wiener_begins_with_its_image(models: Path) -
     assert weights is not None
     network = build(wanted)
     network.load_state_dict({**network.state_dict(), **weights})
-    assert torch.equal(network.of_view.weight, given.of_view.weight)
+    assert torch.equal(network.of_view.weight[:, : given.of_view.in_channels], given.of_view.weight)
     card = ModelCard(name="begun", architecture=wanted, least_views=2, most_views=8, normalisation="brightness")
     save_model(models / "begun.safetensors", network, card)
     views = specimen()

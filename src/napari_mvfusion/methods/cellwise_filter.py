@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from math import log2
+from math import log2, sqrt
 
 import torch
 
@@ -25,6 +25,9 @@ from napari_mvfusion.models.universal import UniversalArchitecture
 _FLOAT_BYTES = 4
 # How far a block is mirrored beyond its border before it wraps round.
 _MIRRORED = 32
+# Light below which the noise of roots is taken to grow no more, and bounds of that noise.
+_DARK = 0.03
+_LEAST_NOISE, _MOST_NOISE = 1e-3, 1.0
 # Variance of the structure over that of the noise, with which no update would be made; four times as much allows one.
 _NO_UPDATE = 1.5
 # Share of an update that is not worth its time.
@@ -40,6 +43,7 @@ class NetworkInput:
     views, blurred : (view, z, y, x), see `UniversalGenerator.forward`
     sharp : (level, z, y, x), likewise
     transmission : (view, z, y, x), likewise, a share; None where all light is known to have passed, or nothing is known
+    noise : (view, 1, 1, 1), likewise; None where the network is not told
     estimate : (z, y, x), the level that the network changes, not negative
     scale : brightness of the views that counts as 1
     """
@@ -48,6 +52,7 @@ class NetworkInput:
     blurred: torch.Tensor
     sharp: torch.Tensor
     transmission: torch.Tensor | None
+    noise: torch.Tensor | None
     estimate: torch.Tensor
     scale: float
 
@@ -161,9 +166,20 @@ class CellwiseFilter:
             blurred.div_(self._scale),
             sharp,
             transmission,
+            self._noise,
             sharp[self._base].clamp(min=0),
             self._scale,
         )
+
+    @cached_property
+    def _noise(self) -> torch.Tensor | None:
+        """Standard deviation of the roots of the views, (view, 1, 1, 1): the same in light and dark, for counted photons."""
+        if not self._architecture.noise:
+            return None
+        found = [
+            sqrt(n.noise) / (2 * self._scale * sqrt(n.mean / self._scale + _DARK)) for n in self._views.statistics()
+        ]
+        return torch.tensor(found, device=self._device).clamp_(_LEAST_NOISE, _MOST_NOISE)[:, None, None, None]
 
     @cached_property
     def _updates(self) -> float:

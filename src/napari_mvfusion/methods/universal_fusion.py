@@ -108,8 +108,9 @@ class BoundUniversal:
         pooled = None
         for v, (view, blurred) in enumerate(zip(network_input.views, network_input.blurred, strict=True)):
             transmission = None if network_input.transmission is None else turned(network_input.transmission[v] - 1) + 1
+            noise = None if network_input.noise is None else network_input.noise[v][None]
             with torch.no_grad(), self._autocast():
-                pooled = network.accumulate(pooled, encoded, turned(view), turned(blurred), transmission)
+                pooled = network.accumulate(pooled, encoded, turned(view), turned(blurred), transmission, noise)
             yield step(v + 1)
         assert pooled is not None
         with torch.no_grad(), self._autocast():

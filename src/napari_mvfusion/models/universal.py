@@ -27,6 +27,10 @@ _CELL = _FACTOR**3
 # Of each view: how it blurs, how it differs from what is expected, and its transmission, where that is known.
 _VIEW_INPUTS = 2
 _TRANSMISSION_INPUTS = 1
+# How much noise there is, and how a view differs from what is expected in units of it; and what brings both near 1.
+_NOISE_INPUTS = 2
+_USUAL_NOISE = 0.03
+_NOISE_SHARE = 0.25
 _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
@@ -54,6 +58,7 @@ class UniversalArchitecture(BaseModel):
     updates : how often the filter goes on from what it made before, without what is negative
     by_noise : whether it does so less often where views have more noise, and `updates` is the most
     uncertainty : whether it says too how far it may be off
+    noise : whether it is told how noisy each view is
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +76,7 @@ class UniversalArchitecture(BaseModel):
     updates: int = Field(default=0, ge=0, le=8)
     by_noise: bool = False
     uncertainty: bool = False
+    noise: bool = False
 
     @property
     def images(self) -> int:
@@ -127,7 +133,7 @@ class UniversalGenerator(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         sharp = a.images * _CELL
-        inputs = _VIEW_INPUTS + _TRANSMISSION_INPUTS * a.light
+        inputs = _VIEW_INPUTS + _TRANSMISSION_INPUTS * a.light + _NOISE_INPUTS * a.noise
         self.of_view = nn.Conv3d(inputs * _CELL, a.view_maps, 3, padding=1)
         self.of_view_2 = nn.Conv3d(a.view_maps, a.view_maps, 1)
         self.join = nn.Conv3d(2 * a.view_maps + sharp, a.maps, 3, padding=1)
@@ -166,7 +172,12 @@ class UniversalGenerator(nn.Module):
         return max(joining, decoding) / _CELL + a.images + 1 + 3 * a.uncertainty
 
     def forward(
-        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
+        self,
+        views: torch.Tensor,
+        blurred: torch.Tensor,
+        sharp: torch.Tensor,
+        transmission: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Generate the latent image of a block.
 
@@ -176,22 +187,29 @@ class UniversalGenerator(nn.Module):
         blurred : the same shape, the filtered image blurred with each PSF
         sharp : (batch, level, z, y, x), the filtered images
         transmission : as the views, the share of the light that each of them got; all of it when None
+        noise : (batch, view, 1, 1, 1) or as the views, standard deviation of the roots of the views; not known when None
 
         Returns
         -------
         (batch, 1, z, y, x), not negative, in the brightness of the views
         """
-        return self.generate(views, blurred, sharp, transmission)[0]
+        return self.generate(views, blurred, sharp, transmission, noise)[0]
 
     def generate(
-        self, views: torch.Tensor, blurred: torch.Tensor, sharp: torch.Tensor, transmission: torch.Tensor | None = None
+        self,
+        views: torch.Tensor,
+        blurred: torch.Tensor,
+        sharp: torch.Tensor,
+        transmission: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What a call gives, and how far it may be off; see `decode`."""
         encoded = self.encode(sharp)
         pooled = None
         for v in range(views.shape[1]):
             share = None if transmission is None else transmission[:, v]
-            pooled = self.accumulate(pooled, encoded, views[:, v], blurred[:, v], share)
+            spread = None if noise is None else noise[:, v]
+            pooled = self.accumulate(pooled, encoded, views[:, v], blurred[:, v], share, spread)
         assert pooled is not None
         return self.decode(self.joined(pooled, encoded), encoded.roots)
 
@@ -213,6 +231,7 @@ class UniversalGenerator(nn.Module):
         view: torch.Tensor,
         blurred: torch.Tensor,
         transmission: torch.Tensor | None = None,
+        noise: torch.Tensor | None = None,
     ) -> PooledViews:
         """Add one more view, (batch, z, y, x), and what it should look like, to the pooled responses."""
         expected = signed_root(blurred)
@@ -223,6 +242,9 @@ class UniversalGenerator(nn.Module):
             inputs = [expected - base, signed_root(view) - signed_root(transmission * blurred)]
         if self.architecture.light:
             inputs.append(torch.zeros_like(view) if transmission is None else transmission.sqrt() - 1)
+        if self.architecture.noise:
+            known = torch.full_like(view, _USUAL_NOISE) if noise is None else noise.expand_as(view)
+            inputs += [(known / _USUAL_NOISE).log() / _GAIN, inputs[1] / known * (_NOISE_SHARE / _GAIN)]
         cells = space_to_depth(torch.stack(inputs, dim=1).mul_(_GAIN).clamp_(-_MOST, _MOST))
         response = functional.leaky_relu(self.of_view(cells), _SLOPE, inplace=True)
         response = functional.leaky_relu(self.of_view_2(response), _SLOPE, inplace=True)
@@ -274,15 +296,30 @@ def adapted_weights(
         return state
     if not (isinstance(given, UniversalArchitecture) and isinstance(wanted, UniversalArchitecture)):
         return None
-    free = ("light", "updates", "by_noise", "levels", "starts_from", "base", "blocks", "deep_blocks", "uncertainty")
+    free = (
+        "light",
+        "updates",
+        "by_noise",
+        "levels",
+        "starts_from",
+        "base",
+        "blocks",
+        "deep_blocks",
+        "uncertainty",
+        "noise",
+    )
     if given.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         return None
     if (given.light and not wanted.light) or given.blocks > wanted.blocks or given.deep_blocks > wanted.deep_blocks:
         return None
     if given.uncertainty and not wanted.uncertainty:
         return None
+    if given.noise and not wanted.noise:
+        return None
     if given.light != wanted.light:
         state = with_transmission_input(state)
+    if given.noise != wanted.noise:
+        state = _with_inputs(state, _NOISE_INPUTS)
     if (given.starts_from, given.levels, given.base) == (wanted.starts_from, wanted.levels, wanted.base):
         return state
     if (given.starts_from, wanted.starts_from) == ("filter", "wiener") and given.levels[1:] == wanted.levels:
@@ -292,8 +329,13 @@ def adapted_weights(
 
 def with_transmission_input(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights of a network without the transmission as an input, for one with it: so far it makes nothing of it."""
+    return _with_inputs(state, _TRANSMISSION_INPUTS)
+
+
+def _with_inputs(state: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    """Weights for a network that is told more of each view, after what it is told already: so far it makes nothing of it."""
     first = state["of_view.weight"]
-    more = first.new_zeros(first.shape[0], _TRANSMISSION_INPUTS * _CELL, *first.shape[2:])
+    more = first.new_zeros(first.shape[0], count * _CELL, *first.shape[2:])
     return {**state, "of_view.weight": torch.cat([first, more], dim=1)}
 
 

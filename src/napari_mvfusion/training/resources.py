@@ -175,7 +175,7 @@ def _held(views: RegisteredViews, config: TrainConfig, architecture: Architectur
     covered = any(not (view.affine is None and view.mask is None and view.trust is None) for view in views.views)
     arrays = len(views) * (1 + covered)
     if isinstance(architecture, UniversalArchitecture):
-        arrays += (2 if architecture.light else 1) * len(views) + architecture.images + 1
+        arrays += (1 + architecture.light + architecture.noise) * len(views) + architecture.images + 1
     weights, copies = config.weights, config.data.copies
     resimulated = copies * (arrays + 1) if config.resimulates else 0
     transmissions = len(views) if config.has_transmissions else 0

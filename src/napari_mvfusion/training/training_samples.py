@@ -16,7 +16,17 @@ from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.universal import UniversalGenerator
 
 # What a volume holds several of; the others are single volumes.
-STACKS = ("views", "blurred", "sharp", "coverage", "split_target", "expected", "fitted_transmission", "transmission")
+STACKS = (
+    "views",
+    "blurred",
+    "sharp",
+    "coverage",
+    "split_target",
+    "expected",
+    "fitted_transmission",
+    "transmission",
+    "noise",
+)
 TRIES = 2
 """Places that are drawn for a tile, of which one is taken; see `rather_bright`."""
 
@@ -47,7 +57,7 @@ class TrainingVolume:
     Attributes
     ----------
     arrays : float16 by name: "views" (view, z, y, x), for the universal generator also "blurred" (the same shape),
-        "sharp" (level, z, y, x) and, where light is attenuated, "transmission" (view, z, y, x), see `NetworkInput`;
+        "sharp" (level, z, y, x) and, where they are told, "transmission" and "noise" (view, z, y, x), see `NetworkInput`;
         "target" (z, y, x) where the truth is known; "coverage" (view, z, y, x), 1 where a view has data, unless it is
         everywhere; "fitted_transmission" (view, z, y, x), how much of the result each view saw; "split_target" and
         "expected" (view, z, y, x), what a result is compared with where the noise is split, and the views without any
@@ -108,6 +118,8 @@ def arrays_of(network_input: NetworkInput) -> dict[str, np.ndarray]:
     }
     if network_input.transmission is not None:
         tensors["transmission"] = network_input.transmission
+    if network_input.noise is not None:
+        tensors["noise"] = network_input.noise.expand_as(network_input.views)
     # Values beyond what float16 holds do not occur: 1 is the brightness of bright structures.
     return {name: values.cpu().numpy().astype(np.float16) for name, values in tensors.items()}
 
@@ -200,7 +212,7 @@ def _read(network: Generator, sample: TrainingSample) -> list[Any]:
     t = sample.tensors
     if not isinstance(network, UniversalGenerator):
         return [t["views"]]
-    return [t["views"], t["blurred"], t["sharp"], t.get("transmission")]
+    return [t["views"], t["blurred"], t["sharp"], t.get("transmission"), t.get("noise")]
 
 
 def _corner(shape: Triple, tile: Triple, rng: np.random.Generator) -> Triple:
