@@ -84,6 +84,8 @@ class LearnedFusion(FusionMethod):
         title="Shows",
         description="image is the fused volume; uncertainty is how far its voxels may be off, in their brightness: two of "
         "three are nearer to the truth. For models that say so.",
+        # The models that come with the package do not: it would be a choice that is refused.
+        json_schema_extra={"choices": "recipe"},
     )
     sha256: str = Field(
         default="",

@@ -63,7 +63,7 @@ class Parameter:
     @property
     def wanted(self) -> str:
         """What should have been entered, in words that follow "takes": "a whole number from 1 to 1000, or auto"."""
-        if self.hidden:
+        if self.hidden and not self.choices:
             return "what recipes hold"
         if self.kind not in ("whole", "real"):
             return self.allowed

@@ -18,8 +18,6 @@ _KNEE = 1.0
 _LIGHT_KNEE = 0.03
 # Beyond this, in units of what the start scores, tiles count by the logarithm: a few bad ones must not steer the network.
 _MOST = 2.0
-# Tiles with less error than this hold nothing to learn.
-_EASY = 0.004
 # Share of the errors that are within one standard deviation, where they are normal.
 _WITHIN = 0.683
 
@@ -58,7 +56,7 @@ class Supervised:
             start = (
                 sample.tensors["estimate"] if "estimate" in sample.tensors else sample.tensors["views"].mean(1, True)
             )
-            hard = torch.stack(list(self._parts(start, sample).values())).sum() + _EASY
+            hard = torch.stack(list(self._parts(start, sample).values())).sum() + self._weights.easy
             excess = (torch.stack(list(parts.values())).sum() / (hard * _MOST)).clamp(min=1)
             hard = hard * excess / (1 + excess.log())
         found = {name: part / hard for name, part in parts.items()}
