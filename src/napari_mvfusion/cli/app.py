@@ -16,7 +16,7 @@ COMMANDS = {
     "demo": "Simulate an embryo, measure its PSFs from beads, fuse it with every method, and compare the results.",
     "simulate": "Make specimens with a known truth: views, PSFs and ground truth, named as `mvfusion fuse` expects them.",
     "psf": "Measure PSFs from beads, and look at PSFs.",
-    "fuse": "Fuse registered views into one volume. The recipe that repeats it lands beside the result.",
+    "fuse": "Fuse registered views into a volume, or a series of them. The recipe that repeats it lands beside the result.",
     "evaluate": "Measure a fused volume: against the truth, and by blurring it again and comparing it with its views.",
     "scene": "Write views in their places, and a fused volume of them, as one OME-Zarr 0.6 scene that other programs open.",
     "transmission": "Find how much light each view lost in the specimen, and write it as files that a run can be given.",

@@ -78,7 +78,7 @@ def fuse(
     *,
     reading: FuseOptions,
 ) -> None:
-    """Fuse registered views into one volume, or a series of them. The recipe that repeats it lands beside the result."""
+    """Fuse registered views into a volume, or a series of them. The recipe that repeats it lands beside the result."""
     if out is None:
         raise typer.BadParameter("say where the result goes, for example -o fused.zarr", param_hint="--out")
     if (recipe is None) == (not (inputs or reading.view)):
