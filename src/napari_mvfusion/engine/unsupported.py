@@ -126,7 +126,6 @@ class _Comparison:
         self._views = views
         self._transmission = transmission
         self._updates = updates
-        self._device = torch.device("cpu")
         self._unit = 1.0
 
     def all(self, report: Callable[[str, float], None], cancel: Callable[[], bool]) -> Unsupported:
@@ -169,7 +168,7 @@ class _Comparison:
         pixels, coverage = self._views.read(box), self._views.coverage(box)
         volume = np.broadcast_to(values, pixels.shape)
         if self._transmission is not None:
-            volume = volume * self._transmission.over(self._views.in_frame(box), self._device).numpy()
+            volume = volume * self._transmission.over(self._views.in_frame(box), torch.device("cpu")).numpy()
         if coverage is not None:
             pixels, volume = pixels * coverage, volume * coverage
         return float(pixels.sum(dtype=np.float64)), float(volume.sum(dtype=np.float64))

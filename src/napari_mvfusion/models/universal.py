@@ -35,6 +35,8 @@ _KNEE = 1e-4
 _GAIN = 4.0
 _MOST = 8.0
 _SLOPE = 0.1
+# What weights can be brought to a network with more of, but not with less.
+_ONLY_MORE = ("light", "blocks", "deep_blocks", "uncertainty", "noise")
 # Light below which an error counts no less for being in the dark, and bounds of the logarithm of a relative error.
 _DARK = 0.03
 _LEAST_ERROR, _MOST_ERROR, _FIRST_ERROR = -7.0, 2.0, -3.0
@@ -296,25 +298,10 @@ def adapted_weights(
         return state
     if not (isinstance(given, UniversalArchitecture) and isinstance(wanted, UniversalArchitecture)):
         return None
-    free = (
-        "light",
-        "updates",
-        "by_noise",
-        "levels",
-        "starts_from",
-        "base",
-        "blocks",
-        "deep_blocks",
-        "uncertainty",
-        "noise",
-    )
+    free = ("updates", "by_noise", "levels", "starts_from", "base", *_ONLY_MORE)
     if given.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         return None
-    if (given.light and not wanted.light) or given.blocks > wanted.blocks or given.deep_blocks > wanted.deep_blocks:
-        return None
-    if given.uncertainty and not wanted.uncertainty:
-        return None
-    if given.noise and not wanted.noise:
+    if any(getattr(given, name) > getattr(wanted, name) for name in _ONLY_MORE):
         return None
     if given.light != wanted.light:
         state = with_transmission_input(state)
