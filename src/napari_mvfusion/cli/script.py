@@ -18,7 +18,13 @@ from napari_mvfusion.training.presets import fine_tune_values
 _FLAGS = ("iterations", "lambda", "kernel", "osem", "model")
 
 
-def as_command(inputs: Inputs, method: Method, out: str, *, device: str = "auto") -> str:
+# What is entered of time points and of channels that are fused as a series, None for those of which there is one.
+Volumes = tuple[str | None, str | None]
+
+
+def as_command(
+    inputs: Inputs, method: Method, out: str, *, device: str = "auto", volumes: Volumes | None = None
+) -> str:
     """The `mvfusion fuse` command for a POSIX shell.
 
     Parameters
@@ -27,8 +33,12 @@ def as_command(inputs: Inputs, method: Method, out: str, *, device: str = "auto"
     method : with its parameters; only those that are not the defaults are named
     out : the result
     device : as `fuse` takes it
+    volumes : of a series; None for the volume that the inputs choose
     """
-    words = ["mvfusion", "fuse", *_sources(inputs), *_opening(inputs)]
+    words = ["mvfusion", "fuse", *_sources(inputs), *_opening(_of_series(inputs, volumes))]
+    for option, text in zip(("--timepoints", "--channels"), volumes or (), strict=False):
+        words += [] if text is None else [f"{option}={text}" if text.startswith("-") else option]
+        words += [] if text is None or text.startswith("-") else [text]
     if inputs.views is not None:
         words += ["--views", ",".join(inputs.views)]
     words += ["--method", method.name]
@@ -38,11 +48,25 @@ def as_command(inputs: Inputs, method: Method, out: str, *, device: str = "auto"
     return shlex.join([*words, "-o", out])
 
 
-def as_python(inputs: Inputs, method: Method, out: str, *, device: str = "auto") -> str:
+def as_python(inputs: Inputs, method: Method, out: str, *, device: str = "auto", volumes: Volumes | None = None) -> str:
     """The lines of Python; see `as_command` for the parameters."""
     parameters = {name.replace("lambda", "lambda_"): value for name, value in _changed(method).items()}
     call = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     extra = f", device={device!r}" if device != "auto" else ""
+    if volumes is not None:
+        opening = f"Inputs({_arguments(_of_series(inputs, volumes))}), {volumes[0]!r}, {volumes[1]!r}"
+        return (
+            "from pathlib import Path\n"
+            "\n"
+            "import napari_mvfusion as mv\n"
+            "from napari_mvfusion.engine.recipe import Inputs\n"
+            "from napari_mvfusion.engine.series_choice import choose_series\n"
+            "from napari_mvfusion.engine.series_run import fuse_chosen\n"
+            "\n"
+            f"choice, _ = choose_series({opening})\n"
+            f"for event in fuse_chosen(choice, mv.{type(method).__name__}({call}), Path({out!r}){extra}):\n"
+            "    print(event)\n"
+        )
     return (
         "import napari_mvfusion as mv\n"
         "from napari_mvfusion.engine.recipe import Inputs\n"
@@ -113,6 +137,14 @@ def training_python(inputs: Sequence[Inputs], job: TrainJob) -> str:
     lines += [f"sharp = [{sharp}]"] if sharp else []
     extra = (", sharp=sharp" if sharp else "") + extra
     return "\n".join([*lines, f"mv.train(config, {job.out!r}, views=views{extra})", ""])
+
+
+def _of_series(inputs: Inputs, volumes: Volumes | None) -> Inputs:
+    """How views are opened, without the numbers in whose place there are several."""
+    if volumes is None:
+        return inputs
+    several = dict(zip(("timepoint", "channel"), volumes, strict=True))
+    return inputs.model_copy(update={name: None for name, text in several.items() if text is not None})
 
 
 def _sources(inputs: Inputs) -> list[str]:

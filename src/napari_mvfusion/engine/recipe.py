@@ -50,6 +50,21 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
+# Fields of `Inputs` that may say something of each view, by its name.
+_BY_VIEW = (
+    "psfs",
+    "offsets",
+    "weights",
+    "gains",
+    "no_data_views",
+    "masks",
+    "transmissions",
+    "trust",
+    "trust_box_um",
+    "fades_um",
+)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -128,6 +143,22 @@ class Inputs(_Part):
     def without_trust(self) -> Inputs:
         """The same with views that count alike everywhere."""
         return self.model_copy(update={"trust": {}, "trust_box_um": {}, "fade_um": None, "fades_um": {}})
+
+    def renamed(self, names: Mapping[str, str]) -> Inputs:
+        """The same where views are called otherwise.
+
+        Parameters
+        ----------
+        names : new ones by the old ones; others stay
+        """
+        changed: dict[str, Any] = {}
+        for field in _BY_VIEW:
+            values = getattr(self, field)
+            if isinstance(values, dict):
+                changed[field] = {names.get(name, name): value for name, value in values.items()}
+        if self.views is not None:
+            changed["views"] = [names.get(name, name) for name in self.views]
+        return self.model_copy(update=changed)
 
     def resolved(self) -> tuple[Inputs, str]:
         """The same with every file named that was guessed, so that nothing is guessed again, and what was, in one line.

@@ -158,7 +158,7 @@ def fuse_series(job: FuseJob, cancel: Callable[[], bool]) -> Generator[SeriesEve
     MVFusionError
         As `fuse_events`; parts that are finished stay.
     """
-    with _threads(job.threads):
+    with computing_on(job.threads):
         yield from _fuse_parts(job, cancel)
 
 
@@ -243,9 +243,17 @@ def _keep_finished(values: np.ndarray | None, finished: int, job: FuseJob) -> No
         values[part.index] = 0
 
 
-def volume_label(label: str, number: int, count: int) -> str:
-    """What is done of a volume, with its number, counted from 0, among all where there are several."""
-    return label if count == 1 else f"volume {number + 1} of {count}, {label}"
+def volume_label(label: str, number: int, count: int, words: str = "") -> str:
+    """What is done of a volume, with its number, counted from 0, among all where there are several.
+
+    Parameters
+    ----------
+    label : what is done
+    number, count : which volume of how many
+    words : what the volume is called, "" where its number says all
+    """
+    called = f" ({words})" if words else ""
+    return label if count == 1 else f"volume {number + 1} of {count}{called}, {label}"
 
 
 def _finished_before(
@@ -271,7 +279,7 @@ def _finished_before(
 
 
 @contextmanager
-def _threads(wanted: int) -> Generator[None, None, None]:
+def computing_on(wanted: int) -> Generator[None, None, None]:
     """Let torch use this many threads of the CPU, 0 for all it would use by itself."""
     before = torch.get_num_threads()
     if wanted:

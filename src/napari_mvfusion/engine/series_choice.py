@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -104,6 +104,19 @@ class SeriesChoice:
             words.append(f"channel {self.channels[c]}" + (f" ({name})" if name else ""))
         return ", ".join(words)
 
+    @property
+    def summary(self) -> str:
+        """How many volumes there are, and which, as "6 volumes: time points 0, 2, 4; channels 0 (GFP), 1 (RFP)"."""
+        named = zip(self.channels, self.channel_names, strict=True) if self.channel_names else ()
+        names = {number: f" ({name})" for number, name in named if name}
+        times = [self.tags[t] if self.tags else str(number) for t, number in enumerate(self.timepoints)]
+        channels = [f"{number}{names.get(number, '')}" for number in self.channels]
+        words = (
+            [f"{'tags' if self.tags else 'time points'} {_ends(times, count=not self.tags)}"] if len(times) > 1 else []
+        )
+        words += [f"channels {_ends(channels, count=not names)}"] if len(channels) > 1 else []
+        return f"{len(self.indices)} volumes: {'; '.join(words)}"
+
     def suffix_at(self, index: tuple[int, ...]) -> str:
         """What follows the name in the file of a volume, by the numbers of time point and channel."""
         places = dict(zip((axis.name for axis in self.axes), index, strict=True))
@@ -131,6 +144,23 @@ def choose_series(said: Inputs, timepoints: str | None, channels: str | None) ->
         and nothing is chosen, or the input cannot be used.
     """
     axes = series_axes(said)
+    choice = picked_volumes(axes, said, timepoints, channels)
+    resolved, guessed = choice.inputs.resolved()
+    notes = [guessed] if guessed else []
+    if choice.tags:
+        notes.insert(0, f"the tags are the time points: {_some([f'{n} is {tag}' for n, tag in enumerate(axes.tags)])}")
+    return replace(choice, inputs=resolved), "; ".join(notes)
+
+
+def picked_volumes(axes: SeriesAxes, said: Inputs, timepoints: str | None, channels: str | None) -> SeriesChoice:
+    """The volumes that are asked for, of those that are known to be there; nothing is read, and no file name resolved.
+
+    See `choose_series` for the other parameters and what is raised.
+
+    Parameters
+    ----------
+    axes : of the same input
+    """
     times = _chosen(axes, "t", timepoints, said.timepoint)
     colours = _chosen(axes, "c", channels, said.channel)
     names = {number: name for name, number in axes.channel_names.items()}
@@ -138,19 +168,14 @@ def choose_series(said: Inputs, timepoints: str | None, channels: str | None) ->
     first: dict[str, int | str | None] = {"timepoint": times[0], "channel": colours[0]}
     if axes.tags:
         first |= {"timepoint": None, "tag": axes.tags[times[0] or 0]}
-    resolved, guessed = said.model_copy(update=first).resolved()
-    choice = SeriesChoice(
-        resolved,
+    return SeriesChoice(
+        said.model_copy(update=first),
         times,
         colours,
         tuple(axes.tags[number or 0] for number in times) if axes.tags else (),
         called if any(called) else (),
         _step(times) * axes.time_step,
     )
-    notes = [guessed] if guessed else []
-    if choice.tags:
-        notes.insert(0, f"the tags are the time points: {_some([f'{n} is {tag}' for n, tag in enumerate(axes.tags)])}")
-    return choice, "; ".join(notes)
 
 
 def series_axes(said: Inputs) -> SeriesAxes:
@@ -278,6 +303,13 @@ def _there(axes: SeriesAxes, axis: str) -> str:
 
 def _some(words: Sequence[str]) -> str:
     return ", ".join(words[:_SHOWN]) + (", …" if len(words) > _SHOWN else "")
+
+
+def _ends(words: Sequence[str], *, count: bool) -> str:
+    """Words with commas between; of many, the first and the last ones, and of those that count up these alone."""
+    if count and len(words) > 2 and list(words) == [str(int(words[0]) + n) for n in range(len(words))]:
+        return f"{words[0]} to {words[-1]}"
+    return ", ".join(words) if len(words) <= _SHOWN else f"{', '.join(words[:3])} … {words[-1]}"
 
 
 def _step(times: Sequence[int | None]) -> float:

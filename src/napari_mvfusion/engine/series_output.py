@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari_mvfusion.data.events import Event, Preparing
 from napari_mvfusion.engine.finished import flaw_of_volume
@@ -365,6 +365,28 @@ class SeparateSeries(SeriesOutput):
         save_recipe(describe_series(self._choice, self._fingerprint, volumes), recipe_path(self.place))
         with writing(self.folder):
             Finishing(self.place).remove()
+
+
+Found = Literal["nothing", "unfinished", "lacking", "finished"]
+
+
+def found_at(named: Path, choice: SeriesChoice) -> Found:
+    """What lies where a series is to be written: an unfinished run, a result that lacks volumes that failed, or other files.
+
+    Parameters
+    ----------
+    named : the output
+    choice : which volumes it will have
+    """
+    known = writer_of(named)
+    place = known.place(named)
+    if partial_folder(place).exists():
+        return "unfinished"
+    targets = [named] if known.grows else [named_apart(named, choice.suffix_at(index)) for index in choice.indices]
+    if not any(known.place(target).exists() for target in targets):
+        return "nothing"
+    made = recipe_beside(place)
+    return "lacking" if made is not None and any("failed" in one for one in made["series"]) else "finished"
 
 
 def series_output(

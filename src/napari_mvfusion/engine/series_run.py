@@ -32,6 +32,15 @@ _SIZES = {"shape": "voxels", "voxel_size_um": "um a voxel"}
 
 
 @dataclass(frozen=True)
+class VolumeBegun:
+    """A volume of a series is begun: which one, counted from 1, of how many, and what it is called."""
+
+    number: int
+    count: int
+    words: str
+
+
+@dataclass(frozen=True)
 class VolumeDone:
     """A volume of a series is fused and safe.
 
@@ -79,7 +88,8 @@ class SeriesFinished:
 
 
 VolumeEvents = Generator[Event, None, Fused | None]
-RunEvents = Generator[Event | VolumeDone | VolumeFailed | SeriesFinished, None, None]
+RunEvent = Event | VolumeBegun | VolumeDone | VolumeFailed | SeriesFinished
+RunEvents = Generator[RunEvent, None, None]
 
 
 def fuse_chosen(
@@ -107,8 +117,8 @@ def fuse_chosen(
 
     Yields
     ------
-    The events of the volumes, without their ends; `VolumeDone` or `VolumeFailed` after each; the last one is
-    `SeriesFinished` or `Cancelled`.
+    The events of the volumes, without their ends; `VolumeBegun` before and `VolumeDone` or `VolumeFailed` after each; the
+    last one is `SeriesFinished` or `Cancelled`.
 
     Raises
     ------
@@ -228,8 +238,10 @@ def _fuse_volumes(
         for place, (number, index) in enumerate(todo):
             begun = time.perf_counter()
             words = choice.words_at(index)
+            volume = VolumeBegun(number + 1, count, words)
+            yield volume
             try:
-                fused = yield from _one_volume(output, index, number, count, begin)
+                fused = yield from _one_volume(output, index, volume, begin)
             except InputError as error:
                 output.drop(index)
                 failed[index] = VolumeFailed(number + 1, count, words, str(error))
@@ -255,8 +267,7 @@ def _fuse_volumes(
 def _one_volume(
     output: SeriesOutput,
     index: Index,
-    number: int,
-    count: int,
+    volume: VolumeBegun,
     begin: Callable[[Index, Path, Mapping[str, Any] | None, Mapping[str, bool]], VolumeEvents],
 ) -> VolumeEvents:
     """The events of a volume, as parts of those of the series."""
@@ -270,8 +281,9 @@ def _one_volume(
             return fused
         match event:
             case TileDone() | TileStep():
-                share = (number + event.fraction) / count
-                yield replace(event, label=volume_label(event.label, number, count), fraction=share)
+                before, count = volume.number - 1, volume.count
+                label = volume_label(event.label, before, count, volume.words)
+                yield replace(event, label=label, fraction=(before + event.fraction) / count)
             case Finished() | Cancelled():
                 pass  # the end of a volume is not that of the series
             case _:

@@ -21,6 +21,7 @@ from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.errors import DamagedError, InputError
 from napari_mvfusion.gui.entrances import is_seen, open_views_panel
+from napari_mvfusion.gui.layers.fused_series import image_layer
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
     all_volumes,
@@ -42,7 +43,7 @@ from napari_mvfusion.io.extra_libraries import LibraryMissingError
 from napari_mvfusion.io.folder import scan_folder
 from napari_mvfusion.io.formats import format_of, is_project, is_volume, open_stored, views_in
 from napari_mvfusion.io.guessing import files_without_scheme
-from napari_mvfusion.io.ome_zarr.reader import coarser_affines, open_image, stored_of
+from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.stores import is_zarr
 from napari_mvfusion.io.opening import open_truth, open_views
 from napari_mvfusion.io.volume_choice import SeveralImagesError, VolumeChoice
@@ -300,21 +301,7 @@ def _read_zarr(folder: Path) -> list[LayerData]:
     image = open_image(folder)
     sample = folder.name.removesuffix(".zip").removesuffix(".ozx").removesuffix(".zarr").removesuffix(".ome")
     if "c" not in image.axes or image.is_series:
-        place = image.placement
-        leading = list(zip(image.axes[:-3], place.steps, strict=True)) if image.is_series else []
-        levels = image.levels()
-        coarser = coarser_affines(image, len(levels)) if place.affine_um is not None else []
-        return [
-            volume_layer(
-                levels,
-                image.grid,
-                name=sample,
-                recipe=image.recipe,
-                leading=leading,
-                affine=place.affine_um,
-                coarser=coarser,
-            )
-        ]
+        return [image_layer(image, sample)]
     truth = open_truth(folder, timepoint=0 if "t" in image.leading else None)
     inputs = Inputs(source=absolute(folder), grid="isotropic").model_dump(mode="json")
     times = image.leading.get("t", 1)

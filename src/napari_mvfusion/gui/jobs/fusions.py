@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finishing import volume_suffix
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent, SeriesPart, fuse_series
+from napari_mvfusion.engine.series_choice import SeriesChoice
+from napari_mvfusion.engine.series_run import SeriesFinished
 from napari_mvfusion.gui.jobs.result import ResultLayer
+from napari_mvfusion.gui.jobs.series_runs import SeriesJob, SeriesLayers, series_steps
+from napari_mvfusion.gui.jobs.series_status import SeriesStatus
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Task, failure_of
 from napari_mvfusion.gui.layers.notes import notes
@@ -37,7 +41,7 @@ class Target:
     Attributes
     ----------
     device, threads, memory_share, resume, overwrite : see `FuseJob`
-    outs : None for memory, else one file a volume, those of one method together
+    outs : None for memory, else one file a volume, those of one method together; or one for the series of each method
     """
 
     device: str
@@ -70,10 +74,11 @@ class Fusions(QObject):
     def __init__(self, viewer: ViewerModel, status: Status, panel: QWidget) -> None:
         super().__init__(panel)
         self._viewer, self._status, self._panel = viewer, status, panel
-        self._waiting: deque[tuple[FuseJob, str]] = deque()
+        self._of_series = SeriesStatus(status)
+        self._waiting: deque[tuple[FuseJob | SeriesJob, str]] = deque()
         self._run: Task | None = None
-        self._begun = 0
-        self._done: list[Image] = []
+        self._begun = self._complete = 0
+        self._done: list[Layer] = []
         # Adding a layer takes napari a while: after the panel has shown that the run begins.
         self._launch = Later(_LAUNCH_MS, self._add_layer, self)
 
@@ -88,23 +93,32 @@ class Fusions(QObject):
         return f"The fusion by {self._job.method.title}" if self.running else ""
 
     def start(
-        self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], target: Target, titles: Sequence[str]
+        self,
+        layers: Sequence[Image],
+        opened: Opened,
+        methods: Sequence[Method],
+        target: Target,
+        titles: Sequence[str],
+        choice: SeriesChoice | None = None,
     ) -> None:
         """Fuse layers by each of some methods.
 
         Parameters
         ----------
         layers : the views; the results lie on the grid that is chosen for them now
-        opened : the same as views
+        opened : the same as views; of a series, the volume that is shown
         methods : in their order; earlier results stay where a later run fails
         target : where the results go
         titles : what messages about each run begin with; "" where it is the only one
+        choice : the volumes of the files that are fused; None for those of the layers
         """
         first = layers[0]
-        self._sample = notes(first).get("sample") or ""
-        self._place, self._limits = opened.frame.place, tuple(first.contrast_limits)
-        self._waiting.extend(zip(jobs_of(opened, methods, target), titles, strict=True))
-        self._begun, self._done = 0, []
+        at = " ".join(f"{axis}{n}" for axis, n in zip(first.axis_labels, opened.alone, strict=False))
+        self._sample = f"{notes(first).get('sample') or ''} {'' if choice is not None else at}".strip()
+        self._place, self._limits = opened.place, tuple(first.contrast_limits)
+        jobs = jobs_of(opened, methods, target) if choice is None else series_of(choice, opened, methods, target)
+        self._waiting.extend(zip(jobs, titles, strict=True))
+        self._begun, self._complete, self._done = 0, 0, []
         self._next()
 
     def cancel(self) -> None:
@@ -126,28 +140,41 @@ class Fusions(QObject):
 
     def _next(self) -> None:
         """Begin the run that waits longest."""
+        self._result: ResultLayer | None = None
         self._job, title = self._waiting.popleft()
         self._begun += 1
         self._run = fuse_run(self._job, outermost(self._panel))
+        self._of_series.begin()
         self._status.begin(title, f"{title or self._job.method.title}\n{describe_views(self._job.views)}")
         self.changed.emit()
         self._launch.ask()
 
     def _add_layer(self) -> None:
         assert self._run is not None
-        name = f"{self._sample} {called(self._job.method)}".strip()
-        self._result = ResultLayer(self._viewer, self._job, name, self._place, self._limits, self._run)
-        self._result.removed.connect(self._run.cancel)
-        self._run.reported.connect(self._result.follow)
+        if isinstance(self._job, FuseJob):
+            self._result = ResultLayer(self._viewer, self._job, self._name, self._place, self._limits, self._run)
+            self._result.removed.connect(self._run.cancel)
+            self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._follow)
         self._run.ended.connect(self._end)
         self._run.start()
 
-    def _follow(self, event: SeriesEvent | Failed) -> None:
-        result = self._result
-        self._status.follow(event, shown=result.filled, deleted=result.deleted, layer=result.layer)
-        if isinstance(event, JobDone) and not self._result.deleted:
-            self._done.append(self._result.layer)
+    @property
+    def _name(self) -> str:
+        """What the layer of the result is called."""
+        return f"{self._sample} {called(self._job.method)}".strip()
+
+    def _follow(self, event: Any) -> None:
+        if isinstance(event, SeriesLayers):
+            self._done += event.add_to(self._viewer, self._name)
+        elif (result := self._result) is None:
+            self._of_series.follow(event)
+            self._complete += isinstance(event, SeriesFinished) and not event.failed
+        else:
+            self._status.follow(event, shown=result.filled, deleted=result.deleted, layer=result.layer)
+            if isinstance(event, JobDone) and not result.deleted:
+                self._done.append(result.layer)
+                self._complete += 1
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
             self._status.say("warning", "What was to be fused after it was not started.")
@@ -158,16 +185,17 @@ class Fusions(QObject):
         if self._waiting:
             self._next()
             return
-        complete, done = len(self._done) == self._begun, self._done
+        complete, done = self._complete == self._begun, self._done
         # Their pixels are the user's to take away: nothing here holds them any longer.
-        del self._result, self._job
+        del self._job
+        self._result = None
         self._done = []
         if complete:
             self.finished.emit(done)
         self.changed.emit()
 
 
-def fuse_run(job: FuseJob, parent: QObject) -> Task:
+def fuse_run(job: FuseJob | SeriesJob, parent: QObject) -> Task:
     """A run of the engine that is to be started: its events are `reported`, an error as the last of them.
 
     Parameters
@@ -175,7 +203,8 @@ def fuse_run(job: FuseJob, parent: QObject) -> Task:
     job : what to run
     parent : the run is cancelled when it is destroyed; what is finished by then is kept
     """
-    return Task(run_steps, job, parent=parent, to_its_end=True)
+    steps = run_steps if isinstance(job, FuseJob) else series_steps
+    return Task(steps, job, parent=parent, to_its_end=True)
 
 
 def run_steps(check: Checkpoint, job: FuseJob) -> Generator[SeriesEvent | Failed, None, None]:
@@ -211,6 +240,25 @@ def jobs_of(opened: Opened, methods: Sequence[Method], target: Target) -> list[F
     return jobs
 
 
+def series_of(choice: SeriesChoice, opened: Opened, methods: Sequence[Method], target: Target) -> list[SeriesJob]:
+    """A series by each method."""
+    assert target.outs is not None, "a series goes to disk"
+    return [
+        SeriesJob(
+            choice,
+            opened.views,
+            method,
+            target.device,
+            out,
+            threads=target.threads,
+            memory_share=target.memory_share,
+            resume=target.resume,
+            overwrite=target.overwrite,
+        )
+        for method, out in zip(methods, target.outs, strict=True)
+    ]
+
+
 def called(method: Method) -> str:
     """What the layer of a result is called: generators by their models, of which one may try several."""
     return Path(method.model).stem if isinstance(method, LearnedFusion) else method.name
@@ -222,10 +270,12 @@ def suffixes(methods: Sequence[Method], opened: Opened) -> tuple[str, ...]:
     return tuple(name + volume_suffix(index) for name in names for index in opened.indices)
 
 
-def describe(opened: Opened) -> str:
-    """Number of views, and size of the fused volumes."""
+def describe(opened: Opened, choice: SeriesChoice | None = None) -> str:
+    """Number of views, and size of the fused volumes; which these are, where they are a series."""
     count = len(opened.indices)
     series = f"\n{count} volumes, fused one after the other" if count > 1 else ""
+    if choice is not None:
+        series = f"\n{choice.summary}"
     return describe_views(opened.views) + series
 
 

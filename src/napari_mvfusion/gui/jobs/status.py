@@ -47,6 +47,8 @@ _PRESSED = {
     "run again with --resume": "choose “{go_on}”",
     "go on with --resume": "choose “{go_on}”",
     "--resume": "“{go_on}”",
+    "--timepoints": "“Time points”",
+    "--channels": "“Channels”",
     "(--transmission VIEW=FILE)": "(Field > Lost light in Views & PSFs)",
 }
 
@@ -260,14 +262,10 @@ class Status(QWidget):
                 self._machine.setText(event.device)
                 self._write(_plan(event))
             case TileStep(label, fraction):
-                self._bar.show_share(fraction)
-                left = self._left(fraction)
-                self._tell_step(f"{label}{' · ' + left if left else ''}")
+                self.show_step(label, fraction)
             case TileDone():
-                self._bar.show_share(event.fraction)
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
-                left = self._left(event.fraction)
-                self._tell_step(f"{event.label}{tile}{' · ' + left if left else ''}")
+                self.show_step(f"{event.label}{tile}", event.fraction)
                 rate = self._rate(event.voxels)
                 memory = f"{used_bytes() / 2**30:.1f} GiB in use"
                 self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
@@ -293,6 +291,17 @@ class Status(QWidget):
                 self._write(event.details or event.message)
                 self._idle()
                 self.say("error", self._titled(event.message))
+
+    def show_step(self, text: str, share: float) -> None:
+        """Say what is being done, and how long the run will take, of which this share is done."""
+        self._bar.show_share(share)
+        left = self._left(share)
+        self._tell_step(f"{text}{' · ' + left if left else ''}")
+
+    def end(self, kind: str, text: str) -> None:
+        """The run is over: the bar goes, and it is said how that came; see `say`."""
+        self._idle()
+        self.say(kind, self._titled(text))
 
     def _tell_step(self, text: str) -> None:
         """Say what is being done, unless it is to stop: what was on its way then comes late."""

@@ -14,6 +14,7 @@ from napari_mvfusion.data.fused_grid import Voxels
 from napari_mvfusion.data.geometry import FloatTriple, Grid
 from napari_mvfusion.data.trust import Fade
 from napari_mvfusion.data.view import View
+from napari_mvfusion.io.name_table import NameTable
 from napari_mvfusion.io.psf_files import ViewPSF
 
 KEY = "mvfusion"
@@ -113,7 +114,8 @@ class Notes(TypedDict, total=False):
     name : of a view in its files, which recipes go by
     included : whether the view is fused
     unticked : why it is not ticked, where nobody has decided that; counts while it is not
-    angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`
+    angle, weight, offset, gain, remove_hot, no_data, source : of a view, as in `View`; `source` is also the output of a
+        fused series
     file_no_data : what the files of a view say of it, None where they say nothing
     psf : of a view, on the voxels of the fused volume, (z, y, x)
     psf_said : that PSF, and what was done to it; or why it, or the one of a file, cannot be used
@@ -134,6 +136,7 @@ class Notes(TypedDict, total=False):
     unsized : what stands in the place of the voxel size (z, y, x), where its file states none
     grid : the voxels that were chosen for the fused volume, see `napari_mvfusion.data.fused_grid.Voxels`
     inputs : how the files of a view were opened, as `Inputs` of a recipe
+    named_files : what the names of these files and of others say, where a pattern of them chose these
     recipe : of a result
     running : whether a result is still computed
     """
@@ -173,6 +176,7 @@ class Notes(TypedDict, total=False):
     unsized: FloatTriple
     grid: Voxels
     inputs: dict[str, Any] | None
+    named_files: NameTable
     recipe: dict[str, Any]
     running: bool
 

@@ -23,6 +23,7 @@ from napari_mvfusion.gui.layers.conversion import (
     own_to_world_um,
     pixels_of,
     pixels_to_world_um,
+    place_of_volume,
     stack_of,
     to_world_um,
 )
@@ -58,7 +59,8 @@ class Opened:
     ----------
     leading : sizes of the axes before z, such as time and channel, which are fused one by one; () for plain volumes
     inputs : how to open the views from their files, where that is known, for a recipe; None for a series
-    frame : where the fused volume lies
+    frame : where the fused volume lies, for all volumes of the layers
+    alone : the position of the only volume of layers that have several, see `only`; else ()
     places : where what is chosen of how much each view counts lies
     """
 
@@ -71,6 +73,24 @@ class Opened:
     _moves: tuple[list[np.ndarray] | None, ...]
     _chosen: tuple[ChosenTrust | None, ...]
     _series: _SeriesInputs | None = None
+    alone: tuple[int, ...] = ()
+
+    @property
+    def all_inputs(self) -> dict[str, Any] | None:
+        """How the views are opened from their files, which may have other volumes too; None where that is not known."""
+        return self.inputs if self._series is None else self._series.inputs
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the fused volumes lie, as arguments of a layer."""
+        return place_of_volume(self.frame.layer) if self.alone else self.frame.place
+
+    def only(self, index: tuple[int, ...]) -> Opened:
+        """The same of one position alone, as a plain volume."""
+        if not self.leading:
+            return self
+        inputs, views = self.inputs_at(index), self.at(index).views
+        return replace(self, leading=(), inputs=inputs, _views=views, _series=None, alone=index)
 
     @property
     def indices(self) -> list[tuple[int, ...]]:

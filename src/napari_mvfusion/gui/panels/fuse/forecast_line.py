@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_mvfusion.data.events import Prepared
 from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of, passes_told
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
+from napari_mvfusion.engine.series_run import VolumeDone
+from napari_mvfusion.gui.jobs.series_runs import SeriesJob
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.panels.fuse.live_preview import identity
@@ -33,6 +35,7 @@ class _Question:
     methods: tuple[Method, ...]
     device: str
     on_disk: bool
+    volumes: int
     prefer: Preferences
 
 
@@ -62,10 +65,17 @@ class ForecastLine(QLabel):
         return self._due.due or self._task.running
 
     def show_for(
-        self, layers: Sequence[Image], opened: Opened, methods: Sequence[Method], device: str, *, on_disk: bool
+        self,
+        layers: Sequence[Image],
+        opened: Opened,
+        methods: Sequence[Method],
+        device: str,
+        *,
+        on_disk: bool,
+        volumes: int,
     ) -> None:
-        """Say what fusing these layers by these methods will need, as soon as that is known."""
-        question = _Question(tuple(map(identity, layers)), tuple(methods), device, on_disk, preferences())
+        """Say what fusing so many volumes like these layers by these methods will need, as soon as that is known."""
+        question = _Question(tuple(map(identity, layers)), tuple(methods), device, on_disk, volumes, preferences())
         known = next((text for asked, text in self._answers if asked == question), None)
         if known is None and question == self._question and self.isVisibleTo(self.parentWidget()):
             return
@@ -84,19 +94,25 @@ class ForecastLine(QLabel):
         self._task.cancel()
         self.hide()
 
-    def learn(self, job: FuseJob, event: SeriesEvent | Failed) -> None:
+    def learn(self, job: FuseJob | SeriesJob, event: SeriesEvent | VolumeDone | Failed) -> None:
         """Follow a run: how long it took is what the next one is told from."""
         match event:
             case Prepared():
                 self._prepared = event
-            case JobDone(seconds=seconds) if self._prepared is not None:
-                if job.resume or self._prepared.resumed_tiles:
-                    return
-                key = kind_of(job.method, len(job.views), job.device, job.threads)
-                passes = passes_told(job.method, self._prepared.passes)
-                self._speeds.add(key, job.views.grid.box.size, passes, seconds / len(job.parts))
-                keep(_NAME, self._speeds.state())
-                self._answers.clear()
+            case JobDone(seconds=seconds) if isinstance(job, FuseJob):
+                self._take_time(job, seconds / len(job.parts))
+            case VolumeDone(seconds=seconds):
+                self._take_time(job, seconds)
+
+    def _take_time(self, job: FuseJob | SeriesJob, seconds: float) -> None:
+        """A volume took so long."""
+        if self._prepared is None or job.resume or self._prepared.resumed_tiles:
+            return
+        key = kind_of(job.method, len(job.views), job.device, job.threads)
+        passes = passes_told(job.method, self._prepared.passes)
+        self._speeds.add(key, job.views.grid.box.size, passes, seconds)
+        keep(_NAME, self._speeds.state())
+        self._answers.clear()
 
     def _ask(self) -> None:
         question, opened = self._question, self._opened
@@ -104,13 +120,13 @@ class ForecastLine(QLabel):
             return
         if self._forecaster is None or self._forecaster[0] != question.layers:
             self._forecaster = question.layers, Forecaster(opened.views, self._speeds)
-        forecaster, volumes = self._forecaster[1], len(opened.indices)
+        forecaster = self._forecaster[1]
         self._task.start(
             lambda check: forecast_words(
                 forecaster,
                 question.methods,
                 question.device,
-                volumes=volumes,
+                volumes=question.volumes,
                 memory_share=question.prefer.memory_share,
                 to_file=question.on_disk,
                 threads=question.prefer.threads,

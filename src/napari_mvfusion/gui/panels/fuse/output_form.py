@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -12,6 +12,8 @@ from superqt.utils import signals_blocked
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.finishing import fresh_name, named_apart, partial_folder
 from napari_mvfusion.engine.series import check_memory
+from napari_mvfusion.engine.series_choice import SeriesChoice
+from napari_mvfusion.engine.series_output import Found, found_at
 from napari_mvfusion.engine.workspace import check_output
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.gui.jobs.fusions import Target
@@ -19,6 +21,7 @@ from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
 from napari_mvfusion.gui.widgets.inputs import describe
 from napari_mvfusion.gui.widgets.layout import column, row
+from napari_mvfusion.io.atomic import check_place
 from napari_mvfusion.io.base import Format
 from napari_mvfusion.io.formats import (
     format_of,
@@ -45,17 +48,19 @@ class OutputForm(Form):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         file = _File()
-        on_disk = [(f"{known.written} on disk", known.new_suffix) for known in _offered()]
         super().__init__(
             [
                 Words(offered_devices(), name="device", label="Compute on", tooltip=_DEVICE_TIP),
-                Words([("Memory", ""), *on_disk], name="place", label="Result in", tooltip=_PLACE_TIP),
+                Words(_places(series=False), name="place", label="Result in", tooltip=_PLACE_TIP),
                 Field(file, name="file", label="File"),
                 Words(name="existing", label="There already", tooltip="There is something of this name already"),
             ],
             parent,
         )
         self._suffixes: tuple[str, ...] = ("",)
+        self._choice: SeriesChoice | None = None
+        # Where single volumes go, while a series is chosen.
+        self._alone = ""
         self._folder, self._beside, self._stem = "", "", "fused"
         self._proposed = ""
         self._used: Path | None = None
@@ -70,6 +75,17 @@ class OutputForm(Form):
         return str(self["device"].value)
 
     @property
+    def names(self) -> str:
+        """What is written, in words."""
+        files = self._files(self._paths())
+        return " and ".join(file.name for file in files) if len(files) < 3 else f"{files[0].name} and more like it"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a run would go on with what is there."""
+        return self._on_disk and self["existing"].value in (_RESUME, _RESUME_REPLACE)
+
+    @property
     def _ending(self) -> str:
         """Of the chosen format; "" for memory."""
         return str(self["place"].value)
@@ -78,11 +94,21 @@ class OutputForm(Form):
     def _on_disk(self) -> bool:
         return bool(self._ending)
 
-    def expect(self, suffixes: tuple[str, ...]) -> None:
-        """Say how many volumes come, by what follows the name in the file of each: ("",) for a single one."""
-        if suffixes != self._suffixes:
-            self._suffixes = suffixes
-            self.refresh()
+    def expect(self, suffixes: tuple[str, ...], choice: SeriesChoice | None = None) -> None:
+        """Say what comes.
+
+        Parameters
+        ----------
+        suffixes : what follows the name in the file of each volume, or of each series: ("",) for a single one
+        choice : the volumes of each series, which go to disk; None for volumes
+        """
+        if (suffixes, choice) == (self._suffixes, self._choice):
+            return
+        began = (choice is None) != (self._choice is None)
+        self._suffixes, self._choice = suffixes, choice
+        if began:
+            self._offer_places()
+        self.refresh()
 
     def suggest(self, stem: str, beside: str) -> None:
         """Say what a proposed name begins with, and in which folder the views lie, "" where that is not known."""
@@ -120,9 +146,13 @@ class OutputForm(Form):
         resume, overwrite = answer in (_RESUME, _RESUME_REPLACE), answer in (_REPLACE, _RESUME_REPLACE)
         target = Target(*how, paths, resume=resume, overwrite=overwrite)
         if answer == _KEEP:
-            there = next(place for place in map(place_of, paths) if place.exists())
+            there = next((place for place in map(place_of, paths) if place.exists()), place_of(paths[0]))
             raise OutputError(f"{there.name} is there already: choose another name, or choose to replace it")
         for path in paths:
+            if self._choice is not None and not writer_of(path).grows:
+                # The run looks at the file of each volume before it begins.
+                check_place(place_of(path))
+                continue
             # Of a series that is gone on with, finished volumes stay.
             if not (target.resume and len(paths) > 1 and place_of(path).exists()):
                 check_output(path, overwrite=target.overwrite, resume=target.resume)
@@ -132,7 +162,8 @@ class OutputForm(Form):
         """What is chosen, as JSON types; of a file, its folder is remembered."""
         if self._on_disk and (paths := self._paths()):
             self._folder = str(place_of(paths[0]).absolute().parent)
-        return {"device": self.device, "place": self._ending, "folder": self._folder}
+        place = self._ending if self._choice is None else self._alone
+        return {"device": self.device, "place": place, "folder": self._folder}
 
     def restore(self, state: dict[str, str]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
@@ -142,15 +173,49 @@ class OutputForm(Form):
     def refresh(self, _: object = None) -> None:
         """Look again at what is there under the chosen name."""
         on_disk = self._on_disk
-        if on_disk and self._is_proposed and (not self._proposed or any(place_of(p).exists() for p in self._paths())):
+        if on_disk and self._is_proposed and (not self._proposed or self._are_taken(self._paths())):
             self._propose_anew()
         paths = self._paths()
         self.show_field("file", on_disk)
-        answers = _answers([place_of(path) for path in paths]) if on_disk and paths else []
-        self._path.setToolTip("\n".join(map(str, paths[:4])) + ("\n…" if len(paths) > 4 else ""))
+        answers = self._answers(paths) if on_disk and paths else []
+        files = self._files(paths)
+        self._path.setToolTip("\n".join(map(str, files[:4])) + ("\n…" if len(files) > 4 else ""))
         self["existing"].native.offer(answers)
         self.show_field("existing", bool(answers))
         self.changed.emit()
+
+    def _offer_places(self) -> None:
+        """Offer where results can go: those of a series do not fit into memory."""
+        native, series = self["place"].native, self._choice is not None
+        wanted = self._ending if series else self._alone
+        if series:
+            self._alone = self._ending
+        with signals_blocked(self), signals_blocked(native):
+            native.offer(_places(series=series))
+            native.set_value(wanted)
+        self._change_place()
+
+    def _are_taken(self, paths: Sequence[Path]) -> bool:
+        """Whether there is a result already, to which nothing is lacking."""
+        if self._choice is None:
+            return any(place_of(path).exists() for path in paths)
+        return any(found_at(path, self._choice) == "finished" for path in paths)
+
+    def _answers(self, paths: Sequence[Path]) -> list[tuple[str, str]]:
+        if self._choice is None:
+            return _answers([place_of(path) for path in paths])
+        return _series_answers({found_at(path, self._choice) for path in paths})
+
+    def _files(self, paths: Sequence[Path]) -> list[Path]:
+        """What is written at these places: of a series, a file for each volume, where they cannot go into one."""
+        if self._choice is None:
+            return list(paths)
+        suffixes = [self._choice.suffix_at(index) for index in self._choice.indices]
+        return [
+            file
+            for path in paths
+            for file in ([path] if writer_of(path).grows else [named_apart(path, each) for each in suffixes])
+        ]
 
     @property
     def _is_proposed(self) -> bool:
@@ -183,7 +248,9 @@ class OutputForm(Form):
             place = place_of(self._used)
             folders, (stem, typed) = [place.parent], split_ending(place.name)
             ending = typed or ending
-        found = fresh_name(folders, stem, [suffix + ending for suffix in self._suffixes])
+        each = [] if self._choice is None else [self._choice.suffix_at(index) for index in self._choice.indices]
+        ends = [suffix + more + ending for suffix in self._suffixes for more in ("", *each)]
+        found = fresh_name(folders, stem, ends)
         free = None if found is None else Path(f"{found}{ending}")
         if free is not None and self._used is not None:
             free = format_of(self._used).elsewhere(self._used, free)
@@ -242,6 +309,25 @@ class _File(QWidget):
 def _offered() -> list[Format]:
     """The formats, those first whose files are written once: others are gathered elsewhere while a run lasts."""
     return sorted(writers(), key=lambda known: not known.grows)
+
+
+def _places(*, series: bool) -> list[tuple[str, str]]:
+    """Where results can go, in words, and the ending that means it; "" for memory."""
+    if not series:
+        return [("Memory", ""), *((f"{known.written} on disk", known.new_suffix) for known in _offered())]
+    return [
+        (f"{known.written}, {'one for all' if known.grows else 'a file each'}", known.new_suffix)
+        for known in _offered()
+    ]
+
+
+def _series_answers(found: Set[Found]) -> list[tuple[str, str]]:
+    """What can be done with what is there of series."""
+    if "unfinished" in found:
+        return [("Go on with the unfinished run", _RESUME), ("Discard the unfinished run", _REPLACE)]
+    if "lacking" in found:
+        return [("Fuse what is missing", _RESUME), ("Keep it", _KEEP), ("Replace it", _REPLACE)]
+    return [("Keep it", _KEEP), ("Replace it", _REPLACE)] if "finished" in found else []
 
 
 def _answers(paths: Sequence[Path]) -> list[tuple[str, str]]:

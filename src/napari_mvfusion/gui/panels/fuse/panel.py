@@ -11,9 +11,10 @@ from qtpy.QtWidgets import QWidget
 
 from napari_mvfusion.cli.script import as_command, as_python
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
 from napari_mvfusion.gui.entrances import open_beads_form
-from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, suffixes
+from napari_mvfusion.gui.jobs.fusions import Fusions, Target, describe, describe_views, suffixes
 from napari_mvfusion.gui.jobs.saving import SaveResult
 from napari_mvfusion.gui.jobs.status import in_window
 from napari_mvfusion.gui.layers.notes import notes, why_no_views
@@ -25,6 +26,7 @@ from napari_mvfusion.gui.panels.fuse.live_preview import LivePreview, Source
 from napari_mvfusion.gui.panels.fuse.method_form import MethodForm
 from napari_mvfusion.gui.panels.fuse.output_form import OutputForm
 from napari_mvfusion.gui.panels.fuse.psf_flaws import PSFFlaws, WaysOut
+from napari_mvfusion.gui.panels.fuse.series_form import SeriesForm
 from napari_mvfusion.gui.panels.fuse.voxels_form import VoxelsForm
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
@@ -37,6 +39,7 @@ from napari_mvfusion.system.words import sentence
 _CHECK_MS = 50
 _MEND_FIRST = "The PSF in the red box has to be mended first"
 _LOOKING = "The PSFs are being looked at"
+_COUNTING = "The volumes of the files are being counted"
 
 
 class FusePanel(Panel):
@@ -59,6 +62,7 @@ class FusePanel(Panel):
         self._live = LivePreview(viewer, self._source)
         self._output = OutputForm()
         self._voxels = VoxelsForm()
+        self._series = SeriesForm(viewer)
         self._volume = text_label("volume")
         self._hint = text_label("hint")
         self._ways_out = WaysOut(
@@ -72,7 +76,7 @@ class FusePanel(Panel):
         self._lay_out()
         self._due = Later(_CHECK_MS, self._check, self)
         self._restore()
-        for part in (self._views, self._method, self._output):
+        for part in (self._views, self._series, self._method, self._output):
             part.changed.connect(self._due.ask)
         self._voxels.settled.connect(self._due.ask)
         self._method.changed.connect(self._live.refresh)
@@ -92,7 +96,7 @@ class FusePanel(Panel):
 
     def _lay_out(self) -> None:
         groups = {
-            "Views": (self._views, self._psfs, self._voxels, self._volume),
+            "Views": (self._views, self._psfs, self._voxels, self._series, self._volume),
             "Methods": (self._method, self._live),
             "Output": (self._output,),
         }
@@ -121,25 +125,38 @@ class FusePanel(Panel):
         problem, volume, remarks, checked = "", nothing if none else "", [], False
         if not running and not none:
             try:
-                opened = open_layers(self._views.chosen())
-                volume = describe(opened)
+                layers = open_layers(self._views.chosen())
+                self._series.follow(layers)
+                volume = describe_views(layers.views)
+                opened, choice = self._series.chosen(layers)
+                volume = describe(opened, choice)
                 methods = self._chosen_methods()
                 sample = notes(self._views.chosen()[0]).get("sample")
                 self._output.suggest(f"{sample}-fused" if sample else "fused", opened.folder)
-                self._output.expect(suffixes(methods, opened))
+                self._output.expect(suffixes(methods, opened), choice)
                 # What is odd from here on may be about PSFs.
                 checked = True
                 remarks = list(dict.fromkeys(remark for method in methods for remark in method.check(opened.views)))
                 remarks += _about_recipe(self._views.chosen())
                 target = self._output.target(opened.views.grid)
-                on_disk = target.outs is not None
-                self._forecast.show_for(self._views.chosen(), opened, methods, target.device, on_disk=on_disk)
+                if choice is not None:
+                    volume += f"\ninto {self._output.names}"
+                self._forecast.show_for(
+                    self._views.chosen(),
+                    opened,
+                    methods,
+                    target.device,
+                    on_disk=target.outs is not None,
+                    volumes=len((choice or opened).indices),
+                )
             except OutputError as error:
                 problem = str(error)
                 self._scroll.ensureWidgetVisible(self._output)
             except MVFusionError as error:
                 problem = str(error)
         if not running:
+            if none:
+                self._series.clear_away()
             self._views.setVisible(not none)
             self._voxels.follow(self._views.chosen())
             self._volume.setText(volume)
@@ -151,6 +168,8 @@ class FusePanel(Panel):
             elif self._voxels.busy or ((problem or remarks) and checked and self._psfs.looking):
                 # Most of it is mended in a moment, and nothing shall be fused before.
                 problem = _LOOKING
+            elif self._series.busy:
+                problem = problem or _COUNTING
             self._live.refresh()
         if problem or running or none:
             self._forecast.clear_away()
@@ -162,6 +181,7 @@ class FusePanel(Panel):
         self._hint.setVisible(bool(text))
         obstacle = "A run is going on" if running else NO_VIEWS if none else problem
         self._fuse.setEnabled(not obstacle)
+        self._fuse.setText("Go on" if self._output.goes_on and not running else "Fuse")
         self._fuse.setToolTip(obstacle or "Fuse the ticked views with the ticked methods")
         self._copy.setEnabled(not running and not none)
         self._save.show_state()
@@ -172,16 +192,16 @@ class FusePanel(Panel):
             raise InputError("no method is ticked: tick one or more")
         return methods
 
-    def _chosen(self) -> tuple[Opened, list[Method], Target]:
-        """What would be fused, how, and where to."""
-        opened = open_layers(self._views.chosen())
+    def _chosen(self) -> tuple[Opened, SeriesChoice | None, list[Method], Target]:
+        """What would be fused, of it which volumes if these are a series, how, and where to."""
+        opened, choice = self._series.chosen(open_layers(self._views.chosen()))
         methods = self._chosen_methods()
-        self._output.expect(suffixes(methods, opened))
-        return opened, methods, self._output.target(opened.views.grid)
+        self._output.expect(suffixes(methods, opened), choice)
+        return opened, choice, methods, self._output.target(opened.views.grid)
 
     def _start(self) -> None:
         try:
-            opened, methods, target = self._chosen()
+            opened, choice, methods, target = self._chosen()
         except MVFusionError as error:
             self.say("error", str(error))
             return
@@ -189,7 +209,7 @@ class FusePanel(Panel):
         self._live.pause()
         self.status.forget()
         titles = [method.title if len(methods) > 1 else "" for method in methods]
-        self._fusions.start(self._views.chosen(), opened, methods, target, titles)
+        self._fusions.start(self._views.chosen(), opened, methods, target, titles, choice)
 
     def _stop(self) -> None:
         self._fusions.cancel()
@@ -213,13 +233,16 @@ class FusePanel(Panel):
 
     def _as_text(self, kind: str) -> str:
         """What would be fused, as commands or lines of Python."""
-        opened, methods, target = self._chosen()
+        opened, choice, methods, target = self._chosen()
         if opened.inputs is None:
             raise InputError(not_in_files(self._views.chosen()))
         outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in suffixes(methods, opened)]
         write = as_command if kind == "command" else as_python
-        inputs = Inputs(**opened.inputs)
-        texts = [write(inputs, m, str(out), device=target.device) for m, out in zip(methods, outs, strict=True)]
+        inputs, volumes = Inputs(**opened.inputs), None if choice is None else self._series.texts()
+        texts = [
+            write(inputs, method, str(out), device=target.device, volumes=volumes)
+            for method, out in zip(methods, outs, strict=True)
+        ]
         return "\n".join(texts)
 
 

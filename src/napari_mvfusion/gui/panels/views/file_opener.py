@@ -46,7 +46,7 @@ from napari_mvfusion.io.formats import (
 )
 from napari_mvfusion.io.guessing import files_without_scheme
 from napari_mvfusion.io.matching import Wanted, match_files
-from napari_mvfusion.io.name_table import called_by
+from napari_mvfusion.io.name_table import NameTable, called_by
 from napari_mvfusion.io.opening import open_views, open_volume
 from napari_mvfusion.io.proposals import pattern_for, propose
 from napari_mvfusion.io.psf_files import ViewPSF, prepare_files
@@ -186,16 +186,17 @@ class FileOpener(QObject):
 
     def _ask_roles(self, guesses: list[Guess]) -> None:
         dialog = RolesDialog(guesses, self._parent)
-        dialog.accepted.connect(lambda: self.open_given(dialog.given(), stage=dialog.stage))
+        dialog.accepted.connect(lambda: self.open_given(dialog.given(), dialog.names, stage=dialog.stage))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def open_given(self, given: Sequence[Given], *, stage: bool = False) -> None:
+    def open_given(self, given: Sequence[Given], names: NameTable | None = None, *, stage: bool = False) -> None:
         """Open files as what they are: views, ground truths and beads as layers; PSFs go to the views.
 
         Parameters
         ----------
         given : the files
+        names : what their names say, and those of others among which they were chosen
         stage : as for `open_views`
         """
         views = {one.path: one.angle for one in given if one.role == "view"}
@@ -205,7 +206,7 @@ class FileOpener(QObject):
             self._tasks.start(f"others {others[0][0]}", open_others, others, done=self._show)
         if views:
             task = f"files {next(iter(views))}"
-            self._tasks.start(task, open_with_psfs, views, psfs, stage, done=self._show_with_psfs)
+            self._tasks.start(task, open_with_psfs, views, psfs, names, stage, done=self._show_with_psfs)
         elif psfs:
             self._give(psfs)
 
@@ -412,7 +413,11 @@ def open_files(check: Checkpoint, files: Sequence[Path]) -> Generator[None, None
 
 
 def open_with_psfs(
-    check: Checkpoint, files: Mapping[Path, float | None], psfs: Sequence[Given], stage: bool = False
+    check: Checkpoint,
+    files: Mapping[Path, float | None],
+    psfs: Sequence[Given],
+    names: NameTable | None = None,
+    stage: bool = False,
 ) -> Generator[None, None, OpenedFiles]:
     """View files as layers, as `open_files`, with PSFs, which are opened as those of a run.
 
@@ -420,6 +425,7 @@ def open_with_psfs(
     ----------
     files : with the angle of each, None where it is not known
     psfs : of these views
+    names : see `FileOpener.open_given`
     stage : as for `open_views`
 
     Raises
@@ -451,6 +457,8 @@ def open_with_psfs(
         look["name"] = each.name
         known = look["metadata"][KEY]
         known["angle"] = each.angle
+        if names is not None:
+            known["named_files"] = names
         if (psf := own.get(each.file)) is not None:
             known["psf_source"] = psf.name
             given.append(f"{each.name}: {psf.name}")

@@ -24,6 +24,7 @@ from napari_mvfusion.gui.widgets.inputs import AngleField, WordList, describe, t
 from napari_mvfusion.gui.widgets.layout import discard, row, scrolled
 from napari_mvfusion.gui.widgets.names import NameLabel, tell_apart
 from napari_mvfusion.io.name_pattern import FIELDS
+from napari_mvfusion.io.name_table import NameTable
 from napari_mvfusion.io.proposals import Proposal, Proposals, pattern_for, propose
 from napari_mvfusion.io.roles import Guess, Role, have_stages
 from napari_mvfusion.system.words import times
@@ -128,6 +129,11 @@ class RolesDialog(Question):
     def stage(self) -> bool:
         """Whether views are to lie where the stage was."""
         return self._stage.isChecked()
+
+    @property
+    def names(self) -> NameTable | None:
+        """What the names of all files say, by the pattern; None where it is none."""
+        return None if self._proposals is None else self._proposals.table
 
     def given(self) -> list[Given]:
         """What the user has said, in the order of the rows; those of other time points and so on are left out."""

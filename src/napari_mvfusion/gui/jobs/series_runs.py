@@ -1,0 +1,110 @@
+"""Series of volumes fused off the GUI thread, each opened when its turn comes; at their end, what they are as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+from napari_mvfusion.addresses import absolute
+from napari_mvfusion.data.events import Noted, Warned
+from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.engine.series import computing_on
+from napari_mvfusion.engine.series_choice import SeriesChoice
+from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished, fuse_chosen
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, failure_of
+from napari_mvfusion.gui.layers.fused_series import series_layers
+from napari_mvfusion.gui.layers.layer_data import LayerData
+from napari_mvfusion.gui.layers.notes import annotate, notes
+from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.devices import free_bytes, pick_device
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesJob:
+    """A series to fuse; see `fuse_chosen`.
+
+    Attributes
+    ----------
+    choice : which volumes
+    views : of one of them, which tell how large the others are
+    method : with its parameters
+    device : as `fuse_events` takes it
+    out : one OME-Zarr for all, or what the names of a file for each are made of
+    threads : of the CPU, 0 for all
+    memory_share : of the memory that is free when the run begins
+    resume, overwrite : what to do with what is there
+    """
+
+    choice: SeriesChoice
+    views: RegisteredViews
+    method: Method
+    device: str
+    out: Path
+    threads: int = 0
+    memory_share: float = 0.5
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesLayers:
+    """A finished series as layers: one with axes t and c, or one a volume where these differ in size.
+
+    Attributes
+    ----------
+    source : its output; layers of what was there before show it no more
+    """
+
+    layers: list[LayerData]
+    source: str
+
+    def add_to(self, viewer: ViewerModel, name: str) -> list[Layer]:
+        """Add them to a viewer under a name, which a number follows where there are several."""
+        for layer in [known for known in viewer.layers if self._showed(known)]:
+            viewer.layers.remove(layer)
+        added = []
+        for number, (data, look, kind) in enumerate(self.layers):
+            own = name if len(self.layers) == 1 else f"{name} {number + 1}"
+            added.append(viewer.add_layer(Layer.create(data, look | {"name": own}, kind)))
+            annotate(added[-1], source=self.source)
+        return added
+
+    def _showed(self, layer: Layer) -> bool:
+        known = notes(layer)
+        return known.get("role") == "fused" and known.get("source") == self.source
+
+
+def series_steps(check: Checkpoint, job: SeriesJob) -> Generator[RunEvent | SeriesLayers | Failed, None, None]:
+    """The events of a series, and its layers after the last one; an error becomes the last one.
+
+    What is said of every volume is said once.
+    """
+    said: set[Any] = set()
+    try:
+        with computing_on(job.threads):
+            choice = replace(job.choice, inputs=job.choice.inputs.resolved()[0])
+            events = fuse_chosen(
+                choice,
+                job.method,
+                job.out,
+                device=job.device,
+                resume=job.resume,
+                overwrite=job.overwrite,
+                cancel=check.stopped,
+                memory_bytes=int(free_bytes(pick_device(job.device)) * job.memory_share),
+            )
+            for event in events:
+                if isinstance(event, (Warned, Noted)):
+                    if event in said:
+                        continue
+                    said.add(event)
+                yield event
+                if isinstance(event, SeriesFinished) and event.fused:
+                    yield SeriesLayers(series_layers(event.files, choice, job.out), absolute(job.out))
+    except Exception as error:
+        yield failure_of(error)

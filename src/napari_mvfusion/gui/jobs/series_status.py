@@ -1,0 +1,80 @@
+"""How far a series of volumes is, and what became of it, in words: which volume is fused, and which failed, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_mvfusion.data.events import Cancelled, Prepared, Preparing
+from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished, VolumeBegun, VolumeDone, VolumeFailed
+from napari_mvfusion.gui.jobs.status import Status
+from napari_mvfusion.gui.jobs.tasks import Failed
+from napari_mvfusion.system.file_checks import shortened
+from napari_mvfusion.system.words import duration, sentence
+
+_MOST_FAILED = 6
+
+
+class SeriesStatus:
+    """Shows the events of a series of volumes: the bar is that of all of them.
+
+    Parameters
+    ----------
+    status : shows them
+    """
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self.begin()
+
+    def begin(self) -> None:
+        """Another series starts."""
+        self._volume, self._share, self._seconds, self._planned = "", 0.0, 0.0, False
+
+    def follow(self, event: RunEvent | Failed) -> None:
+        """Show an event."""
+        status = self._status
+        match event:
+            case VolumeBegun():
+                self._volume, self._share = f"{_called(event)}, ", (event.number - 1) / event.count
+                status.show_step(f"{self._volume}opening…", self._share)
+            case Preparing(label):
+                # How far that is counts for one volume alone, or for those that are looked at again.
+                status.show_step(f"{self._volume}{label}", self._share)
+            case Prepared() if self._planned:
+                status.show_step(f"{self._volume}computing…", self._share)
+            case VolumeDone():
+                self._seconds += event.seconds
+                status.note(f"{_called(event)}: {event.seconds:.1f} s")
+            case VolumeFailed():
+                status.note(f"{_called(event)} failed: {event.reason}")
+            case Cancelled(finished, count, kept):
+                kept_in = f" They are kept in {kept}: press Go on to fuse the others." if kept and finished else ""
+                status.end("warning", f"Cancelled after {finished} of {count} volumes.{kept_in}")
+            case SeriesFinished():
+                self._end(event)
+            case _:
+                self._planned = self._planned or isinstance(event, Prepared)
+                status.follow(event, shown=False)
+
+    def _end(self, done: SeriesFinished) -> None:
+        if done.fused:
+            files = f" Saved as {done.files[0]}" if done.files else ""
+            last = f" to {done.files[-1].name}" if len(done.files) > 1 else ""
+            took = "finished before" if done.made_before else f"done in {duration(self._seconds)}"
+            self._status.end("done", f"{done.fused} of {done.fused + len(done.failed)} volumes {took}.{files}{last}.")
+        if done.failed:
+            self._status.end("error", _failures(done.failed, whole=not done.fused))
+
+
+def _failures(failed: Sequence[VolumeFailed], *, whole: bool) -> str:
+    """Which volumes failed and why, a line each, and what helps."""
+    lines = [f"• {sentence(each.words)}: {shortened(each.reason)}." for each in failed[:_MOST_FAILED]]
+    more = len(failed) - _MOST_FAILED
+    lines += [f"… and {more} more, see Details"] if more > 0 else []
+    helps = "No volume could be fused." if whole else "Mend the views, and press Go on to fuse what is missing."
+    count = "1 volume" if len(failed) == 1 else f"{len(failed)} volumes"
+    return "\n".join([f"{count} could not be fused.", *lines, helps])
+
+
+def _called(event: VolumeBegun | VolumeDone | VolumeFailed) -> str:
+    return f"volume {event.number} of {event.count} ({event.words})"
