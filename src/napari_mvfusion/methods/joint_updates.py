@@ -65,6 +65,13 @@ def level_for(statistics: Sequence[ViewStatistics], noise: Sequence[float]) -> f
     return min(max(level, _LEAST_LEVEL), _MOST_LEVEL)
 
 
+def level_of(views: RegisteredViews) -> float:
+    """The level of the filter that the noise of views asks for."""
+    statistics = views.statistics()
+    noise = [numbers.noise * share for numbers, share in zip(statistics, coarse_noise(views), strict=True)]
+    return level_for(statistics, noise)
+
+
 @dataclass(frozen=True, eq=False)
 class SeenBlock:
     """A block of the volume and what was seen of it; float32 (view, z, y, x), in units of the brightness that is 1.
@@ -131,8 +138,7 @@ class JointUpdates:
         weights = [view.weight for view in views.views]
         self._trusts = [weight / sum(weights) for weight in weights]
         self._shares = torch.tensor(self._trusts, device=device)[:, None, None, None]
-        noise = [numbers.noise * share for numbers, share in zip(statistics, coarse_noise(views), strict=True)]
-        self.level = level_for(statistics, noise) * smoothness
+        self.level = level_of(views) * smoothness
         psfs = [normalised(view.psf) for view in views.views if view.psf is not None]
         self._bank = WienerBank(psfs, weights, (self.level,), 0, device)
         # Photon noise: its variance follows the light, and is what was measured where the light is the mean of a view.

@@ -34,6 +34,7 @@ from napari_mvfusion.simulation.specimens import (
 
 _MOST_CELLS = 500
 _MOST_RODS = 4000
+_MOST_LEAVES = 1500
 
 
 def dense(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
@@ -120,6 +121,47 @@ def dirty(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) ->
     return np.asarray(np.maximum(out / np.float32(brightness), grains), np.float32)
 
 
+def leaves(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
+    """Draw bodies of any size in front of each other, round to square, half of them dark: edges of all kinds, no one scale.
+
+    What images have in common whatever they show: the dead leaves of Matheron, as Lee, Mumford and Huang describe images
+    with them (International Journal of Computer Vision 41, 2001), in a volume. Radii are 1 voxel to a third of the volume,
+    as frequent as the third power of them is large.
+    """
+    body = random_body(shape, rng, isolated=isolated, rim=2)
+    out = np.zeros(shape, np.float32)
+    largest, power = min(shape) / 3, rng.uniform(1.3, 3)
+    extent = np.linalg.norm(body.directions * body.axes, axis=1)
+    first, last = np.maximum(body.centre - extent, 0), np.minimum(body.centre + extent, shape)
+    dark, least = rng.uniform(0.2, 0.7), rng.uniform(0.02, 0.6)
+    for _ in range(int(log_uniform(rng, 150, _MOST_LEAVES))):
+        radius = float((1 + rng.random() * (largest ** (1 - power) - 1)) ** (1 / (1 - power)))
+        leaf = Body(rng.uniform(first, last), radius * rng.uniform(0.5, 1.2, 3), random_directions(rng))
+        light = 0.0 if rng.random() < dark else log_uniform(rng, least, 1)
+        _put_in_front(out, leaf, light, roundness=float(rng.choice([1.5, 2, 2, 5])))
+    if rng.random() < 0.4:
+        out *= np.clip(1 - rng.uniform(0.1, 0.4) * (1 + smooth_field(shape, rng, scale=rng.uniform(0.7, 3))), 0, 1)
+    out *= body.mask(shape, softness=rng.uniform(1, 4))
+    return out
+
+
+def _put_in_front(out: np.ndarray, leaf: Body, light: float, roundness: float) -> None:
+    """Paint a body over what is there: an ellipsoid where roundness is 2, a box where it is large, pointed below 2."""
+    extent = np.linalg.norm(leaf.directions * leaf.axes, axis=1) * 3 ** max(0.5 - 1 / roundness, 0) + 1
+    low = np.maximum(np.floor(leaf.centre - extent), 0).astype(np.intp)
+    high = np.minimum(np.ceil(leaf.centre + extent) + 1, out.shape).astype(np.intp)
+    if (high <= low).any():
+        return
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    z, y, x = (grid - np.float32(c) for grid, c in zip(np.ogrid[box], leaf.centre, strict=True))
+    size = np.zeros(out[box].shape, np.float32)
+    for axis in range(3):
+        d = (leaf.directions[:, axis] / leaf.axes[axis]).astype(np.float32)
+        size += np.abs((z * d[0] + y * d[1]) + x * d[2]) ** np.float32(roundness)
+    share = np.clip((1 - size ** np.float32(1 / roundness)) * np.float32(leaf.axes.min()) + 0.5, 0, 1)
+    out[box] += share * (np.float32(light) - out[box])
+
+
 def cysts(shape: Triple, rng: np.random.Generator, *, isolated: bool = False) -> np.ndarray:
     """Draw hollow balls of one layer of cells, each with a nucleus that points outwards, in a thin basal wall."""
     least = min(shape)
@@ -182,6 +224,7 @@ SPECIMEN_FAMILIES: Mapping[str, Specimen] = SPECIMENS | {
     "vessels": vessels,
     "uneven": uneven,
     "dirty": dirty,
+    "leaves": leaves,
     "cysts": cysts,
     "rods": rods,
 }

@@ -112,6 +112,8 @@ class LossWeights(BaseModel):
     absolute, square : of the error against the truth, in units of its range (supervised)
     light : of the square of the mean error of a tile, in units of the truth's range: errors that all have one sign count
         more than those that cancel (supervised)
+    unmended : of the square of what is left of the error after the updates from the views that follow a universal network,
+        nearly: what the views do not say is what it has to learn (supervised)
     easy : parts of the loss that the start of the network scores in a tile, below which that tile counts less and less:
         with little there is little to learn, but also little that may be spoilt (supervised)
     cycle : of the views against the blurred result (self-supervised and semi-supervised)
@@ -146,6 +148,7 @@ class LossWeights(BaseModel):
     absolute: float = Field(default=1.0, ge=0, le=10**6)
     square: float = Field(default=8.0, ge=0, le=10**6)
     light: float = Field(default=0.0, ge=0, le=10**6)
+    unmended: float = Field(default=0.0, ge=0, le=10**6)
     easy: float = Field(default=0.04, gt=0, le=10**6)
     cycle: float = Field(default=10.0, ge=0, le=10**6)
     gradient: float = Field(

@@ -12,10 +12,13 @@ from torch.nn import functional
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.training.config import LossWeights
 from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, cut, generate, run_network
+from napari_mvfusion.training.unmended import unmended
 
 _VALIDATION_SIDE = 64
 _KNEE = 1.0
 _LIGHT_KNEE = 0.03
+# The error wraps at the border of a tile: what is left of it there is not looked at, voxels.
+_WRAPPED = 6
 # Beyond this, in units of what the start scores, tiles count by the logarithm: a few bad ones must not steer the network.
 _MOST = 2.0
 # Share of the errors that are within one standard deviation, where they are normal.
@@ -60,21 +63,35 @@ class Supervised:
             excess = (torch.stack(list(parts.values())).sum() / (hard * _MOST)).clamp(min=1)
             hard = hard * excess / (1 + excess.log())
         found = {name: part / hard for name, part in parts.items()}
-        return found if error is None else found | {"uncertainty": _quantile_loss(error, generated, sample.target)}
+        if error is None:
+            return found
+        wrong = generated.detach() - sample.target
+        if sample.unmended is not None:
+            wrong, error = _inside(unmended(wrong, sample.unmended)), _inside(error)
+        return found | {"uncertainty": _quantile_loss(error, wrong)}
 
     def _parts(self, generated: torch.Tensor, sample: TrainingSample) -> dict[str, torch.Tensor]:
         error = (generated - sample.target) / sample.span
         weights = self._weights
         parts = {"absolute": weights.absolute * error.abs().mean(), "square": weights.square * _square(error, _KNEE)}
-        return parts | ({"light": weights.light * _square(error.mean(), _LIGHT_KNEE)} if weights.light else {})
+        if weights.light:
+            parts["light"] = weights.light * _square(error.mean(), _LIGHT_KNEE)
+        if weights.unmended and sample.unmended is not None:
+            parts["unmended"] = weights.unmended * _square(_inside(unmended(error, sample.unmended)), _KNEE)
+        return parts
 
 
-def _quantile_loss(error: torch.Tensor, generated: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _inside(left: torch.Tensor) -> torch.Tensor:
+    inside = (slice(_WRAPPED, -_WRAPPED),) * 3
+    return left[(..., *inside)]
+
+
+def _quantile_loss(error: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
     """Least where errors are below what is said of them in the share of cases that are within one standard deviation.
 
     Relative to what is said, so that dark and bright places count alike.
     """
-    beyond = (generated.detach() - target).abs() / error.detach() - error / error.detach()
+    beyond = wrong.abs() / error.detach() - error / error.detach()
     return torch.maximum(_WITHIN * beyond, (_WITHIN - 1) * beyond).mean()
 
 
@@ -98,9 +115,15 @@ def score_supervised(
         for volume in volumes:
             sample = _middle(volume, device)
             ending = "_held_out" if volume.held_out else ""
-            found.setdefault(f"nrmse{ending}", []).append(_nrmse(run_network(network, sample), sample))
+            images = {"": run_network(network, sample)}
             if "estimate" in sample.tensors:
-                found.setdefault(f"nrmse_estimate{ending}", []).append(_nrmse(sample.tensors["estimate"], sample))
+                images["_estimate"] = sample.tensors["estimate"]
+            for name, image in images.items():
+                found.setdefault(f"nrmse{name}{ending}", []).append(_nrmse(image, sample))
+                if sample.unmended is not None:
+                    error = _inside(unmended(image - sample.target, sample.unmended))
+                    relative = float(error.double().square().mean().sqrt() / sample.span)
+                    found.setdefault(f"unmended{name}{ending}", []).append(relative)
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 

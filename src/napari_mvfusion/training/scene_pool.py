@@ -31,6 +31,7 @@ from napari_mvfusion.training.config import SceneSettings, TrainConfig
 from napari_mvfusion.training.memory_fallback import SMALLEST_SIDE
 from napari_mvfusion.training.training_events import Waiting
 from napari_mvfusion.training.training_samples import TrainingSample, TrainingVolume, arrays_of, draw, ends
+from napari_mvfusion.training.unmended import Unmended
 
 _LEAST_SPAN = 0.05
 # Scenes to validate on come from seeds of their own.
@@ -39,6 +40,9 @@ _MADE_AHEAD = 2
 # In these scenes angles are unknown, and with them where light was lost: the network must get along.
 _UNKNOWN_ANGLES = 0.15
 _ANGLES_STREAM = 8
+
+# What `make_volume` is given.
+_Wanted = tuple[SceneSettings, Architecture, int, int, bool, bool]
 
 
 class ScenePool:
@@ -109,7 +113,9 @@ class ScenePool:
         seed = self._config.seed + _VALIDATION_SEED
         groups = (False, True) if self._config.scenes.families == "broad" else (False,)
         wanted = [
-            (*self._arguments(seed, index), held_out) for held_out in groups for index in range(self._config.validation)
+            self._arguments(seed, index, held_out=held_out)
+            for held_out in groups
+            for index in range(self._config.validation)
         ]
         if self._workers is None:
             made = []
@@ -146,8 +152,9 @@ class ScenePool:
     def _make(self, seed: int, index: int) -> TrainingVolume:
         return make_volume(*self._arguments(seed, index))
 
-    def _arguments(self, seed: int, index: int) -> tuple[SceneSettings, Architecture, int, int]:
-        return self._config.scenes, self._config.architecture, seed, index
+    def _arguments(self, seed: int, index: int, *, held_out: bool = False) -> _Wanted:
+        config = self._config
+        return config.scenes, config.architecture, seed, index, held_out, config.weights.unmended > 0
 
 
 @contextmanager
@@ -189,7 +196,12 @@ def _end_with_parent() -> None:
 
 
 def make_volume(
-    settings: SceneSettings, architecture: Architecture, seed: int, index: int, held_out: bool = False
+    settings: SceneSettings,
+    architecture: Architecture,
+    seed: int,
+    index: int,
+    held_out: bool = False,
+    refined: bool = False,
 ) -> TrainingVolume:
     """Make a scene and what a network reads of it; a pure function of its arguments.
 
@@ -199,10 +211,12 @@ def make_volume(
     architecture : of the network
     seed, index : of the scene
     held_out : draw from the families that are never trained on
+    refined : tell what updates from the views leave of an error
     """
     scene = _scene(settings, seed, index, held_out=held_out)
     device = torch.device("cpu")
     transmission: torch.Tensor | None = None
+    left: Unmended | None = None
     if isinstance(architecture, UniversalArchitecture):
         views = scene.views
         if architecture.light and np.random.default_rng([seed, index, _ANGLES_STREAM]).random() < _UNKNOWN_ANGLES:
@@ -210,6 +224,7 @@ def make_volume(
         network_input = network_input_of(views, architecture, device)
         stored, transmission = arrays_of(network_input), network_input.transmission
         scale = network_input.scale
+        left = Unmended.of(views) if refined else None
     else:
         pixels = torch.from_numpy(scene.views.read(scene.views.grid.box))
         # A scene may be empty: then nothing has to be scaled.
@@ -219,7 +234,8 @@ def make_volume(
     low, high = (value / scale for value in ends(target))
     # Where there is nothing but even light, noise is what must not be learned; and a few beads fill less than a percentile.
     span = max(high - low, high * 0.5, _LEAST_SPAN * float(target.max()) / scale) or 1.0
-    return TrainingVolume(stored | {"target": (target / scale).astype(np.float16)}, span, scale, held_out=held_out)
+    stored |= {"target": (target / scale).astype(np.float16)}
+    return TrainingVolume(stored, span, scale, held_out=held_out, unmended=left)
 
 
 def _scene(settings: SceneSettings, seed: int, index: int, *, held_out: bool) -> Simulation:

@@ -239,7 +239,8 @@ class _Setup:
         words = f"endless simulated scenes {kinds}{broad} of {scenes.size} voxels a side, seed {config.seed}"
         card = card_of(config, self._name, self._description, self._parent, counts, scenes.angles, words, _MODELLED)
         objective = Supervised(config.weights)
-        return _Parts(ScenePool(config, self._device), objective, score_supervised, "nrmse", card)
+        decides = "unmended" if config.weights.unmended else "nrmse"
+        return _Parts(ScenePool(config, self._device), objective, score_supervised, decides, card)
 
     def own(self, views: Sequence[RegisteredViews], sharp: Sequence[VolumeLike]) -> Generator[TrainEvent, None, _Parts]:
         """The user's views, and sharp volumes beside them."""

@@ -14,6 +14,7 @@ from napari_mvfusion.data.view_noise import Noise
 from napari_mvfusion.methods.cellwise_filter import NetworkInput
 from napari_mvfusion.models.build import Generator
 from napari_mvfusion.models.universal import UniversalGenerator
+from napari_mvfusion.training.unmended import Unmended
 
 # What a volume holds several of; the others are single volumes.
 STACKS = (
@@ -67,6 +68,7 @@ class TrainingVolume:
     recording : PSFs and noise, where the views themselves are learned from
     noise_split : the same, as the network reads it with the noise split
     held_out : whether it is of a family that is never trained on, and that may not decide which weights are kept
+    unmended : what the updates leave of an error that follow the network, where that counts
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -75,6 +77,7 @@ class TrainingVolume:
     recording: Recording | None = None
     noise_split: TrainingVolume | None = None
     held_out: bool = False
+    unmended: Unmended | None = None
 
     @property
     def shape(self) -> Triple:
@@ -93,6 +96,7 @@ class TrainingSample:
     flips : axes along which the tile was mirrored, -3 to -1
     axes : how its axes (z, y, x) were permuted afterwards
     example : a tile with its truth, of another specimen, to learn from at the same time
+    unmended : share of each frequency of an error that is left after the updates that follow the network, float32 (z, y, x)
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -101,6 +105,7 @@ class TrainingSample:
     flips: tuple[int, ...] = ()
     axes: Triple = (0, 1, 2)
     example: TrainingSample | None = None
+    unmended: torch.Tensor | None = None
 
     @property
     def target(self) -> torch.Tensor:
@@ -183,7 +188,13 @@ def cut(
             values = values.permute(*range(values.ndim - 3), *(int(a) - 3 for a in axes))
         tensors[name] = values[None] if name in STACKS else values[None, None]
     order = (0, 1, 2) if axes is None else triple(axes)
-    return TrainingSample(tensors, volume.span, volume.recording, tuple(flips or ()), order)
+    left = None
+    if volume.unmended is not None:
+        left = volume.unmended.share(tile).to(device)
+        for axis in flips or ():
+            left = left.flip(axis).roll(1, axis)
+        left = left.permute(order)
+    return TrainingSample(tensors, volume.span, volume.recording, tuple(flips or ()), order, unmended=left)
 
 
 def upright(values: torch.Tensor, sample: TrainingSample) -> torch.Tensor:
