@@ -18,14 +18,14 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.estimate import volumes_needed
 from napari_mvfusion.errors import MemoryShortage
 from napari_mvfusion.io.formats import growing_format
-from napari_mvfusion.methods.base import BoundMethod
+from napari_mvfusion.methods.base import BoundMethod, iterates
 
 LIBRARY_BYTES = 96 * 2**20
 _FLOAT_BYTES = 4
 
 
 class EstimateStorage(StrEnum):
-    """Where the estimate of an iterative method lives between stages."""
+    """Where the estimate of a method of several stages lives between them."""
 
     NONE = "none"
     DEVICE = "device"
@@ -73,7 +73,7 @@ def plan_run(
     shape = views.grid.shape
     available = budget - LIBRARY_BYTES
     volume = views.grid.box.size * _FLOAT_BYTES
-    iterative = len(bound.stages) > 1
+    several = len(bound.stages) > 1
     estimate = volumes_needed(bound.extrapolation_floor) * volume
     result = volume if array_result else 0
     kept_views = volume * len(views) * (2 if views.coverage(Box((0, 0, 0), (1, 1, 1))) is not None else 1)
@@ -94,19 +94,23 @@ def plan_run(
             return None
         return RunPlan(TilePlan(shape, best), storage, keep_views, LIBRARY_BYTES + kept + tile_bytes(best))
 
-    if not iterative:
+    if not several:
         plan = choose(result, EstimateStorage.NONE, keep_views=False)
         if plan is None:
             raise MemoryShortage(_advice(budget, array_result))
         return plan
 
+    # Iterations in memory are saved now and then. Few stages, as long as a run, are kept tile by tile.
+    saved_by_tiles = scratch and not iterates(bound.stages)
     whole = estimate + kept_views + result + tile_bytes(shape)
-    if whole <= available and wanted in (None, shape):
+    if whole <= available and wanted in (None, shape) and not saved_by_tiles:
         return RunPlan(TilePlan(shape, shape), EstimateStorage.DEVICE, True, LIBRARY_BYTES + whole)
     options = [
         (estimate + kept_views + result, EstimateStorage.MEMORY, True),
         (estimate + result, EstimateStorage.MEMORY, False),
     ]
+    if saved_by_tiles:
+        options = [(kept_views + result, EstimateStorage.DISK, True)]
     if scratch:
         options.append((result, EstimateStorage.DISK, False))
     for kept, storage, keep_views in options:

@@ -29,7 +29,7 @@ from napari_mvfusion.engine.view_reader import ViewReader
 from napari_mvfusion.engine.workspace import Workspace
 from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
-from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput
+from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput, iterates
 from napari_mvfusion.system.devices import losses_in_words, release_cached_memory
 from napari_mvfusion.system.journal import digest
 
@@ -64,13 +64,14 @@ class Run:
         self._workspace = workspace
         self._cancel = cancel
         self._live = live
+        self._iterates = iterates(bound.stages)
         self._storage = plan.storage
         self._reader = ViewReader(views, device, keep=plan.keep_views, whole=plan.storage is EstimateStorage.DEVICE)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvfusion-read")
         self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
         self._limit: Triple | None = None
-        iterates = plan.storage is not EstimateStorage.NONE
-        self._estimate = Estimate.made_of(self._buffer, bound.extrapolation_floor) if iterates else None
+        several = plan.storage is not EstimateStorage.NONE
+        self._estimate = Estimate.made_of(self._buffer, bound.extrapolation_floor) if several else None
         self._last_checkpoint = time.monotonic()
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
         self._handed: dict[int, str | None] = {}
@@ -143,7 +144,7 @@ class Run:
                 if stage.iteration:
                     entry["change"] = self._estimate.change(box, values)
                 self._estimate.write(box, values)
-            show = self._estimate is None or (self._live and stage.iteration > 0)
+            show = self._estimate is None or (self._live and (stage.iteration > 0 or not self._iterates))
             if show and self._estimate is not None:
                 self._output.write(box, values)
             self._finish_tile(index, number, entry)

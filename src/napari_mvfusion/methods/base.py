@@ -85,6 +85,11 @@ class Step:
 Steps = Generator[Step, None, torch.Tensor]
 
 
+def iterates(stages: Sequence[Stage]) -> bool:
+    """Whether stages are iterations, whose estimates are all pictures, and not steps of other kinds."""
+    return any(stage.iteration for stage in stages)
+
+
 def finished(tile: torch.Tensor | Steps) -> torch.Tensor:
     """The tile that `BoundMethod.run` makes, where nobody asks how far it is."""
     return tile if isinstance(tile, torch.Tensor) else drain(tile)

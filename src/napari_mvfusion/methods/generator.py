@@ -44,13 +44,14 @@ class LearnedFusion(FusionMethod):
 
     name: ClassVar[str] = "generator"
     title: ClassVar[str] = "Generator (learned)"
-    summary: ClassVar[str] = "Deconvolves in closed form, then a trained network tells structure from noise."
+    summary: ClassVar[str] = "A trained network tells structure from noise; then the views correct what it made."
     coarse_first: ClassVar[bool] = True
     removes_hot: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Best": {},
         "Fast": {"precision": "mixed", "mirrored": False},
     }
+    unsaid: ClassVar[Mapping[str, Any]] = {"refined": False}
     without: ClassVar[Mapping[str, str]] = {
         "attenuation": ": models that are told of lost light, as universal is, always estimate it"
     }
@@ -78,6 +79,12 @@ class LearnedFusion(FusionMethod):
         title="Mirror image too",
         description="Shows a universal network the views and their mirror image, and takes the mean: a little better, "
         "and alike from all sides; the network takes twice as long. Others always see the views only.",
+    )
+    refined: bool = Field(
+        default=True,
+        title="Refine by the views",
+        description="Goes on from the network's picture with the updates of the Wiener deconvolution, until all that the "
+        "views still say against it is noise. Off shows what the network made. Universal networks only.",
     )
     shows: Literal["image", "uncertainty"] = Field(
         default="image",
@@ -156,7 +163,13 @@ class LearnedFusion(FusionMethod):
             uncertain = self.shows == "uncertainty"
             return (
                 yield from bind_universal(
-                    views, network, device, autocast, mirrored=self.mirrored, uncertainty=uncertain
+                    views,
+                    network,
+                    device,
+                    autocast,
+                    mirrored=self.mirrored,
+                    uncertainty=uncertain,
+                    refined=self.refined and not uncertain,
                 )
             )
         assert isinstance(network, PaperGenerator)

@@ -194,9 +194,9 @@ class JointUpdates:
         return [image[part.slices][None]]
 
     def updated(self, tile: TileInput, block: Box) -> Generator[float, None, tuple[SeenBlock, torch.Tensor]]:
-        """What was seen of a block, and what the updates make of it: (z, y, x)."""
+        """What was seen of a block, and what the updates make of it, from the estimate where there is one: (z, y, x)."""
         seen = self._seen(tile, block)
-        image = before = self._first(tile, block, seen)
+        image = before = self._first(tile, block, seen) if tile.estimate is None else self._given(tile, block)
         gains = self._bank.noise_gains(block.shape, seen.margin)
         update, ahead_for, last = 1, 1, inf
         while update < self._most:
@@ -291,6 +291,13 @@ class JointUpdates:
         views = seen.pixels if tile.coverage is None else filled(block, tile, seen.transmission).div_(self.scale)
         passed = (view if seen.passed is None else view / seen.passed for view in views)
         return self._bank.at_base_level(passed, seen.margin).clamp_(min=0)
+
+    def _given(self, tile: TileInput, block: Box) -> torch.Tensor:
+        """The estimate of the tile over a block, in units of what the views see: (z, y, x)."""
+        assert tile.estimate is not None
+        assert tile.estimate_box is not None
+        given = tile.estimate[block.inside(tile.estimate_box).slices]
+        return (given * (self.share / self.scale)).clamp_(min=0)
 
     def _seen(self, tile: TileInput, block: Box) -> SeenBlock:
         margin = triple(min(self._margin, n - 1) for n in block.shape)

@@ -1,7 +1,8 @@
-"""The universal generator in the engine: the Wiener filter of all views, then one pass of the network.
+"""The universal generator in the engine: the Wiener filter of all views, one pass of the network, updates from the views.
 
 The network sees its tile with all that a voxel can look at, in blocks that begin at multiples of its stride; how tiles
-share the filter says `cellwise_filter`.
+share the filter says `cellwise_filter`. Then the updates of the joint Wiener deconvolution go on from the image of the
+network: where the views saw a pattern well, they say what it is, and what none of them saw stays as the network made it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from napari_mvfusion.methods.base import Stage, Step, Steps, TileInput
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, NetworkInput, transmission_for
 from napari_mvfusion.methods.deblurring import scan_light
 from napari_mvfusion.methods.filter_input import brightness_scale
+from napari_mvfusion.methods.joint_updates import JointUpdates
 from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.models.universal import UniversalGenerator
 from napari_mvfusion.system.devices import free_bytes
@@ -36,6 +38,8 @@ _KEPT_SHARE = 8
 # Share of the filter in the time of a tile, and how many views the decoder is worth; for the progress.
 _FILTER_SHARE = 0.55
 _DECODER_VIEWS = 16
+# Time of the updates over that of filter and network.
+_COST_OF_UPDATES = 1.0
 # Allocators hold back small pieces that they are given: as much as the network takes, but no more than this.
 _HELD_BACK_BYTES = 2**29
 
@@ -52,6 +56,7 @@ class BoundUniversal:
     autocast : makes the context in which the network runs, for mixed precision
     mirrored : whether the result is the mean with that of the mirror image
     uncertainty : whether the result is how far the image may be off
+    refined : whether updates from the views follow the network
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class BoundUniversal:
         *,
         mirrored: bool = False,
         uncertainty: bool = False,
+        refined: bool = False,
     ) -> None:
         self._mirrored = mirrored
         self._uncertainty = uncertainty
@@ -76,10 +82,20 @@ class BoundUniversal:
         self._autocast = autocast
         halo = triple(network.reach + network.stride - 1 + n for n in self._cellwise.halo)
         self.stages: Sequence[Stage] = [Stage("filter and network", tuple(order), view_halo=halo)]
+        self._joint: JointUpdates | None = None
+        if refined:
+            self._joint = JointUpdates(views, transmission, device)
+            halo = self._joint.cells.halo
+            updates = Stage("updates", tuple(order), view_halo=halo, estimate_halo=halo, cost=_COST_OF_UPDATES)
+            self.stages = [*self.stages, updates]
         self.extrapolation_floor: float | None = None
 
     def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""
+        if tile.estimate is not None:
+            assert self._joint is not None
+            self._cellwise.release()
+            return (yield from self._joint.fuse(tile))
         block = self._block(tile.tile)
         network_input = yield from map_steps(
             self._cellwise.network_input_steps(block, tile), lambda share: Step("filter", share * _FILTER_SHARE)
@@ -121,8 +137,9 @@ class BoundUniversal:
             return shown[0, 0].flip(axes)
 
     def outcome(self) -> str | None:
-        """Nothing: all that there is to say is said before."""
-        return None
+        """After how many updates the picture was as the views say."""
+        outcome = None if self._joint is None else self._joint.outcome
+        return None if outcome is None else f"updates from the views {outcome}"
 
     def converged(self, change: float) -> bool:
         """Never asked: there are no iterations."""
@@ -131,6 +148,8 @@ class BoundUniversal:
     def release(self) -> None:
         """Drop what is kept between calls."""
         self._cellwise.release()
+        if self._joint is not None:
+            self._joint.release()
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the memory that `run` takes and keeps for tiles up to this shape, without its inputs."""
@@ -146,6 +165,7 @@ class BoundUniversal:
         return max(
             self._cellwise.working_bytes(block, alone=alone),
             self._cellwise.held_bytes(block, alone=alone) + generating,
+            0 if self._joint is None else self._joint.working_bytes(tile_shape),
         )
 
     def _block(self, tile: Box) -> Box:
@@ -172,6 +192,7 @@ def bind_universal(
     *,
     mirrored: bool = False,
     uncertainty: bool = False,
+    refined: bool = False,
 ) -> Generator[Event, None, BoundUniversal]:
     """Scan the views, and bring network and filter together.
 
@@ -192,4 +213,6 @@ def bind_universal(
             yield Warned(doubt)
         if faint := faint_transmission(ordered):
             yield Noted(faint)
-    return BoundUniversal(ordered, order, network, device, autocast, mirrored=mirrored, uncertainty=uncertainty)
+    return BoundUniversal(
+        ordered, order, network, device, autocast, mirrored=mirrored, uncertainty=uncertainty, refined=refined
+    )
