@@ -13,17 +13,26 @@ from torch.nn import functional
 
 from napari_mvfusion.data.events import TileDone, TileStep
 from napari_mvfusion.data.geometry import Box, Triple
-from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.engine.fusion import fuse, fuse_events
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.imaging import WienerBank
 from napari_mvfusion.io.psf_files import prepare_psf
-from napari_mvfusion.methods import LearnedFusion, cells, cellwise_filter, make_method, universal_fusion
+from napari_mvfusion.measures.attenuation import find_transmission
+from napari_mvfusion.methods import (
+    LearnedFusion,
+    cells,
+    cellwise_filter,
+    make_method,
+    method_of_recipe,
+    universal_fusion,
+)
 from napari_mvfusion.methods.base import TileInput
 from napari_mvfusion.methods.cells import FILTER_MARGIN, Cells, FilterSteps
 from napari_mvfusion.methods.cellwise_filter import CellwiseFilter, network_input_of, updates_for
 from napari_mvfusion.methods.channels import channel_order
 from napari_mvfusion.methods.filter_input import brightness_scale
+from napari_mvfusion.methods.joint_updates import JointUpdates
 from napari_mvfusion.methods.paper_fusion import _INNER, _MARGIN, _OUTER, _STEP
 from napari_mvfusion.models import ModelCard, build, load_model, save_model
 from napari_mvfusion.models.paper import PaperArchitecture
@@ -102,7 +111,7 @@ def test_universal_tiles_equal_the_whole_with_the_measured_psfs(
 @pytest.mark.parametrize(
     ("model", "tiles", "shape", "labels"),
     [
-        (LIGHT, "seam_free", (48, 44, 52), {"filter", "network", "network, mirror image"}),
+        (LIGHT, "seam_free", (48, 44, 52), {"filter", "network", "network, mirror image", "updates"}),
         (PAPER["no norm"], "published", (56, 32, 32), {"network"}),  # three windows
     ],
 )
@@ -231,7 +240,37 @@ def test_training_reads_what_the_engine_reads(models: Path, architecture: Univer
     # What no view saw is 0 in every result.
     seen = 1 if coverage is None else coverage.max(axis=0) > 0
     expected = fused[0, 0].numpy() * network_input.scale * seen
-    assert difference(expected, np.asarray(fuse(views, LearnedFusion(model=name, mirrored=False)).data)) < 1e-5
+    alone = LearnedFusion(model=name, mirrored=False, refined=False)
+    assert difference(expected, np.asarray(fuse(views, alone).data)) < 1e-5
+
+
+@UNIVERSAL
+def test_what_the_network_makes_is_refined_until_the_views_say_no_more(
+    models: Path, architecture: UniversalArchitecture
+) -> None:
+    views = specimen()
+    name = save(models, "small", architecture)
+    alone, refined = (
+        np.asarray(fuse(views, LearnedFusion(model=name, refined=refined)).data) for refined in (False, True)
+    )
+    joint = JointUpdates(views, find_transmission(views) if architecture.light else None, torch.device("cpu"))
+    whole = views.grid.box
+    pixels = torch.from_numpy(views.read(whole))
+    coverage = views.coverage(whole)
+    covered = None if coverage is None else torch.from_numpy(coverage)
+    _, image = drain(joint.updated(TileInput(whole, whole, pixels, covered, whole, torch.from_numpy(alone)), whole))
+    expected = image.numpy() * joint.scale / joint.share
+    seen = 1 if coverage is None else coverage.max(axis=0) > 0
+    assert difference(expected * seen, refined) < 1e-4
+    # What is left of the views is less, and an update would change little.
+    tile = TileInput(whole, whole, pixels, covered, None, None)
+    steps = [float(joint.step_from(torch.from_numpy(each), tile, whole).norm()) for each in (alone, refined)]
+    assert steps[1] < 0.2 * steps[0]
+
+
+def test_a_recipe_that_does_not_say_whether_it_is_refined_is_not() -> None:
+    assert LearnedFusion().refined
+    assert method_of_recipe("generator", {}) == LearnedFusion(refined=False)
 
 
 def test_the_mirror_image_of_the_views_becomes_that_of_the_result(models: Path) -> None:
@@ -241,7 +280,7 @@ def test_the_mirror_image_of_the_views_becomes_that_of_the_result(models: Path) 
     )
     name = save(models, "small", SMALL)
     for mirrored, alike in ((True, True), (False, False)):
-        method = LearnedFusion(model=name, mirrored=mirrored)
+        method = LearnedFusion(model=name, mirrored=mirrored, refined=False)
         a, b = (np.asarray(fuse(each, method).data) for each in (views, turned))
         assert (difference(a, np.flip(b)) < 1e-4) == alike
 
@@ -381,7 +420,7 @@ def test_a_network_that_begins_with_wiener_begins_with_its_image(models: Path) -
     card = ModelCard(name="begun", architecture=wanted, least_views=2, most_views=8, normalisation="brightness")
     save_model(models / "begun.safetensors", network, card)
     views = specimen()
-    fused = np.asarray(fuse(views, LearnedFusion(model="begun", mirrored=False)).data)
+    fused = np.asarray(fuse(views, LearnedFusion(model="begun", mirrored=False, refined=False)).data)
     assert difference(np.asarray(fuse(views, make_method("wiener")).data), fused) < 1e-2
     assert adapted_weights(build(wanted).state_dict(), wanted, LIGHT) is None
 
@@ -392,7 +431,7 @@ def test_uncertainty_is_shown_where_the_model_has_it(models: Path) -> None:
     save(models, "sure", sure)
     save(models, "silent", FROM_WIENER)
     shown = LearnedFusion(model="sure", mirrored=False, shows="uncertainty")
-    image = np.asarray(fuse(views, LearnedFusion(model="sure", mirrored=False)).data)
+    image = np.asarray(fuse(views, LearnedFusion(model="sure", mirrored=False, refined=False)).data)
     error = np.asarray(fuse(views, shown).data)
     # With its first weights the layer says the same of all voxels, relative to the root of the light.
     scale = brightness_scale(views.statistics())
