@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean, geometric_mean
 from typing import Protocol
 
 import torch
@@ -19,6 +20,7 @@ _KNEE = 1.0
 _LIGHT_KNEE = 0.03
 # The error wraps at the border of a tile: what is left of it there is not looked at, voxels.
 _WRAPPED = 6
+_LEAST = 1e-6
 # Beyond this, in units of what the start scores, tiles count by the logarithm: a few bad ones must not steer the network.
 _MOST = 2.0
 # Share of the errors that are within one standard deviation, where they are normal.
@@ -108,7 +110,8 @@ def score_supervised(
     Returns
     -------
     "nrmse" of the network and, where it corrects an estimate, "nrmse_estimate" of that; "nrmse_held_out" and
-    "nrmse_estimate_held_out" of scenes of held-out families, where there are some.
+    "nrmse_estimate_held_out" of scenes of held-out families, where there are some. "unmended", likewise, where that counts:
+    the geometric mean of what updates would leave of the error, so that no scene outweighs the others.
     """
     found: dict[str, list[float]] = {}
     with torch.inference_mode():
@@ -123,8 +126,9 @@ def score_supervised(
                 if sample.unmended is not None:
                     error = _inside(unmended(image - sample.target, sample.unmended))
                     relative = float(error.double().square().mean().sqrt() / sample.span)
-                    found.setdefault(f"unmended{name}{ending}", []).append(relative)
-    return {name: sum(values) / len(values) for name, values in found.items()}
+                    found.setdefault(f"unmended{name}{ending}", []).append(max(relative, _LEAST))
+    means = {"unmended": geometric_mean}
+    return {name: means.get(name.split("_")[0], fmean)(values) for name, values in found.items()}
 
 
 def _middle(volume: TrainingVolume, device: torch.device) -> TrainingSample:
