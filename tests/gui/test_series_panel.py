@@ -122,8 +122,8 @@ def test_the_volume_that_is_shown_is_fused_alone_until_several_are_chosen(model,
 def test_chosen_time_points_become_one_layer_whose_recipe_repeats_them(model, watcher, tmp_path):
     watcher.choose("volumes", "Several")
     assert not watcher.see("channels").isVisibleTo(watcher.panel), "the channels are the views"
-    watcher.enter("timepoints", "0:4:2")
-    assert said(watcher).endswith("2 volumes: time points 0, 2\ninto fish-fused.zarr")
+    watcher.enter("timepoints", "1:4:2")
+    assert said(watcher).endswith("2 volumes: time points 1, 3\ninto fish-fused.zarr")
     assert watcher.see("place", QComboBox).currentText() == "OME-Zarr, one for all"
     watcher.press("fuse")
     watcher.wait_until_done()
@@ -134,8 +134,8 @@ def test_chosen_time_points_become_one_layer_whose_recipe_repeats_them(model, wa
     (result,) = results(model)
     assert (result.name, result.multiscale, result.axis_labels) == ("fish average", True, ("t", "z", "y", "x"))
     np.testing.assert_allclose(result.scale, (60, 2, 0.5, 0.5))
-    np.testing.assert_allclose(result.translate, (0, 10, 0, 0))
-    for number, timepoint in enumerate((0, 2)):
+    np.testing.assert_allclose(result.translate, (30, 10, 0, 0))
+    for number, timepoint in enumerate((1, 3)):
         np.testing.assert_allclose(np.asarray(result.data[0][number]), mean(timepoint), rtol=1e-5)
     # The next one gets a name of its own, and a single volume goes where single ones went.
     assert watcher.see("path", QLineEdit).text() == str(tmp_path / "fish-fused-2.zarr")
@@ -168,7 +168,8 @@ def test_a_cancelled_series_goes_on_with_what_is_missing(model, watcher, tmp_pat
     watcher.choose("volumes", "Several")
     watcher.press("fuse")
     watcher.bot.waitUntil(begun.is_set)
-    watcher.bot.waitUntil(lambda: watcher.see("step", QLabel).text().startswith("Volume 3 of 4 (time point 2), "))
+    watcher.bot.waitUntil(lambda: watcher.see("step", QLabel).text().startswith("Volume 3 of 4"))
+    assert "\nTime point 2: " in watcher.see("step", QLabel).text()
     watcher.press("cancel")
     told.set()
     watcher.wait_until_done()
@@ -283,6 +284,25 @@ def test_a_folder_of_files_offers_channels_too(model, person, folder):
     assert result.axis_labels == ("t", "c", "z", "y", "x")
     np.testing.assert_allclose(np.asarray(result.data[0][1, 0]), mean(1, 1), rtol=1e-5)
     assert dict(open_stored(folder / "worm-fused.zarr").leading) == {"t": 2, "c": 2}
+
+
+@pytest.mark.parametrize("place", ["OME-Zarr", "OME-TIFF"])
+def test_one_channel_of_several_lies_where_the_views_have_it(model, person, folder, place):
+    show(model, folder)
+    ready(person)
+    assert model.dims.point[1] == 0
+    person.choose("volumes", "Several")
+    person.enter("channels", "1")
+    person.choose("place", place)
+    person.press("fuse")
+    person.wait_until_done()
+    (result,) = results(model)
+    assert result.axis_labels == ("t", "c", "z", "y", "x")
+    np.testing.assert_allclose(result.translate[:2], (0, 1))
+    assert model.dims.point[1] == 1, "it is not seen beside the other channel"
+    finest = result.data[0] if result.multiscale else result.data
+    assert finest.shape == (2, 1, *SHAPE)
+    np.testing.assert_allclose(np.asarray(finest[1, 0]), mean(1, 1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["command", "Python"])

@@ -174,7 +174,7 @@ def picked_volumes(axes: SeriesAxes, said: Inputs, timepoints: str | None, chann
         colours,
         tuple(axes.tags[number or 0] for number in times) if axes.tags else (),
         called if any(called) else (),
-        _step(times) * axes.time_step,
+        even_step(times) * axes.time_step,
     )
 
 
@@ -312,10 +312,10 @@ def _ends(words: Sequence[str], *, count: bool) -> str:
     return ", ".join(words) if len(words) <= _SHOWN else f"{', '.join(words[:3])} … {words[-1]}"
 
 
-def _step(times: Sequence[int | None]) -> float:
-    """How many time points lie from one that is chosen to the next; 1 where that changes."""
-    numbers = [number for number in times if number is not None]
-    steps = {after - before for before, after in pairwise(numbers)}
+def even_step(numbers: Sequence[int | None]) -> float:
+    """How far it is from each of some numbers of time points to the next; 1 where that changes, or goes back."""
+    known = [number for number in numbers if number is not None]
+    steps = {after - before for before, after in pairwise(known)}
     return float(steps.pop()) if len(steps) == 1 and min(steps) > 0 else 1.0
 
 

@@ -115,6 +115,7 @@ class Fusions(QObject):
         first = layers[0]
         at = " ".join(f"{axis}{n}" for axis, n in zip(first.axis_labels, opened.alone, strict=False))
         self._sample = f"{notes(first).get('sample') or ''} {'' if choice is not None else at}".strip()
+        self._view = first
         self._place, self._limits = opened.place, tuple(first.contrast_limits)
         jobs = jobs_of(opened, methods, target) if choice is None else series_of(choice, opened, methods, target)
         self._waiting.extend(zip(jobs, titles, strict=True))
@@ -166,7 +167,7 @@ class Fusions(QObject):
 
     def _follow(self, event: Any) -> None:
         if isinstance(event, SeriesLayers):
-            self._done += event.add_to(self._viewer, self._name)
+            self._done += event.add_to(self._viewer, self._name, self._view)
         elif (result := self._result) is None:
             self._of_series.follow(event)
             self._complete += isinstance(event, SeriesFinished) and not event.failed
@@ -187,7 +188,7 @@ class Fusions(QObject):
             return
         complete, done = self._complete == self._begun, self._done
         # Their pixels are the user's to take away: nothing here holds them any longer.
-        del self._job
+        del self._job, self._view
         self._result = None
         self._done = []
         if complete:

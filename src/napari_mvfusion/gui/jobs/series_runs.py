@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Image, Layer
 
 from napari_mvfusion.addresses import absolute
 from napari_mvfusion.data.events import Noted, Warned
@@ -17,11 +17,13 @@ from napari_mvfusion.engine.series import computing_on
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished, fuse_chosen
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, failure_of
-from napari_mvfusion.gui.layers.fused_series import series_layers
+from napari_mvfusion.gui.layers.fused_series import along_view, series_layers
 from napari_mvfusion.gui.layers.layer_data import LayerData
 from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import free_bytes, pick_device
+
+_SPATIAL = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +59,46 @@ class SeriesLayers:
 
     Attributes
     ----------
+    choice : its volumes
     source : its output; layers of what was there before show it no more
     """
 
     layers: list[LayerData]
+    choice: SeriesChoice
     source: str
 
-    def add_to(self, viewer: ViewerModel, name: str) -> list[Layer]:
-        """Add them to a viewer under a name, which a number follows where there are several."""
+    def add_to(self, viewer: ViewerModel, name: str, view: Image) -> list[Layer]:
+        """Add them to a viewer.
+
+        Parameters
+        ----------
+        viewer : gets them
+        name : of each, which a number follows where there are several
+        view : the layer of a view, on whose axes before z they lie
+        """
         for layer in [known for known in viewer.layers if self._showed(known)]:
             viewer.layers.remove(layer)
         added = []
-        for number, (data, look, kind) in enumerate(self.layers):
+        for number, layer in enumerate(self.layers):
+            data, look, kind = along_view(layer, self.choice, view)
             own = name if len(self.layers) == 1 else f"{name} {number + 1}"
             added.append(viewer.add_layer(Layer.create(data, look | {"name": own}, kind)))
             annotate(added[-1], source=self.source)
+            _look_at(viewer, added[-1])
         return added
 
     def _showed(self, layer: Layer) -> bool:
         known = notes(layer)
         return known.get("role") == "fused" and known.get("source") == self.source
+
+
+def _look_at(viewer: ViewerModel, layer: Layer) -> None:
+    """Move the sliders of axes along which a layer has one volume to that: elsewhere it is not seen."""
+    before = layer.ndim - _SPATIAL
+    shape = (layer.level_shapes[0] if layer.multiscale else layer.data.shape)[:before]
+    for axis, size in enumerate(shape):
+        if size == 1:
+            viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, layer.translate[axis])
 
 
 def series_steps(check: Checkpoint, job: SeriesJob) -> Generator[RunEvent | SeriesLayers | Failed, None, None]:
@@ -105,6 +127,6 @@ def series_steps(check: Checkpoint, job: SeriesJob) -> Generator[RunEvent | Seri
                     said.add(event)
                 yield event
                 if isinstance(event, SeriesFinished) and event.fused:
-                    yield SeriesLayers(series_layers(event.files, choice, job.out), absolute(job.out))
+                    yield SeriesLayers(series_layers(event.files, choice, job.out), choice, absolute(job.out))
     except Exception as error:
         yield failure_of(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_mvfusion.data.events import Cancelled, Prepared, Preparing
+from napari_mvfusion.data.events import Cancelled, Prepared, Preparing, TileDone, TileStep
 from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished, VolumeBegun, VolumeDone, VolumeFailed
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Failed
@@ -28,20 +28,28 @@ class SeriesStatus:
 
     def begin(self) -> None:
         """Another series starts."""
-        self._volume, self._share, self._seconds, self._planned = "", 0.0, 0.0, False
+        self._volume: VolumeBegun | None = None
+        self._share, self._seconds, self._planned = 0.0, 0.0, False
 
     def follow(self, event: RunEvent | Failed) -> None:
         """Show an event."""
         status = self._status
         match event:
             case VolumeBegun():
-                self._volume, self._share = f"{_called(event)}, ", (event.number - 1) / event.count
-                status.show_step(f"{self._volume}opening…", self._share)
+                self._volume, self._share = event, (event.number - 1) / event.count
+                self._tell("opening…")
             case Preparing(label):
                 # How far that is counts for one volume alone, or for those that are looked at again.
-                status.show_step(f"{self._volume}{label}", self._share)
+                self._tell(label)
             case Prepared() if self._planned:
-                status.show_step(f"{self._volume}computing…", self._share)
+                self._tell("computing…")
+            case TileStep(label, fraction):
+                self._share = fraction
+                self._tell(label)
+            case TileDone():
+                self._share = event.fraction
+                self._tell(event.label + (f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""))
+                status.count(event.voxels)
             case VolumeDone():
                 self._seconds += event.seconds
                 status.note(f"{_called(event)}: {event.seconds:.1f} s")
@@ -55,6 +63,16 @@ class SeriesStatus:
             case _:
                 self._planned = self._planned or isinstance(event, Prepared)
                 status.follow(event, shown=False)
+
+    def _tell(self, what: str) -> None:
+        """Say what is being done of the volume, always in two lines: nothing below jumps up and down."""
+        volume = self._volume
+        if volume is None:
+            self._status.show_step(what, self._share)
+            return
+        numbered = f"volume {volume.number} of {volume.count}"
+        what = what.removeprefix(f"{_called(volume)}, ")
+        self._status.show_step(numbered, self._share, f"{sentence(volume.words)}: {what}")
 
     def _end(self, done: SeriesFinished) -> None:
         if done.fused:

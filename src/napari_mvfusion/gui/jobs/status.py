@@ -266,9 +266,7 @@ class Status(QWidget):
             case TileDone():
                 tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
                 self.show_step(f"{event.label}{tile}", event.fraction)
-                rate = self._rate(event.voxels)
-                memory = f"{used_bytes() / 2**30:.1f} GiB in use"
-                self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
+                self.count(event.voxels)
             case IterationDone():
                 self._write(f"iteration {event.iteration} of {event.iterations}: changed by {event.change:.2%}")
             case TileHalved(_, to_shape):
@@ -292,11 +290,25 @@ class Status(QWidget):
                 self._idle()
                 self.say("error", self._titled(event.message))
 
-    def show_step(self, text: str, share: float) -> None:
-        """Say what is being done, and how long the run will take, of which this share is done."""
+    def show_step(self, text: str, share: float, below: str = "") -> None:
+        """Say what is being done, and how long the run will take, of which this share is done.
+
+        Parameters
+        ----------
+        text : is followed by how long it will take
+        share : 0 to 1
+        below : another line
+        """
         self._bar.show_share(share)
         left = self._left(share)
-        self._tell_step(f"{text}{' · ' + left if left else ''}")
+        line = f"{text}{' · ' + left if left else ''}"
+        self._tell_step(f"{line}\n{below}" if below else line)
+
+    def count(self, voxels: int) -> None:
+        """So many voxels were updated: say how many are in a second, and how much memory that takes."""
+        rate = self._rate(voxels)
+        memory = f"{used_bytes() / 2**30:.1f} GiB in use"
+        self._machine.setText(" · ".join(text for text in (self._device, rate, memory) if text))
 
     def end(self, kind: str, text: str) -> None:
         """The run is over: the bar goes, and it is said how that came; see `say`."""

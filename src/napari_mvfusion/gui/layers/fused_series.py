@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import numpy as np
+from napari.layers import Image
 
 from napari_mvfusion.engine.finishing import named_apart
-from napari_mvfusion.engine.series_choice import SeriesChoice
+from napari_mvfusion.engine.series_choice import SeriesChoice, even_step
 from napari_mvfusion.engine.series_recipe import recipe_beside
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, volume_layer
 from napari_mvfusion.io.base import StoredVolumes
 from napari_mvfusion.io.formats import open_stored, writer_of
 from napari_mvfusion.io.ome_zarr.reader import ZarrImage, coarser_affines, open_image
+
+_SPATIAL = 3
 
 
 def image_layer(image: ZarrImage, name: str) -> LayerData:
@@ -69,6 +73,40 @@ def series_layers(files: Sequence[Path], choice: SeriesChoice, out: Path) -> lis
     stack = da.stack(volumes).reshape((*(axis.size for axis in choice.axes), *first.shape))
     leading = [(axis.name, axis.step) for axis in choice.axes]
     return [_volume(first, recipe_beside(writer_of(out).place(out)), stack, leading)]
+
+
+def along_view(layer: LayerData, choice: SeriesChoice, view: Image) -> LayerData:
+    """A series on the axes before z of a view, so that sliders show both at the same time points and channels.
+
+    Parameters
+    ----------
+    layer : the series, or one volume of it
+    choice : its volumes
+    view : a layer that it was fused from; where it has other axes, as one of a plain volume has, the series stays as it is
+    """
+    data, look, kind = layer
+    labels, own = tuple(view.axis_labels[:-_SPATIAL]), tuple(look["axis_labels"][:-_SPATIAL])
+    if not labels or not own or not set(own) <= set(labels):
+        return layer
+    levels = data if isinstance(data, list) else [data]
+    numbers = {"t": choice.timepoints, "c": choice.channels}
+    # Also where an affine says it.
+    begins, ends = (np.asarray(view.data_to_world(np.full(view.ndim, place))) for place in (0.0, 1.0))
+    scale, translate = [], []
+    for axis, label in enumerate(labels):
+        if label not in own:
+            levels = [da.expand_dims(level, axis) for level in levels]
+        known = [number or 0 for number in numbers[label]]
+        step = ends[axis] - begins[axis]
+        scale.append(step * even_step(known))
+        translate.append(begins[axis] + step * known[0])
+    place = {
+        "scale": (*scale, *look["scale"][-_SPATIAL:]),
+        "translate": (*translate, *look["translate"][-_SPATIAL:]),
+        "units": (*map(str, view.units[:-_SPATIAL]), *look["units"][-_SPATIAL:]),
+        "axis_labels": (*labels, *look["axis_labels"][-_SPATIAL:]),
+    }
+    return levels if isinstance(data, list) else levels[0], look | place, kind
 
 
 def _volume(
