@@ -69,6 +69,13 @@ def fuse(
         Path | None,
         typer.Option(help="Repeat this recipe, or that of this fused volume, instead of INPUT and --method."),
     ] = None,
+    per_timepoint: Annotated[
+        bool,
+        typer.Option(
+            "--per-timepoint",
+            help="Of a series, find lost light and iterations on each time point. By default on a few, once for all.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output when it exists.")] = False,
     quiet: Annotated[
@@ -85,7 +92,10 @@ def fuse(
         raise typer.BadParameter("give either INPUT or --recipe", param_hint="INPUT")
     chosen = {"iterations": iterations, "lambda": lambda_, "kernel": kernel, "osem": osem, "model": model}
     if recipe is not None:
-        _refuse_beside_recipe({"method": method, **chosen, "set": set_, "tile": tile} | reading.stated)
+        said = {"method": method, **chosen, "set": set_, "tile": tile, "per-timepoint": per_timepoint or None}
+        _refuse_beside_recipe(said | reading.stated)
+    elif per_timepoint and not reading.is_series:
+        raise typer.BadParameter("is for a series: choose it with --timepoints", param_hint="--per-timepoint")
     place = writer_of(out).place(out)
     check_place(place)
     with stopped_by_signals() as cancel:
@@ -111,6 +121,7 @@ def fuse(
             choice = reading.series(inputs or [])
             warn_left_out(choice.inputs)
             if len(choice.indices) > 1:
+                computing |= {"per_timepoint": per_timepoint}
                 _run_series(how, lambda **common: fuse_chosen(choice, bound_method, out, **computing, **common), title)
                 return
         opening = choice.inputs_at(()) if reading.is_series else reading.inputs(inputs or [])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 import numpy as np
@@ -79,3 +80,27 @@ class OverviewSums:
         for axis in (1, 2):
             planes = np.add.reduceat(planes, np.arange(0, planes.shape[axis], self._cell), axis=axis)
         return planes
+
+
+def common_overviews(volumes: Sequence[Sequence[Overview]]) -> tuple[Overview, ...]:
+    """What the overviews of several volumes have in common: one a view, of the median of the volumes in every cell.
+
+    What one volume alone shows, as a cell that lights up, is so no part of it; and a volume that is darker, as it bleached,
+    counts as much as others.
+
+    Parameters
+    ----------
+    volumes : the overviews of each volume, one a view in the same order, all of the same cells
+
+    Returns
+    -------
+    As bright as those of the first volume; covered where all are.
+    """
+    light = [float(np.mean([overview.values.mean(dtype=np.float64) for overview in one])) for one in volumes]
+    factors = [light[0] / each if each > 0 else 1.0 for each in light]
+    found = []
+    for same in zip(*volumes, strict=True):
+        bright = [overview.values * np.float32(factor) for overview, factor in zip(same, factors, strict=True)]
+        covered = np.min([overview.covered for overview in same], axis=0)
+        found.append(replace(same[0], values=np.median(bright, axis=0).astype(np.float32), covered=covered))
+    return tuple(found)

@@ -209,6 +209,16 @@ class RegisteredViews:
             spared._statistics = tuple(replace(numbers, sha256="") for numbers in known)
         return spared
 
+    def with_overviews(self, overviews: Sequence[Overview]) -> RegisteredViews:
+        """The same views with other overviews, one a view, from which lost light is found; statistics must be known."""
+        changed = RegisteredViews(self.views, self._frame, window=self._window, remarks=self.remarks)
+        changed._notes = dict(self._notes)
+        changed.rough_border = self.rough_border
+        changed._statistics = tuple(
+            replace(numbers, overview=overview) for numbers, overview in zip(self.statistics(), overviews, strict=True)
+        )
+        return changed
+
     def in_safe_unit(self) -> tuple[RegisteredViews, float]:
         """The views in a unit in which float32 arithmetic is safe, and that unit: 1, and these views, where it is anyway.
 

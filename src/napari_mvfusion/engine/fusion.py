@@ -32,6 +32,7 @@ from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutpu
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
 from napari_mvfusion.engine.run import Run, Stop
+from napari_mvfusion.engine.shared_light import SharedLight
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output, found_before
 from napari_mvfusion.errors import DiskFullError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
@@ -104,6 +105,7 @@ def fuse_events(
     memory_bytes: int | None = None,
     inputs: Mapping[str, Any] | None = None,
     like: IterationChoice | None = None,
+    light: SharedLight | None = None,
 ) -> Generator[Event, None, Fused | None]:
     """Fuse registered views, step by step.
 
@@ -121,8 +123,9 @@ def fuse_events(
     cancel : polled between steps; when it returns True the run ends with a `Cancelled` event
     memory_bytes : memory that the run may take, or None for half of what is free (0.8 of it on a GPU)
     inputs : how the views were opened, for the recipe: arguments of `open_views`
-    like : how many iterations another volume of the same series took, where the method leaves that to be found; None to
+    like : how many iterations the volumes of the same series take, where the method leaves that to be found; None to
         find it
+    light : from which the lost light of all volumes of the same series is found; None to find it on these views
 
     Yields
     ------
@@ -162,6 +165,7 @@ def fuse_events(
             memory_bytes=memory_bytes,
             inputs=inputs,
             like=like,
+            light=light,
         )
         try:
             fused = yield from (_silent_where_finished(events) if resume else events)
@@ -235,6 +239,7 @@ def _fuse(
     memory_bytes: int | None,
     inputs: Mapping[str, Any] | None,
     like: IterationChoice | None,
+    light: SharedLight | None,
 ) -> Generator[Event, None, Fused | None]:
     """The run itself, which has the place of its output for itself."""
     started = time.perf_counter()
@@ -267,6 +272,8 @@ def _fuse(
                 by_trust = (yield from until(views.counting_everywhere().unseen_share(), cancel)) < unseen
             yield (Warned if by_trust else Noted)(about_unseen(unseen, by_trust=by_trust))
         given = views
+        if light is not None:
+            views = light.given_to(views)
         if method.removes_hot:
             views = views.without_hot()
         dark = find_dark_levels(views)
@@ -278,6 +285,7 @@ def _fuse(
         views, unit = views.in_safe_unit()
         recipe = describe_run(given, method, target_device, inputs)
         recipe["run"] |= {"unseen_share": unseen} if unseen else {}
+        recipe["run"] |= {} if light is None else {"lost_light_from": list(light.found_on)}
         asked = fingerprint(recipe)
         choice = None
         if method.trial is not None:
@@ -285,7 +293,7 @@ def _fuse(
             choice = choice or like
             if choice is None:
                 method.look_through(views)
-                budget = _budget(target_device, memory_bytes)
+                budget = budget_for(target_device, memory_bytes)
                 finding = choose_iterations(views, method, target_device, budget=budget, cancel=cancel)
                 choice = yield from until(finding, cancel)
             yield Noted(choice.words)
@@ -482,8 +490,8 @@ def _about_tiles(wanted: Triple | None, plan: TilePlan, chunk: Triple, *, begun:
     return f"tiles are {taken} voxels, not {asked}, {why}"
 
 
-def _budget(device: torch.device, memory_bytes: int | None) -> int:
-    """Bytes that a run may take."""
+def budget_for(device: torch.device, memory_bytes: int | None) -> int:
+    """Bytes that a run may take; `memory_bytes` are those that were said."""
     share = _CPU_SHARE if device.type == "cpu" else _GPU_SHARE
     return int(free_bytes(device) * share) if memory_bytes is None else memory_bytes
 
@@ -510,7 +518,7 @@ def _plan(
         bound,
         views,
         chunk=output.chunk,
-        budget=_budget(device, memory_bytes),
+        budget=budget_for(device, memory_bytes),
         tile=tile,
         array_result=workspace is None,
         scratch=workspace is not None,

@@ -105,6 +105,7 @@ def fingerprint(recipe: Mapping[str, Any]) -> str:
     same["method"] = method_asked_for(recipe)
     # Notes only tell how the PSFs came about, whose values have hashes.
     same["views"] = [{key: value for key, value in view.items() if key != "psf_notes"} for view in recipe["views"]]
+    same |= _from_other_volumes(recipe)
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
@@ -114,9 +115,14 @@ def made_alike(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     def origin(of: Mapping[str, Any]) -> str:
         # Notes only tell how the PSFs came about, whose values have hashes.
         views = [{key: value for key, value in view.items() if key != "psf_notes"} for view in of["views"]]
-        return json.dumps([of["grid"], method_asked_for(of), views], sort_keys=True)
+        return json.dumps([of["grid"], method_asked_for(of), views, _from_other_volumes(of)], sort_keys=True)
 
     return origin(recipe) == origin(other)
+
+
+def _from_other_volumes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run took from other volumes of its series."""
+    return {key: recipe["run"][key] for key in ("lost_light_from",) if key in recipe["run"]}
 
 
 def views_of_run(recipe: Mapping[str, Any] | None, views: RegisteredViews) -> RegisteredViews:

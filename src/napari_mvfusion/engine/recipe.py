@@ -22,6 +22,7 @@ from napari_mvfusion.data.volume_digest import volume_sha256
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
+from napari_mvfusion.engine.shared_light import SharedLight, shared_light_again
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.formats import is_volume
@@ -403,13 +404,14 @@ class ViewEntry(_Part):
 
 
 class RunEntry(BaseModel):
-    """How it was computed: device, threads and tiles."""
+    """How it was computed: device, threads and tiles; on which volumes of a series its lost light was found."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     device: str
     threads: int
     tile: tuple[int, int, int]
+    lost_light_from: list[dict[str, Any]] | None = None
 
 
 class Recipe(_Part):
@@ -433,10 +435,17 @@ class Recipe(_Part):
         overwrite: bool = False,
         cancel: Callable[[], bool] = lambda: False,
         memory_bytes: int | None = None,
+        light: SharedLight | None = None,
     ) -> Generator[Event, None, Fused | None]:
         """Run the recipe again: the same views, method, parameters, device and tiles.
 
         On the same machine with the same software the result is the same, bit for bit.
+
+        Parameters
+        ----------
+        out, resume, overwrite, cancel, memory_bytes : as for `fuse_events`
+        device : None for that of the recipe
+        light : what `shared_light` returns, where that is known already
 
         Yields
         ------
@@ -455,6 +464,8 @@ class Recipe(_Part):
         method = method_of_recipe(self.method.name, self.method.parameters)
         for change in self._software_changes():
             yield Warned(change)
+        if light is None:
+            light = yield from self.shared_light()
         result = yield from fuse_events(
             views,
             method,
@@ -466,8 +477,30 @@ class Recipe(_Part):
             cancel=cancel,
             memory_bytes=memory_bytes,
             inputs=inputs.model_dump(mode="json"),
+            light=light,
         )
         return result
+
+    def shared_light(self) -> Generator[Event, None, SharedLight | None]:
+        """From which the run found the lost light of its series; None where it was found on its own views, or not at all.
+
+        Yields
+        ------
+        The progress of scans.
+
+        Raises
+        ------
+        InputError
+            If a volume on which it was found cannot be opened, or changed since.
+        """
+        if self.run.lost_light_from is None:
+            return None
+        inputs = self._known_inputs()
+        return (
+            yield from shared_light_again(
+                self.run.lost_light_from, lambda place: self._opened(inputs, **dict(place))[0]
+            )
+        )
 
     def open_views(self, *, timepoint: int | None = None, channel: int | None = None) -> RegisteredViews:
         """Open the views that the recipe was made from, with its angles; whether their pixels changed is not looked at.
@@ -503,7 +536,7 @@ class Recipe(_Part):
             )
         return self.inputs
 
-    def _opened(self, inputs: Inputs, **changed: int) -> tuple[RegisteredViews, list[str]]:
+    def _opened(self, inputs: Inputs, **changed: Any) -> tuple[RegisteredViews, list[str]]:
         """The views of the recipe, and in words what is there beside them or said otherwise."""
         views = inputs.model_copy(update=changed).open()
         names = [entry.name for entry in self.views]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from napari_mvfusion.data.views import RegisteredViews, View
+from napari_mvfusion.data.views import RegisteredViews, View, drain
 from napari_mvfusion.data.volume_digest import volume_sha256
 from napari_mvfusion.engine.recipe import Recipe, ViewEntry
 from napari_mvfusion.errors import InputError
@@ -68,7 +68,8 @@ def _found_again(run: Recipe, views: RegisteredViews) -> UsedAttenuation:
     pixels = [numbers.sha256 for numbers in views.statistics()]
     changed = any(now and now != entry.sha256 for now, entry in zip(pixels, run.views, strict=True))
     words = f"estimated, as in its run{', though views have changed since' if changed else ''}"
-    found = find_transmission(views)
+    light = drain(run.shared_light())
+    found = find_transmission(views if light is None else light.given_to(views))
     if found is None:
         return UsedAttenuation(f"{words}: none was found")
     return UsedAttenuation(words, transmission=found, names=views.names)

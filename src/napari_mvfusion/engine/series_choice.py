@@ -117,6 +117,26 @@ class SeriesChoice:
         words += [f"channels {_ends(channels, count=not names)}"] if len(channels) > 1 else []
         return f"{len(self.indices)} volumes: {'; '.join(words)}"
 
+    def place_at(self, index: tuple[int, ...]) -> dict[str, int | str | None]:
+        """Which volume of the input it is, as `Inputs` says it: timepoint, channel and tag."""
+        inputs = self.inputs_at(index)
+        return {"timepoint": inputs.timepoint, "channel": inputs.channel, "tag": inputs.tag}
+
+    def channel_at(self, index: tuple[int, ...]) -> int | None:
+        """The channel of a volume, as `channels` has it."""
+        return self.channels[self._places(index)[1]]
+
+    def volumes_of(self, channel: int | None) -> list[tuple[int, ...]]:
+        """All volumes of a channel, in the order of time."""
+        return [index for index in self.indices if self.channel_at(index) == channel]
+
+    def times_in_words(self, indices: Sequence[tuple[int, ...]]) -> str:
+        """What the time points of some volumes are called together, as "time points 0, 2 and 4"."""
+        times = [self._places(index)[0] for index in indices]
+        named = [self.tags[t] if self.tags else str(self.timepoints[t]) for t in times]
+        what = "tag" if self.tags else "time point"
+        return f"{what} {named[0]}" if len(named) == 1 else f"{what}s {', '.join(named[:-1])} and {named[-1]}"
+
     def suffix_at(self, index: tuple[int, ...]) -> str:
         """What follows the name in the file of a volume, by the numbers of time point and channel."""
         places = dict(zip((axis.name for axis in self.axes), index, strict=True))

@@ -78,9 +78,10 @@ def describe_series(choice: SeriesChoice, fingerprint: str, volumes: Sequence[Ma
     }
 
 
-def series_fingerprint(choice: SeriesChoice, method: Method, device: str) -> str:
+def series_fingerprint(choice: SeriesChoice, method: Method, device: str, *, per_timepoint: bool = False) -> str:
     """SHA-256 of what a series is asked for: input, volumes, method, kind of device and software; no pixel is read."""
     asked = {"method": {"name": method.name, "parameters": parameters_of(method)}, **_chosen(choice)}
+    asked["per_timepoint"] = per_timepoint
     return _sha256(asked | {"device": device, "software": software_versions()})
 
 

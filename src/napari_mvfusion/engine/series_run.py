@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.events import Cancelled, Event, Finished, TileDone, TileStep, Warned
+from napari_mvfusion.data.events import Cancelled, Event, Finished, Noted, TileDone, TileStep, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Grid, Triple
-from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
-from napari_mvfusion.engine.iteration_choice import IterationChoice, choice_of
+from napari_mvfusion.engine.fusion import check_before_reading, fuse_events, until
 from napari_mvfusion.engine.recipe import Recipe
 from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.engine.series import volume_label
 from napari_mvfusion.engine.series_choice import SeriesChoice
+from napari_mvfusion.engine.series_findings import Findings, SeriesFindings
 from napari_mvfusion.engine.series_output import GatheredSeries, Index, SeriesOutput, series_output
 from napari_mvfusion.engine.series_recipe import SeriesRecipe, repeated_fingerprint, series_fingerprint
+from napari_mvfusion.engine.shared_light import SharedLight
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import sweep, writing
 from napari_mvfusion.methods.base import Method
@@ -101,10 +102,11 @@ def fuse_chosen(
     tile: Triple | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    per_timepoint: bool = False,
     cancel: Callable[[], bool] = lambda: False,
     memory_bytes: int | None = None,
 ) -> RunEvents:
-    """Fuse the volumes of a series by one method, whose decisions on the first volume are those for all.
+    """Fuse the volumes of a series by one method, which finds lost light and iterations once for each channel.
 
     Parameters
     ----------
@@ -114,6 +116,7 @@ def fuse_chosen(
     device, tile, cancel, memory_bytes : as for `fuse_events`
     resume : go on with an unfinished run, or do what failed in a finished one; of what is finished no view is read
     overwrite : replace what is there
+    per_timepoint : find lost light and iterations on each volume, see `napari_mvfusion.engine.series_findings`
 
     Yields
     ------
@@ -128,12 +131,16 @@ def fuse_chosen(
         What would end the run of every volume, ends that of the series; what is finished is kept.
     """
 
-    def begin(index: Index, target: Path, first: Mapping[str, Any] | None, how: Mapping[str, bool]) -> VolumeEvents:
+    def begin(index: Index, target: Path, how: Mapping[str, bool]) -> VolumeEvents:
         inputs = choice.inputs_at(index)
         views = inputs.open()
-        if first is not None and gathered:
-            yield from _check_grid(views.grid, first["grid"])
-        like: IterationChoice | None = None if first is None else choice_of(first)
+        if output.kept and gathered:
+            yield from _check_grid(views.grid, json.loads(next(iter(output.kept.values())))["grid"])
+        found = Findings() if per_timepoint else (yield from findings.of(index, output.kept))
+        light = found.light
+        if light is not None and not light.fits(views):
+            light = None
+            yield Noted("lost light is found on each time point whose shape or views are not those of the first")
         fused = yield from fuse_events(
             views,
             method,
@@ -143,13 +150,16 @@ def fuse_chosen(
             cancel=cancel,
             memory_bytes=memory_bytes,
             inputs=inputs.model_dump(mode="json"),
-            like=like,
+            like=found.iterations,
+            light=light,
             resume=how["resume"],
             overwrite=how["overwrite"],
         )
         return fused
 
-    fingerprint = series_fingerprint(choice, method, pick_device(device).type)
+    target_device = pick_device(device)
+    fingerprint = series_fingerprint(choice, method, target_device.type, per_timepoint=per_timepoint)
+    findings = SeriesFindings(choice, method, target_device, memory_bytes, cancel)
     output = series_output(out, choice, fingerprint, resume=resume, overwrite=overwrite)
     gathered = isinstance(output, GatheredSeries)
     _check_output(output, choice)
@@ -174,12 +184,19 @@ def repeat_series(
     choice = recipe.choice
     recipes = dict(zip(choice.indices, recipe.series, strict=True))
 
-    def begin(index: Index, target: Path, first: Mapping[str, Any] | None, how: Mapping[str, bool]) -> VolumeEvents:
-        del first
+    lights: dict[str, SharedLight | None] = {}
+
+    def begin(index: Index, target: Path, how: Mapping[str, bool]) -> VolumeEvents:
         made = recipes[index]
         if not isinstance(made, Recipe):
             raise InputError(f"it failed when the recipe was made: {made.failed}")
-        fused = yield from made.repeat(target, device=device, cancel=cancel, memory_bytes=memory_bytes, **how)
+        found_on = json.dumps(made.run.lost_light_from)
+        if found_on not in lights:
+            lights[found_on] = yield from until(made.shared_light(), cancel)
+        light = lights[found_on]
+        fused = yield from made.repeat(
+            target, device=device, cancel=cancel, memory_bytes=memory_bytes, light=light, **how
+        )
         return fused
 
     run = next((made.run for made in recipe.series if isinstance(made, Recipe)), None)
@@ -213,7 +230,7 @@ def _check_channels(choice: SeriesChoice, method: Method) -> None:
 def _fuse_volumes(
     output: SeriesOutput,
     choice: SeriesChoice,
-    begin: Callable[[Index, Path, Mapping[str, Any] | None, Mapping[str, bool]], VolumeEvents],
+    begin: Callable[[Index, Path, Mapping[str, bool]], VolumeEvents],
     cancel: Callable[[], bool],
 ) -> RunEvents:
     """Fuse what is not kept, in order."""
@@ -268,17 +285,18 @@ def _one_volume(
     output: SeriesOutput,
     index: Index,
     volume: VolumeBegun,
-    begin: Callable[[Index, Path, Mapping[str, Any] | None, Mapping[str, bool]], VolumeEvents],
+    begin: Callable[[Index, Path, Mapping[str, bool]], VolumeEvents],
 ) -> VolumeEvents:
     """The events of a volume, as parts of those of the series."""
-    first = json.loads(next(iter(output.kept.values()))) if output.kept else None
-    events = begin(index, output.target(index), first, output.how())
+    events = begin(index, output.target(index), output.how())
     while True:
         try:
             event = next(events)
         except StopIteration as end:
             fused: Fused | None = end.value
             return fused
+        except Stop:
+            return None
         match event:
             case TileDone() | TileStep():
                 before, count = volume.number - 1, volume.count
