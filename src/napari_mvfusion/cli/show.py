@@ -111,45 +111,80 @@ def print_metrics(title: str, found: Mapping[str, Mapping[str, Values]], needs: 
     print_table(title, ["", *titles(needs)], [[name, *cells(values, needs)] for name, values in found.items()])
 
 
+class RunBar:
+    """The bar of a run, with what it says in between.
+
+    Parameters
+    ----------
+    title : what the bar is called
+    quiet : show warnings only
+    tells_left : whether the bar tells by itself how long the run will take
+    """
+
+    def __init__(self, title: str, *, quiet: bool, tells_left: bool = True) -> None:
+        left = (TextColumn("left"), TimeRemainingColumn()) if tells_left else ()
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            *left,
+            console=err,
+            disable=quiet or not err.is_terminal,
+            transient=True,
+        )
+        self._title, self._quiet, self._planned = title, quiet, False
+        self._task = self._bar.add_task(title, total=1.0)
+        self._preparing = self._bar.add_task("preparing", total=1.0, visible=False)
+
+    def __enter__(self) -> RunBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, text: str, share: float | None = None) -> None:
+        """Say what is done, and the share of the run that is."""
+        self._bar.update(self._task, description=f"{self._title}: {text}", completed=share)
+
+    def follow(self, event: Any, more: str = "") -> None:
+        """Show an event that all runs have; the plan, which is that of every volume of a series, once.
+
+        Parameters
+        ----------
+        event : others are not shown
+        more : what follows the words for a step
+        """
+        match event:
+            case Warned(message):
+                say_warning(message)
+            case Noted(message) if not self._quiet:
+                note_once(message)
+            case Preparing(label, fraction):
+                self._bar.update(self._preparing, description=label, completed=fraction, visible=fraction < 1)
+            case Prepared():
+                self._bar.update(self._preparing, visible=False)
+                if self._planned:
+                    return
+                self._planned = True
+                self._bar.reset(self._task)
+                if not self._quiet:
+                    say_plan(self._title, event)
+            case TileStep() | TileDone():
+                self.tell(f"{event.label}{more}", event.fraction)
+            case TileHalved():
+                say_halved(event)
+
+
 def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: bool = False) -> Fused | None:
     """Show a run's events as a progress bar and return its result, or None when it was cancelled."""
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=err,
-        disable=quiet or not err.is_terminal,
-        transient=True,
-    )
     fused: Fused | None = None
-    with bar:
-        task = bar.add_task(title, total=1.0)
-        preparing = bar.add_task("preparing", total=1.0, visible=False)
+    with RunBar(title, quiet=quiet) as bar:
         for event in events:
             match event:
-                case Warned(message):
-                    say_warning(message)
-                case Noted(message):
-                    if not quiet:
-                        note_once(message)
-                case Preparing(label, fraction):
-                    bar.update(preparing, description=label, completed=fraction, visible=fraction < 1)
-                case Prepared():
-                    bar.reset(task)
-                    bar.update(preparing, visible=False)
-                    if not quiet:
-                        say_plan(title, event)
-                case TileStep(label, fraction):
-                    bar.update(task, description=f"{title}: {label}", completed=fraction)
-                case TileDone():
-                    bar.update(task, description=f"{title}: {event.label}", completed=event.fraction)
-                case TileHalved():
-                    say_halved(event)
                 case IterationDone():
-                    bar.update(task, description=f"{title}: change {event.change:.2%}")
+                    bar.tell(f"change {event.change:.2%}")
                 case Cancelled():
                     kept = f"; {event.kept} is kept, go on with --resume" if event.kept else ""
                     note(f"cancelled after {event.finished_tiles} of {event.tiles} tiles{kept}")
@@ -158,6 +193,8 @@ def follow(events: Generator[Event, None, Fused | None], *, title: str, quiet: b
                     megavoxels = fused.grid.box.size / 1e6
                     if not (quiet or fused.made_before):
                         note(f"{title}: {megavoxels:.1f} megavoxels in {event.seconds:.1f} s")
+                case _:
+                    bar.follow(event)
     return fused
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from napari_mvfusion.engine.finishing import volume_suffix
 from napari_mvfusion.engine.recipe import Inputs
@@ -49,8 +51,7 @@ class SeriesAxes:
         return VolumeChoice(None if self.tags else there.get("t"), there.get("c"))
 
 
-@dataclass(frozen=True)
-class SeriesChoice:
+class SeriesChoice(BaseModel):
     """The volumes of a series, all of the same input; an index is a position along the axes of which there are several.
 
     Attributes
@@ -61,6 +62,8 @@ class SeriesChoice:
     channel_names : of the channels that are chosen; () where they have none
     time_step : seconds from one of the time points to the next, where that is known and always the same, else 1
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: Inputs
     timepoints: tuple[int | None, ...]
@@ -169,7 +172,7 @@ def choose_series(said: Inputs, timepoints: str | None, channels: str | None) ->
     notes = [guessed] if guessed else []
     if choice.tags:
         notes.insert(0, f"the tags are the time points: {_some([f'{n} is {tag}' for n, tag in enumerate(axes.tags)])}")
-    return replace(choice, inputs=resolved), "; ".join(notes)
+    return choice.model_copy(update={"inputs": resolved}), "; ".join(notes)
 
 
 def picked_volumes(axes: SeriesAxes, said: Inputs, timepoints: str | None, channels: str | None) -> SeriesChoice:
@@ -189,12 +192,12 @@ def picked_volumes(axes: SeriesAxes, said: Inputs, timepoints: str | None, chann
     if axes.tags:
         first |= {"timepoint": None, "tag": axes.tags[times[0] or 0]}
     return SeriesChoice(
-        said.model_copy(update=first),
-        times,
-        colours,
-        tuple(axes.tags[number or 0] for number in times) if axes.tags else (),
-        called if any(called) else (),
-        even_step(times) * axes.time_step,
+        inputs=said.model_copy(update=first),
+        timepoints=times,
+        channels=colours,
+        tags=tuple(axes.tags[number or 0] for number in times) if axes.tags else (),
+        channel_names=called if any(called) else (),
+        time_step=even_step(times) * axes.time_step,
     )
 
 

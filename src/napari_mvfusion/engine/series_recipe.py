@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.provenance import FORMAT_VERSION, parameters_of, software_versions
-from napari_mvfusion.engine.recipe import SERIES_FORMAT, Inputs, Recipe, read_values, validated
+from napari_mvfusion.engine.recipe import SERIES_FORMAT, Recipe, read_values, validated
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.methods.base import Method
 
@@ -25,27 +25,18 @@ class FailedVolume(BaseModel):
     failed: str
 
 
-class SeriesRecipe(BaseModel):
-    """All that is needed to make the volumes of a series again.
+class SeriesRecipe(SeriesChoice):
+    """All that is needed to make the volumes of a series again: which they are, and the recipe of each.
 
     Attributes
     ----------
     fingerprint : of what was asked for: a run with `resume` goes on only where it is the same
-    inputs, timepoints, channels, tags, channel_names, time_step : see `SeriesChoice`
     series : the recipes of the volumes, in the order of `SeriesChoice.indices`
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["mvfusion-series"] = SERIES_FORMAT
     version: int = FORMAT_VERSION
     fingerprint: str
-    inputs: Inputs
-    timepoints: tuple[int | None, ...]
-    channels: tuple[int | None, ...]
-    tags: tuple[str, ...] = ()
-    channel_names: tuple[str, ...] = ()
-    time_step: float = 1.0
     series: tuple[Recipe | FailedVolume, ...]
 
     @model_validator(mode="after")
@@ -57,7 +48,7 @@ class SeriesRecipe(BaseModel):
     @property
     def choice(self) -> SeriesChoice:
         """The volumes, as they were chosen."""
-        return SeriesChoice(self.inputs, self.timepoints, self.channels, self.tags, self.channel_names, self.time_step)
+        return SeriesChoice(**{name: getattr(self, name) for name in SeriesChoice.model_fields})
 
 
 def describe_series(choice: SeriesChoice, fingerprint: str, volumes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -73,14 +64,14 @@ def describe_series(choice: SeriesChoice, fingerprint: str, volumes: Sequence[Ma
         "format": SERIES_FORMAT,
         "version": FORMAT_VERSION,
         "fingerprint": fingerprint,
-        **_chosen(choice),
+        **choice.model_dump(mode="json"),
         "series": [dict(volume) for volume in volumes],
     }
 
 
 def series_fingerprint(choice: SeriesChoice, method: Method, device: str, *, per_timepoint: bool = False) -> str:
     """SHA-256 of what a series is asked for: input, volumes, method, kind of device and software; no pixel is read."""
-    asked = {"method": {"name": method.name, "parameters": parameters_of(method)}, **_chosen(choice)}
+    asked = {"method": {"name": method.name, "parameters": parameters_of(method)}, **choice.model_dump(mode="json")}
     asked["per_timepoint"] = per_timepoint
     return _sha256(asked | {"device": device, "software": software_versions()})
 
@@ -113,17 +104,6 @@ def recipe_beside(place: Path) -> dict[str, Any] | None:
         return values if values["format"] == SERIES_FORMAT and isinstance(values["series"], list) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _chosen(choice: SeriesChoice) -> dict[str, Any]:
-    return {
-        "inputs": choice.inputs.model_dump(mode="json"),
-        "timepoints": list(choice.timepoints),
-        "channels": list(choice.channels),
-        "tags": list(choice.tags),
-        "channel_names": list(choice.channel_names),
-        "time_step": choice.time_step,
-    }
 
 
 def _sha256(values: Mapping[str, Any]) -> str:

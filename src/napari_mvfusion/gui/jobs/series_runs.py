@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def series_steps(check: Checkpoint, job: SeriesJob) -> Generator[RunEvent | Seri
     said: set[Any] = set()
     try:
         with computing_on(job.threads):
-            choice = replace(job.choice, inputs=job.choice.inputs.resolved()[0])
+            choice = job.choice.model_copy(update={"inputs": job.choice.inputs.resolved()[0]})
             events = fuse_chosen(
                 choice,
                 job.method,
