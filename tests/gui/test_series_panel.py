@@ -175,7 +175,7 @@ def test_a_cancelled_series_goes_on_with_what_is_missing(model, watcher, tmp_pat
     watcher.wait_until_done()
     folder = tmp_path / "fish-fused.zarr.partial"
     assert watcher.messages("warning") == [
-        f"Cancelled after 2 of 4 volumes. They are kept in {folder}: press Go on to fuse the others."
+        f"Cancelled after 2 of 4 volumes. What is finished is kept in {folder}: press Go on to fuse the rest."
     ]
     assert results(model) == []
     fuse = watcher.see("fuse", QPushButton)

@@ -56,7 +56,7 @@ class SeriesStatus:
             case VolumeFailed():
                 status.note(f"{_called(event)} failed: {event.reason}")
             case Cancelled(finished, count, kept):
-                kept_in = f" They are kept in {kept}: press Go on to fuse the others." if kept and finished else ""
+                kept_in = f" What is finished is kept in {kept}: press Go on to fuse the rest." if kept else ""
                 status.end("warning", f"Cancelled after {finished} of {count} volumes.{kept_in}")
             case SeriesFinished():
                 self._end(event)
