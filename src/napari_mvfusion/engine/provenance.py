@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -63,6 +64,12 @@ def parameters_of(method: Method) -> dict[str, Any]:
 
 def software_versions() -> dict[str, str]:
     """Versions of the software that a result depends on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Looked up in files of the packages, which takes long beside a small volume of a long series.
     return {"python": platform.python_version()} | {name: version(name) for name in _SOFTWARE}
 
 
