@@ -12,8 +12,9 @@ from command_line import run
 from napari_mvfusion.data.events import Cancelled
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.running_series import VolumeDone
 from napari_mvfusion.engine.series_choice import choose_series
-from napari_mvfusion.engine.series_run import VolumeDone, fuse_chosen
+from napari_mvfusion.engine.series_run import fuse_chosen
 from napari_mvfusion.io.formats import open_stored
 from napari_mvfusion.io.ome_zarr.writer import write_zarr
 from napari_mvfusion.io.opening import open_volume

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,9 @@ from napari_mvfusion.cli.stopping import StopFlag, stopped_by_signals
 from napari_mvfusion.cli.view_options import FuseOptions, open_inputs, reads_views, warn_left_out
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.data.fused import Fused
+from napari_mvfusion.engine.cluster.connecting import connected
+from napari_mvfusion.engine.cluster.named_cluster import NamedCluster, cluster_of
+from napari_mvfusion.engine.cluster.series_on_workers import SeriesOnWorkers
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
@@ -65,6 +69,14 @@ def fuse(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     tile: Annotated[str | None, typer.Option(help="Voxels of a tile as z,y,x. By default what fits memory.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory the run may take, as 4G. By default half of it.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local[:N]|tcp://HOST:PORT|FILE.yaml",
+            help="Fuse on the workers of a Dask cluster, each a volume of a series: N processes here, those of a scheduler, "
+            "or what a file says.",
+        ),
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(help="Repeat this recipe, or that of this fused volume, instead of INPUT and --method."),
@@ -98,8 +110,9 @@ def fuse(
         raise typer.BadParameter("is for a series: choose it with --timepoints", param_hint="--per-timepoint")
     place = writer_of(out).place(out)
     check_place(place)
+    named_cluster = None if cluster is None else cluster_of(cluster)
     with stopped_by_signals() as cancel:
-        how = _How(out, cancel, resume, overwrite, options.memory_of(memory), quiet or as_json, as_json)
+        how = _How(out, cancel, resume, overwrite, options.memory_of(memory), quiet or as_json, as_json, named_cluster)
         if recipe is not None:
             refuse_overlap([place, partial_folder(place)], [recipe])
             several = load_series_recipe(recipe)
@@ -125,11 +138,11 @@ def fuse(
                 _run_series(how, lambda **common: fuse_chosen(choice, bound_method, out, **computing, **common), title)
                 return
         opening = choice.inputs_at(()) if reading.is_series else reading.inputs(inputs or [])
-        read_from = opening.model_dump(mode="json")
-        check_before_reading(out, read_from, overwrite=overwrite, resume=resume)
+        opened = opening.model_dump(mode="json")
+        check_before_reading(out, opened, overwrite=overwrite, resume=resume)
 
         def run(**common: Any) -> Generator[Event, None, Fused | None]:
-            return fuse_events(open_inputs(opening), bound_method, out=out, inputs=read_from, **computing, **common)
+            return fuse_events(open_inputs(opening), bound_method, out=out, inputs=opened, **computing, **common)
 
         _run_one(how, run, title)
 
@@ -145,6 +158,7 @@ class _How:
     memory_bytes: int | None
     quiet: bool
     as_json: bool
+    cluster: NamedCluster | None
 
     @property
     def common(self) -> dict[str, Any]:
@@ -159,6 +173,8 @@ class _How:
 
 def _run_one(how: _How, run: Callable[..., Generator[Event, None, Fused | None]], title: str) -> None:
     """Run the fusion of one volume, and say what came of it."""
+    if how.cluster is not None:
+        raise InputError("a cluster fuses the volumes of a series, and this is one volume: leave --cluster out")
     fused = show.follow(run(**how.common), title=title, quiet=how.quiet)
     recipe = recipe_path(writer_of(how.out).place(how.out))
     if fused is None:
@@ -173,7 +189,10 @@ def _run_one(how: _How, run: Callable[..., Generator[Event, None, Fused | None]]
 
 def _run_series(how: _How, run: Callable[..., RunEvents], title: str) -> None:
     """Run the fusion of several volumes, and say what came of it and what failed."""
-    end = follow_series(run(**how.common), title=title, quiet=how.quiet)
+    with ExitStack() as held:
+        client = None if how.cluster is None else held.enter_context(connected(how.cluster))
+        runner = None if client is None else SeriesOnWorkers(client)
+        end = follow_series(run(runner=runner, **how.common), title=title, quiet=how.quiet)
     if end is None:
         raise typer.Exit(how.cancel.exit_code)
     recipe = recipe_path(writer_of(how.out).place(how.out))

@@ -7,7 +7,8 @@ from typing import Any
 
 from napari_mvfusion.cli import show
 from napari_mvfusion.data.events import Cancelled
-from napari_mvfusion.engine.series_run import SeriesFinished, VolumeDone, VolumeFailed
+from napari_mvfusion.engine.running_series import VolumeDone, VolumeFailed
+from napari_mvfusion.engine.series_run import SeriesFinished
 from napari_mvfusion.system.file_checks import shortened
 from napari_mvfusion.system.words import duration
 

@@ -147,7 +147,7 @@ def fuse_events(
                 raise InputError("give either an output file or an array to fill, not both")
             path = writer_of(named).place(named)
             check_place(path)
-            refuse_overlap(_places_of(path), _read_from(inputs, views))
+            refuse_overlap(_places_of(path), read_from(inputs, views))
             with writing(path):
                 held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
@@ -193,7 +193,7 @@ def check_before_reading(
     """
     place = writer_of(out).place(out)
     check_place(place)
-    refuse_overlap(_places_of(place), _read_from(inputs))
+    refuse_overlap(_places_of(place), read_from(inputs))
     check_free(out, overwrite=overwrite, resume=resume)
 
 
@@ -388,7 +388,7 @@ def _say_psfs(views: RegisteredViews, method: Method, before: Sequence[str]) -> 
                 yield Noted(f"{view.psf_flaw}; {method.title} needs no PSF")
 
 
-def _read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None = None) -> list[Path]:
+def read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None = None) -> list[Path]:
     """The files and folders that a run reads, as far as is known."""
     known = () if views is None else views.views
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_mvfusion.data.events import Cancelled, Prepared, Preparing, TileDone, TileStep
-from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished, VolumeBegun, VolumeDone, VolumeFailed
+from napari_mvfusion.engine.running_series import VolumeBegun, VolumeDone, VolumeFailed
+from napari_mvfusion.engine.series_run import RunEvent, SeriesFinished
 from napari_mvfusion.gui.jobs.status import Status
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.system.file_checks import shortened

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mvfusion.data.events import Prepared
 from napari_mvfusion.engine.forecast import Forecaster, Speeds, forecast_words, kind_of, passes_told
+from napari_mvfusion.engine.running_series import VolumeDone
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent
-from napari_mvfusion.engine.series_run import VolumeDone
 from napari_mvfusion.gui.jobs.series_runs import SeriesJob
 from napari_mvfusion.gui.jobs.tasks import Failed, Latest
 from napari_mvfusion.gui.layers.opened import Opened
