@@ -44,6 +44,8 @@ LARGEST_SHIFT = 0.7
 
 _CROPPED = 0.5
 _OPPOSED = 0.12
+# Share of scenes with no flaws but noise, attenuation and planes that lie apart.
+_IDEAL = 0.35
 _BRIGHT_PERCENTILE = 99.0
 _SPARSE = 0.05
 
@@ -149,6 +151,9 @@ def random_setup(
         full=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.07 else inf,
         gain=log_uniform(rng, 0.02, 50),
     )
+    if rng.random() < _IDEAL:
+        # As if all that is told of the microscope were true: else nearly no scene would be so.
+        microscope = replace(microscope, flaws=(), scattered=0.0, registration=0.0, haze=0.0, offset=0.0, full=inf)
     if specimen == BACKGROUND:
         microscope = replace(microscope, attenuation=0.0, scattered=0.0, full=inf, snr=log_uniform(rng, 0.3, 6))
     return SceneSetup(specimen, specimen == BACKGROUND or rng.random() < _CROPPED, microscope)
