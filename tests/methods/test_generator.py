@@ -245,7 +245,7 @@ def test_training_reads_what_the_engine_reads(models: Path, architecture: Univer
 
 
 @UNIVERSAL
-def test_what_the_network_makes_is_refined_until_the_views_say_no_more(
+def test_what_the_network_makes_is_refined_by_updates_from_the_views(
     models: Path, architecture: UniversalArchitecture
 ) -> None:
     views = specimen()
@@ -253,7 +253,8 @@ def test_what_the_network_makes_is_refined_until_the_views_say_no_more(
     alone, refined = (
         np.asarray(fuse(views, LearnedFusion(model=name, refined=refined)).data) for refined in (False, True)
     )
-    joint = JointUpdates(views, find_transmission(views) if architecture.light else None, torch.device("cpu"))
+    transmission = find_transmission(views) if architecture.light else None
+    joint = JointUpdates(views, transmission, torch.device("cpu"), iterations=universal_fusion._UPDATES)
     whole = views.grid.box
     pixels = torch.from_numpy(views.read(whole))
     coverage = views.coverage(whole)
@@ -262,10 +263,10 @@ def test_what_the_network_makes_is_refined_until_the_views_say_no_more(
     expected = image.numpy() * joint.scale / joint.share
     seen = 1 if coverage is None else coverage.max(axis=0) > 0
     assert difference(expected * seen, refined) < 1e-4
-    # What is left of the views is less, and an update would change little.
+    # What the views still say against it is less.
     tile = TileInput(whole, whole, pixels, covered, None, None)
     steps = [float(joint.step_from(torch.from_numpy(each), tile, whole).norm()) for each in (alone, refined)]
-    assert steps[1] < 0.2 * steps[0]
+    assert steps[1] < 0.5 * steps[0]
 
 
 def test_a_recipe_that_does_not_say_whether_it_is_refined_is_not() -> None:

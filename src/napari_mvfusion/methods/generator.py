@@ -83,8 +83,8 @@ class LearnedFusion(FusionMethod):
     refined: bool = Field(
         default=True,
         title="Refine by the views",
-        description="Goes on from the network's picture with the updates of the Wiener deconvolution, until all that the "
-        "views still say against it is noise. Off shows what the network made. Universal networks only.",
+        description="Goes on from the network's picture with four updates of the Wiener deconvolution, in which the views "
+        "correct it. Off shows what the network made. Universal networks only.",
     )
     shows: Literal["image", "uncertainty"] = Field(
         default="image",

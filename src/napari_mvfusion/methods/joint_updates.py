@@ -103,7 +103,8 @@ class JointUpdates:
     transmission : how much of the light each view got: a function of the whole volume, an array over all of it, float32
         (view, z, y, x), or None for all
     device : where it computes
-    iterations : how many updates; until they change little when None
+    iterations : how many updates, the filter that they begin with among them, but not an estimate; until they change little
+        when None
     smoothness : factor of the level of the filter that the noise of the views asks for
 
     Attributes
@@ -198,7 +199,8 @@ class JointUpdates:
         seen = self._seen(tile, block)
         image = before = self._first(tile, block, seen) if tile.estimate is None else self._given(tile, block)
         gains = self._bank.noise_gains(block.shape, seen.margin)
-        update, ahead_for, last = 1, 1, inf
+        # The filter of the views is the first update; an estimate is none.
+        update, ahead_for, last = int(tile.estimate is None), 1, inf
         while update < self._most:
             yield update / max(self._likely, update + 1)
             update += 1
