@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.emoji import Emoji
 
 import napari_mvfusion
 from napari_mvfusion.cli.app import COMMANDS, load_command
@@ -94,3 +95,19 @@ def test_all_that_the_package_offers_is_there():
 def test_the_list_of_commands_says_what_each_says_of_itself(name):
     first, _, _ = load_command(name).help.partition("\n")
     assert first == COMMANDS[name]
+
+
+def test_no_word_of_the_help_becomes_a_picture():
+    """Between colons some words and numbers do, as 100 does, where help is printed."""
+
+    def said(command):
+        yield command.help or ""
+        for parameter in command.params:
+            yield getattr(parameter, "help", None) or ""
+        for each in getattr(command, "commands", {}).values():
+            yield from said(each)
+
+    texts = [text for name in COMMANDS for text in said(load_command(name))]
+    assert len(texts) > 100
+    assert Emoji.replace("0:100:2") != "0:100:2"
+    assert [text for text in texts if Emoji.replace(text) != text] == []

@@ -288,7 +288,7 @@ class FuseOptions(SelectionOptions):
         _option(
             "--timepoints",
             metavar="all|LIST",
-            help="Fuse these time points as one series: all, or numbers and ranges as in Python, as 0:100:2 or 0,5,10:20.",
+            help="Fuse these time points as one series: all, or numbers and ranges as in Python, as 0:90:2 or 0,5,10:20.",
         ),
     ] = None
     channels: Annotated[
