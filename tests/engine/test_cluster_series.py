@@ -184,7 +184,7 @@ def test_a_worker_that_does_not_see_the_views_is_named(client, sources, tmp_path
     monkeypatch.chdir(tmp_path)
     inputs = Inputs(source={name: Path(path).name for name, path in sources.items()})
     choice = choose_series(inputs, "all", None)[0]
-    relative = choice.__class__(inputs.model_copy(update={"timepoint": 0}), choice.timepoints, choice.channels)
+    relative = choice.model_copy(update={"inputs": inputs.model_copy(update={"timepoint": 0})})
     with pytest.raises(
         InputError, match=r"the worker tcp://127.0.0.1:\d+ on .* does not see view0.zarr: views must lie"
     ):

@@ -100,7 +100,8 @@ def test_what_no_view_sees_is_0_by_every_method_and_said_before_it_begins(views:
     events = list(fuse_events(views, make(name), device="cpu", tile=(16, 16, 16)))
     fused = events[-1].fused
     assert not np.asarray(fused.data)[:, :, TRUSTED:].any()
-    assert np.asarray(fused.data)[:, :, :TRUSTED].all(), "what is seen stays"
+    # Methods whose results cannot be negative make some voxels 0, but no plane of them.
+    assert np.asarray(fused.data)[:, :, :TRUSTED].any(axis=(0, 1)).all(), "what is seen stays"
     (said,) = [n for n, each in enumerate(events) if "no view has data" in str(getattr(each, "message", ""))]
     words = "no view has data, or is trusted, in 46.2% of the fused volume: it is 0 there"
     # Where views have data is as it is; what is not to count was chosen, perhaps without knowing this.

@@ -17,7 +17,7 @@ from views_person import in_front_of_the_views
 from bdv_projects import IDENTITY, Setup, write_n5_view, xml_of
 from command_line import run
 from napari_mvfusion.data.geometry import Grid
-from napari_mvfusion.engine import series_run
+from napari_mvfusion.engine import running_series
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.engine.series_choice import choose_series
@@ -101,7 +101,7 @@ def hold(monkeypatch, number):
             assert told.wait(PATIENCE_SECONDS)
         return (yield from fuse_events(*arguments, **options))
 
-    monkeypatch.setattr(series_run, "fuse_events", held)
+    monkeypatch.setattr(running_series, "fuse_events", held)
     return begun, told
 
 

@@ -304,7 +304,8 @@ def test_views_that_fade_keep_their_light(kind: str, every: bool) -> None:
     ]
     mean, made = (
         np.asarray(drain(fuse_events(RegisteredViews(views), method)).data, np.float64)
-        for method in (Average(), LearnedFusion(mirrored=False))
+        # The network alone: updates from the views keep up to 30 % more, as `wiener` does of views like these.
+        for method in (Average(), LearnedFusion(mirrored=False, refined=False))
     )
     assert made.mean() == pytest.approx(mean.mean(), rel=0.2)
     # Where one of the halves has most of the light, it has it in the result, too.
