@@ -173,7 +173,9 @@ def test_a_cancelled_run_keeps_finished_volumes_and_goes_on(client, choice, tmp_
         events.append(event)
     assert isinstance(events[-1], Cancelled)
     kept = events[-1].finished_tiles
-    assert kept == sum(isinstance(event, VolumeDone) for event in events) == COUNT - 1
+    assert kept == sum(isinstance(event, VolumeDone) for event in events)
+    # When the last one begins, the other worker may be at the one before.
+    assert COUNT - 2 <= kept <= COUNT - 1
     others = choose_series(choice.inputs, "0:3", None)[0]
     events = list(fuse_chosen(others, Average(), tmp_path / "next.zarr", device="cpu", runner=SeriesOnWorkers(client)))
     assert events[-1].fused == COUNT - 1, "workers are free again"
