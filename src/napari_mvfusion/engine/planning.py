@@ -105,12 +105,13 @@ def plan_run(
     whole = estimate + kept_views + result + tile_bytes(shape)
     if whole <= available and wanted in (None, shape) and not saved_by_tiles:
         return RunPlan(TilePlan(shape, shape), EstimateStorage.DEVICE, True, LIBRARY_BYTES + whole)
-    options = [
-        (estimate + kept_views + result, EstimateStorage.MEMORY, True),
-        (estimate + result, EstimateStorage.MEMORY, False),
-    ]
     if saved_by_tiles:
         options = [(kept_views + result, EstimateStorage.DISK, True)]
+    else:
+        options = [
+            (estimate + kept_views + result, EstimateStorage.MEMORY, True),
+            (estimate + result, EstimateStorage.MEMORY, False),
+        ]
     if scratch:
         options.append((result, EstimateStorage.DISK, False))
     for kept, storage, keep_views in options:

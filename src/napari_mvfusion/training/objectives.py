@@ -69,7 +69,7 @@ class Supervised:
             return found
         wrong = generated.detach() - sample.target
         if sample.unmended is not None:
-            wrong, error = _inside(unmended(wrong, sample.unmended)), _inside(error)
+            wrong, error = _left_inside(wrong, sample.unmended), _inside(error)
         return found | {"uncertainty": _quantile_loss(error, wrong)}
 
     def _parts(self, generated: torch.Tensor, sample: TrainingSample) -> dict[str, torch.Tensor]:
@@ -79,13 +79,18 @@ class Supervised:
         if weights.light:
             parts["light"] = weights.light * _square(error.mean(), _LIGHT_KNEE)
         if weights.unmended and sample.unmended is not None:
-            parts["unmended"] = weights.unmended * _square(_inside(unmended(error, sample.unmended)), _KNEE)
+            parts["unmended"] = weights.unmended * _square(_left_inside(error, sample.unmended), _KNEE)
         return parts
 
 
-def _inside(left: torch.Tensor) -> torch.Tensor:
+def _left_inside(error: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """What updates leave of the error of a tile, see `unmended`, away from its border."""
+    return _inside(unmended(error, share))
+
+
+def _inside(values: torch.Tensor) -> torch.Tensor:
     inside = (slice(_WRAPPED, -_WRAPPED),) * 3
-    return left[(..., *inside)]
+    return values[(..., *inside)]
 
 
 def _quantile_loss(error: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
@@ -124,7 +129,7 @@ def score_supervised(
             for name, image in images.items():
                 found.setdefault(f"nrmse{name}{ending}", []).append(_nrmse(image, sample))
                 if sample.unmended is not None:
-                    error = _inside(unmended(image - sample.target, sample.unmended))
+                    error = _left_inside(image - sample.target, sample.unmended)
                     relative = float(error.double().square().mean().sqrt() / sample.span)
                     found.setdefault(f"unmended{name}{ending}", []).append(max(relative, _LEAST))
     means = {"unmended": geometric_mean}
