@@ -555,3 +555,18 @@ def test_every_command_takes_a_time_point_and_channel_of_series(tmp_path, rng):
     run("train", series, "-o", models[0], *short, *chosen)
     run("train", alone, "-o", models[1], *short)
     assert weights_sha256(models[0]) == weights_sha256(models[1])
+
+
+def test_maps_are_named_beside_the_result(sample, tmp_path):
+    out, map_ = tmp_path / "fused.tif", tmp_path / "fused-unsupported.tif"
+    said = run("fuse", sample, "--iterations", 2, "-o", out, "--maps")
+    assert said.stdout.split() == [str(out), f"{out}.recipe.json", str(map_)]
+    assert "not supported by the views" in " ".join(said.stderr.split())
+    again = tmp_path / "again.tif"
+    found = json.loads(run("fuse", "--recipe", out, "-o", again, "--json").stdout)["maps"]
+    assert found["unsupported"] == str(tmp_path / "again-unsupported.tif")
+    assert found["unsupported_share"] == pytest.approx(
+        tifffile.imread(map_).sum(dtype=float) / tifffile.imread(out).sum(dtype=float), rel=1e-4
+    )
+    refused = run("fuse", sample, "--timepoints", "all", "-o", tmp_path / "no.zarr", "--maps", code=2)
+    assert "is for one volume" in " ".join(refused.stderr.split())

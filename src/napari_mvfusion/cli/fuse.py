@@ -88,6 +88,14 @@ def fuse(
             help="Of a series, find lost light and iterations on each time point. By default on a few, once for all.",
         ),
     ] = False,
+    maps: Annotated[
+        bool,
+        typer.Option(
+            "--maps",
+            help="Also how far the result can be trusted, as volumes beside it: -uncertainty, for models that say so, and "
+            "-unsupported, light that the views speak against.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output when it exists.")] = False,
     quiet: Annotated[
@@ -108,6 +116,8 @@ def fuse(
         _refuse_beside_recipe(said | reading.stated)
     elif per_timepoint and not reading.is_series:
         raise typer.BadParameter("is for a series: choose it with --timepoints", param_hint="--per-timepoint")
+    if maps and (reading.is_series or cluster is not None):
+        raise typer.BadParameter("is for one volume, on this computer", param_hint="--maps")
     place = writer_of(out).place(out)
     check_place(place)
     named_cluster = None if cluster is None else cluster_of(cluster)
@@ -116,11 +126,13 @@ def fuse(
         if recipe is not None:
             refuse_overlap([place, partial_folder(place)], [recipe])
             several = load_series_recipe(recipe)
+            if several is not None and maps:
+                raise typer.BadParameter("is for one volume, and this is the recipe of a series", param_hint="--maps")
             if several is not None:
                 _run_series(how, lambda **common: repeat_series(several, out, device=device, **common), "repeat")
                 return
             known = load_recipe(recipe)
-            _run_one(how, lambda **common: known.repeat(out, device=device, **common), known.method.name)
+            _run_one(how, lambda **common: known.repeat(out, device=device, maps=maps, **common), known.method.name)
             return
         parameters = {key: value for key, value in chosen.items() if value is not None}
         settings = options.settings(set_ or [])
@@ -142,7 +154,9 @@ def fuse(
         check_before_reading(out, opened, overwrite=overwrite, resume=resume)
 
         def run(**common: Any) -> Generator[Event, None, Fused | None]:
-            return fuse_events(open_inputs(opening), bound_method, out=out, inputs=opened, **computing, **common)
+            return fuse_events(
+                open_inputs(opening), bound_method, out=out, inputs=opened, maps=maps, **computing, **common
+            )
 
         _run_one(how, run, title)
 
@@ -179,12 +193,19 @@ def _run_one(how: _How, run: Callable[..., Generator[Event, None, Fused | None]]
     recipe = recipe_path(writer_of(how.out).place(how.out))
     if fused is None:
         raise typer.Exit(how.cancel.exit_code)
+    maps = fused.maps
     if how.as_json:
-        show.print_json({"output": str(how.out), "recipe": str(recipe), "changes": list(fused.changes)})
+        values: dict[str, Any] = {"output": str(how.out), "recipe": str(recipe), "changes": list(fused.changes)}
+        if maps is not None:
+            values["maps"] = {what: str(path) for what, path in maps.paths.items()} | {"unsupported_share": maps.share}
+        show.print_json(values)
     elif fused.made_before:
         show.say(f"{how.out} was finished by an earlier run: nothing is left to do")
     else:
-        show.say(f"{how.out}\n{recipe}")
+        files = [] if maps is None else list(maps.paths.values())
+        show.say("\n".join(map(str, [how.out, recipe, *files])))
+    if how.cancel():
+        raise typer.Exit(how.cancel.exit_code)
 
 
 def _run_series(how: _How, run: Callable[..., RunEvents], title: str) -> None:

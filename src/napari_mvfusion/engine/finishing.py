@@ -37,7 +37,6 @@ from napari_mvfusion.io.formats import (
 )
 
 RECIPE = "recipe.json"
-_TILES, _RESULT = "tiles", "fused"
 _REPLACED = "replaced"
 _REPLACED_RECIPE = "replaced.recipe.json"
 
@@ -93,13 +92,13 @@ def _taken(path: Path) -> bool:
 
 def is_result(name: str) -> bool:
     """Whether a file or folder in the folder of a run is called like a result, or like one that is being written."""
-    called = [f"{_TILES}{growing_format().suffixes[0]}", *(_called(known) for known in writers())]
+    called = [_called(known) for known in writers()]
     return name in called or name.startswith(tuple(f".{each}." for each in called))
 
 
 def _called(known: Format) -> str:
     """What the result of a run is called in its folder."""
-    return f"{_RESULT}{known.suffixes[0]}"
+    return f"fused{known.suffixes[0]}"
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Finishing:
     @property
     def scratch(self) -> Path:
         """The tiles that are finished, in a format that grows box by box."""
-        return self.folder / f"{_TILES}{growing_format().suffixes[0]}"
+        return self.folder / _called(growing_format())
 
     @property
     def result(self) -> Path:

@@ -11,6 +11,8 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.iteration_choice import IterationChoice, choice_of, choose_iterations
+from napari_mvfusion.engine.maps import image_events, map_events, wanted_maps
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
@@ -68,6 +71,7 @@ def fuse(
     resume: bool = False,
     overwrite: bool = False,
     memory_bytes: int | None = None,
+    maps: bool = False,
 ) -> Fused:
     """Fuse registered views and return the fused volume; see `fuse_events` for the parameters.
 
@@ -82,6 +86,7 @@ def fuse(
         resume=resume,
         overwrite=overwrite,
         memory_bytes=memory_bytes,
+        maps=maps,
     )
     for event in events:
         if isinstance(event, Warned):
@@ -106,6 +111,7 @@ def fuse_events(
     inputs: Mapping[str, Any] | None = None,
     like: IterationChoice | None = None,
     light: SharedLight | None = None,
+    maps: bool = False,
 ) -> Generator[Event, None, Fused | None]:
     """Fuse registered views, step by step.
 
@@ -126,6 +132,8 @@ def fuse_events(
     like : how many iterations the volumes of the same series take, where the method leaves that to be found; None to
         find it
     light : from which the lost light of all volumes of the same series is found; None to find it on these views
+    maps : make what says how far the result can be trusted too; of a file, in files beside it: `fused-uncertainty.tif`,
+        for methods that say so, and `fused-unsupported.tif`
 
     Yields
     ------
@@ -141,6 +149,52 @@ def fuse_events(
         Before any long work where that is possible; each names the culprit and the fix.
     """
     named = None if out is None else Path(out)
+    run = partial(
+        _fuse_to,
+        device=device,
+        tile=tile,
+        resume=resume,
+        overwrite=overwrite,
+        cancel=cancel,
+        memory_bytes=memory_bytes,
+        inputs=inputs,
+        light=light,
+    )
+    if not maps:
+        return (yield from run(views, method, named, into=into, like=like))
+    wanted = wanted_maps(views, method, named, resume=resume, overwrite=overwrite)
+    refuse_overlap(
+        [each for place in wanted.places.values() for each in _places_of(place_of(place))], read_from(inputs, views)
+    )
+    fused, seconds = yield from image_events(run(views, method, named, into=into, like=like, maps=True))
+    if fused is None:
+        return None
+    known = views if light is None else light.given_to(views)
+    finding = map_events(fused, known, method, wanted, partial(run, views), pick_device(device), resume=resume)
+    started = time.perf_counter()
+    try:
+        made = yield from until(finding, cancel)
+    except Stop:
+        made = None
+    if made is None:
+        yield Warned("the fused volume is complete, and its maps are not: they were cancelled")
+    fused = replace(fused, maps=made, made_before=fused.made_before and made is not None and made.made_before)
+    yield Finished(fused, seconds + time.perf_counter() - started)
+    return fused
+
+
+def _fuse_to(
+    views: RegisteredViews,
+    method: Method,
+    named: Path | None,
+    *,
+    into: np.ndarray | None = None,
+    resume: bool,
+    overwrite: bool,
+    inputs: Mapping[str, Any] | None,
+    **how: Any,
+) -> Generator[Event, None, Fused | None]:
+    """Fuse into one place, which nobody else has meanwhile; parameters are those of `fuse_events`."""
     with ExitStack() as held:
         if named is not None:
             if into is not None:
@@ -152,21 +206,7 @@ def fuse_events(
                 held.enter_context(locked(path, wait_seconds=_REFUSAL_SECONDS))
                 sweep(path)
             check_output(named, overwrite=overwrite, resume=resume)
-        events = _fuse(
-            views,
-            method,
-            device=device,
-            tile=tile,
-            named=named,
-            into=into,
-            resume=resume,
-            overwrite=overwrite,
-            cancel=cancel,
-            memory_bytes=memory_bytes,
-            inputs=inputs,
-            like=like,
-            light=light,
-        )
+        events = _fuse(views, method, named=named, into=into, resume=resume, overwrite=overwrite, inputs=inputs, **how)
         try:
             fused = yield from (_silent_where_finished(events) if resume else events)
         except DiskFullError as full:
@@ -238,8 +278,9 @@ def _fuse(
     cancel: Callable[[], bool],
     memory_bytes: int | None,
     inputs: Mapping[str, Any] | None,
-    like: IterationChoice | None,
+    like: IterationChoice | None = None,
     light: SharedLight | None,
+    maps: bool = False,
 ) -> Generator[Event, None, Fused | None]:
     """The run itself, which has the place of its output for itself."""
     started = time.perf_counter()
@@ -285,6 +326,7 @@ def _fuse(
         views, unit = views.in_safe_unit()
         recipe = describe_run(given, method, target_device, inputs)
         recipe["run"] |= {"unseen_share": unseen} if unseen else {}
+        recipe["run"] |= {"maps": True} if maps else {}
         recipe["run"] |= {} if light is None else {"lost_light_from": list(light.found_on)}
         asked = fingerprint(recipe)
         choice = None

@@ -404,7 +404,7 @@ class ViewEntry(_Part):
 
 
 class RunEntry(BaseModel):
-    """How it was computed: device, threads and tiles; on which volumes of a series its lost light was found."""
+    """How it was computed: device, threads and tiles; on which volumes of a series its lost light was found; with maps."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -412,6 +412,7 @@ class RunEntry(BaseModel):
     threads: int
     tile: tuple[int, int, int]
     lost_light_from: list[dict[str, Any]] | None = None
+    maps: bool = False
 
 
 class Recipe(_Part):
@@ -436,6 +437,7 @@ class Recipe(_Part):
         cancel: Callable[[], bool] = lambda: False,
         memory_bytes: int | None = None,
         light: SharedLight | None = None,
+        maps: bool = False,
     ) -> Generator[Event, None, Fused | None]:
         """Run the recipe again: the same views, method, parameters, device and tiles.
 
@@ -446,6 +448,7 @@ class Recipe(_Part):
         out, resume, overwrite, cancel, memory_bytes : as for `fuse_events`
         device : None for that of the recipe
         light : what `shared_light` returns, where that is known already
+        maps : make them also where the recipe does not say so, see `fuse_events`
 
         Yields
         ------
@@ -478,6 +481,7 @@ class Recipe(_Part):
             memory_bytes=memory_bytes,
             inputs=inputs.model_dump(mode="json"),
             light=light,
+            maps=maps or self.run.maps,
         )
         return result
 

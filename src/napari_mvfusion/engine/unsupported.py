@@ -7,7 +7,7 @@ light that no view supports. It takes no ground truth, and any fused volume, wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.measures.attenuation import Transmission, find_transmission
 from napari_mvfusion.measures.finite_values import finite_values
 from napari_mvfusion.measures.used_attenuation import UsedAttenuation
-from napari_mvfusion.methods.base import TileInput
+from napari_mvfusion.methods.base import Step, TileInput
 from napari_mvfusion.methods.cells import FilterSteps
 from napari_mvfusion.methods.deblurring import look_at_psfs
 from napari_mvfusion.methods.joint_updates import JointUpdates
@@ -40,11 +40,11 @@ class Unsupported:
 
     Attributes
     ----------
-    values : float32 (z, y, x), light in the units of the fused volume, 0 where it is supported
+    values : float32 (z, y, x), light in the units of the fused volume, 0 where it is supported; numpy where it was found now
     share : of the light of the fused volume
     """
 
-    values: np.ndarray
+    values: VolumeLike
     share: float
 
     @property
@@ -98,22 +98,49 @@ def find_unsupported(
     Interrupted
         If it was cancelled.
     """
+    steps = unsupported_steps(fused, views, attenuation=attenuation, device=device)
+    while True:
+        try:
+            with interruptible(cancel):
+                step = next(steps)
+        except StopIteration as end:
+            found: Unsupported = end.value
+            return found
+        if cancel():
+            raise Interrupted
+        report(step.label, step.share)
+
+
+def unsupported_steps(
+    fused: VolumeLike,
+    views: RegisteredViews,
+    *,
+    attenuation: UsedAttenuation | None = None,
+    device: torch.device | str = "auto",
+    into: np.ndarray | None = None,
+) -> Generator[Step, None, Unsupported]:
+    """The same, step by step.
+
+    Parameters
+    ----------
+    fused, views, attenuation, device : as for `find_unsupported`
+    into : float32 zeros (z, y, x) that become the values, where they shall not lie in memory
+    """
     if tuple(fused.shape) != views.grid.shape:
         raise InputError(
             f"the fused volume has shape {tuple(fused.shape)}, but its views {views.grid.shape}: do they belong together?"
         )
     look_at_psfs(views)
     for event in views.scan():
-        if cancel():
-            raise Interrupted
-        report("looking at the views", _SCAN_SHARE * event.fraction)
+        yield Step("looking at the views", _SCAN_SHARE * event.fraction)
     views = views.without_hot()
     transmission = (
         find_transmission(views) if attenuation is None or attenuation.fitted else attenuation.of(views.names)
     )
-    with interruptible(cancel):
-        updates = JointUpdates(views, transmission, pick_device(str(device)))
-    return _Comparison(fused, views, transmission, updates).all(report, cancel)
+    updates = JointUpdates(views, transmission, pick_device(str(device)))
+    found = np.zeros(views.grid.shape, np.float32) if into is None else into
+    share = yield from _Comparison(fused, views, transmission, updates).steps(found)
+    return Unsupported(found, share)
 
 
 class _Comparison:
@@ -128,37 +155,28 @@ class _Comparison:
         self._updates = updates
         self._unit = 1.0
 
-    def all(self, report: Callable[[str, float], None], cancel: Callable[[], bool]) -> Unsupported:
-        """Compare all of it."""
+    def steps(self, found: np.ndarray) -> Generator[Step, None, float]:
+        """Compare all of it, and fill `found`, zeros (z, y, x), with what is too much; returns its share of the light."""
         seen, light, total = 0.0, 0.0, 0.0
         slabs = [
             Box((z, 0, 0), (min(z + _SLAB, self._fused.shape[0]), *self._views.grid.shape[1:]))
             for z in range(0, self._fused.shape[0], _SLAB)
         ]
         for number, slab in enumerate(slabs):
-            if cancel():
-                raise Interrupted
-            report("comparing the light", _SCAN_SHARE + (_LIGHT_SHARE - _SCAN_SHARE) * number / len(slabs))
+            yield Step("comparing the light", _SCAN_SHARE + (_LIGHT_SHARE - _SCAN_SHARE) * number / len(slabs))
             values = self._of(slab)
             total += float(values.clip(0).sum(dtype=np.float64))
             seen_here, light_here = self._light(slab, values)
             seen, light = seen + seen_here, light + light_here
         # Blurs keep light: what all views saw over what they would have seen of the volume is its unit.
         self._unit = seen / light if light > 0 else 0.0
-        found = torch.zeros((1, *self._views.grid.shape))
-        steps = self._updates.cells.assemble(self._views.grid.box, self._too_much, [found], keep=False)
-        while True:
-            try:
-                with interruptible(cancel):
-                    share = next(steps)
-            except StopIteration:
-                break
-            report("comparing with the views", _LIGHT_SHARE + (1 - _LIGHT_SHARE) * share)
+        into = [torch.from_numpy(found)[None]]
+        for share in self._updates.cells.assemble(self._views.grid.box, self._too_much, into, keep=False):
+            yield Step("comparing with the views", _LIGHT_SHARE + (1 - _LIGHT_SHARE) * share)
         self._updates.release()
-        values = found[0].numpy()
         if self._unit > 0:
-            values *= np.float32(1 / self._unit)
-        return Unsupported(values, float(values.sum(dtype=np.float64)) / total if total > 0 else 0.0)
+            found *= np.float32(1 / self._unit)
+        return float(found.sum(dtype=np.float64)) / total if total > 0 else 0.0
 
     def _of(self, box: Box) -> np.ndarray:
         return finite_values(self._fused, box, "the fused volume")

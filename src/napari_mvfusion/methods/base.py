@@ -159,6 +159,10 @@ class Method(Protocol):
         It is tried on a part of the views, see `napari_mvfusion.engine.iteration_choice`.
         """
 
+    @property
+    def uncertain(self) -> Method | None:
+        """The method that shows how far the result of this one may be off; None where it cannot say."""
+
     def with_iterations(self, number: int) -> Method:
         """The same method with a number of iterations, where `trial` is not None."""
 
@@ -209,6 +213,11 @@ class FusionMethod(BaseModel):
     @property
     def trial(self) -> Self | None:
         """None: nothing is left to be found."""
+        return None
+
+    @property
+    def uncertain(self) -> Self | None:
+        """None: it does not say how far it may be off."""
         return None
 
     def with_iterations(self, number: int) -> Self:

@@ -124,8 +124,7 @@ class LearnedFusion(FusionMethod):
                 f"the model '{card.name}' takes {card.view_count} views, and there are {len(views)}: "
                 "choose other views, or another model"
             )
-        sure = isinstance(card.architecture, UniversalArchitecture) and card.architecture.uncertainty
-        if self.shows == "uncertainty" and not sure:
+        if self.shows == "uncertainty" and not _says_how_sure(card):
             raise InputError(
                 f"the model '{card.name}' does not say how sure it is: choose another model, or shows=image"
             )
@@ -184,6 +183,11 @@ class LearnedFusion(FusionMethod):
         told = isinstance(architecture, UniversalArchitecture) and architecture.light
         return "estimated" if told else "none"
 
+    @property
+    def uncertain(self) -> LearnedFusion | None:
+        """The same with what the network says of how far it may be off, where it does."""
+        return self.model_copy(update={"shows": "uncertainty"}) if _says_how_sure(self._model()[1]) else None
+
     def weights(self) -> str:
         """SHA-256 of the model's weights, which a recipe holds."""
         return weights_sha256(self._model()[0].path)
@@ -197,6 +201,11 @@ class LearnedFusion(FusionMethod):
         if self.precision == "full":
             return nullcontext
         return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def _says_how_sure(card: ModelCard) -> bool:
+    """Whether a model says how far its image may be off."""
+    return isinstance(card.architecture, UniversalArchitecture) and card.architecture.uncertainty
 
 
 def _network(path: Path, device: torch.device) -> Network:
