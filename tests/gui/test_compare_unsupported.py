@@ -11,7 +11,8 @@ from napari_mvfusion.engine.run_attenuation import attenuation_of_run
 from napari_mvfusion.engine.unsupported import find_unsupported
 from napari_mvfusion.gui.layers.notes import KEY, annotate
 from napari_mvfusion.measures.contrast import contrast_limits
-from napari_mvfusion.methods import Average, JointWiener
+from napari_mvfusion.methods import Average, JointWiener, LearnedFusion
+from small_models import FROM_WIENER, save
 
 empty, person = compare_window.empty, compare_window.person
 
@@ -127,6 +128,28 @@ def test_it_takes_the_attenuation_and_the_views_of_the_run(alone, small_views):
     find(alone)
     asked = find_unsupported(run.data, one, attenuation=attenuation_of_run(run.recipe, one))
     np.testing.assert_allclose(alone.viewer.layers[AVERAGE].data, asked.values, atol=1e-3 * float(np.max(run.data)))
+
+
+def test_a_model_that_says_how_sure_it_is_is_asked_too(alone, small_views, tmp_path, monkeypatch):
+    monkeypatch.setenv("MVFUSION_MODELS", str(tmp_path))
+    save(tmp_path, "sure", FROM_WIENER.model_copy(update={"uncertainty": True}))
+    method = LearnedFusion(model="sure", mirrored=False)
+    run = fuse(small_views.views, method)
+    annotate(alone.viewer.layers["nuclei average"], recipe=run.recipe)
+    alone.viewer.layers["nuclei average"].data = np.asarray(run.data)
+    find(alone)
+    layers = alone.viewer.layers
+    added = layers["nuclei average · may be off by"]
+    expected = np.asarray(fuse(small_views.views, method.model_copy(update={"shows": "uncertainty"})).data)
+    np.testing.assert_allclose(added.data, expected, atol=1e-3 * float(expected.max()))
+    assert (added.colormap.name, added.visible) == ("cyan", False)
+    added.visible = True
+    find(alone)
+    assert layers["nuclei average · may be off by"].visible
+    (tmp_path / "sure.safetensors").unlink()
+    find(alone)
+    assert "how far it may be off is not known" in " ".join(alone.messages("error"))
+    assert AVERAGE in layers
 
 
 def test_what_cannot_be_found_is_said_and_the_others_are_found(person):

@@ -1,17 +1,19 @@
-"""Light of the ticked results that their views do not support: a layer beside each, and what is found in words."""
+"""How far the ticked results can be trusted: layers beside each, and what is found in words."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
-from napari_mvfusion.data.views import RegisteredViews
+from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.engine.provenance import views_of_run
 from napari_mvfusion.engine.run_attenuation import attenuation_of_run
+from napari_mvfusion.engine.run_uncertainty import uncertainty_of_run
 from napari_mvfusion.engine.unsupported import Unsupported, find_unsupported
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
@@ -24,13 +26,20 @@ from napari_mvfusion.gui.widgets.inputs import push_button, text_label
 from napari_mvfusion.measures.contrast import contrast_limits
 from napari_mvfusion.measures.placed_volume import PlacedVolume
 
-_ABOUT = "Light of the ticked results that their views speak against: invented, or misplaced."
+_ABOUT = (
+    "Light of the ticked results that their views speak against: invented, or misplaced. Of models that say so, also how "
+    "far each voxel may be off."
+)
 _WHAT = (
     "<qt>Blurs each ticked result as its views were and compares them; what is too much is added as a layer, in magenta, as "
     "bright as the result. Attenuation is that of the run which made it, or estimated. What noise or blur hides is not "
-    "found.</qt>"
+    "found.<br>How far voxels may be off, in their brightness, the model that made the result says of the views once "
+    "more: two of three are nearer to the truth. Its layer, in cyan, is hidden at first.</qt>"
 )
-_COLOUR = "magenta"
+_COLOUR, _COLOUR_OF_UNCERTAINTY = "magenta", "cyan"
+_WITHOUT_SUPPORT, _UNCERTAINTY = "light without support", "may be off by"
+# Share of the time of a result that is told for its light; the rest is the model's, where it has something to say.
+_LIGHT_SHARE = 0.5
 _RANGE = 3
 
 
@@ -45,10 +54,19 @@ class UnsupportedTask:
 
 @dataclass(frozen=True, eq=False)
 class UnsupportedLight:
-    """What was found, and the value that is bright in the result; or the reason in words why nothing can be."""
+    """What was found, and the value that is bright in the result; or the reason in words why nothing can be.
+
+    Attributes
+    ----------
+    task : whose it is
+    found : the light; or why it cannot be found
+    uncertainty : how far voxels may be off, (z, y, x); None where nobody can say; or why the model does not
+    bright : value of the result
+    """
 
     task: UnsupportedTask
     found: Unsupported | str
+    uncertainty: np.ndarray | str | None = None
     bright: float = 1.0
 
 
@@ -64,8 +82,8 @@ class UnsupportedBox(ComparePart):
         super().__init__(viewer, compared, status)
         self._task = Latest(self)
         self._bar = TaskBar(self._task)
-        self._find = push_button("Add a layer for each result", "find_unsupported")
-        framed = QGroupBox("Light without support")
+        self._find = push_button("Add layers for each result", "find_unsupported")
+        framed = QGroupBox("How far results can be trusted")
         inner = QVBoxLayout(framed)
         for part in (text_label("", _ABOUT), self._find, self._bar):
             inner.addWidget(part)
@@ -113,22 +131,27 @@ class UnsupportedBox(ComparePart):
         if isinstance(found, str):
             self._status.fail(Failed(f"'{layer.name}': {found}"))
             return
-        added = self._show(layer, found, light.bright)
+        added = [self._show(layer, _WITHOUT_SUPPORT, found.values, _COLOUR, light.bright, visible=layer.visible)]
         look = f" It {found.caution}: look at its layer." if found.caution else ""
         kind = "warning" if found.caution else "done"
-        self._status.say(kind, f"'{layer.name}': {found.sentence}.{look}", [added])
+        if isinstance(light.uncertainty, str):
+            self._status.fail(Failed(f"'{layer.name}': {light.uncertainty}"))
+        elif light.uncertainty is not None:
+            values = light.uncertainty
+            added.append(self._show(layer, _UNCERTAINTY, values, _COLOUR_OF_UNCERTAINTY, light.bright, visible=False))
+        self._status.say(kind, f"'{layer.name}': {found.sentence}.{look}", added)
 
-    def _show(self, layer: Image, found: Unsupported, bright: float) -> Image:
-        """Add the layer, right over its result and seen where that is seen; one of before goes."""
-        name, active = f"{layer.name} · light without support", self._viewer.layers.selection.active
+    def _show(self, layer: Image, what: str, values: VolumeLike, colour: str, bright: float, *, visible: bool) -> Image:
+        """Add a layer, right over its result; one of before goes, and is followed in whether it is seen."""
+        name, active = f"{layer.name} · {what}", self._viewer.layers.selection.active
         before = [each for each in self._viewer.layers if each.name == name and _is_ours(each)]
-        visible = before[0].visible if before else layer.visible
+        visible = before[0].visible if before else visible
         for old in before:
             self._viewer.layers.remove(old)
         added = Image(
-            found.values,
+            values,
             name=name,
-            colormap=_COLOUR,
+            colormap=colour,
             blending="additive",
             # As bright as the result: on a contrast of its own, faint speckle would look like structure.
             contrast_limits=(0.0, bright),
@@ -152,7 +175,7 @@ def _find_each(check: Checkpoint, tasks: Sequence[UnsupportedTask]) -> Generator
     for number, task in enumerate(tasks):
 
         def report(text: str, share: float, number: int = number, name: str = task.volume.name) -> None:
-            check.report(f"{name}: {text}", (number + share) / len(tasks))
+            check.report(f"{name}: {text}", (number + _LIGHT_SHARE * share) / len(tasks))
 
         try:
             report("looking at the views", 0.0)
@@ -161,6 +184,20 @@ def _find_each(check: Checkpoint, tasks: Sequence[UnsupportedTask]) -> Generator
                 task.volume.data, task.views, attenuation=used, report=report, cancel=check.stopped
             )
             high = contrast_limits([task.volume.data])[1]
-            yield UnsupportedLight(task, found, high if high > 0 else 1.0)
+            uncertainty = _uncertainty_of(check, task, number, len(tasks))
+            yield UnsupportedLight(task, found, uncertainty, high if high > 0 else 1.0)
         except InputError as error:
             yield UnsupportedLight(task, str(error))
+
+
+def _uncertainty_of(check: Checkpoint, task: UnsupportedTask, number: int, count: int) -> np.ndarray | str | None:
+    """How far a result may be off, see `UnsupportedLight`."""
+
+    def report(text: str, share: float) -> None:
+        done = number + _LIGHT_SHARE + (1 - _LIGHT_SHARE) * share
+        check.report(f"{task.volume.name}, how far it may be off: {text}", done / count)
+
+    try:
+        return uncertainty_of_run(task.volume.recipe, task.views, report=report, cancel=check.stopped)
+    except InputError as error:
+        return f"how far it may be off is not known: {error}"
