@@ -37,6 +37,7 @@ from napari_mvfusion.io.formats import (
 )
 
 RECIPE = "recipe.json"
+_TILES, _RESULT = "tiles", "fused"
 _REPLACED = "replaced"
 _REPLACED_RECIPE = "replaced.recipe.json"
 
@@ -92,13 +93,13 @@ def _taken(path: Path) -> bool:
 
 def is_result(name: str) -> bool:
     """Whether a file or folder in the folder of a run is called like a result, or like one that is being written."""
-    called = [_called(known) for known in writers()]
+    called = [f"{_TILES}{growing_format().suffixes[0]}", *(_called(known) for known in writers())]
     return name in called or name.startswith(tuple(f".{each}." for each in called))
 
 
 def _called(known: Format) -> str:
     """What the result of a run is called in its folder."""
-    return f"fused{known.suffixes[0]}"
+    return f"{_RESULT}{known.suffixes[0]}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Finishing:
     @property
     def scratch(self) -> Path:
         """The tiles that are finished, in a format that grows box by box."""
-        return self.folder / _called(growing_format())
+        return self.folder / f"{_TILES}{growing_format().suffixes[0]}"
 
     @property
     def result(self) -> Path:

@@ -153,7 +153,11 @@ class FileOutput:
         self._workspace = workspace
         self._overwrite = overwrite
         self._scratch = workspace.finishing.scratch
+        self._result = workspace.finishing.result
         with writing(self._scratch):
+            if writer_of(named).grows and self._result.exists() and not self._scratch.exists():
+                # A kill came after the tiles had become the result, and before that had its place.
+                self._result.rename(self._scratch)
             known = workspace.last("array")
             self._tiles = growing_format().grow(self._scratch, grid, self.chunk, name=workspace.out.name, known=known)
             if self._tiles.description != known:
@@ -177,13 +181,12 @@ class FileOutput:
         return False
 
     def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
-        result = self._workspace.finishing.result
-        if result == self._scratch:
+        known = writer_of(self._named)
+        if known.grows:
             with writing(self._workspace.out):
-                self._tiles.finish(recipe)
+                self._tiles.finish(self._result, recipe)
         else:
-            known = writer_of(self._named)
-            inner = known.elsewhere(self._named, result)
+            inner = known.elsewhere(self._named, self._result)
             known.write(inner, self._tiles.volume, self._grid, recipe=dict(recipe), overwrite=True)
         self._workspace.place(recipe, changes, overwrite=self._overwrite)
         return open_output(self._named)

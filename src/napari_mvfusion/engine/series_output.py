@@ -213,7 +213,7 @@ class GatheredSeries(SeriesOutput):
     def __init__(self, named: Path, choice: SeriesChoice, fingerprint: str, *, resume: bool, overwrite: bool) -> None:
         super().__init__(named, choice, fingerprint, resume=resume, overwrite=overwrite)
         self._finishing = Finishing(self.place)
-        self._gathered = self._gathering(self._finishing.scratch)
+        self._gathered = self._gathering(self._finishing.result)
 
     def check(self) -> None:
         """See `SeriesOutput.check`."""
@@ -273,18 +273,18 @@ class GatheredSeries(SeriesOutput):
 
     def _goes_on(self) -> bool:
         finished = self._made_alike() is not None and self.place.exists()
-        return self.folder.exists() and (not finished or self._finishing.scratch.exists())
+        return self.folder.exists() and (not finished or self._finishing.result.exists())
 
     def _bring_back(self) -> None:
         with writing(self.place):
-            self.place.rename(self._finishing.scratch)
+            self.place.rename(self._finishing.result)
             for index in set(self._choice.indices) - self.kept.keys():
                 self._gathered.forget(index)
 
     def _lose(self, index: Index) -> None:
         super()._lose(index)
         # Of a result that has its place, what is lost is forgotten when it is taken back.
-        if self._workspace is not None and self._finishing.scratch.exists():
+        if self._workspace is not None and self._finishing.result.exists():
             with writing(self.folder):
                 self._gathered.forget(index)
 

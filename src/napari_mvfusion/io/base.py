@@ -327,8 +327,11 @@ class Growing(Protocol):
     def forget(self, box: Box) -> None:
         """Remove what is stored of a box, damaged or not, so that it can be written anew."""
 
-    def finish(self, recipe: Mapping[str, Any] | None) -> None:
-        """Make it a complete volume of its format; safe to repeat."""
+    def finish(self, into: Path, recipe: Mapping[str, Any] | None) -> None:
+        """Make it a complete volume of its format, which has its place at `into`; safe to repeat until it is there.
+
+        It may move there, or stay and be written there once more, for which the disk then needs room.
+        """
 
 
 class Gathering(Protocol):

@@ -24,9 +24,17 @@ from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.scene_reader import is_scene, members_of, read_scene
 from napari_mvfusion.io.ome_zarr.series_writer import GatheringZarr
+from napari_mvfusion.io.ome_zarr.shards import is_sharded
 from napari_mvfusion.io.ome_zarr.stores import is_zarr, zip_of
 from napari_mvfusion.io.ome_zarr.view_channels import write_views_zarr
-from napari_mvfusion.io.ome_zarr.writer import create_zarr, damaged_level, finish_zarr, restore_group, write_zarr
+from napari_mvfusion.io.ome_zarr.writer import (
+    create_zarr,
+    damaged_level,
+    finish_zarr,
+    restore_group,
+    shard_zarr,
+    write_zarr,
+)
 from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES
 from napari_mvfusion.io.streaming import LeadingAxis
 from napari_mvfusion.io.volume_choice import ProjectChoice, VolumeChoice
@@ -182,12 +190,13 @@ class ZarrScene(Format):
 class GrowingZarr:
     """An OME-Zarr whose chunks are written as they come: each is a file of its own, renamed when it is complete.
 
-    See `Format.grow` for the parameters.
+    Where they are many, they are brought together in fewer files when all are there. See `Format.grow` for the parameters.
     """
 
     def __init__(self, place: Path, grid: Grid, chunk: Triple, *, name: str, known: str | None) -> None:
         self._place, self._name, self._chunk = place, name, chunk
         self._level = place / "0"
+        self._sharded = is_sharded(grid.shape, chunk)
         if known is None or self._digest() != known:
             remove(place)
             create_zarr(place, grid, chunks=chunk, name=name)
@@ -210,11 +219,15 @@ class GrowingZarr:
         for number in product(*ranges):
             self._level.joinpath("c", *map(str, number)).unlink(missing_ok=True)
 
-    def finish(self, recipe: Mapping[str, Any] | None) -> None:
+    def finish(self, into: Path, recipe: Mapping[str, Any] | None) -> None:
         """Add the levels and the recipe; see `Growing`."""
+        if self._sharded:
+            shard_zarr(self._place, into, recipe=recipe)
+            return
         for rest in self._place.rglob("*.partial"):
             rest.unlink()
         finish_zarr(self._place, recipe=recipe, name=self._name)
+        self._place.rename(into)
 
     def _digest(self) -> str:
         """Of what zarr has written about the array; "" where that is not there."""

@@ -74,7 +74,9 @@ class GatheringZarr:
         remove(aside)
         group = zarr.create_group(aside, zarr_format=3)
         for number, level in enumerate(levels):
-            create_level(group, number, triple(level.shape), level.dtype.name, triple(level.chunks), self._leading)
+            shape, chunks = triple(level.shape), triple(level.chunks)
+            shards = None if level.shards is None else triple(level.shards)
+            create_level(group, number, shape, level.dtype.name, chunks, self._leading, shards)
         group.attrs["ome"] = image_metadata(self._name, grid, factors, self._leading)
         aside.rename(self._place)
 

@@ -16,6 +16,7 @@ from napari_mvfusion.data.geometry import Box, Grid, Triple, float_triple, tripl
 from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import written_aside
+from napari_mvfusion.io.ome_zarr.shards import is_sharded, pack, shard_shape
 from napari_mvfusion.io.pyramid import halved, mean_of_blocks
 from napari_mvfusion.io.streaming import LeadingAxis, blocks, check_shape, converted_blocks
 
@@ -59,7 +60,15 @@ def write_zarr(
     with written_aside(path, overwrite=overwrite) as aside:
         # The standard has time before channels, whatever comes first in the data.
         order = sorted(range(len(leading)), key=lambda axis: leading[axis].name != "t")
-        array = create_zarr(aside, grid, dtype=kind.name, leading=[leading[n] for n in order], name=Path(path).name)
+        array = create_zarr(
+            aside,
+            grid,
+            dtype=kind.name,
+            leading=[leading[n] for n in order],
+            name=Path(path).name,
+            sharded=is_sharded(grid.shape, _CHUNKS),
+        )
+        # Whole shards, as each is written in one go.
         block = triple(4 * c for c in _CHUNKS)
         for place, pixels in converted_blocks(data, grid.shape, leading, block, kind):
             array[(*(place[n] for n in order), *place[len(order) :])] = pixels
@@ -74,6 +83,7 @@ def create_zarr(
     chunks: Triple = _CHUNKS,
     leading: Sequence[LeadingAxis] = (),
     name: str | None = None,
+    sharded: bool = False,
 ) -> Any:
     """Make the group of an OME-Zarr with an empty full-resolution level.
 
@@ -82,9 +92,10 @@ def create_zarr(
     path : a folder that does not exist yet
     grid : shape, voxel size and origin
     dtype : of the pixels
-    chunks : (z, y, x) voxels; each is one file
+    chunks : (z, y, x) voxels; each is one file, unless `sharded`
     leading : the axes before z, () for a single volume
     name : of the image, where it is written aside; by default that of the folder
+    sharded : put several chunks in each file, see `napari_mvfusion.io.ome_zarr.shards`
 
     Returns
     -------
@@ -98,7 +109,8 @@ def create_zarr(
     if Path(path).exists():
         raise OutputError(f"{path} exists already: choose another name")
     group = zarr.create_group(Path(path), zarr_format=3)
-    array = create_level(group, 0, grid.shape, dtype, chunks, leading)
+    shards = shard_shape(grid.shape, chunks) if sharded else None
+    array = create_level(group, 0, grid.shape, dtype, chunks, leading, shards)
     group.attrs["ome"] = image_metadata(name or Path(path).name, grid, [(1, 1, 1)], leading)
     return array
 
@@ -110,10 +122,30 @@ def restore_group(path: Path, grid: Grid, *, name: str) -> None:
     group.attrs["ome"] = image_metadata(name, grid, [(1, 1, 1)], ())
 
 
+def shard_zarr(chunked: Path, path: Path, *, recipe: Mapping[str, Any] | None = None) -> None:
+    """Write a volume that `create_zarr` has begun, and that is complete, once more: in shards, finished.
+
+    Parameters
+    ----------
+    chunked : its folder, which stays as it is
+    path : a new folder, which is written aside; what is there is replaced
+    recipe : as for `finish_zarr`
+    """
+    source: Any = zarr.open_group(chunked, mode="r")
+    grid, _ = places_of(source.attrs["ome"], source["0"].shape)
+    name = source.attrs["ome"]["multiscales"][0]["name"]
+    with written_aside(path, overwrite=True) as aside:
+        dtype, chunks = source["0"].dtype.name, triple(source["0"].chunks)
+        level = create_zarr(aside, grid, dtype=dtype, chunks=chunks, name=name, sharded=True)
+        pack(chunked / "0", level)
+        finish_zarr(aside, recipe=recipe, name=name)
+
+
 def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, name: str | None = None) -> None:
     """Add the coarser levels, each the mean of 2 x 2 x 2 voxels, and the recipe; safe to repeat.
 
-    Only sides that are longer than a chunk are halved. Memory is bounded by a few chunks.
+    Only sides that are longer than a chunk are halved. Memory is bounded by a few chunks, or a shard
+    and what it is made of.
 
     Parameters
     ----------
@@ -132,9 +164,13 @@ def finish_zarr(path: str | Path, *, recipe: Mapping[str, Any] | None = None, na
         # Not by its name in the group: what a kill left may be chunks without a description.
         if (Path(path) / str(number)).exists():
             shutil.rmtree(Path(path) / str(number))
-        coarser = create_level(group, number, shape, level.dtype.name, chunks, leading)
-        for index, box in product(np.ndindex(*level.shape[:-3]), blocks(shape, chunks)):
-            coarser[(*index, *box.slices)] = _coarsened(level, index, box, step)
+        shards = None if level.shards is None else shard_shape(shape, chunks)
+        coarser = create_level(group, number, shape, level.dtype.name, chunks, leading, shards)
+        for index, box in product(np.ndindex(*level.shape[:-3]), blocks(shape, shards or chunks)):
+            pixels = np.empty(box.shape, level.dtype)
+            for part in blocks(box.shape, chunks):
+                pixels[part.slices] = _coarsened(level, index, part.within(box), step)
+            coarser[(*index, *box.slices)] = pixels
         factors.append(triple(f * s for f, s in zip(factors[-1], step, strict=True)))
         level = coarser
     group.attrs["ome"] = image_metadata(name or Path(path).name, grid, factors, leading)
@@ -173,7 +209,13 @@ def _coarsened(finer: Any, index: tuple[int, ...], box: Box, step: Triple) -> np
 
 
 def create_level(
-    group: Any, number: int, shape: Triple, dtype: str, chunks: Triple, leading: Sequence[LeadingAxis]
+    group: Any,
+    number: int,
+    shape: Triple,
+    dtype: str,
+    chunks: Triple,
+    leading: Sequence[LeadingAxis],
+    shards: Triple | None = None,
 ) -> Any:
     """Make an empty level of an image.
 
@@ -184,12 +226,15 @@ def create_level(
     shape, chunks : (z, y, x)
     dtype : of the pixels
     leading : the axes before z
+    shards : (z, y, x) voxels of a file of several chunks; None where each chunk is a file
     """
+    ones = tuple(1 for _ in leading)
     return group.create_array(
         str(number),
         shape=(*(axis.size for axis in leading), *shape),
         dtype=dtype,
-        chunks=(*(1 for _ in leading), *(min(c, n) for c, n in zip(chunks, shape, strict=True))),
+        chunks=(*ones, *(min(c, n) for c, n in zip(chunks, shape, strict=True))),
+        shards=None if shards is None else (*ones, *shards),
         compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
         dimension_names=(*(axis.name for axis in leading), *_AXES),
     )
