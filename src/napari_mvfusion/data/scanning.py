@@ -13,6 +13,7 @@ from napari_mvfusion.data.fourth_differences import NoiseSums
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.hot_pixels import HotVoxels
 from napari_mvfusion.data.overviews import Overview, OverviewSums
+from napari_mvfusion.data.reading_ahead import read_ahead
 from napari_mvfusion.data.sampling import (
     covered_pixels,
     mark_covered,
@@ -28,6 +29,8 @@ from napari_mvfusion.errors import InputError
 _NOISE_PLANES = 8
 _SAMPLED_PLANES = 12
 _SCAN_VOXELS = 4 * 2**20
+# Hot pixels are looked for with one plane more on both sides, which would be most of the work for thinner slabs.
+_FEWEST_PLANES = 4
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class TrustSum:
 
 
 def scan_views(
-    views: Sequence[View], grid: Grid, window: Box, spare_hot: Sequence[bool] | None = None
+    views: Sequence[View], grid: Grid, window: Box
 ) -> Generator[Preparing, None, tuple[ViewStatistics, ...]]:
     """Statistics of every view, slab by slab in bounded memory.
 
@@ -141,11 +144,10 @@ def scan_views(
     views : with masks that say all that is known of where they have data
     grid : of the fused volume
     window : the part of it that is looked at
-    spare_hot : which views are looked at for hot pixels, all when None
 
     Yields
     ------
-    Preparing, after each slab.
+    Preparing, after each slab of each view.
 
     Returns
     -------
@@ -156,73 +158,75 @@ def scan_views(
     InputError
         If a pixel is NaN or infinite, or a view has no data inside the window, or counts nowhere there.
     """
-    shape = window.shape
-    spare_hot = [True] * len(views) if spare_hot is None else spare_hot
-    parts = slabs(shape)
-    low = np.full(len(views), np.inf)
-    high = np.full(len(views), -np.inf)
-    total = np.zeros(len(views))
-    squares = np.zeros(len(views))
-    count = np.zeros(len(views), np.int64)
-    digests = [hashlib.sha256() for _ in views]
-    overviews = [OverviewSums(shape) for _ in views]
-    noises = [NoiseSums() for _ in views]
-    hot = [HotCount(view) for view in views]
-    masks = [None if view.mask is None else hashlib.sha256() for view in views]
-    trusts = [None if view.trust is None else TrustSum() for view in views]
+    found = []
+    for number, view in enumerate(views):
+        # One view after the other, so that chunks of one alone are in memory.
+        steps = _scan_view(view, grid, window)
+        while True:
+            try:
+                share = next(steps)
+            except StopIteration as end:
+                found.append(end.value)
+                break
+            yield Preparing("reading the views", (number + share) / len(views))
+    return tuple(found)
+
+
+def _scan_view(
+    view: View, grid: Grid, window: Box, *, spare_hot: bool = True
+) -> Generator[float, None, ViewStatistics]:
+    """The same of one view, whose hot pixels do not count where they are spared; yields how much of it is done."""
+    view = replace(view, data=read_ahead(view.data))
+    parts = slabs(window.shape)
+    low, high, total, squares, count = np.inf, -np.inf, 0.0, 0.0, 0
+    digest, overview, noise, hot = hashlib.sha256(), OverviewSums(window.shape), NoiseSums(), HotCount(view)
+    mask = None if view.mask is None else hashlib.sha256()
+    trust = None if view.trust is None else TrustSum()
     for done, slab in enumerate(parts, 1):
-        for i, view in enumerate(views):
-            values, spared = _look(view, grid, slab.within(window), hot[i] if spare_hot[i] else None)
-            digests[i].update(values.data)
-            values = spared
-            inside = _inside(view, grid, slab.within(window))
-            if (mask := masks[i]) is not None and inside is not None:
-                mask.update(np.packbits(inside).tobytes())
-            if (trust := trusts[i]) is not None:
-                trust.add(view, grid, slab.within(window))
-            overviews[i].add(slab, values, inside)
-            every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
-            noises[i].add(values[every], None if inside is None else inside[every])
-            if inside is not None:
-                values = values[inside]
-            if values.size:
-                low[i] = min(low[i], values.min())
-                high[i] = max(high[i], values.max())
-                total[i] += values.sum(dtype=np.float64)
-                flat = values.ravel()
-                squares[i] += np.einsum("i,i->", flat, flat, dtype=np.float64)
-                count[i] += values.size
-        yield Preparing("reading the views", done / len(parts))
-    for view, n in zip(views, count, strict=True):
-        if n == 0:
-            raise InputError(
-                f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
-            )
-    for view, trust in zip(views, trusts, strict=True):
-        if trust is not None and not trust.total:
-            raise InputError(
-                f"{view.label} is trusted nowhere in the fused volume (trust, trust box or fade): change that, or leave it "
-                "out"
-            )
-    nothing_else = [each.count > 0 and low[i] == high[i] for i, each in enumerate(hot)]
-    if any(nothing_else):
-        spare = [spared and not alone for spared, alone in zip(spare_hot, nothing_else, strict=True)]
-        return (yield from scan_views(views, grid, window, spare))
-    return tuple(
-        ViewStatistics(
-            float(low[i]),
-            float(high[i]),
-            float(total[i] / count[i]),
-            float(squares[i] / count[i]),
-            int(count[i]),
-            sha.hexdigest(),
-            sums.overview(),
-            noise.variance,
-            hot[i].count,
-            "" if mask is None else mask.hexdigest(),
-            "" if trust is None else trust.sha256,
+        box = slab.within(window)
+        values, spared = _look(view, grid, box, hot if spare_hot else None)
+        digest.update(values.data)
+        values = spared
+        inside = _inside(view, grid, box)
+        if mask is not None and inside is not None:
+            mask.update(np.packbits(inside).tobytes())
+        if trust is not None:
+            trust.add(view, grid, box)
+        overview.add(slab, values, inside)
+        every = slice(-slab.start[0] % _NOISE_PLANES, None, _NOISE_PLANES)
+        noise.add(values[every], None if inside is None else inside[every])
+        if inside is not None:
+            values = values[inside]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            total += float(values.sum(dtype=np.float64))
+            flat = values.ravel()
+            squares += float(np.einsum("i,i->", flat, flat, dtype=np.float64))
+            count += values.size
+        yield done / len(parts)
+    if count == 0:
+        raise InputError(
+            f"{view.label} has no data inside the fused volume: check its affine and mask, or is it all NaN?"
         )
-        for i, (sha, sums, noise, mask, trust) in enumerate(zip(digests, overviews, noises, masks, trusts, strict=True))
+    if trust is not None and not trust.total:
+        raise InputError(
+            f"{view.label} is trusted nowhere in the fused volume (trust, trust box or fade): change that, or leave it out"
+        )
+    if hot.count > 0 and low == high:
+        # There is nothing else in it.
+        return (yield from _scan_view(view, grid, window, spare_hot=False))
+    return ViewStatistics(
+        low,
+        high,
+        total / count,
+        squares / count,
+        count,
+        digest.hexdigest(),
+        overview.overview(),
+        noise.variance,
+        hot.count,
+        "" if mask is None else mask.hexdigest(),
+        "" if trust is None else trust.sha256,
     )
 
 
@@ -298,5 +302,5 @@ def _inside(view: View, grid: Grid, box: Box) -> np.ndarray | None:
 
 def slabs(shape: Triple) -> list[Box]:
     """A volume cut across z into boxes that are small enough to hold at once."""
-    thickness = max(1, _SCAN_VOXELS // (shape[1] * shape[2]))
+    thickness = max(_FEWEST_PLANES, _SCAN_VOXELS // (shape[1] * shape[2]))
     return [Box((z, 0, 0), (min(z + thickness, shape[0]), shape[1], shape[2])) for z in range(0, shape[0], thickness)]

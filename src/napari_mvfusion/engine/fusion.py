@@ -434,7 +434,7 @@ def read_from(inputs: Mapping[str, Any] | None, views: RegisteredViews | None = 
     """The files and folders that a run reads, as far as is known."""
     known = () if views is None else views.views
     said = (*places_in(inputs), *(Path(view.source) for view in known if view.source))
-    here = [path for path in said if address_of(path) is None]
+    here = [path for path in dict.fromkeys(said) if address_of(path) is None]
     named = [place for path in here if is_there(place := place_of(path))]
     places = [
         *named,

@@ -209,6 +209,7 @@ class RunningSeries:
         self.failed: dict[Index, VolumeFailed] = {}
         self._words = {index: choice.words_at(index) for index in choice.indices}
         self._numbers = {index: number for number, index in self.todo}
+        self._first: tuple[str, dict[str, Any]] = ("", {})
         self._settled, self._computed, self._started = 0, 0, time.perf_counter()
 
     @property
@@ -219,9 +220,10 @@ class RunningSeries:
     @property
     def first(self) -> dict[str, Any] | None:
         """The recipe of the first volume that is kept, None where there is none."""
-        kept = self.output.kept
-        recipe: dict[str, Any] | None = json.loads(next(iter(kept.values()))) if kept else None
-        return recipe
+        text = next(iter(self.output.kept.values()), None)
+        if text is not None and self._first[0] is not text:
+            self._first = text, json.loads(text)
+        return None if text is None else self._first[1]
 
     def begun(self, index: Index) -> VolumeBegun:
         """A volume is begun."""

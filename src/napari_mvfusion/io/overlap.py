@@ -32,7 +32,7 @@ def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) 
     """
     # Inputs mostly lie in the same folders: each is looked up once.
     identity = cache(_identity)
-    read = [place_of(path) for path in inputs]
+    read = list(dict.fromkeys(place_of(path) for path in dict.fromkeys(inputs)))
     for out in map(place_of, outputs):
         made, around = identity(out), {identity(above) for above in _above(out)}
         for path in read:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_mvfusion.data.geometry import Box
+from napari_mvfusion.data.reading_ahead import read_ahead
 from napari_mvfusion.data.views import RegisteredViews
 
 # Planes that are looked at, and about how many voxels along a side of them.
 _PLANES = 12
 _SIDE = 256
+# Of the planes that are read together, of each view.
+_AHEAD_BYTES = 2**26
 # A level is where this share of the voxels lies closest together, among the darker half of them.
 _SHARE = 0.1
 _ROUNDS = 3
@@ -132,6 +135,8 @@ def cut_off(views: RegisteredViews) -> tuple[float, ...]:
 def _sample(views: RegisteredViews) -> tuple[np.ndarray, np.ndarray]:
     """Pixels as they were recorded on some planes, (view, z, y, x), and where all views have data, (z, y, x)."""
     recorded = views.as_recorded()
+    # Planes that share a chunk, as all of a small volume do, are read together.
+    recorded = recorded.with_data(read_ahead(view.data, _AHEAD_BYTES) for view in recorded.views)
     depth, height, width = recorded.grid.shape
     every = slice(None, None, -(-height // _SIDE)), slice(None, None, -(-width // _SIDE))
     planes = np.unique(np.linspace(0, depth - 1, min(depth, _PLANES)).astype(int))

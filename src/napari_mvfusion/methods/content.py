@@ -14,11 +14,14 @@ from torch.nn import functional
 
 from napari_mvfusion.data.events import Event, Preparing
 from napari_mvfusion.data.geometry import Box, FloatTriple, Triple, float_triple, triple
+from napari_mvfusion.data.reading_ahead import read_ahead
 from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.imaging.threads import share
 from napari_mvfusion.methods.coarse import CoarseGrid
 
 _SLAB_VOXELS = 2**23
+# Of all views together, for slabs that are thinner than their chunks.
+_AHEAD_BYTES = 2**30
 # Maps of all views together in float64, and the temporary arrays beside them.
 _COARSE_BYTES = 2**28
 _BINS = 256
@@ -75,6 +78,7 @@ def gaussian_content(
     Preibisch et al., SPIE 6914 (2008), in the form of BigStitcher.
     """
     means = [numbers.mean for numbers in views.statistics()]
+    views = views.with_data(read_ahead(view.data, _AHEAD_BYTES // len(views)) for view in views.views)
     first = np.zeros((len(views), *grid.shape))
     second = np.zeros((len(views), *grid.shape))
     covered = np.zeros((len(views), *grid.shape))

@@ -38,6 +38,10 @@ def store_of(path: Path) -> Any:
 
 def zip_of(path: Path) -> Path | None:
     """The zip file of a zarr that a path is or lies in, None where there is none."""
+    # Asked of each path again and again: most have no such name in them.
+    written = str(path).lower()
+    if not any(suffix in written for suffix in SUFFIXES):
+        return None
     for place in (path, *path.parents):
         if place.name.lower().endswith(SUFFIXES) and not place.is_dir():
             return place
