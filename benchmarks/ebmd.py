@@ -30,7 +30,7 @@ from multiview_stitcher.fusion.mv_deconv import multi_view_deconvolution
 
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews, View, drain
-from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate
+from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, VolumesInTurn
 from napari_mvfusion.imaging import good_size, radius_of
 from napari_mvfusion.io.psf_files import load_psf
 from napari_mvfusion.methods import EBMD
@@ -101,7 +101,7 @@ def one_iteration(views: RegisteredViews, bound: BoundMethod) -> Callable[[], No
     box = views.grid.box
     pixels = [torch.from_numpy(views.read(box, [v])) for v in range(len(views))]
     stages = bound.stages[1 : len(views) + 1]
-    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
+    estimate = Estimate(VolumesInTurn(DeviceBuffer), bound.extrapolation_floor)
     for value in (105.0, 105.01):
         estimate.write(box, torch.full(box.shape, value))
         estimate.end_stage(mark=True)

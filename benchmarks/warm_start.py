@@ -20,7 +20,7 @@ import torch
 
 from napari_mvfusion.data.geometry import Box, Grid
 from napari_mvfusion.data.views import RegisteredViews, View, drain
-from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, begins_iteration
+from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, VolumesInTurn, begins_iteration
 from napari_mvfusion.measures.quality import evaluate
 from napari_mvfusion.methods import EBMD
 from napari_mvfusion.methods.base import TileInput, finished
@@ -78,7 +78,7 @@ def ebmd(views: RegisteredViews, iterations: int, start: np.ndarray | None = Non
     """The estimate after every iteration."""
     bound = drain(EBMD(attenuation="none", iterations=iterations).prepare(views, CPU))
     assert bound.extrapolation_floor is not None
-    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
+    estimate = Estimate(VolumesInTurn(DeviceBuffer), bound.extrapolation_floor)
     found = []
     for index, stage in enumerate(bound.stages):
         if index == 0 and start is not None:

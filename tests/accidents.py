@@ -1,4 +1,4 @@
-"""Averages during which something happens at one volume, to test what a run on several processes does then."""
+"""Averages during which something happens at one tile of one volume, to test what a run on several processes does then."""
 
 import os
 import signal
@@ -11,12 +11,13 @@ from napari_mvfusion.methods import Average
 
 
 class AverageAt(Average):
-    """What happens, happens at the volume whose first voxel in the first view has this value."""
+    """What happens, happens at the tile that begins here, if its first voxel in the first view has this value."""
 
     at: float
+    start: tuple[int, int, int] = (0, 0, 0)
 
     def happens(self, tile):
-        return tile.tile.start == (0, 0, 0) and float(tile.values[0, 0, 0, 0]) == self.at
+        return tile.tile.start == self.start and float(tile.values[0, 0, 0, 0]) == self.at
 
 
 class KillsOnce(AverageAt):

@@ -37,6 +37,7 @@ class BoundDiffuse:
         self.method = method
         self.shape = views.grid.shape
         self.extrapolation_floor = method.extrapolates_above or None
+        self.taken = set()
         count = len(views)
         self.stages = [Stage("start", tuple(range(count)))]
         for k in range(1, method.iterations + 1):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from command_line import run
 from napari_mvfusion.engine.cluster.connecting import connected
 from napari_mvfusion.engine.cluster.named_cluster import LocalWorkers, NamedCluster, cluster_of
 from napari_mvfusion.engine.cluster.worker_checks import flaw_of_place, seen_files, unlike_here
@@ -77,14 +76,6 @@ def test_a_dead_address_is_told():
     dead = cluster_of("tcp://127.0.0.1:9")
     with pytest.raises(DeviceError, match=r"no scheduler of Dask answers at tcp://127\.0\.0\.1:9 \("), connected(dead):
         pass
-
-
-def test_a_cluster_is_for_series(tmp_path):
-    out = tmp_path / "fused.zarr"
-    run("simulate", tmp_path / "sample", "--size", 32, "--angles", "0,90")
-    done = run("fuse", tmp_path / "sample", "--method", "average", "-o", out, "--cluster", "local:1", code=2)
-    assert "a cluster fuses the volumes of a series, and this is one volume" in done.stderr
-    assert not out.exists()
 
 
 def test_dask_is_loaded_only_where_a_cluster_is_asked_for():

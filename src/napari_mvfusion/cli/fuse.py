@@ -19,6 +19,7 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.cluster.connecting import connected
 from napari_mvfusion.engine.cluster.named_cluster import NamedCluster, cluster_of
 from napari_mvfusion.engine.cluster.series_on_workers import SeriesOnWorkers
+from napari_mvfusion.engine.cluster.volume_on_workers import VolumeOnWorkers
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
@@ -73,8 +74,8 @@ def fuse(
         str | None,
         typer.Option(
             metavar="local[:N]|tcp://HOST:PORT|FILE.yaml",
-            help="Fuse on the workers of a Dask cluster, each a volume of a series: N processes here, those of a scheduler, "
-            "or what a file says.",
+            help="Fuse on the workers of a Dask cluster, who share the tiles of a volume or the volumes of a series: N "
+            "processes here, those of a scheduler, or what a file says.",
         ),
     ] = None,
     recipe: Annotated[
@@ -187,9 +188,10 @@ class _How:
 
 def _run_one(how: _How, run: Callable[..., Generator[Event, None, Fused | None]], title: str) -> None:
     """Run the fusion of one volume, and say what came of it."""
-    if how.cluster is not None:
-        raise InputError("a cluster fuses the volumes of a series, and this is one volume: leave --cluster out")
-    fused = show.follow(run(**how.common), title=title, quiet=how.quiet)
+    with ExitStack() as held:
+        client = None if how.cluster is None else held.enter_context(connected(how.cluster))
+        runner = None if client is None else VolumeOnWorkers(client)
+        fused = show.follow(run(runner=runner, **how.common), title=title, quiet=how.quiet)
     recipe = recipe_path(writer_of(how.out).place(how.out))
     if fused is None:
         raise typer.Exit(how.cancel.exit_code)

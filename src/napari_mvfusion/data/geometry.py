@@ -156,6 +156,12 @@ class Box:
         stop = triple(min(max(b, 0), n) for b, n in zip(self.stop, shape, strict=True))
         return Box(start, triple(max(a, b) for a, b in zip(start, stop, strict=True)))
 
+    def meet(self, other: Box) -> Box:
+        """What both boxes have in common (empty where they do not meet)."""
+        start = triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Box(start, triple(max(a, b) for a, b in zip(start, stop, strict=True)))
+
     def inside(self, other: Box) -> Box:
         """The same box in the coordinates of `other`, that is, with `other.start` as the origin."""
         return Box(

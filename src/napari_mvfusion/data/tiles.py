@@ -31,6 +31,12 @@ class TilePlan:
             for start in starts
         )
 
+    def meeting(self, box: Box) -> list[int]:
+        """The numbers of the tiles that a box meets, which lies in the volume."""
+        counts = [-(-n // t) for n, t in zip(self.shape, self.tile, strict=True)]
+        ranges = (range(a // t, -(-b // t)) for a, b, t in zip(box.start, box.stop, self.tile, strict=True))
+        return [(z * counts[1] + y) * counts[2] + x for z, y, x in product(*ranges)]
+
 
 def align(tile: Triple, shape: Triple, chunk: Triple) -> Triple:
     """Round a tile up to whole chunks, but not beyond the volume.

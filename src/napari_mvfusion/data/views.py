@@ -44,6 +44,7 @@ class RegisteredViews:
     Attributes
     ----------
     views : in order. Once something was read, their masks say all that is known of where they have data.
+    given : the same as they were given
     grid : of the fused volume; with a window, of that part of it
     remarks : as given
     rough_border : whether methods may save time where exactness matters only away from the border, see `region`
@@ -63,6 +64,7 @@ class RegisteredViews:
         remarks: Sequence[str] = (),
     ) -> None:
         self.views: tuple[View, ...] = tuple(views)
+        self.given = self.views
         if not self.views:
             raise InputError("no views were given: at least one is needed, two or more to fuse")
         names = [view.name for view in self.views]

@@ -1,14 +1,17 @@
 """The estimate of the whole volume that an iterative method improves, in memory or on disk.
 
-Buffers take turns: the estimate that a stage reads, the one it writes, and the one that the iteration began with, which
-tells how much the iteration changed. Tiles of a stage therefore never see each other's new values. Where iterations are
-accelerated, one more holds what the iteration before began with.
+Every stage writes a volume of its own: tiles of a stage therefore never see each other's new values. Three of them are
+needed at once: the one that a stage reads, the one it writes, and the one that the iteration began with, which tells how
+much the iteration changed. Where iterations are accelerated, one more holds what the iteration before began with. In
+memory, volumes that are needed no more take their turn again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import os
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +19,7 @@ import numpy as np
 import torch
 
 from napari_mvfusion.data.geometry import Box, Triple
+from napari_mvfusion.data.tiles import TilePlan
 from napari_mvfusion.engine.acceleration import extrapolation_factor
 from napari_mvfusion.io.atomic import writing
 from napari_mvfusion.methods.base import Stage
@@ -80,16 +84,7 @@ class DiskBuffer:
                 file.truncate(size)
 
     def read(self, box: Box) -> torch.Tensor:
-        values = np.empty(box.shape, np.float32)
-        (z0, y0, x0), (_, y1, x1) = box.start, box.stop
-        rows = np.empty((y1 - y0, self._shape[2]), np.float32)
-        with self._path.open("rb") as file:
-            for z in range(box.shape[0]):
-                file.seek(self._position(z0 + z, y0, 0))
-                if file.readinto(rows.data.cast("B")) != rows.nbytes:
-                    raise OSError(f"{self._path} is shorter than the volume")
-                values[z] = rows[:, x0:x1]
-        return torch.from_numpy(values)
+        return torch.from_numpy(_read_rows(self._path, self._shape, box))
 
     def write(self, box: Box, values: torch.Tensor) -> None:
         pixels = np.ascontiguousarray(values.cpu().numpy())
@@ -98,15 +93,117 @@ class DiskBuffer:
         with writing(self._path), self._path.open("r+b") as file:
             for z in range(box.shape[0]):
                 if full_rows:
-                    file.seek(self._position(z0 + z, y0, 0))
+                    file.seek(_position(self._shape, z0 + z, y0, 0))
                     file.write(pixels[z].data.cast("B"))
                     continue
                 for y in range(y1 - y0):
-                    file.seek(self._position(z0 + z, y0 + y, x0))
+                    file.seek(_position(self._shape, z0 + z, y0 + y, x0))
                     file.write(pixels[z, y].data.cast("B"))
 
-    def _position(self, z: int, y: int, x: int) -> int:
-        return ((z * self._shape[1] + y) * self._shape[2] + x) * _FLOAT.itemsize
+
+class StageVolumes(Protocol):
+    """The volumes that stages have written, each by the number of its stage."""
+
+    def of(self, stage: int) -> VolumeBuffer:
+        """That of a stage: what it has written, or is to write."""
+
+    def keep(self, stages: Collection[int]) -> None:
+        """Of what was written before the last of some stages, only theirs is needed from now on."""
+
+
+class VolumesInTurn:
+    """Volumes in the memory of host or device; those that are needed no more are written anew.
+
+    Parameters
+    ----------
+    make : makes one
+    """
+
+    def __init__(self, make: Callable[[], VolumeBuffer]) -> None:
+        self._make = make
+        self._taken: dict[int, VolumeBuffer] = {}
+        self._free: list[VolumeBuffer] = []
+
+    def of(self, stage: int) -> VolumeBuffer:
+        """See `StageVolumes`."""
+        if stage not in self._taken:
+            self._taken[stage] = self._free.pop() if self._free else self._make()
+        return self._taken[stage]
+
+    def keep(self, stages: Collection[int]) -> None:
+        """See `StageVolumes`."""
+        for stage in self._taken.keys() - set(stages):
+            self._free.append(self._taken.pop(stage))
+
+
+class VolumesInFiles:
+    """Volumes of which every tile is a raw float32 file: written once, complete when it has its name, and never changed.
+
+    So several processes can write and read them at once, also on a disk of a network, and one that was given up and writes
+    late does no harm.
+
+    Parameters
+    ----------
+    folder : where they lie
+    tiles : of the volume
+    """
+
+    def __init__(self, folder: Path, tiles: TilePlan) -> None:
+        self._folder, self._tiles = folder, tiles
+
+    def of(self, stage: int) -> VolumeBuffer:
+        """See `StageVolumes`."""
+        return _TileFiles(self._folder / f"estimate-{stage}", self._tiles)
+
+    def keep(self, stages: Collection[int]) -> None:
+        """See `StageVolumes`."""
+        for file in self._folder.glob("estimate-*"):
+            stage = int(file.name.split("-")[1])
+            if stage < max(stages) and stage not in stages:
+                file.unlink(missing_ok=True)
+
+
+class _TileFiles:
+    """One of the volumes of `VolumesInFiles`; `stem` is the path of its files without what follows for each tile."""
+
+    def __init__(self, stem: Path, tiles: TilePlan) -> None:
+        self._stem, self._tiles = stem, tiles
+
+    def read(self, box: Box) -> torch.Tensor:
+        values = np.empty(box.shape, np.float32)
+        for number in self._tiles.meeting(box):
+            tile = self._tiles.boxes[number]
+            part = box.meet(tile)
+            values[part.inside(box).slices] = _read_rows(self._path(number), tile.shape, part.inside(tile))
+        return torch.from_numpy(values)
+
+    def write(self, box: Box, values: torch.Tensor) -> None:
+        path = self._path(self._tiles.boxes.index(box))
+        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+        with writing(path):
+            aside.write_bytes(np.ascontiguousarray(values.cpu().numpy()).data.cast("B"))
+            os.replace(aside, path)
+
+    def _path(self, number: int) -> Path:
+        return self._stem.with_name(f"{self._stem.name}-{number}.raw")
+
+
+def _read_rows(path: Path, shape: Triple, box: Box) -> np.ndarray:
+    """A box of a raw float32 file that holds a volume of a shape."""
+    values = np.empty(box.shape, np.float32)
+    (z0, y0, x0), (_, y1, x1) = box.start, box.stop
+    rows = np.empty((y1 - y0, shape[2]), np.float32)
+    with path.open("rb") as file:
+        for z in range(box.shape[0]):
+            file.seek(_position(shape, z0 + z, y0, 0))
+            if file.readinto(rows.data.cast("B")) != rows.nbytes:
+                raise OSError(f"{path} is shorter than the volume")
+            values[z] = rows[:, x0:x1]
+    return values
+
+
+def _position(shape: Triple, z: int, y: int, x: int) -> int:
+    return ((z * shape[1] + y) * shape[2] + x) * _FLOAT.itemsize
 
 
 def volumes_needed(floor: float | None) -> int:
@@ -119,6 +216,37 @@ def begins_iteration(stage: Stage, index: int) -> bool:
     return index == 0 or stage.iteration > 0
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Which volumes a stage reads, by the numbers of the stages that have written them.
+
+    Attributes
+    ----------
+    stage : the running one, counted from 0
+    current, begin, earlier : which stage has written what this one reads, what the running iteration began with, and what
+        the one before did; None where there is none
+    factor : how far beyond `begin` the running iteration begins to read, as a share of the last change
+    """
+
+    stage: int = 0
+    current: int | None = None
+    begin: int | None = None
+    earlier: int | None = None
+    factor: float = 0.0
+
+    @property
+    def held(self) -> set[int]:
+        """The stages whose volumes are still needed."""
+        return {i for i in (self.current, self.begin, self.earlier) if i is not None}
+
+    def after(self, *, mark: bool, accelerated: bool) -> Turn:
+        """The next stage; with `mark` an iteration begins with it."""
+        following = replace(self, stage=self.stage + 1, current=self.stage)
+        if not mark:
+            return following
+        return replace(following, begin=self.stage, earlier=self.begin if accelerated else None)
+
+
 @dataclass
 class Estimate:
     """Volumes in turn; see the module's first lines.
@@ -128,55 +256,36 @@ class Estimate:
 
     Attributes
     ----------
-    volumes : as many as `volumes_needed`
+    volumes : of the stages
     floor : where iterations are accelerated, the least value that an extrapolated estimate may have; else None
-    current, begin, earlier : which volume the stage before has written, which one the running iteration began with, and the
-        one before it; None where there is none
+    turn : of the running stage
     steps : L2 norms of the steps of all iterations, from where they began to read to where they ended
-    factor : how far beyond `begin` the running iteration begins to read, as a share of the last change
     """
 
-    volumes: Sequence[VolumeBuffer]
+    volumes: StageVolumes
     floor: float | None = None
-    current: int | None = None
-    begin: int | None = None
-    earlier: int | None = None
+    turn: Turn = Turn()
     steps: list[float] = field(default_factory=list)
-    factor: float = 0.0
-
-    @classmethod
-    def made_of(cls, buffer: Callable[[int], VolumeBuffer], floor: float | None) -> Estimate:
-        """One of as many new buffers as it takes; `buffer` makes one from its number."""
-        return cls([buffer(number) for number in range(volumes_needed(floor))], floor)
-
-    @property
-    def held(self) -> set[int]:
-        """The volumes that are still needed."""
-        return {i for i in (self.current, self.begin, self.earlier) if i is not None}
-
-    @property
-    def target(self) -> int:
-        """The volume that the running stage writes."""
-        return next(i for i in range(len(self.volumes)) if i not in self.held)
 
     def result(self, box: Box) -> torch.Tensor:
         """The estimate that the stage before left; not to be written to."""
-        assert self.current is not None
-        return self.volumes[self.current].read(box)
+        assert self.turn.current is not None
+        return self.volumes.of(self.turn.current).read(box)
 
     def before(self, box: Box) -> torch.Tensor:
-        """What `earlier` holds."""
-        assert self.earlier is not None
-        return self.volumes[self.earlier].read(box)
+        """What the iteration before began with."""
+        assert self.turn.earlier is not None
+        return self.volumes.of(self.turn.earlier).read(box)
 
     def read(self, box: Box) -> torch.Tensor:
         """What the running stage works on: `result`, and beyond it where an accelerated iteration begins."""
         latest = self.result(box)
-        return self._beyond(latest, self.before(box)) if self.current == self.begin and self.factor else latest
+        begins = self.turn.current == self.turn.begin
+        return self._beyond(latest, self.before(box)) if begins and self.turn.factor else latest
 
     def write(self, box: Box, values: torch.Tensor) -> None:
         """Store a tile of the running stage."""
-        self.volumes[self.target].write(box, values)
+        self.volumes.of(self.turn.stage).write(box, values)
 
     def change(self, box: Box, values: torch.Tensor) -> tuple[float, float, float]:
         """What a box adds to the sums that tell how far an iteration went.
@@ -186,11 +295,11 @@ class Estimate:
         sum |values - b|, sum |b| and sum (values - y)^2: b is the estimate at the iteration's begin, and y what
         the iteration read there. The last one is 0 where iterations are not accelerated.
         """
-        if self.begin is None:
+        if self.turn.begin is None:
             return 0.0, 0.0, 0.0
-        before = self.volumes[self.begin].read(box).to(values.device)
+        before = self.volumes.of(self.turn.begin).read(box).to(values.device)
         # What came before the beginning matters where the iteration began beyond it.
-        earlier = None if self.factor == 0 else self.before(box).to(values.device)
+        earlier = None if self.turn.factor == 0 else self.before(box).to(values.device)
         total = torch.zeros(3, dtype=torch.float64, device=values.device)
         planes = _SUMMED_VOXELS.get(values.device.type, _SUMMED_VOXELS_ELSEWHERE) // max(1, values[0].numel()) or 1
         for z in range(0, len(values), planes):
@@ -205,10 +314,8 @@ class Estimate:
 
     def end_stage(self, *, mark: bool) -> None:
         """What the stage wrote becomes the estimate; with `mark` it is also where the next iteration begins."""
-        self.current = self.target
-        if mark:
-            self.earlier = None if self.floor is None else self.begin
-            self.begin = self.current
+        self.turn = self.turn.after(mark=mark, accelerated=self.floor is not None)
+        self.volumes.keep(self.turn.held)
 
     def note_step(self, squares: float) -> None:
         """An iteration has ended; `squares` is the last sum of `change` over all boxes."""
@@ -218,35 +325,8 @@ class Estimate:
         """Go on as after these steps."""
         if self.floor is not None:
             self.steps = list(steps)
-            self.factor = extrapolation_factor(self.steps)
+            self.turn = replace(self.turn, factor=extrapolation_factor(self.steps))
 
     def _beyond(self, latest: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """Where the running iteration begins: x + a (x - x before), not below the floor, voxel by voxel."""
-        return torch.lerp(before, latest, 1 + self.factor).clamp_(min=self.floor)
-
-
-@dataclass(frozen=True)
-class BufferRotation:
-    """Which buffers hold what after some stages, and which stage has written each.
-
-    Attributes
-    ----------
-    held : (buffer, stage) of the estimate, of where the iteration began, and where it is accelerated of the one before;
-        equal where they are the same
-    target : the buffer that the next stage writes
-    """
-
-    held: frozenset[tuple[int, int]]
-    target: int
-
-
-def buffer_rotations(marks: Iterable[bool], floor: float | None) -> list[BufferRotation]:
-    """What the buffers hold after 0, 1, 2, ... stages; `marks` tells of each whether an iteration begins after it."""
-    taking = Estimate.made_of(lambda _: DeviceBuffer(), floor)
-    writer: dict[int, int] = {}
-    found = [BufferRotation(frozenset(), taking.target)]
-    for stage, mark in enumerate(marks):
-        writer[taking.target] = stage
-        taking.end_stage(mark=mark)
-        found.append(BufferRotation(frozenset((i, writer[i]) for i in taking.held), taking.target))
-    return found
+        return torch.lerp(before, latest, 1 + self.turn.factor).clamp_(min=self.floor)

@@ -97,6 +97,11 @@ def is_result(name: str) -> bool:
     return name in called or name.startswith(tuple(f".{each}." for each in called))
 
 
+def scratch_in(folder: Path) -> Path:
+    """The tiles that are finished, in the folder of a run; see `Finishing.scratch`."""
+    return folder / f"{_TILES}{growing_format().suffixes[0]}"
+
+
 def _called(known: Format) -> str:
     """What the result of a run is called in its folder."""
     return f"{_RESULT}{known.suffixes[0]}"
@@ -121,7 +126,7 @@ class Finishing:
     @property
     def scratch(self) -> Path:
         """The tiles that are finished, in a format that grows box by box."""
-        return self.folder / f"{_TILES}{growing_format().suffixes[0]}"
+        return scratch_in(self.folder)
 
     @property
     def result(self) -> Path:

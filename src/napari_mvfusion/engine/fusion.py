@@ -34,8 +34,10 @@ from napari_mvfusion.engine.maps import image_events, map_events, wanted_maps
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
-from napari_mvfusion.engine.run import Run, Stop
+from napari_mvfusion.engine.run import Run
 from napari_mvfusion.engine.shared_light import SharedLight
+from napari_mvfusion.engine.shared_tiles import SharedRun, TileRunner
+from napari_mvfusion.engine.tile_work import Stop
 from napari_mvfusion.engine.workspace import Workspace, check_free, check_output, found_before
 from napari_mvfusion.errors import DiskFullError, InputError, MemoryShortage, OutputError
 from napari_mvfusion.imaging.threads import Interrupted, interruptible, limit_forked_child
@@ -112,6 +114,7 @@ def fuse_events(
     like: IterationChoice | None = None,
     light: SharedLight | None = None,
     maps: bool = False,
+    runner: TileRunner | None = None,
 ) -> Generator[Event, None, Fused | None]:
     """Fuse registered views, step by step.
 
@@ -134,6 +137,8 @@ def fuse_events(
     light : from which the lost light of all volumes of the same series is found; None to find it on these views
     maps : make what says how far the result can be trusted too; of a file, in files beside it: `fused-uncertainty.tif`,
         for methods that say so, and `fused-unsupported.tif`
+    runner : who computes the tiles of a file, as `napari_mvfusion.engine.cluster` on other computers, which open the views
+        by `inputs`; None for this process
 
     Yields
     ------
@@ -159,6 +164,7 @@ def fuse_events(
         memory_bytes=memory_bytes,
         inputs=inputs,
         light=light,
+        runner=runner,
     )
     if not maps:
         return (yield from run(views, method, named, into=into, like=like))
@@ -281,10 +287,11 @@ def _fuse(
     like: IterationChoice | None = None,
     light: SharedLight | None,
     maps: bool = False,
+    runner: TileRunner | None,
 ) -> Generator[Event, None, Fused | None]:
     """The run itself, which has the place of its output for itself."""
     started = time.perf_counter()
-    target_device = pick_device(device)
+    kind, target_device = yield from _device_of(device, named, views, inputs, runner)
     if limit_forked_child() and target_device.type == "cpu":
         yield Warned(
             "this process was forked, so one thread computes: start processes with 'spawn' or 'forkserver' to use all"
@@ -324,7 +331,8 @@ def _fuse(
         for message in [*found, *about_gains(views, dark, attenuation)]:
             yield as_event(message)
         views, unit = views.in_safe_unit()
-        recipe = describe_run(given, method, target_device, inputs)
+        recipe = describe_run(given, method, torch.device(kind), inputs)
+        recipe["run"] |= {} if runner is None else {"threads": runner.threads}
         recipe["run"] |= {"unseen_share": unseen} if unseen else {}
         recipe["run"] |= {"maps": True} if maps else {}
         recipe["run"] |= {} if light is None else {"lost_light_from": list(light.found_on)}
@@ -375,22 +383,40 @@ def _fuse(
         output = FileOutput(named, views.grid, workspace, overwrite=overwrite)
     begun = workspace is not None and workspace.plan is not None
     try:
-        plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes)
+        plan = _plan(bound, views, output, workspace, target_device, tile, memory_bytes, runner)
     except MemoryShortage:
         if workspace is not None:
             workspace.discard()  # without a plan there is nothing in it
         raise
     if note := _about_tiles(tile, plan.tiles, output.chunk, begun=begun):
         yield Noted(note)
+    if runner is not None:
+        assert isinstance(output, FileOutput)
+        assert workspace is not None
+        runner.take(
+            SharedRun(
+                opened=given.given,
+                inputs=inputs or {},
+                views=views,
+                method=method,
+                bound=bound,
+                plan=plan,
+                folder=workspace.folder,
+                described=output.described,
+                unit=unit,
+                unseen=bool(unseen),
+            )
+        )
     output = CheckedOutput(output, unit, views.seen if unseen else None)
     recipe["run"] |= {"tile": list(plan.tiles.tile), "storage": plan.storage.value}
-    with Run(views, bound, plan, target_device, output, workspace, cancel, live=into is not None) as run:
+    live = into is not None
+    with Run(views, bound, plan, target_device, output, workspace, cancel, live=live, runner=runner) as run:
         if run.lost_tiles:
             tiles = "a tile" if run.lost_tiles == 1 else f"{run.lost_tiles} tiles"
             yield Warned(f"{tiles} of the unfinished run were missing or damaged on the disk: they are computed again")
         yield Prepared(
             method.title,
-            describe_device(target_device),
+            describe_device(target_device) if runner is None else runner.words,
             plan.tiles.tile,
             len(plan.tiles.boxes),
             len(bound.stages),
@@ -403,6 +429,9 @@ def _fuse(
             kept = None if workspace is None else workspace.folder
             yield Cancelled(run.finished_tiles, run.total_tiles, kept)
             return None
+        finally:
+            if runner is not None:
+                runner.end()
     if outcome := bound.outcome():
         recipe["run"]["outcome"] = outcome
         yield Noted(outcome)
@@ -411,6 +440,26 @@ def _fuse(
     fused = Fused(output.finish(recipe, run.changes), views.grid, recipe, named, tuple(run.changes))
     yield Finished(fused, time.perf_counter() - started)
     return fused
+
+
+def _device_of(
+    device: str,
+    named: Path | None,
+    views: RegisteredViews,
+    inputs: Mapping[str, Any] | None,
+    runner: TileRunner | None,
+) -> Generator[Event, None, tuple[str, torch.device]]:
+    """The kind of device that computes, and that on which is found here what tiles have in common."""
+    if runner is None:
+        found = pick_device(device)
+        return found.type, found
+    if named is None or inputs is None:
+        raise InputError(
+            "others compute what goes from files into a file: save the views, and say where the result goes"
+        )
+    found_there = yield from runner.begin(device, read_from(inputs, views))
+    yield from runner.check_place(place_of(named))
+    return found_there
 
 
 def _say_psfs(views: RegisteredViews, method: Method, before: Sequence[str]) -> Generator[Event, None, None]:
@@ -546,16 +595,22 @@ def _plan(
     device: torch.device,
     tile: Triple | None,
     memory_bytes: int | None,
+    runner: TileRunner | None,
 ) -> RunPlan:
     """The plan of the unfinished run when there is one, so that the result is the same, else a new one."""
     if workspace is not None and workspace.plan is not None:
         old = workspace.plan
+        storage = EstimateStorage(old["storage"])
+        if runner is not None and storage not in (EstimateStorage.NONE, EstimateStorage.DISK):
+            raise OutputError(
+                f"the unfinished run in {workspace.folder} was begun without a cluster and has its estimate in memory: go "
+                "on without --cluster, or discard it (--overwrite without --resume)"
+            )
         return RunPlan(
-            TilePlan(views.grid.shape, triple(old["tile"])),
-            EstimateStorage(old["storage"]),
-            bool(old["keep_views"]),
-            int(old["bound_bytes"]),
+            TilePlan(views.grid.shape, triple(old["tile"])), storage, bool(old["keep_views"]), int(old["bound_bytes"])
         )
+    if runner is not None and memory_bytes is None:
+        memory_bytes = runner.memory_bytes
     plan = plan_run(
         bound,
         views,
@@ -564,6 +619,7 @@ def _plan(
         tile=tile,
         array_result=workspace is None,
         scratch=workspace is not None,
+        shared_by=None if runner is None else runner.count,
     )
     if workspace is not None:
         workspace.log(

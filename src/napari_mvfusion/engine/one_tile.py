@@ -10,7 +10,7 @@ import torch
 
 from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, begins_iteration
+from napari_mvfusion.engine.estimate import DeviceBuffer, Estimate, VolumesInTurn, begins_iteration
 from napari_mvfusion.imaging.threads import Interrupted, interruptible
 from napari_mvfusion.methods.base import BoundMethod, TileInput, finished
 
@@ -49,7 +49,7 @@ def stage_results(
     What each stage left, until the last one or until the method has converged.
     """
     whole = views.grid.box
-    estimate = Estimate.made_of(lambda _: DeviceBuffer(), bound.extrapolation_floor)
+    estimate = Estimate(VolumesInTurn(DeviceBuffer), bound.extrapolation_floor)
     for index, stage in enumerate(bound.stages):
         pixels, coverage = reader.read(whole, stage.views)
         known = None if stage.estimate_halo is None else estimate.read(whole)

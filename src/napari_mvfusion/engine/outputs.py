@@ -11,7 +11,7 @@ import torch
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple, triple
 from napari_mvfusion.data.views import VolumeLike
-from napari_mvfusion.engine.finishing import Finishing
+from napari_mvfusion.engine.finishing import Finishing, scratch_in
 from napari_mvfusion.engine.workspace import Workspace
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import writing
@@ -36,6 +36,13 @@ class Output(Protocol):
 
     def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
         """Complete the output with its recipe and return the fused volume."""
+
+
+class TileSink(Protocol):
+    """A place for tiles of the fused volume."""
+
+    def write(self, box: Box, values: torch.Tensor) -> str | None:
+        """Store the values of a box; see `Output`."""
 
 
 class CheckedOutput:
@@ -64,14 +71,7 @@ class CheckedOutput:
         InputError
             If one of them is NaN or infinite.
         """
-        if self._unit != 1:
-            values = values * self._unit
-        if not bool(values.isfinite().all()):
-            place = torch.nonzero(~values.isfinite())[0].tolist()
-            raise InputError(not_finite(triple(a + i for a, i in zip(box.start, place, strict=True))))
-        if self._seen is not None:
-            values = without_unseen(values, self._seen(box))
-        return self._output.write(box, values)
+        return self._output.write(box, checked_values(box, values, self._unit, self._seen))
 
     def holds(self, box: Box, wanted: str | None) -> bool:
         """See `Output`."""
@@ -80,6 +80,47 @@ class CheckedOutput:
     def finish(self, recipe: Mapping[str, Any], changes: list[float]) -> VolumeLike:
         """See `Output`."""
         return self._output.finish(recipe, changes)
+
+
+class JoinedOutput:
+    """The tiles of a volume that another process has begun in the folder of its run; see `CheckedOutput`.
+
+    Parameters
+    ----------
+    folder : of the run
+    known : description of the volume, as `FileOutput` has it
+    unit, seen : as for `CheckedOutput`
+    """
+
+    def __init__(self, folder: Path, known: str, unit: float, seen: Callable[[Box], np.ndarray | None] | None) -> None:
+        self._place = scratch_in(folder)
+        self._tiles = growing_format().join(self._place, known)
+        self._unit, self._seen = unit, seen
+
+    def write(self, box: Box, values: torch.Tensor) -> str:
+        """Store the values of a box; see `CheckedOutput`."""
+        pixels = checked_values(box, values, self._unit, self._seen).cpu().numpy()
+        with writing(self._place):
+            self._tiles.write(box, pixels)
+        return digest(pixels)
+
+
+def checked_values(
+    box: Box, values: torch.Tensor, unit: float, seen: Callable[[Box], np.ndarray | None] | None
+) -> torch.Tensor:
+    """What is written of the values of a box; see `CheckedOutput`.
+
+    Raises
+    ------
+    InputError
+        If one of them is NaN or infinite.
+    """
+    if unit != 1:
+        values = values * unit
+    if not bool(values.isfinite().all()):
+        place = torch.nonzero(~values.isfinite())[0].tolist()
+        raise InputError(not_finite(triple(a + i for a, i in zip(box.start, place, strict=True))))
+    return values if seen is None else without_unseen(values, seen(box))
 
 
 def without_unseen(values: torch.Tensor, seen: np.ndarray | None) -> torch.Tensor:
@@ -144,6 +185,10 @@ class FileOutput:
     grid : of the fused volume
     workspace : of the run
     overwrite : replace what is there
+
+    Attributes
+    ----------
+    described : what is written about the tiles beside their pixels, see `napari_mvfusion.io.base.Growing`
     """
 
     def __init__(self, named: Path, grid: Grid, workspace: Workspace, *, overwrite: bool) -> None:
@@ -160,8 +205,9 @@ class FileOutput:
                 self._result.rename(self._scratch)
             known = workspace.last("array")
             self._tiles = growing_format().grow(self._scratch, grid, self.chunk, name=workspace.out.name, known=known)
-            if self._tiles.description != known:
-                workspace.log({"array": self._tiles.description})
+            self.described: str = self._tiles.description
+            if self.described != known:
+                workspace.log({"array": self.described})
 
     def write(self, box: Box, values: torch.Tensor) -> str:
         pixels = values.cpu().numpy()

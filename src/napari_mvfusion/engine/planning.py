@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 from napari_mvfusion.data.geometry import Box, Triple
 from napari_mvfusion.data.tiles import TilePlan, align, largest_tile
@@ -22,6 +23,7 @@ from napari_mvfusion.methods.base import BoundMethod, iterates
 
 LIBRARY_BYTES = 96 * 2**20
 _FLOAT_BYTES = 4
+_TILES_OF_EACH = 4
 
 
 class EstimateStorage(StrEnum):
@@ -52,6 +54,7 @@ def plan_run(
     tile: Triple | None,
     array_result: bool,
     scratch: bool,
+    shared_by: int | None = None,
 ) -> RunPlan:
     """Choose the largest tiles, and the fastest storage, that stay within a budget of memory.
 
@@ -64,6 +67,8 @@ def plan_run(
     tile : tile shape that the user asked for, or None to choose
     array_result : whether the result is an array in memory
     scratch : whether there is a folder for an estimate that does not fit into memory
+    shared_by : how many processes share the tiles out, each with that budget: then nothing is kept in memory between them,
+        and there are tiles for all of them, where the volume has as many chunks
 
     Raises
     ------
@@ -88,14 +93,20 @@ def plan_run(
         def fits(candidate: Triple) -> bool:
             return kept + tile_bytes(candidate) <= available
 
+        def is_shared(candidate: Triple) -> bool:
+            return fits(candidate) and _count(shape, candidate) >= least_tiles
+
         try:
-            best = wanted or largest_tile(shape, chunk, fits)
+            best = wanted or largest_tile(shape, chunk, is_shared)
         except MemoryShortage:
             return None
         return RunPlan(TilePlan(shape, best), storage, keep_views, LIBRARY_BYTES + kept + tile_bytes(best))
 
-    if not several:
-        plan = choose(result, EstimateStorage.NONE, keep_views=False)
+    # Tiles of one stage wait for no others, so that more of them keep all busy to the end; those of several have halos.
+    least_tiles = min((shared_by or 1) * (_TILES_OF_EACH if shared_by and not several else 1), _count(shape, chunk))
+    if not several or shared_by is not None:
+        storage = EstimateStorage.DISK if several else EstimateStorage.NONE
+        plan = choose(result, storage, keep_views=False)
         if plan is None:
             raise MemoryShortage(_advice(budget, array_result))
         return plan
@@ -141,6 +152,11 @@ def input_bytes(views: RegisteredViews, bound: BoundMethod, tile: Triple) -> int
             total += _largest(shape, tile, stage.estimate_halo) * _FLOAT_BYTES * volumes
         most = max(most, total)
     return most
+
+
+def _count(shape: Triple, tile: Triple) -> int:
+    """How many tiles of a shape a volume has."""
+    return prod(-(-n // t) for n, t in zip(shape, tile, strict=True))
 
 
 def _largest(shape: Triple, tile: Triple, halo: Triple) -> int:

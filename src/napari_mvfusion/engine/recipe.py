@@ -23,6 +23,7 @@ from napari_mvfusion.engine.finishing import recipe_path
 from napari_mvfusion.engine.fusion import check_before_reading, fuse_events
 from napari_mvfusion.engine.provenance import FORMAT, FORMAT_VERSION, psf_sha256, software_versions
 from napari_mvfusion.engine.shared_light import SharedLight, shared_light_again
+from napari_mvfusion.engine.shared_tiles import TileRunner
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import written_aside
 from napari_mvfusion.io.formats import is_volume
@@ -438,6 +439,7 @@ class Recipe(_Part):
         memory_bytes: int | None = None,
         light: SharedLight | None = None,
         maps: bool = False,
+        runner: TileRunner | None = None,
     ) -> Generator[Event, None, Fused | None]:
         """Run the recipe again: the same views, method, parameters, device and tiles.
 
@@ -445,7 +447,7 @@ class Recipe(_Part):
 
         Parameters
         ----------
-        out, resume, overwrite, cancel, memory_bytes : as for `fuse_events`
+        out, resume, overwrite, cancel, memory_bytes, runner : as for `fuse_events`
         device : None for that of the recipe
         light : what `shared_light` returns, where that is known already
         maps : make them also where the recipe does not say so, see `fuse_events`
@@ -482,6 +484,7 @@ class Recipe(_Part):
             inputs=inputs.model_dump(mode="json"),
             light=light,
             maps=maps or self.run.maps,
+            runner=runner,
         )
         return result
 

@@ -1,48 +1,42 @@
-"""The loop over stages and tiles of one run: reading ahead, memory shortage, cancel, and what a rerun takes over."""
+"""The loop over stages and tiles of one run: who computes them, cancel, and what a rerun takes over."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from napari_mvfusion.data.events import Event, IterationDone, TileDone, TileHalved, TileStep
-from napari_mvfusion.data.geometry import Box, Triple, triple
-from napari_mvfusion.data.tiles import pieces
+from napari_mvfusion.data.events import Event, IterationDone, TileDone
+from napari_mvfusion.data.geometry import Box
 from napari_mvfusion.data.views import RegisteredViews
-from napari_mvfusion.engine.estimate import (
-    DeviceBuffer,
-    DiskBuffer,
-    Estimate,
-    MemoryBuffer,
-    VolumeBuffer,
-    begins_iteration,
-    buffer_rotations,
-)
+from napari_mvfusion.engine.estimate import DiskBuffer, Turn, VolumeBuffer, begins_iteration
 from napari_mvfusion.engine.outputs import Output, not_finite
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan
-from napari_mvfusion.engine.view_reader import ViewReader
+from napari_mvfusion.engine.shared_tiles import MadeTile, OpenTiles, TileKey, TileRunner
+from napari_mvfusion.engine.tile_work import TileWork
 from napari_mvfusion.engine.workspace import Workspace
-from napari_mvfusion.errors import InputError, MemoryShortage, is_out_of_memory
-from napari_mvfusion.imaging.threads import Interrupted, interruptible
-from napari_mvfusion.methods.base import BoundMethod, Stage, TileInput, iterates
-from napari_mvfusion.system.devices import losses_in_words, release_cached_memory
+from napari_mvfusion.errors import InputError
+from napari_mvfusion.methods.base import BoundMethod, Stage
+from napari_mvfusion.system.devices import losses_in_words
 from napari_mvfusion.system.journal import digest
 
-_SMALLEST_SIDE = 8
 _CHECKPOINT_SECONDS = 30.0
 
 
-class Stop(Exception):  # noqa: N818 - not an error: unwinds a run that the user cancelled
-    """The user cancelled."""
-
-
 class Run:
-    """The loop over stages and tiles of one run, with what it has to remember."""
+    """The loop over stages and tiles of one run, with what it has to remember.
+
+    Parameters
+    ----------
+    views, bound, plan, device, output, cancel : of the run
+    workspace : of a run into a file
+    live : whether the output is looked at while it fills
+    runner : who computes tiles; None for this process
+    """
 
     def __init__(
         self,
@@ -55,25 +49,21 @@ class Run:
         cancel: Callable[[], bool],
         *,
         live: bool,
+        runner: TileRunner | None = None,
     ) -> None:
         self._bound = bound
+        self._tiles = plan.tiles
         self._boxes = plan.tiles.boxes
-        self._shape = views.grid.shape
         self._device = device
         self._output = output
         self._workspace = workspace
-        self._cancel = cancel
-        self._live = live
-        self._iterates = iterates(bound.stages)
         self._storage = plan.storage
-        self._reader = ViewReader(views, device, keep=plan.keep_views, whole=plan.storage is EstimateStorage.DEVICE)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvfusion-read")
-        self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
-        self._limit: Triple | None = None
-        several = plan.storage is not EstimateStorage.NONE
-        self._estimate = Estimate.made_of(self._buffer, bound.extrapolation_floor) if several else None
+        self._runner = runner
+        folder = None if workspace is None else workspace.folder
+        self._work = TileWork(views, bound, plan, device, output, folder, cancel, live=live)
+        self._estimate = self._work.estimate
         self._last_checkpoint = time.monotonic()
-        self._done: dict[tuple[int, int], dict[str, Any]] = {}
+        self._done: dict[TileKey, dict[str, Any]] = {}
         self._handed: dict[int, str | None] = {}
         self.changes: list[float] = []
         self.lost_tiles = 0
@@ -84,7 +74,7 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._work.close()
 
     @property
     def total_tiles(self) -> int:
@@ -116,154 +106,89 @@ class Run:
 
     def _all_stages(self) -> Generator[Event, None, None]:
         stages = self._bound.stages
-        for index in range(self._first_stage, len(stages)):
-            yield from self._stage(index, stages[index])
-            self._first_stage = index + 1
-            if stages[index].iteration:
-                converged = self._end_iteration(index)
-                last = max(stage.iteration for stage in stages)
-                yield IterationDone(stages[index].iteration, last, self.changes[-1])
+        while self._first_stage < len(stages):
+            begin = self._first_stage
+            # How far an iteration went is found from all of its tiles: there all stages wait for each other.
+            last = next((i for i in range(begin, len(stages)) if stages[i].iteration), len(stages) - 1)
+            if self._runner is None:
+                for index in range(begin, last + 1):
+                    yield from self._stage(index, stages[index])
+            else:
+                yield from self._shared_stages(self._runner, range(begin, last + 1))
+            self._first_stage = last + 1
+            if stages[last].iteration:
+                converged = self._end_iteration(last)
+                yield IterationDone(stages[last].iteration, max(stage.iteration for stage in stages), self.changes[-1])
                 if converged:
                     break
         if self._estimate is not None:
             yield from self._hand_over()
 
     def _stage(self, index: int, stage: Stage) -> Generator[Event, None, None]:
-        for number, box in enumerate(self._boxes):
+        for number in range(len(self._boxes)):
             if (index, number) in self._done:
                 continue
             span = self._fraction(index, number), self._fraction(index, number + 1)
-            values = yield from self._tile(stage, box, self._next_box(index, number), span)
-            entry: dict[str, Any] = {"stage": index, "tile": number}
-            if self._estimate is None:
-                entry["digest"] = self._output.write(box, values)
-            else:
-                if self._journals_tiles:
-                    values = values.cpu()
-                    entry["digest"] = digest(values.numpy())
-                if stage.iteration:
-                    entry["change"] = self._estimate.change(box, values)
-                self._estimate.write(box, values)
-            show = self._estimate is None or (self._live and (stage.iteration > 0 or not self._iterates))
-            if show and self._estimate is not None:
-                self._output.write(box, values)
+            entry = yield from self._work.make(index, number, self._next_tile(index, number), span)
             self._finish_tile(index, number, entry)
-            yield TileDone(
-                box=box,
-                tile=number + 1,
-                tiles=len(self._boxes),
-                stage=index + 1,
-                stages=len(self._bound.stages),
-                label=stage.label,
-                fraction=self._fraction(index, number + 1),
-                voxels=box.size,
-                updated=show,
-                final=self._estimate is None,
-            )
-            self._poll()
+            yield self._told(index, number, number + 1, span[1])
+            self._work.poll()
+        self._end_stage(index)
+
+    def _shared_stages(self, runner: TileRunner, span: range) -> Generator[Event, None, None]:
+        """The same for stages that others compute, of which a tile waits only for those that it reads."""
+        stages = self._bound.stages
+        counts = Counter(index for index, _ in self._done)
+        turns = {}
         if self._estimate is not None:
-            self._estimate.end_stage(mark=begins_iteration(stage, index))
-
-    def _tile(
-        self, stage: Stage, box: Box, following: Box | None, span: tuple[float, float]
-    ) -> Generator[Event, None, torch.Tensor]:
-        """Compute one tile; where memory runs out, in smaller pieces from here on.
-
-        `span` says which fractions of the run are done before it and after it.
-        """
-        begin, end = span
-        queue = pieces(box, self._limit)
-        values: torch.Tensor | None = None
-        while queue:
-            piece = queue[0]
-            ahead = queue[1] if len(queue) > 1 else following and pieces(following, self._limit)[0]
-            until = begin + (end - span[0]) * piece.size / box.size
-            part = yield from self._try(stage, piece, ahead, (begin, until))
-            if part is None:
-                self._limit = self._halve(piece)
-                yield TileHalved(piece.shape, self._limit)
-                queue = [smaller for left in queue for smaller in pieces(left, self._limit)]
+            turns[span.start] = self._estimate.turn
+            for index in span[:-1]:
+                mark = begins_iteration(stages[index], index)
+                turns[index + 1] = turns[index].after(mark=mark, accelerated=self._estimate.floor is not None)
+        self._end_stages(span, counts)
+        tiles = OpenTiles(self._tiles, stages, span, self._done)
+        for made in runner.compute(tiles, turns, self._work.cancel):
+            if not isinstance(made, MadeTile):
+                yield made
                 continue
-            self._poll()
-            queue.pop(0)
-            begin = until
-            if piece == box:
-                return part
-            if values is None:
-                values = torch.empty(box.shape, dtype=torch.float32)
-            values[piece.inside(box).slices] = part.cpu()
-        assert values is not None
-        return values
+            index, number = made.key
+            self._finish_tile(index, number, made.entry)
+            counts[index] += 1
+            work = sum(self._costs[other] * counts[other] for other in counts)
+            yield self._told(index, number, counts[index], float(work / (self._costs.sum() * len(self._boxes))))
+            self._end_stages(span, counts)
 
-    def _try(
-        self, stage: Stage, piece: Box, ahead: Box | None, span: tuple[float, float]
-    ) -> Generator[Event, None, torch.Tensor | None]:
-        """Run a piece; None where memory ran out."""
-        try:
-            tile = self._take(stage, piece)
-            if ahead is not None:
-                self._ahead = ((stage, ahead), self._pool.submit(self._load, stage, ahead))
-            with interruptible(self._cancel):
-                steps = self._bound.run(stage, tile)
-            while not isinstance(steps, torch.Tensor):
-                try:
-                    with interruptible(self._cancel):
-                        step = next(steps)
-                except StopIteration as end:
-                    steps = end.value
-                    continue
-                yield TileStep(step.label, span[0] + step.share * (span[1] - span[0]))
-                self._poll()
-        except Interrupted:
-            raise Stop from None
-        except (MemoryError, RuntimeError, OSError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
-        return steps
+    def _end_stages(self, span: range, counts: Mapping[int, int]) -> None:
+        """End those of some stages whose tiles are all done, of which `counts` says how many are."""
+        if self._estimate is None:
+            return
+        while (index := self._estimate.turn.stage) in span and counts[index] == len(self._boxes):
+            self._end_stage(index)
 
-    def _take(self, stage: Stage, box: Box) -> TileInput:
-        """The input of a tile: what was read ahead if it is this one, else read now."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            wanted, future = ahead
-            if wanted == (stage, box):
-                return future.result()
-            future.cancel()
-        return self._load(stage, box)
+    def _end_stage(self, index: int) -> None:
+        if self._estimate is not None:
+            self._estimate.end_stage(mark=begins_iteration(self._bound.stages[index], index))
 
-    def _load(self, stage: Stage, box: Box) -> TileInput:
-        view_box = box.grow(stage.view_halo).clip(self._shape)
-        values, coverage = self._reader.read(view_box, stage.views)
-        estimate_box = estimate = None
-        if stage.estimate_halo is not None:
-            assert self._estimate is not None
-            estimate_box = box.grow(stage.estimate_halo).clip(self._shape)
-            estimate = self._estimate.read(estimate_box).to(self._device)
-        return TileInput(box, view_box, values, coverage, estimate_box, estimate)
+    def _told(self, index: int, number: int, count: int, fraction: float) -> TileDone:
+        """A tile of a stage is done, as the count-th of it."""
+        stage = self._bound.stages[index]
+        return TileDone(
+            box=self._boxes[number],
+            tile=count,
+            tiles=len(self._boxes),
+            stage=index + 1,
+            stages=len(self._bound.stages),
+            label=stage.label,
+            fraction=fraction,
+            voxels=self._boxes[number].size,
+            updated=self._work.shows(stage),
+            final=self._estimate is None,
+        )
 
-    def _halve(self, piece: Box) -> Triple:
-        self._ahead = None
-        self._bound.release()
-        self._reader.release()
-        release_cached_memory(self._device)
-        shape = list(piece.shape)
-        axis = shape.index(max(shape))
-        if shape[axis] <= _SMALLEST_SIDE:
-            again = " with --resume" if self._workspace is not None else ""
-            raise MemoryShortage(
-                f"memory ran out even for a tile of {piece.shape} voxels: close other programs, crop the PSFs, "
-                f"or use another device, then run again{again}"
-            )
-        shape[axis] = -(-shape[axis] // 2)
-        return triple(shape)
-
-    def _next_box(self, index: int, number: int) -> Box | None:
+    def _next_tile(self, index: int, number: int) -> int | None:
         """The tile of this stage that comes next and is not finished."""
-        for later in range(number + 1, len(self._boxes)):
-            if (index, later) not in self._done:
-                return self._boxes[later]
-        return None
+        later = range(number + 1, len(self._boxes))
+        return next((other for other in later if (index, other) not in self._done), None)
 
     def _finish_tile(self, index: int, number: int, entry: dict[str, Any]) -> None:
         self._done[index, number] = entry
@@ -290,25 +215,40 @@ class Run:
         assert self._estimate is not None
         if self._workspace is not None and not self._handed:
             self._workspace.log({"estimated": {"changes": self.changes}})
-        for number, box in enumerate(self._boxes):
-            if number not in self._handed:
-                written = self._output.write(box, self._estimate.result(box))
-                self._handed[number] = written
-                if self._workspace is not None:
-                    self._workspace.log({"output": {"tile": number, "digest": written}})
-            yield TileDone(
-                box=box,
-                tile=number + 1,
-                tiles=len(self._boxes),
-                stage=len(self._bound.stages),
-                stages=len(self._bound.stages),
-                label="writing",
-                fraction=1.0,
-                voxels=box.size,
-                updated=True,
-                final=True,
-            )
-            self._poll()
+        stages = self._bound.stages
+        if self._runner is None or len(self._handed) == len(self._boxes):
+            for number in range(len(self._boxes)):
+                if number not in self._handed:
+                    self._finish_writing(number, self._work.hand_over(number))
+                yield self._written(number, number + 1)
+                self._work.poll()
+            return
+        tiles = OpenTiles(self._tiles, stages, range(len(stages), len(stages) + 1), ())
+        for made in self._runner.compute(tiles, {len(stages): self._estimate.turn}, self._work.cancel):
+            if not isinstance(made, MadeTile):
+                yield made
+                continue
+            self._finish_writing(made.key[1], made.entry["digest"])
+            yield self._written(made.key[1], len(self._handed))
+
+    def _finish_writing(self, number: int, written: str | None) -> None:
+        self._handed[number] = written
+        if self._workspace is not None:
+            self._workspace.log({"output": {"tile": number, "digest": written}})
+
+    def _written(self, number: int, count: int) -> TileDone:
+        return TileDone(
+            box=self._boxes[number],
+            tile=count,
+            tiles=len(self._boxes),
+            stage=len(self._bound.stages),
+            stages=len(self._bound.stages),
+            label="writing",
+            fraction=1.0,
+            voxels=self._boxes[number].size,
+            updated=True,
+            final=True,
+        )
 
     def _checkpoint(self, stages_done: int) -> None:
         """Save the estimate in memory, so that a kill loses only the iterations since."""
@@ -317,7 +257,7 @@ class Run:
         name = f"checkpoint-{stages_done}.raw"
         entry: dict[str, Any] = {"checkpoint": name, "stages_done": stages_done, "changes": self.changes}
         entry["digests"] = self._save(name, self._estimate.result)
-        if self._estimate.earlier is not None:
+        if self._estimate.turn.earlier is not None:
             entry["before"] = f"checkpoint-{stages_done}-before.raw"
             entry["digests_before"] = self._save(entry["before"], self._estimate.before)
             entry["steps"] = self._estimate.steps
@@ -330,7 +270,7 @@ class Run:
     def _save(self, name: str, read: Callable[[Box], torch.Tensor]) -> list[str]:
         """Write a volume of the estimate into the folder of the run, and return the digests of its tiles."""
         assert self._workspace is not None
-        saved = DiskBuffer(self._workspace.folder / name, self._shape)
+        saved = DiskBuffer(self._workspace.folder / name, self._tiles.shape)
         digests = []
         for box in self._boxes:
             values = read(box).cpu()
@@ -387,7 +327,7 @@ class Run:
         saved = [("before", "digests_before")] if "before" in point else []
         found = [
             (
-                DiskBuffer(self._workspace.folder / point[name], self._shape),
+                DiskBuffer(self._workspace.folder / point[name], self._tiles.shape),
                 point.get(digests) or [None] * len(self._boxes),
             )
             for name, digests in [*saved, ("checkpoint", "digests")]
@@ -413,67 +353,56 @@ class Run:
     def _recover_estimate(self) -> int:
         """The stages that an earlier run has finished, and whose values on the disk are still what it wrote.
 
-        Where they are not, the latest stage counts from which the buffers still hold all that the next one reads.
+        Where they are not, the latest stage counts before which all is there that it reads.
         """
         assert self._estimate is not None
         stages = self._bound.stages
         finished = 0
         while finished < len(stages) and all((finished, n) in self._done for n in range(len(self._boxes))):
             finished += 1
-        marks = (begins_iteration(stage, index) for index, stage in enumerate(stages[:finished]))
-        states = buffer_rotations(marks, self._estimate.floor)
-        intact: dict[tuple[int, int], bool] = {}
-        for first in range(finished, -1, -1):
-            for held in states[first].held:
+        turns = [Turn()]
+        for index in range(finished):
+            mark = begins_iteration(stages[index], index)
+            turns.append(turns[-1].after(mark=mark, accelerated=self._estimate.floor is not None))
+        intact: dict[int, bool] = {}
+        for turn in reversed(turns):
+            for held in turn.held:
                 if held not in intact:
-                    intact[held] = all(self._intact(held[0], held[1], n) for n in range(len(self._boxes)))
-            if all(intact[held] for held in states[first].held):
-                self.lost_tiles += (finished - first) * len(self._boxes)
-                return first
+                    intact[held] = all(self._intact(held, n) for n in range(len(self._boxes)))
+            if all(intact[held] for held in turn.held):
+                return turn.stage
         raise AssertionError("before the first stage nothing is held")
 
     def _drop_lost(self, first: int) -> None:
-        """Forget tiles of later stages, and those of the stage that was running which are not what was written."""
+        """Forget tiles from a stage on that are not what was written any more."""
         known = self._done
         self._done = {key: entry for key, entry in known.items() if key[0] < first}
-        if self._estimate is not None:
-            marks = [begins_iteration(stage, index) for index, stage in enumerate(self._bound.stages[:first])]
-            target = buffer_rotations(marks, self._estimate.floor)[-1].target
         for (index, number), entry in known.items():
-            if index != first:
+            if index < first:
                 continue
-            box = self._boxes[number]
             if self._estimate is None:
-                kept = self._output.holds(box, entry.get("digest"))
+                kept = self._output.holds(self._boxes[number], entry.get("digest"))
             else:
-                kept = _holds(self._estimate.volumes[target], box, entry.get("digest"))
+                kept = self._intact(index, number, entry)
             if kept:
                 self._done[index, number] = entry
             else:
                 self.lost_tiles += 1
 
-    def _intact(self, buffer: int, stage: int, number: int) -> bool:
+    def _intact(self, stage: int, number: int, entry: Mapping[str, Any] | None = None) -> bool:
+        """Whether a tile of the estimate is on the disk as a stage wrote it."""
         assert self._estimate is not None
-        wanted = self._done[stage, number].get("digest")
-        return _holds(self._estimate.volumes[buffer], self._boxes[number], wanted)
-
-    def _buffer(self, number: int) -> VolumeBuffer:
-        if self._storage is EstimateStorage.DEVICE:
-            return DeviceBuffer()
-        if self._storage is EstimateStorage.MEMORY:
-            return MemoryBuffer(self._shape)
-        assert self._workspace is not None
-        return DiskBuffer(self._workspace.folder / f"estimate-{number}.raw", self._shape)
+        known = self._done[stage, number] if entry is None else entry
+        return _holds(self._estimate.volumes.of(stage), self._boxes[number], known.get("digest"))
 
     def _fraction(self, stage: int, tiles_done: int) -> float:
         share = self._costs[:stage].sum() + self._costs[stage] * tiles_done / len(self._boxes)
         return float(share / self._costs.sum())
 
-    def _poll(self) -> None:
-        if self._cancel():
-            raise Stop
-
 
 def _holds(volume: VolumeBuffer, box: Box, wanted: str | None) -> bool:
     """Whether the values of a box are those of this digest."""
-    return digest(volume.read(box).numpy()) == wanted
+    try:
+        return digest(volume.read(box).numpy()) == wanted
+    except OSError:
+        return False

@@ -16,12 +16,12 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.recipe import Inputs, Recipe
-from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.engine.series import volume_label
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_findings import Findings
 from napari_mvfusion.engine.series_output import Index, SeriesOutput
 from napari_mvfusion.engine.shared_light import SharedLight
+from napari_mvfusion.engine.tile_work import Stop
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.devices import pick_device
@@ -145,7 +145,13 @@ class RepeatVolume:
         """See `VolumeTask.events`."""
         del first
         repeated = self.made.repeat(
-            target, device=self.device, cancel=cancel, memory_bytes=self.memory_bytes, light=self.light, **how
+            target,
+            device=self.device,
+            resume=how["resume"],
+            overwrite=how["overwrite"],
+            cancel=cancel,
+            memory_bytes=self.memory_bytes,
+            light=self.light,
         )
         fused = yield from repeated
         return fused

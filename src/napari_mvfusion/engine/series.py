@@ -23,7 +23,7 @@ from napari_mvfusion.engine.iteration_choice import choice_of
 from napari_mvfusion.engine.outputs import open_output
 from napari_mvfusion.engine.provenance import describe_run, made_alike, method_asked_for, parameters_of
 from napari_mvfusion.engine.recipe import load_recipe, recipe_path
-from napari_mvfusion.engine.run import Stop
+from napari_mvfusion.engine.tile_work import Stop
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.formats import place_of
 from napari_mvfusion.measures.contrast import contrast_limits

@@ -17,9 +17,9 @@ from napari_mvfusion.data.events import Event, Preparing
 from napari_mvfusion.engine.finished import flaw_of_volume
 from napari_mvfusion.engine.finishing import Finishing, named_apart, partial_folder
 from napari_mvfusion.engine.recipe import recipe_path, save_recipe
-from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_recipe import describe_series, recipe_beside
+from napari_mvfusion.engine.tile_work import Stop
 from napari_mvfusion.engine.workspace import JOURNAL, Workspace, check_output, discard
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_place, remove, writing

@@ -13,7 +13,6 @@ from napari_mvfusion.data.events import Cancelled, Event, Warned
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.engine.fusion import check_before_reading, until
 from napari_mvfusion.engine.recipe import Recipe
-from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.engine.running_series import (
     FuseVolume,
     InTurn,
@@ -30,6 +29,7 @@ from napari_mvfusion.engine.series_findings import Findings, SeriesFindings
 from napari_mvfusion.engine.series_output import GatheredSeries, Index, SeriesOutput, series_output
 from napari_mvfusion.engine.series_recipe import SeriesRecipe, repeated_fingerprint, series_fingerprint
 from napari_mvfusion.engine.shared_light import SharedLight
+from napari_mvfusion.engine.tile_work import Stop
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.io.atomic import sweep, writing
 from napari_mvfusion.methods.base import Method

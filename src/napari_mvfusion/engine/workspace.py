@@ -22,7 +22,7 @@ from napari_mvfusion.system import journal
 JOURNAL = "journal.jsonl"
 _GO_ON = "have the unfinished run beside it, which is to replace it, go on (--resume --overwrite)"
 _OURS = re.compile(
-    r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|(estimate|checkpoint)-\d+\.raw"
+    r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|estimate-\d+-\d+\.raw(\.[0-9a-f]+)?|checkpoint-\d+(-before)?\.raw"
     # Of a series: the volume that is being fused.
     r"|\.?volume(-\d+)+\.zarr(\..+)?"
 )

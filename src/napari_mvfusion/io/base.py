@@ -334,6 +334,13 @@ class Growing(Protocol):
         """
 
 
+class Filling(Protocol):
+    """A volume on the disk that another process has begun to fill, and that this one helps to."""
+
+    def write(self, box: Box, pixels: np.ndarray) -> None:
+        """Store the pixels of a box, which is made of whole chunks; see `Growing`."""
+
+
 class Gathering(Protocol):
     """Volumes with axes before z on the disk, made of finished ones: whatever ends it, no volume is lost.
 
@@ -645,6 +652,21 @@ class Format(ABC):
         known : its description, where an earlier run has begun it; what does not fit is begun anew
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it is filled box by box")
+
+    def join(self, place: Path, known: str) -> Filling:
+        """Help to fill a volume that `grow` has begun in another process, where `grows`.
+
+        Parameters
+        ----------
+        place : the file or folder
+        known : its description
+
+        Raises
+        ------
+        OutputError
+            If another one lies there.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is filled by several")
 
     def gather(
         self, place: Path, leading: Sequence[LeadingAxis], channel_names: Sequence[str], *, name: str

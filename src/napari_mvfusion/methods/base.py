@@ -101,6 +101,8 @@ class BoundMethod(Protocol):
     stages: Sequence[Stage]
     extrapolation_floor: float | None
     """Where iterations are accelerated, the least value of what they begin with; None where they are not."""
+    taken: set[int]
+    """After how many updates parts of the volume ended, where that is left to them: what `outcome` tells of."""
 
     def working_bytes(self, tile_shape: Triple) -> int:
         """An upper bound of the device memory in use while a tile of this shape runs in any stage.
@@ -269,6 +271,10 @@ class OneStage(FusionMethod):
         wide = prod(n + 2 * h for n, h in zip(tile_shape, self.halo(views, precomputed), strict=True))
         return 4 * wide * (2 * len(views) + self.copies)
 
+    def taken(self, precomputed: Any) -> set[int]:
+        """What `outcome` tells of, see `BoundMethod.taken`: nothing."""
+        return set()
+
     def outcome(self, precomputed: Any) -> str | None:
         """What is to be said of how it went, see `BoundMethod.outcome`: nothing."""
         return None
@@ -288,6 +294,7 @@ class BoundOneStage:
     def __init__(self, method: OneStage, views: RegisteredViews, precomputed: Any) -> None:
         self.stages: Sequence[Stage] = [Stage(method.stage, tuple(range(len(views))), method.halo(views, precomputed))]
         self.extrapolation_floor: float | None = None
+        self.taken = method.taken(precomputed)
         self._method = method
         self._views = views
         self._precomputed = precomputed

@@ -122,6 +122,7 @@ class BoundEBMD:
         self._transfers = TransferCache(0)
         self._transfer_limit = 0
         self.extrapolation_floor = self._floor if accelerated else None
+        self.taken: set[int] = set()
         self.stages: Sequence[Stage] = [self._start_stage(), *self._update_stages(iterations)]
 
     def run(self, stage: Stage, tile: TileInput) -> torch.Tensor:

@@ -114,6 +114,7 @@ class JointUpdates:
     scale : brightness of the views that counts as 1
     share : of the light of the specimen that the views saw: images of blocks are in units of what the views see
     cells : of the volume
+    taken : after how many updates blocks ended
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class JointUpdates:
         self._most = MOST_UPDATES if iterations is None else iterations
         self._least_change = _LEAST_CHANGE if iterations is None else 0.0
         self._likely = _LIKELY_UPDATES if iterations is None else iterations
-        self._taken: set[int] = set()
+        self.taken: set[int] = set()
         self.device = device
         weights = [view.weight for view in views.views]
         self._trusts = [weight / sum(weights) for weight in weights]
@@ -151,9 +152,9 @@ class JointUpdates:
     @property
     def outcome(self) -> str | None:
         """After how many updates blocks ended and why; None where the number was given."""
-        if not self._taken or not self._least_change:
+        if not self.taken or not self._least_change:
             return None
-        least, most = min(self._taken), max(self._taken)
+        least, most = min(self.taken), max(self.taken)
         number = f"{most}" if least == most else f"{least} to {most}, by the place"
         if least == MOST_UPDATES:
             return f"ended after {number} iterations, the most that it may take: there is still structure to be found"
@@ -216,7 +217,7 @@ class JointUpdates:
                 # Too far ahead: with short PSFs and much light it would go on growing.
                 ahead_for = 1
             last = change
-        self._taken.add(update)
+        self.taken.add(update)
         return seen, image
 
     def step_from(self, image: torch.Tensor, tile: TileInput, block: Box) -> torch.Tensor:

@@ -117,6 +117,10 @@ class JointWiener(OneStage):
         """See `BoundMethod.working_bytes`."""
         return precomputed.working_bytes(tile_shape)
 
+    def taken(self, precomputed: JointUpdates) -> set[int]:
+        """After how many updates cells ended."""
+        return precomputed.taken
+
     def outcome(self, precomputed: JointUpdates) -> str | None:
         """After how many updates it ended and why, where that was left to it."""
         return precomputed.outcome

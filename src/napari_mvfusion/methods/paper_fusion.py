@@ -82,6 +82,7 @@ class BoundPaper:
         halo = _MARGIN + _INNER if published else _REACH + network.stride - 1
         self.stages: Sequence[Stage] = [Stage("network", tuple(range(len(views))), view_halo=(halo,) * 3)]
         self.extrapolation_floor: float | None = None
+        self.taken: set[int] = set()
 
     def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""

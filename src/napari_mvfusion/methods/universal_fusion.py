@@ -92,6 +92,7 @@ class BoundUniversal:
             updates = Stage("updates", tuple(order), view_halo=halo, estimate_halo=halo, cost=_COST_OF_UPDATES)
             self.stages = [*self.stages, updates]
         self.extrapolation_floor: float | None = None
+        self.taken: set[int] = set()
 
     def run(self, stage: Stage, tile: TileInput) -> Steps:
         """One tile: float32 (z, y, x) on the device."""

@@ -14,6 +14,7 @@ from napari_mvfusion.errors import DeviceError
 from napari_mvfusion.system.file_checks import cause_of
 
 _ANSWER_SECONDS = 5
+_MOST_SENT = "4 GiB"
 _EXTRA = 'pip install "napari-mvfusion[cluster]", and begin anew'
 # What a terminal sends to all processes that were started in it, when its user stops or closes it.
 _OF_TERMINALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
@@ -47,6 +48,8 @@ def connected(cluster: NamedCluster) -> Iterator[Any]:
     distributed = dask_distributed()
     # A scheduler or a worker that goes away is told by the run, in a line.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # What each worker is told of a run once, as a network or weights of a volume, is more than Dask warns of.
+    importlib.import_module("dask").config.set({"distributed.admin.large-graph-warning-threshold": _MOST_SENT})
     if cluster.local is not None:
         with _started(distributed, cluster.local) as started, _client(distributed, started) as client:
             client.register_plugin(_ignoring_terminals(distributed))

@@ -16,18 +16,17 @@ import torch
 from napari_mvfusion.data.events import Event, Noted, Prepared, Warned
 from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.cluster.connecting import dask_distributed
+from napari_mvfusion.engine.cluster.worker_checks import memory_of_worker
 from napari_mvfusion.engine.running_series import VolumeTask
 from napari_mvfusion.errors import DeviceError, InputError, MemoryShortage, MVFusionError
-from napari_mvfusion.system.devices import free_bytes
 from napari_mvfusion.system.locks import Busy
 
-_MEMORY_SHARE = 0.5
 # How long a worker that the scheduler gave up may take to let go of what it wrote.
 _LEAVING_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 
 # A worker has a place for each of its threads, and a run uses all threads at once.
-_turn = threading.Lock()
+turn = threading.Lock()
 _stopped: set[str] = set()
 
 
@@ -82,16 +81,16 @@ def fuse_volume(
     """
     events: list[Event] = []
     if on_cpu and task.memory_bytes is None:
-        task = task.within(memory_of_worker())
-    with _turn, _threads_of_worker():
+        task = task.within(memory_of_worker(torch.device("cpu")))
+    with turn, threads_of_worker():
         begun = time.perf_counter()
-        cancel = _cancel_of(run, key)
+        cancel = cancel_of(run, key)
         try:
             fused = _without_waiting_for_lost(task, target, first, how, cancel, events)
         except InputError as error:
             return VolumeOutcome(failed=str(error), events=tuple(events))
         except (DeviceError, MemoryShortage) as error:
-            where = f"the worker {_this_worker().address} on {gethostname()}"
+            where = f"the worker {this_worker().address} on {gethostname()}"
             return VolumeOutcome(error=type(error)(f"{where}: {error}"), events=tuple(events))
         except MVFusionError as error:
             return VolumeOutcome(error=error, events=tuple(events))
@@ -102,13 +101,6 @@ def fuse_volume(
 def stop_run(run: str) -> None:
     """Have what this worker does for a run end after its step."""
     _stopped.add(run)
-
-
-def memory_of_worker() -> int:
-    """Bytes that a run may take on a CPU here: Dask ends a worker that comes near to its limit."""
-    limit = _this_worker().memory_manager.memory_limit
-    free = free_bytes(torch.device("cpu"))
-    return int(min(free, limit or free) * _MEMORY_SHARE)
 
 
 def _without_waiting_for_lost(
@@ -143,9 +135,9 @@ def _followed(steps: Generator[Event, None, Fused | None], events: list[Event]) 
             events.append(event)
 
 
-def _cancel_of(run: str, key: str) -> Callable[[], bool]:
+def cancel_of(run: str, key: str) -> Callable[[], bool]:
     """Whether nobody waits for a task any more: its run was stopped or is gone, or this worker was given up."""
-    worker = _this_worker()
+    worker = this_worker()
 
     def cancel() -> bool:
         state = worker.state.tasks.get(key)
@@ -156,15 +148,16 @@ def _cancel_of(run: str, key: str) -> Callable[[], bool]:
 
 
 @contextmanager
-def _threads_of_worker() -> Generator[None, None, None]:
+def threads_of_worker() -> Generator[None, None, None]:
     """Let torch use as many threads as this worker has."""
     before = torch.get_num_threads()
-    torch.set_num_threads(_this_worker().state.nthreads)
+    torch.set_num_threads(this_worker().state.nthreads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _this_worker() -> Any:
+def this_worker() -> Any:
+    """The worker of Dask whose task runs in this thread."""
     return dask_distributed().get_worker()

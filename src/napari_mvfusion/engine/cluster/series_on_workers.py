@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-from napari_mvfusion.data.events import Event, Warned
+from napari_mvfusion.data.events import Event
 from napari_mvfusion.engine.cluster.on_worker import VolumeOutcome, fuse_volume
 from napari_mvfusion.engine.cluster.workers import Workers
 from napari_mvfusion.engine.fusion import read_from
-from napari_mvfusion.engine.run import Stop
 from napari_mvfusion.engine.running_series import RunningSeries, SeriesSteps, VolumeEvent, VolumeTask, check_grid
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_output import GatheredSeries, Index
-from napari_mvfusion.errors import DeviceError, InputError, MVFusionError
-from napari_mvfusion.system.devices import pick_device
+from napari_mvfusion.engine.tile_work import Stop
+from napari_mvfusion.errors import InputError, MVFusionError
 
 _MOST_LOSSES = 2
 _ENDS_WORKERS = (
@@ -44,11 +43,7 @@ class SeriesOnWorkers:
     def begin(self, choice: SeriesChoice, device: str) -> Generator[Event, None, tuple[str, torch.device]]:
         """See `VolumeRunner.begin`."""
         yield from self._workers.begin(device, read_from(choice.inputs.model_dump(mode="json")))
-        try:
-            here = pick_device(self._workers.device)
-        except DeviceError:
-            here = pick_device("cpu")
-        return self._workers.device, here
+        return self._workers.device, self._workers.device_here
 
     def fuse(self, series: RunningSeries, cancel: Callable[[], bool]) -> SeriesSteps:
         """See `VolumeRunner.fuse`."""
@@ -71,7 +66,6 @@ class _Sharing:
         self._running: dict[Any, tuple[int, Index, str]] = {}
         self._done: dict[int, tuple[Index, VolumeOutcome]] = {}
         self._losses: Counter[Index] = Counter()
-        self._lonely = False
 
     def steps(self, cancel: Callable[[], bool]) -> SeriesSteps:
         """Fuse all; see `VolumeRunner.fuse`."""
@@ -93,9 +87,6 @@ class _Sharing:
         """Give each worker that has nothing to do a volume."""
         self._take_back_lost()
         idle = self._workers.ready - {worker for _, _, worker in self._running.values()}
-        if not self._workers.ready and not self._lonely:
-            yield Warned("the cluster has no worker any more that can go on: waiting for one")
-        self._lonely = not self._workers.ready
         for worker in sorted(idle):
             if not self._waiting:
                 return

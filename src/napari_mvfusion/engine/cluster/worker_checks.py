@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
 
+import torch
+
 from napari_mvfusion.addresses import address_of
 from napari_mvfusion.engine.cluster.connecting import dask_distributed
+from napari_mvfusion.engine.fusion import budget_for
 from napari_mvfusion.engine.provenance import software_versions
 from napari_mvfusion.errors import DeviceError, InputError, MVFusionError, OutputError
 from napari_mvfusion.io.atomic import check_place
@@ -17,6 +20,7 @@ from napari_mvfusion.system.locks import lock_path
 
 # Some disks keep the time of a change in steps of two seconds.
 _SAME_SECONDS = 2.0
+_MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class WorkerFacts:
     device_words : the same as a person says it, or what is lacking
     unseen : which file it does not see, and how; "" for none
     unwritable : why it cannot write to the output; "" where it can
+    threads : with which it computes
+    memory_bytes : that a run may take there, when it is asked
     """
 
     host: str
@@ -63,6 +69,8 @@ class WorkerFacts:
     device_words: str
     unseen: str
     unwritable: str
+    threads: int = 0
+    memory_bytes: int = 0
 
 
 def seen_files(paths: Iterable[Path]) -> dict[str, SeenFile]:
@@ -72,14 +80,21 @@ def seen_files(paths: Iterable[Path]) -> dict[str, SeenFile]:
 
 def facts_of_worker(conditions: Conditions) -> WorkerFacts:
     """What a worker says of itself; a task, which runs there."""
+    threads = dask_distributed().get_worker().state.nthreads
     try:
         found = pick_device(conditions.device)
-        threads = dask_distributed().get_worker().state.nthreads
-        device, words = found.type, describe_device(found, threads)
+        device, words, memory = found.type, describe_device(found, threads), memory_of_worker(found)
     except DeviceError as error:
-        device, words = "", str(error)
+        device, words, memory = "", str(error), 0
     unseen, unwritable = unlike_here(conditions.files), flaw_of_place(conditions.place)
-    return WorkerFacts(gethostname(), software_versions(), device, words, unseen, unwritable)
+    return WorkerFacts(gethostname(), software_versions(), device, words, unseen, unwritable, threads, memory)
+
+
+def memory_of_worker(device: torch.device) -> int:
+    """Bytes that a run may take on this worker: Dask ends one whose memory comes near to its limit."""
+    budget = budget_for(device, None)
+    limit = dask_distributed().get_worker().memory_manager.memory_limit
+    return min(budget, int(limit * _MEMORY_SHARE)) if limit and device.type == "cpu" else budget
 
 
 def unlike_here(files: Mapping[str, SeenFile]) -> str:

@@ -13,6 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from napari_mvfusion.data.events import Event, Noted, Warned
 from napari_mvfusion.engine.cluster.connecting import dask_distributed
 from napari_mvfusion.engine.cluster.on_worker import stop_run
@@ -25,6 +27,7 @@ from napari_mvfusion.engine.cluster.worker_checks import (
 )
 from napari_mvfusion.engine.provenance import software_versions
 from napari_mvfusion.errors import DeviceError, MVFusionError
+from napari_mvfusion.system.devices import pick_device
 from napari_mvfusion.system.file_checks import cause_of
 
 _LOOK_SECONDS = 0.5
@@ -40,6 +43,7 @@ class Workers:
     run : what the run is called on the cluster
     device : the kind that all of them compute on, once `begin` has looked
     ready : addresses of those that can do their part
+    facts : what they say of themselves, by their addresses, as they were when the run began
 
     Parameters
     ----------
@@ -50,12 +54,14 @@ class Workers:
         self.run = f"mvfusion-{uuid.uuid4().hex[:8]}"
         self.device = ""
         self.ready: set[str] = set()
+        self.facts: dict[str, WorkerFacts] = {}
         self._client = client
         self._scheduler = client.scheduler.address
         self._conditions = Conditions("auto", {})
         self._asked: dict[str, Any] = {}
         self._refused: set[str] = set()
         self._numbers = count()
+        self._lonely = False
 
     def begin(self, device: str, paths: Iterable[Path]) -> Generator[Event, None, None]:
         """Look whether all workers can do their part, before anything is read.
@@ -79,11 +85,24 @@ class Workers:
             where = " and ".join(f"{kind} (as {worker})" for kind, worker in kinds.items())
             raise DeviceError(f"workers compute on {where}: choose one of them with --device")
         self.device = next(iter(kinds))
-        words = ", ".join(sorted({there.device_words for there in facts.values()}))
-        several = "1 worker" if len(facts) == 1 else f"{len(facts)} workers"
+        self.facts = facts
         shown = self._client.dashboard_link
         board = f"; its dashboard is at {shown}" if shown else ""
-        yield Noted(f"the cluster at {self._scheduler} has {several} ({words}){board}")
+        yield Noted(f"the cluster at {self._scheduler} has {self.words}{board}")
+
+    @property
+    def words(self) -> str:
+        """How many there were when the run began, and what they are, as a person says it."""
+        words = ", ".join(sorted({there.device_words for there in self.facts.values()}))
+        return f"{len(self.facts)} worker{'s' if len(self.facts) > 1 else ''} ({words})"
+
+    @property
+    def device_here(self) -> torch.device:
+        """What this computer computes on beside them: the same kind of device where it has one."""
+        try:
+            return pick_device(self.device)
+        except DeviceError:
+            return pick_device("cpu")
 
     def check_place(self, place: Path) -> Generator[Event, None, None]:
         """Look whether all workers can write to an output. Whoever calls this holds its lock.
@@ -113,6 +132,9 @@ class Workers:
             if flaw is not None:
                 yield Warned(f"it gets no task: {flaw}")
             (self.ready if flaw is None else self._refused).add(worker)
+        if not self.ready and not self._lonely:
+            yield Warned("the cluster has no worker any more that can go on: waiting for one")
+        self._lonely = not self.ready
 
     def submit(self, function: Callable[..., Any], *arguments: Any, worker: str, **named: Any) -> Any:
         """Give a worker a task, with its key as its last argument. Returns its future.
@@ -162,8 +184,12 @@ class Workers:
 
     def stop(self) -> None:
         """Have what workers do for this run end after the step that they are at."""
+        self.call(stop_run)
+
+    def call(self, function: Callable[[str], None]) -> None:
+        """Call a function on all workers, with what the run is called."""
         try:
-            self._client.run(stop_run, self.run, on_error="ignore")
+            self._client.run(function, self.run, on_error="ignore")
         except (OSError, CancelledError) as error:
             raise self._gone() from error
 

@@ -14,7 +14,7 @@ import zarr
 
 from napari_mvfusion.data.geometry import Box, Grid, Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
-from napari_mvfusion.errors import InputError
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.io.atomic import remove
 from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, ViewListing
 from napari_mvfusion.io.members import describe_members, open_members
@@ -100,6 +100,10 @@ class OMEZarr(Format):
     def grow(self, place: Path, grid: Grid, chunk: Triple, *, name: str, known: str | None) -> GrowingZarr:
         """Begin, or go on with, an image that is filled box by box; see `Format.grow`."""
         return GrowingZarr(place, grid, chunk, name=name, known=known)
+
+    def join(self, place: Path, known: str) -> JoinedZarr:
+        """Help to fill an image that another process has begun; see `Format.join`."""
+        return JoinedZarr(place, known)
 
     def gather(
         self, place: Path, leading: Sequence[LeadingAxis], channel_names: Sequence[str], *, name: str
@@ -230,6 +234,26 @@ class GrowingZarr:
         self._place.rename(into)
 
     def _digest(self) -> str:
-        """Of what zarr has written about the array; "" where that is not there."""
-        path = self._level / "zarr.json"
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return _digest_of(self._level)
+
+
+class JoinedZarr:
+    """An OME-Zarr that another process has begun, and whose chunks this one writes too. See `Format.join`."""
+
+    def __init__(self, place: Path, known: str) -> None:
+        level = place / "0"
+        if _digest_of(level) != known:
+            raise OutputError(
+                f"{place} is not there as it was begun by the run: its folder must be the same everywhere"
+            )
+        self._array: Any = zarr.open_array(level, mode="r+")
+
+    def write(self, box: Box, pixels: np.ndarray) -> None:
+        """Store the pixels of a box; see `Growing`."""
+        self._array[box.slices] = pixels
+
+
+def _digest_of(level: Path) -> str:
+    """Of what zarr has written about an array; "" where that is not there."""
+    path = level / "zarr.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
