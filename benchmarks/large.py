@@ -110,6 +110,7 @@ def run(folder: Path, name: str, iterations: int | None, memory: int, most_tiles
     views = opened(folder)
     method = make_method(name, **({} if iterations is None else {"iterations": iterations}))
     peaks, done = watched(), []
+    next(peaks)
     found: dict[str, Any] = {"method": name}
     begun, clock = time.process_time(), time.perf_counter()
 

@@ -37,7 +37,7 @@ from napari_mvfusion.io.ome_zarr.reader import (
     refuse_outside,
     stored_of,
 )
-from napari_mvfusion.io.ome_zarr.stores import is_zarr
+from napari_mvfusion.io.ome_zarr.stores import is_zarr, may_say
 from napari_mvfusion.io.volume_choice import NotChosenError, VolumeChoice
 from napari_mvfusion.system.file_checks import parsing
 
@@ -126,7 +126,7 @@ class Scene:
 
 def is_scene(path: Path) -> bool:
     """Whether a group is a scene."""
-    return is_zarr(path) and "scene" in attributes_of(path)
+    return is_zarr(path) and may_say(path, "scene") and "scene" in attributes_of(path)
 
 
 def read_scene(path: Path) -> Scene:

@@ -10,7 +10,7 @@ from zarr.storage import StorePath
 
 from napari_mvfusion.addresses import address_of
 from napari_mvfusion.errors import InputError
-from napari_mvfusion.io.ome_zarr.checked_store import PlainFiles
+from napari_mvfusion.io.ome_zarr.checked_store import LARGEST_METADATA, PlainFiles
 from napari_mvfusion.io.ome_zarr.remote_store import RemoteFiles
 from napari_mvfusion.io.ome_zarr.zipped_store import SUFFIXES, ZippedFiles
 
@@ -51,16 +51,26 @@ def zip_of(path: Path) -> Path | None:
 def is_zarr(path: str | Path) -> bool:
     """Whether a place looks like a zarr group or array."""
     path = Path(path)
+    if _on_disk(path):
+        return any(_is_file(path / name) for name in METADATA)
     return any(has_file(path, name) for name in METADATA)
+
+
+def may_say(path: Path, key: str) -> bool:
+    """Whether the metadata of a group may have a key; False where a look at their text tells that they do not.
+
+    Opening a group takes milliseconds, and what a path is, is asked again and again.
+    """
+    if not _on_disk(path):
+        return True
+    word = f'"{key}"'.encode()
+    return any(_is_file(file) and word in _text_of(file) for file in (path / name for name in METADATA))
 
 
 def has_file(path: Path, name: str) -> bool:
     """Whether there is a file of this name in a folder, zip file or address; False also where that cannot be read."""
-    if address_of(path) is None and zip_of(path) is None:
-        try:
-            return (path / name).is_file()
-        except (OSError, ValueError):
-            return False
+    if _on_disk(path):
+        return _is_file(path / name)
     try:
         store = store_of(path)
     except InputError:
@@ -68,3 +78,23 @@ def has_file(path: Path, name: str) -> bool:
     if isinstance(store, StorePath):
         return bool(store.store.has(f"{store.path}/{name}".lstrip("/")))
     return bool(zarr.core.sync.sync(store.exists(name)))
+
+
+def _on_disk(path: Path) -> bool:
+    """Whether a path is one of folders and files, and neither an address nor in a zip file."""
+    return address_of(path) is None and zip_of(path) is None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _text_of(path: Path) -> bytes:
+    """The text of a file of metadata; nothing where it cannot be read, or is too long for one."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= LARGEST_METADATA else b""
+    except OSError:
+        return b""
