@@ -23,9 +23,29 @@ Volumes = tuple[str | None, str | None]
 
 
 def as_command(
-    inputs: Inputs, method: Method, out: str, *, device: str = "auto", volumes: Volumes | None = None
+    inputs: Inputs,
+    method: Method,
+    out: str,
+    *,
+    device: str = "auto",
+    volumes: Volumes | None = None,
+    cluster: str | None = None,
 ) -> str:
-    """The `mvfusion fuse` command for a POSIX shell.
+    """The `mvfusion fuse` command for a POSIX shell; see `command_words` for the parameters."""
+    return shlex.join(command_words(inputs, method, out, device=device, volumes=volumes, cluster=cluster))
+
+
+def command_words(
+    inputs: Inputs,
+    method: Method,
+    out: str,
+    *,
+    device: str = "auto",
+    volumes: Volumes | None = None,
+    cluster: str | None = None,
+    more: Sequence[str] = (),
+) -> list[str]:
+    """The words of the `mvfusion fuse` command; the result stands last.
 
     Parameters
     ----------
@@ -34,6 +54,8 @@ def as_command(
     out : the result
     device : as `fuse` takes it
     volumes : of a series; None for the volume that the inputs choose
+    cluster : on whose workers it runs, as `--cluster` takes it; None for none
+    more : further options
     """
     words = ["mvfusion", "fuse", *_sources(inputs), *_opening(_of_series(inputs, volumes))]
     for option, text in zip(("--timepoints", "--channels"), volumes or (), strict=False):
@@ -45,11 +67,12 @@ def as_command(
     for name, value in _changed(method).items():
         words += [f"--{name}", str(value)] if name in _FLAGS else ["--set", f"{name}={value}"]
     words += ["--device", device] if device != "auto" else []
-    return shlex.join([*words, "-o", out])
+    words += [] if cluster is None else ["--cluster", cluster]
+    return [*words, *more, "-o", out]
 
 
 def as_python(inputs: Inputs, method: Method, out: str, *, device: str = "auto", volumes: Volumes | None = None) -> str:
-    """The lines of Python; see `as_command` for the parameters."""
+    """The lines of Python; see `command_words` for the parameters."""
     parameters = {name.replace("lambda", "lambda_"): value for name, value in _changed(method).items()}
     call = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     extra = f", device={device!r}" if device != "auto" else ""

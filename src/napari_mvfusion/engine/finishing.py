@@ -47,6 +47,11 @@ def partial_folder(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+def output_of(folder: Path) -> Path:
+    """The output whose unfinished run a folder holds."""
+    return folder.with_name(folder.name.removesuffix(".partial"))
+
+
 def fresh_name(folders: Iterable[Path | None], stem: str, endings: Sequence[str]) -> Path | None:
     """Propose where a result goes.
 

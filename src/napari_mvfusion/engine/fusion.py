@@ -33,6 +33,7 @@ from napari_mvfusion.engine.iteration_choice import IterationChoice, choice_of, 
 from napari_mvfusion.engine.maps import image_events, map_events, wanted_maps
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
+from napari_mvfusion.engine.progress import with_progress
 from napari_mvfusion.engine.provenance import as_done, describe_run, fingerprint, with_iterations
 from napari_mvfusion.engine.run import Run
 from napari_mvfusion.engine.shared_light import SharedLight
@@ -213,6 +214,8 @@ def _fuse_to(
                 sweep(path)
             check_output(named, overwrite=overwrite, resume=resume)
         events = _fuse(views, method, named=named, into=into, resume=resume, overwrite=overwrite, inputs=inputs, **how)
+        if named is not None:
+            events = with_progress(partial_folder(place_of(named)), events)
         try:
             fused = yield from (_silent_where_finished(events) if resume else events)
         except DiskFullError as full:

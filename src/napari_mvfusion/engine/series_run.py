@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_mvfusion.data.events import Cancelled, Event, Warned
+from napari_mvfusion.data.events import Cancelled, Event, Prepared, Preparing, Warned
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.engine.fusion import check_before_reading, until
+from napari_mvfusion.engine.progress import ProgressFile
 from napari_mvfusion.engine.recipe import Recipe
 from napari_mvfusion.engine.running_series import (
     FuseVolume,
     InTurn,
     RepeatVolume,
     RunningSeries,
+    SeriesSteps,
     VolumeBegun,
     VolumeDone,
     VolumeFailed,
@@ -35,6 +38,9 @@ from napari_mvfusion.io.atomic import sweep, writing
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.locks import locked
 
+# Who looks whether the place of an output is taken holds its lock for an instant.
+_LOOK_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class SeriesFinished:
@@ -46,12 +52,14 @@ class SeriesFinished:
     failed : those that it has not
     files : what holds them: one file, or that of each
     made_before : whether an earlier run had finished it, so that this one had nothing to do
+    seconds : that this run took
     """
 
     fused: int
     failed: tuple[VolumeFailed, ...]
     files: tuple[Path, ...]
     made_before: bool = False
+    seconds: float = 0.0
 
 
 RunEvent = Event | VolumeBegun | VolumeDone | VolumeFailed | SeriesFinished
@@ -179,10 +187,10 @@ def _fuse_volumes(
     cancel: Callable[[], bool],
 ) -> RunEvents:
     """Fuse what is not kept."""
-    count = len(choice.indices)
+    count, began = len(choice.indices), time.monotonic()
     with ExitStack() as held:
         with writing(output.place):
-            held.enter_context(locked(output.place))
+            held.enter_context(locked(output.place, wait_seconds=_LOOK_SECONDS))
             sweep(output.place)
         try:
             finished = yield from output.begin(cancel)
@@ -195,7 +203,8 @@ def _fuse_volumes(
             yield SeriesFinished(count, (), output.files, made_before=True)
             return
         series = RunningSeries(output, choice, task_of)
-        settled = yield from runner.fuse(series, cancel)
+        in_turn = isinstance(runner, InTurn)
+        settled = yield from _with_progress(output, count, runner.fuse(series, cancel), in_turn=in_turn)
         if not settled:
             yield Cancelled(len(output.kept), count, output.folder)
             return
@@ -203,7 +212,31 @@ def _fuse_volumes(
             output.finish([_recipe_of(index, series) for index in choice.indices])
         else:
             output.discard()
-    yield SeriesFinished(len(output.kept), tuple(series.failed.values()), output.files)
+    seconds = time.monotonic() - began
+    yield SeriesFinished(len(output.kept), tuple(series.failed.values()), output.files, seconds=seconds)
+
+
+def _with_progress(output: SeriesOutput, count: int, steps: SeriesSteps, *, in_turn: bool) -> SeriesSteps:
+    """The steps of a series, which are noted in its folder as they come."""
+    file = ProgressFile(output.folder)
+    file.tell(replace(file.now, finished=len(output.kept), share=len(output.kept) / count, count=count))
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            settled: bool = end.value
+            return settled
+        match event:
+            case VolumeBegun(number, words=words) if in_turn:
+                file.tell(replace(file.now, label="", volume=(number, words)))
+            case VolumeDone() | VolumeFailed():
+                done = file.now.finished + 1
+                file.tell(replace(file.now, share=done / count, finished=done, written=file.now.written + 1))
+            case Preparing() if not file.now.preparing:
+                pass  # how far that is counts for one volume alone
+            case _ if in_turn or isinstance(event, (Prepared, Preparing)):
+                file.follow(event)
+        yield event
 
 
 def _recipe_of(index: Index, series: RunningSeries) -> dict[str, Any]:

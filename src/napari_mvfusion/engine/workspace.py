@@ -22,7 +22,8 @@ from napari_mvfusion.system import journal
 JOURNAL = "journal.jsonl"
 _GO_ON = "have the unfinished run beside it, which is to replace it, go on (--resume --overwrite)"
 _OURS = re.compile(
-    r"journal\.jsonl|recipe\.json|replaced(\.recipe\.json)?|estimate-\d+-\d+\.raw(\.[0-9a-f]+)?|checkpoint-\d+(-before)?\.raw"
+    r"(journal\.jsonl|progress\.json|recipe\.json|replaced(\.recipe\.json)?)"
+    r"|estimate-\d+-\d+\.raw(\.[0-9a-f]+)?|checkpoint-\d+(-before)?\.raw"
     # Of a series: the volume that is being fused.
     r"|\.?volume(-\d+)+\.zarr(\..+)?"
 )
@@ -255,6 +256,6 @@ def is_unfinished_run(folder: Path) -> bool:
 
 def _placing(out: Path) -> dict[str, Any] | None:
     """What the journal of an unfinished run says about its last steps, None where they have not begun."""
-    entries, _ = journal.read(partial_folder(out) / JOURNAL)
+    entries = journal.look(partial_folder(out) / JOURNAL)
     placing: dict[str, Any] | None = next((e["placing"] for e in reversed(entries) if "placing" in e), None)
     return placing

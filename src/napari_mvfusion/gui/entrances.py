@@ -82,14 +82,17 @@ def open_views_panel(window: Any) -> Any:
     ----------
     window : napari's
     """
-    panel = _panel_in(window, "ViewsPanel")
-    if panel is None:
-        panel = views()
-        window.add_dock_widget(panel, name="Views & PSFs (Multi-view fusion)")
-    dock = panel.parent()
-    dock.show()
-    dock.raise_()
-    return panel
+    return _in_front(window, "ViewsPanel", "Views & PSFs", views)
+
+
+def open_fuse_panel(window: Any) -> Any:
+    """The Fuse panel of a window, in front, as `open_views_panel` gives the other one.
+
+    Parameters
+    ----------
+    window : napari's
+    """
+    return _in_front(window, "FusePanel", "Fuse", fuse)
 
 
 def is_seen() -> bool:
@@ -107,6 +110,17 @@ def open_beads_form(window: Any) -> None:
     window : napari's
     """
     open_views_panel(window).unfold_beads()
+
+
+def _in_front(window: Any, kind: str, title: str, make: Callable[[], QWidget]) -> Any:
+    panel = _panel_in(window, kind)
+    if panel is None:
+        panel = make()
+        window.add_dock_widget(panel, name=f"{title} (Multi-view fusion)")
+    dock = panel.parent()
+    dock.show()
+    dock.raise_()
+    return panel
 
 
 def _loaded(module: str, what: str) -> Any:

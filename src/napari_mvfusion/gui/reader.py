@@ -17,10 +17,13 @@ from napari_mvfusion.data.events import Statement
 from napari_mvfusion.data.fused_grid import Placed
 from napari_mvfusion.data.geometry import Grid
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.engine.finishing import output_of
 from napari_mvfusion.engine.project_plan import first_of_project
 from napari_mvfusion.engine.recipe import Inputs
+from napari_mvfusion.engine.workspace import is_unfinished_run
 from napari_mvfusion.errors import DamagedError, InputError
-from napari_mvfusion.gui.entrances import is_seen, open_views_panel
+from napari_mvfusion.gui.entrances import is_seen, open_fuse_panel, open_views_panel
+from napari_mvfusion.gui.jobs.shown_outputs import unfinished_layer
 from napari_mvfusion.gui.layers.fused_series import image_layer
 from napari_mvfusion.gui.layers.layer_data import (
     LayerData,
@@ -92,6 +95,8 @@ def _say(error: Exception) -> list[Any]:
 
 def _reader_of(path: Path) -> Callable[[Path], list[LayerData]] | None:
     try:
+        if is_unfinished_run(path):
+            return _follow_unfinished
         if is_project(path):
             format_of(path).describe(path)
             return _read_project
@@ -154,6 +159,16 @@ def _ask_for_roles(folder: Path) -> list[Any]:
     """Open Views & PSFs, which asks what the files of a folder are; the layers come when that is answered."""
     _asking().ask_roles(files_without_scheme(folder))
     return [(None,)]
+
+
+def _follow_unfinished(folder: Path) -> list[Any]:
+    """Follow the run of an output in the Fuse panel, which shows what is finished; without a window, that as a layer."""
+    out = output_of(folder)
+    if _window() is not None and is_seen():
+        open_fuse_panel(_window()).follow(out)
+        return [(None,)]
+    layer = unfinished_layer(out)
+    return [(None,)] if layer is None else [layer]
 
 
 def _read_images(container: Path, names: Sequence[Path]) -> list[LayerData]:

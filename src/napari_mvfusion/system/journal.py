@@ -38,6 +38,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The lines that are as they were written, and how many are not.
 
     A last line that was cut off by a kill counts for nothing; it is taken from the file, so that the next begins anew.
+    Whoever calls this holds the lock of the output; others look.
     """
     try:
         content = path.read_bytes()
@@ -46,6 +47,20 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     complete = content[: content.rfind(b"\n") + 1]
     if complete != content:
         path.write_bytes(complete)
+    return _entries(complete)
+
+
+def look(path: Path) -> list[dict[str, Any]]:
+    """The lines that are as they were written, of a journal that somebody else may be writing: the file stays as it is."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return _entries(content[: content.rfind(b"\n") + 1])[0]
+
+
+def _entries(complete: bytes) -> tuple[list[dict[str, Any]], int]:
+    """What complete lines hold, and how many of them are damaged."""
     entries = []
     damaged = 0
     for line in complete.split(b"\n")[:-1]:

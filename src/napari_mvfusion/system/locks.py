@@ -87,15 +87,15 @@ def locked(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 
 def holder(path: Path) -> str | None:
     """Who holds the lock of an output, for a message, or None where nobody does. Leaves the file as it is."""
-    try:
-        number = os.open(lock_path(path), os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        owner = _owner(number)
-        return None if _lock(number, owner) else _named(owner).strip(" ()") or "another run"
-    finally:
-        os.close(number)
+    owner = _holding(path)
+    return None if owner is None else _named(owner).strip(" ()") or "another run"
+
+
+def process_of(path: Path) -> int | None:
+    """The number of the process on this computer that holds the lock of an output, or None where none does."""
+    owner = _holding(path) or {}
+    pid = owner.get("pid")
+    return pid if isinstance(pid, int) and owner.get("host") == socket.gethostname() else None
 
 
 def is_lock(file: Path) -> bool:
@@ -105,6 +105,19 @@ def is_lock(file: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and set(values) == {"host", "pid", "started"}
+
+
+def _holding(path: Path) -> dict[str, object] | None:
+    """What the lock of an output says of who holds it, or None where nobody does."""
+    try:
+        number = os.open(lock_path(path), os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        owner = _owner(number)
+        return None if _lock(number, owner) else owner
+    finally:
+        os.close(number)
 
 
 def _take(lock: Path, path: Path) -> int:

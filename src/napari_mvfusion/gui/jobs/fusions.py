@@ -18,20 +18,30 @@ from napari_mvfusion.engine.finishing import volume_suffix
 from napari_mvfusion.engine.series import FuseJob, JobDone, SeriesEvent, SeriesPart, fuse_series
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_run import SeriesFinished
+from napari_mvfusion.gui.jobs.background_runs import (
+    BackgroundJob,
+    FollowedJob,
+    LeftUnfinished,
+    background_steps,
+)
 from napari_mvfusion.gui.jobs.result import ResultLayer
 from napari_mvfusion.gui.jobs.series_runs import SeriesJob, SeriesLayers, series_steps
 from napari_mvfusion.gui.jobs.series_status import SeriesStatus
+from napari_mvfusion.gui.jobs.shown_outputs import Written
 from napari_mvfusion.gui.jobs.status import Status
-from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Task, failure_of
-from napari_mvfusion.gui.layers.notes import notes
+from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Steps, Task, failure_of
+from napari_mvfusion.gui.layers.notes import annotate, notes
 from napari_mvfusion.gui.layers.opened import Opened
 from napari_mvfusion.gui.widgets.waiting import Later
+from napari_mvfusion.io.formats import split_ending
 from napari_mvfusion.methods import LearnedFusion
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.system.words import size_words, times
 
 # Enough for one drawing of the window.
 _LAUNCH_MS = 20
+
+_Job = FuseJob | SeriesJob | BackgroundJob | FollowedJob
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Target:
     ----------
     device, threads, memory_share, resume, overwrite : see `FuseJob`
     outs : None for memory, else one file a volume, those of one method together; or one for the series of each method
+    apart : whether a process of its own computes, which goes on when napari is closed
+    cluster : on whose workers that runs, as `--cluster` takes it; None for this computer
     """
 
     device: str
@@ -50,15 +62,19 @@ class Target:
     outs: tuple[Path, ...] | None = None
     resume: bool = False
     overwrite: bool = False
+    apart: bool = False
+    cluster: str | None = None
 
 
 class Fusions(QObject):
     """Fuses views by one or several methods, each result a layer that fills while it is computed.
 
     A run belongs to the window: when the panel closes, it stops, keeps what is finished, and marks its layer by itself.
+    One in a process of its own does not: it is followed while there is a panel, and goes on without one.
 
     Signals: `changed` tells that a run has begun, or that the last one is over; `reported` gives each event with its job;
-    `finished` gives the layers once all are complete.
+    `finished` gives the layers once all are complete; `left` gives an output whose run was followed and is not complete, and
+    the command that goes on with it.
 
     Parameters
     ----------
@@ -70,12 +86,14 @@ class Fusions(QObject):
     changed = Signal()
     reported = Signal(object, object)
     finished = Signal(object)
+    left = Signal(object, object)
 
     def __init__(self, viewer: ViewerModel, status: Status, panel: QWidget) -> None:
         super().__init__(panel)
         self._viewer, self._status, self._panel = viewer, status, panel
         self._of_series = SeriesStatus(status)
-        self._waiting: deque[tuple[FuseJob | SeriesJob, str]] = deque()
+        self._waiting: deque[tuple[_Job, str]] = deque()
+        self._unfinished: list[Layer] = []
         self._run: Task | None = None
         self._begun = self._complete = 0
         self._done: list[Layer] = []
@@ -89,8 +107,17 @@ class Fusions(QObject):
 
     @property
     def going_on(self) -> str:
-        """The run that is going on, as the subject of a sentence; "" where there is none."""
-        return f"The fusion by {self._job.method.title}" if self.running else ""
+        """What of the runs the panel takes with it, as the subject of a sentence; "" where that is nothing."""
+        if not self.running:
+            return ""
+        if isinstance(self._job, (BackgroundJob, FollowedJob)):
+            return "A queue of runs" if self._waiting else ""
+        return f"The fusion by {self._job.method.title}"
+
+    @property
+    def apart(self) -> bool:
+        """Whether what runs is a process of its own."""
+        return self.running and isinstance(self._job, (BackgroundJob, FollowedJob))
 
     def start(
         self,
@@ -100,6 +127,7 @@ class Fusions(QObject):
         target: Target,
         titles: Sequence[str],
         choice: SeriesChoice | None = None,
+        commands: Sequence[Sequence[str]] = (),
     ) -> None:
         """Fuse layers by each of some methods.
 
@@ -111,23 +139,46 @@ class Fusions(QObject):
         target : where the results go
         titles : what messages about each run begin with; "" where it is the only one
         choice : the volumes of the files that are fused; None for those of the layers
+        commands : that do it, one a method, where processes of their own are wanted
         """
         first = layers[0]
         at = " ".join(f"{axis}{n}" for axis, n in zip(first.axis_labels, opened.alone, strict=False))
         self._sample = f"{notes(first).get('sample') or ''} {'' if choice is not None else at}".strip()
         self._view = first
         self._place, self._limits = opened.place, tuple(first.contrast_limits)
+        jobs: list[FuseJob] | list[SeriesJob]
         jobs = jobs_of(opened, methods, target) if choice is None else series_of(choice, opened, methods, target)
-        self._waiting.extend(zip(jobs, titles, strict=True))
+        if commands:
+            apart = [BackgroundJob(job, tuple(words)) for job, words in zip(jobs, commands, strict=True)]
+            self._waiting.extend(zip(apart, titles, strict=True))
+        else:
+            self._waiting.extend(zip(jobs, titles, strict=True))
+        self._begun, self._complete, self._done = 0, 0, []
+        self._next()
+
+    def follow(self, out: Path, command: Sequence[str] = ()) -> None:
+        """Follow the run that writes an output, or has left it unfinished, and show what it has written.
+
+        Parameters
+        ----------
+        out : the output
+        command : that goes on with it; none to follow what runs
+        """
+        self._sample, self._view = "", None
+        self._waiting.append((FollowedJob(out, tuple(command)), ""))
         self._begun, self._complete, self._done = 0, 0, []
         self._next()
 
     def cancel(self) -> None:
         """Stop within a second, and start no other; what is finished is kept."""
         self._waiting.clear()
-        if self._run is not None:
+        if self._run is None:
+            return
+        if isinstance(self._job, (BackgroundJob, FollowedJob)):
+            self._job.stop.set()
+        else:
             self._run.cancel()
-            self._status.cancelling()
+        self._status.cancelling()
 
     def close_down(self) -> None:
         """Hear no more of the run, and end it."""
@@ -146,15 +197,21 @@ class Fusions(QObject):
         self._begun += 1
         self._run = fuse_run(self._job, outermost(self._panel))
         self._of_series.begin()
-        self._status.begin(title, f"{title or self._job.method.title}\n{describe_views(self._job.views)}")
+        job = self._job.job if isinstance(self._job, BackgroundJob) else self._job
+        what = str(job.out) if isinstance(job, FollowedJob) else describe_views(job.views)
+        self._status.begin(title, what if isinstance(job, FollowedJob) else f"{title or job.method.title}\n{what}")
         self.changed.emit()
         self._launch.ask()
 
     def _add_layer(self) -> None:
         assert self._run is not None
-        if isinstance(self._job, FuseJob):
-            self._result = ResultLayer(self._viewer, self._job, self._name, self._place, self._limits, self._run)
-            self._result.removed.connect(self._run.cancel)
+        apart = isinstance(self._job, BackgroundJob)
+        job = self._job.job if isinstance(self._job, BackgroundJob) else self._job
+        if isinstance(job, FuseJob):
+            place = self._name, self._place, self._limits
+            self._result = ResultLayer(self._viewer, job, *place, self._run, apart=apart)
+            if not apart:
+                self._result.removed.connect(self._run.cancel)
             self._run.reported.connect(self._result.follow)
         self._run.reported.connect(self._follow)
         self._run.ended.connect(self._end)
@@ -163,11 +220,24 @@ class Fusions(QObject):
     @property
     def _name(self) -> str:
         """What the layer of the result is called."""
-        return f"{self._sample} {called(self._job.method)}".strip()
+        if isinstance(self._job, FollowedJob):
+            return split_ending(self._job.out.name)[0]
+        job = self._job.job if isinstance(self._job, BackgroundJob) else self._job
+        return f"{self._sample} {called(job.method)}".strip()
 
     def _follow(self, event: Any) -> None:
         if isinstance(event, SeriesLayers):
-            self._done += event.add_to(self._viewer, self._name, self._view)
+            added = event.add_to(self._viewer, self._name, self._view)
+            if event.unfinished:
+                self._unfinished = added
+            else:
+                self._done += added
+        elif isinstance(event, Written) and self._result is None:
+            self._show_more(event)
+        elif isinstance(event, LeftUnfinished):
+            assert isinstance(self._job, FollowedJob)
+            self._status.end(event.kind, event.message)
+            self.left.emit(self._job.out, event.command)
         elif (result := self._result) is None:
             self._of_series.follow(event)
             self._complete += isinstance(event, SeriesFinished) and not event.failed
@@ -179,14 +249,32 @@ class Fusions(QObject):
         if isinstance(event, Failed) and self._waiting:
             self._waiting.clear()
             self._status.say("warning", "What was to be fused after it was not started.")
-        self.reported.emit(self._job, event)
+        if not isinstance(self._job, (BackgroundJob, FollowedJob)):
+            self.reported.emit(self._job, event)
+
+    def _show_more(self, event: Written) -> None:
+        """Draw layers anew whose file holds more than before."""
+        for layer in self._unfinished:
+            if event.limits is not None:
+                layer.contrast_limits = event.limits
+            layer.refresh(extent=False, highlight=False)
+
+    def _leave_unfinished(self) -> None:
+        """Say of a layer that its run goes on no more."""
+        for layer in self._unfinished:
+            if layer in self._viewer.layers:
+                layer.name = f"{layer.name} (unfinished)"
+                annotate(layer, running=False)
+        self._unfinished = []
 
     def _end(self) -> None:
         self._run = None
+        self._leave_unfinished()
         if self._waiting:
             self._next()
             return
-        complete, done = self._complete == self._begun, self._done
+        own = not isinstance(self._job, FollowedJob)
+        complete, done = own and self._complete == self._begun, self._done
         # Their pixels are the user's to take away: nothing here holds them any longer.
         del self._job, self._view
         self._result = None
@@ -196,7 +284,7 @@ class Fusions(QObject):
         self.changed.emit()
 
 
-def fuse_run(job: FuseJob | SeriesJob, parent: QObject) -> Task:
+def fuse_run(job: _Job, parent: QObject) -> Task:
     """A run of the engine that is to be started: its events are `reported`, an error as the last of them.
 
     Parameters
@@ -204,7 +292,9 @@ def fuse_run(job: FuseJob | SeriesJob, parent: QObject) -> Task:
     job : what to run
     parent : the run is cancelled when it is destroyed; what is finished by then is kept
     """
-    steps = run_steps if isinstance(job, FuseJob) else series_steps
+    steps: Steps = background_steps
+    if isinstance(job, (FuseJob, SeriesJob)):
+        steps = run_steps if isinstance(job, FuseJob) else series_steps
     return Task(steps, job, parent=parent, to_its_end=True)
 
 

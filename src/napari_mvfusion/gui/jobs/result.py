@@ -15,6 +15,7 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.outputs import open_unfinished
 from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesEvent, SeriesPart
+from napari_mvfusion.gui.jobs.shown_outputs import Written
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.layers.layer_data import lazy
 from napari_mvfusion.gui.layers.notes import KEY, annotate, unsized
@@ -44,6 +45,7 @@ class ResultLayer(QObject):
     place : where the voxels lie, as arguments of a layer
     limits : contrast limits until the result is complete
     parent : usually the run
+    apart : whether another process writes the file, which tells when there is more
     """
 
     removed = Signal()
@@ -56,9 +58,11 @@ class ResultLayer(QObject):
         place: dict[str, Any],
         limits: tuple[float, float],
         parent: QObject | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._apart = viewer, apart
         self._job = job
         self._limits = limits
         self._part: SeriesPart | None = None
@@ -79,7 +83,7 @@ class ResultLayer(QObject):
         self._due = Later(_REFRESH_MS, self._refresh, self)
         viewer.layers.events.removed.connect(self._notice_removal)
 
-    def follow(self, event: SeriesEvent | Failed) -> None:
+    def follow(self, event: SeriesEvent | Written | Failed) -> None:
         """Show what an event brought."""
         if self._over:
             return
@@ -88,10 +92,15 @@ class ResultLayer(QObject):
                 self.layer.data = values
             case PartBegun(part):
                 self._part = part
-            case Prepared() if self._job.in_files:
-                written = self._written()
-                self._show_volume(da.where(written == 0, np.float32(np.nan), written))
+            case Prepared() if self._job.in_files and not self._apart:
+                self._show_tiles(self._written())
                 self.filled = self.filled or event.resumed_tiles > 0
+            case Written():
+                self.filled = True
+                if event.volume is not None:
+                    self._show_tiles(lazy(event.volume))
+                elif not self._due.due:
+                    self._due.ask()
             case TileDone(updated=True):
                 self.filled = True
                 if not self._due.due:
@@ -120,6 +129,10 @@ class ResultLayer(QObject):
         assert self._part is not None
         self._volumes[self._part.index] = volume
         self.layer.data = self._stacked()
+
+    def _show_tiles(self, written: da.Array) -> None:
+        """Show a volume that fills in: what is not done yet is 0 in its file."""
+        self._show_volume(da.where(written == 0, np.float32(np.nan), written))
 
     def _written(self) -> da.Array:
         """The tiles of the running part that are on disk so far; the others read as 0."""

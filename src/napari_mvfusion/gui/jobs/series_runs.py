@@ -59,31 +59,36 @@ class SeriesLayers:
 
     Attributes
     ----------
-    choice : its volumes
+    choice : its volumes, where these are known
     source : its output; layers of what was there before show it no more
+    unfinished : whether it fills in while its run goes on
     """
 
     layers: list[LayerData]
-    choice: SeriesChoice
+    choice: SeriesChoice | None
     source: str
+    unfinished: bool = False
 
-    def add_to(self, viewer: ViewerModel, name: str, view: Image) -> list[Layer]:
+    def add_to(self, viewer: ViewerModel, name: str, view: Image | None) -> list[Layer]:
         """Add them to a viewer.
 
         Parameters
         ----------
         viewer : gets them
         name : of each, which a number follows where there are several
-        view : the layer of a view, on whose axes before z they lie
+        view : the layer of a view, on whose axes before z they lie; None where no view is there
         """
         for layer in [known for known in viewer.layers if self._showed(known)]:
             viewer.layers.remove(layer)
         added = []
         for number, layer in enumerate(self.layers):
-            data, look, kind = along_view(layer, self.choice, view)
+            known = self.choice is not None and view is not None
+            data, look, kind = along_view(layer, self.choice, view) if known else layer
             own = name if len(self.layers) == 1 else f"{name} {number + 1}"
             added.append(viewer.add_layer(Layer.create(data, look | {"name": own}, kind)))
             annotate(added[-1], source=self.source)
+            if self.unfinished:
+                annotate(added[-1], running=True)
             _look_at(viewer, added[-1])
         return added
 

@@ -30,7 +30,7 @@ class SeriesStatus:
     def begin(self) -> None:
         """Another series starts."""
         self._volume: VolumeBegun | None = None
-        self._share, self._seconds, self._planned = 0.0, 0.0, False
+        self._share, self._planned = 0.0, False
 
     def follow(self, event: RunEvent | Failed) -> None:
         """Show an event."""
@@ -52,7 +52,6 @@ class SeriesStatus:
                 self._tell(event.label + (f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""))
                 status.count(event.voxels)
             case VolumeDone():
-                self._seconds += event.seconds
                 status.note(f"{_called(event)}: {event.seconds:.1f} s")
             case VolumeFailed():
                 status.note(f"{_called(event)} failed: {event.reason}")
@@ -79,7 +78,7 @@ class SeriesStatus:
         if done.fused:
             files = f" Saved as {done.files[0]}" if done.files else ""
             last = f" to {done.files[-1].name}" if len(done.files) > 1 else ""
-            took = "finished before" if done.made_before else f"done in {duration(self._seconds)}"
+            took = "finished before" if done.made_before else f"done in {duration(done.seconds)}"
             self._status.end("done", f"{done.fused} of {done.fused + len(done.failed)} volumes {took}.{files}{last}.")
         if done.failed:
             self._status.end("error", _failures(done.failed, whole=not done.fused))

@@ -47,6 +47,7 @@ _PRESSED = {
     "run again with --resume": "choose “{go_on}”",
     "go on with --resume": "choose “{go_on}”",
     "--resume": "“{go_on}”",
+    "leave --cluster out": "choose this computer under “Compute on”",
     "--timepoints": "“Time points”",
     "--channels": "“Channels”",
     "(--transmission VIEW=FILE)": "(Field > Lost light in Views & PSFs)",

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from pathlib import Path
+from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QWidget
+from magicgui.widgets import CheckBox
+from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.cluster.named_cluster import cluster_of
 from napari_mvfusion.engine.finishing import fresh_name, named_apart, partial_folder
 from napari_mvfusion.engine.series import check_memory
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.engine.series_output import Found, found_at
 from napari_mvfusion.engine.workspace import check_output
-from napari_mvfusion.errors import OutputError
+from napari_mvfusion.errors import InputError, OutputError
 from napari_mvfusion.gui.jobs.fusions import Target
+from napari_mvfusion.gui.panels.fuse.output_fields import AddressField, FileField, offered_places
 from napari_mvfusion.gui.settings import preferences
 from napari_mvfusion.gui.widgets.forms import Field, Form, Words
-from napari_mvfusion.gui.widgets.inputs import describe
-from napari_mvfusion.gui.widgets.layout import column, row
 from napari_mvfusion.io.atomic import check_place
-from napari_mvfusion.io.base import Format
 from napari_mvfusion.io.formats import (
     format_of,
     is_written,
     place_of,
     split_ending,
     writer_of,
-    writers,
-    writing_filter,
 )
 from napari_mvfusion.system.devices import offered_devices, pick_device
+from napari_mvfusion.system.locks import holder
 
-_KEEP, _RESUME, _REPLACE, _RESUME_REPLACE = "keep", "resume", "replace", "resume and replace"
-_DEVICE_TIP = "What computes. Automatic takes the fastest that is there"
+_KEEP, _RESUME, _REPLACE, _RESUME_REPLACE, _FOLLOW = "keep", "resume", "replace", "resume and replace", "follow"
+_CLUSTER = "cluster"
+_DEVICE_TIP = (
+    "What computes: this computer, on the fastest that it has (Automatic) or on what you choose, or the workers of a "
+    "cluster of Dask, as on a computer with a GPU"
+)
+_CLUSTER_TIP = (
+    "The address of its scheduler, which was told where that was started (dask scheduler), a file that says it, or "
+    "local:4 for 4 processes on this computer. Workers have to see views and result under the same paths. The run goes on "
+    "when napari is closed"
+)
+_APART_TIP = (
+    "Another process computes, which goes on when napari is closed. Open its unfinished result, a folder NAME.partial, "
+    "to see how far it is"
+)
 _PLACE_TIP = "Large volumes go to disk: then a cancelled run can go on later"
 
 
@@ -47,13 +59,20 @@ class OutputForm(Form):
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        file = _File()
+        file = FileField()
+        # Its title stands before it, as that of every field.
+        apart = CheckBox(name="apart", label="Goes on without napari", tooltip=_APART_TIP)
+        apart.text = ""
         super().__init__(
             [
-                Words(offered_devices(), name="device", label="Compute on", tooltip=_DEVICE_TIP),
-                Words(_places(series=False), name="place", label="Result in", tooltip=_PLACE_TIP),
+                Words(
+                    [*offered_devices(), ("Cluster…", _CLUSTER)], name="device", label="Compute on", tooltip=_DEVICE_TIP
+                ),
+                Field(AddressField(), name="cluster", label="Cluster", tooltip=_CLUSTER_TIP),
+                Words(offered_places(series=False), name="place", label="Result in", tooltip=_PLACE_TIP),
                 Field(file, name="file", label="File"),
                 Words(name="existing", label="There already", tooltip="There is something of this name already"),
+                apart,
             ],
             parent,
         )
@@ -67,12 +86,23 @@ class OutputForm(Form):
         self._path = file.line
         self["place"].changed.connect(self._change_place)
         self["file"].changed.connect(self._follow_name)
+        self["device"].changed.connect(self.refresh)
         self.refresh()
 
     @property
     def device(self) -> str:
-        """The chosen device, as `pick_device` takes it."""
-        return str(self["device"].value)
+        """The chosen device, as `pick_device` takes it; of a cluster, what is computed here meanwhile."""
+        return "auto" if self._on_cluster else str(self["device"].value)
+
+    @property
+    def followed(self) -> Path | None:
+        """The output whose run is to be followed instead of starting one; None where none is."""
+        held = [path for path in self._paths() if self["existing"].value == _FOLLOW and holder(place_of(path))]
+        return held[0] if held else None
+
+    @property
+    def _on_cluster(self) -> bool:
+        return bool(self["device"].value == _CLUSTER)
 
     @property
     def names(self) -> str:
@@ -136,6 +166,11 @@ class OutputForm(Form):
         prefer = preferences()
         how = (self.device, prefer.threads, prefer.memory_share)
         pick_device(self.device)
+        cluster = self._cluster() if self._on_cluster else None
+        if not self._on_disk and cluster is not None:
+            raise OutputError(
+                "what a cluster computes goes to disk: choose an OME-Zarr or another file under Result in"
+            )
         if not self._on_disk:
             check_memory(grid, len(self._suffixes))
             return Target(*how)
@@ -144,7 +179,10 @@ class OutputForm(Form):
             raise OutputError(f"the result has no file yet: name one that ends in {self._ending}")
         answer = self["existing"].value
         resume, overwrite = answer in (_RESUME, _RESUME_REPLACE), answer in (_REPLACE, _RESUME_REPLACE)
-        target = Target(*how, paths, resume=resume, overwrite=overwrite)
+        apart = cluster is not None or bool(self["apart"].value)
+        target = Target(*how, paths, resume=resume, overwrite=overwrite, apart=apart, cluster=cluster)
+        if answer == _FOLLOW:
+            return target
         if answer == _KEEP:
             there = next((place for place in map(place_of, paths) if place.exists()), place_of(paths[0]))
             raise OutputError(f"{there.name} is there already: choose another name, or choose to replace it")
@@ -158,17 +196,18 @@ class OutputForm(Form):
                 check_output(path, overwrite=target.overwrite, resume=target.resume)
         return target
 
-    def state(self) -> dict[str, str]:
+    def state(self) -> dict[str, Any]:
         """What is chosen, as JSON types; of a file, its folder is remembered."""
         if self._on_disk and (paths := self._paths()):
             self._folder = str(place_of(paths[0]).absolute().parent)
         place = self._ending if self._choice is None else self._alone
-        return {"device": self.device, "place": place, "folder": self._folder}
+        chosen = {name: self[name].value for name in ("device", "cluster", "apart")}
+        return chosen | {"place": place, "folder": self._folder}
 
-    def restore(self, state: dict[str, str]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
         self._folder = str(state.get("folder", ""))
-        self.set_values({name: state[name] for name in ("device", "place") if name in state})
+        self.set_values({name: state[name] for name in ("device", "cluster", "apart", "place") if name in state})
 
     def refresh(self, _: object = None) -> None:
         """Look again at what is there under the chosen name."""
@@ -177,6 +216,8 @@ class OutputForm(Form):
             self._propose_anew()
         paths = self._paths()
         self.show_field("file", on_disk)
+        self.show_field("cluster", self._on_cluster)
+        self.show_field("apart", on_disk and not self._on_cluster)
         answers = self._answers(paths) if on_disk and paths else []
         files = self._files(paths)
         self._path.setToolTip("\n".join(map(str, files[:4])) + ("\n…" if len(files) > 4 else ""))
@@ -191,7 +232,7 @@ class OutputForm(Form):
         if series:
             self._alone = self._ending
         with signals_blocked(self), signals_blocked(native):
-            native.offer(_places(series=series))
+            native.offer(offered_places(series=series))
             native.set_value(wanted)
         self._change_place()
 
@@ -201,7 +242,17 @@ class OutputForm(Form):
             return any(place_of(path).exists() for path in paths)
         return any(found_at(path, self._choice) == "finished" for path in paths)
 
+    def _cluster(self) -> str:
+        """The cluster that is entered, once its form is right; whether it answers is found out when the run begins."""
+        text = str(self["cluster"].value).strip()
+        if not text:
+            raise InputError("the cluster has no address yet: enter that of its scheduler, as tcp://gpu-server:8786")
+        cluster_of(text)
+        return text
+
     def _answers(self, paths: Sequence[Path]) -> list[tuple[str, str]]:
+        if any(holder(place_of(path)) for path in paths):
+            return [("Being written: follow that run", _FOLLOW)]
         if self._choice is None:
             return _answers([place_of(path) for path in paths])
         return _series_answers({found_at(path, self._choice) for path in paths})
@@ -275,50 +326,6 @@ class OutputForm(Form):
         if not path.name:
             return ()
         return tuple(named_apart(path, suffix, self._ending) for suffix in self._suffixes)
-
-
-class _File(QWidget):
-    """The name of a new file or folder, and a button to look for a place."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = QLineEdit()
-        describe(self.line, "path", "File of the result")
-        self.line.setPlaceholderText("name of a new file")
-        self.value, self.set_value = self.line.text, self.line.setText
-        browse = QPushButton("Browse…")
-        describe(browse, "browse", "Browse…", "Choose a folder and a name")
-        column(self, row(self.line, browse))
-        self.line.textChanged.connect(lambda _: self.changed.emit())
-        browse.clicked.connect(self._browse)
-
-    def _browse(self) -> None:
-        # An OME-Zarr is a folder: Qt would step into it rather than choose it, so a file dialog that asks nothing.
-        options = QFileDialog.Option.DontConfirmOverwrite
-        proposed = self.line.text() or f"fused{_offered()[0].new_suffix}"
-        kinds = sorted(_offered(), key=lambda known: not (is_written(proposed) and known is writer_of(proposed)))
-        filters = ";;".join(map(writing_filter, kinds))
-        there = str(place_of(proposed))
-        name, _ = QFileDialog.getSaveFileName(self, "Write the fused volume to", there, filters, options=options)
-        if name:
-            self.line.setText(name)
-
-
-def _offered() -> list[Format]:
-    """The formats, those first whose files are written once: others are gathered elsewhere while a run lasts."""
-    return sorted(writers(), key=lambda known: not known.grows)
-
-
-def _places(*, series: bool) -> list[tuple[str, str]]:
-    """Where results can go, in words, and the ending that means it; "" for memory."""
-    if not series:
-        return [("Memory", ""), *((f"{known.written} on disk", known.new_suffix) for known in _offered())]
-    return [
-        (f"{known.written}, {'one for all' if known.grows else 'a file each'}", known.new_suffix)
-        for known in _offered()
-    ]
 
 
 def _series_answers(found: Set[Found]) -> list[tuple[str, str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import napari.viewer
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from napari_mvfusion.cli.script import as_command, as_python
+from napari_mvfusion.cli.script import as_command, as_python, command_words
 from napari_mvfusion.engine.recipe import Inputs
 from napari_mvfusion.engine.series_choice import SeriesChoice
 from napari_mvfusion.errors import InputError, MVFusionError, OutputError
@@ -34,12 +36,16 @@ from napari_mvfusion.gui.widgets.layout import column, group, row
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.formats import growing_format
 from napari_mvfusion.methods.base import Method
+from napari_mvfusion.system.devices import free_bytes, pick_device
 from napari_mvfusion.system.words import sentence
 
 _CHECK_MS = 50
 _MEND_FIRST = "The PSF in the red box has to be mended first"
 _LOOKING = "The PSFs are being looked at"
 _COUNTING = "The volumes of the files are being counted"
+_STOPS = "Stops within a second; what is finished is kept"
+_ASKS = "Asks the process to end after the step that it is at; what is finished is kept"
+_FOLLOWS = "Show how far the run is that writes this file"
 
 
 class FusePanel(Panel):
@@ -70,6 +76,9 @@ class FusePanel(Panel):
         )
         self._fuse = push_button("Fuse", "fuse")
         self._cancel = push_button("Cancel", "cancel")
+        self._go_on = push_button("Go on with it", "go_on")
+        self._go_on.hide()
+        self._left: tuple[Path, Sequence[str]] | None = None
         self._copy = CopyAs(self._as_text, self.status.say)
         self._save = SaveResult(viewer, self.status)
         self._forecast = ForecastLine()
@@ -86,6 +95,8 @@ class FusePanel(Panel):
         self._cancel.clicked.connect(self._stop)
         self._fusions.reported.connect(self._forecast.learn)
         self._fusions.finished.connect(self._output.name_next)
+        self._fusions.left.connect(self._offer_to_go_on)
+        self._go_on.clicked.connect(self._go_on_left)
         self._fusions.changed.connect(self._follow)
         self._check()
 
@@ -103,7 +114,7 @@ class FusePanel(Panel):
         self._inputs = QWidget()
         column(self._inputs, *(group(title, *parts) for title, parts in groups.items()), None)
         buttons = row((self._fuse, 2), (self._cancel, 1), (self._copy, 1), (self._save, 1))
-        actions = (self._hint, self._ways_out, self._forecast, buttons, self._save.saver)
+        actions = (self._hint, self._ways_out, self._go_on, self._forecast, buttons, self._save.saver)
         self._scroll = self.lay_out(self._inputs, *actions)
 
     def _restore(self) -> None:
@@ -119,10 +130,10 @@ class FusePanel(Panel):
         running = self._fusions.running
         self._inputs.setEnabled(not running)
         self._cancel.setEnabled(running)
-        self._cancel.setToolTip("Stops within a second; what is finished is kept" if running else "Nothing is running")
+        self._cancel.setToolTip("Nothing is running" if not running else _ASKS if self._fusions.apart else _STOPS)
         none = self._views.topLevelItemCount() == 0
         nothing = f"{NO_VIEWS} {why_no_views(self.viewer.layers)}".strip()
-        problem, volume, remarks, checked = "", nothing if none else "", [], False
+        problem, volume, remarks, checked, elsewhere = "", nothing if none else "", [], False, False
         if not running and not none:
             try:
                 layers = open_layers(self._views.chosen())
@@ -141,6 +152,8 @@ class FusePanel(Panel):
                 target = self._output.target(opened.views.grid)
                 if choice is not None:
                     volume += f"\ninto {self._output.names}"
+                if target.apart and self._output.followed is None:
+                    _check_apart(self._views.chosen(), opened)
                 self._forecast.show_for(
                     self._views.chosen(),
                     opened,
@@ -149,6 +162,7 @@ class FusePanel(Panel):
                     on_disk=target.outs is not None,
                     volumes=len((choice or opened).indices),
                 )
+                elsewhere = target.cluster is not None or self._output.followed is not None
             except OutputError as error:
                 problem = str(error)
                 self._scroll.ensureWidgetVisible(self._output)
@@ -171,7 +185,7 @@ class FusePanel(Panel):
             elif self._series.busy:
                 problem = problem or _COUNTING
             self._live.refresh()
-        if problem or running or none:
+        if problem or running or none or elsewhere:
             self._forecast.clear_away()
         problem = in_window(problem)
         text = problem or (
@@ -181,8 +195,9 @@ class FusePanel(Panel):
         self._hint.setVisible(bool(text))
         obstacle = "A run is going on" if running else NO_VIEWS if none else problem
         self._fuse.setEnabled(not obstacle)
-        self._fuse.setText("Go on" if self._output.goes_on and not running else "Fuse")
-        self._fuse.setToolTip(obstacle or "Fuse the ticked views with the ticked methods")
+        follows = self._output.followed is not None and not running
+        self._fuse.setText("Follow" if follows else "Go on" if self._output.goes_on and not running else "Fuse")
+        self._fuse.setToolTip(obstacle or (_FOLLOWS if follows else "Fuse the ticked views with the ticked methods"))
         self._copy.setEnabled(not running and not none)
         self._save.show_state()
 
@@ -199,17 +214,74 @@ class FusePanel(Panel):
         self._output.expect(suffixes(methods, opened), choice)
         return opened, choice, methods, self._output.target(opened.views.grid)
 
+    def follow(self, out: Path, command: Sequence[str] = ()) -> None:
+        """Follow the run that writes an output, or has left it unfinished.
+
+        Parameters
+        ----------
+        out : the output
+        command : that goes on with it; none to follow what runs
+        """
+        if self._fusions.running:
+            self.status.say("error", f"a run is going on here: open {out.name} once more when that has ended")
+            return
+        self._offer_to_go_on(None, None)
+        self._live.pause()
+        self.status.forget()
+        self._fusions.follow(out, command)
+
+    def _offer_to_go_on(self, out: Path | None, command: Sequence[str] | None) -> None:
+        """Offer to go on with an output whose command is known; None takes the offer back."""
+        self._left = None if out is None or command is None else (out, command)
+        self._go_on.setVisible(self._left is not None)
+        if out is not None:
+            self._go_on.setToolTip(f"Starts the run of {out.name} again, as it was begun; what is finished stays")
+
+    def _go_on_left(self) -> None:
+        if self._left is not None:
+            self.follow(*self._left)
+
     def _start(self) -> None:
         try:
             opened, choice, methods, target = self._chosen()
+            if (followed := self._output.followed) is not None:
+                self.follow(followed)
+                return
+            commands = self._commands(opened, choice, methods, target) if target.apart else ()
         except MVFusionError as error:
             self.say("error", str(error))
             return
+        self._offer_to_go_on(None, None)
         self.remember({"methods": self._method.state(), "output": self._output.state()})
         self._live.pause()
         self.status.forget()
         titles = [method.title if len(methods) > 1 else "" for method in methods]
-        self._fusions.start(self._views.chosen(), opened, methods, target, titles, choice)
+        self._fusions.start(self._views.chosen(), opened, methods, target, titles, choice, commands)
+
+    def _commands(
+        self, opened: Opened, choice: SeriesChoice | None, methods: Sequence[Method], target: Target
+    ) -> list[list[str]]:
+        """What processes of their own are told, one a method."""
+        _check_apart(self._views.chosen(), opened)
+        assert opened.inputs is not None
+        assert target.outs is not None
+        more = [name for name, wanted in (("--resume", target.resume), ("--overwrite", target.overwrite)) if wanted]
+        if target.cluster is None:
+            free = free_bytes(pick_device(target.device))
+            more += ["--memory", f"{max(1, int(free * target.memory_share / 2**20))}M"]
+        inputs, volumes = Inputs(**opened.inputs), None if choice is None else self._series.texts()
+        return [
+            command_words(
+                inputs,
+                method,
+                str(out.absolute()),
+                device=target.device,
+                volumes=volumes,
+                cluster=target.cluster,
+                more=more,
+            )
+            for method, out in zip(methods, target.outs, strict=True)
+        ]
 
     def _stop(self) -> None:
         self._fusions.cancel()
@@ -237,13 +309,29 @@ class FusePanel(Panel):
         if opened.inputs is None:
             raise InputError(not_in_files(self._views.chosen()))
         outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in suffixes(methods, opened)]
-        write = as_command if kind == "command" else as_python
+        if kind != "command" and target.cluster is not None:
+            raise InputError("Python would compute here: copy Command, which says the cluster")
+        on = {} if target.cluster is None else {"cluster": target.cluster}
+        write: Any = partial(as_command, **on) if kind == "command" else as_python
         inputs, volumes = Inputs(**opened.inputs), None if choice is None else self._series.texts()
         texts = [
             write(inputs, method, str(out), device=target.device, volumes=volumes)
             for method, out in zip(methods, outs, strict=True)
         ]
         return "\n".join(texts)
+
+
+def _check_apart(layers: Sequence[Image], opened: Opened) -> None:
+    """Refuse views that another process cannot open as they are."""
+    if opened.inputs is None or len(opened.indices) > 1:
+        raise InputError(f"another process opens the views from their files, and {not_in_files(layers)}")
+    if said := _about_recipe(layers):
+        reason = (
+            said[0].removeprefix("Its recipe cannot repeat this, as ").removeprefix("Its recipe cannot repeat this: ")
+        )
+        raise InputError(
+            f"another process opens the views from their files, and {reason.removesuffix(', and it can.')}"
+        )
 
 
 def _about_recipe(layers: Sequence[Image]) -> list[str]:
