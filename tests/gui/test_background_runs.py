@@ -146,6 +146,8 @@ def test_a_run_goes_on_without_its_panel_and_is_followed_again(model, recording,
     finished = held_in_the_middle(person, out, started)
     assert 0 < finished < TIMES
     person.bot.waitUntil(lambda: len(results(model)) == 1)
+    assert "goes on when napari is closed" in said(person, "machine")
+    assert not person.can_press("save_result"), "there is no result yet"
     assert person.panel.going_on == "", "closing the panel stops nothing"
     person.panel.close_down()
     later = ViewerModel()

@@ -99,7 +99,8 @@ def background_steps(check: Checkpoint, job: BackgroundJob | FollowedJob) -> Eve
             kept = run.folder if end.ended.unfinished else None
             yield Cancelled(end.told.finished, end.told.count, kept)
         else:
-            yield Failed(_why(run, end.ended))
+            kept = "what is done is kept, go on with --resume" if end.ended.unfinished else "begin it again"
+            yield Failed(end.ended.error or f"{_why(run, end.ended)}: {kept}")
     except Exception as error:
         yield failure_of(error)
 
@@ -148,7 +149,7 @@ def _followed(
 def _left(run: BackgroundRun, end: _End) -> LeftUnfinished | Failed:
     """What is to be said of a run that is not finished, and is only followed."""
     if not end.ended.unfinished:
-        return Failed(_why(run, end.ended))
+        return Failed(end.ended.error or _why(run, end.ended))
     told = end.told
     done = (
         f"{told.finished} of {told.count} volumes are"
@@ -159,7 +160,9 @@ def _left(run: BackgroundRun, end: _End) -> LeftUnfinished | Failed:
     command = command_of(run.out)
     then = "press “Go on with it”" if command else f"open its views, choose {run.place.name} as their file, and go on"
     if end.ran and not end.cancelled:
-        return LeftUnfinished("error", f"{_why(run, end.ended)}.\n{said}: {then}.", command)
+        return LeftUnfinished(
+            "error", f"{(end.ended.error or _why(run, end.ended)).rstrip('.')}.\n{said}: {then}.", command
+        )
     because = f", as {end.ended.error}" if end.ended.error else ""
     return LeftUnfinished("warning", f"{said}{because}: {then}.", command)
 
@@ -172,13 +175,10 @@ def _as_event(line: str) -> Warned | Noted:
 
 
 def _why(run: BackgroundRun, ended: Ended) -> str:
-    """Why a run is not finished, and what helps."""
-    if ended.error:
-        return ended.error
+    """Why a run is not finished that does not say so itself."""
     if not ended.unfinished and not (run.place.parent.is_dir() and ended.code is not None):
         return f"the unfinished run of {run.place} is not there any more: its folder was moved or removed"
     how = "ended without a word, as where it was killed or the computer was switched off"
     if ended.code is not None and ended.code < 0:
         how = f"was ended from outside (signal {-ended.code}), as the system does where memory runs out"
-    go_on = ": what is done is kept, go on with --resume" if ended.unfinished else ": begin it again"
-    return f"the process that fused {run.place.name} {how}{go_on}"
+    return f"the process that fused {run.place.name} {how}"

@@ -40,6 +40,7 @@ from napari_mvfusion.system.words import size_words, times
 
 # Enough for one drawing of the window.
 _LAUNCH_MS = 20
+_BESIDE = "goes on when napari is closed"
 
 _Job = FuseJob | SeriesJob | BackgroundJob | FollowedJob
 
@@ -199,7 +200,8 @@ class Fusions(QObject):
         self._of_series.begin()
         job = self._job.job if isinstance(self._job, BackgroundJob) else self._job
         what = str(job.out) if isinstance(job, FollowedJob) else describe_views(job.views)
-        self._status.begin(title, what if isinstance(job, FollowedJob) else f"{title or job.method.title}\n{what}")
+        described = what if isinstance(job, FollowedJob) else f"{title or job.method.title}\n{what}"
+        self._status.begin(title, described, beside=_BESIDE if self.apart else "")
         self.changed.emit()
         self._launch.ask()
 

@@ -87,9 +87,7 @@ class SeriesLayers:
             own = name if len(self.layers) == 1 else f"{name} {number + 1}"
             added.append(viewer.add_layer(Layer.create(data, look | {"name": own}, kind)))
             annotate(added[-1], source=self.source)
-            if self.unfinished:
-                annotate(added[-1], running=True)
-            _look_at(viewer, added[-1])
+            _look_at(viewer, added[-1], first=self.unfinished and view is None)
         return added
 
     def _showed(self, layer: Layer) -> bool:
@@ -97,12 +95,12 @@ class SeriesLayers:
         return known.get("role") == "fused" and known.get("source") == self.source
 
 
-def _look_at(viewer: ViewerModel, layer: Layer) -> None:
-    """Move the sliders of axes along which a layer has one volume to that: elsewhere it is not seen."""
+def _look_at(viewer: ViewerModel, layer: Layer, *, first: bool) -> None:
+    """Move the sliders of axes to where a layer is seen: where it has one volume only, or of all axes to the first."""
     before = layer.ndim - _SPATIAL
     shape = (layer.level_shapes[0] if layer.multiscale else layer.data.shape)[:before]
     for axis, size in enumerate(shape):
-        if size == 1:
+        if size == 1 or first:
             viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, layer.translate[axis])
 
 

@@ -27,6 +27,7 @@ from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.series_runs import SeriesJob, SeriesLayers
 from napari_mvfusion.gui.layers.fused_series import series_layers
 from napari_mvfusion.gui.layers.layer_data import LayerData, lazy, stacked_levels, volume_layer
+from napari_mvfusion.gui.layers.notes import KEY
 from napari_mvfusion.io.formats import is_written, open_stored, writer_of
 from napari_mvfusion.io.ome_zarr.reader import open_image
 from napari_mvfusion.measures.contrast import contrast_limits
@@ -226,9 +227,10 @@ def unfinished_layer(out: Path) -> LayerData | None:
     leading = list(zip(image.axes[:-3], image.placement.steps, strict=True))
     pixels = lazy(image.array)
     shown = da.where(pixels == 0, np.float32(np.nan), pixels)
-    data, look, kind = volume_layer(shown, image.grid, name=_place(out).name, recipe={}, leading=leading)
+    data, look, kind = volume_layer(shown, image.grid, name=_place(out).name, recipe=None, leading=leading)
+    known = {KEY: look["metadata"].get(KEY, {}) | {"role": "fused", "running": True}}
     # Values arrive while the run goes on: napari must not keep what it read before.
-    return data, look | {"cache": False}, kind
+    return data, look | {"metadata": known, "cache": False}, kind
 
 
 def _limits(out: Path) -> tuple[float, float] | None:

@@ -135,28 +135,28 @@ class Status(QWidget):
         self._log.setFixedHeight(120)
         self._details = Fold("Details", "details", self._log)
         column(self, self._bar, self._step, self._machine, self._roll, self._details)
-        self._title = ""
-        self._device = ""
+        self._title = self._device = self._beside = ""
         self._left = TimeLeft()
         self._rate = Rate()
         self._idle()
 
-    def begin(self, title: str, description: str) -> None:
+    def begin(self, title: str, description: str, *, beside: str = "") -> None:
         """A run starts.
 
         Parameters
         ----------
         title : what messages begin with, empty where there is only one run
         description : for the details
+        beside : what is said of where it runs, beside the device
         """
-        self._title = title
+        self._title, self._beside, self._device = title, beside, ""
         self._left = TimeLeft()
         self._bar.show()
         self._bar.show_share(0)
         self._step.show()
         self._stopping = False
         self._tell_step("starting…")
-        self._machine.setText("")
+        self._machine.setText(beside)
         self._machine.show()
         self._write(description)
         self._details.show()
@@ -260,7 +260,7 @@ class Status(QWidget):
                 self._device = event.device
                 self._bar.show_share(0)
                 self._tell_step("computing…")
-                self._machine.setText(event.device)
+                self._machine.setText(" · ".join(text for text in (event.device, self._beside) if text))
                 self._write(_plan(event))
             case TileStep(label, fraction):
                 self.show_step(label, fraction)

@@ -60,9 +60,8 @@ class OutputForm(Form):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         file = FileField()
-        # Its title stands before it, as that of every field.
-        apart = CheckBox(name="apart", label="Goes on without napari", tooltip=_APART_TIP)
-        apart.text = ""
+        apart = CheckBox(name="apart", label="Goes on", tooltip=_APART_TIP)
+        apart.text = "also when napari is closed"
         super().__init__(
             [
                 Words(
