@@ -151,18 +151,14 @@ def _left(run: BackgroundRun, end: _End) -> LeftUnfinished | Failed:
     if not end.ended.unfinished:
         return Failed(end.ended.error or _why(run, end.ended))
     told = end.told
-    done = (
-        f"{told.finished} of {told.count} volumes are"
-        if told.count
-        else f"{0 if told.preparing else told.share:.0%} is"
-    )
-    said = f"{run.place.name} is unfinished: {done} done"
+    share = f"{0 if told.preparing else told.share:.0%} of it"
+    done = f"{told.finished} of {told.count} volumes" if told.count else share
+    said = f"{run.place.name} is unfinished, with {done} done"
     command = command_of(run.out)
     then = "press “Go on with it”" if command else f"open its views, choose {run.place.name} as their file, and go on"
     if end.ran and not end.cancelled:
-        return LeftUnfinished(
-            "error", f"{(end.ended.error or _why(run, end.ended)).rstrip('.')}.\n{said}: {then}.", command
-        )
+        why = (end.ended.error or _why(run, end.ended)).rstrip(".")
+        return LeftUnfinished("error", f"{why}.\n{said}: {then}.", command)
     because = f", as {end.ended.error}" if end.ended.error else ""
     return LeftUnfinished("warning", f"{said}{because}: {then}.", command)
 
