@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import napari_mvfusion
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
@@ -190,7 +191,7 @@ def command_of(out: Path) -> tuple[str, ...] | None:
     return (*words[:-1], "--resume", "-o", str(out))
 
 
-def _apart() -> dict[str, object]:
+def _apart() -> dict[str, Any]:
     """Options that keep a process alive when the terminal, or the program, that started it is closed."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}

@@ -99,8 +99,8 @@ def background_steps(check: Checkpoint, job: BackgroundJob | FollowedJob) -> Eve
             kept = run.folder if end.ended.unfinished else None
             yield Cancelled(end.told.finished, end.told.count, kept)
         else:
-            kept = "what is done is kept, go on with --resume" if end.ended.unfinished else "begin it again"
-            yield Failed(end.ended.error or f"{_why(run, end.ended)}: {kept}")
+            then = "what is done is kept, go on with --resume" if end.ended.unfinished else "begin it again"
+            yield Failed(end.ended.error or f"{_why(run, end.ended)}: {then}")
     except Exception as error:
         yield failure_of(error)
 

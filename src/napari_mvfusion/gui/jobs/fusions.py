@@ -147,13 +147,10 @@ class Fusions(QObject):
         self._sample = f"{notes(first).get('sample') or ''} {'' if choice is not None else at}".strip()
         self._view = first
         self._place, self._limits = opened.place, tuple(first.contrast_limits)
-        jobs: list[FuseJob] | list[SeriesJob]
-        jobs = jobs_of(opened, methods, target) if choice is None else series_of(choice, opened, methods, target)
-        if commands:
-            apart = [BackgroundJob(job, tuple(words)) for job, words in zip(jobs, commands, strict=True)]
-            self._waiting.extend(zip(apart, titles, strict=True))
-        else:
-            self._waiting.extend(zip(jobs, titles, strict=True))
+        jobs: list[FuseJob | SeriesJob] = []
+        jobs += jobs_of(opened, methods, target) if choice is None else series_of(choice, opened, methods, target)
+        apart = [BackgroundJob(job, tuple(words)) for job, words in zip(jobs, commands, strict=False)]
+        self._waiting.extend(zip(apart or jobs, titles, strict=True))
         self._begun, self._complete, self._done = 0, 0, []
         self._next()
 

@@ -82,8 +82,8 @@ class SeriesLayers:
             viewer.layers.remove(layer)
         added = []
         for number, layer in enumerate(self.layers):
-            known = self.choice is not None and view is not None
-            data, look, kind = along_view(layer, self.choice, view) if known else layer
+            placed = layer if self.choice is None or view is None else along_view(layer, self.choice, view)
+            data, look, kind = placed
             own = name if len(self.layers) == 1 else f"{name} {number + 1}"
             added.append(viewer.add_layer(Layer.create(data, look | {"name": own}, kind)))
             annotate(added[-1], source=self.source)

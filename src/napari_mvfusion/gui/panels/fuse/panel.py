@@ -311,8 +311,7 @@ class FusePanel(Panel):
         outs = target.outs or [f"fused{end}{growing_format().new_suffix}" for end in suffixes(methods, opened)]
         if kind != "command" and target.cluster is not None:
             raise InputError("Python would compute here: copy Command, which says the cluster")
-        on = {} if target.cluster is None else {"cluster": target.cluster}
-        write: Any = partial(as_command, **on) if kind == "command" else as_python
+        write: Any = partial(as_command, cluster=target.cluster) if kind == "command" else as_python
         inputs, volumes = Inputs(**opened.inputs), None if choice is None else self._series.texts()
         texts = [
             write(inputs, method, str(out), device=target.device, volumes=volumes)
