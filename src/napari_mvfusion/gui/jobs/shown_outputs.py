@@ -218,10 +218,16 @@ def _so_far(out: Path) -> VolumeLike | None:
         return None
 
 
+def _unfinished_place(out: Path) -> Path:
+    """What of an unfinished run grows: the tiles of a volume, or, until all are there, the file of a series."""
+    finishing = Finishing(_place(out))
+    return finishing.scratch if finishing.scratch.exists() else finishing.result
+
+
 def unfinished_layer(out: Path) -> LayerData | None:
     """What is written as a layer; None where there is nothing yet, or the run has just ended."""
     try:
-        image = open_image(Finishing(_place(out)).scratch)
+        image = open_image(_unfinished_place(out))
     except InputError:
         return None
     leading = list(zip(image.axes[:-3], image.placement.steps, strict=True))
@@ -236,7 +242,7 @@ def unfinished_layer(out: Path) -> LayerData | None:
 def _limits(out: Path) -> tuple[float, float] | None:
     """Contrast limits that suit what is written; None where too little is."""
     try:
-        image = open_image(Finishing(_place(out)).scratch)
+        image = open_image(_unfinished_place(out))
         pixels = lazy(image.array)
         for axis in range(pixels.ndim - 3):
             del axis
