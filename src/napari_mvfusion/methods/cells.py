@@ -81,10 +81,7 @@ class Cells:
         """
         cells = list(self._meeting(target))
         for number, (cell, fades) in enumerate(cells):
-            part = Box(
-                triple(max(a, b) for a, b in zip(cell.start, target.start, strict=True)),
-                triple(min(a, b) for a, b in zip(cell.stop, target.stop, strict=True)),
-            )
+            part = cell.meet(target)
             weight = _outer(fades, part, cell, into[0].device)
             filtering = self._part_of(cell, part, filtered, keep=keep)
             found = yield from map_steps(filtering, partial(_share_of_cells, number, len(cells)))

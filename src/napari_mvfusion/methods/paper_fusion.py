@@ -143,10 +143,7 @@ class BoundPaper:
                 block = block.index_select(axis + 1, _mirrored(start - _MARGIN, n, device) - first)
             middle = self._forward(block)[(slice(_MARGIN, _MARGIN + _INNER),) * 3]
             window = Box(triple(corner), triple(c + _INNER for c in corner))
-            into = Box(
-                triple(max(a, b) for a, b in zip(window.start, tile.tile.start, strict=True)),
-                triple(min(a, b) for a, b in zip(window.stop, tile.tile.stop, strict=True)),
-            )
+            into = window.meet(tile.tile)
             inner, outer = into.inside(window).slices, into.inside(tile.tile).slices
             total[outer] += middle[inner] * weight[inner]
             amount[outer] += weight[inner]

@@ -136,7 +136,7 @@ class _Sharing:
         """Take what workers have done; what one has stopped that was given up is handed out anew."""
         for future in self._workers.wait(self._running):
             number, index, _ = self._running.pop(future)
-            outcome = _outcome_of(self._workers, future)
+            outcome: VolumeOutcome = self._workers.outcome(future) or VolumeOutcome(failed=_ENDS_WORKERS)
             if outcome.stopped:
                 insort(self._waiting, (number, index))
             else:
@@ -175,14 +175,3 @@ class _Sharing:
             self._take_back_lost()
         self._done = {number: each for number, each in self._done.items() if each[1].recipe is not None}
         yield from self._settle()
-
-
-def _outcome_of(workers: Workers, future: Any) -> VolumeOutcome:
-    """What came of a volume; where Dask found that it ends workers that come back, it cannot be fused."""
-    try:
-        outcome: VolumeOutcome = workers.result(future)
-    except Exception as error:
-        if type(error).__name__ != "KilledWorker":
-            raise
-        return VolumeOutcome(failed=_ENDS_WORKERS)
-    return outcome

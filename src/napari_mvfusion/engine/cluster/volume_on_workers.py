@@ -152,7 +152,7 @@ class _Sharing:
         """Take what workers have done."""
         for future in self._workers.wait(self._running):
             key, worker = self._running.pop(future)
-            outcome = self._outcome_of(future)
+            outcome: TileOutcome | None = self._workers.outcome(future)
             if outcome is None:
                 self._lose(key)
                 continue
@@ -165,16 +165,6 @@ class _Sharing:
                 self._bound.taken |= outcome.taken
                 tiles.close(key)
                 yield MadeTile(key, outcome.entry)
-
-    def _outcome_of(self, future: Any) -> TileOutcome | None:
-        """What came of a tile; None where Dask found that it ends workers that come back."""
-        try:
-            outcome: TileOutcome = self._workers.result(future)
-        except Exception as error:
-            if type(error).__name__ != "KilledWorker":
-                raise
-            return None
-        return outcome
 
     def _stop(self, tiles: OpenTiles) -> Steps:
         """Have the workers stop, and keep what they have finished by then."""

@@ -182,6 +182,21 @@ class Workers:
         finally:
             future.release()
 
+    def outcome(self, future: Any) -> Any:
+        """The same, or None where Dask found that the task ends workers that come back.
+
+        Raises
+        ------
+        DeviceError
+            If the scheduler is gone.
+        """
+        try:
+            return self.result(future)
+        except Exception as error:
+            if type(error).__name__ != "KilledWorker":
+                raise
+            return None
+
     def stop(self) -> None:
         """Have what workers do for this run end after the step that they are at."""
         self.call(stop_run)
