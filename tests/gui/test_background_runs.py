@@ -270,16 +270,27 @@ def test_addresses_are_looked_at_and_remembered(model, person, recording, in_fro
     assert again.see("cluster").text() == "tcp://127.0.0.1:1"
 
 
-def test_a_cluster_fuses_the_volumes(model, person, recording, tmp_path):
+def test_a_cluster_fuses_the_volumes_of_a_series_and_one_volume(model, person, recording, tmp_path):
     out = of_series(person, model, recording)
     person.enter("timepoints", "0:4")
     with scheduler(tmp_path) as (_, address), worker(address, tmp_path / "worker"):
         on_cluster(person, address)
         person.press("fuse")
-        person.bot.waitUntil(lambda: person.messages("done") + person.messages("error") != [])
+        person.wait_until_done()
+        of_all = person.messages("error"), person.messages("done")
+        person.choose("volumes", "This one")
+        assert not person.can_press("fuse")
+        assert "what a cluster computes goes to disk" in person.hint().lower()
+        person.choose("place", "OME-Zarr")
+        person.enter("path", str(tmp_path / "one.zarr"))
+        person.press("fuse")
+        person.wait_until_done()
     assert person.messages("error") == []
-    assert person.messages("done")[0].startswith("4 of 4 volumes done in ")
+    assert f"Saved as {tmp_path / 'one.zarr'}." in person.messages("done")[0]
+    one = results(model)[-1]
+    assert (one.ndim, one.metadata[KEY]["running"]) == (3, False)
+    assert of_all[0] == []
+    assert of_all[1][0].startswith("4 of 4 volumes done in ")
     assert ["--cluster", address] == shlex.split(log_path(out).read_text().splitlines()[0])[-4:-2]
     assert command_of(out)[-3:] == ("--resume", "-o", str(out))
-    (result,) = results(model)
-    assert result.level_shapes[0][0] == 4 if result.multiscale else result.data.shape[0] == 4
+    assert results(model)[0].data.shape[0] == 4
