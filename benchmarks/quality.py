@@ -159,6 +159,8 @@ def compute_as_they_come(name: str, known: dict[str, Any], options: argparse.Nam
                 error = evaluate(np.asarray(fuse(views, make_method(method), device="cpu").data), truth)
                 seconds = time.perf_counter() - started
                 entries[str(seed)] = {"all": error.all.nrmse, "foreground": error.foreground.nrmse, "seconds": seconds}
+                for figure in ("psnr", "ssim", "cc"):
+                    entries[str(seed)][figure] = [getattr(part, figure) for part in (error.all, error.foreground)]
                 print(f"{name}, seed {seed}, {method}: {entries[str(seed)]}", flush=True)
                 save(known, options)
 

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -168,3 +169,17 @@ def test_setting_up_with_an_old_python_says_what_is_needed(tmp_path):
     assert run.returncode == 1
     assert "Python 3.11 or newer is needed, and there is Python 3.9.2" in run.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_pages_name_only_what_comes_with_them():
+    """Pictures of pages are ignored by git unless they are added by force, so one is easily missing elsewhere."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    kept = set(listed.stdout.split("\n")) if listed.returncode == 0 else None
+    missing = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for name in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            target = (page.parent / name).resolve()
+            there = target.is_dir() or (target.exists() if kept is None else str(target.relative_to(ROOT)) in kept)
+            if ":" not in name and not there:
+                missing.append(f"{page.name}: {name}")
+    assert missing == []

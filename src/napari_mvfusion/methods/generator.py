@@ -91,7 +91,7 @@ class LearnedFusion(FusionMethod):
         title="Shows",
         description="image is the fused volume; uncertainty is how far its voxels may be off, in their brightness: two of "
         "three are nearer to the truth. For models that say so.",
-        # The models that come with the package do not: it would be a choice that is refused.
+        # Maps have it beside the image; in a form it would take the place of that.
         json_schema_extra={"choices": "recipe"},
     )
     sha256: str = Field(

@@ -1,11 +1,11 @@
 """The universal generator: any number of views with any PSFs, in any order.
 
 Physics comes first. The Wiener filter of all views undoes the blur in closed form, at several strengths: the weak ones
-are smooth, the strong ones sharp and noisy. Blurred again, its result says what each view should look like. Both know
-the PSFs, so the network need not: it tells structure from noise, and light that was absorbed from light that was not
-there. It looks at every view with the same weights, joins the views by their mean and their largest response, chooses
-how much each strength counts in each voxel, and adds what none of them has. All this happens to the roots of the images:
-there, photon noise is the same everywhere.
+are smooth, the strong ones sharp and noisy; it may begin with what the method `wiener` makes. Blurred again, its result
+says what each view should look like. Both know the PSFs, so the network need not: it tells structure from noise, and
+light that was absorbed from light that was not there. It looks at every view with the same weights, joins the views by
+their mean and their largest response, chooses how much each strength counts in each voxel, and adds what none of them
+has. All this happens to the roots of the images: there, photon noise is the same everywhere.
 
 No layer depends on the size of a block. The network sees blocks of 2 x 2 x 2 voxels as channels: PSFs of light-sheet
 microscopes are wider than two voxels, and eight times fewer places leave room for wide layers.
