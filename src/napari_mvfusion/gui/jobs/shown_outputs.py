@@ -110,6 +110,8 @@ class ShownSeries(ShownOutput):
 
     def progress(self, now: Progress, before: Progress | None) -> Events:
         """See `ShownOutput.progress`."""
+        if now.plan is not None and (before is None or before.plan is None):
+            yield now.plan
         yield from _volume_and_step(now, before)
         if writer_of(self._job.out).grows:
             yield from self._picture.of(now, before, self._job)
