@@ -30,9 +30,11 @@ def as_command(
     device: str = "auto",
     volumes: Volumes | None = None,
     cluster: str | None = None,
+    maps: bool = False,
 ) -> str:
-    """The `mvfusion fuse` command for a POSIX shell; see `command_words` for the parameters."""
-    return shlex.join(command_words(inputs, method, out, device=device, volumes=volumes, cluster=cluster))
+    """The `mvfusion fuse` command for a POSIX shell; see `command_words` for the parameters, and `fuse` for `maps`."""
+    more = ["--maps"] if maps else []
+    return shlex.join(command_words(inputs, method, out, device=device, volumes=volumes, cluster=cluster, more=more))
 
 
 def command_words(
@@ -71,11 +73,19 @@ def command_words(
     return [*words, *more, "-o", out]
 
 
-def as_python(inputs: Inputs, method: Method, out: str, *, device: str = "auto", volumes: Volumes | None = None) -> str:
-    """The lines of Python; see `command_words` for the parameters."""
+def as_python(
+    inputs: Inputs,
+    method: Method,
+    out: str,
+    *,
+    device: str = "auto",
+    volumes: Volumes | None = None,
+    maps: bool = False,
+) -> str:
+    """The lines of Python; see `command_words` for the parameters, and `fuse` for `maps`."""
     parameters = {name.replace("lambda", "lambda_"): value for name, value in _changed(method).items()}
     call = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-    extra = f", device={device!r}" if device != "auto" else ""
+    extra = (f", device={device!r}" if device != "auto" else "") + (", maps=True" if maps else "")
     if volumes is not None:
         opening = f"Inputs({_arguments(_of_series(inputs, volumes))}), {volumes[0]!r}, {volumes[1]!r}"
         return (

@@ -64,6 +64,7 @@ class FuseJob:
     threads : of the CPU, 0 for all
     memory_share : of the memory that is free when a part begins
     resume, overwrite : what to do with files that are there; with `resume`, finished parts are kept
+    maps : of a single volume, what says how far it can be trusted too
     """
 
     parts: tuple[SeriesPart, ...]
@@ -74,6 +75,7 @@ class FuseJob:
     memory_share: float = 0.5
     resume: bool = False
     overwrite: bool = False
+    maps: bool = False
 
     @property
     def views(self) -> RegisteredViews:
@@ -210,6 +212,7 @@ def _one_after_the_other(
                 inputs=part.inputs,
                 # All volumes of a series have to be alike, so the first of them decides for all.
                 like=choice_of(results[0].recipe) if results else None,
+                maps=job.maps and len(job.parts) == 1,
             ):
                 match event:
                     case Finished(fused):

@@ -53,6 +53,7 @@ class Target:
     ----------
     device, threads, memory_share, resume, overwrite : see `FuseJob`
     outs : None for memory, else one file a volume, those of one method together; or one for the series of each method
+    maps : of single volumes that are fused here, what says how far they can be trusted too
     apart : whether a process of its own computes, which goes on when napari is closed
     cluster : on whose workers that runs, as `--cluster` takes it; None for this computer
     """
@@ -63,6 +64,7 @@ class Target:
     outs: tuple[Path, ...] | None = None
     resume: bool = False
     overwrite: bool = False
+    maps: bool = False
     apart: bool = False
     cluster: str | None = None
 
@@ -325,6 +327,7 @@ def jobs_of(opened: Opened, methods: Sequence[Method], target: Target) -> list[F
                 memory_share=target.memory_share,
                 resume=target.resume,
                 overwrite=target.overwrite,
+                maps=target.maps,
             )
         )
     return jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -15,9 +16,11 @@ from napari_mvfusion.data.fused import Fused
 from napari_mvfusion.engine.finishing import partial_folder
 from napari_mvfusion.engine.outputs import open_unfinished
 from napari_mvfusion.engine.series import Allocated, FuseJob, JobDone, PartBegun, PartDone, SeriesEvent, SeriesPart
+from napari_mvfusion.engine.unsupported import NOTABLE
 from napari_mvfusion.gui.jobs.shown_outputs import Written
 from napari_mvfusion.gui.jobs.tasks import Failed
 from napari_mvfusion.gui.layers.layer_data import lazy
+from napari_mvfusion.gui.layers.map_layers import UNCERTAINTY, WITHOUT_SUPPORT, add_map
 from napari_mvfusion.gui.layers.notes import KEY, annotate, unsized
 from napari_mvfusion.gui.widgets.waiting import Later
 from napari_mvfusion.io.formats import place_of
@@ -160,6 +163,11 @@ class ResultLayer(QObject):
             low, high = done.limits
             self.layer.contrast_limits_range = (min(low, self._limits[0]), max(high, self._limits[1]) * 2)
             self.layer.contrast_limits = (low, high)
+        if (maps := done.fused[0].maps) is not None:
+            show = partial(add_map, self._viewer, self.layer, bright=done.limits[1] or 1.0)
+            show(WITHOUT_SUPPORT, lazy(maps.unsupported), visible=maps.share >= NOTABLE)
+            if maps.uncertainty is not None:
+                show(UNCERTAINTY, lazy(maps.uncertainty), visible=False)
         self._refresh()
         self._release()
 

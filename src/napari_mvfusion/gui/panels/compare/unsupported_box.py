@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
-from napari_mvfusion.data.views import RegisteredViews, VolumeLike
+from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.provenance import views_of_run
 from napari_mvfusion.engine.run_attenuation import attenuation_of_run
 from napari_mvfusion.engine.run_uncertainty import uncertainty_of_run
@@ -18,8 +19,7 @@ from napari_mvfusion.engine.unsupported import Unsupported, find_unsupported
 from napari_mvfusion.errors import InputError
 from napari_mvfusion.gui.jobs.status import Status, TaskBar
 from napari_mvfusion.gui.jobs.tasks import Checkpoint, Failed, Latest
-from napari_mvfusion.gui.layers.conversion import place_of_volume
-from napari_mvfusion.gui.layers.notes import KEY, notes
+from napari_mvfusion.gui.layers.map_layers import UNCERTAINTY, WITHOUT_SUPPORT, add_map
 from napari_mvfusion.gui.panels.compare.compared_layers import ROLES, role_of, view_layers_with_psfs, views_of
 from napari_mvfusion.gui.panels.compare.layer_list import ComparedLayers, ComparePart
 from napari_mvfusion.gui.widgets.inputs import push_button, text_label
@@ -36,11 +36,8 @@ _WHAT = (
     "found.<br>How far voxels may be off, in their brightness, the model that made the result says of the views once "
     "more: two of three are nearer to the truth. Its layer, in cyan, is hidden at first.</qt>"
 )
-_COLOUR, _COLOUR_OF_UNCERTAINTY = "magenta", "cyan"
-_WITHOUT_SUPPORT, _UNCERTAINTY = "light without support", "may be off by"
 # Share of the time of a result that is told for its light; the rest is the model's, where it has something to say.
 _LIGHT_SHARE = 0.5
-_RANGE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,43 +128,15 @@ class UnsupportedBox(ComparePart):
         if isinstance(found, str):
             self._status.fail(Failed(f"'{layer.name}': {found}"))
             return
-        added = [self._show(layer, _WITHOUT_SUPPORT, found.values, _COLOUR, light.bright, visible=layer.visible)]
+        show = partial(add_map, self._viewer, layer, bright=light.bright)
+        added = [show(WITHOUT_SUPPORT, found.values, visible=layer.visible)]
         look = f" It {found.caution}: look at its layer." if found.caution else ""
         kind = "warning" if found.caution else "done"
         if isinstance(light.uncertainty, str):
             self._status.fail(Failed(f"'{layer.name}': {light.uncertainty}"))
         elif light.uncertainty is not None:
-            values = light.uncertainty
-            added.append(self._show(layer, _UNCERTAINTY, values, _COLOUR_OF_UNCERTAINTY, light.bright, visible=False))
+            added.append(show(UNCERTAINTY, light.uncertainty, visible=False))
         self._status.say(kind, f"'{layer.name}': {found.sentence}.{look}", added)
-
-    def _show(self, layer: Image, what: str, values: VolumeLike, colour: str, bright: float, *, visible: bool) -> Image:
-        """Add a layer, right over its result; one of before goes, and is followed in whether it is seen."""
-        name, active = f"{layer.name} · {what}", self._viewer.layers.selection.active
-        before = [each for each in self._viewer.layers if each.name == name and _is_ours(each)]
-        visible = before[0].visible if before else visible
-        for old in before:
-            self._viewer.layers.remove(old)
-        added = Image(
-            values,
-            name=name,
-            colormap=colour,
-            blending="additive",
-            # As bright as the result: on a contrast of its own, faint speckle would look like structure.
-            contrast_limits=(0.0, bright),
-            visible=visible,
-            metadata={KEY: {"role": "unsupported"}},
-            **place_of_volume(layer),
-        )
-        added.contrast_limits_range = (0.0, _RANGE * bright)
-        self._viewer.layers.insert(self._viewer.layers.index(layer) + 1, added)
-        if active in self._viewer.layers:
-            self._viewer.layers.selection.active = active
-        return added
-
-
-def _is_ours(layer: object) -> bool:
-    return notes(layer).get("role") == "unsupported"
 
 
 def _find_each(check: Checkpoint, tasks: Sequence[UnsupportedTask]) -> Generator[UnsupportedLight, None, None]:

@@ -48,6 +48,10 @@ _APART_TIP = (
     "Another process computes, which goes on when napari is closed. Open its unfinished result, a folder NAME.partial, "
     "to see how far it is"
 )
+_MAPS_TIP = (
+    "Two layers over the result, and files beside it where it goes to disk: light that the views speak against, and, of "
+    "models that say so, how far each voxel may be off. Views need PSFs; it takes about half as long again"
+)
 _PLACE_TIP = "Large volumes go to disk: then a cancelled run can go on later"
 
 
@@ -62,6 +66,8 @@ class OutputForm(Form):
         file = FileField()
         apart = CheckBox(name="apart", label="Goes on", tooltip=_APART_TIP)
         apart.text = "also when napari is closed"
+        maps = CheckBox(name="maps", label="Maps too", tooltip=_MAPS_TIP)
+        maps.text = "of how far the result can be trusted"
         super().__init__(
             [
                 Words(
@@ -72,6 +78,7 @@ class OutputForm(Form):
                 Field(file, name="file", label="File"),
                 Words(name="existing", label="There already", tooltip="There is something of this name already"),
                 apart,
+                maps,
             ],
             parent,
         )
@@ -86,6 +93,7 @@ class OutputForm(Form):
         self["place"].changed.connect(self._change_place)
         self["file"].changed.connect(self._follow_name)
         self["device"].changed.connect(self.refresh)
+        self["apart"].changed.connect(self.refresh)
         self.refresh()
 
     @property
@@ -98,6 +106,16 @@ class OutputForm(Form):
         """The output whose run is to be followed instead of starting one; None where none is."""
         held = [path for path in self._paths() if self["existing"].value == _FOLLOW and holder(place_of(path))]
         return held[0] if held else None
+
+    @property
+    def maps(self) -> bool:
+        """Whether maps come with a volume that is fused here."""
+        return self._may_have_maps and bool(self["maps"].value)
+
+    @property
+    def _may_have_maps(self) -> bool:
+        apart = self._on_disk and bool(self["apart"].value)
+        return self._choice is None and not self._on_cluster and not apart
 
     @property
     def _on_cluster(self) -> bool:
@@ -172,14 +190,14 @@ class OutputForm(Form):
             )
         if not self._on_disk:
             check_memory(grid, len(self._suffixes))
-            return Target(*how)
+            return Target(*how, maps=self.maps)
         paths = self._paths()
         if not paths:
             raise OutputError(f"the result has no file yet: name one that ends in {self._ending}")
         answer = self["existing"].value
         resume, overwrite = answer in (_RESUME, _RESUME_REPLACE), answer in (_REPLACE, _RESUME_REPLACE)
         apart = cluster is not None or bool(self["apart"].value)
-        target = Target(*how, paths, resume=resume, overwrite=overwrite, apart=apart, cluster=cluster)
+        target = Target(*how, paths, resume=resume, overwrite=overwrite, maps=self.maps, apart=apart, cluster=cluster)
         if answer == _FOLLOW:
             return target
         if answer == _KEEP:
@@ -200,13 +218,15 @@ class OutputForm(Form):
         if self._on_disk and (paths := self._paths()):
             self._folder = str(place_of(paths[0]).absolute().parent)
         place = self._ending if self._choice is None else self._alone
-        chosen = {name: self[name].value for name in ("device", "cluster", "apart")}
+        chosen = {name: self[name].value for name in ("device", "cluster", "apart", "maps")}
         return chosen | {"place": place, "folder": self._folder}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Choose what an earlier `state` holds, where it is still offered."""
         self._folder = str(state.get("folder", ""))
-        self.set_values({name: state[name] for name in ("device", "cluster", "apart", "place") if name in state})
+        self.set_values(
+            {name: state[name] for name in ("device", "cluster", "apart", "maps", "place") if name in state}
+        )
 
     def refresh(self, _: object = None) -> None:
         """Look again at what is there under the chosen name."""
@@ -217,6 +237,7 @@ class OutputForm(Form):
         self.show_field("file", on_disk)
         self.show_field("cluster", self._on_cluster)
         self.show_field("apart", on_disk and not self._on_cluster)
+        self.show_field("maps", self._may_have_maps)
         answers = self._answers(paths) if on_disk and paths else []
         files = self._files(paths)
         self._path.setToolTip("\n".join(map(str, files[:4])) + ("\n…" if len(files) > 4 else ""))

@@ -314,7 +314,7 @@ class FusePanel(Panel):
         write: Any = partial(as_command, cluster=target.cluster) if kind == "command" else as_python
         inputs, volumes = Inputs(**opened.inputs), None if choice is None else self._series.texts()
         texts = [
-            write(inputs, method, str(out), device=target.device, volumes=volumes)
+            write(inputs, method, str(out), device=target.device, volumes=volumes, maps=target.maps)
             for method, out in zip(methods, outs, strict=True)
         ]
         return "\n".join(texts)
