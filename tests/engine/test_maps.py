@@ -161,3 +161,38 @@ def test_what_cannot_be_made_is_refused_before_any_work(tmp_path: Path) -> None:
         next(fuse_events(views(), QUICK, out=tmp_path / "fused.tif", maps=True))
     assert (tmp_path / "fused-unsupported.tif").read_bytes() == b"mine"
     assert not (tmp_path / "fused.tif").exists()
+
+
+def test_the_map_of_another_result_is_never_taken_for_that_of_this_one(tmp_path: Path) -> None:
+    out = tmp_path / "fused.zarr"
+    first = last(run(out, QUICK)).maps
+    assert first is not None
+    events = list(fuse_events(views(), EBMD(iterations=9), device="cpu", out=out, overwrite=True))
+    (said,) = [event.message for event in events if isinstance(event, Warned) and "map of another" in event.message]
+    assert "fused-unsupported.zarr" in said
+    again = last(run(out, EBMD(iterations=9), resume=True)).maps
+    assert again is not None
+    assert not again.made_before
+    assert again.share < first.share
+    assert np.array_equal(np.asarray(again.unsupported), find_unsupported(open_volume(out)[0], views()).values)
+
+
+def test_an_uncertainty_that_is_still_that_of_the_result_is_not_complained_of(tmp_path: Path) -> None:
+    out, method = tmp_path / "fused.tif", LearnedFusion(model="sure")
+    run(out, method)
+    again = list(fuse_events(views(), method, device="cpu", out=out, overwrite=True))
+    assert not [event for event in again if isinstance(event, Warned) and "map of another" in event.message]
+    other = list(fuse_events(views(), Average(), device="cpu", out=out, overwrite=True))
+    said = [event.message for event in other if isinstance(event, Warned) and "map of another" in event.message]
+    assert [Path(text.split(" is the map")[0]).name for text in said] == [
+        "fused-uncertainty.tif",
+        "fused-unsupported.tif",
+    ]
+
+
+def test_what_a_killed_run_left_of_a_map_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".fused-unsupported.tif.raw.writing-1"
+    left.write_bytes(b"left")
+    run(tmp_path / "fused.tif", QUICK)
+    assert not left.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,14 @@ from napari_mvfusion.engine.progress import Progress, read_progress
 from napari_mvfusion.errors import OutputError
 from napari_mvfusion.io.atomic import check_place, writing
 from napari_mvfusion.io.formats import place_of
-from napari_mvfusion.system.locks import Busy, holder, process_of
+from napari_mvfusion.system.locks import Busy, holder, locked, process_of
 
 COMMAND = ("mvfusion", "fuse")
 _BEGIN = "import sys; sys.path.append(sys.argv.pop(1)); from napari_mvfusion.cli import main; main()"
 _PROMPT = "$ "
+# A process takes the lock of its output once it has read its views' names; nobody else starts there until then.
+_STARTING_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
@@ -125,36 +130,69 @@ class BackgroundRun:
         code = None if self._process is None else self._process.poll()
         unfinished = self.folder.is_dir()
         made = _identity(recipe_path(self.place))
-        finished = not unfinished and (code == 0 or (made is not None and made != self._before))
+        complete = code == 0 if code is not None else made is not None and made != self._before
+        finished = complete and not unfinished
         errors = [line.removeprefix("error: ") for line in self._said if line.startswith("error: ")]
         # What is wrong with an option stands in a frame.
         framed = " ".join(line.strip("│ ") for line in self._said if line.startswith("│"))
         return Ended(finished, unfinished, code, errors[-1] if errors else framed)
 
 
-def begin(words: Sequence[str], out: Path, *, threads: int = 0) -> BackgroundRun:
-    """Start a run.
+def begin(
+    words: Sequence[str], out: Path, *, threads: int = 0, stopped: Callable[[], bool] = lambda: False
+) -> BackgroundRun:
+    """Start a run, and wait until its output is its own, or it has ended.
 
     Parameters
     ----------
     words : the command, as `mvfusion fuse …`
     out : its output
     threads : of the CPU, 0 for all
+    stopped : asked while it waits; it waits no longer once that says yes
 
     Raises
     ------
     Busy
-        If another run writes there.
+        If another run writes there, or is being started.
     OutputError
-        If its folder is missing or cannot be written.
+        If its folder is missing or cannot be written, or a file that is no log stands where its log goes.
     """
     place = place_of(out)
     check_place(place)
-    if (who := holder(place)) is not None:
-        raise Busy(f"another run writes {place} ({who}): wait for its end, or choose another output")
+    log = log_path(place)
+    with ExitStack() as held:
+        try:
+            with writing(log):
+                held.enter_context(locked(log))
+        except Busy:
+            raise Busy(f"another run of {place} is being started: wait for its end, or choose another output") from None
+        if (who := holder(place)) is not None:
+            raise Busy(f"another run writes {place} ({who}): wait for its end, or choose another output")
+        _refuse_other_file(log)
+        process = _started(words, log, threads)
+        until = time.monotonic() + _STARTING_SECONDS
+        while process.poll() is None and holder(place) is None and not stopped() and time.monotonic() < until:
+            time.sleep(_PAUSE_SECONDS)
+    return BackgroundRun(out, process)
+
+
+def _refuse_other_file(log: Path) -> None:
+    """Raise where the log would take the place of a file that is none."""
+    if not log.exists():
+        return
+    with writing(log), log.open("rb") as file:
+        begun = file.read(len(_PROMPT))
+    if begun not in (_PROMPT.encode(), b""):
+        raise OutputError(
+            f"{log} is no log of a run, and that of this one would take its place: move it, or name another output"
+        )
+
+
+def _started(words: Sequence[str], log_file: Path, threads: int) -> subprocess.Popen[bytes]:
+    """The process of a run, which says what it says in a file."""
     environment = {name: value for name, value in os.environ.items() if name not in _DISPLAYS}
     environment |= {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    with writing(log_path(place)), log_path(place).open("wb") as log:
+    with writing(log_file), log_file.open("wb") as log:
         log.write(f"{_PROMPT}{shlex.join(words)}\n".encode())
         log.flush()
         process = subprocess.Popen(
@@ -168,7 +206,7 @@ def begin(words: Sequence[str], out: Path, *, threads: int = 0) -> BackgroundRun
         )
     # Its end is taken note of also where nobody follows it: it would stay in the list of processes.
     threading.Thread(target=process.wait, name="mvfusion-background", daemon=True).start()
-    return BackgroundRun(out, process)
+    return process
 
 
 def command_of(out: Path) -> tuple[str, ...] | None:

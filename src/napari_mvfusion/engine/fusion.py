@@ -30,7 +30,7 @@ from napari_mvfusion.data.views import RegisteredViews
 from napari_mvfusion.engine.finished import check_finished, voxels_entry
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.iteration_choice import IterationChoice, choice_of, choose_iterations
-from napari_mvfusion.engine.maps import image_events, map_events, wanted_maps
+from napari_mvfusion.engine.maps import image_events, map_events, stale_maps, wanted_maps
 from napari_mvfusion.engine.outputs import ArrayOutput, CheckedOutput, FileOutput, Output, open_output
 from napari_mvfusion.engine.planning import EstimateStorage, RunPlan, plan_run
 from napari_mvfusion.engine.progress import with_progress
@@ -168,7 +168,14 @@ def fuse_events(
         runner=runner,
     )
     if not maps:
-        return (yield from run(views, method, named, into=into, like=like))
+        for event in run(views, method, named, into=into, like=like):
+            if isinstance(event, Finished):
+                for message in stale_maps(event.fused):
+                    yield Warned(message)
+                yield event
+                return event.fused
+            yield event
+        return None
     wanted = wanted_maps(views, method, named, resume=resume, overwrite=overwrite)
     refuse_overlap(
         [each for place in wanted.places.values() for each in _places_of(place_of(place))], read_from(inputs, views)

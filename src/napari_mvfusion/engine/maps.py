@@ -8,10 +8,12 @@ whatever becomes of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,22 +23,26 @@ from napari_mvfusion.data.fused import Fused, TrustMaps
 from napari_mvfusion.data.geometry import Triple
 from napari_mvfusion.data.views import RegisteredViews, VolumeLike
 from napari_mvfusion.engine.finishing import named_apart
+from napari_mvfusion.engine.provenance import made_alike
 from napari_mvfusion.engine.unsupported import Unsupported, unsupported_steps
 from napari_mvfusion.errors import InputError, OutputError
-from napari_mvfusion.io.atomic import check_place, writing
+from napari_mvfusion.io.atomic import check_place, sweep, writing
 from napari_mvfusion.io.formats import place_of, write_volume, writer_of
-from napari_mvfusion.io.opening import open_volume
+from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.attenuation import find_transmission
 from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.measures.used_attenuation import UsedAttenuation
 from napari_mvfusion.methods.base import Method
 from napari_mvfusion.methods.deblurring import look_at_psfs
+from napari_mvfusion.system.locks import locked
 
 UNCERTAINTY, UNSUPPORTED = "uncertainty", "unsupported"
 
 # Shares of the time of a run with maps that the fused volume and both maps are told to take.
 _IMAGE_SHARE, _UNCERTAINTY_SHARE = 0.6, 0.3
 _SLAB = 32
+_FORMAT = "mvfusion-map"
+_PIECE = 2**24
 
 # Fuses by a method into a file, or into memory.
 Fusing = Callable[[Method, Path | None], Generator[Event, None, Fused | None]]
@@ -152,7 +158,7 @@ def map_events(
         if uncertainty is None:
             return None
     named = wanted.places.get(UNSUPPORTED)
-    if named is not None and resume and place_of(named).exists():
+    if named is not None and resume and _is_of(named, fused):
         found = _opened(named, fused.data)
     else:
         found, kept = (yield from _find(fused, views, method, named, device)), False
@@ -178,15 +184,59 @@ def _find(
             )
         if named is None:
             return found
-        write_volume(named, found.values, views.grid, overwrite=True)
+        write_volume(named, found.values, views.grid, recipe=_origin(fused), overwrite=True)
     return replace(found, values=open_volume(named)[0])
+
+
+def stale_maps(fused: Fused) -> list[str]:
+    """Maps beside a fused volume that are of another one, which it replaced, in words."""
+    if fused.path is None:
+        return []
+    beside = {what: named_apart(fused.path, f"-{what}") for what in (UNCERTAINTY, UNSUPPORTED)}
+    stale = []
+    for what, named in beside.items():
+        if not place_of(named).exists():
+            continue
+        try:
+            origin = read_recipe(named) or {}
+        except InputError:
+            continue
+        theirs = origin.get("format") == _FORMAT or _shown(origin) == "uncertainty"
+        if theirs and not (_is_of(named, fused) if what == UNSUPPORTED else _tells_of(origin, fused)):
+            stale.append(f"{named} is the map of another result than this: make it anew with --maps, or remove it")
+    return stale
+
+
+def _shown(recipe: Mapping[str, Any]) -> object:
+    """What a generator shows, as a recipe says."""
+    return recipe.get("method", {}).get("parameters", {}).get("shows")
+
+
+def _tells_of(recipe: Mapping[str, Any], fused: Fused) -> bool:
+    """Whether the recipe of a map is that of a volume, but for what is shown."""
+    method = fused.recipe["method"]
+    expected = method | {"parameters": method["parameters"] | {"shows": "uncertainty"}}
+    return made_alike(recipe, fused.recipe | {"method": expected})
+
+
+def _origin(fused: Fused) -> dict[str, Any]:
+    """What tells the volume that a map is of from others, as a file of the map holds it."""
+    return {"format": _FORMAT, "of": fused.recipe["run"].get("voxels_sha256"), "method": fused.recipe["method"]}
+
+
+def _is_of(named: Path, fused: Fused) -> bool:
+    """Whether a file is the map of this very volume."""
+    if not place_of(named).exists():
+        return False
+    try:
+        return read_recipe(named) == _origin(fused)
+    except InputError:
+        return False
 
 
 def _opened(named: Path, image: VolumeLike) -> Unsupported:
     """What an earlier run has written, and the share of the light that it is."""
     values = open_volume(named)[0]
-    if values.shape != image.shape:
-        raise OutputError(f"{named} is no map of this volume: its shape is {values.shape}, not {image.shape}: move it")
     without, light = 0.0, 0.0
     for z in range(0, values.shape[0], _SLAB):
         without += float(np.asarray(values[z : z + _SLAB]).sum(dtype=np.float64))
@@ -210,13 +260,22 @@ def _room_for(named: Path | None, shape: Triple) -> Iterator[np.ndarray]:
         yield np.zeros(shape, np.float32)
         return
     place = writer_of(named).place(named)
-    aside = place.with_name(f".{place.name}.raw.writing-{os.getpid()}")
-    try:
-        with writing(aside):
-            room = np.memmap(aside, np.float32, "w+", shape=shape)
-        yield room
-    finally:
-        aside.unlink(missing_ok=True)
+    raw = place.with_name(f"{place.name}.raw")
+    with writing(raw), locked(raw):
+        sweep(raw)  # what a killed run left
+        aside = raw.with_name(f".{raw.name}.writing-{os.getpid()}")
+        try:
+            _reserve(aside, 4 * prod(shape))
+            yield np.memmap(aside, np.float32, "r+", shape=shape)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of zeros that has its room on the disk: one that only seems to would end the process where the disk is full."""
+    with path.open("wb") as file:
+        for start in range(0, size, _PIECE):
+            file.write(bytes(min(_PIECE, size - start)))
 
 
 def _said(found: Unsupported, named: Path | None) -> Event:

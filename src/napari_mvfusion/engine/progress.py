@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,8 +135,24 @@ def read_progress(folder: Path) -> Progress | None:
     """
     try:
         values: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        plan, volume = values.pop("plan"), values.pop("volume")
-        known = None if plan is None else Prepared(**plan | {"tile_shape": triple(plan["tile_shape"])})
-        return Progress(**values, plan=known, volume=None if volume is None else (int(volume[0]), str(volume[1])))
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+        plan, volume = values["plan"], values["volume"]
+        return Progress(
+            label=str(values["label"]),
+            share=_number(values["share"]),
+            preparing=bool(values["preparing"]),
+            seconds=_number(values["seconds"]),
+            plan=None if plan is None else Prepared(**plan | {"tile_shape": triple(plan["tile_shape"])}),
+            written=int(values["written"]),
+            volume=None if volume is None else (int(volume[0]), str(volume[1])),
+            finished=int(values["finished"]),
+            count=int(values["count"]),
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _number(value: object) -> float:
+    """A finite number of a file that anything may have written to."""
+    if not isinstance(value, (int, float)) or not isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)

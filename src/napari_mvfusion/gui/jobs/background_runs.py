@@ -85,12 +85,12 @@ def background_steps(check: Checkpoint, job: BackgroundJob | FollowedJob) -> Eve
         if job.words:
             yield Preparing("starting a process of its own", 0.0)
         if isinstance(job, FollowedJob):
-            run = begin(job.words, job.out) if job.words else BackgroundRun(job.out)
+            run = begin(job.words, job.out, stopped=check.stopped) if job.words else BackgroundRun(job.out)
             end = yield from _followed(check, run, job.stop, FoundOutput(job.out))
             if end is not None and not end.ended.finished:
                 yield _left(run, end)
             return
-        run = begin(job.words, job.out, threads=job.job.threads)
+        run = begin(job.words, job.out, threads=job.job.threads, stopped=check.stopped)
         shown = ShownSeries(job.job) if isinstance(job.job, SeriesJob) else ShownVolume(job.job)
         end = yield from _followed(check, run, job.stop, shown)
         if end is None or end.ended.finished:
