@@ -172,6 +172,8 @@ def _as_event(line: str) -> Warned | Noted:
 
 def _why(run: BackgroundRun, ended: Ended) -> str:
     """Why a run is not finished that does not say so itself."""
+    if not ended.unfinished and run.place.exists():
+        return f"{run.place} is there, but not the recipe that its run leaves beside it, so it may be of another"
     if not ended.unfinished and not (run.place.parent.is_dir() and ended.code is not None):
         return f"the unfinished run of {run.place} is not there any more: its folder was moved or removed"
     how = "ended without a word, as where it was killed or the computer was switched off"

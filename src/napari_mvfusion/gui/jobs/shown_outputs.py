@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from napari_mvfusion.data.views import VolumeLike
 from napari_mvfusion.engine.finishing import Finishing, named_apart, recipe_path
 from napari_mvfusion.engine.outputs import open_output, open_unfinished
 from napari_mvfusion.engine.progress import Progress
+from napari_mvfusion.engine.recipe import read_values
 from napari_mvfusion.engine.running_series import VolumeBegun, VolumeFailed
 from napari_mvfusion.engine.series import FuseJob, JobDone, PartBegun, PartDone
 from napari_mvfusion.engine.series_recipe import recipe_beside
@@ -208,7 +208,7 @@ def _place(out: Path) -> Path:
 
 def _fused(out: Path) -> Fused:
     """A volume that a run has finished."""
-    recipe = json.loads(recipe_path(_place(out)).read_text(encoding="utf-8"))
+    recipe = read_values(recipe_path(_place(out)))
     return Fused(open_output(out), open_stored(out).grid, recipe, out)
 
 
