@@ -9,6 +9,8 @@ import zarr
 
 from napari_mvfusion.data.events import Cancelled, Finished, Noted, Prepared, TileDone, Warned
 from napari_mvfusion.data.tiles import TilePlan
+from napari_mvfusion.engine.cluster.tiles_on_worker import made
+from napari_mvfusion.engine.estimate import Turn
 from napari_mvfusion.engine.finishing import partial_folder, recipe_path
 from napari_mvfusion.engine.fusion import fuse_events
 from napari_mvfusion.engine.planning import LIBRARY_BYTES
@@ -127,6 +129,34 @@ def test_what_was_begun_the_other_way_goes_on(inputs, tmp_path, rng, method, by_
         assert not any("missing or damaged" in note for note in notes(again))
         assert isinstance(again[-1], Finished)
         np.testing.assert_array_equal(voxels(out), expected)
+
+
+@pytest.mark.parametrize("late", [METHODS["average"], Diffuse(iterations=3)])
+def test_who_writes_late_changes_no_later_run(inputs, tmp_path, rng, late):
+    """A worker whose run was ended need not know that, and may be at a tile for minutes."""
+    expected, out = tmp_path / "expected.zarr", tmp_path / "fused.zarr"
+    later = {"average": METHODS["cbif"]}.get(late.name, Diffuse(iterations=2))
+    events_of(inputs, later, expected, **DISK)
+    worker = left_at_a_tile(inputs, late, out, rng)
+    for what, how in ((late, {"resume": True}), (later, {"overwrite": True})):
+        left_at_a_tile(inputs, what, out, rng, **how)
+        for number in range(4):
+            with pytest.raises(OutputError, match="cannot write"):
+                made(worker.work, (0, number), Turn())
+    events_of(inputs, later, out, resume=True, **DISK)
+    np.testing.assert_array_equal(voxels(out), voxels(expected))
+    with pytest.raises(OutputError, match="cannot write"):
+        made(worker.work, (0, 0), Turn())
+    assert not partial_folder(out).exists()
+
+
+def left_at_a_tile(inputs, method, out, rng, **how):
+    """Begin a run whose process ends after a tile, and return who computes."""
+    runner = TilesHere(rng)
+    run = fuse_events(inputs.open(), method, out=out, inputs=inputs.model_dump(mode="json"), runner=runner, **DISK, **how)
+    next(event for event in run if isinstance(event, TileDone))
+    run.close()
+    return runner
 
 
 def test_an_estimate_in_memory_is_not_shared_afterwards(inputs, tmp_path, rng):

@@ -146,14 +146,15 @@ class VolumesInFiles:
     ----------
     folder : where they lie
     tiles : of the volume
+    aside : in which files are written before they get their names, see `Workspace.begin_sharing`; None where they lie
     """
 
-    def __init__(self, folder: Path, tiles: TilePlan) -> None:
-        self._folder, self._tiles = folder, tiles
+    def __init__(self, folder: Path, tiles: TilePlan, aside: Path | None = None) -> None:
+        self._folder, self._tiles, self._aside = folder, tiles, aside or folder
 
     def of(self, stage: int) -> VolumeBuffer:
         """See `StageVolumes`."""
-        return _TileFiles(self._folder / f"estimate-{stage}", self._tiles)
+        return _TileFiles(self._folder / f"estimate-{stage}", self._tiles, self._aside)
 
     def keep(self, stages: Collection[int]) -> None:
         """See `StageVolumes`."""
@@ -166,8 +167,8 @@ class VolumesInFiles:
 class _TileFiles:
     """One of the volumes of `VolumesInFiles`; `stem` is the path of its files without what follows for each tile."""
 
-    def __init__(self, stem: Path, tiles: TilePlan) -> None:
-        self._stem, self._tiles = stem, tiles
+    def __init__(self, stem: Path, tiles: TilePlan, aside: Path) -> None:
+        self._stem, self._tiles, self._aside = stem, tiles, aside
 
     def read(self, box: Box) -> torch.Tensor:
         values = np.empty(box.shape, np.float32)
@@ -179,7 +180,7 @@ class _TileFiles:
 
     def write(self, box: Box, values: torch.Tensor) -> None:
         path = self._path(self._tiles.boxes.index(box))
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+        aside = self._aside / f"{path.name}.{uuid.uuid4().hex[:8]}"
         with writing(path):
             aside.write_bytes(np.ascontiguousarray(values.cpu().numpy()).data.cast("B"))
             os.replace(aside, path)

@@ -412,6 +412,7 @@ def _fuse(
                 bound=bound,
                 plan=plan,
                 folder=workspace.folder,
+                aside=workspace.begin_sharing(),
                 described=output.described,
                 unit=unit,
                 unseen=bool(unseen),

@@ -89,12 +89,16 @@ class JoinedOutput:
     ----------
     folder : of the run
     known : description of the volume, as `FileOutput` has it
+    aside : see `Workspace.begin_sharing`
     unit, seen : as for `CheckedOutput`
     """
 
-    def __init__(self, folder: Path, known: str, unit: float, seen: Callable[[Box], np.ndarray | None] | None) -> None:
+    def __init__(
+        self, folder: Path, known: str, aside: Path, unit: float, seen: Callable[[Box], np.ndarray | None] | None
+    ) -> None:
         self._place = scratch_in(folder)
-        self._tiles = growing_format().join(self._place, known)
+        with writing(self._place):
+            self._tiles = growing_format().join(self._place, known, aside)
         self._unit, self._seen = unit, seen
 
     def write(self, box: Box, values: torch.Tensor) -> str:

@@ -92,6 +92,7 @@ class SharedRun:
     method, bound : with its parameters, and ready to run
     plan : its tiles
     folder : of the unfinished run
+    aside : see `Workspace.begin_sharing`
     described : of the volume that is filled there, see `napari_mvfusion.io.base.Format.grow`
     unit : of its values
     unseen : whether no view saw some of it
@@ -104,6 +105,7 @@ class SharedRun:
     bound: BoundMethod
     plan: RunPlan
     folder: Path
+    aside: Path
     described: str
     unit: float
     unseen: bool

@@ -53,6 +53,7 @@ class TileWork:
     folder : of the run, None where it has none
     cancel : see above
     live : also shows the estimate in the output while it gets better
+    aside : of a run that is another process's, see `Workspace.begin_sharing`
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TileWork:
         cancel: Callable[[], bool],
         *,
         live: bool = False,
+        aside: Path | None = None,
     ) -> None:
         self.bound = bound
         self.cancel = cancel
@@ -81,7 +83,7 @@ class TileWork:
         self._ahead: tuple[tuple[Stage, Box], Future[TileInput]] | None = None
         self._limit: Triple | None = None
         several = plan.storage is not EstimateStorage.NONE
-        self.estimate = Estimate(_volumes(plan, folder), bound.extrapolation_floor) if several else None
+        self.estimate = Estimate(_volumes(plan, folder, aside), bound.extrapolation_floor) if several else None
 
     def close(self) -> None:
         """End what reads ahead."""
@@ -235,10 +237,10 @@ class TileWork:
         return triple(shape)
 
 
-def _volumes(plan: RunPlan, folder: Path | None) -> StageVolumes:
+def _volumes(plan: RunPlan, folder: Path | None, aside: Path | None) -> StageVolumes:
     if plan.storage is EstimateStorage.DEVICE:
         return VolumesInTurn(DeviceBuffer)
     if plan.storage is EstimateStorage.MEMORY:
         return VolumesInTurn(lambda: MemoryBuffer(plan.tiles.shape))
     assert folder is not None
-    return VolumesInFiles(folder, plan.tiles)
+    return VolumesInFiles(folder, plan.tiles, aside)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ JOURNAL = "journal.jsonl"
 _GO_ON = "have the unfinished run beside it, which is to replace it, go on (--resume --overwrite)"
 _OURS = re.compile(
     r"(journal\.jsonl|progress\.json|recipe\.json|replaced(\.recipe\.json)?)"
-    r"|estimate-\d+-\d+\.raw(\.[0-9a-f]+)?|checkpoint-\d+(-before)?\.raw"
+    r"|estimate-\d+-\d+\.raw(\.[0-9a-f]+)?|checkpoint-\d+(-before)?\.raw|aside-[0-9a-f]+"
     # Of a series: the volume that is being fused.
     r"|\.?volume(-\d+)+\.zarr(\..+)?"
 )
@@ -123,6 +125,7 @@ class Workspace:
             if self.folder.exists() and resume:
                 self._take_over(fingerprint, inside, overwrite=overwrite)
             if self.entries and (overwrite or not out.exists() or self.last("placing") is not None):
+                self._shut_out_others()
                 return
             if out.exists() and not overwrite:
                 self.finished = fingerprint in made_with and not self.folder.exists()
@@ -176,6 +179,17 @@ class Workspace:
                     self.log({"placing": {"replaces": replaces, "changes": changes}})
             self.finishing.place(replaces=replaces and agreed)
 
+    def begin_sharing(self) -> Path:
+        """Make the folder in which others, who compute tiles of this run, write files before these get their names.
+
+        It is this process's own, and leaves with the run: who goes on writing after that finds it no more, and so changes
+        nothing in the folder of a later run of the same output.
+        """
+        aside = self._new_aside()
+        with writing(aside):
+            aside.mkdir()
+        return aside
+
     def tidy(self) -> None:
         """Do what a run that was killed after its result had its place has left."""
         with writing(self.out):
@@ -185,6 +199,16 @@ class Workspace:
         """Remove the folder: the run is not wanted. What it was about to replace is put back."""
         with writing(self.folder):
             discard(self.out)
+
+    def _shut_out_others(self) -> None:
+        """Let those write no more who computed tiles for the process that began this run, and may not know that it ended."""
+        for old in self.folder.glob("aside-*"):
+            # Under its name a file may still come while it is removed.
+            leaving = old.rename(self._new_aside())
+            shutil.rmtree(leaving)
+
+    def _new_aside(self) -> Path:
+        return self.folder / f"aside-{uuid.uuid4().hex[:8]}"
 
     def _take_over(self, fingerprint: str, inside: str, *, overwrite: bool) -> None:
         entries, damaged = journal.read(self._journal)

@@ -135,6 +135,19 @@ def replace(new: Path, path: Path) -> None:
     remove(old)
 
 
+def moved_in(new: Path, path: Path, *, below: Path) -> None:
+    """Put a finished file into its place, and make the folders in which it lies, but none above `below`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `new`, or the folder `below`, is there no more.
+    """
+    for folder in reversed(path.relative_to(below).parents[:-1]):
+        (below / folder).mkdir(exist_ok=True)
+    os.replace(new, path)
+
+
 def sweep(output: Path) -> None:
     """Remove what killed writes of one output left, but for unfinished runs. Whoever calls this holds its lock.
 

@@ -653,13 +653,15 @@ class Format(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it is filled box by box")
 
-    def join(self, place: Path, known: str) -> Filling:
+    def join(self, place: Path, known: str, aside: Path) -> Filling:
         """Help to fill a volume that `grow` has begun in another process, where `grows`.
 
         Parameters
         ----------
         place : the file or folder
         known : its description
+        aside : folder on the same disk in which files are written before they get their names; once it is there no more,
+            nothing is written to `place`, whatever lies there by then
 
         Raises
         ------

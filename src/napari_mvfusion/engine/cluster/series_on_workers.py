@@ -171,7 +171,7 @@ class _Sharing:
         while self._running:
             self._workers.stop()
             self._gather()
-            yield from self._workers.look()
+            self._workers.drop_lost()
             self._take_back_lost()
         self._done = {number: each for number, each in self._done.items() if each[1].recipe is not None}
         yield from self._settle()

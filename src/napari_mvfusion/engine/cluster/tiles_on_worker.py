@@ -36,7 +36,7 @@ class Shipment:
     ----------
     inputs : how views are opened
     content : views and bound method, packed; the method is None where workers have another kind of device, and prepare it
-    method, plan, folder, described, unit, unseen : as of `SharedRun`
+    method, plan, folder, aside, described, unit, unseen : as of `SharedRun`
     device : as for `fuse_events`
     """
 
@@ -45,6 +45,7 @@ class Shipment:
     method: Method
     plan: RunPlan
     folder: Path
+    aside: Path
     described: str
     unit: float
     unseen: bool
@@ -60,6 +61,7 @@ class Shipment:
             run.method,
             run.plan,
             run.folder.absolute(),
+            run.aside.absolute(),
             run.described,
             run.unit,
             run.unseen,
@@ -73,8 +75,9 @@ class Shipment:
         device = pick_device(self.device)
         if bound is None:
             bound = drain(self.method.prepare(views, device))
-        output = JoinedOutput(self.folder, self.described, self.unit, views.seen if self.unseen else None)
-        return TileWork(views, bound, self.plan, device, output, self.folder, lambda: False)
+        seen = views.seen if self.unseen else None
+        output = JoinedOutput(self.folder, self.described, self.aside, self.unit, seen)
+        return TileWork(views, bound, self.plan, device, output, self.folder, lambda: False, aside=self.aside)
 
 
 @dataclass(frozen=True)

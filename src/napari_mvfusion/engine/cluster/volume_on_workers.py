@@ -78,7 +78,7 @@ class VolumeOnWorkers:
 
     def end(self) -> None:
         """See `TileRunner`."""
-        self._workers.call(forget_run)
+        self._workers.tell(forget_run)
 
 
 class _Sharing:
@@ -174,7 +174,7 @@ class _Sharing:
                 yield from self._gather(tiles)
             except MVFusionError:
                 continue  # the first one is told
-            yield from self._workers.look()
+            self._workers.drop_lost()
             self._running = {
                 future: (key, worker)
                 for future, (key, worker) in self._running.items()

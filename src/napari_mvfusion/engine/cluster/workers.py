@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import time
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterable
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -62,6 +63,8 @@ class Workers:
         self._refused: set[str] = set()
         self._numbers = count()
         self._lonely = False
+        self._told: dict[str, Future[Any]] = {}
+        self._stopped_at = 0.0
 
     def begin(self, device: str, paths: Iterable[Path]) -> Generator[Event, None, None]:
         """Look whether all workers can do their part, before anything is read.
@@ -118,8 +121,7 @@ class Workers:
 
     def look(self) -> Generator[Event, None, None]:
         """Find out which workers are there; such as have come are asked whether they can do their part."""
-        present = set(self._present())
-        self.ready &= present
+        present = self.drop_lost()
         for worker in present - self.ready - self._refused - self._asked.keys():
             self._asked[worker] = self._ask(worker)
         for worker, asked in list(self._asked.items()):
@@ -135,6 +137,12 @@ class Workers:
         if not self.ready and not self._lonely:
             yield Warned("the cluster has no worker any more that can go on: waiting for one")
         self._lonely = not self.ready
+
+    def drop_lost(self) -> set[str]:
+        """Take those that are gone from those that are ready, and return all that are there."""
+        present = set(self._present())
+        self.ready &= present
+        return present
 
     def submit(self, function: Callable[..., Any], *arguments: Any, worker: str, **named: Any) -> Any:
         """Give a worker a task, with its key as its last argument. Returns its future.
@@ -198,15 +206,30 @@ class Workers:
             return None
 
     def stop(self) -> None:
-        """Have what workers do for this run end after the step that they are at."""
-        self.call(stop_run)
+        """Have what workers do for this run end after the step that they are at; to be called until they have.
 
-    def call(self, function: Callable[[str], None]) -> None:
-        """Call a function on all workers, with what the run is called."""
-        try:
-            self._client.run(function, self.run, on_error="ignore")
-        except (OSError, CancelledError) as error:
-            raise self._gone() from error
+        Those that do not even answer for a while are not ready any more.
+        """
+        if not self._told:
+            self._stopped_at = time.monotonic()
+            self._told = {worker: self.tell(stop_run, [worker]) for worker in self.ready}
+        if time.monotonic() - self._stopped_at > _PATIENCE_SECONDS:
+            self.ready -= {worker for worker, told in self._told.items() if not told.done()}
+
+    def tell(self, function: Callable[[str], None], workers: Sequence[str] | None = None) -> Future[Any]:
+        """Call a function on workers, with what the run is called. Nothing waits for it: one may never answer.
+
+        Parameters
+        ----------
+        function : whatever it returns is left
+        workers : their addresses; None for all
+        """
+
+        async def told() -> None:
+            # Called where the loop of the client runs, this waits without holding up anything.
+            await self._client.run(function, self.run, workers=workers, on_error="ignore")
+
+        return asyncio.run_coroutine_threadsafe(told(), self._client.loop.asyncio_loop)
 
     def _facts_of_all(self) -> Generator[Event, None, dict[str, WorkerFacts]]:
         """What all workers say of themselves, unless one cannot do its part."""

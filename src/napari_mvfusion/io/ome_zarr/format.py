@@ -20,6 +20,7 @@ from napari_mvfusion.io.base import Format, ProjectContents, StoredVolumes, View
 from napari_mvfusion.io.members import describe_members, open_members
 from napari_mvfusion.io.ome_zarr.appending import list_image, refuse_to_lose, takes_images
 from napari_mvfusion.io.ome_zarr.channel_views import open_zarr_views
+from napari_mvfusion.io.ome_zarr.joined_store import JoinedFiles
 from napari_mvfusion.io.ome_zarr.placement import called
 from napari_mvfusion.io.ome_zarr.reader import open_image, stored_of
 from napari_mvfusion.io.ome_zarr.scene_reader import is_scene, members_of, read_scene
@@ -101,9 +102,9 @@ class OMEZarr(Format):
         """Begin, or go on with, an image that is filled box by box; see `Format.grow`."""
         return GrowingZarr(place, grid, chunk, name=name, known=known)
 
-    def join(self, place: Path, known: str) -> JoinedZarr:
+    def join(self, place: Path, known: str, aside: Path) -> JoinedZarr:
         """Help to fill an image that another process has begun; see `Format.join`."""
-        return JoinedZarr(place, known)
+        return JoinedZarr(place, known, aside)
 
     def gather(
         self, place: Path, leading: Sequence[LeadingAxis], channel_names: Sequence[str], *, name: str
@@ -240,13 +241,13 @@ class GrowingZarr:
 class JoinedZarr:
     """An OME-Zarr that another process has begun, and whose chunks this one writes too. See `Format.join`."""
 
-    def __init__(self, place: Path, known: str) -> None:
+    def __init__(self, place: Path, known: str, aside: Path) -> None:
         level = place / "0"
         if _digest_of(level) != known:
             raise OutputError(
                 f"{place} is not there as it was begun by the run: its folder must be the same everywhere"
             )
-        self._array: Any = zarr.open_array(level, mode="r+")
+        self._array: Any = zarr.open_array(JoinedFiles(level, aside), mode="r+")
 
     def write(self, box: Box, pixels: np.ndarray) -> None:
         """Store the pixels of a box; see `Growing`."""
