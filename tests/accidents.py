@@ -45,6 +45,17 @@ class KillsAlways(AverageAt):
         return super().fuse_tile(tile, views, precomputed)
 
 
+class Fails(AverageAt):
+    """Something happens that nobody foresaw, as where code is not the same everywhere."""
+
+    name: ClassVar[str] = "fails"
+
+    def fuse_tile(self, tile, views, precomputed):
+        if self.happens(tile):
+            raise ZeroDivisionError("unforeseen")
+        return super().fuse_tile(tile, views, precomputed)
+
+
 class Endless(AverageAt):
     """It computes until it is told to stop, and leaves a file once it has begun."""
 

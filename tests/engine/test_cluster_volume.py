@@ -1,6 +1,8 @@
 """One volume on a cluster is what a run without one makes, whatever happens to workers and scheduler."""
 
 import json
+import logging
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ import tifffile
 import zarr
 
 import dask_processes
-from accidents import Endless, KillsAlways, KillsOnce
+from accidents import Endless, Fails, KillsAlways, KillsOnce
 from command_line import run
-from napari_mvfusion.data.events import Cancelled, Finished, Prepared
+from napari_mvfusion.data.events import Cancelled, Finished, Prepared, TileDone
 from napari_mvfusion.data.geometry import Grid
+from napari_mvfusion.engine.cluster import workers
 from napari_mvfusion.engine.cluster.connecting import connected
 from napari_mvfusion.engine.cluster.named_cluster import NamedCluster
 from napari_mvfusion.engine.cluster.volume_on_workers import VolumeOnWorkers
@@ -132,6 +135,8 @@ def test_a_run_whose_scheduler_ends_is_told_and_goes_on(sources, tmp_path):
         method = KillsOnce(at=MARK, start=THIRD, marker=str(tmp_path / "killed"), victim=scheduler.pid)
         with pytest.raises(DeviceError, match=f"{address} is gone.*go on with --resume"):
             list(events_of(sources, method, out, client))
+        # Dask's client tells of it with tracebacks before.
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
     events = list(events_of(sources, method, out, resume=True))
     assert next(event for event in events if isinstance(event, Prepared)).resumed_tiles == 2
     np.testing.assert_array_equal(voxels(out), averaged(sources, tmp_path))
@@ -146,6 +151,37 @@ def test_a_cancelled_run_keeps_finished_tiles_and_goes_on(client, sources, tmp_p
     assert kept <= 3
     *_, last = events_of(sources, Average(), tmp_path / "next.zarr", client)
     assert isinstance(last, Finished), "workers are free again"
+
+
+def test_a_worker_that_does_not_answer_holds_up_neither_the_end_nor_a_cancel(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE_SECONDS", 1.0)
+    begun = tmp_path / "begun"
+    with (
+        dask_processes.scheduler(tmp_path) as (_, address),
+        dask_processes.worker(address, tmp_path / "worker") as worker,
+        connected(NamedCluster(address=address)) as client,
+    ):
+        client.wait_for_workers(1)
+        for event in events_of(sources, Average(), tmp_path / "fused.zarr", client):
+            if isinstance(event, TileDone) and event.tile == event.tiles:
+                worker.send_signal(signal.SIGSTOP)
+        assert isinstance(event, Finished)
+        worker.send_signal(signal.SIGCONT)
+
+        def cancel():
+            if begun.exists():
+                worker.send_signal(signal.SIGSTOP)
+            return begun.exists()
+
+        method = Endless(at=MARK, start=THIRD, begun=str(begun))
+        *_, last = events_of(sources, method, tmp_path / "next.zarr", client, cancel=cancel)
+        assert isinstance(last, Cancelled)
+        assert last.finished_tiles == 2
+
+
+def test_a_worker_on_which_something_unforeseen_happens_is_named(client, sources, tmp_path):
+    with pytest.raises(RuntimeError, match=r"the worker tcp://127.0.0.1:\d+, which .* says ZeroDivisionError"):
+        list(events_of(sources, Fails(at=MARK, start=THIRD), tmp_path / "fused.zarr", client))
 
 
 def test_a_worker_that_does_not_see_the_views_is_named(client, sources, tmp_path, monkeypatch):

@@ -153,7 +153,9 @@ def test_who_writes_late_changes_no_later_run(inputs, tmp_path, rng, late):
 def left_at_a_tile(inputs, method, out, rng, **how):
     """Begin a run whose process ends after a tile, and return who computes."""
     runner = TilesHere(rng)
-    run = fuse_events(inputs.open(), method, out=out, inputs=inputs.model_dump(mode="json"), runner=runner, **DISK, **how)
+    run = fuse_events(
+        inputs.open(), method, out=out, inputs=inputs.model_dump(mode="json"), runner=runner, **DISK, **how
+    )
     next(event for event in run if isinstance(event, TileDone))
     run.close()
     return runner

@@ -14,6 +14,8 @@ from napari_mvfusion.errors import DeviceError
 from napari_mvfusion.system.file_checks import cause_of
 
 _ANSWER_SECONDS = 5
+# Dask gives the second one a level of its own, which that of the first does not change.
+_LOGGERS = ("distributed", "distributed.client")
 _MOST_SENT = "4 GiB"
 _EXTRA = 'pip install "napari-mvfusion[cluster]", and begin anew'
 # What a terminal sends to all processes that were started in it, when its user stops or closes it.
@@ -47,7 +49,8 @@ def connected(cluster: NamedCluster) -> Iterator[Any]:
     """
     distributed = dask_distributed()
     # A scheduler or a worker that goes away is told by the run, in a line.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # What each worker is told of a run once, as a network or weights of a volume, is more than Dask warns of.
     importlib.import_module("dask").config.set({"distributed.admin.large-graph-warning-threshold": _MOST_SENT})
     if cluster.local is not None:

@@ -135,8 +135,8 @@ class _Sharing:
     def _gather(self) -> None:
         """Take what workers have done; what one has stopped that was given up is handed out anew."""
         for future in self._workers.wait(self._running):
-            number, index, _ = self._running.pop(future)
-            outcome: VolumeOutcome = self._workers.outcome(future) or VolumeOutcome(failed=_ENDS_WORKERS)
+            number, index, worker = self._running.pop(future)
+            outcome: VolumeOutcome = self._workers.outcome(future, worker) or VolumeOutcome(failed=_ENDS_WORKERS)
             if outcome.stopped:
                 insort(self._waiting, (number, index))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from napari_mvfusion.data.events import Event
 from napari_mvfusion.engine.cluster.tiles_on_worker import Shipment, TileOutcome, forget_run, make_tile
-from napari_mvfusion.engine.cluster.workers import Workers
+from napari_mvfusion.engine.cluster.workers import Workers, given_up
 from napari_mvfusion.engine.estimate import Turn
 from napari_mvfusion.engine.shared_tiles import MadeTile, OpenTiles, SharedRun, TileKey
 from napari_mvfusion.engine.tile_work import Stop
@@ -152,7 +153,7 @@ class _Sharing:
         """Take what workers have done."""
         for future in self._workers.wait(self._running):
             key, worker = self._running.pop(future)
-            outcome: TileOutcome | None = self._workers.outcome(future)
+            outcome: TileOutcome | None = self._workers.outcome(future, worker)
             if outcome is None:
                 self._lose(key)
                 continue
@@ -170,13 +171,11 @@ class _Sharing:
         """Have the workers stop, and keep what they have finished by then."""
         while self._running:
             self._workers.stop()
-            try:
+            with suppress(MVFusionError):  # the first one is told
                 yield from self._gather(tiles)
-            except MVFusionError:
-                continue  # the first one is told
             self._workers.drop_lost()
             self._running = {
                 future: (key, worker)
                 for future, (key, worker) in self._running.items()
-                if worker in self._workers.ready
+                if worker in self._workers.ready and not given_up(future)
             }

@@ -171,7 +171,7 @@ class Workers:
             raise self._gone() from error
         except TimeoutError:
             return []
-        if any(future.status in ("cancelled", "lost") for future in futures):
+        if any(given_up(future) for future in futures):
             raise self._gone()
         return [future for future in futures if future.done()]
 
@@ -190,20 +190,26 @@ class Workers:
         finally:
             future.release()
 
-    def outcome(self, future: Any) -> Any:
-        """The same, or None where Dask found that the task ends workers that come back.
+    def outcome(self, future: Any, worker: str) -> Any:
+        """The same of a task that a worker was given, or None where Dask found that it ends workers that come back.
 
         Raises
         ------
         DeviceError
             If the scheduler is gone.
+        RuntimeError
+            If the task has raised what nobody foresaw; names the worker.
         """
         try:
             return self.result(future)
+        except (MVFusionError, MemoryError, OSError):
+            raise
         except Exception as error:
-            if type(error).__name__ != "KilledWorker":
-                raise
-            return None
+            if type(error).__name__ == "KilledWorker":
+                return None
+            raise RuntimeError(
+                f"the worker {worker}, which may have other code of the same version, says {cause_of(error)}"
+            ) from error
 
     def stop(self) -> None:
         """Have what workers do for this run end after the step that they are at; to be called until they have.
@@ -295,6 +301,11 @@ class Workers:
             f"the scheduler {self._scheduler} is gone, or has given up this run: what is finished is kept, go on with "
             "--resume once a cluster is there"
         )
+
+
+def given_up(future: Any) -> bool:
+    """Whether a task will never be done, as its scheduler is gone, or is another one by now."""
+    return future.status in ("cancelled", "lost")
 
 
 def _unpacking() -> Callable[[bytes], Any]:
