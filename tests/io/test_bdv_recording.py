@@ -93,7 +93,7 @@ def test_a_project_of_turned_views_fuses_as_well_as_registered_views(tmp_path, r
         assert np.argmax(view.psf.shape) in (0, 1)
         assert known.psf is not None
     best = nrmse(registered.views, method, registered.truth)
-    assert nrmse(views, method, registered.truth) == pytest.approx(best, rel=0.01)
+    assert nrmse(views, method, registered.truth) < 1.01 * best
     if method == "generator":  # which takes long, and the others see it
         return
     # Half a pixel of each view would be seen, as when places are those of corners instead of middles.

@@ -60,7 +60,8 @@ def picklable(job: TrainJob) -> TrainJob:
 
 def _picklable_views(views: RegisteredViews) -> RegisteredViews:
     sent = copy.copy(views)
-    sent.views = tuple(_picklable_view(view) for view in views.views)
+    # What was found of them since they were given goes along, so nobody has to find it again.
+    sent.views = sent.given = tuple(_picklable_view(view) for view in views.views)
     return sent
 
 
