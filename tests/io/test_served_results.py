@@ -11,9 +11,7 @@ import ngff_zarr
 import numpy as np
 import pytest
 import zarr
-from fsspec.asyn import sync
-from fsspec.implementations.http import HTTPFileSystem
-from zarr.core.sync import sync as sync_of_zarr
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from command_line import run
@@ -65,12 +63,12 @@ def served(tmp_path):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield tmp_path, f"http://127.0.0.1:{server.server_port}", handler.parts
-    for reading in list(HTTPFileSystem._cache.values()):
+    # Whoever reads asynchronously has to close what was opened for it.
+    readers = type(FsspecStore.from_url(f"http://127.0.0.1:{server.server_port}", read_only=True).fs)
+    for reading in list(readers._cache.values()):
         if reading._session is not None and reading.asynchronous:
-            sync_of_zarr(reading._session.close())
-        elif reading._session is not None:
-            sync(reading.loop, reading._session.close)
-    HTTPFileSystem.clear_instance_cache()
+            sync(reading._session.close())
+    readers.clear_instance_cache()
     server.shutdown()
     server.server_close()
     thread.join()
