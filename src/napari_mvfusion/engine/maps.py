@@ -32,8 +32,9 @@ from napari_mvfusion.io.opening import open_volume, read_recipe
 from napari_mvfusion.measures.attenuation import find_transmission
 from napari_mvfusion.measures.given_transmission import given_transmission
 from napari_mvfusion.measures.used_attenuation import UsedAttenuation
-from napari_mvfusion.methods.base import Method
+from napari_mvfusion.methods.base import Method, Step
 from napari_mvfusion.methods.deblurring import look_at_psfs
+from napari_mvfusion.methods.steps import map_steps
 from napari_mvfusion.system.locks import locked
 
 UNCERTAINTY, UNSUPPORTED = "uncertainty", "unsupported"
@@ -173,19 +174,16 @@ def _find(
     attenuation = _attenuation(views, method)
     with _room_for(named, views.grid.shape) as room:
         steps = unsupported_steps(fused.data, views, attenuation=attenuation, device=device, into=room)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                found: Unsupported = end.value
-                break
-            yield _within(
-                TileStep(f"light without support: {step.label}", step.share), _IMAGE_SHARE + _UNCERTAINTY_SHARE, 1.0
-            )
+        found = yield from map_steps(steps, _of_support)
         if named is None:
             return found
         write_volume(named, found.values, views.grid, recipe=_origin(fused), overwrite=True)
     return replace(found, values=open_volume(named)[0])
+
+
+def _of_support(step: Step) -> Event:
+    """Progress of the light without support, which comes last."""
+    return _within(TileStep(f"light without support: {step.label}", step.share), _IMAGE_SHARE + _UNCERTAINTY_SHARE, 1.0)
 
 
 def stale_maps(fused: Fused) -> list[str]:
@@ -202,7 +200,7 @@ def stale_maps(fused: Fused) -> list[str]:
         except InputError:
             continue
         theirs = origin.get("format") == _FORMAT or _shown(origin) == "uncertainty"
-        if theirs and not (_is_of(named, fused) if what == UNSUPPORTED else _tells_of(origin, fused)):
+        if theirs and not (origin == _origin(fused) if what == UNSUPPORTED else _tells_of(origin, fused)):
             stale.append(f"{named} is the map of another result than this: make it anew with --maps, or remove it")
     return stale
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from napari_mvfusion.data.events import IterationDone, Prepared, Preparing, TileDone, TileStep
 from napari_mvfusion.data.geometry import triple
+from napari_mvfusion.methods.steps import map_steps
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -115,14 +116,12 @@ def with_progress(folder: Path, events: Generator[E, None, T]) -> Generator[E, N
     events : those of `fuse_events`
     """
     file = ProgressFile(folder)
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+
+    def noted(event: E) -> E:
         file.follow(event)
-        yield event
+        return event
+
+    return (yield from map_steps(events, noted))
 
 
 def read_progress(folder: Path) -> Progress | None:
